@@ -1,0 +1,305 @@
+use std::any::Any;
+use std::borrow::Cow;
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The one error of the whole stack, with the resource's own error as its typed [`cause`](Error::cause).
+///
+/// However many wrappers stand around a resource, their error is `Error<R::Cause>`: there is nothing to unwrap
+/// layer by layer. Ask it questions (`is_timeout`, `is_closed`, …) instead of matching on a kind.
+///
+/// It is `Clone`, because everybody who waited for one attempt gets the same answer; the clones share the cause.
+/// `Display` says this level only, [`source`](std::error::Error::source) gives the cause.
+///
+/// Inside an implementation of [`Resource`](crate::Resource) the `?` operator turns the resource's own error into
+/// this one:
+///
+/// ```
+/// use reqscope::{Error, Resource};
+/// use std::{fs::File, io};
+///
+/// struct Log(&'static str);
+///
+/// impl Resource for Log {
+///     type Handle = File;
+///     type Cause = io::Error;
+///
+///     async fn acquire(&self) -> Result<File, Error<io::Error>> {
+///         Ok(File::options().append(true).open(self.0)?)
+///     }
+/// }
+/// ```
+pub struct Error<C>(Arc<Inner<C>>);
+
+struct Inner<C> {
+    kind: Kind,
+    stage: Option<Stage>,
+    context: Option<Cow<'static, str>>,
+    elapsed: Option<Duration>,
+    holder: Option<&'static Location<'static>>,
+    permanent: bool,
+    cause: Option<Arc<C>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Failed,
+    Timeout,
+    Closed,
+    Unavailable,
+    Exhausted,
+    Panicked,
+    Runtime,
+}
+
+/// Where in the life of a handle an [`Error`] arose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Stage {
+    /// Waiting for somebody else: a pool's queue, or a guard that the same request holds.
+    Waiting,
+    /// Making a handle.
+    Acquiring,
+    /// Proving that a handle is alive and clean.
+    Validating,
+    /// Working with a handle.
+    Using,
+    /// Giving a handle back.
+    Releasing,
+}
+
+impl<C> Error<C> {
+    fn of(kind: Kind) -> Self {
+        Error(Arc::new(Inner {
+            kind,
+            stage: None,
+            context: None,
+            elapsed: None,
+            holder: None,
+            permanent: false,
+            cause: None,
+        }))
+    }
+
+    /// The resource itself failed, and trying again may help.
+    ///
+    /// The same as `Error::from(cause)`, which `?` calls.
+    pub fn failed(cause: C) -> Self {
+        Self::of(Kind::Failed).with_cause(cause)
+    }
+
+    /// The resource itself failed, and trying again cannot help: a wrong password, a file that is no database.
+    ///
+    /// [`Retry`](crate::Retry) gives up at once on such an error.
+    pub fn permanent(cause: C) -> Self {
+        let mut error = Self::failed(cause);
+        error.inner().permanent = true;
+        error
+    }
+
+    /// A deadline passed in `stage`, after `elapsed`.
+    pub fn timeout(stage: Stage, elapsed: Duration) -> Self {
+        let mut error = Self::of(Kind::Timeout).at(stage);
+        error.inner().elapsed = Some(elapsed);
+        error
+    }
+
+    /// The scope or the pool was closed.
+    pub fn closed() -> Self {
+        Self::of(Kind::Closed)
+    }
+
+    /// The backend is known to be down, so nobody was made to wait for it.
+    pub fn unavailable() -> Self {
+        Self::of(Kind::Unavailable)
+    }
+
+    /// A limit is reached: too many handles, or too many waiters.
+    pub fn exhausted() -> Self {
+        Self::of(Kind::Exhausted)
+    }
+
+    /// The code of the resource panicked in `stage`; `payload` is what `catch_unwind` returned.
+    pub fn panicked(stage: Stage, payload: &(dyn Any + Send)) -> Self {
+        let said = payload
+            .downcast_ref::<&'static str>()
+            .map(|said| Cow::Borrowed(*said))
+            .or_else(|| payload.downcast_ref::<String>().map(|said| Cow::Owned(said.clone())));
+        let error = Self::of(Kind::Panicked).at(stage);
+        match said {
+            Some(said) => error.with_context(said),
+            None => error,
+        }
+    }
+
+    /// The async runtime cannot do what is needed: there is none, it has no timers, or it is shutting down.
+    pub(crate) fn runtime(missing: &'static str) -> Self {
+        Self::of(Kind::Runtime).with_context(missing)
+    }
+
+    /// Names the stage.
+    #[must_use]
+    pub fn at(mut self, stage: Stage) -> Self {
+        self.inner().stage = Some(stage);
+        self
+    }
+
+    /// Adds the resource's own error.
+    #[must_use]
+    pub fn with_cause(mut self, cause: C) -> Self {
+        self.inner().cause = Some(Arc::new(cause));
+        self
+    }
+
+    /// Adds a few words of what was going on. Put no secret in it: it is shown.
+    #[must_use]
+    pub fn with_context(mut self, context: impl Into<Cow<'static, str>>) -> Self {
+        self.inner().context = Some(context.into());
+        self
+    }
+
+    /// Adds where the handle that was waited for had been taken.
+    #[must_use]
+    pub fn with_holder(mut self, taken_at: &'static Location<'static>) -> Self {
+        self.inner().holder = Some(taken_at);
+        self
+    }
+
+    /// To write in place when nobody shares the error yet, and in a copy when somebody does.
+    fn inner(&mut self) -> &mut Inner<C> {
+        if Arc::get_mut(&mut self.0).is_none() {
+            let shared = &self.0;
+            self.0 = Arc::new(Inner {
+                kind: shared.kind,
+                stage: shared.stage,
+                context: shared.context.clone(),
+                elapsed: shared.elapsed,
+                holder: shared.holder,
+                permanent: shared.permanent,
+                cause: shared.cause.clone(),
+            });
+        }
+        Arc::get_mut(&mut self.0).expect("the branch above made it the only one")
+    }
+
+    /// A deadline passed. [`stage`](Error::stage) says in what, [`elapsed`](Error::elapsed) after how long.
+    pub fn is_timeout(&self) -> bool {
+        self.0.kind == Kind::Timeout
+    }
+
+    /// The scope or the pool was closed: the request is over, or the server is shutting down.
+    pub fn is_closed(&self) -> bool {
+        self.0.kind == Kind::Closed
+    }
+
+    /// The backend is known to be down.
+    pub fn is_unavailable(&self) -> bool {
+        self.0.kind == Kind::Unavailable
+    }
+
+    /// A limit is reached.
+    pub fn is_exhausted(&self) -> bool {
+        self.0.kind == Kind::Exhausted
+    }
+
+    /// The code of the resource panicked.
+    pub fn is_panicked(&self) -> bool {
+        self.0.kind == Kind::Panicked
+    }
+
+    /// Trying again cannot help.
+    pub fn is_permanent(&self) -> bool {
+        self.0.permanent || self.0.kind == Kind::Closed
+    }
+
+    /// Where it happened, if that is known.
+    pub fn stage(&self) -> Option<Stage> {
+        self.0.stage
+    }
+
+    /// How long it took until the deadline had passed.
+    pub fn elapsed(&self) -> Option<Duration> {
+        self.0.elapsed
+    }
+
+    /// Where in the program the handle that was waited for had been taken.
+    pub fn holder(&self) -> Option<&'static Location<'static>> {
+        self.0.holder
+    }
+
+    /// The resource's own error.
+    pub fn cause(&self) -> Option<&C> {
+        self.0.cause.as_deref()
+    }
+}
+
+impl<C> From<C> for Error<C> {
+    fn from(cause: C) -> Self {
+        Error::failed(cause)
+    }
+}
+
+impl<C> Clone for Error<C> {
+    fn clone(&self) -> Self {
+        Error(Arc::clone(&self.0))
+    }
+}
+
+impl<C> fmt::Display for Error<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { kind, stage, context, elapsed, holder, permanent, .. } = &*self.0;
+        f.write_str(match kind {
+            Kind::Failed if *permanent => "the resource failed for good",
+            Kind::Failed => "the resource failed",
+            Kind::Timeout => "timed out",
+            Kind::Closed => "closed",
+            Kind::Unavailable => "the backend is unavailable",
+            Kind::Exhausted => "a limit is reached",
+            Kind::Panicked => "the resource panicked",
+            Kind::Runtime => "the async runtime is of no use",
+        })?;
+        if let Some(elapsed) = elapsed {
+            write!(f, " after {:.1} s", elapsed.as_secs_f64())?;
+        }
+        if let Some(stage) = stage {
+            write!(f, " while {stage}")?;
+        }
+        if let Some(context) = context {
+            write!(f, ": {context}")?;
+        }
+        if let Some(holder) = holder {
+            write!(f, "; held since {}:{}", holder.file(), holder.line())?;
+        }
+        Ok(())
+    }
+}
+
+impl<C: fmt::Debug> fmt::Debug for Error<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Error({self}")?;
+        if let Some(cause) = self.cause() {
+            write!(f, "; cause: {cause:?}")?;
+        }
+        f.write_str(")")
+    }
+}
+
+impl<C: std::error::Error + 'static> std::error::Error for Error<C> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause().map(|cause| cause as _)
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Stage::Waiting => "waiting",
+            Stage::Acquiring => "acquiring",
+            Stage::Validating => "validating",
+            Stage::Using => "using",
+            Stage::Releasing => "releasing",
+        })
+    }
+}
