@@ -1,0 +1,54 @@
+//! One call of cargo.
+
+use std::io::Write;
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+use crate::tree::Tree;
+
+/// A cargo command in the workspace's root, with the toolchain that runs this program.
+pub(crate) struct Cargo {
+    command: Command,
+    /// As one would type it, for messages.
+    line: String,
+}
+
+impl Cargo {
+    /// `line` is split at blanks: `"test --workspace"`.
+    pub(crate) fn new(tree: &Tree, line: impl Into<String>) -> Cargo {
+        let line = line.into();
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut command = Command::new(cargo);
+        command.args(line.split_whitespace()).current_dir(tree.root());
+        Cargo { command, line: format!("cargo {line}") }
+    }
+
+    /// Adds flags to one of the variables that hold flags, keeping what the caller's environment has there.
+    pub(crate) fn flags(mut self, variable: &str, flags: &str) -> Cargo {
+        let before = std::env::var(variable).unwrap_or_default();
+        self.command.env(variable, format!("{before} {flags}").trim_start());
+        self.line = format!("{variable}='{flags}' {}", self.line);
+        self
+    }
+
+    /// Runs it with its output passed through: for tests, where the lines are the evidence.
+    pub(crate) fn run(mut self) -> anyhow::Result<()> {
+        let status = self.command.status().with_context(|| format!("cannot start {}", self.line))?;
+        if !status.success() {
+            bail!("{} ended with {status}", self.line);
+        }
+        Ok(())
+    }
+
+    /// Runs it and shows its output only if it fails: for checks, where silence is the good news.
+    pub(crate) fn run_quietly(mut self) -> anyhow::Result<()> {
+        let output = self.command.output().with_context(|| format!("cannot start {}", self.line))?;
+        if !output.status.success() {
+            std::io::stdout().write_all(&output.stdout)?;
+            std::io::stdout().write_all(&output.stderr)?;
+            bail!("{} ended with {}", self.line, output.status);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,31 @@
+//! `cargo xtask check`: everything that can be told without running the code.
+
+use crate::cargo::Cargo;
+use crate::report::Report;
+use crate::tree::Tree;
+use crate::{ceiling, edges, imports, licences, manifests, msrv, words};
+
+/// Runs all checks, the cheap ones first.
+pub(crate) fn run(tree: &Tree, report: &mut Report) {
+    report.step("check: format", || Cargo::new(tree, "fmt --all --check").run_quietly());
+    report.step("check: imports of the core go down the floors", || imports::check(tree));
+    report.step("check: dependencies between the crates go down the floors", || edges::check(tree));
+    report.step("check: no file over the ceiling", || ceiling::check(tree));
+    report.step("check: words that do not belong here", || words::check(tree));
+    report.step("check: licences of all dependencies", || licences::check(tree));
+    report.step("check: compilers that the dependencies want", || msrv::check(tree));
+    report.step("check: what crates.io and docs.rs show", || manifests::check(tree));
+    report.step("check: clippy", || {
+        Cargo::new(tree, "clippy --workspace --all-targets --all-features -- -D warnings").run_quietly()
+    });
+    report.step("check: docs", || {
+        Cargo::new(tree, "doc --workspace --all-features --no-deps")
+            .flags("RUSTDOCFLAGS", "-D warnings")
+            .run_quietly()
+    });
+    report.step("check: packages, in publishing order", || {
+        let packages: String =
+            tree.published().iter().map(|package| format!(" --package {}", package.name)).collect();
+        Cargo::new(tree, format!("package --all-features --allow-dirty{packages}")).run_quietly()
+    });
+}

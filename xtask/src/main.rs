@@ -1,0 +1,58 @@
+//! The chores of the workspace, as code: `cargo xtask test`, `cargo xtask check`, `cargo xtask ci`.
+//!
+//! A rule of the house that a machine can keep is a step here or a lint in the root `Cargo.toml`, not a remark in a
+//! review. Each rule has a file of its own; `test.rs` and `check.rs` are the two lists of steps.
+
+mod cargo;
+mod ceiling;
+mod check;
+mod edges;
+mod floors;
+mod imports;
+mod licences;
+mod manifests;
+mod msrv;
+mod report;
+mod test;
+mod tree;
+mod words;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::report::Report;
+use crate::tree::Tree;
+
+/// The chores of the reqscope workspace.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Runs every test there is: all features, the core's feature matrix, the examples, the portable fallbacks.
+    Test,
+    /// Checks everything that needs no run: format, lints, docs, floors, file lengths, licences, packages.
+    Check,
+    /// Runs `test`, then `check`.
+    Ci,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let tree = Tree::load()?;
+    let mut report = Report::default();
+    match arguments.chore {
+        Chore::Test => test::run(&tree, &mut report),
+        Chore::Check => check::run(&tree, &mut report),
+        Chore::Ci => {
+            test::run(&tree, &mut report);
+            check::run(&tree, &mut report);
+        }
+    }
+    Ok(report.finish())
+}

@@ -1,0 +1,56 @@
+//! `cargo xtask test`: every test there is.
+//!
+//! No crate needs a database server yet. The first that does brings its step here: it installs the missing server
+//! where it may, else it fails and names what is missing and `--no-servers`, the switch that leaves it out on purpose.
+
+use crate::cargo::Cargo;
+use crate::report::Report;
+use crate::tree::Tree;
+
+/// Linux-only code has a portable twin, which this flag switches on.
+const PORTABLE: &str = "reqscope_portable";
+
+/// Runs all test steps.
+pub(crate) fn run(tree: &Tree, report: &mut Report) {
+    report.step("tests: the workspace, all features", || {
+        Cargo::new(tree, "test --workspace --all-features --no-fail-fast").run()
+    });
+    for features in feature_matrix(tree) {
+        report.step(
+            format!("tests: the core with {}", if features.is_empty() { "no feature" } else { &features }),
+            || Cargo::new(tree, format!("test --package reqscope --no-default-features --features={features}")).run(),
+        );
+    }
+    let portable = portable_packages(tree);
+    if !portable.is_empty() {
+        report.step(format!("tests: the portable fallbacks of {}", portable.join(", ")), || {
+            let packages: String = portable.iter().map(|name| format!(" --package {name}")).collect();
+            // The flag rebuilds every dependency too, so it gets a target folder of its own.
+            let target = tree.metadata().target_directory.join("portable");
+            Cargo::new(tree, format!("test --all-features --no-fail-fast --target-dir {target}{packages}"))
+                .flags("RUSTFLAGS", &format!("--cfg {PORTABLE}"))
+                .flags("RUSTDOCFLAGS", &format!("--cfg {PORTABLE}"))
+                .run()
+        });
+    }
+}
+
+/// The core's features: none, and each alone. All of them together are the workspace's run.
+fn feature_matrix(tree: &Tree) -> Vec<String> {
+    let core = tree.members().into_iter().find(|package| package.name.as_str() == "reqscope");
+    let features: Vec<String> = core.map(|core| core.features.keys().cloned().collect()).unwrap_or_default();
+    let alone = if features.len() > 1 { features } else { Vec::new() };
+    std::iter::once(String::new()).chain(alone).collect()
+}
+
+/// The crates that have a portable twin of something, found by the flag in their source.
+fn portable_packages(tree: &Tree) -> Vec<String> {
+    let members = tree.members().into_iter();
+    let portable = members.filter(|package| {
+        let folder = package.manifest_path.parent().expect("a manifest lies in a folder").as_std_path();
+        let sources = tree.files("rs").filter(|file| tree.root().join(file).starts_with(folder.join("src")));
+        package.name.as_str() != "xtask"
+            && sources.into_iter().any(|file| tree.read(file).is_ok_and(|text| text.contains(PORTABLE)))
+    });
+    portable.map(|package| package.name.to_string()).collect()
+}
