@@ -1,0 +1,234 @@
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::Mutex;
+use reqscope::Error;
+
+use crate::outcome::{End, Outcome, Scripted};
+
+/// A place where calls stop until a test has said how they end.
+///
+/// Each call takes one [`Outcome`]: the next one of the script, and when the script is empty the *rest*, which is
+/// `Outcome::ok()` in an [`open`](Gate::open) gate and none in a [`closed`](Gate::closed) one: there the call
+/// waits. An outcome that is given while calls wait goes to the oldest of them. So the same three words write a
+/// script beforehand and let calls through by hand.
+///
+/// A gate needs no runtime and no clock (but for [`Outcome::after`]). Its clones are the same gate.
+///
+/// ```
+/// use reqscope_testkit::{Gate, poll_once};
+/// use std::{pin::pin, task::Poll};
+///
+/// let gate = Gate::closed();
+/// let mut first = pin!(gate.pass());
+/// let mut second = pin!(gate.pass());
+/// assert!(poll_once(first.as_mut()).is_pending());
+/// assert!(poll_once(second.as_mut()).is_pending());
+///
+/// gate.error();
+/// assert!(matches!(poll_once(first), Poll::Ready(Err(_))));
+/// assert!(poll_once(second).is_pending());
+/// ```
+#[derive(Clone)]
+pub struct Gate {
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    script: VecDeque<Outcome>,
+    rest: Option<Outcome>,
+    waiting: VecDeque<Waiter>,
+    calls: u64,
+}
+
+struct Waiter {
+    call: u64,
+    waker: Waker,
+    /// The outcome is stored here, not promised: a waiter that is dropped passes it on.
+    given: Option<Outcome>,
+}
+
+impl Gate {
+    /// A gate that lets everybody through when the script is empty.
+    pub fn open() -> Self {
+        Self::with(Some(Outcome::ok()))
+    }
+
+    /// A gate where calls wait when the script is empty.
+    pub fn closed() -> Self {
+        Self::with(None)
+    }
+
+    fn with(rest: Option<Outcome>) -> Self {
+        let state = State { script: VecDeque::new(), rest, waiting: VecDeque::new(), calls: 0 };
+        Gate { state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// Gives one call this outcome: the one that has waited longest, else the next to come.
+    pub fn next(&self, outcome: Outcome) -> &Self {
+        let woken = self.state.lock().give(outcome, VecDeque::push_back);
+        woken.into_iter().for_each(Waker::wake);
+        self
+    }
+
+    /// One call succeeds.
+    pub fn ok(&self) -> &Self {
+        self.next(Outcome::ok())
+    }
+
+    /// One call fails.
+    pub fn error(&self) -> &Self {
+        self.next(Outcome::error())
+    }
+
+    /// One call is pending `polls` times and then succeeds.
+    pub fn slow(&self, polls: usize) -> &Self {
+        self.next(Outcome::ok().after_polls(polls))
+    }
+
+    /// One call never ends.
+    pub fn never(&self) -> &Self {
+        self.next(Outcome::never())
+    }
+
+    /// One call panics.
+    pub fn panic(&self) -> &Self {
+        self.next(Outcome::panic())
+    }
+
+    /// Every call beyond the script ends like this from now on, those that wait included.
+    pub fn always(&self, outcome: Outcome) -> &Self {
+        let woken: Vec<Waker> = {
+            let mut state = self.state.lock();
+            state.rest = Some(outcome);
+            state.waiting.iter().map(|waiter| waiter.waker.clone()).collect()
+        };
+        woken.into_iter().for_each(Waker::wake);
+        self
+    }
+
+    /// Calls beyond the script wait from now on.
+    pub fn close(&self) -> &Self {
+        self.state.lock().rest = None;
+        self
+    }
+
+    /// How many calls have come to the gate; one counts from its first poll.
+    pub fn calls(&self) -> u64 {
+        self.state.lock().calls
+    }
+
+    /// How many calls wait for an outcome right now.
+    pub fn waiting(&self) -> usize {
+        self.state.lock().waiting.iter().filter(|waiter| waiter.given.is_none()).count()
+    }
+
+    /// Goes through the gate.
+    ///
+    /// # Errors
+    ///
+    /// [`Scripted`], where the outcome says so.
+    ///
+    /// # Panics
+    ///
+    /// Where the outcome says so.
+    ///
+    /// # Cancel safety
+    ///
+    /// A call that is dropped while it waits leaves the queue, and an outcome it had been given but had not seen
+    /// goes to the next call. One that has begun to play its outcome has used it up.
+    pub async fn pass(&self) -> Result<(), Error<Scripted>> {
+        match self.end().await {
+            End::Ok => Ok(()),
+            End::Error => Err(Error::failed(Scripted)),
+            End::Permanent => Err(Error::permanent(Scripted)),
+            End::Panic => panic!("{Scripted} by a panic"),
+            End::Never => unreachable!("an outcome that never ends does not come back from its wait"),
+        }
+    }
+
+    /// Like `pass`, but a panic is left to the caller.
+    pub(crate) async fn end(&self) -> End {
+        let outcome = Turn { gate: self, call: None }.await;
+        outcome.wait().await
+    }
+}
+
+impl State {
+    /// To the oldest waiter, or else `put` into the script. The waker is for when the lock is gone.
+    fn give(&mut self, outcome: Outcome, put: fn(&mut VecDeque<Outcome>, Outcome)) -> Option<Waker> {
+        match self.waiting.iter_mut().find(|waiter| waiter.given.is_none()) {
+            Some(waiter) => {
+                waiter.given = Some(outcome);
+                Some(waiter.waker.clone())
+            }
+            None => {
+                put(&mut self.script, outcome);
+                None
+            }
+        }
+    }
+
+    fn place(&self, call: u64) -> usize {
+        self.waiting.iter().position(|waiter| waiter.call == call).expect("a waiter leaves its place by itself")
+    }
+}
+
+/// Waits for the outcome of one call.
+struct Turn<'a> {
+    gate: &'a Gate,
+    /// The number of this call while it is in the queue.
+    call: Option<u64>,
+}
+
+impl Future for Turn<'_> {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        let gate = self.gate;
+        let waker = cx.waker().clone();
+        let mut state = gate.state.lock();
+        let Some(call) = self.call else {
+            state.calls += 1;
+            if let Some(outcome) = state.script.pop_front().or_else(|| state.rest.clone()) {
+                return Poll::Ready(outcome);
+            }
+            let call = state.calls;
+            state.waiting.push_back(Waiter { call, waker, given: None });
+            self.call = Some(call);
+            return Poll::Pending;
+        };
+        let place = state.place(call);
+        if let Some(outcome) = state.waiting[place].given.take().or_else(|| state.rest.clone()) {
+            let left = state.waiting.remove(place);
+            drop(state);
+            drop(left); // its waker is foreign code: outside the lock (L19)
+            self.call = None;
+            return Poll::Ready(outcome);
+        }
+        let stale = std::mem::replace(&mut state.waiting[place].waker, waker);
+        drop(state);
+        drop(stale);
+        Poll::Pending
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let Some(call) = self.call else { return };
+        let (left, woken) = {
+            let mut state = self.gate.state.lock();
+            let place = state.place(call);
+            let mut left = state.waiting.remove(place);
+            // Given but not seen: it goes on to the next one, or back to the head of the script.
+            let unseen = left.as_mut().and_then(|waiter| waiter.given.take());
+            let woken = unseen.and_then(|outcome| state.give(outcome, VecDeque::push_front));
+            (left, woken)
+        };
+        drop(left);
+        woken.into_iter().for_each(Waker::wake);
+    }
+}

@@ -1,0 +1,141 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+/// Balances the books of a test: what was acquired was released or abandoned, location by location.
+///
+/// Its drop fails the test if they do not balance, and names the lines that are to blame. So make it first and let
+/// it be dropped last, and drain what releases in the background before that.
+///
+/// ```
+/// use reqscope_testkit::Ledger;
+///
+/// let ledger = Ledger::new();
+/// let entry = ledger.acquired();
+/// // .. work ..
+/// entry.released();
+/// assert_eq!(ledger.balance().released, 1);
+/// ```
+///
+/// What is never written off fails the test:
+///
+/// ```should_panic
+/// # use reqscope_testkit::Ledger;
+/// let ledger = Ledger::new();
+/// let lost = ledger.acquired();
+/// ```
+///
+/// # Panics
+///
+/// On drop, if the books do not balance and the thread is not panicking already.
+#[must_use = "a ledger that is dropped at once watches nothing"]
+#[derive(Default)]
+pub struct Ledger {
+    accounts: Arc<Accounts>,
+}
+
+/// The columns of a [`Ledger`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Balance {
+    /// Taken.
+    pub acquired: u64,
+    /// Given back.
+    pub released: u64,
+    /// Dropped, and known to be.
+    pub abandoned: u64,
+}
+
+/// One thing acquired, until it is written off.
+///
+/// Dropping it writes nothing off: what it stood for is then missing.
+#[must_use = "an entry that is dropped is missing from the books"]
+pub struct Entry {
+    at: &'static Location<'static>,
+    accounts: Arc<Accounts>,
+}
+
+/// One account for each line of the program that acquires; sorted, so that a report reads like the file.
+#[derive(Default)]
+struct Accounts(Mutex<BTreeMap<&'static Location<'static>, Balance>>);
+
+impl Ledger {
+    /// Empty books.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Something is acquired, on the account of the line that calls.
+    #[track_caller]
+    pub fn acquired(&self) -> Entry {
+        let at = Location::caller();
+        self.accounts.write(at, |balance| balance.acquired += 1);
+        Entry { at, accounts: Arc::clone(&self.accounts) }
+    }
+
+    /// The sum of all accounts.
+    pub fn balance(&self) -> Balance {
+        let accounts = self.accounts.0.lock();
+        accounts.values().fold(Balance::default(), |sum, account| Balance {
+            acquired: sum.acquired + account.acquired,
+            released: sum.released + account.released,
+            abandoned: sum.abandoned + account.abandoned,
+        })
+    }
+
+    /// How much is missing.
+    pub fn open(&self) -> u64 {
+        let balance = self.balance();
+        balance.acquired.saturating_sub(balance.released + balance.abandoned)
+    }
+}
+
+impl Entry {
+    /// It was given back.
+    pub fn released(self) {
+        self.accounts.write(self.at, |balance| balance.released += 1);
+    }
+
+    /// It was dropped where it could not be given back, and that is known.
+    pub fn abandoned(self) {
+        self.accounts.write(self.at, |balance| balance.abandoned += 1);
+    }
+}
+
+impl Balance {
+    fn is_even(&self) -> bool {
+        self.acquired == self.released + self.abandoned
+    }
+}
+
+impl Accounts {
+    fn write(&self, at: &'static Location<'static>, change: impl FnOnce(&mut Balance)) {
+        change(self.0.lock().entry(at).or_default());
+    }
+
+    /// One line for each account that does not balance.
+    fn complaints(&self) -> Vec<String> {
+        let accounts = self.0.lock();
+        let uneven = accounts.iter().filter(|(_, balance)| !balance.is_even());
+        uneven.map(|(at, balance)| format!("{at}: {balance}")).collect()
+    }
+}
+
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        let complaints = self.accounts.complaints();
+        if !complaints.is_empty() && !std::thread::panicking() {
+            panic!("the books do not balance:\n  {}", complaints.join("\n  "));
+        }
+    }
+}
+
+impl fmt::Display for Balance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Balance { acquired, released, abandoned } = self;
+        write!(f, "{acquired} acquired, {released} released, {abandoned} abandoned")
+    }
+}

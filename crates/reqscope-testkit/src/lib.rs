@@ -1,0 +1,26 @@
+//! Tests for request-scoped resources.
+//!
+//! - [`Probe`] is a resource that counts: what was acquired, released and with which exit, dropped without a
+//!   release, released twice, used after its release. Each of its verbs goes through a
+//! - [`Gate`], where a test says what the next calls will do ([`Outcome`]: pass, fail, wait, hang, panic) and lets
+//!   them through by hand.
+//! - [`Ledger`] balances the books of a test by source location, and fails it where something is missing.
+//! - [`poll_once`], [`poll_n`], [`cancel_at`], [`Wakes`] and [`until`] poll by hand, cancel at a chosen await, and
+//!   wait without sleeping.
+mod gate;
+mod ledger;
+mod outcome;
+mod poll;
+mod probe;
+mod until;
+
+pub use gate::Gate;
+pub use ledger::{Balance, Entry, Ledger};
+pub use outcome::{Outcome, Scripted};
+pub use poll::{Wakes, cancel_at, poll_n, poll_once};
+pub use probe::{Counts, Fate, Probe, ProbeHandle, Record, Release, Verb};
+pub use until::until;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,118 @@
+use std::fmt;
+use std::future::{pending, poll_fn};
+use std::task::Poll;
+use std::time::Duration;
+
+/// What one call through a [`Gate`](crate::Gate) will do: first wait, if it was told to, then end.
+///
+/// ```
+/// use reqscope_testkit::Outcome;
+///
+/// let slow_failure = Outcome::error().after_polls(2);
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "an outcome does nothing until a gate is given it"]
+pub struct Outcome {
+    delay: Delay,
+    end: End,
+}
+
+#[derive(Clone, Debug)]
+enum Delay {
+    None,
+    Polls(usize),
+    Time(Duration),
+}
+
+/// How a call ends, once it has waited.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum End {
+    Ok,
+    Error,
+    Permanent,
+    Panic,
+    Never,
+}
+
+impl Outcome {
+    /// The call succeeds.
+    pub fn ok() -> Self {
+        Self::at_once(End::Ok)
+    }
+
+    /// The call fails with [`Scripted`], and trying again may help.
+    pub fn error() -> Self {
+        Self::at_once(End::Error)
+    }
+
+    /// The call fails with [`Scripted`], and trying again cannot help.
+    pub fn permanent() -> Self {
+        Self::at_once(End::Permanent)
+    }
+
+    /// The call panics when it is polled.
+    pub fn panic() -> Self {
+        Self::at_once(End::Panic)
+    }
+
+    /// The call never ends. It can only be dropped.
+    pub fn never() -> Self {
+        Self::at_once(End::Never)
+    }
+
+    fn at_once(end: End) -> Self {
+        Outcome { delay: Delay::None, end }
+    }
+
+    /// Before it ends, the call is pending `polls` times.
+    ///
+    /// It wakes itself each time, so it needs no clock and no runtime, and each of those polls is a place to be
+    /// cancelled at.
+    pub fn after_polls(self, polls: usize) -> Self {
+        Outcome { delay: Delay::Polls(polls), ..self }
+    }
+
+    /// Before it ends, the call sleeps on tokio's clock, which a test may have paused.
+    pub fn after(self, time: Duration) -> Self {
+        Outcome { delay: Delay::Time(time), ..self }
+    }
+
+    /// Waits as told, and hands the end over to the caller to act it out.
+    pub(crate) async fn wait(self) -> End {
+        match self.delay {
+            Delay::None => {}
+            Delay::Polls(polls) => pend(polls).await,
+            Delay::Time(time) => tokio::time::sleep(time).await,
+        }
+        match self.end {
+            End::Never => pending().await,
+            end => end,
+        }
+    }
+}
+
+/// Pending `polls` times, each time woken at once.
+async fn pend(mut polls: usize) {
+    poll_fn(|cx| {
+        if polls == 0 {
+            return Poll::Ready(());
+        }
+        polls -= 1;
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// The error of everything that was told to fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Scripted;
+
+impl fmt::Display for Scripted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("told to fail")
+    }
+}
+
+impl std::error::Error for Scripted {}

@@ -1,0 +1,230 @@
+use parking_lot::Mutex;
+use reqscope::Exit;
+
+/// What happened to all the handles of a [`Probe`](crate::Probe) and its siblings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Calls of `acquire` that were polled at least once.
+    pub acquires: u64,
+    /// Those of them that are under way.
+    pub acquiring: u64,
+    /// Those of them that were dropped before they had ended.
+    pub acquires_cut: u64,
+    /// Handles made, by `acquire` or `try_acquire`.
+    pub acquired: u64,
+    /// Calls of `validate` that succeeded.
+    pub validated: u64,
+    /// Handles whose `release` ran to its end, successful or not.
+    pub released: u64,
+    /// Handles taken back by `reclaim`.
+    pub reclaimed: u64,
+    /// Handles dropped without a release, or in the middle of one.
+    pub abandoned: u64,
+    /// Releases of a handle that had been given back before.
+    pub double_released: u64,
+    /// Uses of a handle that had been given back before.
+    pub used_after_release: u64,
+    /// Uses of a handle that another user had left in the middle of an operation, with no `validate` since.
+    pub used_in_doubt: u64,
+}
+
+impl Counts {
+    /// Handles that are out there: made, and not ended in any way.
+    pub fn live(&self) -> u64 {
+        self.acquired - self.released - self.reclaimed - self.abandoned
+    }
+}
+
+/// What happened to one handle of a [`Probe`](crate::Probe).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Record {
+    /// Where it is now.
+    pub fate: Fate,
+    /// What was told each time that it was given back. More than one is a double release.
+    pub exits: Vec<Exit>,
+    /// How often it was used.
+    pub uses: u64,
+    /// How often it was validated with success.
+    pub validated: u64,
+}
+
+/// Where a handle has gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Fate {
+    /// Somebody has it, or its release is under way.
+    Live,
+    /// Its `release` ran to its end.
+    Released,
+    /// `reclaim` took it back.
+    Reclaimed,
+    /// It was dropped without a release, or in the middle of one.
+    Abandoned,
+}
+
+/// One handle given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Release {
+    /// Its number.
+    pub handle: u64,
+    /// What was told.
+    pub exit: Exit,
+}
+
+/// The books that a probe shares with its handles and its siblings.
+#[derive(Default)]
+pub(super) struct Books {
+    pages: Mutex<Pages>,
+}
+
+#[derive(Default)]
+struct Pages {
+    counts: Counts,
+    entries: Vec<Entry>,
+    releases: Vec<Release>,
+}
+
+struct Entry {
+    record: Record,
+    /// How many values with this number there are: one, unless it was forged.
+    copies: usize,
+    /// Who is in the middle of an operation, or left it there.
+    operating: Option<u64>,
+    killed: bool,
+}
+
+impl Books {
+    pub(super) fn counts(&self) -> Counts {
+        self.pages.lock().counts
+    }
+
+    pub(super) fn record(&self, id: u64) -> Record {
+        self.pages.lock().entry(id).record.clone()
+    }
+
+    pub(super) fn releases(&self) -> Vec<Release> {
+        self.pages.lock().releases.clone()
+    }
+
+    /// A call of `acquire` begins.
+    pub(super) fn acquiring(&self) -> Acquiring<'_> {
+        let counts = &mut self.pages.lock().counts;
+        counts.acquires += 1;
+        counts.acquiring += 1;
+        Acquiring { books: self, cut: true }
+    }
+
+    /// A handle is made; the answer is its number.
+    pub(super) fn acquired(&self) -> u64 {
+        let mut pages = self.pages.lock();
+        pages.counts.acquired += 1;
+        let record = Record { fate: Fate::Live, exits: Vec::new(), uses: 0, validated: 0 };
+        pages.entries.push(Entry { record, copies: 1, operating: None, killed: false });
+        pages.entries.len() as u64 - 1
+    }
+
+    pub(super) fn duplicated(&self, id: u64) {
+        self.pages.lock().entry(id).copies += 1;
+    }
+
+    pub(super) fn proved(&self, id: u64) {
+        let mut pages = self.pages.lock();
+        pages.counts.validated += 1;
+        let entry = pages.entry(id);
+        entry.record.validated += 1;
+        entry.operating = None;
+    }
+
+    pub(super) fn killed(&self, id: u64) {
+        self.pages.lock().entry(id).killed = true;
+    }
+
+    pub(super) fn is_dead(&self, id: u64) -> bool {
+        let mut pages = self.pages.lock();
+        let entry = pages.entry(id);
+        entry.killed || entry.operating.is_some()
+    }
+
+    pub(super) fn used(&self, id: u64, user: u64) {
+        let mut pages = self.pages.lock();
+        let entry = pages.entry(id);
+        entry.record.uses += 1;
+        let in_doubt = entry.operating.is_some_and(|other| other != user);
+        let after_release = !entry.record.exits.is_empty();
+        pages.counts.used_in_doubt += u64::from(in_doubt);
+        pages.counts.used_after_release += u64::from(after_release);
+    }
+
+    pub(super) fn operating(&self, id: u64, user: Option<u64>) {
+        self.pages.lock().entry(id).operating = user;
+    }
+
+    /// A release or a reclaim begins.
+    pub(super) fn given_back(&self, id: u64, exit: Exit) {
+        let mut pages = self.pages.lock();
+        pages.releases.push(Release { handle: id, exit });
+        let exits = &mut pages.entry(id).record.exits;
+        exits.push(exit);
+        let again = exits.len() > 1;
+        pages.counts.double_released += u64::from(again);
+    }
+
+    /// It is gone. Only the first fate counts: a second release is a defect, not a second end.
+    pub(super) fn ended(&self, id: u64, fate: Fate) {
+        let mut pages = self.pages.lock();
+        if pages.entry(id).record.fate != Fate::Live {
+            return;
+        }
+        pages.entry(id).record.fate = fate;
+        let counts = &mut pages.counts;
+        match fate {
+            Fate::Live => {}
+            Fate::Released => counts.released += 1,
+            Fate::Reclaimed => counts.reclaimed += 1,
+            Fate::Abandoned => counts.abandoned += 1,
+        }
+    }
+
+    /// A value with this number is dropped. The last one takes the handle with it.
+    pub(super) fn dropped(&self, id: u64) {
+        let last = {
+            let mut pages = self.pages.lock();
+            let entry = pages.entry(id);
+            entry.copies -= 1;
+            entry.copies == 0
+        };
+        if last {
+            self.ended(id, Fate::Abandoned);
+        }
+    }
+}
+
+impl Pages {
+    fn entry(&mut self, id: u64) -> &mut Entry {
+        let index = usize::try_from(id).expect("numbers are indices");
+        self.entries.get_mut(index).expect("no handle has this number")
+    }
+}
+
+/// A call of `acquire` under way. Dropped before `end`, it was cut.
+pub(super) struct Acquiring<'a> {
+    books: &'a Books,
+    cut: bool,
+}
+
+impl Acquiring<'_> {
+    pub(super) fn end(mut self) {
+        self.cut = false;
+    }
+}
+
+impl Drop for Acquiring<'_> {
+    fn drop(&mut self) {
+        let counts = &mut self.books.pages.lock().counts;
+        counts.acquiring -= 1;
+        counts.acquires_cut += u64::from(self.cut);
+    }
+}

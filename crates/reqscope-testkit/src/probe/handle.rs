@@ -1,0 +1,109 @@
+use std::fmt;
+use std::sync::Arc;
+
+use reqscope::{Error, Exit, Stage};
+
+use super::act;
+use super::books::{Books, Fate};
+use crate::gate::Gate;
+use crate::outcome::Scripted;
+
+/// A handle of a [`Probe`](crate::Probe): a number, and a line in its books.
+///
+/// Not `Clone`: a handle has one owner. [`duplicate`](ProbeHandle::duplicate) is for writing resources that are
+/// wrong on purpose.
+pub struct ProbeHandle {
+    id: u64,
+    user: u64,
+    books: Arc<Books>,
+    operate: Gate,
+}
+
+impl ProbeHandle {
+    pub(super) fn new(id: u64, books: Arc<Books>, operate: Gate) -> Self {
+        ProbeHandle { id, user: 0, books, operate }
+    }
+
+    /// Its number. They are counted from 0, in the order in which the handles were made.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Says who uses it from now on; user 0 if nobody ever says so.
+    pub fn taken_by(&mut self, user: u64) {
+        self.user = user;
+    }
+
+    /// Uses it once, at once.
+    pub fn use_once(&mut self) {
+        self.books.used(self.id, self.user);
+    }
+
+    /// Uses it for an operation that goes through the gate of [`Verb::Operate`](crate::Verb::Operate).
+    ///
+    /// # Errors
+    ///
+    /// [`Scripted`], where the gate says so.
+    ///
+    /// # Panics
+    ///
+    /// Where the gate says so.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe, on purpose, like an operation of a real driver: cut in the middle, the handle's probe
+    /// answers `Dead` until somebody has validated it.
+    pub async fn operate(&mut self) -> Result<(), Error<Scripted>> {
+        self.use_once();
+        self.books.operating(self.id, Some(self.user));
+        let end = self.operate.end().await;
+        let answer = act(end, Stage::Using);
+        // An error is an answer too; only a panic or a drop leaves the operation in the middle.
+        self.books.operating(self.id, None);
+        answer
+    }
+
+    /// Breaks it for good: its probe answers `Dead` from now on.
+    pub fn kill(&mut self) {
+        self.books.killed(self.id);
+    }
+
+    /// A second value with the same number: what a wrong resource has when it gives one handle to two owners.
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        self.books.duplicated(self.id);
+        ProbeHandle { id: self.id, user: self.user, books: Arc::clone(&self.books), operate: self.operate.clone() }
+    }
+
+    pub(super) fn prove(&mut self) {
+        self.books.proved(self.id);
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        self.books.is_dead(self.id)
+    }
+
+    pub(super) fn leave(&self, exit: Exit) {
+        self.books.given_back(self.id, exit);
+    }
+
+    pub(super) fn released(self) {
+        self.books.ended(self.id, Fate::Released);
+    }
+
+    pub(super) fn reclaimed(self) {
+        self.books.ended(self.id, Fate::Reclaimed);
+    }
+}
+
+impl Drop for ProbeHandle {
+    fn drop(&mut self) {
+        self.books.dropped(self.id);
+    }
+}
+
+impl fmt::Debug for ProbeHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProbeHandle").field("id", &self.id).field("user", &self.user).finish_non_exhaustive()
+    }
+}

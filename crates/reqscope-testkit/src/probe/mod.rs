@@ -1,0 +1,234 @@
+mod books;
+mod handle;
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use reqscope::{Error, Exit, Health, Resource, Stage};
+
+use crate::gate::Gate;
+use crate::outcome::{End, Scripted};
+
+use books::Books;
+pub use books::{Counts, Fate, Record, Release};
+pub use handle::ProbeHandle;
+
+/// A resource that counts what is done to it, from the inside.
+///
+/// Every handle has a number and a [`Record`]; [`counts`](Probe::counts) sums them up. Seen are: a handle that is
+/// released twice, one that is used after its release, one that is dropped without a release (abandoned), and one
+/// that a second user uses though the first one's operation was cut and nobody has validated it since.
+///
+/// What a verb does is said at its [`Gate`]: `probe.on(Verb::Acquire).error().slow(3)` fails the next `acquire`
+/// and lets the one after that wait for three polls. All gates are open at first.
+///
+/// Clones are the same resource with the same books; a [`sibling`](Probe::sibling) is another resource with the
+/// same books.
+///
+/// ```
+/// use reqscope::{Exit, Resource};
+/// use reqscope_testkit::{Probe, Verb};
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let probe = Probe::new();
+/// probe.on(Verb::Release).error();
+///
+/// let mut handle = probe.acquire().await.unwrap();
+/// handle.use_once();
+/// let id = handle.id();
+/// assert!(probe.release(handle, Exit::Failed).await.is_err());
+///
+/// assert_eq!(probe.counts().live(), 0);
+/// assert_eq!(probe.record(id).exits, [Exit::Failed]);
+/// # });
+/// ```
+#[derive(Clone)]
+pub struct Probe {
+    books: Arc<Books>,
+    gates: Arc<Gates>,
+    manner: Arc<Mutex<Manner>>,
+}
+
+/// The verbs that can wait and fail, each with a [`Gate`] of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Verb {
+    /// [`Resource::acquire`].
+    Acquire,
+    /// [`Resource::validate`].
+    Validate,
+    /// [`Resource::release`].
+    Release,
+    /// [`ProbeHandle::operate`].
+    Operate,
+}
+
+struct Gates {
+    acquire: Gate,
+    validate: Gate,
+    release: Gate,
+    operate: Gate,
+}
+
+/// How the verbs that do not wait answer.
+#[derive(Clone, Copy)]
+struct Manner {
+    ready: usize,
+    health: Health,
+    reclaims: bool,
+    settles: bool,
+}
+
+impl Probe {
+    /// One whose verbs all succeed at once, that is always healthy, has nothing ready for `try_acquire`, takes
+    /// nothing back through `reclaim`, and settles nothing.
+    pub fn new() -> Self {
+        Self::on_books(Arc::new(Books::default()))
+    }
+
+    /// Another resource, with gates and manners of its own, that is counted in the same books.
+    ///
+    /// The numbers of the handles are drawn in common, so [`releases`](Probe::releases) tells the order across
+    /// resources.
+    #[must_use]
+    pub fn sibling(&self) -> Self {
+        Self::on_books(Arc::clone(&self.books))
+    }
+
+    fn on_books(books: Arc<Books>) -> Self {
+        let gates =
+            Gates { acquire: Gate::open(), validate: Gate::open(), release: Gate::open(), operate: Gate::open() };
+        let manner = Manner { ready: 0, health: Health::Ready, reclaims: false, settles: false };
+        Probe { books, gates: Arc::new(gates), manner: Arc::new(Mutex::new(manner)) }
+    }
+
+    /// From now on it [`settles`](Resource::settles) `Completed`, as a transaction does.
+    #[must_use]
+    pub fn settling(self) -> Self {
+        self.manner.lock().settles = true;
+        self
+    }
+
+    /// From now on [`reclaim`](Resource::reclaim) takes every handle back.
+    #[must_use]
+    pub fn reclaiming(self) -> Self {
+        self.manner.lock().reclaims = true;
+        self
+    }
+
+    /// The next `count` calls of [`try_acquire`](Resource::try_acquire) have a handle.
+    pub fn make_ready(&self, count: usize) {
+        self.manner.lock().ready = count;
+    }
+
+    /// What [`probe`](Resource::probe) says of a handle that is not [killed](ProbeHandle::kill) and whose last
+    /// operation was not cut; those are `Dead` anyhow.
+    pub fn set_health(&self, health: Health) {
+        self.manner.lock().health = health;
+    }
+
+    /// The gate that all calls of this verb go through.
+    pub fn on(&self, verb: Verb) -> &Gate {
+        match verb {
+            Verb::Acquire => &self.gates.acquire,
+            Verb::Validate => &self.gates.validate,
+            Verb::Release => &self.gates.release,
+            Verb::Operate => &self.gates.operate,
+        }
+    }
+
+    /// The sums over all handles, those of the siblings included.
+    pub fn counts(&self) -> Counts {
+        self.books.counts()
+    }
+
+    /// What happened to this handle.
+    ///
+    /// # Panics
+    ///
+    /// If there is none with this number.
+    pub fn record(&self, handle: u64) -> Record {
+        self.books.record(handle)
+    }
+
+    /// What was given back, through `release` or `reclaim`, in the order in which it began.
+    pub fn releases(&self) -> Vec<Release> {
+        self.books.releases()
+    }
+
+    fn make(&self) -> ProbeHandle {
+        let id = self.books.acquired();
+        ProbeHandle::new(id, Arc::clone(&self.books), self.gates.operate.clone())
+    }
+}
+
+impl Default for Probe {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Resource for Probe {
+    type Handle = ProbeHandle;
+    type Cause = Scripted;
+
+    async fn acquire(&self) -> Result<ProbeHandle, Error<Scripted>> {
+        // Cut while it waits, it has made nothing yet; the entry's drop counts the call as cut.
+        let call = self.books.acquiring();
+        let end = self.gates.acquire.end().await;
+        call.end();
+        act(end, Stage::Acquiring)?;
+        Ok(self.make())
+    }
+
+    async fn validate(&self, handle: &mut ProbeHandle) -> Result<(), Error<Scripted>> {
+        let end = self.gates.validate.end().await;
+        act(end, Stage::Validating)?;
+        handle.prove();
+        Ok(())
+    }
+
+    async fn release(&self, handle: ProbeHandle, exit: Exit) -> Result<(), Error<Scripted>> {
+        handle.leave(exit);
+        // Cut while it waits, the handle is dropped here and counts as abandoned.
+        let end = self.gates.release.end().await;
+        // A release that fails or panics still ends the handle.
+        handle.released();
+        act(end, Stage::Releasing)
+    }
+
+    fn try_acquire(&self) -> Option<ProbeHandle> {
+        {
+            let mut manner = self.manner.lock();
+            manner.ready = manner.ready.checked_sub(1)?;
+        }
+        Some(self.make())
+    }
+
+    fn probe(&self, handle: &ProbeHandle) -> Health {
+        if handle.is_dead() { Health::Dead } else { self.manner.lock().health }
+    }
+
+    fn reclaim(&self, handle: ProbeHandle, exit: Exit) -> Result<(), ProbeHandle> {
+        if !self.manner.lock().reclaims {
+            return Err(handle);
+        }
+        handle.leave(exit);
+        handle.reclaimed();
+        Ok(())
+    }
+
+    fn settles(&self, exit: Exit) -> bool {
+        self.manner.lock().settles && exit.is_completed()
+    }
+}
+
+fn act(end: End, stage: Stage) -> Result<(), Error<Scripted>> {
+    match end {
+        End::Ok => Ok(()),
+        End::Error => Err(Error::failed(Scripted).at(stage)),
+        End::Permanent => Err(Error::permanent(Scripted).at(stage)),
+        End::Panic => panic!("{Scripted} by a panic while {stage}"),
+        End::Never => unreachable!("an outcome that never ends does not come back from its wait"),
+    }
+}

@@ -1,0 +1,64 @@
+use std::future::Future;
+use std::panic::Location;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+/// How often the others are let run before the clock is used.
+const YIELDS: usize = 32;
+
+/// Waits until `condition` holds, and panics where it was called if that takes longer than `bound`.
+///
+/// It first yields to the runtime a few times, which is all that a paused clock and tasks that are ready need, and
+/// then looks again each millisecond of tokio's clock. Under a paused clock that millisecond passes as soon as
+/// nothing else can run, so the time of the test moves on: take a `bound` below the deadlines that must not pass.
+///
+/// # Panics
+///
+/// After `bound`, at the line of the caller; or if polled outside a tokio runtime with a clock.
+///
+/// # Cancel safety
+///
+/// Nothing is lost by dropping it.
+///
+/// ```
+/// use reqscope_testkit::until;
+/// use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+/// use std::{sync::Arc, time::Duration};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// let done = Arc::new(AtomicBool::new(false));
+/// tokio::spawn({
+///     let done = done.clone();
+///     async move { done.store(true, Relaxed) }
+/// });
+/// until(Duration::from_secs(5), || done.load(Relaxed)).await;
+/// # });
+/// ```
+#[track_caller]
+pub fn until(bound: Duration, condition: impl FnMut() -> bool) -> impl Future<Output = ()> {
+    let caller = Location::caller();
+    async move {
+        if !holds_within(bound, condition).await {
+            panic!("{caller}: the condition did not hold within {bound:?}");
+        }
+    }
+}
+
+/// The same as a question.
+pub(crate) async fn holds_within(bound: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    for _ in 0..YIELDS {
+        if condition() {
+            return true;
+        }
+        tokio::task::yield_now().await;
+    }
+    let began = Instant::now();
+    while !condition() {
+        if began.elapsed() >= bound {
+            return false;
+        }
+        sleep(Duration::from_millis(1)).await;
+    }
+    true
+}

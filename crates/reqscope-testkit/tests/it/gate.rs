@@ -1,0 +1,100 @@
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use reqscope_testkit::{Gate, Outcome, Wakes, poll_n, poll_once};
+use tokio::time::Instant;
+
+#[test]
+fn outcomes_are_played_in_the_order_of_the_script() {
+    let gate = Gate::open();
+    gate.error().ok().slow(2).next(Outcome::error().after_polls(1)).next(Outcome::permanent());
+    assert!(matches!(poll_once(pin!(gate.pass())), Poll::Ready(Err(error)) if !error.is_permanent()));
+    assert!(matches!(poll_once(pin!(gate.pass())), Poll::Ready(Ok(()))));
+    let mut slow = pin!(gate.pass());
+    assert!(poll_n(2, slow.as_mut()).is_pending());
+    assert!(matches!(poll_once(slow), Poll::Ready(Ok(()))));
+    let mut slow_error = pin!(gate.pass());
+    assert!(poll_once(slow_error.as_mut()).is_pending());
+    assert!(matches!(poll_once(slow_error), Poll::Ready(Err(_))));
+    assert!(matches!(poll_once(pin!(gate.pass())), Poll::Ready(Err(error)) if error.is_permanent()));
+    assert!(matches!(poll_once(pin!(gate.pass())), Poll::Ready(Ok(()))), "the script is over, the gate is open");
+    assert_eq!(gate.calls(), 6);
+}
+
+#[test]
+fn a_call_that_is_told_never_can_only_be_dropped() {
+    let gate = Gate::open();
+    gate.never();
+    assert!(poll_n(100, pin!(gate.pass())).is_pending());
+    assert!(poll_once(pin!(gate.pass())).is_ready());
+}
+
+#[test]
+#[should_panic(expected = "told to fail by a panic")]
+fn a_call_that_is_told_to_panic_does() {
+    let gate = Gate::closed();
+    gate.panic();
+    assert!(poll_once(pin!(gate.pass())).is_pending());
+}
+
+#[test]
+fn an_outcome_given_by_hand_wakes_the_oldest_waiter_alone() {
+    let gate = Gate::closed();
+    let (old, young) = (Wakes::new(), Wakes::new());
+    let mut first = pin!(gate.pass());
+    let mut second = pin!(gate.pass());
+    assert!(first.as_mut().poll(&mut Context::from_waker(&old.waker())).is_pending());
+    assert!(second.as_mut().poll(&mut Context::from_waker(&young.waker())).is_pending());
+    assert_eq!(gate.waiting(), 2);
+    gate.ok();
+    assert_eq!((old.count(), young.count()), (1, 0));
+    assert!(poll_once(second.as_mut()).is_pending());
+    assert!(poll_once(first).is_ready());
+    gate.always(Outcome::ok());
+    assert_eq!(young.count(), 0, "the poll above left a waker that does nothing");
+    assert!(poll_once(second).is_ready());
+    assert_eq!(gate.waiting(), 0);
+}
+
+#[test]
+fn an_outcome_that_was_not_seen_goes_to_the_next_call() {
+    let gate = Gate::closed();
+    let wakes = Wakes::new();
+    {
+        let mut first = pin!(gate.pass());
+        assert!(poll_once(first.as_mut()).is_pending());
+        gate.error();
+    }
+    gate.ok();
+    assert!(matches!(poll_once(pin!(gate.pass())), Poll::Ready(Err(_))), "it went back to the head of the script");
+    assert!(matches!(poll_once(pin!(gate.pass())), Poll::Ready(Ok(()))));
+
+    let mut second = pin!(gate.pass());
+    {
+        let mut first = pin!(gate.pass());
+        assert!(poll_once(first.as_mut()).is_pending());
+        assert!(second.as_mut().poll(&mut Context::from_waker(&wakes.waker())).is_pending());
+        gate.error();
+    }
+    assert_eq!(wakes.count(), 1, "it went on to the waiter behind");
+    assert!(matches!(poll_once(second), Poll::Ready(Err(_))));
+}
+
+#[test]
+fn a_gate_that_is_closed_again_stops_the_next_call() {
+    let gate = Gate::open();
+    assert!(poll_once(pin!(gate.pass())).is_ready());
+    gate.close();
+    assert!(poll_once(pin!(gate.pass())).is_pending());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delay_runs_on_the_paused_clock() {
+    let gate = Gate::open();
+    gate.next(Outcome::error().after(Duration::from_secs(3600)));
+    let began = Instant::now();
+    assert!(gate.pass().await.is_err());
+    assert_eq!(began.elapsed().as_secs(), 3600);
+}

@@ -1,0 +1,44 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use reqscope_testkit::Ledger;
+
+fn message(panicked: Box<dyn std::any::Any + Send>) -> String {
+    match panicked.downcast::<String>() {
+        Ok(told) => *told,
+        Err(other) => (*other.downcast::<&str>().expect("a panic says something")).to_owned(),
+    }
+}
+
+#[test]
+fn even_books_say_nothing() {
+    let ledger = Ledger::new();
+    let (kept, lost) = (ledger.acquired(), ledger.acquired());
+    assert_eq!(ledger.open(), 2);
+    kept.released();
+    lost.abandoned();
+    assert_eq!(ledger.open(), 0);
+    let balance = ledger.balance();
+    assert_eq!((balance.acquired, balance.released, balance.abandoned), (2, 1, 1));
+}
+
+#[test]
+fn its_drop_names_the_line_that_lost_something_and_no_other() {
+    let ledger = Ledger::new();
+    ledger.acquired().released();
+    let (lost, line) = (ledger.acquired(), line!());
+    drop(lost);
+    let told = message(catch_unwind(AssertUnwindSafe(|| drop(ledger))).expect_err("a loss fails the test"));
+    assert!(told.contains(&format!("ledger.rs:{line}:")), "{told}");
+    assert!(told.contains("1 acquired, 0 released, 0 abandoned"), "{told}");
+    assert_eq!(told.lines().count(), 2, "{told}");
+}
+
+#[test]
+fn a_panic_that_is_under_way_is_not_doubled() {
+    let told = catch_unwind(|| {
+        let ledger = Ledger::new();
+        let _lost = ledger.acquired();
+        panic!("the test itself");
+    });
+    assert_eq!(message(told.expect_err("it panicked")), "the test itself");
+}

@@ -1,0 +1,5 @@
+//! The test kit under test.
+mod gate;
+mod ledger;
+mod poll;
+mod probe;

@@ -1,0 +1,40 @@
+use std::pin::pin;
+use std::time::Duration;
+
+use reqscope_testkit::{Gate, cancel_at, poll_once, until};
+
+#[tokio::test]
+async fn cancel_at_polls_exactly_as_often_as_it_is_told() {
+    let gate = Gate::open();
+    assert_eq!(cancel_at(0, gate.pass()).await.map(drop), None);
+    assert_eq!(gate.calls(), 0, "at 0 the future is never polled");
+    for polls in 1..=3 {
+        gate.slow(3);
+        assert!(cancel_at(polls, gate.pass()).await.is_none(), "cut at poll {polls}");
+    }
+    gate.slow(3);
+    assert!(cancel_at(4, gate.pass()).await.is_some());
+}
+
+#[test]
+fn cancel_at_cuts_in_the_last_poll_and_not_at_the_next_wake() {
+    let gate = Gate::closed();
+    {
+        let mut cut = pin!(cancel_at(1, gate.pass()));
+        assert!(poll_once(cut.as_mut()).is_ready());
+    }
+    assert_eq!(gate.waiting(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "poll.rs")]
+async fn until_panics_with_the_line_of_its_caller() {
+    until(Duration::from_secs(5), || false).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn until_lets_the_clock_run() {
+    let began = tokio::time::Instant::now();
+    until(Duration::from_secs(5), || began.elapsed() >= Duration::from_millis(20)).await;
+    assert!(began.elapsed() < Duration::from_millis(22));
+}
