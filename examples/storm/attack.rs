@@ -1,0 +1,92 @@
+//! The clients of a storm, and the questions they ask the server before and after it.
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::client::Client;
+use crate::fate::Part;
+use crate::options::Load;
+use crate::report::Report;
+use crate::stats::Stats;
+use crate::tally::Tally;
+
+/// How long the last releases may take after the last hang-up: longer than any deadline of the server.
+const SETTLE: Duration = Duration::from_secs(15);
+
+/// How many handles [`run`] asks `/probe` for.
+#[derive(Deserialize)]
+struct Probe {
+    taken: u64,
+}
+
+/// Storms the server at `target` and reports.
+pub(crate) fn run(target: SocketAddr, load: &Load) -> Result<Report> {
+    let seed = load.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
+    ask::<serde_json::Value>(target, "POST", "/reset")?;
+    let begun = Instant::now();
+    let tally = storm(target, load, seed);
+    let elapsed = begun.elapsed();
+    let server = settled(target)?;
+    let probe: Probe = ask(target, "GET", "/probe")?;
+    Ok(Report::new(seed, load, elapsed, tally, server, probe.taken))
+}
+
+/// Each thread is one client and takes the next part that nobody has played.
+fn storm(target: SocketAddr, load: &Load, seed: u64) -> Tally {
+    let bar = ProgressBar::new(load.requests).with_style(
+        ProgressStyle::with_template("  {bar:48.cyan/blue} {human_pos}/{human_len} requests, {elapsed}")
+            .expect("the template is well-formed"),
+    );
+    let next = AtomicU64::new(0);
+    let play = || {
+        let mut client = Client::new(target);
+        let mut tally = Tally::new();
+        loop {
+            // Relaxed: only the number matters, and no two threads get the same one.
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= load.requests {
+                return tally;
+            }
+            let part = Part::draw(seed, number);
+            tally.record(&part, client.play(&part));
+            bar.inc(1);
+        }
+    };
+    let mut all = Tally::new();
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..load.connections).map(|_| scope.spawn(play)).collect();
+        for client in clients {
+            all.merge(client.join().expect("a client does not panic"));
+        }
+    });
+    bar.finish_and_clear();
+    all.finish();
+    all
+}
+
+/// The server's counters once nothing is pending, or as they are when that does not come true.
+fn settled(target: SocketAddr) -> Result<Stats> {
+    let begun = Instant::now();
+    loop {
+        let stats: Stats = ask(target, "GET", "/stats")?;
+        if stats.is_settled() || begun.elapsed() > SETTLE {
+            return Ok(stats);
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn ask<T: DeserializeOwned>(target: SocketAddr, method: &str, path: &str) -> Result<T> {
+    let response =
+        Client::new(target).ask(method, path).with_context(|| format!("{target} does not answer {method} {path}"))?;
+    let status = response.head.status;
+    ensure!(status == 200, "{target} answers {status} to {method} {path}");
+    serde_json::from_slice(&response.body)
+        .with_context(|| format!("{target} does not speak the storm's language at {method} {path}"))
+}

@@ -1,0 +1,106 @@
+//! What a client does with its request, drawn from a seed.
+use std::time::Duration;
+
+use fastrand::Rng;
+use serde::Serialize;
+
+/// How a request ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Fate {
+    /// The client waits for the answer, and keeps the connection.
+    Complete,
+    /// The client closes the connection at a random moment.
+    Fin,
+    /// The client resets the connection at a random moment.
+    Reset,
+    /// The client hangs up while the body of the answer arrives.
+    MidBody,
+    /// The client closes its own direction and waits for the answer.
+    HalfClose,
+    /// The client sends a part of the request's head and hangs up.
+    HalfRequest,
+    /// The client sends three requests at once and hangs up.
+    Pipeline,
+}
+
+impl Fate {
+    /// Every fate with its weight; the weights add up to 100.
+    pub(crate) const WEIGHTS: [(Fate, u64); 7] = [
+        (Fate::Complete, 30),
+        (Fate::Fin, 20),
+        (Fate::Reset, 20),
+        (Fate::MidBody, 15),
+        (Fate::HalfClose, 3),
+        (Fate::HalfRequest, 2),
+        (Fate::Pipeline, 10),
+    ];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Fate::Complete => "complete",
+            Fate::Fin => "FIN",
+            Fate::Reset => "RST",
+            Fate::MidBody => "hang up in mid-body",
+            Fate::HalfClose => "half-close",
+            Fate::HalfRequest => "half a request",
+            Fate::Pipeline => "three pipelined, hang up",
+        }
+    }
+}
+
+/// How a client hangs up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hangup {
+    Fin,
+    Reset,
+}
+
+/// One client's part, decided to the last byte before it begins.
+pub(crate) struct Part {
+    pub(crate) fate: Fate,
+    pub(crate) paths: Vec<&'static str>,
+    pub(crate) hangup: Hangup,
+    /// From the request to the hang-up.
+    pub(crate) after: Duration,
+    /// How much of the request is sent ([`Fate::HalfRequest`]) or of the body is read ([`Fate::MidBody`]), of 1.
+    pub(crate) share: f64,
+}
+
+/// The paths that a storm asks for, with their weights.
+const PATHS: [(&str, u64); 7] =
+    [("/use", 30), ("/tx", 25), ("/both", 15), ("/stream", 10), ("/none", 8), ("/late", 8), ("/bare", 4)];
+
+impl Part {
+    /// The part with this number in the storm of this seed, whichever thread plays it.
+    pub(crate) fn draw(seed: u64, number: u64) -> Part {
+        // Spread, or the storms of neighbouring seeds would share nearly all their parts.
+        let mut rng = Rng::with_seed(Rng::with_seed(seed).u64(..).wrapping_add(number));
+        let fate = weighted(&mut rng, &Fate::WEIGHTS);
+        let paths = match fate {
+            // The one path whose body takes its time.
+            Fate::MidBody => vec!["/stream"],
+            Fate::Pipeline => (0..3).map(|_| weighted(&mut rng, &PATHS)).collect(),
+            _ => vec![weighted(&mut rng, &PATHS)],
+        };
+        let hangup = match fate {
+            Fate::Fin => Hangup::Fin,
+            Fate::Reset => Hangup::Reset,
+            _ if rng.bool() => Hangup::Fin,
+            _ => Hangup::Reset,
+        };
+        Part { fate, paths, hangup, after: Duration::from_micros(rng.u64(0..10_000)), share: rng.f64() }
+    }
+}
+
+fn weighted<T: Copy>(rng: &mut Rng, choices: &[(T, u64)]) -> T {
+    let sum: u64 = choices.iter().map(|(_, weight)| weight).sum();
+    let mut drawn = rng.u64(..sum);
+    for (choice, weight) in choices {
+        match drawn.checked_sub(*weight) {
+            Some(rest) => drawn = rest,
+            None => return *choice,
+        }
+    }
+    unreachable!("what is drawn is below the sum of the weights")
+}

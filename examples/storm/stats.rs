@@ -1,0 +1,52 @@
+//! The server's counters, as `/stats` tells them.
+use serde::{Deserialize, Serialize};
+
+/// All counters since the last reset.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Stats {
+    /// Handlers that began, on whatever path of the storm.
+    pub(crate) requests: u64,
+    /// Handles that an acquisition returned.
+    pub(crate) acquired: u64,
+    /// Handles that went to a release.
+    pub(crate) released: u64,
+    /// Handles that were dropped without one.
+    pub(crate) abandoned: u64,
+    /// Handles that are still out.
+    pub(crate) live: u64,
+    /// Releases of a handle that had been released before.
+    pub(crate) double_released: u64,
+    /// Uses of a handle after its release.
+    pub(crate) used_after_release: u64,
+    /// Transactions that read another request's value.
+    pub(crate) crossed: u64,
+    /// Transactions that ended in a commit.
+    pub(crate) committed: u64,
+    /// Rows that are there: one per commit, if all is well.
+    pub(crate) rows: u64,
+    /// Requests whose scope has not ended.
+    pub(crate) open_scopes: u64,
+    /// Releases that have not ended.
+    pub(crate) pending_releases: u64,
+    /// Operations that the database refused because another one was in its way.
+    pub(crate) busy: u64,
+    /// Handlers that were cut, by stage.
+    pub(crate) cut: Cut,
+}
+
+/// How many handlers were dropped before their end, by where they were at that moment.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Cut {
+    pub(crate) before_first_poll: u64,
+    pub(crate) before_first_use: u64,
+    pub(crate) acquiring: u64,
+    pub(crate) holding: u64,
+    pub(crate) body: u64,
+}
+
+impl Stats {
+    /// Is everything that a request left behind at its end?
+    pub(crate) fn is_settled(&self) -> bool {
+        self.live == 0 && self.open_scopes == 0 && self.pending_releases == 0
+    }
+}
