@@ -1,0 +1,253 @@
+//! The books: every handle has an account, which is opened once and closed once.
+//!
+//! 1. `acquired == released + abandoned + taken + live`, whenever no thread stands between two of its lines.
+//! 2. An account that nobody closes is closed by its `Drop`, as abandoned.
+//! 3. `Busy` is idle exactly when no scope is open and no handle is live; whoever makes it idle wakes the drainers.
+
+use std::error::Error;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use crate::observer::{Abandoned, Observer, Subject};
+use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::{Exit, stats::Stats};
+
+/// What all handles of one reaper write to, and the deadlines they live under.
+#[derive(Default)]
+pub(crate) struct Books {
+    pub(crate) limits: Limits,
+    observer: Option<Box<dyn Observer>>,
+    busy: Busy,
+    acquired: AtomicU64,
+    released: AtomicU64,
+    release_failed: AtomicU64,
+    abandoned: AtomicU64,
+    taken: AtomicU64,
+    late: AtomicU64,
+    lent_too_long: AtomicU64,
+    still_lent: AtomicU64,
+    acquire_failed: AtomicU64,
+    opened: AtomicU64,
+    releasing: AtomicU64,
+    observer_panics: AtomicU64,
+}
+
+/// How long an acquisition and a release may take.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) acquire: Duration,
+    pub(crate) release: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { acquire: Duration::from_secs(60), release: Duration::from_secs(5) }
+    }
+}
+
+/// Statistics need no order among each other: each is read by itself.
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl Books {
+    pub(crate) fn new(limits: Limits, observer: Option<Box<dyn Observer>>) -> Self {
+        Books { limits, observer, ..Books::default() }
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (open_scopes, live) = self.busy.read();
+        Stats {
+            opened_scopes: read(&self.opened),
+            open_scopes,
+            acquired: read(&self.acquired),
+            acquire_failed: read(&self.acquire_failed),
+            live,
+            released: read(&self.released),
+            release_failed: read(&self.release_failed),
+            pending_releases: read(&self.releasing),
+            abandoned: read(&self.abandoned),
+            taken: read(&self.taken),
+            late: read(&self.late),
+            lent_too_long: read(&self.lent_too_long),
+            still_lent: read(&self.still_lent),
+            observer_panics: read(&self.observer_panics),
+        }
+    }
+
+    pub(crate) fn scope_opened(&self) {
+        count(&self.opened);
+        self.busy.add(Busy::SCOPE);
+    }
+
+    pub(crate) fn scope_closed(&self) {
+        self.busy.sub(Busy::SCOPE);
+    }
+
+    pub(crate) fn acquire_failed(&self, of: Subject, error: &(dyn Error + 'static)) {
+        count(&self.acquire_failed);
+        self.tell(|observer| observer.acquire_failed(of, error));
+    }
+
+    pub(crate) fn late(&self, of: Subject) {
+        count(&self.late);
+        self.tell(|observer| observer.late(of));
+    }
+
+    pub(crate) fn lent_too_long(&self, of: Subject, held_since: &'static std::panic::Location<'static>) {
+        count(&self.lent_too_long);
+        self.tell(|observer| observer.lent_too_long(of, held_since));
+    }
+
+    pub(crate) fn still_lent(&self, of: Subject) {
+        count(&self.still_lent);
+        self.tell(|observer| observer.still_lent(of));
+    }
+
+    pub(crate) fn second_resource(&self, resource: &'static str) {
+        self.tell(|observer| observer.second_resource(resource));
+    }
+
+    pub(crate) fn poll_idle(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.busy.poll_idle(cx)
+    }
+
+    fn tell(&self, event: impl FnOnce(&dyn Observer)) {
+        if let Some(observer) = &self.observer {
+            if catch_unwind(AssertUnwindSafe(|| event(&**observer))).is_err() {
+                count(&self.observer_panics);
+            }
+        }
+    }
+}
+
+/// The entry of one live handle.
+pub(crate) struct Account {
+    books: Arc<Books>,
+    subject: Subject,
+    /// Set once the release has begun: how the use ended.
+    releasing: Option<Exit>,
+    open: bool,
+}
+
+impl Account {
+    pub(crate) fn open(books: Arc<Books>, subject: Subject, waited: Duration) -> Self {
+        books.busy.add(Busy::HANDLE);
+        count(&books.acquired);
+        books.tell(|observer| observer.acquired(subject, waited));
+        Account { books, subject, releasing: None, open: true }
+    }
+
+    pub(crate) fn books(&self) -> &Arc<Books> {
+        &self.books
+    }
+
+    pub(crate) fn subject(&self) -> Subject {
+        self.subject
+    }
+
+    /// The handle arrived too late for its scope.
+    pub(crate) fn late(&self) {
+        self.books.late(self.subject);
+    }
+
+    pub(crate) fn begin_release(&mut self, exit: Exit) {
+        count(&self.books.releasing);
+        self.releasing = Some(exit);
+    }
+
+    pub(crate) fn released(mut self, exit: Exit) {
+        count(&self.books.released);
+        self.books.tell(|observer| observer.released(self.subject, exit));
+        self.close();
+    }
+
+    pub(crate) fn release_failed(mut self, exit: Exit, error: &(dyn Error + 'static)) {
+        count(&self.books.released);
+        count(&self.books.release_failed);
+        self.books.tell(|observer| observer.release_failed(self.subject, exit, error));
+        self.close();
+    }
+
+    pub(crate) fn abandoned(mut self, exit: Exit, why: Abandoned) {
+        self.abandon(exit, why);
+    }
+
+    pub(crate) fn taken(mut self) {
+        count(&self.books.taken);
+        self.close();
+    }
+
+    fn abandon(&mut self, exit: Exit, why: Abandoned) {
+        count(&self.books.abandoned);
+        self.books.tell(|observer| observer.abandoned(self.subject, exit, why));
+        self.close();
+    }
+
+    /// Last, after the counters: who sees the books idle sees them complete.
+    fn close(&mut self) {
+        self.open = false;
+        if self.releasing.is_some() {
+            self.books.releasing.fetch_sub(1, Ordering::Relaxed);
+        }
+        self.books.busy.sub(Busy::HANDLE);
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        if self.open {
+            let exit = self.releasing.unwrap_or_else(Exit::of_drop);
+            self.abandon(exit, Abandoned::NoRuntime);
+        }
+    }
+}
+
+/// Two counts in one word, so that "both are zero" is one look: open scopes above, live handles below.
+#[derive(Default)]
+struct Busy {
+    word: AtomicU64,
+    drainers: Mutex<Vec<Waker>>,
+}
+
+impl Busy {
+    const HANDLE: u64 = 1;
+    const SCOPE: u64 = 1 << 32;
+
+    fn add(&self, unit: u64) {
+        // Relaxed: a count that goes up wakes nobody.
+        self.word.fetch_add(unit, Ordering::Relaxed);
+    }
+
+    fn sub(&self, unit: u64) {
+        // Release, for the Acquire in `poll_idle`: who reads zero sees the counters written before. The lock
+        // orders the rest: a drainer that read a higher number under it is found here, later.
+        if self.word.fetch_sub(unit, Ordering::AcqRel) == unit {
+            let drainers = std::mem::take(&mut *self.drainers.lock());
+            drainers.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    fn read(&self) -> (u64, u64) {
+        let word = self.word.load(Ordering::Relaxed);
+        (word >> 32, word & (Self::SCOPE - 1))
+    }
+
+    fn poll_idle(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.word.load(Ordering::Acquire) == 0 {
+            return Poll::Ready(());
+        }
+        // Cloned outside of the lock: a waker is foreign code.
+        let waker = cx.waker().clone();
+        let mut drainers = self.drainers.lock();
+        if self.word.load(Ordering::Acquire) == 0 {
+            drop(drainers);
+            return Poll::Ready(());
+        }
+        drainers.push(waker);
+        Poll::Pending
+    }
+}

@@ -1,0 +1,177 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::runtime::Handle as Runtime;
+use tokio::task::AbortHandle;
+
+use crate::context::Surroundings;
+use crate::lease::Lease;
+use crate::observer::Subject;
+use crate::resource::Resource;
+use crate::time::Deadline;
+use crate::{Error, Stage, foreign};
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// A handle that is being made: the resource's own future, under a deadline, with panics turned into errors.
+///
+/// Dropping it drops that future, which owns what it has half-made (law L3).
+pub(crate) struct Acquisition<R: Resource> {
+    /// `None` after the end.
+    future: Option<BoxFuture<Result<R::Handle, Error<R::Cause>>>>,
+    resource: Arc<R>,
+    surroundings: Surroundings,
+    deadline: Deadline,
+}
+
+impl<R: Resource> Acquisition<R> {
+    /// A handle that needs no waiting for, if there is one.
+    pub(crate) fn at_once(
+        resource: &Arc<R>,
+        surroundings: &Surroundings,
+    ) -> Result<Option<Lease<R>>, Error<R::Cause>> {
+        match foreign::call(|| surroundings.enter(|| resource.try_acquire())) {
+            Ok(None) => Ok(None),
+            Ok(Some(handle)) => Ok(Some(Lease::open(handle, Arc::clone(resource), surroundings, Duration::ZERO))),
+            Err(panic) => {
+                let error = Error::panicked(Stage::Acquiring, &*panic);
+                tell::<R>(surroundings, &error);
+                Err(error)
+            }
+        }
+    }
+
+    pub(crate) fn new(resource: Arc<R>, surroundings: Surroundings) -> Self {
+        let deadline = Deadline::after(surroundings.reaper.books().limits.acquire);
+        let maker = Arc::clone(&resource);
+        let future: BoxFuture<_> = Box::pin(async move { maker.acquire().await });
+        Acquisition { future: Some(future), resource, surroundings, deadline }
+    }
+
+    fn fail(&mut self, error: Error<R::Cause>) -> Poll<Result<Lease<R>, Error<R::Cause>>> {
+        // The half-made thing goes before anybody hears of the failure and tries again.
+        foreign::drop_quietly(self.future.take());
+        tell::<R>(&self.surroundings, &error);
+        Poll::Ready(Err(error))
+    }
+}
+
+fn tell<R: Resource>(surroundings: &Surroundings, error: &Error<R::Cause>) {
+    surroundings.reaper.books().acquire_failed(Subject::of::<R>(surroundings.taken_at), error);
+}
+
+impl<R: Resource> Future for Acquisition<R> {
+    type Output = Result<Lease<R>, Error<R::Cause>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let Some(future) = &mut this.future else {
+            return Poll::Ready(Err(Error::closed()));
+        };
+        match foreign::call(|| this.surroundings.enter(|| future.as_mut().poll(cx))) {
+            Ok(Poll::Ready(Ok(handle))) => {
+                foreign::drop_quietly(this.future.take());
+                let waited = this.deadline.elapsed();
+                Poll::Ready(Ok(Lease::open(handle, Arc::clone(&this.resource), &this.surroundings, waited)))
+            }
+            Ok(Poll::Ready(Err(error))) if error.stage().is_some() => this.fail(error),
+            Ok(Poll::Ready(Err(error))) => this.fail(error.at(Stage::Acquiring)),
+            Err(panic) => this.fail(Error::panicked(Stage::Acquiring, &*panic)),
+            Ok(Poll::Pending) => {
+                let error = match ready!(this.deadline.poll(cx)) {
+                    Ok(()) => Error::timeout(Stage::Acquiring, this.deadline.elapsed()),
+                    Err(missing) => Error::runtime(missing.0).at(Stage::Acquiring),
+                };
+                this.fail(error)
+            }
+        }
+    }
+}
+
+impl<R: Resource> Drop for Acquisition<R> {
+    fn drop(&mut self) {
+        foreign::drop_quietly(self.future.take());
+    }
+}
+
+/// Whoever waits for an acquisition that has a task of its own.
+pub(crate) trait Sink<R: Resource>: Send + Sync + 'static {
+    /// How to cancel it, told once it runs.
+    fn running(&self, attempt: u64, cancel: AbortHandle);
+
+    /// How it ended. Called exactly once for each attempt that [`begin`] moved to a task.
+    fn deliver(&self, attempt: u64, outcome: Result<Lease<R>, Error<R::Cause>>);
+}
+
+/// Makes a handle: at once if that can be, else by one poll in place, else in a task of its own, so that no single
+/// waiter, dropped or not polled, holds up the others (law L5).
+///
+/// `None`: it went to a task, and `sink` will hear how it ended.
+pub(crate) fn begin<R: Resource, S: Sink<R>>(
+    sink: &Arc<S>,
+    attempt: u64,
+    resource: &Arc<R>,
+    surroundings: Surroundings,
+    cx: &mut Context<'_>,
+) -> Option<Result<Lease<R>, Error<R::Cause>>> {
+    match Acquisition::at_once(resource, &surroundings) {
+        Ok(None) => {}
+        Ok(Some(lease)) => return Some(Ok(lease)),
+        Err(error) => return Some(Err(error)),
+    }
+    let mut acquisition = Acquisition::new(Arc::clone(resource), surroundings);
+    if let Poll::Ready(outcome) = Pin::new(&mut acquisition).poll(cx) {
+        return Some(outcome);
+    }
+    let Ok(runtime) = Runtime::try_current() else {
+        return Some(Err(Error::runtime("an acquisition that waits needs a tokio runtime")));
+    };
+    // The caller's waker is registered with the acquisition now. The task polls it again before anything else, so
+    // no wake-up is lost.
+    let task = Errand { acquisition: Some(acquisition), sink: Some(Arc::clone(sink)), attempt };
+    #[cfg(feature = "tracing")]
+    let task = tracing::Instrument::in_current_span(task);
+    sink.running(attempt, runtime.spawn(task).abort_handle());
+    None
+}
+
+/// The task: it carries the acquisition to its end and delivers, also when it is cut off.
+struct Errand<R: Resource, S: Sink<R>> {
+    acquisition: Option<Acquisition<R>>,
+    sink: Option<Arc<S>>,
+    attempt: u64,
+}
+
+impl<R: Resource, S: Sink<R>> Errand<R, S> {
+    fn deliver(&mut self, outcome: Result<Lease<R>, Error<R::Cause>>) {
+        // The acquisition goes first: who waits may start the next one the moment it hears.
+        self.acquisition = None;
+        if let Some(sink) = self.sink.take() {
+            sink.deliver(self.attempt, outcome);
+        }
+    }
+}
+
+impl<R: Resource, S: Sink<R>> Unpin for Errand<R, S> {}
+
+impl<R: Resource, S: Sink<R>> Future for Errand<R, S> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(acquisition) = &mut self.acquisition {
+            let outcome = ready!(Pin::new(acquisition).poll(cx));
+            self.deliver(outcome);
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<R: Resource, S: Sink<R>> Drop for Errand<R, S> {
+    fn drop(&mut self) {
+        // Aborted because the scope was closed, where nobody listens any more, or cut off by a runtime that ends.
+        self.deliver(Err(Error::runtime("the runtime that was acquiring has ended")));
+    }
+}

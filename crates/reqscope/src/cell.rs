@@ -1,0 +1,388 @@
+//! The state machine under the lazy cell: no async, no clock, no runtime, no resource.
+//!
+//! `L` is what is lent, `E` the error of an attempt, `K` cancels an attempt.
+//!
+//! | phase         | `take`         | `deliver` ok  | `deliver` err | `give_back`   | `detach` | `seal`        |
+//! |---------------|----------------|---------------|---------------|---------------|----------|---------------|
+//! | `Unused`      | → `Acquiring`  | -             | -             | -             | -        | → `Closed`    |
+//! | `Acquiring`   | waits          | → `Ready`     | → `Unused`    | -             | -        | → `Closed`, K |
+//! | `Ready(L)`    | → `Lent`       | -             | -             | -             | -        | → `Sealed(L)` |
+//! | `Lent`        | waits          | -             | -             | → `Ready`     | → `Unused` | → `Closed`  |
+//! | `Sealed(L)`   | closed         | -             | -             | -             | -        | -             |
+//! | `Closed`      | closed         | refused: late | ignored       | refused       | ignored  | -             |
+//!
+//! Invariants:
+//!
+//! 1. There is at most one `L` at home or on loan; whoever the machine refuses one owns it again.
+//! 2. At most one attempt is under way, and only its own number can end it.
+//! 3. Every move that could let a waiter go on wakes **all** of them: one that is not polled holds up nobody.
+//! 4. A ticket's place is freed by whoever held it, when it has its answer or is dropped.
+//! 5. Nothing foreign (a waker, an `L`, an `E`, a `K`) is cloned, woken or dropped under the lock, save `E::clone`,
+//!    which is a count.
+
+use std::mem;
+use std::panic::Location;
+use std::task::Waker;
+
+use crate::sync::Mutex;
+
+pub(crate) type Site = &'static Location<'static>;
+
+pub(crate) struct Cell<L, E, K> {
+    state: Mutex<State<L, E, K>>,
+}
+
+struct State<L, E, K> {
+    phase: Phase<L, K>,
+    /// Counts attempts, so that a late word of an earlier one changes nothing (2).
+    attempt: u64,
+    places: Vec<Place<E>>,
+    next_place: u64,
+}
+
+enum Phase<L, K> {
+    Unused,
+    Acquiring(Option<K>),
+    Ready(L),
+    Lent(Site),
+    Sealed(L),
+    Closed,
+}
+
+/// A waiter's place in the cell.
+struct Place<E> {
+    number: u64,
+    waker: Option<Waker>,
+    /// The answer to the attempt that it waited for (L7).
+    failed: Option<E>,
+}
+
+/// What one `get` keeps between its polls.
+#[derive(Default)]
+pub(crate) struct Ticket {
+    place: Option<u64>,
+}
+
+/// The answer to [`Cell::take`].
+pub(crate) enum Take<L, E> {
+    /// On loan to the caller now.
+    Lent(L),
+    /// The caller is to acquire, under this number.
+    Begin(u64),
+    /// Registered; an attempt is under way, or somebody else holds it, since that site.
+    Wait(Option<Site>),
+    /// It is at home, but others have waited for longer: to be polled again at once.
+    Yield,
+    /// The attempt that the caller waited for failed.
+    Failed(E),
+    Closed,
+}
+
+/// What [`Cell::seal`] found.
+pub(crate) enum Found<K> {
+    Nothing,
+    Acquiring(Option<K>),
+    AtHome,
+    Lent(Site),
+}
+
+/// What can be seen of a cell from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Peek {
+    /// Nobody has asked for it, or the last attempt failed, or the handle was detached.
+    Unused,
+    /// It is being acquired.
+    Acquiring,
+    /// It was acquired, and nobody holds it now.
+    Ready,
+    /// Somebody holds a guard.
+    Lent,
+    /// The scope is closed.
+    Closed,
+}
+
+impl<L, E: Clone, K> Cell<L, E, K> {
+    pub(crate) fn new() -> Self {
+        Self::starting(Phase::Unused)
+    }
+
+    pub(crate) fn closed() -> Self {
+        Self::starting(Phase::Closed)
+    }
+
+    fn starting(phase: Phase<L, K>) -> Self {
+        Cell { state: Mutex::new(State { phase, attempt: 0, places: Vec::new(), next_place: 0 }) }
+    }
+
+    pub(crate) fn peek(&self) -> Peek {
+        match self.state.lock().phase {
+            Phase::Unused => Peek::Unused,
+            Phase::Acquiring(_) => Peek::Acquiring,
+            Phase::Ready(_) => Peek::Ready,
+            Phase::Lent(_) => Peek::Lent,
+            Phase::Sealed(_) | Phase::Closed => Peek::Closed,
+        }
+    }
+
+    /// Borrows what is inside, begins an attempt, or waits.
+    pub(crate) fn take(&self, ticket: &mut Ticket, site: Site, waker: &Waker) -> Take<L, E> {
+        let mut spare = None;
+        loop {
+            let mut state = self.state.lock();
+            let first = ticket.place.is_none();
+            if let Some(error) = state.answer(ticket) {
+                let left = state.leave(ticket);
+                drop(state);
+                drop(left);
+                return Take::Failed(error);
+            }
+            let others_wait = first && !state.places.is_empty();
+            let step = match &state.phase {
+                Phase::Sealed(_) | Phase::Closed => Take::Closed,
+                Phase::Unused => Take::Begin(state.begin()),
+                Phase::Ready(_) if others_wait => Take::Yield,
+                Phase::Ready(_) => Take::Lent(state.lend(site).expect("it is at home, under this very lock")),
+                Phase::Acquiring(_) => Take::Wait(None),
+                Phase::Lent(since) => Take::Wait(Some(since)),
+            };
+            if let Take::Wait(_) | Take::Yield = step {
+                // Cloning a waker is foreign code: done outside of the lock, and then everything is asked anew.
+                if state.needs_waker(ticket, waker) && spare.is_none() {
+                    drop(state);
+                    spare = Some(waker.clone());
+                    continue;
+                }
+                let old = state.register(ticket, spare.take());
+                drop(state);
+                drop(old);
+                if let Take::Yield = step {
+                    waker.wake_by_ref();
+                }
+                return step;
+            }
+            let left = state.leave(ticket);
+            drop(state);
+            drop(left);
+            return step;
+        }
+    }
+
+    /// The same without waiting; `None` where `take` would wait or has an error to tell.
+    pub(crate) fn try_take(&self, site: Site) -> Option<Take<L, E>> {
+        let mut state = self.state.lock();
+        match state.phase {
+            Phase::Unused => Some(Take::Begin(state.begin())),
+            _ => state.lend(site).map(Take::Lent),
+        }
+    }
+
+    /// Tells how to cancel an attempt. `Some`: it is over already, or must be cancelled by the caller.
+    pub(crate) fn running(&self, attempt: u64, cancel: K) -> Option<K> {
+        let mut state = self.state.lock();
+        if state.is_current(attempt) {
+            // Nothing was there before: an attempt is told once.
+            state.phase = Phase::Acquiring(Some(cancel));
+            return None;
+        }
+        Some(cancel)
+    }
+
+    /// The attempt succeeded, and its own beginner borrows the result at once.
+    ///
+    /// # Errors
+    ///
+    /// `L` itself, if the cell was sealed meanwhile: it is late.
+    pub(crate) fn deliver_lent(&self, attempt: u64, lent: L, site: Site) -> Result<L, L> {
+        let mut state = self.state.lock();
+        if state.is_current(attempt) {
+            state.phase = Phase::Lent(site);
+            return Ok(lent);
+        }
+        Err(lent)
+    }
+
+    /// The attempt succeeded; whoever is polled first gets the result.
+    ///
+    /// # Errors
+    ///
+    /// `L` itself, if the cell was sealed meanwhile: it is late.
+    pub(crate) fn deliver(&self, attempt: u64, lent: L) -> Result<(), L> {
+        self.move_on(|state| {
+            if !state.is_current(attempt) {
+                return Err(lent);
+            }
+            Ok(mem::replace(&mut state.phase, Phase::Ready(lent)))
+        })
+    }
+
+    /// The attempt failed: everybody who waits for it gets the error, and the next `take` begins anew (L7).
+    pub(crate) fn fail(&self, attempt: u64, error: &E) {
+        self.unbegin(attempt, Some(error));
+    }
+
+    /// The attempt came to nothing, without an error: whoever waits begins another one.
+    pub(crate) fn retract(&self, attempt: u64) {
+        self.unbegin(attempt, None);
+    }
+
+    fn unbegin(&self, attempt: u64, error: Option<&E>) {
+        self.move_on(|state| {
+            if !state.is_current(attempt) {
+                return Err(());
+            }
+            for place in &mut state.places {
+                place.failed = error.cloned();
+            }
+            Ok(mem::replace(&mut state.phase, Phase::Unused))
+        })
+        // An attempt that ended with the scope has nobody left to tell.
+        .unwrap_or(());
+    }
+
+    /// A loan comes home.
+    ///
+    /// # Errors
+    ///
+    /// `L` itself, if the cell was sealed meanwhile: the caller ends it (L8).
+    pub(crate) fn give_back(&self, lent: L) -> Result<(), L> {
+        self.move_on(|state| match state.phase {
+            Phase::Lent(_) => Ok(mem::replace(&mut state.phase, Phase::Ready(lent))),
+            _ => Err(lent),
+        })
+    }
+
+    /// A loan will not come home: the next `take` begins anew.
+    pub(crate) fn detach(&self) {
+        self.move_on(|state| match state.phase {
+            Phase::Lent(_) => Ok(mem::replace(&mut state.phase, Phase::Unused)),
+            _ => Err(()),
+        })
+        // After the seal there is no cell any more to detach from.
+        .unwrap_or(());
+    }
+
+    /// Ends all lending. What is at home stays there for [`Cell::remove`].
+    pub(crate) fn seal(&self) -> Found<K> {
+        let mut state = self.state.lock();
+        let (phase, found) = match mem::replace(&mut state.phase, Phase::Closed) {
+            Phase::Unused => (Phase::Closed, Found::Nothing),
+            Phase::Acquiring(cancel) => (Phase::Closed, Found::Acquiring(cancel)),
+            Phase::Ready(lent) => (Phase::Sealed(lent), Found::AtHome),
+            Phase::Lent(since) => (Phase::Closed, Found::Lent(since)),
+            sealed @ (Phase::Sealed(_) | Phase::Closed) => (sealed, Found::Nothing),
+        };
+        state.phase = phase;
+        let wakers = state.wakers();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+        found
+    }
+
+    /// Whether there is still something that the seal found at home.
+    pub(crate) fn holds_sealed(&self) -> bool {
+        matches!(self.state.lock().phase, Phase::Sealed(_))
+    }
+
+    /// Looks at what the seal found at home.
+    pub(crate) fn with_sealed<T>(&self, look: impl FnOnce(&L) -> T) -> Option<T> {
+        // Taken out for the look: it calls foreign code, and nobody else wants it after the seal.
+        let sealed = self.remove()?;
+        let seen = look(&sealed);
+        self.state.lock().phase = Phase::Sealed(sealed);
+        Some(seen)
+    }
+
+    /// Takes out what the seal found at home.
+    pub(crate) fn remove(&self) -> Option<L> {
+        let mut state = self.state.lock();
+        match mem::replace(&mut state.phase, Phase::Closed) {
+            Phase::Sealed(lent) => Some(lent),
+            other => {
+                state.phase = other;
+                None
+            }
+        }
+    }
+
+    /// A waiter goes away. All were woken together, so there is no wake-up that it would have to pass on (3).
+    pub(crate) fn leave(&self, ticket: &mut Ticket) {
+        if ticket.place.is_some() {
+            let left = self.state.lock().leave(ticket);
+            drop(left);
+        }
+    }
+
+    /// Moves to a phase in which waiters can go on, and wakes them (3).
+    fn move_on<T>(&self, step: impl FnOnce(&mut State<L, E, K>) -> Result<Phase<L, K>, T>) -> Result<(), T> {
+        let mut state = self.state.lock();
+        let old = step(&mut state)?;
+        let wakers = state.wakers();
+        drop(state);
+        drop(old);
+        wakers.into_iter().for_each(Waker::wake);
+        Ok(())
+    }
+}
+
+impl<L, E, K> State<L, E, K> {
+    fn begin(&mut self) -> u64 {
+        self.attempt += 1;
+        self.phase = Phase::Acquiring(None);
+        self.attempt
+    }
+
+    /// What is at home goes out.
+    fn lend(&mut self, site: Site) -> Option<L> {
+        match mem::replace(&mut self.phase, Phase::Lent(site)) {
+            Phase::Ready(lent) => Some(lent),
+            other => {
+                self.phase = other;
+                None
+            }
+        }
+    }
+
+    fn is_current(&self, attempt: u64) -> bool {
+        self.attempt == attempt && matches!(self.phase, Phase::Acquiring(_))
+    }
+
+    fn place(&mut self, ticket: &Ticket) -> Option<&mut Place<E>> {
+        let number = ticket.place?;
+        self.places.iter_mut().find(|place| place.number == number)
+    }
+
+    fn answer(&mut self, ticket: &Ticket) -> Option<E> {
+        self.place(ticket)?.failed.take()
+    }
+
+    fn needs_waker(&mut self, ticket: &Ticket, waker: &Waker) -> bool {
+        match self.place(ticket) {
+            Some(Place { waker: Some(known), .. }) => !known.will_wake(waker),
+            _ => true,
+        }
+    }
+
+    /// Puts the ticket's waker in its place; `None` keeps the one that is there. Returns the old one, to be
+    /// dropped outside of the lock.
+    fn register(&mut self, ticket: &mut Ticket, waker: Option<Waker>) -> Option<Waker> {
+        if let Some(place) = self.place(ticket) {
+            return waker.and_then(|waker| place.waker.replace(waker));
+        }
+        let number = self.next_place;
+        self.next_place += 1;
+        ticket.place = Some(number);
+        self.places.push(Place { number, waker, failed: None });
+        None
+    }
+
+    fn leave(&mut self, ticket: &mut Ticket) -> Option<Place<E>> {
+        let number = ticket.place.take()?;
+        let index = self.places.iter().position(|place| place.number == number)?;
+        Some(self.places.swap_remove(index))
+    }
+
+    fn wakers(&mut self) -> Vec<Waker> {
+        self.places.iter_mut().filter_map(|place| place.waker.take()).collect()
+    }
+}

@@ -1,0 +1,167 @@
+use std::cmp::Reverse;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::vec;
+
+use tokio::runtime::Handle as Runtime;
+
+use crate::close_error::{CloseError, Problem};
+use crate::state::{Job, ScopeState, Tenant};
+use crate::time::Deadline;
+use crate::{Exit, reaper};
+
+/// The end of a scope, begun by [`Scope::close`](crate::Scope::close).
+///
+/// Ready when the releases whose outcome matters to the client have ended. The others run in the reaper, and are
+/// not waited for (law L11).
+///
+/// # Errors
+///
+/// A [`CloseError`], if the client must not hear of a success.
+///
+/// # Cancel safety
+///
+/// What was begun is not undone: dropping the future, at any point, hands the release in flight and all that come
+/// after it to the reaper. Neither the releases nor their exit change; only the outcome goes unheard.
+#[must_use = "the releases go on if this is dropped, but nobody hears whether they failed"]
+pub struct Close {
+    /// `None` once it is over.
+    closing: Option<Closing>,
+}
+
+impl Close {
+    pub(crate) fn begin(scope: Arc<ScopeState>, told: Exit) -> Self {
+        Close { closing: Some(Closing::begin(scope, told)) }
+    }
+}
+
+impl Future for Close {
+    type Output = Result<(), CloseError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(closing) = &mut self.closing else {
+            return Poll::Ready(Ok(()));
+        };
+        let outcome = ready!(Pin::new(closing).poll(cx));
+        self.closing = None;
+        Poll::Ready(outcome)
+    }
+}
+
+impl Drop for Close {
+    fn drop(&mut self) {
+        let Some(closing) = self.closing.take() else { return };
+        if closing.is_idle() {
+            return;
+        }
+        let home = closing.scope.home();
+        reaper::spawn(home, async move {
+            // Each release is on the books by itself.
+            drop(closing.await);
+        });
+    }
+}
+
+impl fmt::Debug for Close {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Close").field("over", &self.closing.is_none()).finish_non_exhaustive()
+    }
+}
+
+/// The three phases of law L10. Unlike [`Close`] it does not hand itself to the reaper when it is dropped.
+struct Closing {
+    scope: Arc<ScopeState>,
+    told: Exit,
+    verdict: Exit,
+    problems: Vec<Problem>,
+    /// The settling ones first, each kind in reverse order of acquisition.
+    tenants: vec::IntoIter<Arc<dyn Tenant>>,
+    current: Option<Job>,
+    /// One for all settling releases; made for the first that has to wait.
+    deadline: Option<Deadline>,
+}
+
+impl Closing {
+    fn begin(scope: Arc<ScopeState>, told: Exit) -> Self {
+        let mut tenants = scope.seal();
+        let mut problems: Vec<_> = tenants.iter().filter_map(|tenant| tenant.seal(told)).collect();
+
+        let mut verdict = told.worst(scope.marked());
+        if !problems.is_empty() {
+            verdict = verdict.worst(Exit::Failed);
+        }
+        if told.is_completed() && !verdict.is_completed() {
+            let undone = tenants.iter().filter(|tenant| tenant.settles(told));
+            problems.extend(undone.map(|tenant| tenant.not_completed()));
+        }
+
+        tenants.sort_by_key(|tenant| (!tenant.settles(verdict), Reverse(tenant.order())));
+        let tenants = tenants.into_iter();
+        let mut closing = Closing { scope, told, verdict, problems, tenants, current: None, deadline: None };
+        closing.begin_next();
+        closing
+    }
+
+    fn is_idle(&self) -> bool {
+        self.current.is_none() && self.tenants.as_slice().is_empty()
+    }
+
+    /// Begins the next settling release that has to wait, or, after the last, all the others.
+    fn begin_next(&mut self) {
+        while let Some(tenant) = self.tenants.as_slice().first() {
+            if !tenant.settles(self.verdict) {
+                return self.hand_over_the_others();
+            }
+            let patience = self.scope.settings.close_deadline;
+            let deadline = self.deadline.get_or_insert_with(|| Deadline::after(patience));
+            self.current = tenant.release(self.verdict, Some(deadline));
+            self.tenants.next();
+            if self.current.is_some() {
+                return;
+            }
+        }
+    }
+
+    fn hand_over_the_others(&mut self) {
+        let verdict = self.verdict;
+        let jobs: Vec<_> = self.tenants.by_ref().filter_map(|tenant| tenant.release(verdict, None)).collect();
+        // Outside of any runtime each job is dropped, one by one, and finds the runtime that it came from.
+        if !jobs.is_empty() && Runtime::try_current().is_ok() {
+            reaper::spawn(None, Together(jobs));
+        }
+    }
+}
+
+impl Future for Closing {
+    type Output = Result<(), CloseError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        while let Some(job) = &mut this.current {
+            if let Err(problem) = ready!(job.as_mut().poll(cx)) {
+                this.problems.push(problem);
+            }
+            this.current = None;
+            this.begin_next();
+        }
+        let problems = std::mem::take(&mut this.problems);
+        Poll::Ready(CloseError::of(this.told, this.verdict, problems).map_or(Ok(()), Err))
+    }
+}
+
+/// Releases that nobody waits for, side by side in one task, begun in their order: one that hangs holds up no
+/// other.
+struct Together(Vec<Job>);
+
+impl Future for Together {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // What failed has told the observer.
+        self.0.retain_mut(|job| job.as_mut().poll(cx).is_pending());
+        if self.0.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    }
+}

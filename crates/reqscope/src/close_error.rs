@@ -1,0 +1,111 @@
+use std::error::Error;
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+
+use crate::Exit;
+
+/// A scope could not be closed as it was told: the client must not hear of a success (law L11).
+///
+/// It speaks only of resources whose outcome matters to the client ([`Resource::settles`](crate::Resource::settles)).
+/// What goes wrong with the others is the [`Observer`](crate::Observer)'s business.
+#[derive(Clone, Debug)]
+pub struct CloseError {
+    told: Exit,
+    verdict: Exit,
+    problems: Vec<Problem>,
+}
+
+/// One resource's part in a [`CloseError`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The release (a COMMIT) failed, panicked or missed its deadline. What the backend has done is known only to
+    /// the error, if to anybody.
+    ReleaseFailed {
+        /// The type of the resource.
+        resource: &'static str,
+        /// What the release answered: an [`Error`](crate::Error) of the resource.
+        error: Arc<dyn Error + Send + Sync>,
+    },
+    /// A guard was still out, so that nobody knows what is being done to the handle.
+    StillLent {
+        /// The type of the resource.
+        resource: &'static str,
+        /// Where the guard was taken.
+        since: &'static Location<'static>,
+    },
+    /// The handle was still being acquired: something meant to use it.
+    StillAcquiring {
+        /// The type of the resource.
+        resource: &'static str,
+    },
+    /// The handle was beyond use: an operation was cut in the middle.
+    Dead {
+        /// The type of the resource.
+        resource: &'static str,
+    },
+    /// The handle was released as a failure (a ROLLBACK) although the scope was told a success.
+    NotCompleted {
+        /// The type of the resource.
+        resource: &'static str,
+    },
+}
+
+impl CloseError {
+    /// `None` where there is nothing to complain of.
+    pub(crate) fn of(told: Exit, verdict: Exit, problems: Vec<Problem>) -> Option<Self> {
+        (!problems.is_empty()).then_some(CloseError { told, verdict, problems })
+    }
+
+    /// The exit that [`Scope::close`](crate::Scope::close) was told.
+    pub fn told(&self) -> Exit {
+        self.told
+    }
+
+    /// The exit that the resources were told.
+    pub fn verdict(&self) -> Exit {
+        self.verdict
+    }
+
+    /// All that went wrong, in the order in which it was found. Never empty.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+}
+
+impl fmt::Display for CloseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the scope was told `{}` and closed as `{}`", self.told, self.verdict)?;
+        let mut separator = ": ";
+        for problem in &self.problems {
+            write!(f, "{separator}{problem}")?;
+            separator = "; ";
+        }
+        Ok(())
+    }
+}
+
+impl Error for CloseError {
+    /// The first failed release, if there is one.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.problems.iter().find_map(|problem| match problem {
+            Problem::ReleaseFailed { error, .. } => Some(&**error as _),
+            _ => None,
+        })
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Problem::ReleaseFailed { resource, .. } => write!(f, "the release of {resource} failed"),
+            Problem::StillLent { resource, since } => {
+                write!(f, "{resource} is still lent, since {}:{}", since.file(), since.line())
+            }
+            Problem::StillAcquiring { resource } => write!(f, "{resource} was still being acquired"),
+            Problem::Dead { resource } => write!(f, "the handle of {resource} was beyond use"),
+            Problem::NotCompleted { resource } => write!(f, "{resource} was released as a failure"),
+        }
+    }
+}

@@ -1,0 +1,172 @@
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use crate::acquisition::Acquisition;
+use crate::cell::{Peek, Site, Take, Ticket};
+use crate::guard::Guard;
+use crate::observer::Subject;
+use crate::resource::Resource;
+use crate::slot::Slot;
+use crate::time::Deadline;
+use crate::{Error, Stage};
+
+/// The request-scoped lazy cell: the one handle of a resource that a request has, if it asks for it.
+///
+/// Clones are the same cell, and so is every cell that [`ScopeHandle::lazy`](crate::ScopeHandle::lazy) gives out
+/// for the same `Arc` of the same request. What is never asked for is never acquired (law L2).
+///
+/// # In a response body
+///
+/// The scope closes when the handler has returned, not when the body has been sent; from then on `get` answers
+/// [`closed`](Error::is_closed). A body that needs the handle takes it along: [`Guard::detach`].
+#[must_use = "a cell acquires nothing until it is asked"]
+pub struct Lazy<R: Resource> {
+    slot: Arc<Slot<R>>,
+}
+
+impl<R: Resource> Lazy<R> {
+    pub(crate) fn new(slot: Arc<Slot<R>>) -> Self {
+        Lazy { slot }
+    }
+
+    /// Borrows the handle; acquires it first if nobody has.
+    ///
+    /// Concurrent first uses make one acquisition, which belongs to the scope: a caller that is dropped, or alive
+    /// but not polled, neither cancels nor stalls it (law L5). It runs in a task of its own as soon as it has to
+    /// wait, in the caller's tracing span (feature `tracing`); task-locals do not follow it there.
+    ///
+    /// The handle is exclusive. Others of the same request get it one after the other; a new `get` lets those who
+    /// wait go first, once.
+    ///
+    /// # Errors
+    ///
+    /// - what [`Resource::acquire`] answered, shared by all who waited for that attempt; the next `get` tries again
+    ///   (law L7)
+    /// - [`is_timeout`](Error::is_timeout) after the acquire deadline (60 s by default), or after the lend deadline
+    ///   (5 s) if another task of this request did not give its guard back; [`holder`](Error::holder) then says
+    ///   where that one was taken
+    /// - [`is_closed`](Error::is_closed) once the request is over
+    /// - an error that names it, if the acquisition has to wait and there is no tokio runtime, or one without
+    ///   timers
+    ///
+    /// # Deadlock
+    ///
+    /// A task that holds a guard and asks for a second one waits for itself, until the lend deadline has passed.
+    /// Lend the guard down as `&mut` instead.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses its place among the waiters and nothing else. A running acquisition goes on, and
+    /// the handle stays in the cell for the next `get` or for the close.
+    #[track_caller]
+    pub fn get(&self) -> Get<R> {
+        Get { slot: Arc::clone(&self.slot), site: Location::caller(), ticket: Ticket::default(), patience: None }
+    }
+
+    /// Borrows the handle if that needs no waiting: it is at home, or
+    /// [`try_acquire`](Resource::try_acquire) has one at once.
+    ///
+    /// `None` also where that panicked or the scope is closed; [`get`](Lazy::get) tells which.
+    #[track_caller]
+    pub fn try_get(&self) -> Option<Guard<R>> {
+        let site = Location::caller();
+        let lease = match self.slot.cell.try_take(site)? {
+            Take::Lent(lease) => lease,
+            Take::Begin(attempt) => {
+                match Acquisition::at_once(self.slot.resource(), &self.slot.surroundings(site)) {
+                    Ok(Some(lease)) => self.slot.deliver_lent(attempt, lease, site)?,
+                    Ok(None) | Err(_) => {
+                        // An error was heard by the observer. Whoever queued up meanwhile makes the next attempt.
+                        self.slot.cell.retract(attempt);
+                        return None;
+                    }
+                }
+            }
+            _ => return None,
+        };
+        Some(Guard::new(lease, Arc::clone(&self.slot)))
+    }
+
+    /// What state the cell is in, at this moment.
+    pub fn peek(&self) -> Peek {
+        self.slot.cell.peek()
+    }
+}
+
+impl<R: Resource> Clone for Lazy<R> {
+    fn clone(&self) -> Self {
+        Lazy { slot: Arc::clone(&self.slot) }
+    }
+}
+
+impl<R: Resource> fmt::Debug for Lazy<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lazy").field("state", &self.peek()).finish_non_exhaustive()
+    }
+}
+
+/// The future of [`Lazy::get`].
+#[must_use = "futures do nothing unless polled"]
+pub struct Get<R: Resource> {
+    slot: Arc<Slot<R>>,
+    site: Site,
+    ticket: Ticket,
+    /// Begins with the first wait for somebody else's guard.
+    patience: Option<Deadline>,
+}
+
+impl<R: Resource> Future for Get<R> {
+    type Output = Result<Guard<R>, Error<R::Cause>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        loop {
+            let lease = match this.slot.cell.take(&mut this.ticket, this.site, cx.waker()) {
+                Take::Lent(lease) => lease,
+                Take::Begin(attempt) => match this.slot.begin(attempt, this.site, cx) {
+                    Some(Ok(lease)) => lease,
+                    Some(Err(error)) => return Poll::Ready(Err(error)),
+                    None => continue,
+                },
+                Take::Wait(Some(holder)) => return this.poll_patience(holder, cx).map(Err),
+                Take::Wait(None) | Take::Yield => return Poll::Pending,
+                Take::Failed(error) => return Poll::Ready(Err(error)),
+                Take::Closed => return Poll::Ready(Err(Error::closed())),
+            };
+            return Poll::Ready(Ok(Guard::new(lease, Arc::clone(&this.slot))));
+        }
+    }
+}
+
+impl<R: Resource> Get<R> {
+    /// Waits for the guard that was taken at `holder`, for as long as that is reasonable.
+    fn poll_patience(&mut self, holder: Site, cx: &mut Context<'_>) -> Poll<Error<R::Cause>> {
+        let settings = &self.slot.scope.settings;
+        let patience = self.patience.get_or_insert_with(|| Deadline::after(settings.lend_deadline));
+        let ended = ready!(patience.poll(cx));
+        self.slot.cell.leave(&mut self.ticket);
+        Poll::Ready(match ended {
+            Ok(()) => {
+                settings.reaper.books().lent_too_long(Subject::of::<R>(self.site), holder);
+                Error::timeout(Stage::Waiting, patience.elapsed()).with_holder(holder)
+            }
+            Err(missing) => Error::runtime(missing.0).at(Stage::Waiting).with_holder(holder),
+        })
+    }
+}
+
+impl<R: Resource> Drop for Get<R> {
+    fn drop(&mut self) {
+        self.slot.cell.leave(&mut self.ticket);
+    }
+}
+
+impl<R: Resource> fmt::Debug for Get<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Get").field("state", &self.slot.cell.peek()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,284 @@
+use std::fmt;
+use std::future::Future;
+use std::ops::{Deref, DerefMut};
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::runtime::Handle as Runtime;
+
+use crate::account::Account;
+use crate::acquisition::Acquisition;
+use crate::context::Surroundings;
+use crate::observer::Subject;
+use crate::reaper::{self, Reaper};
+use crate::release::Releasing;
+use crate::resource::{Health, Resource};
+use crate::time::Deadline;
+use crate::{Error, Exit, foreign};
+
+/// A handle that is owned outside of any scope, and goes back when the lease ends.
+///
+/// End it with [`Lease::complete`] or [`Lease::fail`], and await what they return to hear how the release went.
+/// Dropping it is a verdict too: [`Exit::Cancelled`], or [`Exit::Panicked`] while unwinding, with the release run
+/// by the [`Reaper`].
+///
+/// It derefs to the handle, so its own methods are associated functions.
+///
+/// Use it for work that outlives a request or belongs to none: a streamed body, a WebSocket, a background job; and
+/// inside wrappers, as the owner of a half-made thing. Within a request use [`Lazy`](crate::Lazy).
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use reqscope::{Error, Lease, resource_fn};
+/// use std::{convert::Infallible, sync::Arc};
+///
+/// let buffers = Arc::new(resource_fn(|| async { Ok::<_, Error<Infallible>>(Vec::<u8>::with_capacity(4096)) }));
+///
+/// let mut buffer = Lease::acquire(&buffers).await.unwrap();
+/// buffer.extend(b"nightly job");
+/// Lease::complete(buffer).await.unwrap();
+/// # });
+/// ```
+///
+/// A lease that was ended cannot be used:
+///
+/// ```compile_fail,E0382
+/// # use reqscope::{Lease, Resource};
+/// fn twice<R: Resource>(lease: Lease<R>) {
+///     drop(Lease::complete(lease));
+///     drop(Lease::complete(lease));
+/// }
+/// ```
+#[must_use = "a lease that is dropped at once is released as cancelled"]
+pub struct Lease<R: Resource> {
+    /// `None` only after a method that consumed the lease has taken it apart.
+    parts: Option<Parts<R>>,
+}
+
+struct Parts<R: Resource> {
+    handle: R::Handle,
+    resource: Arc<R>,
+    account: Account,
+    /// Where the handle was acquired, for a drop outside of any runtime.
+    home: Option<Runtime>,
+}
+
+impl<R: Resource> Lease<R> {
+    /// Acquires a handle of `resource`.
+    ///
+    /// Inside the `acquire` of another resource it belongs to the books of whoever acquires that one, so that a
+    /// scope's drain knows of it; elsewhere to those of [`Reaper::global`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Resource::acquire`]; a panic in it; a timeout after the reaper's acquire deadline (60 s).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the acquisition, which owns what it has half-made (law L3).
+    #[track_caller]
+    pub fn acquire(resource: &Arc<R>) -> impl Future<Output = Result<Self, Error<R::Cause>>> + Send + use<R> {
+        let taken_at = Location::caller();
+        let surroundings =
+            Surroundings::current().unwrap_or_else(|| Surroundings { reaper: Reaper::global().clone(), taken_at });
+        Self::acquire_under(surroundings, Arc::clone(resource))
+    }
+
+    /// The same, under the deadlines, the observer and the books of `reaper`.
+    #[track_caller]
+    pub fn acquire_in(
+        reaper: &Reaper,
+        resource: &Arc<R>,
+    ) -> impl Future<Output = Result<Self, Error<R::Cause>>> + Send + use<R> {
+        let surroundings = Surroundings { reaper: reaper.clone(), taken_at: Location::caller() };
+        Self::acquire_under(surroundings, Arc::clone(resource))
+    }
+
+    async fn acquire_under(surroundings: Surroundings, resource: Arc<R>) -> Result<Self, Error<R::Cause>> {
+        match Acquisition::at_once(&resource, &surroundings)? {
+            Some(lease) => Ok(lease),
+            None => Acquisition::new(resource, surroundings).await,
+        }
+    }
+
+    /// Opens the account of a handle that has just arrived.
+    pub(crate) fn open(handle: R::Handle, resource: Arc<R>, surroundings: &Surroundings, waited: Duration) -> Self {
+        let subject = Subject::of::<R>(surroundings.taken_at);
+        let account = Account::open(Arc::clone(surroundings.reaper.books()), subject, waited);
+        Lease { parts: Some(Parts { handle, resource, account, home: Runtime::try_current().ok() }) }
+    }
+
+    /// Ends it as [`Exit::Completed`]: the same as `Lease::end(lease, Exit::Completed)`.
+    pub fn complete(lease: Self) -> Release<R> {
+        Self::end(lease, Exit::Completed)
+    }
+
+    /// Ends it as [`Exit::Failed`]: the same as `Lease::end(lease, Exit::Failed)`.
+    pub fn fail(lease: Self) -> Release<R> {
+        Self::end(lease, Exit::Failed)
+    }
+
+    /// Ends it with the exit that its user tells.
+    ///
+    /// A plain function: the verdict is fixed when it returns. Await the future to hear how the release went.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, at any point, the release runs to its end in the reaper, with the same exit.
+    pub fn end(mut lease: Self, exit: Exit) -> Release<R> {
+        match lease.parts.take() {
+            Some(parts) => parts.end(exit, Deadline::after),
+            None => Release::done(Ok(())),
+        }
+    }
+
+    /// The resource that it is a handle of.
+    pub fn resource(lease: &Self) -> &Arc<R> {
+        &lease.parts().resource
+    }
+
+    /// Where in the program it was taken.
+    pub fn taken_at(lease: &Self) -> &'static Location<'static> {
+        lease.account().subject().taken_at
+    }
+
+    /// Takes the handle out, for the writers of wrappers: it leaves the books, and nobody releases it any more.
+    pub fn into_handle(mut lease: Self) -> R::Handle {
+        let Parts { handle, account, .. } = lease.parts.take().expect(WHOLE);
+        account.taken();
+        handle
+    }
+
+    /// What a free look says; a probe that panics has seen nothing good.
+    pub(crate) fn probe(&self) -> Health {
+        let Parts { handle, resource, .. } = self.parts();
+        foreign::call(|| resource.probe(handle)).unwrap_or(Health::Dead)
+    }
+
+    pub(crate) fn account(&self) -> &Account {
+        &self.parts().account
+    }
+
+    /// [`Lease::end`] under a deadline that others share.
+    pub(crate) fn end_by(mut self, exit: Exit, deadline: impl FnOnce() -> Deadline) -> Release<R> {
+        match self.parts.take() {
+            Some(parts) => parts.end(exit, |_own| deadline()),
+            None => Release::done(Ok(())),
+        }
+    }
+
+    fn parts(&self) -> &Parts<R> {
+        self.parts.as_ref().expect(WHOLE)
+    }
+}
+
+const WHOLE: &str = "only what consumes a lease takes it apart";
+
+impl<R: Resource> Parts<R> {
+    fn end(self, exit: Exit, deadline: impl FnOnce(Duration) -> Deadline) -> Release<R> {
+        let Parts { handle, resource, account, home } = self;
+        let patience = account.books().limits.release;
+        match Releasing::start(resource, handle, account, exit, || deadline(patience)) {
+            Ok(Some(running)) => Release { running: Some(running), home, outcome: None },
+            Ok(None) => Release::done(Ok(())),
+            Err(error) => Release::done(Err(error)),
+        }
+    }
+}
+
+impl<R: Resource> Deref for Lease<R> {
+    type Target = R::Handle;
+
+    fn deref(&self) -> &R::Handle {
+        &self.parts().handle
+    }
+}
+
+impl<R: Resource> DerefMut for Lease<R> {
+    fn deref_mut(&mut self) -> &mut R::Handle {
+        &mut self.parts.as_mut().expect(WHOLE).handle
+    }
+}
+
+impl<R: Resource> Drop for Lease<R> {
+    fn drop(&mut self) {
+        if let Some(parts) = self.parts.take() {
+            // Dropping the release hands it to the reaper.
+            drop(parts.end(Exit::of_drop(), Deadline::after));
+        }
+    }
+}
+
+impl<R: Resource> fmt::Debug for Lease<R>
+where
+    R::Handle: fmt::Debug,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Lease").field(&**self).finish()
+    }
+}
+
+/// The release of a lease, begun by [`Lease::complete`], [`Lease::fail`] or [`Lease::end`].
+///
+/// # Errors
+///
+/// Those of [`Resource::release`]; a panic in it; a timeout after the reaper's release deadline (5 s), after which
+/// the handle was dropped and counted as abandoned.
+///
+/// # Cancel safety
+///
+/// Dropping it hands what is left to the reaper; the exit does not change. Errors then go to the observer only.
+#[must_use = "the release goes on if this is dropped, but nobody hears how it ended"]
+pub struct Release<R: Resource> {
+    running: Option<Releasing<R>>,
+    home: Option<Runtime>,
+    outcome: Option<Result<(), Error<R::Cause>>>,
+}
+
+impl<R: Resource> Release<R> {
+    fn done(outcome: Result<(), Error<R::Cause>>) -> Self {
+        Release { running: None, home: None, outcome: Some(outcome) }
+    }
+
+    /// The outcome, if there was nothing to wait for; else the release itself.
+    pub(crate) fn finished(mut self) -> Result<Result<(), Error<R::Cause>>, Self> {
+        self.outcome.take().ok_or(self)
+    }
+}
+
+// Nothing in it is pinned by projection: what runs is boxed.
+impl<R: Resource> Unpin for Release<R> {}
+
+impl<R: Resource> Future for Release<R> {
+    type Output = Result<(), Error<R::Cause>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(running) = &mut self.running else {
+            return Poll::Ready(self.outcome.take().unwrap_or(Ok(())));
+        };
+        let outcome = std::task::ready!(Pin::new(running).poll(cx));
+        self.running = None;
+        Poll::Ready(outcome)
+    }
+}
+
+impl<R: Resource> Drop for Release<R> {
+    fn drop(&mut self) {
+        if let Some(running) = self.running.take() {
+            let home = self.home.take();
+            reaper::spawn(home, async move {
+                // Its outcome is on the books, and the observer has heard it.
+                drop(running.await);
+            });
+        }
+    }
+}
+
+impl<R: Resource> fmt::Debug for Release<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Release").field("running", &self.running.is_some()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,166 @@
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::sync::{Arc, OnceLock};
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use crate::account::{Books, Limits};
+use crate::observer::Observer;
+use crate::stats::{DrainReport, Stats};
+use crate::time::Deadline;
+
+/// The one door through which code in a `Drop` reaches an async release, and the one place that spawns it.
+///
+/// `Drop` cannot await. What is dropped without having been closed or completed is handed to the reaper, which runs
+/// its release in a task on the current tokio runtime, or else on the one that acquired the handle. Each release has
+/// a deadline; one that hangs holds up no other. Without a live runtime the handle is dropped in place and counted
+/// as abandoned.
+///
+/// Each [`Scopes`](crate::Scopes) has a reaper of its own. Leases taken outside of any scope use
+/// [`Reaper::global`], unless they name another one. It is a handle: clones are the same reaper.
+///
+/// # What it is not
+///
+/// No task, no thread and no queue: it costs nothing while nothing is released.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use reqscope::{Error, Lease, Reaper, resource_fn};
+/// use std::{convert::Infallible, sync::Arc, time::Duration};
+///
+/// let reaper = Reaper::new();
+/// let numbers = Arc::new(resource_fn(|| async { Ok::<_, Error<Infallible>>(7) }));
+///
+/// drop(Lease::acquire_in(&reaper, &numbers).await.unwrap());
+///
+/// let report = reaper.drain(Duration::from_secs(1)).await;
+/// assert!(report.is_clean());
+/// assert_eq!(reaper.stats().released, 1);
+/// # });
+/// ```
+#[derive(Clone)]
+pub struct Reaper {
+    books: Arc<Books>,
+}
+
+impl Reaper {
+    /// A reaper with the defaults of [`ReaperBuilder`].
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// To set deadlines and an observer.
+    pub fn builder() -> ReaperBuilder {
+        ReaperBuilder { limits: Limits::default(), observer: None }
+    }
+
+    /// The reaper of leases that name none. It has the default deadlines and no observer, only counters.
+    pub fn global() -> &'static Reaper {
+        static GLOBAL: OnceLock<Reaper> = OnceLock::new();
+        GLOBAL.get_or_init(Reaper::new)
+    }
+
+    /// The counters of everything acquired under this reaper.
+    pub fn stats(&self) -> Stats {
+        self.books.stats()
+    }
+
+    /// Waits until no handle is live and no scope is open, or until `deadline` has passed.
+    ///
+    /// Nothing is cancelled when it passes: what still runs goes on, and the report says how much that is. New
+    /// handles may be acquired meanwhile; stop the listeners first.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses only the report.
+    pub fn drain(&self, deadline: Duration) -> impl Future<Output = DrainReport> + Send + use<> {
+        let books = Arc::clone(&self.books);
+        async move {
+            let before = books.stats();
+            let mut deadline = Deadline::after(deadline);
+            poll_fn(|cx| match books.poll_idle(cx) {
+                Poll::Ready(()) => Poll::Ready(()),
+                // Without timers there is no deadline; report what there is rather than wait for ever.
+                Poll::Pending => deadline.poll(cx).map(drop),
+            })
+            .await;
+            let after = books.stats();
+            DrainReport {
+                released: after.released - before.released,
+                abandoned: after.abandoned - before.abandoned,
+                open_scopes: after.open_scopes,
+                live: after.live,
+                waited: deadline.elapsed(),
+            }
+        }
+    }
+
+    pub(crate) fn books(&self) -> &Arc<Books> {
+        &self.books
+    }
+}
+
+/// Runs a release to its end, wherever its owner has gone.
+///
+/// The current runtime is asked first: it is alive more surely than `home`, where the handle was acquired. The
+/// future must not hand itself to the reaper when it is dropped: a runtime that is shutting down drops what is
+/// spawned on it in place, and such a future would come back for ever.
+pub(crate) fn spawn(home: Option<Handle>, release: impl Future<Output = ()> + Send + 'static) {
+    if let Some(runtime) = Handle::try_current().ok().or(home) {
+        drop(runtime.spawn(release));
+    }
+}
+
+impl Default for Reaper {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Reaper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reaper").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+/// Sets up a [`Reaper`].
+#[must_use]
+pub struct ReaperBuilder {
+    limits: Limits,
+    observer: Option<Box<dyn Observer>>,
+}
+
+impl ReaperBuilder {
+    /// How long one acquisition may take. Default: 60 s, above what a pool or a driver sets, so that theirs, which
+    /// know more, speak first.
+    pub fn acquire_deadline(mut self, deadline: Duration) -> Self {
+        self.limits.acquire = deadline;
+        self
+    }
+
+    /// How long one release may take; after that the handle is dropped and counted as abandoned. Default: 5 s,
+    /// long for a COMMIT or a ROLLBACK, short for a slot that somebody waits for.
+    pub fn release_deadline(mut self, deadline: Duration) -> Self {
+        self.limits.release = deadline;
+        self
+    }
+
+    /// Who hears of what nobody awaits. Default: nobody; the counters count all the same.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.observer = Some(Box::new(observer));
+        self
+    }
+
+    /// Makes it.
+    pub fn build(self) -> Reaper {
+        Reaper { books: Arc::new(Books::new(self.limits, self.observer)) }
+    }
+}
+
+impl fmt::Debug for ReaperBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReaperBuilder").finish_non_exhaustive()
+    }
+}

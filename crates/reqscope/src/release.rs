@@ -1,0 +1,112 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use crate::account::Account;
+use crate::observer::Abandoned;
+use crate::resource::Resource;
+use crate::time::Deadline;
+use crate::{Error, Exit, Stage, foreign};
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// A release that is running, with the handle inside.
+///
+/// It keeps the books: however it ends, its account is closed once. It does **not** hand itself to the reaper when
+/// it is dropped; its owners do that, once.
+pub(crate) struct Releasing<R: Resource> {
+    running: Option<Running<R>>,
+    exit: Exit,
+    deadline: Deadline,
+}
+
+struct Running<R: Resource> {
+    future: BoxFuture<Result<(), Error<R::Cause>>>,
+    account: Account,
+}
+
+impl<R: Resource> Releasing<R> {
+    /// Takes the shortcut if the resource offers it, in which case there is nothing left to run.
+    ///
+    /// `deadline` is asked for only if the release has to wait.
+    pub(crate) fn start(
+        resource: Arc<R>,
+        handle: R::Handle,
+        mut account: Account,
+        exit: Exit,
+        deadline: impl FnOnce() -> Deadline,
+    ) -> Result<Option<Self>, Error<R::Cause>> {
+        match foreign::call(|| resource.reclaim(handle, exit)) {
+            Ok(Ok(())) => {
+                account.released(exit);
+                Ok(None)
+            }
+            Ok(Err(handle)) => {
+                account.begin_release(exit);
+                let future = Box::pin(async move { resource.release(handle, exit).await });
+                Ok(Some(Releasing { running: Some(Running { future, account }), exit, deadline: deadline() }))
+            }
+            Err(panic) => {
+                let error = Error::panicked(Stage::Releasing, &*panic);
+                account.release_failed(exit, &error);
+                Err(error)
+            }
+        }
+    }
+}
+
+impl<R: Resource> Future for Releasing<R> {
+    type Output = Result<(), Error<R::Cause>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let exit = this.exit;
+        let Some(running) = &mut this.running else {
+            return Poll::Ready(Ok(()));
+        };
+        let error = match foreign::call(|| running.future.as_mut().poll(cx)) {
+            Ok(Poll::Ready(Ok(()))) => {
+                if let Some(account) = this.finish() {
+                    account.released(exit);
+                }
+                return Poll::Ready(Ok(()));
+            }
+            Ok(Poll::Ready(Err(error))) if error.stage().is_some() => error,
+            Ok(Poll::Ready(Err(error))) => error.at(Stage::Releasing),
+            Err(panic) => Error::panicked(Stage::Releasing, &*panic),
+            Ok(Poll::Pending) => {
+                let error = match std::task::ready!(this.deadline.poll(cx)) {
+                    Ok(()) => Error::timeout(Stage::Releasing, this.deadline.elapsed()),
+                    Err(missing) => Error::runtime(missing.0).at(Stage::Releasing),
+                };
+                let why = if error.is_timeout() { Abandoned::Deadline } else { Abandoned::NoRuntime };
+                if let Some(account) = this.finish() {
+                    account.abandoned(exit, why);
+                }
+                return Poll::Ready(Err(error));
+            }
+        };
+        if let Some(account) = this.finish() {
+            account.release_failed(exit, &error);
+        }
+        Poll::Ready(Err(error))
+    }
+}
+
+impl<R: Resource> Releasing<R> {
+    /// Drops the user's future first: who hears that a handle was released finds nothing of it any more.
+    fn finish(&mut self) -> Option<Account> {
+        self.running.take().map(|Running { future, account }| {
+            foreign::drop_quietly(future);
+            account
+        })
+    }
+}
+
+impl<R: Resource> Drop for Releasing<R> {
+    fn drop(&mut self) {
+        // Its account, dropped open, counts it as abandoned.
+        drop(self.finish());
+    }
+}

@@ -1,0 +1,182 @@
+use std::any::type_name;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::Exit;
+use crate::close::Close;
+use crate::lazy::Lazy;
+use crate::resource::Resource;
+use crate::slot::Slot;
+use crate::state::{ScopeState, Settings};
+
+/// The owner of everything that one request has acquired.
+///
+/// Keep it beside the handler's future, so that it is dropped with it, and close it when the handler has returned;
+/// the front ends do both. What the handler gets is a [`ScopeHandle`].
+///
+/// Dropping it closes it as [`Exit::Cancelled`], or [`Exit::Panicked`] while unwinding, through the reaper.
+///
+/// Not `Clone`: it has one owner, and who owns it decides when the request is over.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use reqscope::{Error, Exit, Scopes, resource_fn};
+/// use std::{convert::Infallible, sync::Arc};
+///
+/// let scopes = Scopes::new();
+/// let numbers = Arc::new(resource_fn(|| async { Ok::<_, Error<Infallible>>(7) }));
+///
+/// let scope = scopes.open();
+/// let request = scope.handle().clone(); // for the handler
+/// assert_eq!(*request.lazy(&numbers).get().await.unwrap(), 7);
+///
+/// scope.close(Exit::Completed).await.unwrap();
+/// assert!(request.lazy(&numbers).get().await.unwrap_err().is_closed());
+/// # });
+/// ```
+///
+/// It is closed once:
+///
+/// ```compile_fail,E0382
+/// # use reqscope::{Exit, Scope};
+/// async fn twice(scope: Scope) {
+///     scope.close(Exit::Completed).await.unwrap();
+///     scope.close(Exit::Failed).await.unwrap();
+/// }
+/// ```
+///
+/// and it cannot be cloned:
+///
+/// ```compile_fail,E0599
+/// # use reqscope::Scope;
+/// fn second_owner(scope: &Scope) -> Scope {
+///     scope.clone()
+/// }
+/// ```
+#[must_use = "a scope that is dropped at once is cancelled"]
+pub struct Scope {
+    handle: ScopeHandle,
+    /// Until it is closed.
+    open: bool,
+}
+
+impl Scope {
+    pub(crate) fn open(settings: Arc<Settings>) -> Self {
+        Scope { handle: ScopeHandle { state: Arc::new(ScopeState::open(settings)) }, open: true }
+    }
+
+    /// What the request's functions use; it does not keep the scope open.
+    pub fn handle(&self) -> &ScopeHandle {
+        &self.handle
+    }
+
+    /// The same as [`ScopeHandle::lazy`].
+    pub fn lazy<R: Resource>(&self, resource: &Arc<R>) -> Lazy<R> {
+        self.handle.lazy(resource)
+    }
+
+    /// Tells the request's functions until when they have time. It only tells: whoever runs the handler enforces
+    /// it.
+    pub fn set_deadline(&self, at: Instant) {
+        self.handle.state.set_deadline(at);
+    }
+
+    /// Closes it: no more loans, the verdict, the releases.
+    ///
+    /// A plain function: when it returns the scope is sealed and the verdict is fixed. The verdict is the worse of
+    /// `exit` and what was [marked](ScopeHandle::mark_failed); it is at least [`Exit::Failed`] if a handle that
+    /// settles as `exit` is lent, dead or still being acquired. A pending acquisition is cancelled (law L6).
+    ///
+    /// Await the future to hear whether the releases that matter to the client went well. They run one after the
+    /// other, in reverse order of acquisition, under one deadline (5 s by default) that begins now. Several
+    /// settling resources are not atomic among each other: a second COMMIT may fail after the first succeeded. The
+    /// other handles are released in the reaper, in reverse order too.
+    ///
+    /// # Errors
+    ///
+    /// A [`CloseError`](crate::CloseError), if a release that matters to the client failed, or `exit` was a success
+    /// and the verdict is not.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once this function has returned, nothing stops the releases or changes their exit: see [`Close`].
+    pub fn close(mut self, exit: Exit) -> Close {
+        self.open = false;
+        Close::begin(Arc::clone(&self.handle.state), exit)
+    }
+}
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        if self.open {
+            // Dropping the future hands it to the reaper.
+            drop(Close::begin(Arc::clone(&self.handle.state), Exit::of_drop()));
+        }
+    }
+}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scope").finish_non_exhaustive()
+    }
+}
+
+/// A request's way to its scope, for extensions and function arguments.
+///
+/// Clones are the same scope. It does not keep the scope open: once that is closed, every `get` answers
+/// [`is_closed`](crate::Error::is_closed).
+#[derive(Clone)]
+pub struct ScopeHandle {
+    state: Arc<ScopeState>,
+}
+
+impl ScopeHandle {
+    /// The cell of `resource` in this scope: the same one for the same `Arc`.
+    ///
+    /// Acquires nothing. Another `Arc` of the same type is another resource, with a handle of its own. That is
+    /// right for two databases of one type, and a mistake where the `Arc` is made anew for each call: the
+    /// [`Observer`](crate::Observer::second_resource) is told once.
+    pub fn lazy<R: Resource>(&self, resource: &Arc<R>) -> Lazy<R> {
+        let key = Slot::key_of(resource);
+        let known = self.state.tenant(key, type_name::<R>(), || Arc::new(Slot::new(&self.state, resource)));
+        let slot = known.and_then(|tenant| tenant.into_any().downcast::<Slot<R>>().ok());
+        Lazy::new(slot.unwrap_or_else(|| Arc::new(Slot::closed(&self.state, resource))))
+    }
+
+    /// Makes the verdict at least [`Exit::Failed`]. Nobody can take it back (law L9), and nothing happens if the
+    /// scope is closed already.
+    pub fn mark_failed(&self) {
+        self.state.mark_failed();
+    }
+
+    /// Whether the request is over: returned, hung up, panicked or timed out.
+    ///
+    /// For what cannot await: ask it once per round of a CPU-bound loop in `spawn_blocking`, which otherwise keeps
+    /// its core to its end. It costs one atomic read.
+    pub fn is_closed(&self) -> bool {
+        self.state.is_closed()
+    }
+
+    /// Waits until the request is over.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub fn closed(&self) -> impl Future<Output = ()> + Send + use<> {
+        let state = Arc::clone(&self.state);
+        async move { poll_fn(|cx| state.poll_closed(cx)).await }
+    }
+
+    /// Until when the request has time, if its front end set a deadline.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.state.deadline()
+    }
+}
+
+impl fmt::Debug for ScopeHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScopeHandle").field("closed", &self.is_closed()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,140 @@
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::observer::Observer;
+use crate::reaper::{Reaper, ReaperBuilder};
+use crate::scope::Scope;
+use crate::state::Settings;
+use crate::stats::{DrainReport, Stats};
+
+/// Opens the scopes of one server, and keeps their books.
+///
+/// One per server, cloned to wherever scopes are opened: clones are the same.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use reqscope::{Exit, Scopes};
+/// use std::time::Duration;
+///
+/// let scopes = Scopes::builder().close_deadline(Duration::from_secs(2)).build();
+/// scopes.open().close(Exit::Completed).await.unwrap();
+///
+/// // at shutdown, after the listeners have stopped
+/// let report = scopes.drain(Duration::from_secs(10)).await;
+/// assert!(report.is_clean());
+/// # });
+/// ```
+#[derive(Clone)]
+pub struct Scopes {
+    settings: Arc<Settings>,
+}
+
+impl Scopes {
+    /// With the defaults of [`ScopesBuilder`].
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// To set deadlines and an observer.
+    pub fn builder() -> ScopesBuilder {
+        ScopesBuilder {
+            reaper: Reaper::builder(),
+            close_deadline: Duration::from_secs(5),
+            lend_deadline: Duration::from_secs(5),
+        }
+    }
+
+    /// Opens a scope. No I/O, no runtime, one allocation.
+    pub fn open(&self) -> Scope {
+        Scope::open(Arc::clone(&self.settings))
+    }
+
+    /// Where the releases run that nobody awaits. Give it to [`Lease::acquire_in`](crate::Lease::acquire_in), so
+    /// that leases outside of any scope are on the same books.
+    pub fn reaper(&self) -> &Reaper {
+        &self.settings.reaper
+    }
+
+    /// Waits until every scope is closed and every handle is released, detached ones too, or until `deadline` has
+    /// passed (law L16).
+    ///
+    /// Nothing is cancelled when it passes; the report says what is left.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses only the report.
+    pub fn drain(&self, deadline: Duration) -> impl Future<Output = DrainReport> + Send + use<> {
+        self.settings.reaper.drain(deadline)
+    }
+
+    /// The counters of all its scopes and handles.
+    pub fn stats(&self) -> Stats {
+        self.settings.reaper.stats()
+    }
+}
+
+impl Default for Scopes {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Scopes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scopes").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+/// Sets up [`Scopes`].
+#[must_use]
+pub struct ScopesBuilder {
+    reaper: ReaperBuilder,
+    close_deadline: Duration,
+    lend_deadline: Duration,
+}
+
+impl ScopesBuilder {
+    /// How long one acquisition may take. Default: 60 s, above what a pool or a driver sets, so that theirs, which
+    /// know more, speak first.
+    pub fn acquire_deadline(mut self, deadline: Duration) -> Self {
+        self.reaper = self.reaper.acquire_deadline(deadline);
+        self
+    }
+
+    /// How long all releases together may take for which the client waits, and each of the others by itself.
+    /// Default: 5 s, long for a COMMIT, short for somebody who waits for an answer.
+    pub fn close_deadline(mut self, deadline: Duration) -> Self {
+        self.close_deadline = deadline;
+        self.reaper = self.reaper.release_deadline(deadline);
+        self
+    }
+
+    /// How long a `get` waits for a guard that another task of the same request holds. Default: 5 s, since longer
+    /// is more often a deadlock than work.
+    pub fn lend_deadline(mut self, deadline: Duration) -> Self {
+        self.lend_deadline = deadline;
+        self
+    }
+
+    /// Who hears of what nobody awaits. Default: nobody; the counters count all the same.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.reaper = self.reaper.observer(observer);
+        self
+    }
+
+    /// Makes it.
+    pub fn build(self) -> Scopes {
+        let Self { reaper, close_deadline, lend_deadline } = self;
+        let settings =
+            Settings { reaper: reaper.build(), close_deadline, lend_deadline, doubled: Default::default() };
+        Scopes { settings: Arc::new(settings) }
+    }
+}
+
+impl fmt::Debug for ScopesBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScopesBuilder").finish_non_exhaustive()
+    }
+}

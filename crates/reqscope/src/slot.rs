@@ -1,0 +1,198 @@
+use std::any::{Any, TypeId, type_name};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::task::AbortHandle;
+
+use crate::acquisition::{self, Sink};
+use crate::cell::{Cell, Found, Site};
+use crate::close_error::Problem;
+use crate::context::Surroundings;
+use crate::lease::{Lease, Release};
+use crate::resource::{Health, Resource};
+use crate::state::{Job, Key, ScopeState, Tenant};
+use crate::sync::{AtomicUsize, Ordering};
+use crate::time::Deadline;
+use crate::{Error, Exit, foreign};
+
+/// The place of one resource in one scope: the state machine, and all that it needs around it.
+pub(crate) struct Slot<R: Resource> {
+    pub(crate) cell: Cell<Lease<R>, Error<R::Cause>, AbortHandle>,
+    pub(crate) scope: Arc<ScopeState>,
+    resource: Arc<R>,
+    order: AtomicUsize,
+}
+
+impl<R: Resource> Slot<R> {
+    pub(crate) fn new(scope: &Arc<ScopeState>, resource: &Arc<R>) -> Self {
+        Self::around(Cell::new(), scope, resource)
+    }
+
+    /// A slot of a scope that is over: nobody ever gets anything from it.
+    pub(crate) fn closed(scope: &Arc<ScopeState>, resource: &Arc<R>) -> Self {
+        Self::around(Cell::closed(), scope, resource)
+    }
+
+    fn around(
+        cell: Cell<Lease<R>, Error<R::Cause>, AbortHandle>,
+        scope: &Arc<ScopeState>,
+        resource: &Arc<R>,
+    ) -> Self {
+        Slot { cell, scope: Arc::clone(scope), resource: Arc::clone(resource), order: AtomicUsize::new(0) }
+    }
+
+    pub(crate) fn key_of(resource: &Arc<R>) -> Key {
+        (TypeId::of::<R>(), Arc::as_ptr(resource).cast::<()>() as usize)
+    }
+
+    pub(crate) fn surroundings(&self, taken_at: Site) -> Surroundings {
+        Surroundings { reaper: self.scope.settings.reaper.clone(), taken_at }
+    }
+
+    pub(crate) fn resource(&self) -> &Arc<R> {
+        &self.resource
+    }
+
+    /// Makes the handle, in place or in a task that delivers it here. `None`: look into the cell again.
+    pub(crate) fn begin(
+        self: &Arc<Self>,
+        attempt: u64,
+        site: Site,
+        cx: &mut Context<'_>,
+    ) -> Option<Result<Lease<R>, Error<R::Cause>>> {
+        match acquisition::begin(self, attempt, &self.resource, self.surroundings(site), cx)? {
+            Ok(lease) => self.deliver_lent(attempt, lease, site).map(Ok),
+            Err(error) => {
+                self.cell.fail(attempt, &error);
+                Some(Err(error))
+            }
+        }
+    }
+
+    /// The handle was there at once, and goes to the one who asked. `None`: the scope was closed meanwhile.
+    pub(crate) fn deliver_lent(&self, attempt: u64, lease: Lease<R>, site: Site) -> Option<Lease<R>> {
+        self.number();
+        self.cell.deliver_lent(attempt, lease, site).map_err(late).ok()
+    }
+
+    /// A guard comes home. What the scope does not want back any more goes the way of a dropped lease (L8).
+    pub(crate) fn give_back(&self, lease: Lease<R>) {
+        if std::thread::panicking() || lease.probe() == Health::Dead {
+            // Before it is home: a close that finds it there finds the mark as well.
+            self.scope.mark_failed();
+        }
+        if let Err(unwanted) = self.cell.give_back(lease) {
+            drop(unwanted);
+        }
+    }
+
+    fn number(&self) {
+        // Relaxed: it is read after the seal, through the lock of the cell.
+        self.order.store(self.scope.acquired(), Ordering::Relaxed);
+    }
+}
+
+/// It arrived after the seal. Nobody has seen it, and dropping it releases it at once (L6).
+fn late<R: Resource>(lease: Lease<R>) {
+    lease.account().late();
+    drop(lease);
+}
+
+impl<R: Resource> Sink<R> for Slot<R> {
+    fn running(&self, attempt: u64, cancel: AbortHandle) {
+        if let Some(cancel) = self.cell.running(attempt, cancel) {
+            // Over already, where this does nothing; or the scope was closed before we could say how to cancel.
+            cancel.abort();
+        }
+    }
+
+    fn deliver(&self, attempt: u64, outcome: Result<Lease<R>, Error<R::Cause>>) {
+        match outcome {
+            Ok(lease) => {
+                self.number();
+                if let Err(lease) = self.cell.deliver(attempt, lease) {
+                    late(lease);
+                }
+            }
+            Err(error) => self.cell.fail(attempt, &error),
+        }
+    }
+}
+
+impl<R: Resource> Tenant for Slot<R> {
+    fn key(&self) -> Key {
+        Self::key_of(&self.resource)
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+
+    fn order(&self) -> usize {
+        self.order.load(Ordering::Relaxed)
+    }
+
+    fn seal(&self, told: Exit) -> Option<Problem> {
+        let resource = type_name::<R>();
+        let problem = match self.cell.seal() {
+            Found::Nothing => return None,
+            Found::AtHome => match self.cell.with_sealed(Lease::probe)? {
+                Health::Dead => Problem::Dead { resource },
+                _ => return None,
+            },
+            Found::Acquiring(cancel) => {
+                if let Some(cancel) = cancel {
+                    cancel.abort();
+                }
+                Problem::StillAcquiring { resource }
+            }
+            Found::Lent(since) => {
+                self.scope.settings.reaper.books().still_lent(crate::observer::Subject::of::<R>(since));
+                Problem::StillLent { resource, since }
+            }
+        };
+        settles(&*self.resource, told).then_some(problem)
+    }
+
+    fn settles(&self, exit: Exit) -> bool {
+        self.cell.holds_sealed() && settles(&*self.resource, exit)
+    }
+
+    fn release(&self, exit: Exit, deadline: Option<&Deadline>) -> Option<Job> {
+        let lease = self.cell.remove()?;
+        let release = match deadline {
+            Some(deadline) => lease.end_by(exit, || deadline.again()),
+            None => Lease::end(lease, exit),
+        };
+        match release.finished() {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(Box::pin(std::future::ready(Err(failed::<R>(error))))),
+            Err(running) => Some(Box::pin(Settling(running))),
+        }
+    }
+
+    fn not_completed(&self) -> Problem {
+        Problem::NotCompleted { resource: type_name::<R>() }
+    }
+}
+
+/// A resource that panics when it is asked is taken at its gravest.
+fn settles<R: Resource>(resource: &R, exit: Exit) -> bool {
+    foreign::call(|| resource.settles(exit)).unwrap_or(true)
+}
+
+fn failed<R: Resource>(error: Error<R::Cause>) -> Problem {
+    Problem::ReleaseFailed { resource: type_name::<R>(), error: Arc::new(error) }
+}
+
+/// The release of one handle, whose error speaks for the whole scope.
+struct Settling<R: Resource>(Release<R>);
+
+impl<R: Resource> Future for Settling<R> {
+    type Output = Result<(), Problem>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map_err(failed::<R>)
+    }
+}

@@ -1,0 +1,58 @@
+//! The one door to the clock. It is tokio's, so that a paused clock is obeyed.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Why a deadline cannot be kept: the text of the error that the caller gets instead of tokio's panic.
+#[derive(Debug)]
+pub(crate) struct NoTimers(pub(crate) &'static str);
+
+/// A point in time at which patience ends. The timer behind it is made at the first poll: what is ready at once
+/// never pays for one.
+pub(crate) struct Deadline {
+    began: Instant,
+    at: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Deadline {
+    pub(crate) fn after(patience: Duration) -> Self {
+        let began = Instant::now();
+        // A patience that overflows the clock is as good as a century.
+        let at = began.checked_add(patience).unwrap_or_else(|| began + Duration::from_secs(3_153_600_000));
+        Deadline { began, at, timer: None }
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// The same point in time, for the next one who has to keep it.
+    pub(crate) fn again(&self) -> Self {
+        Deadline { began: self.began, at: self.at, timer: None }
+    }
+
+    /// Ready when the time has come, or when there is no clock that could tell.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), NoTimers>> {
+        if self.timer.is_none() {
+            self.timer = Some(timer(self.at)?);
+        }
+        let timer = self.timer.as_mut().expect("made in the line above");
+        timer.as_mut().poll(cx).map(Ok)
+    }
+}
+
+/// tokio panics where a runtime or its timers are missing, and has no question to ask before.
+fn timer(at: Instant) -> Result<Pin<Box<Sleep>>, NoTimers> {
+    if Handle::try_current().is_err() {
+        return Err(NoTimers("this is not polled inside a tokio runtime"));
+    }
+    catch_unwind(AssertUnwindSafe(|| Box::pin(sleep_until(at))))
+        .map_err(|_| NoTimers("this tokio runtime has no timers: build it with `enable_time` or `enable_all`"))
+}
