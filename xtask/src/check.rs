@@ -3,7 +3,7 @@
 use crate::cargo::Cargo;
 use crate::report::Report;
 use crate::tree::Tree;
-use crate::{ceiling, edges, imports, licences, manifests, msrv, words};
+use crate::{ceiling, edges, imports, licences, links, manifests, msrv, words};
 
 /// Runs all checks, the cheap ones first.
 pub(crate) fn run(tree: &Tree, report: &mut Report) {
@@ -12,6 +12,7 @@ pub(crate) fn run(tree: &Tree, report: &mut Report) {
     report.step("check: dependencies between the crates go down the floors", || edges::check(tree));
     report.step("check: no file over the ceiling", || ceiling::check(tree));
     report.step("check: words that do not belong here", || words::check(tree));
+    report.step("check: links in the documents", || links::check(tree));
     report.step("check: licences of all dependencies", || licences::check(tree));
     report.step("check: compilers that the dependencies want", || msrv::check(tree));
     report.step("check: what crates.io and docs.rs show", || manifests::check(tree));
@@ -26,6 +27,6 @@ pub(crate) fn run(tree: &Tree, report: &mut Report) {
     report.step("check: packages, in publishing order", || {
         let packages: String =
             tree.published().iter().map(|package| format!(" --package {}", package.name)).collect();
-        Cargo::new(tree, format!("package --all-features --allow-dirty{packages}")).run_quietly()
+        Cargo::new(tree, format!("package --allow-dirty{packages}")).run_quietly()
     });
 }

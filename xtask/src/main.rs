@@ -10,6 +10,7 @@ mod edges;
 mod floors;
 mod imports;
 mod licences;
+mod links;
 mod manifests;
 mod msrv;
 mod report;

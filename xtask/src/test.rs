@@ -15,6 +15,9 @@ pub(crate) fn run(tree: &Tree, report: &mut Report) {
     report.step("tests: the workspace, all features", || {
         Cargo::new(tree, "test --workspace --all-features --no-fail-fast").run()
     });
+    report.step("tests: inside of the examples", || {
+        Cargo::new(tree, "test --workspace --all-features --no-fail-fast --examples").run()
+    });
     for features in feature_matrix(tree) {
         report.step(
             format!("tests: the core with {}", if features.is_empty() { "no feature" } else { &features }),
