@@ -55,7 +55,12 @@ impl Floors {
 
     /// May a file of `importer` name something of `imported`? A noun may always name itself.
     pub(crate) fn may_import(&self, importer: &str, imported: &str) -> bool {
-        importer == imported || self.floor_of[imported] < self.floor_of[importer]
+        importer == imported || self.is_above(importer, imported)
+    }
+
+    /// Does `this` stand on a higher floor than `that`, nearer to the user?
+    pub(crate) fn is_above(&self, this: &str, that: &str) -> bool {
+        self.floor_of[this] > self.floor_of[that]
     }
 }
 

@@ -19,8 +19,9 @@ const SOURCE: &str = "crates/reqscope/src";
 /// Fails for each import of the core that does not go to a floor above.
 pub(crate) fn check(tree: &Tree) -> anyhow::Result<()> {
     let floors = Floors::parse(&tree.read(Path::new("ARCHITECTURE.md"))?, "text modules")?;
-    let exports = exports(&parse(tree, &Path::new(SOURCE).join("lib.rs"))?);
-    let mut findings = Vec::new();
+    let lib = parse(tree, &Path::new(SOURCE).join("lib.rs"))?;
+    let exports = exports(&lib);
+    let mut findings = out_of_order(&floors, &lib);
     let mut seen = Vec::new();
     for file in tree.files("rs") {
         let Some(module) = file.strip_prefix(SOURCE).ok().map(module) else { continue };
@@ -58,6 +59,14 @@ fn module(file: &Path) -> Vec<String> {
     let names = file.with_extension("");
     let names = names.iter().map(|name| name.to_string_lossy().into_owned());
     names.filter(|name| name != "mod" && name != "lib").collect()
+}
+
+/// The modules that `lib.rs` lists after one of a higher floor.
+fn out_of_order(floors: &Floors, lib: &syn::File) -> Vec<String> {
+    let modules = lib.items.iter().filter_map(|item| if let Item::Mod(item) = item { Some(item) } else { None });
+    let names: Vec<String> = modules.map(|item| item.ident.to_string()).filter(|name| floors.has(name)).collect();
+    let pairs = names.windows(2).filter(|pair| floors.is_above(&pair[0], &pair[1]));
+    pairs.map(|pair| format!("lib.rs: lists {} before {}, which stands on a lower floor", pair[0], pair[1])).collect()
 }
 
 /// What `lib.rs` exports, and the path it has inside.
@@ -211,6 +220,17 @@ mod tests {
     fn a_name_at_the_root_belongs_to_the_module_it_is_exported_from() {
         let lib = syn::parse_file("mod wrap;\npub use wrap::retry::{Retry, Policy as RetryPolicy};").unwrap();
         assert_eq!(exports(&lib)["Retry"], ["wrap", "retry", "Retry"]);
+    }
+
+    #[test]
+    fn the_tour_goes_through_the_floors_in_their_order() {
+        let floors = Floors::parse("```text modules\nexit: a\nsync, time: b\nlazy: c\n```", "text modules").unwrap();
+        let order = |code| out_of_order(&floors, &syn::parse_file(code).unwrap());
+        assert!(order("mod exit; mod time; mod sync; mod lazy;").is_empty());
+        assert_eq!(
+            order("mod exit; mod lazy; mod sync;"),
+            ["lib.rs: lists lazy before sync, which stands on a lower floor"]
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -10,9 +11,50 @@ use tokio::task::AbortHandle;
 use crate::context::Surroundings;
 use crate::lease::Lease;
 use crate::observer::Subject;
+use crate::reaper::Reaper;
 use crate::resource::Resource;
 use crate::time::Deadline;
 use crate::{Error, Stage, foreign};
+
+/// How a lease begins. It stands here, since an acquisition makes leases and a lease needs to know no acquisition.
+impl<R: Resource> Lease<R> {
+    /// Acquires a handle of `resource`.
+    ///
+    /// Inside the `acquire` of another resource it belongs to the books of whoever acquires that one, so that a
+    /// scope's drain knows of it; elsewhere to those of [`Reaper::global`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Resource::acquire`]; a panic in it; a timeout after the reaper's acquire deadline (60 s).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the acquisition, which owns what it has half-made (law L3).
+    #[track_caller]
+    pub fn acquire(resource: &Arc<R>) -> impl Future<Output = Result<Self, Error<R::Cause>>> + Send + use<R> {
+        let taken_at = Location::caller();
+        let surroundings =
+            Surroundings::current().unwrap_or_else(|| Surroundings { reaper: Reaper::global().clone(), taken_at });
+        Self::acquire_under(surroundings, Arc::clone(resource))
+    }
+
+    /// The same, under the deadlines, the observer and the books of `reaper`.
+    #[track_caller]
+    pub fn acquire_in(
+        reaper: &Reaper,
+        resource: &Arc<R>,
+    ) -> impl Future<Output = Result<Self, Error<R::Cause>>> + Send + use<R> {
+        let surroundings = Surroundings { reaper: reaper.clone(), taken_at: Location::caller() };
+        Self::acquire_under(surroundings, Arc::clone(resource))
+    }
+
+    async fn acquire_under(surroundings: Surroundings, resource: Arc<R>) -> Result<Self, Error<R::Cause>> {
+        match Acquisition::at_once(&resource, &surroundings)? {
+            Some(lease) => Ok(lease),
+            None => Acquisition::new(resource, surroundings).await,
+        }
+    }
+}
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 

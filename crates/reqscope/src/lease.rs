@@ -10,10 +10,9 @@ use std::time::Duration;
 use tokio::runtime::Handle as Runtime;
 
 use crate::account::Account;
-use crate::acquisition::Acquisition;
 use crate::context::Surroundings;
 use crate::observer::Subject;
-use crate::reaper::{self, Reaper};
+use crate::reaper;
 use crate::release::Releasing;
 use crate::resource::{Health, Resource};
 use crate::time::Deadline;
@@ -23,7 +22,7 @@ use crate::{Error, Exit, foreign};
 ///
 /// End it with [`Lease::complete`] or [`Lease::fail`], and await what they return to hear how the release went.
 /// Dropping it is a verdict too: [`Exit::Cancelled`], or [`Exit::Panicked`] while unwinding, with the release run
-/// by the [`Reaper`].
+/// by the [`Reaper`](crate::Reaper).
 ///
 /// It derefs to the handle, so its own methods are associated functions.
 ///
@@ -67,43 +66,6 @@ struct Parts<R: Resource> {
 }
 
 impl<R: Resource> Lease<R> {
-    /// Acquires a handle of `resource`.
-    ///
-    /// Inside the `acquire` of another resource it belongs to the books of whoever acquires that one, so that a
-    /// scope's drain knows of it; elsewhere to those of [`Reaper::global`].
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Resource::acquire`]; a panic in it; a timeout after the reaper's acquire deadline (60 s).
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future drops the acquisition, which owns what it has half-made (law L3).
-    #[track_caller]
-    pub fn acquire(resource: &Arc<R>) -> impl Future<Output = Result<Self, Error<R::Cause>>> + Send + use<R> {
-        let taken_at = Location::caller();
-        let surroundings =
-            Surroundings::current().unwrap_or_else(|| Surroundings { reaper: Reaper::global().clone(), taken_at });
-        Self::acquire_under(surroundings, Arc::clone(resource))
-    }
-
-    /// The same, under the deadlines, the observer and the books of `reaper`.
-    #[track_caller]
-    pub fn acquire_in(
-        reaper: &Reaper,
-        resource: &Arc<R>,
-    ) -> impl Future<Output = Result<Self, Error<R::Cause>>> + Send + use<R> {
-        let surroundings = Surroundings { reaper: reaper.clone(), taken_at: Location::caller() };
-        Self::acquire_under(surroundings, Arc::clone(resource))
-    }
-
-    async fn acquire_under(surroundings: Surroundings, resource: Arc<R>) -> Result<Self, Error<R::Cause>> {
-        match Acquisition::at_once(&resource, &surroundings)? {
-            Some(lease) => Ok(lease),
-            None => Acquisition::new(resource, surroundings).await,
-        }
-    }
-
     /// Opens the account of a handle that has just arrived.
     pub(crate) fn open(handle: R::Handle, resource: Arc<R>, surroundings: &Surroundings, waited: Duration) -> Self {
         let subject = Subject::of::<R>(surroundings.taken_at);

@@ -2,30 +2,30 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 // The modules in reading order, which is also the order of the floors: each knows only those above it.
-mod account;
-mod acquisition;
-mod cell;
-mod close;
-mod close_error;
-mod context;
-mod error;
 mod exit;
-mod foreign;
-mod function;
-mod guard;
-mod lazy;
-mod lease;
-mod observer;
-mod reaper;
-mod release;
+mod error;
 mod resource;
-mod scope;
-mod scopes;
-mod slot;
-mod state;
-mod stats;
+mod function;
 mod sync;
 mod time;
+mod foreign;
+mod observer;
+mod stats;
+mod account;
+mod reaper;
+mod context;
+mod release;
+mod lease;
+mod acquisition;
+mod cell;
+mod close_error;
+mod state;
+mod slot;
+mod guard;
+mod lazy;
+mod close;
+mod scope;
+mod scopes;
 
 pub use cell::Peek;
 pub use close::Close;
@@ -42,3 +42,7 @@ pub use resource::{Health, Resource};
 pub use scope::{Scope, ScopeHandle};
 pub use scopes::{Scopes, ScopesBuilder};
 pub use stats::{DrainReport, Stats};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
