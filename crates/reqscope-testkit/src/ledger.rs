@@ -2,8 +2,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
+use reqscope::{Abandoned, Exit, Observer, Subject};
 
 /// Balances the books of a test: what was acquired was released or abandoned, location by location.
 ///
@@ -76,6 +78,33 @@ impl Ledger {
         Entry { at, accounts: Arc::clone(&self.accounts) }
     }
 
+    /// An observer that keeps these books for a [`Scopes`](reqscope::Scopes) or a [`Reaper`](reqscope::Reaper), on
+    /// the account of the line that called `Lazy::get` or `Lease::acquire`.
+    ///
+    /// A handle that is taken out with [`Lease::into_handle`](reqscope::Lease::into_handle) stays open here: nobody
+    /// releases it any more, and no observer is told.
+    ///
+    /// ```
+    /// use reqscope::{Exit, Scopes};
+    /// use reqscope_testkit::{Ledger, Probe};
+    /// use std::{sync::Arc, time::Duration};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// let ledger = Ledger::new();
+    /// let scopes = Scopes::builder().observer(ledger.observer()).build();
+    /// let scope = scopes.open();
+    /// drop(scope.lazy(&Arc::new(Probe::new())).get().await);
+    /// assert_eq!(ledger.open(), 1);
+    ///
+    /// drop(scope.close(Exit::Completed).await);
+    /// scopes.drain(Duration::from_secs(5)).await;
+    /// assert_eq!(ledger.open(), 0);
+    /// # });
+    /// ```
+    pub fn observer(&self) -> impl Observer + use<> {
+        Bookkeeper(Arc::clone(&self.accounts))
+    }
+
     /// The sum of all accounts.
     pub fn balance(&self) -> Balance {
         let accounts = self.accounts.0.lock();
@@ -121,6 +150,27 @@ impl Accounts {
         let accounts = self.0.lock();
         let uneven = accounts.iter().filter(|(_, balance)| !balance.is_even());
         uneven.map(|(at, balance)| format!("{at}: {balance}")).collect()
+    }
+}
+
+/// What a [`Ledger`] gives away: it writes, and checks nothing when it is dropped.
+struct Bookkeeper(Arc<Accounts>);
+
+impl Observer for Bookkeeper {
+    fn acquired(&self, of: Subject, _waited: Duration) {
+        self.0.write(of.taken_at, |balance| balance.acquired += 1);
+    }
+
+    fn released(&self, of: Subject, _exit: Exit) {
+        self.0.write(of.taken_at, |balance| balance.released += 1);
+    }
+
+    fn release_failed(&self, of: Subject, _exit: Exit, _error: &(dyn std::error::Error + 'static)) {
+        self.0.write(of.taken_at, |balance| balance.released += 1);
+    }
+
+    fn abandoned(&self, of: Subject, _exit: Exit, _why: Abandoned) {
+        self.0.write(of.taken_at, |balance| balance.abandoned += 1);
     }
 }
 

@@ -7,6 +7,7 @@
 //! - [`Ledger`] balances the books of a test by source location, and fails it where something is missing.
 //! - [`poll_once`], [`poll_n`], [`cancel_at`], [`Wakes`] and [`until`] poll by hand, cancel at a chosen await, and
 //!   wait without sleeping.
+mod books;
 mod gate;
 mod ledger;
 mod outcome;
@@ -14,11 +15,12 @@ mod poll;
 mod probe;
 mod until;
 
+pub use books::{Counts, Fate, Record, Release};
 pub use gate::Gate;
 pub use ledger::{Balance, Entry, Ledger};
 pub use outcome::{Outcome, Scripted};
 pub use poll::{Wakes, cancel_at, poll_n, poll_once};
-pub use probe::{Counts, Fate, Probe, ProbeHandle, Record, Release, Verb};
+pub use probe::{Probe, ProbeHandle, Verb};
 pub use until::until;
 
 #[cfg(doctest)]

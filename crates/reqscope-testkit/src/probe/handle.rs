@@ -4,7 +4,7 @@ use std::sync::Arc;
 use reqscope::{Error, Exit, Stage};
 
 use super::act;
-use super::books::{Books, Fate};
+use crate::books::{Books, Fate};
 use crate::gate::Gate;
 use crate::outcome::Scripted;
 

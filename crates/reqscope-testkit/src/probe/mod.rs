@@ -1,4 +1,3 @@
-mod books;
 mod handle;
 
 use std::sync::Arc;
@@ -6,11 +5,10 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use reqscope::{Error, Exit, Health, Resource, Stage};
 
+use crate::books::{Books, Counts, Record, Release};
 use crate::gate::Gate;
 use crate::outcome::{End, Scripted};
 
-use books::Books;
-pub use books::{Counts, Fate, Record, Release};
 pub use handle::ProbeHandle;
 
 /// A resource that counts what is done to it, from the inside.
@@ -173,10 +171,10 @@ impl Resource for Probe {
     type Cause = Scripted;
 
     async fn acquire(&self) -> Result<ProbeHandle, Error<Scripted>> {
-        // Cut while it waits, it has made nothing yet; the entry's drop counts the call as cut.
-        let call = self.books.acquiring();
+        // Cut while it waits, it has made nothing yet, and the drop of `call` counts it as cut.
+        let mut call = self.books.acquiring();
         let end = self.gates.acquire.end().await;
-        call.end();
+        call.answered();
         act(end, Stage::Acquiring)?;
         Ok(self.make())
     }

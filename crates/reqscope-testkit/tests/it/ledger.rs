@@ -1,6 +1,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
 
-use reqscope_testkit::Ledger;
+use reqscope::{Exit, Scopes};
+use reqscope_testkit::{Ledger, Probe, Verb};
 
 fn message(panicked: Box<dyn std::any::Any + Send>) -> String {
     match panicked.downcast::<String>() {
@@ -41,4 +44,36 @@ fn a_panic_that_is_under_way_is_not_doubled() {
         panic!("the test itself");
     });
     assert_eq!(message(told.expect_err("it panicked")), "the test itself");
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_an_observer_it_counts_a_failed_release_and_an_abandoned_handle() {
+    let ledger = Ledger::new();
+    let scopes = Scopes::builder().observer(ledger.observer()).build();
+    let probe = Probe::new();
+    probe.on(Verb::Release).error().never().ok();
+    let resource = Arc::new(probe);
+    for _ in 0..3 {
+        let scope = scopes.open();
+        drop(scope.lazy(&resource).get().await.unwrap());
+        assert_eq!(ledger.open(), 1);
+        scope.close(Exit::Completed).await.unwrap();
+        scopes.drain(Duration::from_secs(60)).await;
+        assert_eq!(ledger.open(), 0);
+    }
+    let balance = ledger.balance();
+    assert_eq!((balance.acquired, balance.released, balance.abandoned), (3, 2, 1));
+}
+
+#[tokio::test]
+async fn as_an_observer_it_names_the_line_of_the_get_whose_guard_was_lost() {
+    let ledger = Ledger::new();
+    let scopes = Scopes::builder().observer(ledger.observer()).build();
+    let scope = scopes.open();
+    let lazy = scope.lazy(&Arc::new(Probe::new()));
+    let (get, line) = (lazy.get(), line!());
+    std::mem::forget(get.await.unwrap());
+    drop(scope);
+    let told = message(catch_unwind(AssertUnwindSafe(|| drop(ledger))).expect_err("a loss fails the test"));
+    assert!(told.contains(&format!("ledger.rs:{line}:")), "{told}");
 }

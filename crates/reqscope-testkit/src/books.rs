@@ -76,7 +76,7 @@ pub struct Release {
 
 /// The books that a probe shares with its handles and its siblings.
 #[derive(Default)]
-pub(super) struct Books {
+pub(crate) struct Books {
     pages: Mutex<Pages>,
 }
 
@@ -97,20 +97,20 @@ struct Entry {
 }
 
 impl Books {
-    pub(super) fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         self.pages.lock().counts
     }
 
-    pub(super) fn record(&self, id: u64) -> Record {
+    pub(crate) fn record(&self, id: u64) -> Record {
         self.pages.lock().entry(id).record.clone()
     }
 
-    pub(super) fn releases(&self) -> Vec<Release> {
+    pub(crate) fn releases(&self) -> Vec<Release> {
         self.pages.lock().releases.clone()
     }
 
     /// A call of `acquire` begins.
-    pub(super) fn acquiring(&self) -> Acquiring<'_> {
+    pub(crate) fn acquiring(&self) -> Acquiring<'_> {
         let counts = &mut self.pages.lock().counts;
         counts.acquires += 1;
         counts.acquiring += 1;
@@ -118,7 +118,7 @@ impl Books {
     }
 
     /// A handle is made; the answer is its number.
-    pub(super) fn acquired(&self) -> u64 {
+    pub(crate) fn acquired(&self) -> u64 {
         let mut pages = self.pages.lock();
         pages.counts.acquired += 1;
         let record = Record { fate: Fate::Live, exits: Vec::new(), uses: 0, validated: 0 };
@@ -126,11 +126,11 @@ impl Books {
         pages.entries.len() as u64 - 1
     }
 
-    pub(super) fn duplicated(&self, id: u64) {
+    pub(crate) fn duplicated(&self, id: u64) {
         self.pages.lock().entry(id).copies += 1;
     }
 
-    pub(super) fn proved(&self, id: u64) {
+    pub(crate) fn proved(&self, id: u64) {
         let mut pages = self.pages.lock();
         pages.counts.validated += 1;
         let entry = pages.entry(id);
@@ -138,17 +138,17 @@ impl Books {
         entry.operating = None;
     }
 
-    pub(super) fn killed(&self, id: u64) {
+    pub(crate) fn killed(&self, id: u64) {
         self.pages.lock().entry(id).killed = true;
     }
 
-    pub(super) fn is_dead(&self, id: u64) -> bool {
+    pub(crate) fn is_dead(&self, id: u64) -> bool {
         let mut pages = self.pages.lock();
         let entry = pages.entry(id);
         entry.killed || entry.operating.is_some()
     }
 
-    pub(super) fn used(&self, id: u64, user: u64) {
+    pub(crate) fn used(&self, id: u64, user: u64) {
         let mut pages = self.pages.lock();
         let entry = pages.entry(id);
         entry.record.uses += 1;
@@ -158,12 +158,12 @@ impl Books {
         pages.counts.used_after_release += u64::from(after_release);
     }
 
-    pub(super) fn operating(&self, id: u64, user: Option<u64>) {
+    pub(crate) fn operating(&self, id: u64, user: Option<u64>) {
         self.pages.lock().entry(id).operating = user;
     }
 
     /// A release or a reclaim begins.
-    pub(super) fn given_back(&self, id: u64, exit: Exit) {
+    pub(crate) fn given_back(&self, id: u64, exit: Exit) {
         let mut pages = self.pages.lock();
         pages.releases.push(Release { handle: id, exit });
         let exits = &mut pages.entry(id).record.exits;
@@ -173,7 +173,7 @@ impl Books {
     }
 
     /// It is gone. Only the first fate counts: a second release is a defect, not a second end.
-    pub(super) fn ended(&self, id: u64, fate: Fate) {
+    pub(crate) fn ended(&self, id: u64, fate: Fate) {
         let mut pages = self.pages.lock();
         if pages.entry(id).record.fate != Fate::Live {
             return;
@@ -189,7 +189,7 @@ impl Books {
     }
 
     /// A value with this number is dropped. The last one takes the handle with it.
-    pub(super) fn dropped(&self, id: u64) {
+    pub(crate) fn dropped(&self, id: u64) {
         let last = {
             let mut pages = self.pages.lock();
             let entry = pages.entry(id);
@@ -209,14 +209,14 @@ impl Pages {
     }
 }
 
-/// A call of `acquire` under way. Dropped before `end`, it was cut.
-pub(super) struct Acquiring<'a> {
+/// A call of `acquire` under way, until it is dropped. Dropped before it has `answered`, it was cut.
+pub(crate) struct Acquiring<'a> {
     books: &'a Books,
     cut: bool,
 }
 
 impl Acquiring<'_> {
-    pub(super) fn end(mut self) {
+    pub(crate) fn answered(&mut self) {
         self.cut = false;
     }
 }
