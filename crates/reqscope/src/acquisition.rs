@@ -56,14 +56,15 @@ impl<R: Resource> Lease<R> {
     }
 }
 
-type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type Making<R> = Pin<Box<dyn Future<Output = Outcome<R, <R as Resource>::Handle>> + Send>>;
+type Outcome<R, T> = Result<T, Error<<R as Resource>::Cause>>;
 
 /// A handle that is being made: the resource's own future, under a deadline, with panics turned into errors.
 ///
 /// Dropping it drops that future, which owns what it has half-made (law L3).
 pub(crate) struct Acquisition<R: Resource> {
     /// `None` after the end.
-    future: Option<BoxFuture<Result<R::Handle, Error<R::Cause>>>>,
+    future: Option<Making<R>>,
     resource: Arc<R>,
     surroundings: Surroundings,
     deadline: Deadline,
@@ -89,7 +90,7 @@ impl<R: Resource> Acquisition<R> {
     pub(crate) fn new(resource: Arc<R>, surroundings: Surroundings) -> Self {
         let deadline = Deadline::after(surroundings.reaper.books().limits.acquire);
         let maker = Arc::clone(&resource);
-        let future: BoxFuture<_> = Box::pin(async move { maker.acquire().await });
+        let future: Making<R> = Box::pin(async move { maker.acquire().await });
         Acquisition { future: Some(future), resource, surroundings, deadline }
     }
 
@@ -123,11 +124,8 @@ impl<R: Resource> Future for Acquisition<R> {
             Ok(Poll::Ready(Err(error))) => this.fail(error.at(Stage::Acquiring)),
             Err(panic) => this.fail(Error::panicked(Stage::Acquiring, &*panic)),
             Ok(Poll::Pending) => {
-                let error = match ready!(this.deadline.poll(cx)) {
-                    Ok(()) => Error::timeout(Stage::Acquiring, this.deadline.elapsed()),
-                    Err(missing) => Error::runtime(missing.0).at(Stage::Acquiring),
-                };
-                this.fail(error)
+                let missed = ready!(this.deadline.poll_missed(Stage::Acquiring, cx));
+                this.fail(missed)
             }
         }
     }

@@ -40,12 +40,20 @@ use crate::{Error, Exit};
 /// # std::fs::remove_dir_all(&folder).unwrap();
 /// # });
 /// ```
-pub fn resource_fn<A, F, H, C>(acquire: A) -> ResourceFn<A, impl Fn(H, Exit) -> Ready<Result<(), Error<C>>>>
+pub fn resource_fn<A, F, H, C>(acquire: A) -> ResourceFn<A, DropHandle<H, C>>
 where
     A: Fn() -> F + Send + Sync + 'static,
     F: Future<Output = Result<H, Error<C>>> + Send + 'static,
 {
-    ResourceFn { acquire, release: |handle, _exit| ready(Ok(drop(handle))) }
+    ResourceFn { acquire, release: drop_handle }
+}
+
+/// The release of a [`resource_fn`] that was told none: the handle is dropped.
+pub type DropHandle<H, C> = fn(H, Exit) -> Ready<Result<(), Error<C>>>;
+
+fn drop_handle<H, C>(handle: H, _exit: Exit) -> Ready<Result<(), Error<C>>> {
+    drop(handle);
+    ready(Ok(()))
 }
 
 /// The resource made by [`resource_fn`].

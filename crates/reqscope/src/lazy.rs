@@ -147,15 +147,12 @@ impl<R: Resource> Get<R> {
     fn poll_patience(&mut self, holder: Site, cx: &mut Context<'_>) -> Poll<Error<R::Cause>> {
         let settings = &self.slot.scope.settings;
         let patience = self.patience.get_or_insert_with(|| Deadline::after(settings.lend_deadline));
-        let ended = ready!(patience.poll(cx));
+        let missed = ready!(patience.poll_missed(Stage::Waiting, cx));
         self.slot.cell.leave(&mut self.ticket);
-        Poll::Ready(match ended {
-            Ok(()) => {
-                settings.reaper.books().lent_too_long(Subject::of::<R>(self.site), holder);
-                Error::timeout(Stage::Waiting, patience.elapsed()).with_holder(holder)
-            }
-            Err(missing) => Error::runtime(missing.0).at(Stage::Waiting).with_holder(holder),
-        })
+        if missed.is_timeout() {
+            settings.reaper.books().lent_too_long(Subject::of::<R>(self.site), holder);
+        }
+        Poll::Ready(missed.with_holder(holder))
     }
 }
 

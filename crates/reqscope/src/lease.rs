@@ -205,9 +205,9 @@ impl<R: Resource> Release<R> {
         Release { running: None, home: None, outcome: Some(outcome) }
     }
 
-    /// The outcome, if there was nothing to wait for; else the release itself.
-    pub(crate) fn finished(mut self) -> Result<Result<(), Error<R::Cause>>, Self> {
-        self.outcome.take().ok_or(self)
+    /// The outcome, if there was nothing to wait for.
+    pub(crate) fn finished(&mut self) -> Option<Result<(), Error<R::Cause>>> {
+        self.outcome.take()
     }
 }
 

@@ -26,13 +26,18 @@ mod lazy;
 mod close;
 mod scope;
 mod scopes;
+mod wrap;
+mod boxed;
+mod ext;
 
+pub use boxed::BoxResource;
 pub use cell::Peek;
 pub use close::Close;
 pub use close_error::{CloseError, Problem};
 pub use error::{Error, Stage};
 pub use exit::Exit;
-pub use function::{ResourceFn, resource_fn};
+pub use ext::ResourceExt;
+pub use function::{DropHandle, ResourceFn, resource_fn};
 pub use guard::Guard;
 pub use lazy::{Get, Lazy};
 pub use lease::{Lease, Release};
@@ -42,6 +47,7 @@ pub use resource::{Health, Resource};
 pub use scope::{Scope, ScopeHandle};
 pub use scopes::{Scopes, ScopesBuilder};
 pub use stats::{DrainReport, Stats};
+pub use wrap::{Retry, RetryPolicy, Shared, SharedGet, SharedHandle, Timeout};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

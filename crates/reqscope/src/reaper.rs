@@ -1,3 +1,4 @@
+use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::sync::{Arc, OnceLock};
@@ -6,6 +7,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
+use crate::Stage;
 use crate::account::{Books, Limits};
 use crate::observer::Observer;
 use crate::stats::{DrainReport, Stats};
@@ -82,8 +84,8 @@ impl Reaper {
             let mut deadline = Deadline::after(deadline);
             poll_fn(|cx| match books.poll_idle(cx) {
                 Poll::Ready(()) => Poll::Ready(()),
-                // Without timers there is no deadline; report what there is rather than wait for ever.
-                Poll::Pending => deadline.poll(cx).map(drop),
+                // Without timers there is no deadline: report what there is rather than wait for ever.
+                Poll::Pending => deadline.poll_missed::<Infallible>(Stage::Waiting, cx).map(drop),
             })
             .await;
             let after = books.stats();

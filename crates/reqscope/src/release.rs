@@ -1,7 +1,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use crate::account::Account;
 use crate::observer::Abandoned;
@@ -76,10 +76,7 @@ impl<R: Resource> Future for Releasing<R> {
             Ok(Poll::Ready(Err(error))) => error.at(Stage::Releasing),
             Err(panic) => Error::panicked(Stage::Releasing, &*panic),
             Ok(Poll::Pending) => {
-                let error = match std::task::ready!(this.deadline.poll(cx)) {
-                    Ok(()) => Error::timeout(Stage::Releasing, this.deadline.elapsed()),
-                    Err(missing) => Error::runtime(missing.0).at(Stage::Releasing),
-                };
+                let error = ready!(this.deadline.poll_missed(Stage::Releasing, cx));
                 let why = if error.is_timeout() { Abandoned::Deadline } else { Abandoned::NoRuntime };
                 if let Some(account) = this.finish() {
                     account.abandoned(exit, why);

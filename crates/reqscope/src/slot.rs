@@ -1,4 +1,5 @@
 use std::any::{Any, TypeId, type_name};
+use std::future::{Future, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -10,6 +11,7 @@ use crate::cell::{Cell, Found, Site};
 use crate::close_error::Problem;
 use crate::context::Surroundings;
 use crate::lease::{Lease, Release};
+use crate::observer::Subject;
 use crate::resource::{Health, Resource};
 use crate::state::{Job, Key, ScopeState, Tenant};
 use crate::sync::{AtomicUsize, Ordering};
@@ -148,7 +150,7 @@ impl<R: Resource> Tenant for Slot<R> {
                 Problem::StillAcquiring { resource }
             }
             Found::Lent(since) => {
-                self.scope.settings.reaper.books().still_lent(crate::observer::Subject::of::<R>(since));
+                self.scope.settings.reaper.books().still_lent(Subject::of::<R>(since));
                 Problem::StillLent { resource, since }
             }
         };
@@ -161,14 +163,14 @@ impl<R: Resource> Tenant for Slot<R> {
 
     fn release(&self, exit: Exit, deadline: Option<&Deadline>) -> Option<Job> {
         let lease = self.cell.remove()?;
-        let release = match deadline {
+        let mut release = match deadline {
             Some(deadline) => lease.end_by(exit, || deadline.again()),
             None => Lease::end(lease, exit),
         };
         match release.finished() {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(Box::pin(std::future::ready(Err(failed::<R>(error))))),
-            Err(running) => Some(Box::pin(Settling(running))),
+            Some(Ok(())) => None,
+            Some(Err(error)) => Some(Box::pin(ready(Err(failed::<R>(error))))),
+            None => Some(Box::pin(Settling(release))),
         }
     }
 

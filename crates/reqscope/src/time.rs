@@ -9,9 +9,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Why a deadline cannot be kept: the text of the error that the caller gets instead of tokio's panic.
-#[derive(Debug)]
-pub(crate) struct NoTimers(pub(crate) &'static str);
+use crate::{Error, Stage};
 
 /// A point in time at which patience ends. The timer behind it is made at the first poll: what is ready at once
 /// never pays for one.
@@ -38,21 +36,26 @@ impl Deadline {
         Deadline { began: self.began, at: self.at, timer: None }
     }
 
-    /// Ready when the time has come, or when there is no clock that could tell.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), NoTimers>> {
+    /// Ready when the time has come; the answer is the error for whoever is still in `stage` then. The same if there
+    /// is no clock that could tell: an unbounded wait is no choice.
+    pub(crate) fn poll_missed<C>(&mut self, stage: Stage, cx: &mut Context<'_>) -> Poll<Error<C>> {
         if self.timer.is_none() {
-            self.timer = Some(timer(self.at)?);
+            match timer(self.at) {
+                Ok(timer) => self.timer = Some(timer),
+                Err(missing) => return Poll::Ready(Error::runtime(missing).at(stage)),
+            }
         }
-        let timer = self.timer.as_mut().expect("made in the line above");
-        timer.as_mut().poll(cx).map(Ok)
+        let timer = self.timer.as_mut().expect("made in the lines above");
+        timer.as_mut().poll(cx).map(|()| Error::timeout(stage, self.elapsed()))
     }
 }
 
-/// tokio panics where a runtime or its timers are missing, and has no question to ask before.
-fn timer(at: Instant) -> Result<Pin<Box<Sleep>>, NoTimers> {
+/// tokio panics where a runtime or its timers are missing, and has no question to ask before. The error is the text
+/// of what the caller is told instead.
+fn timer(at: Instant) -> Result<Pin<Box<Sleep>>, &'static str> {
     if Handle::try_current().is_err() {
-        return Err(NoTimers("this is not polled inside a tokio runtime"));
+        return Err("this is not polled inside a tokio runtime");
     }
     catch_unwind(AssertUnwindSafe(|| Box::pin(sleep_until(at))))
-        .map_err(|_| NoTimers("this tokio runtime has no timers: build it with `enable_time` or `enable_all`"))
+        .map_err(|_| "this tokio runtime has no timers: build it with `enable_time` or `enable_all`")
 }

@@ -1,0 +1,51 @@
+use std::time::Duration;
+
+use crate::boxed::BoxResource;
+use crate::resource::Resource;
+use crate::wrap::{Retry, RetryPolicy, Shared, Timeout};
+
+/// The wrappers, as methods.
+///
+/// Each method puts a layer *around* what stands before it, so the last one is the outermost. Order matters:
+///
+/// ```
+/// use reqscope::{Resource, ResourceExt, RetryPolicy};
+/// use std::time::Duration;
+///
+/// # fn stacks(connect: impl Resource + Clone) {
+/// // Right: a second for each attempt, so that one frozen attempt cannot eat the time of the others, and five
+/// // seconds for all of them and the pauses together.
+/// let bounded = connect
+///     .clone()
+///     .timeout(Duration::from_secs(1))
+///     .retry(RetryPolicy::new())
+///     .timeout(Duration::from_secs(5));
+///
+/// // Wrong: the first attempt that hangs uses up all the time, and is never tried again.
+/// let stuck = connect.retry(RetryPolicy::new()).timeout(Duration::from_secs(5));
+/// # drop((bounded, stuck));
+/// # }
+/// ```
+pub trait ResourceExt: Resource + Sized {
+    /// Bounds each verb in time: [`Timeout`].
+    fn timeout(self, patience: Duration) -> Timeout<Self> {
+        Timeout::new(self, patience)
+    }
+
+    /// Tries again to acquire: [`Retry`].
+    fn retry(self, policy: RetryPolicy) -> Retry<Self> {
+        Retry::new(self, policy)
+    }
+
+    /// One handle for everybody: [`Shared`]. No resource any more, so it comes last.
+    fn shared(self) -> Shared<Self> {
+        Shared::new(self)
+    }
+
+    /// Forgets the type: [`BoxResource`].
+    fn boxed(self) -> BoxResource<Self::Handle, Self::Cause> {
+        BoxResource::new(self)
+    }
+}
+
+impl<R: Resource> ResourceExt for R {}

@@ -1,0 +1,229 @@
+use std::fmt;
+use std::future::Future;
+use std::ops::Deref;
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::task::AbortHandle;
+
+use crate::Error;
+use crate::acquisition::{Sink, begin};
+use crate::cell::{Cell, Found, Site, Take, Ticket};
+use crate::context::Surroundings;
+use crate::lease::Lease;
+use crate::reaper::Reaper;
+use crate::resource::{Health, Resource};
+
+/// One handle for everybody, used without a scope: a client that multiplexes, a file that is mapped, a cache.
+///
+/// It is acquired on first use, once for all who ask at that time, and replaced, once again, when its
+/// [`probe`](Resource::probe) says `Dead`. Those who hold the old one keep it; it is released when the last of them
+/// has dropped it. Only `&Handle` can be had, so the handle must be of use that way.
+///
+/// Not `Clone`: put it into an `Arc`. Dropping it cancels an acquisition that is under way, and releases the handle
+/// when its last user has gone. A shared handle has no verdict: it is released as
+/// [`Exit::Cancelled`](crate::Exit::Cancelled).
+///
+/// # What it is not
+///
+/// Not a [`Resource`] itself: a scope would release what others still use.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use reqscope::{Error, Shared, resource_fn};
+/// use std::{convert::Infallible, sync::atomic::{AtomicU64, Ordering}};
+///
+/// let hits = Shared::new(resource_fn(|| async { Ok::<_, Error<Infallible>>(AtomicU64::new(0)) }));
+///
+/// hits.get().await.unwrap().fetch_add(1, Ordering::Relaxed);
+/// let again = hits.get().await.unwrap();
+/// assert_eq!(again.load(Ordering::Relaxed), 1);
+/// # });
+/// ```
+pub struct Shared<R: Resource> {
+    slot: Arc<Slot<R>>,
+}
+
+struct Slot<R: Resource> {
+    /// A loan lasts no longer than it takes to clone the `Arc`.
+    cell: Cell<Arc<Lease<R>>, Error<R::Cause>, AbortHandle>,
+    resource: Arc<R>,
+    reaper: Reaper,
+}
+
+impl<R: Resource> Shared<R> {
+    /// On the books of [`Reaper::global`].
+    pub fn new(inner: R) -> Self {
+        Self::new_in(Reaper::global(), inner)
+    }
+
+    /// Under the deadlines, the observer and the books of `reaper`.
+    pub fn new_in(reaper: &Reaper, inner: R) -> Self {
+        Shared { slot: Arc::new(Slot { cell: Cell::new(), resource: Arc::new(inner), reaper: reaper.clone() }) }
+    }
+
+    /// The resource inside.
+    pub fn get_ref(&self) -> &R {
+        &self.slot.resource
+    }
+}
+
+impl<R: Resource> Shared<R>
+where
+    R::Handle: Sync,
+{
+    /// The handle that everybody shares; acquires it first if there is none, or if it is dead.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Lazy::get`](crate::Lazy::get), but for those of a scope. The next `get` tries again.
+    /// [`is_unavailable`](Error::is_unavailable) if even a fresh handle is dead.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing: an acquisition runs on in a task of its own, for the next who asks.
+    #[track_caller]
+    pub fn get(&self) -> SharedGet<R> {
+        SharedGet {
+            slot: Arc::clone(&self.slot),
+            site: Location::caller(),
+            ticket: Ticket::default(),
+            replaced: false,
+        }
+    }
+}
+
+impl<R: Resource> Drop for Shared<R> {
+    fn drop(&mut self) {
+        if let Found::Acquiring(Some(task)) = self.slot.cell.seal() {
+            task.abort();
+        }
+        // Ours was one of the counts; the last user's drop releases it.
+        drop(self.slot.cell.remove());
+    }
+}
+
+impl<R: Resource> fmt::Debug for Shared<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("state", &self.slot.cell.peek()).finish_non_exhaustive()
+    }
+}
+
+impl<R: Resource> Sink<R> for Slot<R>
+where
+    R::Handle: Sync,
+{
+    fn running(&self, attempt: u64, cancel: AbortHandle) {
+        if let Some(cancel) = self.cell.running(attempt, cancel) {
+            cancel.abort();
+        }
+    }
+
+    fn deliver(&self, attempt: u64, outcome: Result<Lease<R>, Error<R::Cause>>) {
+        match outcome {
+            Ok(lease) => {
+                if let Err(late) = self.cell.deliver(attempt, Arc::new(lease)) {
+                    late.account().late();
+                    drop(late);
+                }
+            }
+            Err(error) => self.cell.fail(attempt, &error),
+        }
+    }
+}
+
+/// The future of [`Shared::get`].
+#[must_use = "futures do nothing unless polled"]
+pub struct SharedGet<R: Resource> {
+    slot: Arc<Slot<R>>,
+    site: Site,
+    ticket: Ticket,
+    /// A dead handle was replaced already: a second one means that there is no use in going on.
+    replaced: bool,
+}
+
+impl<R: Resource> Future for SharedGet<R>
+where
+    R::Handle: Sync,
+{
+    type Output = Result<SharedHandle<R>, Error<R::Cause>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let slot = &this.slot;
+        loop {
+            match slot.cell.take(&mut this.ticket, this.site, cx.waker()) {
+                Take::Lent(dead) if dead.probe() == Health::Dead => {
+                    slot.cell.detach();
+                    drop(dead);
+                    if std::mem::replace(&mut this.replaced, true) {
+                        let error = Error::unavailable().with_context("a fresh handle was dead at once");
+                        return Poll::Ready(Err(error));
+                    }
+                }
+                Take::Lent(lease) => {
+                    let handle = SharedHandle { lease: Arc::clone(&lease) };
+                    // Refused after the seal: then this was one count more, and the user's is the last.
+                    drop(slot.cell.give_back(lease));
+                    return Poll::Ready(Ok(handle));
+                }
+                Take::Begin(attempt) => {
+                    let surroundings = Surroundings { reaper: slot.reaper.clone(), taken_at: this.site };
+                    match begin(slot, attempt, &slot.resource, surroundings, cx) {
+                        Some(Err(error)) => {
+                            slot.cell.fail(attempt, &error);
+                            return Poll::Ready(Err(error));
+                        }
+                        Some(ready) => slot.deliver(attempt, ready),
+                        None => {}
+                    }
+                }
+                Take::Wait(_) | Take::Yield => return Poll::Pending,
+                Take::Failed(error) => return Poll::Ready(Err(error)),
+                Take::Closed => return Poll::Ready(Err(Error::closed())),
+            }
+        }
+    }
+}
+
+impl<R: Resource> Drop for SharedGet<R> {
+    fn drop(&mut self) {
+        self.slot.cell.leave(&mut self.ticket);
+    }
+}
+
+impl<R: Resource> fmt::Debug for SharedGet<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedGet").field("state", &self.slot.cell.peek()).finish_non_exhaustive()
+    }
+}
+
+/// A count of the handle that everybody shares.
+pub struct SharedHandle<R: Resource> {
+    lease: Arc<Lease<R>>,
+}
+
+impl<R: Resource> Deref for SharedHandle<R> {
+    type Target = R::Handle;
+
+    fn deref(&self) -> &R::Handle {
+        &self.lease
+    }
+}
+
+impl<R: Resource> Clone for SharedHandle<R> {
+    fn clone(&self) -> Self {
+        SharedHandle { lease: Arc::clone(&self.lease) }
+    }
+}
+
+impl<R: Resource> fmt::Debug for SharedHandle<R>
+where
+    R::Handle: fmt::Debug,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("SharedHandle").field(&**self).finish()
+    }
+}
