@@ -1,6 +1,7 @@
 //! One call of cargo.
 
 use std::io::Write;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, bail};
@@ -22,6 +23,13 @@ impl Cargo {
         let mut command = Command::new(cargo);
         command.args(line.split_whitespace()).current_dir(tree.root());
         Cargo { command, line: format!("cargo {line}") }
+    }
+
+    /// Adds an option whose value is a path, which may have blanks in it.
+    pub(crate) fn argument(mut self, option: &str, path: &Path) -> Cargo {
+        self.command.arg(option).arg(path);
+        self.line = format!("{} {option} {}", self.line, path.display());
+        self
     }
 
     /// Adds flags to one of the variables that hold flags, keeping what the caller's environment has there.

@@ -3,7 +3,7 @@
 use crate::cargo::Cargo;
 use crate::report::Report;
 use crate::tree::Tree;
-use crate::{ceiling, edges, imports, licences, links, manifests, msrv, words};
+use crate::{ceiling, edges, imports, licences, links, manifests, msrv, packages, words};
 
 /// Runs all checks, the cheap ones first.
 pub(crate) fn run(tree: &Tree, report: &mut Report) {
@@ -24,9 +24,5 @@ pub(crate) fn run(tree: &Tree, report: &mut Report) {
             .flags("RUSTDOCFLAGS", "-D warnings")
             .run_quietly()
     });
-    report.step("check: packages, in publishing order", || {
-        let packages: String =
-            tree.published().iter().map(|package| format!(" --package {}", package.name)).collect();
-        Cargo::new(tree, format!("package --allow-dirty{packages}")).run_quietly()
-    });
+    report.step("check: packages, in publishing order", || packages::check(tree));
 }

@@ -13,6 +13,7 @@ mod licences;
 mod links;
 mod manifests;
 mod msrv;
+mod packages;
 mod report;
 mod test;
 mod tree;

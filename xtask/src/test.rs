@@ -31,7 +31,8 @@ pub(crate) fn run(tree: &Tree, report: &mut Report) {
             // The flag rebuilds every dependency too, so it gets a target folder of its own. Clippy never sees these
             // twins, so their warnings count here.
             let target = tree.metadata().target_directory.join("portable");
-            Cargo::new(tree, format!("test --all-features --no-fail-fast --target-dir {target}{packages}"))
+            Cargo::new(tree, format!("test --all-features --no-fail-fast{packages}"))
+                .argument("--target-dir", target.as_std_path())
                 .flags("RUSTFLAGS", &format!("--cfg {PORTABLE} -D warnings"))
                 .flags("RUSTDOCFLAGS", &format!("--cfg {PORTABLE}"))
                 .run()
