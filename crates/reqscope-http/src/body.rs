@@ -1,0 +1,66 @@
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+
+pin_project! {
+    /// The body of a response: the handler's own, or that of an answer given in its place.
+    ///
+    /// It is transparent: size, end, trailers and errors are those of the handler's body.
+    #[derive(Clone, Debug)]
+    pub struct ScopeBody<B> {
+        #[pin]
+        kind: Kind<B>,
+    }
+}
+
+pin_project! {
+    #[project = KindProjection]
+    #[derive(Clone, Debug)]
+    enum Kind<B> {
+        Handler { #[pin] body: B },
+        InItsPlace { bytes: Bytes },
+    }
+}
+
+impl<B> ScopeBody<B> {
+    pub(crate) fn handler(body: B) -> Self {
+        ScopeBody { kind: Kind::Handler { body } }
+    }
+
+    pub(crate) fn bytes(bytes: Bytes) -> Self {
+        ScopeBody { kind: Kind::InItsPlace { bytes } }
+    }
+}
+
+impl<B: Body<Data = Bytes>> Body for ScopeBody<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        match self.project().kind.project() {
+            KindProjection::Handler { body } => body.poll_frame(cx),
+            KindProjection::InItsPlace { bytes } if bytes.is_empty() => Poll::Ready(None),
+            KindProjection::InItsPlace { bytes } => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.kind {
+            Kind::Handler { body } => body.is_end_stream(),
+            Kind::InItsPlace { bytes } => bytes.is_empty(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.kind {
+            Kind::Handler { body } => body.size_hint(),
+            Kind::InItsPlace { bytes } => SizeHint::with_exact(bytes.len() as u64),
+        }
+    }
+}

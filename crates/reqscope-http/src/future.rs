@@ -1,0 +1,114 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http::{Response, StatusCode};
+use pin_project_lite::pin_project;
+use reqscope::{Close, Exit, Scope};
+use tokio::time::{Sleep, sleep_until};
+
+use crate::ScopeBody;
+use crate::policy::{Opened, Policy};
+
+pin_project! {
+    /// A handler, and then the close of its scope; the future of a front end.
+    ///
+    /// | it is | the scope |
+    /// |---|---|
+    /// | polled to its end | is closed with the verdict on the response, and `Failed` for an error of the service; the response comes out when everything that settles has been released |
+    /// | out of time | is closed as `Cancelled` after the handler was dropped; the answer is a 503 |
+    /// | dropped while the handler runs | is dropped after the handler, and so closes as `Cancelled` or `Panicked` |
+    /// | dropped while the scope closes | goes on closing in the reaper, with the exit it was told |
+    ///
+    /// # Panics
+    ///
+    /// If it is polled after it has ended.
+    #[must_use = "futures do nothing unless polled"]
+    pub struct ResponseFuture<F, B, E> {
+        #[pin]
+        state: State<F, B, E>,
+        policy: Arc<Policy>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    enum State<F, B, E> {
+        Handling {
+            // The order matters: fields are dropped in it, and the scope must not close around a running handler.
+            #[pin]
+            handler: F,
+            #[pin]
+            deadline: Option<Sleep>,
+            scope: Option<Scope>,
+        },
+        Closing {
+            #[pin]
+            close: Close,
+            answer: Option<Result<Response<ScopeBody<B>>, E>>,
+        },
+        Done,
+    }
+}
+
+impl<F, B, E> ResponseFuture<F, B, E> {
+    pub(crate) fn new(opened: Opened, handler: F) -> Self {
+        let Opened { scope, deadline, policy } = opened;
+        let state = State::Handling { handler, deadline: deadline.map(sleep_until), scope: Some(scope) };
+        ResponseFuture { state, policy }
+    }
+}
+
+impl<F, B, E> Future for ResponseFuture<F, B, E>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+{
+    type Output = Result<Response<ScopeBody<B>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            match this.state.as_mut().project() {
+                StateProjection::Handling { handler, deadline, scope } => {
+                    let answered = match handler.poll(cx) {
+                        Poll::Ready(answer) => Some(answer),
+                        Poll::Pending => match deadline.as_pin_mut() {
+                            Some(deadline) => {
+                                ready!(deadline.poll(cx));
+                                None
+                            }
+                            None => return Poll::Pending,
+                        },
+                    };
+                    let scope = scope.take().expect("it is taken where the state is left");
+                    // The handler goes first: a guard that it still holds is then at home when the scope closes.
+                    this.state.set(State::Done);
+                    let (exit, answer) = match answered {
+                        Some(Ok(response)) => (this.policy.verdict(&response), Ok(response.map(ScopeBody::handler))),
+                        Some(Err(error)) => (Exit::Failed, Err(error)),
+                        None => (Exit::Cancelled, Ok(unavailable())),
+                    };
+                    let close = scope.close(exit);
+                    this.state.set(State::Closing { close, answer: Some(answer) });
+                }
+                StateProjection::Closing { close, answer } => {
+                    let closed = ready!(close.poll(cx));
+                    let answer = answer.take().expect("it is taken where the state is left");
+                    this.state.set(State::Done);
+                    return Poll::Ready(match closed {
+                        Ok(()) => answer,
+                        Err(error) => answer.map(|_unsent| this.policy.failed_settle(&error).map(ScopeBody::bytes)),
+                    });
+                }
+                StateProjection::Done => panic!("`ResponseFuture` polled after it has ended"),
+            }
+        }
+    }
+}
+
+fn unavailable<B>() -> Response<ScopeBody<B>> {
+    let mut response = Response::new(ScopeBody::bytes(Default::default()));
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response
+}

@@ -1,0 +1,46 @@
+//! What the HTTP front ends of reqscope share.
+//!
+//! You want a front end, such as `reqscope-hyper`, which gives on what its users need from here: the extension trait
+//! [`RequestExt`], [`Classify`] and [`LeaseBody`]. To write a front end:
+//!
+//! 1. Keep a [`Policy`] in an [`Arc`](std::sync::Arc).
+//! 2. In `call`, [`open`](Policy::open) the scope, call the handler, and wrap its future with [`Opened::answer`].
+//! 3. Drop the [`ResponseFuture`] when the client has gone. That is all.
+//!
+//! ```
+//! use std::convert::Infallible;
+//! use std::sync::Arc;
+//!
+//! use bytes::Bytes;
+//! use http::{Request, Response};
+//! use http_body_util::Full;
+//! use reqscope::Scopes;
+//! use reqscope_http::{Policy, RequestExt};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let (scopes, policy) = (Scopes::new(), Arc::new(Policy::new()));
+//! let mut request = Request::new(());
+//!
+//! let opened = policy.open(&scopes, &mut request);
+//! let response = opened.answer(async move {
+//!     assert!(!request.scope().is_closed());
+//!     Ok::<_, Infallible>(Response::new(Full::<Bytes>::from("hello")))
+//! });
+//! assert!(response.await.unwrap().status().is_success());
+//! assert_eq!(scopes.stats().open_scopes, 0);
+//! # }
+//! ```
+mod body;
+mod classify;
+mod future;
+mod lease_body;
+mod policy;
+mod request;
+
+pub use body::ScopeBody;
+pub use classify::{ByGrpcStatus, ByStatus, Classify};
+pub use future::ResponseFuture;
+pub use lease_body::{LeaseBody, LeaseBodyError};
+pub use policy::{Opened, Policy};
+pub use request::{MissingScope, RequestExt};

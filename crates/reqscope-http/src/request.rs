@@ -1,0 +1,80 @@
+use std::fmt;
+
+use http::{Request, request};
+use reqscope::ScopeHandle;
+
+/// The way from a request to its scope.
+///
+/// ```
+/// use http::Request;
+/// use reqscope::Scopes;
+/// use reqscope_http::RequestExt;
+///
+/// // What the front end does:
+/// let scope = Scopes::new().open();
+/// let mut request = Request::new(());
+/// request.extensions_mut().insert(scope.handle().clone());
+///
+/// // What a handler does:
+/// assert!(!request.scope().is_closed());
+/// ```
+pub trait RequestExt {
+    /// The scope of this request.
+    ///
+    /// # Panics
+    ///
+    /// If there is none: the service is not wrapped. The text says what to do.
+    fn scope(&self) -> &ScopeHandle;
+
+    /// The scope of this request, where it may be missing.
+    ///
+    /// # Errors
+    ///
+    /// [`MissingScope`]: the service is not wrapped.
+    fn try_scope(&self) -> Result<&ScopeHandle, MissingScope>;
+}
+
+impl<B> RequestExt for Request<B> {
+    #[track_caller]
+    fn scope(&self) -> &ScopeHandle {
+        found(self.try_scope())
+    }
+
+    fn try_scope(&self) -> Result<&ScopeHandle, MissingScope> {
+        self.extensions().get().ok_or(MissingScope(()))
+    }
+}
+
+impl RequestExt for request::Parts {
+    #[track_caller]
+    fn scope(&self) -> &ScopeHandle {
+        found(self.try_scope())
+    }
+
+    fn try_scope(&self) -> Result<&ScopeHandle, MissingScope> {
+        self.extensions.get().ok_or(MissingScope(()))
+    }
+}
+
+#[track_caller]
+fn found(scope: Result<&ScopeHandle, MissingScope>) -> &ScopeHandle {
+    match scope {
+        Ok(scope) => scope,
+        Err(missing) => panic!("{missing}"),
+    }
+}
+
+/// A request carries no scope, because nothing around the handler has opened one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissingScope(());
+
+impl fmt::Display for MissingScope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "this request has no scope: nothing around the handler has opened one; wrap the service in that of your \
+             front end, such as reqscope_hyper::ScopeService",
+        )
+    }
+}
+
+impl std::error::Error for MissingScope {}

@@ -1,0 +1,206 @@
+//! The disconnect watch: a second registration of a socket that waits for one thing, the peer's close.
+//!
+//! hyper hears of a close only when it reads, and in many states it does not: a byte is left in its buffer, a body
+//! waits to be read, half-close is allowed. The kernel knows all the same. The socket's descriptor is duplicated
+//! and the duplicate registered with the runtime; nothing is ever read from it, so the bytes stay hyper's.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll};
+
+#[cfg(all(unix, not(reqscope_portable)))]
+use std::os::fd::AsFd;
+
+/// Waits until the peer of a socket has gone, without reading from the socket.
+///
+/// [`serve`](crate::serve) makes one for every connection. Use it by hand in an accept loop of your own: make it
+/// from the raw socket, *below* TLS, before the socket is wrapped, and drop the connection's future when
+/// [`gone`](Watch::gone) answers.
+///
+/// What surprises:
+///
+/// - A client that shuts down its write side and still waits for the answer counts as gone, as it does for hyper by
+///   default. [`for_reset`](Watch::for_reset) tells the two apart.
+/// - A peer that vanishes without a packet is not seen by anybody. A deadline on the request is the answer to that.
+/// - The watch holds a duplicate of the descriptor: the socket is closed when *both* are. Drop the connection first
+///   and the watch after it, and the peer sees the close only when the handlers are gone.
+/// - It costs one descriptor per connection, which the default of
+///   [`max_connections`](crate::Serve::max_connections) takes into account.
+///
+/// On what is not Unix there is no such watch yet: it never answers there.
+///
+/// # Examples
+///
+/// ```
+/// use reqscope_hyper::Watch;
+/// use tokio::net::{TcpListener, TcpStream};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// let client = TcpStream::connect(listener.local_addr()?).await?;
+/// let (socket, _) = listener.accept().await?;
+///
+/// let mut watch = Watch::new(&socket)?;
+/// drop(client);
+/// # #[cfg(all(unix, not(reqscope_portable)))]
+/// watch.gone().await; // though nobody reads from `socket`
+/// # Ok(())
+/// # }
+/// ```
+pub struct Watch(sys::Watch);
+
+impl Watch {
+    /// Watches for the peer's close (FIN) and for a reset (RST).
+    ///
+    /// # Errors
+    ///
+    /// No descriptor is left for the duplicate, or the runtime cannot register it.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime, or in one without I/O.
+    #[cfg(all(unix, not(reqscope_portable)))]
+    pub fn new(socket: &impl AsFd) -> io::Result<Self> {
+        sys::Watch::new(socket.as_fd(), sys::Heed::Close).map(Watch)
+    }
+
+    /// Watches for a reset only, for servers that let clients shut down their write side and wait.
+    ///
+    /// A Unix socket whose peer has closed both directions counts as reset.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Watch::new).
+    ///
+    /// # Panics
+    ///
+    /// As [`new`](Watch::new).
+    #[cfg(all(unix, not(reqscope_portable)))]
+    pub fn for_reset(socket: &impl AsFd) -> io::Result<Self> {
+        sys::Watch::new(socket.as_fd(), sys::Heed::Reset).map(Watch)
+    }
+
+    /// The portable stand-in: never answers.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    #[cfg(not(all(unix, not(reqscope_portable))))]
+    pub fn new<S>(_socket: &S) -> io::Result<Self> {
+        Ok(Self::never())
+    }
+
+    /// The portable stand-in: never answers.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    #[cfg(not(all(unix, not(reqscope_portable))))]
+    pub fn for_reset<S>(_socket: &S) -> io::Result<Self> {
+        Ok(Self::never())
+    }
+
+    /// A watch that never answers: for connections that are no sockets.
+    pub fn never() -> Self {
+        Watch(sys::Watch::never())
+    }
+
+    /// Waits until the peer has gone. Once it has, every further call answers at once.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost: the next call goes on waiting.
+    pub async fn gone(&mut self) {
+        poll_fn(|cx| self.poll_gone(cx)).await;
+    }
+
+    /// The poll behind [`gone`](Watch::gone). The last caller's waker is woken.
+    pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.poll_gone(cx)
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(unix, not(reqscope_portable)))]
+mod sys {
+    use std::io;
+    use std::os::fd::{BorrowedFd, OwnedFd};
+    use std::task::{Context, Poll, ready};
+
+    use tokio::io::Interest;
+    use tokio::io::unix::AsyncFd;
+
+    pub(super) struct Watch {
+        socket: Option<AsyncFd<OwnedFd>>,
+        heed: Heed,
+    }
+
+    #[derive(Clone, Copy)]
+    pub(super) enum Heed {
+        Close,
+        Reset,
+    }
+
+    impl Watch {
+        pub(super) fn new(socket: BorrowedFd<'_>, heed: Heed) -> io::Result<Self> {
+            // Only a registration for reading hears of a FIN. It is also told of every packet; one for writing is
+            // told of a reset and of little else, so that is what the second case takes.
+            let interest = match heed {
+                Heed::Close => Interest::READABLE,
+                Heed::Reset => Interest::WRITABLE,
+            };
+            let duplicate = socket.try_clone_to_owned()?;
+            // Its successor is unsafe, for descriptors that change or close behind its back. An `OwnedFd` does
+            // neither, and this crate has no unsafe code.
+            #[allow(deprecated)]
+            let socket = AsyncFd::with_interest(duplicate, interest)?;
+            Ok(Watch { socket: Some(socket), heed })
+        }
+
+        pub(super) fn never() -> Self {
+            Watch { socket: None, heed: Heed::Close }
+        }
+
+        pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+            let Some(socket) = &self.socket else { return Poll::Pending };
+            loop {
+                let event = match self.heed {
+                    Heed::Close => socket.poll_read_ready(cx),
+                    Heed::Reset => socket.poll_write_ready(cx),
+                };
+                // The runtime is shutting down; it drops this task itself.
+                let Ok(mut event) = ready!(event) else { return Poll::Pending };
+                let ready = event.ready();
+                if ready.is_read_closed() || ready.is_write_closed() {
+                    return Poll::Ready(());
+                }
+                // Bytes arrived, or left. They are hyper's; wait for the next edge. A close is never cleared.
+                event.clear_ready();
+            }
+        }
+    }
+}
+
+#[cfg(not(all(unix, not(reqscope_portable))))]
+mod sys {
+    use std::task::{Context, Poll};
+
+    pub(super) struct Watch;
+
+    impl Watch {
+        pub(super) fn never() -> Self {
+            Watch
+        }
+
+        pub(super) fn poll_gone(&mut self, _cx: &mut Context<'_>) -> Poll<()> {
+            Poll::Pending
+        }
+    }
+}
