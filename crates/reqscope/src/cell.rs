@@ -15,7 +15,7 @@
 //!
 //! 1. There is at most one `L` at home or on loan; whoever the machine refuses one owns it again.
 //! 2. At most one attempt is under way, and only its own number can end it.
-//! 3. Every move that could let a waiter go on wakes **all** of them: one that is not polled holds up nobody.
+//! 3. Every move that a waiter has to hear of wakes **all** of them: one that is not polled holds up nobody.
 //! 4. A ticket's place is freed by whoever held it, when it has its answer or is dropped.
 //! 5. Nothing foreign (a waker, an `L`, an `E`, a `K`) is cloned, woken or dropped under the lock, save `E::clone`,
 //!    which is a count.
@@ -194,12 +194,17 @@ impl<L, E: Clone, K> Cell<L, E, K> {
     ///
     /// `L` itself, if the cell was sealed meanwhile: it is late.
     pub(crate) fn deliver_lent(&self, attempt: u64, lent: L, site: Site) -> Result<L, L> {
-        let mut state = self.state.lock();
-        if state.is_current(attempt) {
-            state.phase = Phase::Lent(site);
-            return Ok(lent);
+        let step = |state: &mut State<L, E, K>| {
+            if !state.is_current(attempt) {
+                return Err(());
+            }
+            Ok(mem::replace(&mut state.phase, Phase::Lent(site)))
+        };
+        // Whoever came in meanwhile is woken too: nobody can go on, but a wait for a guard has a deadline of its own.
+        match self.move_on(step) {
+            Ok(()) => Ok(lent),
+            Err(()) => Err(lent),
         }
-        Err(lent)
     }
 
     /// The attempt succeeded; whoever is polled first gets the result.
@@ -231,8 +236,10 @@ impl<L, E: Clone, K> Cell<L, E, K> {
             if !state.is_current(attempt) {
                 return Err(());
             }
-            for place in &mut state.places {
-                place.failed = error.cloned();
+            if let Some(error) = error {
+                // Who has an answer already waited for an earlier attempt, and keeps that one.
+                let unanswered = state.places.iter_mut().filter(|place| place.failed.is_none());
+                unanswered.for_each(|place| place.failed = Some(error.clone()));
             }
             Ok(mem::replace(&mut state.phase, Phase::Unused))
         })

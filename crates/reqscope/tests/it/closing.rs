@@ -1,0 +1,268 @@
+//! L6 nobody acquires for the dead, L8 no use after release, L9 the exit is told.
+
+use std::pin::pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use reqscope::{Exit, Guard, Lease, Peek};
+use reqscope_testkit::{Probe, Verb, Wakes, poll_once};
+
+use crate::support::{Event, Server, get_now, panics, settle};
+
+#[tokio::test]
+async fn after_the_close_every_way_to_the_handle_answers_closed() {
+    let server = Server::new();
+    let scope = server.scopes.open();
+    let request = scope.handle().clone();
+    let (used, unused) = (request.lazy(&server.probe), request.lazy(&std::sync::Arc::new(server.probe.sibling())));
+    drop(get_now(&used));
+    scope.close(Exit::Completed).await.unwrap();
+    let new = request.lazy(&server.probe);
+    for lazy in [used, unused, new] {
+        assert_eq!(lazy.peek(), Peek::Closed);
+        assert!(lazy.try_get().is_none());
+        let error = lazy.get().await.unwrap_err();
+        assert!(error.is_closed() && error.is_permanent());
+        assert_eq!(error.to_string(), "closed");
+    }
+    server.at_the_end().await;
+    assert_eq!(server.stats().acquired, 1);
+}
+
+#[tokio::test]
+async fn the_close_seals_before_its_future_is_polled() {
+    let server = Server::new();
+    let scope = server.scopes.open();
+    let request = scope.handle().clone();
+    let lazy = scope.lazy(&server.probe);
+    drop(get_now(&lazy));
+    let close = scope.close(Exit::Completed);
+    assert!(request.is_closed());
+    assert!(lazy.get().await.unwrap_err().is_closed());
+    request.mark_failed(); // too late to change anything
+    close.await.unwrap();
+    server.at_the_end().await;
+    assert_eq!(server.exits(), [Exit::Completed]);
+}
+
+#[tokio::test]
+async fn the_request_hears_that_it_is_over() {
+    let server = Server::new();
+    let scope = server.scopes.open();
+    let request = scope.handle().clone();
+    let wakes = Wakes::new();
+    let waker = wakes.waker();
+    let mut closed = pin!(request.closed());
+    assert!(closed.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    assert!(!request.is_closed());
+    drop(scope);
+    assert!(request.is_closed());
+    assert_eq!(wakes.count(), 1);
+    assert!(closed.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
+    request.closed().await;
+}
+
+#[test]
+fn a_deadline_is_told_and_not_enforced() {
+    let scope = Server::new().scopes.open();
+    let request = scope.handle().clone();
+    assert_eq!(request.deadline(), None);
+    let at = Instant::now();
+    scope.set_deadline(at);
+    assert_eq!(request.deadline(), Some(at));
+    assert!(!request.is_closed());
+}
+
+#[tokio::test]
+async fn closing_cancels_a_pending_acquisition_and_answers_those_who_wait() {
+    let server = Server::new();
+    server.probe.on(Verb::Acquire).never();
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    let get = tokio::spawn(lazy.get());
+    settle().await;
+    assert_eq!(server.probe.counts().acquiring, 1);
+    scope.close(Exit::Completed).await.unwrap();
+    assert!(get.await.unwrap().unwrap_err().is_closed());
+    settle().await;
+    let counts = server.probe.counts();
+    assert_eq!((counts.acquiring, counts.acquires_cut, counts.acquired), (0, 1, 0));
+    server.at_the_end().await;
+}
+
+#[tokio::test]
+async fn a_get_before_its_first_poll_finds_the_scope_closed() {
+    let server = Server::new();
+    let scope = server.scopes.open();
+    let get = scope.lazy(&server.probe).get();
+    drop(scope);
+    assert!(get.await.unwrap_err().is_closed());
+    assert_eq!(server.probe.counts().acquires, 0);
+}
+
+#[tokio::test]
+async fn the_exit_is_the_one_that_was_told() {
+    for exit in [Exit::Completed, Exit::Failed, Exit::Cancelled, Exit::Panicked] {
+        let server = Server::new();
+        let scope = server.scopes.open();
+        drop(get_now(&scope.lazy(&server.probe)));
+        scope.close(exit).await.unwrap();
+        server.at_the_end().await;
+        assert_eq!(server.exits(), [exit]);
+        assert_eq!(server.heard.count(Event::Released(exit)), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_failure_that_was_marked_cannot_be_taken_back() {
+    for (told, heard) in [
+        (Exit::Completed, Exit::Failed),
+        (Exit::Failed, Exit::Failed),
+        (Exit::Cancelled, Exit::Cancelled),
+        (Exit::Panicked, Exit::Panicked),
+    ] {
+        let server = Server::new();
+        let scope = server.scopes.open();
+        drop(get_now(&scope.lazy(&server.probe)));
+        scope.handle().mark_failed();
+        scope.close(told).await.unwrap();
+        server.at_the_end().await;
+        assert_eq!(server.exits(), [heard], "told {told}");
+    }
+}
+
+#[tokio::test]
+async fn a_scope_that_is_dropped_is_cancelled_or_panicked() {
+    let server = Server::new();
+    let scope = server.scopes.open();
+    drop(get_now(&scope.lazy(&server.probe)));
+    drop(scope);
+    let scope = server.scopes.open();
+    drop(get_now(&scope.lazy(&server.probe)));
+    assert!(panics(move || {
+        let _scope = scope;
+        panic!("a handler");
+    }));
+    server.at_the_end().await;
+    assert_eq!(server.exits(), [Exit::Cancelled, Exit::Panicked]);
+}
+
+#[tokio::test]
+async fn a_guard_that_outlives_its_scope_keeps_the_handle_and_releases_it_as_cancelled() {
+    let server = Server::new();
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    let mut guard = get_now(&lazy);
+    scope.close(Exit::Completed).await.unwrap();
+    settle().await;
+    guard.use_once();
+    assert_eq!(server.exits(), []);
+    assert_eq!((server.stats().still_lent, server.heard.count(Event::StillLent)), (1, 1));
+    drop(guard);
+    assert_eq!(lazy.peek(), Peek::Closed);
+    server.at_the_end().await;
+    assert_eq!(server.exits(), [Exit::Cancelled]);
+}
+
+#[tokio::test]
+async fn a_guard_that_comes_home_while_the_close_runs_is_released_as_cancelled() {
+    let server = Server::new();
+    let settling = std::sync::Arc::new(server.probe.sibling().settling());
+    settling.on(Verb::Release).close();
+    let scope = server.scopes.open();
+    drop(get_now(&scope.lazy(&settling)));
+    let guard = get_now(&scope.lazy(&server.probe));
+    let mut close = pin!(scope.close(Exit::Completed));
+    assert!(poll_once(close.as_mut()).is_pending());
+    drop(guard);
+    settle().await;
+    settling.on(Verb::Release).ok();
+    close.await.unwrap();
+    server.at_the_end().await;
+    assert_eq!(server.exits(), [Exit::Completed, Exit::Cancelled]);
+}
+
+#[tokio::test]
+async fn a_waiter_for_a_guard_hears_of_the_close_and_not_of_the_guard() {
+    let server = Server::new();
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    let guard = get_now(&lazy);
+    let waiter = tokio::spawn(lazy.get());
+    settle().await;
+    drop(scope);
+    drop(guard);
+    assert!(waiter.await.unwrap().unwrap_err().is_closed());
+    server.at_the_end().await;
+}
+
+#[tokio::test]
+async fn a_get_that_was_woken_for_the_handle_finds_the_close_first() {
+    let server = Server::new();
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    let guard = get_now(&lazy);
+    let mut waiter = pin!(lazy.get());
+    assert!(poll_once(waiter.as_mut()).is_pending());
+    drop(guard);
+    scope.close(Exit::Completed).await.unwrap();
+    let Poll::Ready(Err(error)) = poll_once(waiter) else { panic!("it got something") };
+    assert!(error.is_closed());
+    server.at_the_end().await;
+    assert_eq!(server.exits(), [Exit::Completed]);
+}
+
+#[tokio::test]
+async fn a_detached_handle_lives_on_and_the_next_get_acquires_another() {
+    let server = Server::new();
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    let lease = Guard::detach(get_now(&lazy));
+    assert_eq!(lazy.peek(), Peek::Unused);
+    assert_eq!((lease.id(), get_now(&lazy).id()), (0, 1));
+    scope.close(Exit::Failed).await.unwrap();
+    settle().await;
+    assert_eq!(server.order(), [1]);
+    assert_eq!(server.stats().live, 1);
+    Lease::complete(lease).await.unwrap();
+    server.at_the_end().await;
+    assert_eq!(server.exits(), [Exit::Failed, Exit::Completed]);
+}
+
+#[tokio::test]
+async fn detaching_lets_those_who_wait_acquire_one_of_their_own() {
+    let server = Server::new();
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    let guard = get_now(&lazy);
+    let waiter = tokio::spawn(lazy.get());
+    settle().await;
+    let lease = Guard::detach(guard);
+    assert_eq!(waiter.await.unwrap().unwrap().id(), 1);
+    drop((lease, scope));
+    server.at_the_end().await;
+}
+
+#[tokio::test]
+async fn a_handle_that_was_detached_in_time_is_no_longer_the_business_of_the_close() {
+    let server = Server::with(Probe::new().settling());
+    let scope = server.scopes.open();
+    let lease = Guard::detach(get_now(&scope.lazy(&server.probe)));
+    scope.close(Exit::Completed).await.unwrap();
+    Lease::fail(lease).await.unwrap();
+    server.at_the_end().await;
+    assert_eq!(server.exits(), [Exit::Failed]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_scope_waits_for_no_release_that_does_not_settle() {
+    let server = Server::new();
+    server.probe.on(Verb::Release).never();
+    let scope = server.scopes.open();
+    drop(get_now(&scope.lazy(&server.probe)));
+    let close = pin!(scope.close(Exit::Completed));
+    assert!(poll_once(close).is_ready(), "nobody waits for it");
+    assert_eq!(server.stats().pending_releases, 1);
+    let report = server.scopes.drain(Duration::from_secs(60)).await;
+    assert_eq!((report.abandoned, report.waited.as_secs()), (1, 5));
+}

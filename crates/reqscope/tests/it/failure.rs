@@ -1,0 +1,164 @@
+//! L3 cancel-safe acquire, L7 failure is not remembered, L12 bounded: the ways in which an acquisition fails.
+
+use std::error::Error as _;
+use std::pin::pin;
+use std::task::Context;
+use std::time::Duration;
+
+use reqscope::{Exit, Lease, Peek, Stage};
+use reqscope_testkit::{Outcome, Probe, Verb, Wakes, cancel_at, poll_once};
+
+use crate::hooked::{At, Hooked};
+use crate::support::{Event, Server, get_now, settle};
+
+#[tokio::test]
+async fn those_who_wait_for_one_attempt_share_its_error_and_the_next_get_tries_again() {
+    let server = Server::new();
+    server.probe.on(Verb::Acquire).close();
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    let gets: Vec<_> = (0..3).map(|_| tokio::spawn(lazy.get())).collect();
+    settle().await;
+    server.probe.on(Verb::Acquire).error();
+    for get in gets {
+        let error = get.await.unwrap().unwrap_err();
+        assert_eq!((error.cause().is_some(), error.stage()), (true, Some(Stage::Acquiring)));
+    }
+    assert_eq!(server.probe.counts().acquires, 1);
+    assert_eq!(lazy.peek(), Peek::Unused);
+
+    server.probe.on(Verb::Acquire).ok();
+    drop(lazy.get().await.unwrap());
+    scope.close(Exit::Completed).await.unwrap();
+    server.at_the_end().await;
+    assert_eq!((server.stats().acquire_failed, server.heard.count(Event::AcquireFailed)), (1, 1));
+}
+
+#[tokio::test]
+async fn a_failure_at_once_is_told_and_not_remembered() {
+    let server = Server::new();
+    server.probe.on(Verb::Acquire).error();
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    let error = lazy.get().await.unwrap_err();
+    assert_eq!(error.to_string(), "the resource failed while acquiring");
+    assert_eq!(error.source().unwrap().to_string(), "told to fail");
+    drop(get_now(&lazy));
+}
+
+#[tokio::test]
+async fn a_waiter_hears_of_its_own_attempt_whatever_came_after() {
+    let server = Server::new();
+    let gate = server.probe.on(Verb::Acquire);
+    gate.close();
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    let mut waiter = pin!(lazy.get());
+    assert!(poll_once(waiter.as_mut()).is_pending());
+    gate.error();
+    settle().await;
+
+    // Before it is polled there is a second attempt, which comes to nothing, and a third, which fails for good.
+    assert!(lazy.try_get().is_none());
+    gate.next(Outcome::permanent());
+    assert!(lazy.get().await.unwrap_err().is_permanent());
+    let error = waiter.await.unwrap_err();
+    assert!(!error.is_permanent(), "{error}: that is the error of another attempt");
+    assert_eq!(server.probe.counts().acquires, 2);
+}
+
+#[tokio::test]
+async fn a_failure_wakes_all_who_wait() {
+    let server = Server::new();
+    server.probe.on(Verb::Acquire).close();
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    let wakes = [Wakes::new(), Wakes::new()];
+    let mut gets = [lazy.get(), lazy.get()];
+    for (get, wakes) in gets.iter_mut().zip(&wakes) {
+        let waker = wakes.waker();
+        assert!(pin!(get).poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    server.probe.on(Verb::Acquire).error();
+    settle().await;
+    assert!(wakes.iter().all(|wakes| wakes.count() > 0));
+    for get in gets {
+        get.await.unwrap_err();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_acquisition_that_hangs_ends_after_60_seconds() {
+    let server = Server::new();
+    server.probe.on(Verb::Acquire).never();
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    let error = lazy.get().await.unwrap_err();
+    assert!(error.is_timeout());
+    assert_eq!(error.stage(), Some(Stage::Acquiring));
+    assert_eq!(error.elapsed().unwrap().as_secs(), 60);
+    assert_eq!(server.probe.counts().acquires_cut, 1, "the half-made thing is gone");
+    assert_eq!((server.stats().acquire_failed, server.heard.count(Event::AcquireFailed)), (1, 1));
+    drop(get_now(&lazy));
+    drop(scope);
+    server.at_the_end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_acquire_deadline_can_be_set() {
+    let server = Server::configured(Probe::new(), |builder| builder.acquire_deadline(Duration::from_secs(2)));
+    server.probe.on(Verb::Acquire).never().never();
+    let scope = server.scopes.open();
+    let error = scope.lazy(&server.probe).get().await.unwrap_err();
+    assert_eq!(error.elapsed().unwrap().as_secs(), 2);
+    let error = Lease::acquire_in(server.scopes.reaper(), &server.probe).await.unwrap_err();
+    assert_eq!(error.elapsed().unwrap().as_secs(), 2);
+    assert_eq!(error.to_string(), "timed out after 2.0 s while acquiring");
+}
+
+#[tokio::test]
+async fn a_panic_in_acquire_is_an_error_for_all_who_wait_and_not_remembered() {
+    let server = Server::new();
+    server.probe.on(Verb::Acquire).next(Outcome::panic().after_polls(2)).panic();
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    let (first, second) = tokio::join!(lazy.get(), lazy.get());
+    for error in [first.unwrap_err(), second.unwrap_err()] {
+        assert!(error.is_panicked());
+        assert_eq!(error.stage(), Some(Stage::Acquiring));
+        assert!(error.to_string().contains("by a panic"), "{error} does not say what the panic said");
+    }
+    assert!(lazy.get().await.unwrap_err().is_panicked(), "in the first poll too");
+    drop(get_now(&lazy));
+    drop(scope);
+    server.at_the_end().await;
+    assert_eq!(server.stats().acquire_failed, 2);
+}
+
+#[tokio::test]
+async fn a_panic_in_try_acquire_is_an_error_of_get_and_none_of_try_get() {
+    let server = Server::new();
+    let bomb = Hooked::bomb(At::TryAcquire);
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&bomb);
+    assert!(lazy.try_get().is_none());
+    let error = lazy.get().await.unwrap_err();
+    assert!(error.is_panicked());
+    assert_eq!(lazy.peek(), Peek::Unused);
+    assert_eq!(server.heard.count(Event::AcquireFailed), 2);
+}
+
+#[tokio::test]
+async fn a_lease_that_is_cut_at_any_poll_leaves_nothing_behind() {
+    for polls in 1.. {
+        let server = Server::new();
+        server.probe.on(Verb::Acquire).slow(3);
+        let cut = cancel_at(polls, Lease::acquire_in(server.scopes.reaper(), &server.probe)).await.is_none();
+        server.at_the_end().await;
+        assert_eq!(server.probe.counts().acquires_cut, u64::from(cut));
+        if !cut {
+            assert_eq!(polls, 4);
+            break;
+        }
+    }
+}

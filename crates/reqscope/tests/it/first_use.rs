@@ -1,0 +1,276 @@
+//! L2 lazy, L4 one per scope, L5 the scope owns the acquisition.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Context;
+use std::time::Duration;
+
+use reqscope::{Exit, Peek};
+use reqscope_testkit::{Outcome, Probe, Verb, Wakes, cancel_at, poll_once};
+use tokio::time::{sleep, timeout};
+
+use crate::support::{Event, Server, get_now, settle};
+
+#[tokio::test]
+async fn what_is_not_asked_for_is_not_acquired() {
+    let server = Server::new();
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    let clone = lazy.clone();
+    drop(lazy.get()); // a future that nobody polls has asked for nothing
+    assert_eq!((lazy.peek(), clone.peek()), (Peek::Unused, Peek::Unused));
+    scope.close(Exit::Completed).await.unwrap();
+    assert_eq!(server.probe.counts().acquires, 0);
+    assert_eq!(server.stats().acquired, 0);
+    assert_eq!(server.heard.events(), []);
+}
+
+#[test]
+fn what_is_ready_at_once_needs_no_runtime() {
+    let server = Server::with(Probe::new().reclaiming());
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    get_now(&lazy).use_once();
+    assert!(poll_once(pin!(scope.close(Exit::Completed))).is_ready());
+    assert_eq!(server.exits(), [Exit::Completed]);
+    server.balanced();
+}
+
+#[tokio::test]
+async fn two_first_uses_make_one_acquisition_and_get_the_same_handle_one_after_the_other() {
+    let server = Server::new();
+    server.probe.on(Verb::Acquire).slow(3);
+    let scope = server.scopes.open();
+    let use_it = async |lazy: reqscope::Lazy<Probe>| {
+        let mut guard = lazy.get().await.unwrap();
+        settle().await; // long enough for the other to come in between
+        guard.use_once();
+        guard.id()
+    };
+    let (first, second) = tokio::join!(use_it(scope.lazy(&server.probe)), use_it(scope.lazy(&server.probe)));
+    assert_eq!((first, second), (0, 0));
+    scope.close(Exit::Completed).await.unwrap();
+    server.at_the_end().await;
+    assert_eq!(server.probe.counts().acquires, 1);
+    assert_eq!(server.probe.record(0).uses, 2);
+}
+
+#[tokio::test]
+async fn a_handle_is_lent_to_one_at_a_time() {
+    let server = Server::new();
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    let guard = get_now(&lazy);
+    assert_eq!(lazy.peek(), Peek::Lent);
+    assert!(lazy.try_get().is_none());
+    let mut other = pin!(lazy.get());
+    assert!(poll_once(other.as_mut()).is_pending());
+    drop(guard);
+    assert_eq!(lazy.peek(), Peek::Ready);
+    assert_eq!(other.await.unwrap().id(), 0);
+    assert_eq!(lazy.try_get().unwrap().id(), 0);
+}
+
+#[tokio::test]
+async fn the_same_arc_is_the_same_cell_and_another_arc_is_another_resource() {
+    let server = Server::new();
+    let sibling = Arc::new(server.probe.sibling());
+    let scope = server.scopes.open();
+    let request = scope.handle().clone();
+    let first = get_now(&scope.lazy(&server.probe));
+    assert_eq!(request.lazy(&Arc::clone(&server.probe)).peek(), Peek::Lent);
+    assert_eq!(request.lazy(&sibling).peek(), Peek::Unused);
+    let second = get_now(&request.lazy(&sibling));
+    assert_ne!(first.id(), second.id());
+}
+
+#[tokio::test]
+async fn a_second_resource_of_one_type_is_told_once_for_all_scopes() {
+    let server = Server::new();
+    for _ in 0..3 {
+        let scope = server.scopes.open();
+        drop(scope.lazy(&server.probe));
+        drop(scope.lazy(&server.probe));
+        for _ in 0..3 {
+            drop(scope.lazy(&Arc::new(server.probe.sibling())));
+        }
+    }
+    assert_eq!(server.heard.count(Event::SecondResource), 1);
+}
+
+#[tokio::test]
+async fn a_new_get_lets_those_who_wait_go_first_once() {
+    let server = Server::new();
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    let guard = get_now(&lazy);
+    let mut waiter = pin!(lazy.get());
+    assert!(poll_once(waiter.as_mut()).is_pending());
+    drop(guard);
+
+    let wakes = Wakes::new();
+    let waker = wakes.waker();
+    let mut newcomer = pin!(lazy.get());
+    assert!(newcomer.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    assert_eq!(wakes.count(), 1, "it is to be polled again at once");
+    drop(poll_once(waiter).map(Result::unwrap)); // the waiter had its turn
+    assert!(poll_once(newcomer).is_ready());
+}
+
+#[tokio::test]
+async fn a_waiter_that_is_not_polled_holds_up_nobody_for_more_than_one_round() {
+    let server = Server::new();
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    let guard = get_now(&lazy);
+    let mut asleep = pin!(lazy.get());
+    assert!(poll_once(asleep.as_mut()).is_pending());
+    drop(guard);
+    for _ in 0..3 {
+        let mut newcomer = pin!(lazy.get());
+        assert!(poll_once(newcomer.as_mut()).is_pending());
+        assert!(poll_once(newcomer.as_mut()).is_ready(), "the second poll gets it, whoever still sleeps");
+    }
+}
+
+#[tokio::test]
+async fn a_guard_handed_back_wakes_all_who_wait() {
+    let server = Server::new();
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    let guard = get_now(&lazy);
+    let wakes = [Wakes::new(), Wakes::new(), Wakes::new()];
+    let mut gets = [lazy.get(), lazy.get(), lazy.get()];
+    for (get, wakes) in gets.iter_mut().zip(&wakes) {
+        let waker = wakes.waker();
+        assert!(pin!(get).poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    drop(guard);
+    assert_eq!(wakes.map(|wakes| wakes.count()), [1, 1, 1]);
+}
+
+#[tokio::test]
+async fn a_waiter_that_changes_its_task_is_woken_there() {
+    let server = Server::new();
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    let guard = get_now(&lazy);
+    let (before, after) = (Wakes::new(), Wakes::new());
+    let mut get = pin!(lazy.get());
+    for wakes in [&before, &after] {
+        let waker = wakes.waker();
+        assert!(get.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    drop(guard);
+    assert_eq!((before.count(), after.count()), (0, 1));
+}
+
+#[tokio::test]
+async fn get_and_try_get_take_what_is_ready_at_once() {
+    let server = Server::new();
+    server.probe.make_ready(1);
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    drop(lazy.try_get().expect("one is ready"));
+    drop(lazy.try_get().expect("it is at home"));
+    drop(scope);
+
+    server.probe.make_ready(1);
+    let scope = server.scopes.open();
+    drop(get_now(&scope.lazy(&server.probe)));
+    drop(scope);
+    assert_eq!(server.probe.counts().acquires, 0, "nobody had to go the long way");
+    server.at_the_end().await;
+}
+
+#[tokio::test]
+async fn try_get_does_not_wait_and_leaves_the_cell_unused() {
+    let server = Server::new();
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    assert!(lazy.try_get().is_none());
+    assert_eq!(lazy.peek(), Peek::Unused);
+    assert_eq!(server.probe.counts().acquires, 0);
+
+    server.probe.on(Verb::Acquire).never();
+    assert!(poll_once(pin!(lazy.get())).is_pending());
+    assert_eq!(lazy.peek(), Peek::Acquiring);
+    assert!(lazy.try_get().is_none());
+}
+
+#[tokio::test]
+async fn a_first_user_that_is_dropped_at_any_poll_neither_cancels_nor_repeats_the_acquisition() {
+    for polls in 1.. {
+        let server = Server::new();
+        server.probe.on(Verb::Acquire).slow(4);
+        let scope = server.scopes.open();
+        let lazy = scope.lazy(&server.probe);
+        let finished = cancel_at(polls, lazy.get()).await.map(Result::unwrap);
+        let done = finished.is_some();
+        drop(finished);
+        assert_eq!(lazy.get().await.unwrap().id(), 0, "cut at poll {polls}");
+        assert_eq!(server.probe.counts().acquires, 1, "cut at poll {polls}");
+        scope.close(Exit::Completed).await.unwrap();
+        server.at_the_end().await;
+        if done {
+            assert!(polls > 1, "it was cut nowhere");
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_any_more_stays_in_the_cell_for_the_close() {
+    let server = Server::new();
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    server.probe.on(Verb::Acquire).close();
+    assert!(cancel_at(1, lazy.get()).await.is_none());
+    server.probe.on(Verb::Acquire).ok();
+    settle().await;
+    assert_eq!(lazy.peek(), Peek::Ready);
+    scope.close(Exit::Failed).await.unwrap();
+    server.at_the_end().await;
+    assert_eq!(server.exits(), [Exit::Failed]);
+}
+
+#[tokio::test]
+async fn a_first_user_that_is_alive_but_not_polled_stalls_nobody() {
+    let server = Server::new();
+    server.probe.on(Verb::Acquire).close();
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    let mut asleep = pin!(lazy.get());
+    assert!(poll_once(asleep.as_mut()).is_pending());
+    let second = tokio::spawn({
+        let lazy = lazy.clone();
+        async move { lazy.get().await.unwrap().id() }
+    });
+    settle().await;
+    server.probe.on(Verb::Acquire).ok();
+    assert_eq!(second.await.unwrap(), 0);
+    assert_eq!(asleep.await.unwrap().id(), 0, "and it gets its turn when it wakes up");
+    assert_eq!(server.probe.counts().acquires, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn users_with_short_budgets_share_one_long_acquisition() {
+    let server = Server::new();
+    server.probe.on(Verb::Acquire).next(Outcome::ok().after(Duration::from_millis(100)));
+    let scope = server.scopes.open();
+    let users: Vec<_> = (0..20)
+        .map(|user| {
+            let lazy = scope.lazy(&server.probe);
+            tokio::spawn(async move {
+                sleep(Duration::from_millis(30 * user)).await;
+                timeout(Duration::from_millis(60), lazy.get()).await.is_ok_and(|got| got.is_ok())
+            })
+        })
+        .collect();
+    let mut served = 0;
+    for user in users {
+        served += u32::from(user.await.unwrap());
+    }
+    assert_eq!(served, 18, "all but the first two, whose budget is over at 60 and 90 ms");
+    assert_eq!(server.probe.counts().acquires, 1);
+}

@@ -1,0 +1,9 @@
+//! The promises of the core, by law: one test each, with gates, paused clocks and futures polled by hand.
+#![allow(clippy::unwrap_used, reason = "a panic in a test is its report, in its helpers too")]
+
+mod closing;
+mod failure;
+mod first_use;
+mod hooked;
+mod reentry;
+mod support;
