@@ -1,0 +1,120 @@
+//! How a connection is opened: on its own thread, where it may block.
+
+use std::fs::File;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqscope::Error;
+use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
+
+use crate::SqliteError;
+use crate::database::Database;
+use crate::signal::{Signal, wait_for_lock};
+
+/// What the builder was told.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) path: PathBuf,
+    /// The database, from the second connection on.
+    pub(crate) database: Option<Arc<Database>>,
+    pub(crate) read_only: bool,
+    pub(crate) busy_wait: Duration,
+    pub(crate) statement_cache: usize,
+    pub(crate) on_open: Option<OnOpen>,
+}
+
+pub(crate) type OnOpen = Arc<dyn Fn(&Connection) -> rusqlite::Result<()> + Send + Sync>;
+
+/// Opens a connection of the calling thread.
+pub(crate) fn open(
+    settings: &Settings,
+    signal: &Arc<Signal>,
+) -> Result<(Connection, Arc<Database>), Error<SqliteError>> {
+    let path = &settings.path;
+    attempt(settings, signal).map_err(|error| {
+        let hopeless = is_hopeless(&error, path);
+        let error = SqliteError::Sqlite(error);
+        let error = if hopeless { Error::permanent(error) } else { Error::failed(error) };
+        error.with_context(format!("opening {}", path.display()))
+    })
+}
+
+fn attempt(settings: &Settings, signal: &Arc<Signal>) -> rusqlite::Result<(Connection, Arc<Database>)> {
+    // While somebody keeps the database open its file is there. If it is not, it was removed, and an empty one in
+    // its place would look like a loss of all data.
+    let exists = settings.database.as_ref().is_some_and(|database| database.has_keeper());
+    let access = match (settings.read_only, exists) {
+        (true, _) => OpenFlags::SQLITE_OPEN_READ_ONLY,
+        (false, true) => OpenFlags::SQLITE_OPEN_READ_WRITE,
+        (false, false) => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
+    };
+    // No mutex: only this thread uses the connection.
+    let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(&settings.path, flags)?;
+    signal.attach(&connection, settings.busy_wait)?;
+    connection.set_prepared_statement_cache_capacity(settings.statement_cache);
+    if !settings.read_only {
+        // Without write access SQLite opens for reading and says nothing.
+        if connection.is_readonly("main")? {
+            return Err(failure(ffi::SQLITE_READONLY, "the file cannot be written"));
+        }
+        write_ahead(&connection)?;
+    }
+    connection.execute_batch("PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON")?;
+
+    let database = settings.database.clone().unwrap_or_else(|| Database::of(&settings.path));
+    if !settings.read_only && !database.has_keeper() {
+        let keeper = Connection::open_with_flags(&settings.path, flags)?;
+        // The first read opens the log, and only who has it open counts.
+        keeper.query_row("SELECT count(*) FROM sqlite_schema", (), |_| Ok(()))?;
+        database.keep(keeper);
+    }
+    if let Some(on_open) = &settings.on_open {
+        on_open(&connection)?;
+    }
+    Ok((connection, database))
+}
+
+/// Readers and one writer side by side need the write-ahead log. The file remembers it.
+fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
+    let mut tries = 0;
+    loop {
+        match connection.query_row("PRAGMA journal_mode = WAL", (), |row| row.get::<_, String>(0)) {
+            Ok(mode) if mode == "wal" => return Ok(()),
+            Ok(mode) => {
+                let problem = format!("no write-ahead log is possible here, only `{mode}`");
+                return Err(failure(ffi::SQLITE_CANTOPEN, problem));
+            }
+            // Several who turn a new file over at once: SQLite does not ask the busy handler then.
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && wait_for_lock(tries) => {
+                tries += 1;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn failure(code: i32, problem: impl Into<String>) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some(problem.into()))
+}
+
+/// Can trying again not help?
+fn is_hopeless(error: &rusqlite::Error, path: &Path) -> bool {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt | ErrorCode::ReadOnly) => true,
+        Some(ErrorCode::PermissionDenied) => true,
+        Some(ErrorCode::CannotOpen) => !is_out_of_descriptors(path),
+        _ => false,
+    }
+}
+
+/// SQLite says `CannotOpen` for a missing folder and for a process that has too many files open.
+///
+/// Asked of the folder, never of the file: to open and close a database file beside SQLite drops its locks.
+fn is_out_of_descriptors(path: &Path) -> bool {
+    let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
+    let Err(error) = File::open(folder) else { return false };
+    !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::NotADirectory)
+}

@@ -1,0 +1,6 @@
+//! What `reqscope-sqlite` promises, a sentence each.
+// Clippy knows only `#[test]` functions as tests; the helpers next to them are tests too.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+mod transaction;

@@ -1,0 +1,251 @@
+use std::sync::Arc;
+
+use reqscope::{Error, Exit, Health, Lease, Resource, Scopes};
+use reqscope_sqlite::{Sqlite, SqliteError, Transaction, rusqlite};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::support::{PATIENCE, count, endless, insert, reading, rows, sqlite, writing};
+
+#[tokio::test]
+async fn completed_commits_and_everything_else_rolls_back() {
+    let sqlite = sqlite();
+    let tx = writing(&sqlite);
+    for (exit, expected) in
+        [(Exit::Completed, 1), (Exit::Failed, 1), (Exit::Cancelled, 1), (Exit::Panicked, 1), (Exit::Completed, 2)]
+    {
+        let mut open = Lease::acquire(&tx).await.unwrap();
+        insert(&mut open, 7).await.unwrap();
+        Lease::end(open, exit).await.unwrap();
+        assert_eq!(rows(&sqlite).await, expected, "after {exit}");
+    }
+}
+
+#[tokio::test]
+async fn a_scope_commits_before_its_close_is_over() {
+    let sqlite = sqlite();
+    let tx = writing(&sqlite);
+    let scope = Scopes::new().open();
+    insert(&mut scope.lazy(&tx).get().await.unwrap(), 1).await.unwrap();
+    insert(&mut scope.lazy(&tx).get().await.unwrap(), 2).await.unwrap();
+    scope.close(Exit::Completed).await.unwrap();
+    assert_eq!(rows(&sqlite).await, 2);
+}
+
+#[tokio::test]
+async fn a_scope_that_is_dropped_rolls_back() {
+    let sqlite = sqlite();
+    let tx = writing(&sqlite);
+    let scopes = Scopes::new();
+    let scope = scopes.open();
+    insert(&mut scope.lazy(&tx).get().await.unwrap(), 1).await.unwrap();
+    drop(scope);
+    let report = scopes.drain(PATIENCE).await;
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!(rows(&sqlite).await, 0);
+}
+
+#[tokio::test]
+async fn readers_go_on_while_a_writer_holds_its_transaction() {
+    let sqlite = sqlite();
+    let mut writer = Lease::acquire(&writing(&sqlite)).await.unwrap();
+    insert(&mut writer, 1).await.unwrap();
+
+    for _ in 0..20 {
+        let mut reader = timeout(PATIENCE, Lease::acquire(&reading(&sqlite))).await.unwrap().unwrap();
+        assert_eq!(count(&mut reader).await, 0);
+        Lease::complete(reader).await.unwrap();
+    }
+    Lease::complete(writer).await.unwrap();
+    assert_eq!(rows(&sqlite).await, 1);
+}
+
+#[tokio::test]
+async fn a_reader_sees_one_state_until_it_ends() {
+    let sqlite = sqlite();
+    let mut reader = Lease::acquire(&reading(&sqlite)).await.unwrap();
+    assert_eq!(count(&mut reader).await, 0);
+
+    let mut writer = Lease::acquire(&writing(&sqlite)).await.unwrap();
+    insert(&mut writer, 1).await.unwrap();
+    Lease::complete(writer).await.unwrap();
+
+    assert_eq!(count(&mut reader).await, 0);
+    Lease::complete(reader).await.unwrap();
+    assert_eq!(rows(&sqlite).await, 1);
+}
+
+#[tokio::test]
+async fn a_reader_cannot_write_and_the_connection_can_afterwards() {
+    let sqlite = sqlite();
+    let reading = reading(&sqlite);
+    let mut reader = reading.acquire().await.unwrap();
+    let error = insert(&mut reader, 1).await.unwrap_err();
+    assert_eq!(error.code(), Some(rusqlite::ErrorCode::ReadOnly));
+    reading.release(reader, Exit::Completed).await.unwrap();
+    assert!(!reading.settles(Exit::Completed));
+
+    // Through a resource that keeps its connections, which is what a pool does.
+    let conn = sqlite.acquire().await.unwrap();
+    let one = Arc::new(One(parking_lot::Mutex::new(Some(conn))));
+    Lease::complete(Lease::acquire(&Arc::new(Transaction::read_only(one.clone()))).await.unwrap()).await.unwrap();
+    let mut writer = Lease::acquire(&Arc::new(Transaction::new(one))).await.unwrap();
+    insert(&mut writer, 1).await.unwrap();
+    Lease::complete(writer).await.unwrap();
+    assert_eq!(rows(&sqlite).await, 1);
+}
+
+#[tokio::test]
+async fn a_statement_cut_in_a_transaction_refuses_the_commit() {
+    let sqlite = sqlite();
+    let tx = writing(&sqlite);
+    let mut open = Lease::acquire(&tx).await.unwrap();
+    insert(&mut open, 1).await.unwrap();
+
+    let (begun, has_begun) = oneshot::channel();
+    tokio::select! {
+        _ = open.call(endless(begun)) => unreachable!("it never ends"),
+        _ = has_begun => {}
+    }
+    assert_eq!(tx.probe(&open), Health::Dead);
+    assert!(matches!(insert(&mut open, 2).await, Err(SqliteError::InDoubt)));
+    let error = Lease::complete(open).await.unwrap_err();
+    assert!(matches!(error.cause(), Some(SqliteError::InDoubt)), "{error:?}");
+    assert_eq!(rows(&sqlite).await, 0);
+}
+
+#[tokio::test]
+async fn a_timeout_that_the_handler_swallows_fails_the_scope() {
+    let sqlite = sqlite();
+    let tx = writing(&sqlite);
+    let scope = Scopes::new().open();
+    let mut open = scope.lazy(&tx).get().await.unwrap();
+    insert(&mut open, 1).await.unwrap();
+    let (begun, has_begun) = oneshot::channel();
+    tokio::select! {
+        _ = open.call(endless(begun)) => unreachable!("it never ends"),
+        _ = has_begun => {}
+    }
+    drop(open);
+
+    let error = scope.close(Exit::Completed).await.unwrap_err();
+    assert_eq!(error.verdict(), Exit::Failed);
+    assert_eq!(rows(&sqlite).await, 0);
+}
+
+#[tokio::test]
+async fn a_panic_in_a_closure_refuses_the_commit() {
+    let sqlite = sqlite();
+    let tx = writing(&sqlite);
+    let mut open = Lease::acquire(&tx).await.unwrap();
+    let panicked = open
+        .call(|db| -> rusqlite::Result<()> {
+            db.execute("INSERT INTO t (v) VALUES (1)", ())?;
+            panic!("half way")
+        })
+        .await;
+    assert!(matches!(panicked, Err(SqliteError::Panicked(said)) if said == "half way"));
+    assert_eq!(tx.probe(&open), Health::Dead);
+    Lease::complete(open).await.unwrap_err();
+    assert_eq!(rows(&sqlite).await, 0);
+}
+
+#[tokio::test]
+async fn only_the_release_commits() {
+    let sqlite = sqlite();
+    let tx = writing(&sqlite);
+    let mut open = Lease::acquire(&tx).await.unwrap();
+    insert(&mut open, 1).await.unwrap();
+    let error = open.call(|db| db.execute_batch("COMMIT")).await.unwrap_err();
+    assert_eq!(error.code(), Some(rusqlite::ErrorCode::ConstraintViolation), "{error:?}");
+    assert_eq!(tx.probe(&open), Health::Dead);
+    assert!(matches!(insert(&mut open, 2).await, Err(SqliteError::RolledBack)));
+    let error = Lease::complete(open).await.unwrap_err();
+    assert!(matches!(error.cause(), Some(SqliteError::RolledBack)), "{error:?}");
+    assert_eq!(rows(&sqlite).await, 0);
+}
+
+/// SQLite may roll a transaction back by itself; what a closure writes after that would be committed row by row.
+#[tokio::test]
+async fn nothing_is_written_after_the_transaction_was_lost_inside_a_closure() {
+    let sqlite = sqlite();
+    let mut open = Lease::acquire(&writing(&sqlite)).await.unwrap();
+    let outcome = open.call(|db| db.execute_batch("ROLLBACK; INSERT INTO t (v) VALUES (1)")).await;
+    assert!(outcome.is_err());
+    Lease::complete(open).await.unwrap_err();
+    assert_eq!(rows(&sqlite).await, 0);
+}
+
+#[tokio::test]
+async fn a_savepoint_inside_a_transaction_works() {
+    let sqlite = sqlite();
+    let mut open = Lease::acquire(&writing(&sqlite)).await.unwrap();
+    insert(&mut open, 1).await.unwrap();
+    let nested = open.call(|db| {
+        let savepoint = db.savepoint()?;
+        savepoint.execute("INSERT INTO t (v) VALUES (2)", ())?;
+        savepoint.commit()?;
+        let savepoint = db.savepoint()?;
+        savepoint.execute("INSERT INTO t (v) VALUES (3)", ())?;
+        savepoint.finish()
+    });
+    nested.await.unwrap();
+    Lease::complete(open).await.unwrap();
+    assert_eq!(rows(&sqlite).await, 2);
+}
+
+#[tokio::test]
+async fn a_commit_that_a_constraint_refuses_rolls_back_and_says_why() {
+    let sqlite = sqlite();
+    let tx = writing(&sqlite);
+    let mut open = Lease::acquire(&tx).await.unwrap();
+    let parent_missing = "CREATE TABLE child (t INTEGER REFERENCES t DEFERRABLE INITIALLY DEFERRED);
+                          INSERT INTO child VALUES (99)";
+    open.call(move |db| db.execute_batch(parent_missing)).await.unwrap();
+    let error = Lease::complete(open).await.unwrap_err();
+    assert_eq!(error.cause().unwrap().code(), Some(rusqlite::ErrorCode::ConstraintViolation));
+
+    let mut open = Lease::acquire(&tx).await.unwrap();
+    assert!(open.call(|db| db.execute("INSERT INTO child VALUES (99)", ())).await.is_err(), "no such table");
+    Lease::fail(open).await.unwrap();
+}
+
+/// A resource of one connection, which it keeps.
+struct One(parking_lot::Mutex<Option<reqscope_sqlite::SqliteConn>>);
+
+impl Resource for One {
+    type Handle = reqscope_sqlite::SqliteConn;
+    type Cause = SqliteError;
+
+    async fn acquire(&self) -> Result<Self::Handle, Error<SqliteError>> {
+        self.0.lock().take().ok_or_else(Error::exhausted)
+    }
+
+    fn reclaim(&self, conn: Self::Handle, _exit: Exit) -> Result<(), Self::Handle> {
+        *self.0.lock() = Some(conn);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn one_transaction_is_of_one_database() {
+    /// Lends from one, then from the other.
+    struct Router([Arc<Sqlite>; 2], std::sync::atomic::AtomicUsize);
+
+    impl Resource for Router {
+        type Handle = reqscope_sqlite::SqliteConn;
+        type Cause = SqliteError;
+
+        async fn acquire(&self) -> Result<Self::Handle, Error<SqliteError>> {
+            let turn = self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            self.0[turn % 2].acquire().await
+        }
+    }
+
+    let router = Router([sqlite(), sqlite()], Default::default());
+    let tx = Arc::new(Transaction::new(Arc::new(router)));
+    Lease::complete(Lease::acquire(&tx).await.unwrap()).await.unwrap();
+    let error = Lease::acquire(&tx).await.unwrap_err();
+    assert!(error.is_permanent());
+    assert!(matches!(error.cause(), Some(SqliteError::OtherDatabase)));
+}
