@@ -195,8 +195,6 @@ impl<R: Resource, S: Sink<R>> Errand<R, S> {
     }
 }
 
-impl<R: Resource, S: Sink<R>> Unpin for Errand<R, S> {}
-
 impl<R: Resource, S: Sink<R>> Future for Errand<R, S> {
     type Output = ();
 

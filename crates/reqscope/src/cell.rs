@@ -286,11 +286,6 @@ impl<L, E: Clone, K> Cell<L, E, K> {
         found
     }
 
-    /// Whether there is still something that the seal found at home.
-    pub(crate) fn holds_sealed(&self) -> bool {
-        matches!(self.state.lock().phase, Phase::Sealed(_))
-    }
-
     /// Looks at what the seal found at home.
     pub(crate) fn with_sealed<T>(&self, look: impl FnOnce(&L) -> T) -> Option<T> {
         // Taken out for the look: it calls foreign code, and nobody else wants it after the seal.

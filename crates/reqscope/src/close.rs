@@ -4,12 +4,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::vec;
+use std::time::Duration;
 
 use tokio::runtime::Handle as Runtime;
 
 use crate::close_error::{CloseError, Problem};
-use crate::state::{Job, ScopeState, Tenant};
+use crate::state::{Job, ScopeState, Tenant, Tenants};
 use crate::time::Deadline;
 use crate::{Exit, reaper};
 
@@ -28,13 +28,19 @@ use crate::{Exit, reaper};
 /// after it to the reaper. Neither the releases nor their exit change; only the outcome goes unheard.
 #[must_use = "the releases go on if this is dropped, but nobody hears whether they failed"]
 pub struct Close {
-    /// `None` once it is over.
-    closing: Option<Closing>,
+    /// `None` once it is over; most are when they begin.
+    closing: Option<Box<Closing>>,
 }
 
 impl Close {
-    pub(crate) fn begin(scope: Arc<ScopeState>, told: Exit) -> Self {
-        Close { closing: Some(Closing::begin(scope, told)) }
+    pub(crate) fn begin(scope: &ScopeState, told: Exit) -> Self {
+        let tenants = scope.seal();
+        if tenants.is_empty() {
+            return Close { closing: None };
+        }
+        let mut closing = Closing::begin(scope, tenants, told);
+        closing.begin_next();
+        Close { closing: closing.has_something_to_say().then(|| Box::new(closing)) }
     }
 }
 
@@ -45,7 +51,7 @@ impl Future for Close {
         let Some(closing) = &mut self.closing else {
             return Poll::Ready(Ok(()));
         };
-        let outcome = ready!(Pin::new(closing).poll(cx));
+        let outcome = ready!(Pin::new(&mut **closing).poll(cx));
         self.closing = None;
         Poll::Ready(outcome)
     }
@@ -54,14 +60,13 @@ impl Future for Close {
 impl Drop for Close {
     fn drop(&mut self) {
         let Some(closing) = self.closing.take() else { return };
-        if closing.is_idle() {
-            return;
+        if let Some(job) = &closing.current {
+            let home = job.home.clone();
+            reaper::spawn(home, async move {
+                // Each release is on the books by itself.
+                drop(closing.await);
+            });
         }
-        let home = closing.scope.home();
-        reaper::spawn(home, async move {
-            // Each release is on the books by itself.
-            drop(closing.await);
-        });
     }
 }
 
@@ -73,21 +78,22 @@ impl fmt::Debug for Close {
 
 /// The three phases of law L10. Unlike [`Close`] it does not hand itself to the reaper when it is dropped.
 struct Closing {
-    scope: Arc<ScopeState>,
     told: Exit,
     verdict: Exit,
     problems: Vec<Problem>,
-    /// The settling ones first, each kind in reverse order of acquisition.
-    tenants: vec::IntoIter<Arc<dyn Tenant>>,
+    /// Those with a handle at home: the settling ones first, each kind in reverse order of acquisition.
+    tenants: smallvec::IntoIter<[Arc<dyn Tenant>; 2]>,
+    /// The settling release that has been begun.
     current: Option<Job>,
-    /// One for all settling releases; made for the first that has to wait.
+    patience: Duration,
+    /// One for all settling releases; it begins with the first.
     deadline: Option<Deadline>,
 }
 
 impl Closing {
-    fn begin(scope: Arc<ScopeState>, told: Exit) -> Self {
-        let mut tenants = scope.seal();
-        let mut problems: Vec<_> = tenants.iter().filter_map(|tenant| tenant.seal(told)).collect();
+    fn begin(scope: &ScopeState, mut tenants: Tenants, told: Exit) -> Self {
+        let mut problems = Vec::new();
+        tenants.retain(|tenant| tenant.seal(told, &mut problems));
 
         let mut verdict = told.worst(scope.marked());
         if !problems.is_empty() {
@@ -98,15 +104,16 @@ impl Closing {
             problems.extend(undone.map(|tenant| tenant.not_completed()));
         }
 
-        tenants.sort_by_key(|tenant| (!tenant.settles(verdict), Reverse(tenant.order())));
+        if tenants.len() > 1 {
+            tenants.sort_by_key(|tenant| (!tenant.settles(verdict), Reverse(tenant.order())));
+        }
         let tenants = tenants.into_iter();
-        let mut closing = Closing { scope, told, verdict, problems, tenants, current: None, deadline: None };
-        closing.begin_next();
-        closing
+        let patience = scope.settings.close_deadline;
+        Closing { told, verdict, problems, tenants, current: None, patience, deadline: None }
     }
 
-    fn is_idle(&self) -> bool {
-        self.current.is_none() && self.tenants.as_slice().is_empty()
+    fn has_something_to_say(&self) -> bool {
+        self.current.is_some() || !self.problems.is_empty()
     }
 
     /// Begins the next settling release that has to wait, or, after the last, all the others.
@@ -115,8 +122,7 @@ impl Closing {
             if !tenant.settles(self.verdict) {
                 return self.hand_over_the_others();
             }
-            let patience = self.scope.settings.close_deadline;
-            let deadline = self.deadline.get_or_insert_with(|| Deadline::after(patience));
+            let deadline = self.deadline.get_or_insert_with(|| Deadline::after(self.patience));
             self.current = tenant.release(self.verdict, Some(deadline));
             self.tenants.next();
             if self.current.is_some() {
@@ -141,7 +147,7 @@ impl Future for Closing {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         while let Some(job) = &mut this.current {
-            if let Err(problem) = ready!(job.as_mut().poll(cx)) {
+            if let Err(problem) = ready!(job.future.as_mut().poll(cx)) {
                 this.problems.push(problem);
             }
             this.current = None;
@@ -161,7 +167,7 @@ impl Future for Together {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         // What failed has told the observer.
-        self.0.retain_mut(|job| job.as_mut().poll(cx).is_pending());
+        self.0.retain_mut(|job| job.future.as_mut().poll(cx).is_pending());
         if self.0.is_empty() { Poll::Ready(()) } else { Poll::Pending }
     }
 }

@@ -90,10 +90,11 @@ impl<R: Resource> Lease<R> {
     /// # Cancel safety
     ///
     /// If the future is dropped, at any point, the release runs to its end in the reaper, with the same exit.
-    pub fn end(mut lease: Self, exit: Exit) -> Release<R> {
-        match lease.parts.take() {
-            Some(parts) => parts.end(exit, Deadline::after),
-            None => Release::done(Ok(())),
+    pub fn end(lease: Self, exit: Exit) -> Release<R> {
+        match lease.end_within(exit, Deadline::after) {
+            Ok(Some(release)) => release,
+            Ok(None) => Release { running: None, home: None, outcome: Ok(()) },
+            Err(error) => Release { running: None, home: None, outcome: Err(error) },
         }
     }
 
@@ -124,12 +125,13 @@ impl<R: Resource> Lease<R> {
         &self.parts().account
     }
 
-    /// [`Lease::end`] under a deadline that others share.
-    pub(crate) fn end_by(mut self, exit: Exit, deadline: impl FnOnce() -> Deadline) -> Release<R> {
-        match self.parts.take() {
-            Some(parts) => parts.end(exit, |_own| deadline()),
-            None => Release::done(Ok(())),
-        }
+    /// [`Lease::end`] under a deadline of the caller's making, who is told the usual patience. `None`: it is over.
+    pub(crate) fn end_within(
+        mut self,
+        exit: Exit,
+        deadline: impl FnOnce(Duration) -> Deadline,
+    ) -> Result<Option<Release<R>>, Error<R::Cause>> {
+        self.parts.take().expect(WHOLE).end(exit, deadline)
     }
 
     fn parts(&self) -> &Parts<R> {
@@ -140,14 +142,15 @@ impl<R: Resource> Lease<R> {
 const WHOLE: &str = "only what consumes a lease takes it apart";
 
 impl<R: Resource> Parts<R> {
-    fn end(self, exit: Exit, deadline: impl FnOnce(Duration) -> Deadline) -> Release<R> {
+    fn end(
+        self,
+        exit: Exit,
+        deadline: impl FnOnce(Duration) -> Deadline,
+    ) -> Result<Option<Release<R>>, Error<R::Cause>> {
         let Parts { handle, resource, account, home } = self;
         let patience = account.books().limits.release;
-        match Releasing::start(resource, handle, account, exit, || deadline(patience)) {
-            Ok(Some(running)) => Release { running: Some(running), home, outcome: None },
-            Ok(None) => Release::done(Ok(())),
-            Err(error) => Release::done(Err(error)),
-        }
+        let running = Releasing::start(resource, handle, account, exit, || deadline(patience))?;
+        Ok(running.map(|running| Release { running: Some(running), home, outcome: Ok(()) }))
     }
 }
 
@@ -168,7 +171,7 @@ impl<R: Resource> DerefMut for Lease<R> {
 impl<R: Resource> Drop for Lease<R> {
     fn drop(&mut self) {
         if let Some(parts) = self.parts.take() {
-            // Dropping the release hands it to the reaper.
+            // Dropping the release hands it to the reaper; an error was heard by the observer.
             drop(parts.end(Exit::of_drop(), Deadline::after));
         }
     }
@@ -197,29 +200,22 @@ where
 pub struct Release<R: Resource> {
     running: Option<Releasing<R>>,
     home: Option<Runtime>,
-    outcome: Option<Result<(), Error<R::Cause>>>,
+    /// What there was to tell without any waiting.
+    outcome: Result<(), Error<R::Cause>>,
 }
 
 impl<R: Resource> Release<R> {
-    fn done(outcome: Result<(), Error<R::Cause>>) -> Self {
-        Release { running: None, home: None, outcome: Some(outcome) }
-    }
-
-    /// The outcome, if there was nothing to wait for.
-    pub(crate) fn finished(&mut self) -> Option<Result<(), Error<R::Cause>>> {
-        self.outcome.take()
+    pub(crate) fn home(&self) -> Option<&Runtime> {
+        self.home.as_ref()
     }
 }
-
-// Nothing in it is pinned by projection: what runs is boxed.
-impl<R: Resource> Unpin for Release<R> {}
 
 impl<R: Resource> Future for Release<R> {
     type Output = Result<(), Error<R::Cause>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(running) = &mut self.running else {
-            return Poll::Ready(self.outcome.take().unwrap_or(Ok(())));
+            return Poll::Ready(std::mem::replace(&mut self.outcome, Ok(())));
         };
         let outcome = std::task::ready!(Pin::new(running).poll(cx));
         self.running = None;

@@ -104,7 +104,7 @@ impl Scope {
     /// Once this function has returned, nothing stops the releases or changes their exit: see [`Close`].
     pub fn close(mut self, exit: Exit) -> Close {
         self.open = false;
-        Close::begin(Arc::clone(&self.handle.state), exit)
+        Close::begin(&self.handle.state, exit)
     }
 }
 
@@ -112,7 +112,7 @@ impl Drop for Scope {
     fn drop(&mut self) {
         if self.open {
             // Dropping the future hands it to the reaper.
-            drop(Close::begin(Arc::clone(&self.handle.state), Exit::of_drop()));
+            drop(Close::begin(&self.handle.state, Exit::of_drop()));
         }
     }
 }

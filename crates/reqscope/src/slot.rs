@@ -135,53 +135,50 @@ impl<R: Resource> Tenant for Slot<R> {
         self.order.load(Ordering::Relaxed)
     }
 
-    fn seal(&self, told: Exit) -> Option<Problem> {
+    fn seal(&self, told: Exit, problems: &mut Vec<Problem>) -> bool {
         let resource = type_name::<R>();
-        let problem = match self.cell.seal() {
-            Found::Nothing => return None,
-            Found::AtHome => match self.cell.with_sealed(Lease::probe)? {
-                Health::Dead => Problem::Dead { resource },
-                _ => return None,
-            },
+        let (at_home, problem) = match self.cell.seal() {
+            Found::Nothing => (false, None),
+            Found::AtHome if !self.settles(told) => (true, None),
+            Found::AtHome => {
+                let dead = self.cell.with_sealed(Lease::probe) == Some(Health::Dead);
+                (true, dead.then_some(Problem::Dead { resource }))
+            }
             Found::Acquiring(cancel) => {
                 if let Some(cancel) = cancel {
                     cancel.abort();
                 }
-                Problem::StillAcquiring { resource }
+                (false, self.settles(told).then_some(Problem::StillAcquiring { resource }))
             }
             Found::Lent(since) => {
                 self.scope.settings.reaper.books().still_lent(Subject::of::<R>(since));
-                Problem::StillLent { resource, since }
+                (false, self.settles(told).then_some(Problem::StillLent { resource, since }))
             }
         };
-        settles(&*self.resource, told).then_some(problem)
+        problems.extend(problem);
+        at_home
     }
 
+    /// A resource that panics when it is asked is taken at its gravest.
     fn settles(&self, exit: Exit) -> bool {
-        self.cell.holds_sealed() && settles(&*self.resource, exit)
+        foreign::call(|| self.resource.settles(exit)).unwrap_or(true)
     }
 
     fn release(&self, exit: Exit, deadline: Option<&Deadline>) -> Option<Job> {
         let lease = self.cell.remove()?;
-        let mut release = match deadline {
-            Some(deadline) => lease.end_by(exit, || deadline.again()),
-            None => Lease::end(lease, exit),
-        };
-        match release.finished() {
-            Some(Ok(())) => None,
-            Some(Err(error)) => Some(Box::pin(ready(Err(failed::<R>(error))))),
-            None => Some(Box::pin(Settling(release))),
+        match lease.end_within(exit, |usual| deadline.map_or_else(|| Deadline::after(usual), Deadline::again)) {
+            Ok(None) => None,
+            Ok(Some(release)) => {
+                let home = release.home().cloned();
+                Some(Job { future: Box::pin(Settling(release)), home })
+            }
+            Err(error) => Some(Job { future: Box::pin(ready(Err(failed::<R>(error)))), home: None }),
         }
     }
 
     fn not_completed(&self) -> Problem {
         Problem::NotCompleted { resource: type_name::<R>() }
     }
-}
-
-/// A resource that panics when it is asked is taken at its gravest.
-fn settles<R: Resource>(resource: &R, exit: Exit) -> bool {
-    foreign::call(|| resource.settles(exit)).unwrap_or(true)
 }
 
 fn failed<R: Resource>(error: Error<R::Cause>) -> Problem {

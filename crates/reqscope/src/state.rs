@@ -4,10 +4,11 @@ use std::any::{Any, TypeId};
 use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use smallvec::SmallVec;
 use tokio::runtime::Handle as Runtime;
 
 use crate::Exit;
@@ -35,13 +36,13 @@ pub(crate) trait Tenant: Any + Send + Sync {
     /// The how-manieth acquisition of the scope its handle was.
     fn order(&self) -> usize;
 
-    /// Ends all lending; what stands in the way of settling as `told` comes back.
-    fn seal(&self, told: Exit) -> Option<Problem>;
+    /// Ends all lending. Is there a handle at home? What stands in the way of settling as `told` is a problem.
+    fn seal(&self, told: Exit, problems: &mut Vec<Problem>) -> bool;
 
-    /// After the seal: does it hold a handle whose release with this exit matters to the client?
+    /// Does the outcome of a release with this exit matter to the client?
     fn settles(&self, exit: Exit) -> bool;
 
-    /// After the seal: begins the release of what it holds, in the time that is left, or by default in the time
+    /// After the seal: begins the release of what is at home, in the time that is left, or by default in the time
     /// that any release has. `None`: there is nothing to wait for.
     fn release(&self, exit: Exit, deadline: Option<&Deadline>) -> Option<Job>;
 
@@ -50,14 +51,19 @@ pub(crate) trait Tenant: Any + Send + Sync {
 }
 
 /// A release whose type is forgotten. It may be dropped: the reaper then takes it.
-pub(crate) type Job = Pin<Box<dyn Future<Output = Result<(), Problem>> + Send>>;
+pub(crate) struct Job {
+    pub(crate) future: Pin<Box<dyn Future<Output = Result<(), Problem>> + Send>>,
+    /// Where the handle was acquired.
+    pub(crate) home: Option<Runtime>,
+}
+
+/// Most requests use one resource or two; those need no allocation of their own.
+pub(crate) type Tenants = SmallVec<[Arc<dyn Tenant>; 2]>;
 
 pub(crate) type Key = (TypeId, usize);
 
 pub(crate) struct ScopeState {
     pub(crate) settings: Arc<Settings>,
-    /// A runtime that acquired for this scope: where its close can go on if it is dropped outside of any.
-    home: OnceLock<Runtime>,
     failed: AtomicBool,
     closed: AtomicBool,
     acquisitions: AtomicUsize,
@@ -67,7 +73,7 @@ pub(crate) struct ScopeState {
 #[derive(Default)]
 struct Inside {
     sealed: bool,
-    tenants: Vec<Arc<dyn Tenant>>,
+    tenants: Tenants,
     /// Those who wait for the end of the scope.
     waiters: Vec<Waker>,
     deadline: Option<Instant>,
@@ -78,7 +84,6 @@ impl ScopeState {
         settings.reaper.books().scope_opened();
         ScopeState {
             settings,
-            home: OnceLock::new(),
             failed: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             acquisitions: AtomicUsize::new(0),
@@ -86,19 +91,10 @@ impl ScopeState {
         }
     }
 
-    /// Numbers the acquisitions, and remembers where they were made.
+    /// Numbers the acquisitions.
     pub(crate) fn acquired(&self) -> usize {
-        if self.home.get().is_none() {
-            if let Ok(runtime) = Runtime::try_current() {
-                self.home.get_or_init(|| runtime);
-            }
-        }
         // Relaxed: a handle's number travels with the handle, through the lock of its cell.
         self.acquisitions.fetch_add(1, Ordering::Relaxed)
-    }
-
-    pub(crate) fn home(&self) -> Option<Runtime> {
-        self.home.get().cloned()
     }
 
     pub(crate) fn mark_failed(&self) {
@@ -152,7 +148,7 @@ impl ScopeState {
     }
 
     /// Lets nobody in any more, wakes who waits for that, and hands out the tenants. Called once, by the owner.
-    pub(crate) fn seal(&self) -> Vec<Arc<dyn Tenant>> {
+    pub(crate) fn seal(&self) -> Tenants {
         let mut inside = self.inside.lock();
         inside.sealed = true;
         let tenants = std::mem::take(&mut inside.tenants);
