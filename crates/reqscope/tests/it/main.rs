@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "a panic in a test is its report, in its helpers too")]
 
 mod closing;
+mod cut_close;
 mod failure;
 mod first_use;
 mod hooked;
+mod lending;
 mod reentry;
+mod settling;
 mod support;

@@ -1,0 +1,89 @@
+//! A close, once begun, cannot be undone: its future is dropped at every poll in turn (L9, L10).
+
+use std::sync::Arc;
+
+use reqscope::{Exit, Lease};
+use reqscope_testkit::{Outcome, Probe, Verb, cancel_at};
+
+use crate::support::{Event, Server, get_now};
+
+/// Two that settle, slowly, and one that does not, closed as completed; the future dropped at this poll.
+async fn cut_at(polls: usize, outcome: fn() -> Outcome) -> (Server, bool) {
+    let server = Server::new();
+    let scope = server.scopes.open();
+    for settles in [false, true, true] {
+        let resource = server.probe.sibling();
+        resource.on(Verb::Release).next(outcome().after_polls(3));
+        let resource = Arc::new(if settles { resource.settling() } else { resource });
+        drop(get_now(&scope.lazy(&resource)));
+    }
+    let finished = cancel_at(polls, scope.close(Exit::Completed)).await.is_some();
+    server.at_the_end().await;
+    (server, finished)
+}
+
+#[tokio::test]
+async fn dropped_at_any_poll_the_releases_run_to_their_end_with_the_same_exit_and_in_the_same_order() {
+    for polls in 0.. {
+        let (server, finished) = cut_at(polls, Outcome::ok).await;
+        assert_eq!(server.exits(), [Exit::Completed; 3], "cut at poll {polls}");
+        assert_eq!(server.order(), [2, 1, 0], "cut at poll {polls}");
+        assert_eq!((server.stats().released, server.stats().release_failed), (3, 0), "cut at poll {polls}");
+        if finished {
+            assert_eq!(polls, 7, "three polls of each settling release, and one to hear of it");
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn dropped_at_any_poll_a_failure_goes_to_the_observer_and_stops_nothing() {
+    for outcome in [Outcome::error, Outcome::panic] {
+        for polls in 0.. {
+            let (server, finished) = cut_at(polls, outcome).await;
+            assert_eq!(server.exits(), [Exit::Completed; 3], "cut at poll {polls}");
+            let heard = server.heard.count(Event::ReleaseFailed(Exit::Completed));
+            assert_eq!((heard, server.stats().release_failed), (3, 3), "cut at poll {polls}");
+            if finished {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropped_at_any_poll_a_release_that_hangs_still_has_its_deadline() {
+    for polls in 0..3 {
+        let (server, _cut) = cut_at(polls, Outcome::never).await;
+        assert_eq!(server.stats().abandoned, 3);
+    }
+}
+
+#[tokio::test]
+async fn the_release_of_a_lease_dropped_at_any_poll_runs_to_its_end_with_the_same_exit() {
+    for exit in [Exit::Completed, Exit::Failed] {
+        for polls in 0.. {
+            let server = Server::with(Probe::new());
+            server.probe.on(Verb::Release).slow(3);
+            let lease = Lease::acquire_in(server.scopes.reaper(), &server.probe).await.unwrap();
+            let finished = cancel_at(polls, Lease::end(lease, exit)).await.is_some();
+            server.at_the_end().await;
+            assert_eq!(server.exits(), [exit], "cut at poll {polls}");
+            if finished {
+                assert_eq!(polls, 4);
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_close_that_is_cut_reports_to_nobody_and_counts_all_the_same() {
+    let server = Server::with(Probe::new().settling());
+    server.probe.on(Verb::Release).error();
+    let scope = server.scopes.open();
+    drop(get_now(&scope.lazy(&server.probe)));
+    drop(scope.close(Exit::Completed));
+    server.at_the_end().await;
+    assert_eq!(server.heard.count(Event::ReleaseFailed(Exit::Completed)), 1);
+}

@@ -1,0 +1,134 @@
+//! L12 for those who wait for a guard of their own request: the lend deadline, and what its error tells.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqscope::{Guard, Lazy, Lease, Peek, Stage};
+use reqscope_testkit::{Probe, Verb, poll_once};
+use tokio::time::Instant;
+
+use crate::support::{Event, Server, get_now, settle};
+
+#[tokio::test(start_paused = true)]
+async fn a_get_waits_5_seconds_for_a_guard_and_its_error_names_the_holder() {
+    let server = Server::new();
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    let (guard, line) = (get_now_at(&lazy), line!());
+    let began = Instant::now();
+    let error = lazy.get().await.unwrap_err();
+    assert_eq!(began.elapsed().as_secs(), 5);
+    assert!(error.is_timeout());
+    assert_eq!((error.stage(), error.elapsed().unwrap().as_secs()), (Some(Stage::Waiting), 5));
+    let holder = error.holder().unwrap();
+    assert!(holder.file().ends_with("lending.rs"));
+    assert_eq!(holder.line(), line);
+    assert!(error.to_string().starts_with("timed out after 5.0 s while waiting; held since "), "{error}");
+    assert_eq!((server.stats().lent_too_long, server.heard.count(Event::LentTooLong)), (1, 1));
+    drop(guard);
+    drop(get_now(&lazy));
+}
+
+/// Names the line of its caller.
+#[track_caller]
+fn get_now_at(lazy: &Lazy<Probe>) -> Guard<Probe> {
+    drop(get_now(lazy));
+    lazy.try_get().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lend_deadline_can_be_set_and_bounds_nothing_else() {
+    let server = Server::configured(Probe::new(), |builder| builder.lend_deadline(Duration::from_secs(1)));
+    server.probe.on(Verb::Acquire).next(reqscope_testkit::Outcome::ok().after(Duration::from_secs(20)));
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    let began = Instant::now();
+    let guard = lazy.get().await.unwrap();
+    assert_eq!(began.elapsed().as_secs(), 20, "an acquisition has its own deadline");
+    assert!(lazy.get().await.unwrap_err().is_timeout());
+    assert_eq!(began.elapsed().as_secs(), 21);
+    drop(guard);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_get_that_gave_up_leaves_no_place_behind() {
+    let server = Server::new();
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    let guard = get_now(&lazy);
+    let mut get = pin!(lazy.get());
+    assert!(get.as_mut().await.unwrap_err().is_timeout());
+    drop(guard);
+    drop(get_now(&lazy)); // at the first poll: nobody else waits
+}
+
+#[tokio::test]
+async fn a_waiter_that_is_dropped_leaves_no_place_behind() {
+    let server = Server::new();
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    let guard = get_now(&lazy);
+    let mut get = Box::pin(lazy.get());
+    assert!(poll_once(get.as_mut()).is_pending());
+    drop(get);
+    drop(guard);
+    drop(get_now(&lazy));
+}
+
+#[tokio::test]
+async fn a_waiter_that_is_dropped_after_it_was_woken_holds_up_nobody() {
+    let server = Server::new();
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    let guard = get_now(&lazy);
+    let second = tokio::spawn(lazy.get());
+    let mut first = Box::pin(lazy.get());
+    assert!(poll_once(first.as_mut()).is_pending());
+    settle().await;
+    drop(guard);
+    drop(first);
+    drop(second.await.unwrap().unwrap());
+    assert_eq!(lazy.peek(), Peek::Ready);
+}
+
+#[tokio::test]
+async fn ten_tasks_of_one_request_all_have_their_turn() {
+    let server = Server::new();
+    server.probe.on(Verb::Acquire).slow(2);
+    let scope = server.scopes.open();
+    let tasks: Vec<_> = (0..10)
+        .map(|_| {
+            let lazy = scope.lazy(&server.probe);
+            tokio::spawn(async move {
+                for _ in 0..10 {
+                    let mut guard = lazy.get().await.unwrap();
+                    tokio::task::yield_now().await;
+                    guard.use_once();
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(server.probe.record(0).uses, 100);
+    drop(scope);
+    server.at_the_end().await;
+}
+
+#[tokio::test]
+async fn a_subject_names_the_resource_and_the_line_that_asked_for_it() {
+    let server = Server::new();
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    let (guard, line) = (lazy.get().await.unwrap(), line!());
+    let subject = server.heard.subject(Event::Acquired);
+    assert_eq!(subject.resource, std::any::type_name::<Probe>());
+    assert_eq!(subject.taken_at.line(), line);
+    let lease = Guard::detach(guard);
+    assert_eq!(Lease::taken_at(&lease).line(), line);
+    assert!(Arc::ptr_eq(Lease::resource(&lease), &server.probe));
+    drop((lease, scope));
+    server.at_the_end().await;
+}

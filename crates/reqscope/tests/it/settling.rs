@@ -1,0 +1,338 @@
+//! L10 the three phases of a close, L11 no success without a commit: the verdict, the order, the problems.
+
+use std::error::Error as _;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqscope::{Abandoned, Close, CloseError, Error, Exit, Guard, Health, Problem, Scope, Stage};
+use reqscope_testkit::{Gate, Probe, Scripted, Verb, poll_once};
+use tokio::time::Instant;
+
+use crate::hooked::{At, Hooked};
+use crate::support::{Event, Server, get_now, panics, settle};
+
+/// A server with resources on common books; `true` settles.
+fn resources<const N: usize>(settling: [bool; N]) -> (Server, [Arc<Probe>; N]) {
+    let server = Server::new();
+    let all = settling.map(|settles| {
+        let sibling = server.probe.sibling();
+        Arc::new(if settles { sibling.settling() } else { sibling })
+    });
+    (server, all)
+}
+
+/// Acquires them in their order: handle 0 is that of the first one.
+fn used<const N: usize>(server: &Server, all: &[Arc<Probe>; N]) -> Scope {
+    let scope = server.scopes.open();
+    all.iter().for_each(|resource| drop(get_now(&scope.lazy(resource))));
+    scope
+}
+
+fn each_release(all: &[Arc<Probe>], outcome: fn(&Gate) -> &Gate) {
+    for resource in all {
+        outcome(resource.on(Verb::Release));
+    }
+}
+
+async fn problem(close: Close) -> Problem {
+    let error = close.await.unwrap_err();
+    let [problem] = error.problems() else { panic!("more than one: {error}") };
+    problem.clone()
+}
+
+#[tokio::test]
+async fn settling_ones_go_first_in_reverse_order_and_then_the_others_in_reverse_order() {
+    let (server, all) = resources([false, true, false, true, true, false]);
+    let scope = used(&server, &all);
+    scope.close(Exit::Completed).await.unwrap();
+    assert_eq!(server.order()[..3], [4, 3, 1], "awaited");
+    server.at_the_end().await;
+    assert_eq!(server.order(), [4, 3, 1, 5, 2, 0]);
+}
+
+#[tokio::test]
+async fn the_order_is_that_of_acquisition_and_not_of_the_first_asking() {
+    let (server, [first, second]) = resources([true, true]);
+    let scope = server.scopes.open();
+    let (asked_first, asked_second) = (scope.lazy(&first), scope.lazy(&second));
+    drop(get_now(&asked_second)); // handle 0
+    drop(get_now(&asked_first)); // handle 1
+    drop(Guard::detach(get_now(&asked_second)));
+    drop(get_now(&asked_second)); // handle 2: acquired anew, so it is the youngest
+    settle().await; // the lease that was dropped
+    scope.close(Exit::Completed).await.unwrap();
+    assert_eq!(server.order(), [0, 2, 1]);
+    server.at_the_end().await;
+}
+
+#[tokio::test]
+async fn without_a_success_nothing_settles_and_nobody_waits() {
+    for told in [Exit::Failed, Exit::Cancelled, Exit::Panicked] {
+        let (server, all) = resources([true, false, true]);
+        each_release(&all, Gate::close);
+        let scope = used(&server, &all);
+        let outcome = poll_once(pin!(scope.close(told)));
+        assert!(matches!(outcome, std::task::Poll::Ready(Ok(()))), "{told}");
+        settle().await;
+        assert_eq!(server.order(), [2, 1, 0]);
+        each_release(&all, Gate::error);
+        server.at_the_end().await;
+        assert_eq!(server.exits(), [told; 3], "a failed rollback is nobody's error but the observer's");
+        assert_eq!(server.heard.count(Event::ReleaseFailed(told)), 3);
+    }
+}
+
+#[tokio::test]
+async fn each_settling_release_waits_for_the_one_before_and_the_others_for_all_of_them() {
+    let (server, all) = resources([false, true, true]);
+    let [other, first, second] = &all;
+    first.on(Verb::Release).close();
+    second.on(Verb::Release).close();
+    let scope = used(&server, &all);
+    let close = tokio::spawn(scope.close(Exit::Completed));
+    settle().await;
+    assert_eq!(server.order(), [2]);
+    second.on(Verb::Release).ok();
+    settle().await;
+    assert_eq!(server.order(), [2, 1]);
+    assert_eq!(other.on(Verb::Release).calls(), 0);
+    first.on(Verb::Release).ok();
+    close.await.unwrap().unwrap();
+    server.at_the_end().await;
+    assert_eq!(server.order(), [2, 1, 0]);
+}
+
+#[tokio::test]
+async fn one_that_fails_or_panics_stops_none_of_the_others_and_all_are_reported() {
+    let (server, all) = resources([true, true, true, false]);
+    all[0].on(Verb::Release).error();
+    all[2].on(Verb::Release).panic();
+    let scope = used(&server, &all);
+    let error = scope.close(Exit::Completed).await.unwrap_err();
+    let said: Vec<_> = error.problems().iter().map(release_error).collect();
+    let [panicked, failed] = &said[..] else { panic!("{error}") };
+    assert!(panicked.is_panicked() && !failed.is_panicked());
+    assert_eq!((panicked.stage(), failed.stage()), (Some(Stage::Releasing), Some(Stage::Releasing)));
+    assert!(failed.cause().is_some());
+    assert_eq!((error.told(), error.verdict()), (Exit::Completed, Exit::Completed));
+    assert!(error.source().unwrap().to_string().contains("panicked"), "the first one");
+    server.at_the_end().await;
+    assert_eq!(server.exits(), [Exit::Completed; 4]);
+    assert_eq!(server.stats().release_failed, 2);
+}
+
+/// The error of a release that failed.
+#[track_caller]
+fn release_error(problem: &Problem) -> Error<Scripted> {
+    let Problem::ReleaseFailed { error, resource } = problem else { panic!("{problem:?}") };
+    assert_eq!(*resource, std::any::type_name::<Probe>());
+    error.downcast_ref::<Error<Scripted>>().unwrap().clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_settling_releases_share_one_deadline_of_5_seconds_and_the_others_have_their_own() {
+    let (server, all) = resources([false, true, true]);
+    each_release(&all, Gate::never);
+    let scope = used(&server, &all);
+    let began = Instant::now();
+    let error = scope.close(Exit::Completed).await.unwrap_err();
+    assert_eq!(began.elapsed().as_secs(), 5);
+    let timeouts = error.problems().iter().filter(|problem| release_error(problem).is_timeout()).count();
+    assert_eq!(timeouts, 2);
+    assert_eq!(server.stats().abandoned, 2);
+    server.at_the_end().await;
+    assert_eq!(began.elapsed().as_secs(), 10);
+    assert_eq!(server.stats().abandoned, 3);
+    assert_eq!(server.heard.count(Event::Abandoned(Exit::Completed, Abandoned::Deadline)), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_of_the_time_is_enough_for_one_that_does_not_wait() {
+    let (server, all) = resources([true, true]);
+    all[1].on(Verb::Release).never();
+    let scope = used(&server, &all);
+    let error = scope.close(Exit::Completed).await.unwrap_err();
+    assert_eq!(error.problems().len(), 1, "{error}");
+    server.at_the_end().await;
+    assert_eq!((server.stats().released, server.stats().abandoned), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_release_that_hangs_in_the_reaper_holds_up_no_other() {
+    let (server, all) = resources([false, false, false]);
+    all[2].on(Verb::Release).never();
+    drop(used(&server, &all));
+    settle().await;
+    assert_eq!(server.stats().released, 2);
+    assert_eq!(server.stats().pending_releases, 1);
+    server.at_the_end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_close_deadline_can_be_set() {
+    let server =
+        Server::configured(Probe::new().settling(), |builder| builder.close_deadline(Duration::from_secs(1)));
+    server.probe.on(Verb::Release).never();
+    let scope = server.scopes.open();
+    drop(get_now(&scope.lazy(&server.probe)));
+    let began = Instant::now();
+    assert!(release_error(&problem(scope.close(Exit::Completed)).await).is_timeout());
+    assert_eq!(began.elapsed().as_secs(), 1);
+}
+
+#[tokio::test]
+async fn a_settling_handle_that_is_lent_fails_everything() {
+    let (server, all) = resources([true, true, false]);
+    let scope = used(&server, &all);
+    let (guard, line) = (get_now(&scope.lazy(&all[0])), line!());
+    let error = scope.close(Exit::Completed).await.unwrap_err();
+    let [Problem::StillLent { since, .. }, Problem::NotCompleted { .. }] = error.problems() else {
+        panic!("{error}");
+    };
+    assert_eq!(since.line(), line);
+    assert_eq!((error.told(), error.verdict()), (Exit::Completed, Exit::Failed));
+    drop(guard);
+    server.at_the_end().await;
+    let mut exits = server.exits();
+    exits.sort();
+    assert_eq!(exits, [Exit::Failed, Exit::Failed, Exit::Cancelled]);
+}
+
+#[tokio::test]
+async fn a_settling_handle_that_is_still_being_acquired_fails_everything() {
+    let (server, all) = resources([true, true]);
+    all[1].on(Verb::Acquire).never();
+    let scope = server.scopes.open();
+    drop(get_now(&scope.lazy(&all[0])));
+    let acquiring = scope.lazy(&all[1]);
+    assert!(poll_once(pin!(acquiring.get())).is_pending());
+    let error = scope.close(Exit::Completed).await.unwrap_err();
+    assert!(matches!(error.problems(), [Problem::StillAcquiring { .. }, Problem::NotCompleted { .. }]), "{error}");
+    server.at_the_end().await;
+    assert_eq!(server.exits(), [Exit::Failed]);
+}
+
+#[tokio::test]
+async fn a_settling_handle_that_is_dead_fails_everything() {
+    // Killed behind the back of its guard, so that only the close can see it.
+    let (server, all) = resources([true, false]);
+    let scope = used(&server, &all);
+    all[0].set_health(Health::Dead);
+    let error = scope.close(Exit::Completed).await.unwrap_err();
+    assert!(matches!(error.problems(), [Problem::Dead { .. }, ..]), "{error}");
+    assert_eq!(error.verdict(), Exit::Failed);
+    server.at_the_end().await;
+    assert_eq!(server.exits(), [Exit::Failed; 2]);
+}
+
+#[tokio::test]
+async fn what_does_not_settle_may_be_lent_acquired_or_dead_and_the_verdict_stands() {
+    let (server, all) = resources([true, false, false, false]);
+    let [settling, acquiring, dead, lent] = &all;
+    acquiring.on(Verb::Acquire).never();
+    let scope = server.scopes.open();
+    drop(get_now(&scope.lazy(settling)));
+    drop(get_now(&scope.lazy(dead)));
+    dead.set_health(Health::Dead);
+    assert!(poll_once(pin!(scope.lazy(acquiring).get())).is_pending());
+    let lent = get_now(&scope.lazy(lent));
+    scope.close(Exit::Completed).await.unwrap();
+    drop(lent);
+    server.at_the_end().await;
+    assert_eq!(server.exits(), [Exit::Completed, Exit::Completed, Exit::Cancelled]);
+}
+
+#[tokio::test]
+async fn a_rollback_under_a_success_is_a_problem() {
+    let (server, all) = resources([true, false]);
+    let scope = used(&server, &all);
+    scope.handle().mark_failed();
+    assert!(matches!(problem(scope.close(Exit::Completed)).await, Problem::NotCompleted { .. }));
+    server.at_the_end().await;
+    assert_eq!(server.exits(), [Exit::Failed; 2]);
+
+    let (server, all) = resources([false]);
+    let scope = used(&server, &all);
+    scope.handle().mark_failed();
+    scope.close(Exit::Completed).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_guard_that_comes_back_over_a_dead_handle_marks_the_scope() {
+    let (server, all) = resources([true, false]);
+    let scope = used(&server, &all);
+    // An operation of the other one is cut, as by a timeout inside the handler.
+    all[1].on(Verb::Operate).never();
+    let mut guard = get_now(&scope.lazy(&all[1]));
+    assert!(poll_once(pin!(guard.operate())).is_pending());
+    drop(guard);
+    assert!(matches!(problem(scope.close(Exit::Completed)).await, Problem::NotCompleted { .. }));
+    server.at_the_end().await;
+}
+
+#[tokio::test]
+async fn a_guard_that_is_dropped_by_a_panic_which_somebody_catches_marks_the_scope() {
+    let (server, all) = resources([true]);
+    let scope = used(&server, &all);
+    let guard = get_now(&scope.lazy(&all[0]));
+    assert!(panics(move || {
+        let _guard = guard;
+        panic!("inside of the handler");
+    }));
+    assert!(matches!(problem(scope.close(Exit::Completed)).await, Problem::NotCompleted { .. }));
+    server.at_the_end().await;
+    assert_eq!(server.exits(), [Exit::Failed]);
+}
+
+#[tokio::test]
+async fn failures_of_what_does_not_settle_are_for_the_observer_alone() {
+    let (server, all) = resources([true, false, false]);
+    all[1].on(Verb::Release).error();
+    all[2].on(Verb::Release).panic();
+    used(&server, &all).close(Exit::Completed).await.unwrap();
+    server.at_the_end().await;
+    assert_eq!(server.heard.count(Event::ReleaseFailed(Exit::Completed)), 2);
+    assert_eq!(server.stats().released, 3);
+}
+
+#[tokio::test]
+async fn what_can_be_taken_back_without_waiting_is_not_waited_for() {
+    let server = Server::with(Probe::new().settling().reclaiming());
+    let scope = server.scopes.open();
+    drop(get_now(&scope.lazy(&server.probe)));
+    let close = scope.close(Exit::Completed);
+    assert_eq!(server.exits(), [Exit::Completed], "before the future is polled");
+    close.await.unwrap();
+    server.at_the_end().await;
+    assert_eq!(server.probe.counts().reclaimed, 1);
+}
+
+#[tokio::test]
+async fn a_resource_that_panics_when_it_is_asked_is_taken_at_its_gravest() {
+    let server = Server::new();
+    let bomb = Hooked::bomb(At::Settles);
+    let scope = server.scopes.open();
+    let guard = get_now(&scope.lazy(&bomb));
+    let error = scope.close(Exit::Completed).await.unwrap_err();
+    assert!(matches!(error.problems(), [Problem::StillLent { .. }]), "{error}");
+    drop(guard);
+    let scope = server.scopes.open();
+    drop(get_now(&scope.lazy(&bomb)));
+    scope.close(Exit::Completed).await.unwrap();
+    assert_eq!(bomb.dropped(), 1, "it was waited for");
+    server.scopes.drain(Duration::from_secs(1)).await;
+    assert_eq!(bomb.dropped(), 2);
+}
+
+#[tokio::test]
+async fn an_error_of_the_close_names_everything_in_one_line() {
+    let (server, all) = resources([true, true]);
+    all[0].on(Verb::Release).error();
+    let scope = used(&server, &all);
+    let error: CloseError = scope.close(Exit::Completed).await.unwrap_err();
+    let name = std::any::type_name::<Probe>();
+    let line = format!("the scope was told `completed` and closed as `completed`: the release of {name} failed");
+    assert_eq!(error.to_string(), line);
+    assert_eq!(error.clone().problems().len(), 1);
+}
