@@ -17,7 +17,7 @@ use crate::stats::Stats;
 use crate::tally::Tally;
 
 /// How long the last releases may take after the last hang-up: longer than any deadline of the server.
-const SETTLE: Duration = Duration::from_secs(15);
+const SETTLE: Duration = Duration::from_secs(7);
 
 /// How many handles [`run`] asks `/probe` for.
 #[derive(Deserialize)]

@@ -1,4 +1,5 @@
 //! What has to hold when the storm is over.
+use reqscope_hyper::ServeReport;
 use serde::Serialize;
 
 use crate::fate::Fate;
@@ -69,6 +70,16 @@ pub(crate) fn check(report: &Report) -> Vec<Invariant> {
         ),
         invariant("the server still serves", report.probe == 10, format!("{} of 10 handles answer", report.probe)),
     ]
+}
+
+/// What the server itself says at its end: reqscope's own accounts.
+pub(crate) fn shutdown(served: &ServeReport) -> Invariant {
+    let drained = &served.drained;
+    let found = format!(
+        "{} scopes open, {} handles live, {} abandoned",
+        drained.open_scopes, drained.live, drained.abandoned
+    );
+    invariant("the shutdown is clean", served.is_clean(), found)
 }
 
 fn invariant(name: &'static str, holds: bool, found: String) -> Invariant {

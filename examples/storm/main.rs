@@ -2,21 +2,35 @@
 //! handle accounted for.
 //!
 //! ```text
+//! cargo run --release --example storm                               the whole storm in one process
+//! cargo run --release --example storm -- serve --port 8080          the server alone, for any client
 //! cargo run --release --example storm -- attack --target [::1]:8080 the clients alone, against any such server
 //! ```
 //!
 //! It ends with a table and exit code 0, or with the broken invariants by name and exit code 1. A storm that never
 //! cut a handler in one of its stages has proved nothing, so that is a broken invariant too.
 mod attack;
+mod busy;
 mod client;
+mod counter;
 mod fate;
+mod handlers;
 mod invariants;
+mod ledger;
 mod options;
+mod pause;
 mod report;
 mod response;
+mod server;
+mod sqlite;
+mod stage;
 mod stats;
+mod store;
 mod tally;
+mod watched;
+mod whole;
 
+use std::future::pending;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -24,7 +38,7 @@ use anyhow::Result;
 use clap::Parser;
 
 use invariants::Invariant;
-use options::{Attack, Command, Options};
+use options::{Attack, Command, Options, Serve, Server};
 use report::Report;
 
 fn main() -> ExitCode {
@@ -39,8 +53,26 @@ fn main() -> ExitCode {
 
 fn run(options: Options) -> Result<ExitCode> {
     match options.command {
-        Command::Attack(Attack { target, load }) => tell(&attack::run(target, &load)?, load.json.as_deref()),
+        Some(Command::Serve(Serve { port, server })) => serve(server, port),
+        Some(Command::Attack(Attack { target, load })) => tell(&attack::run(target, &load)?, load.json.as_deref()),
+        None => tell(&whole::run(options.server, &options.load)?, options.load.json.as_deref()),
     }
+}
+
+/// Serves until ctrl-c.
+#[tokio::main]
+async fn serve(settings: Server, port: u16) -> Result<ExitCode> {
+    let listener = server::bind(port).await?;
+    println!("listening on http://{}", listener.local_addr()?);
+    let ctrl_c = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            // Nobody can say when to stop: kill it.
+            pending().await
+        }
+    };
+    let served = server::run(settings, listener, ctrl_c).await?;
+    println!("{served:?}");
+    Ok(if served.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Shows the report, and names what is broken where even a program's log will have it: in the last lines.

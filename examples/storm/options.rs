@@ -1,20 +1,39 @@
 //! The command line.
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Attack a server with clients that hang up at random moments, and account for every handle
+///
+/// Without a command: the server, on a loopback port, and its clients in one process.
 #[derive(Parser)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Options {
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) server: Server,
+    #[command(flatten)]
+    pub(crate) load: Load,
 }
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    /// The server alone, for any client. It runs until it is told to stop (ctrl-c)
+    Serve(Serve),
     /// The clients alone, against a server that answers the storm's paths
     Attack(Attack),
+}
+
+#[derive(Args)]
+pub(crate) struct Serve {
+    /// The loopback port to listen on; 0 takes a free one
+    #[arg(long, default_value_t = 0)]
+    pub(crate) port: u16,
+    #[command(flatten)]
+    pub(crate) server: Server,
 }
 
 #[derive(Args)]
@@ -41,6 +60,50 @@ pub(crate) struct Load {
     /// Writes all of the report to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
+}
+
+/// What the server does.
+#[derive(Args)]
+pub(crate) struct Server {
+    /// What the handlers share
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) resource: Kind,
+    /// Every handler first waits this long at most
+    #[arg(long, value_name = "MS", default_value = "5", value_parser = milliseconds)]
+    pub(crate) pre_ms: Duration,
+    /// An acquisition takes this long at most, besides its own work
+    #[arg(long, value_name = "MS", default_value = "5", value_parser = milliseconds)]
+    pub(crate) acquire_ms: Duration,
+    /// A handler holds its handle this long at most
+    #[arg(long, value_name = "MS", default_value = "3", value_parser = milliseconds)]
+    pub(crate) work_ms: Duration,
+    /// Makes the server wrong on purpose, to prove that the storm can fail
+    #[arg(long, value_enum, value_name = "FAULT", hide = true)]
+    pub(crate) r#break: Option<Fault>,
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+pub(crate) enum Kind {
+    /// A number in memory: nothing but reqscope itself is tried
+    Counter,
+    /// A database in a temporary file
+    #[default]
+    Sqlite,
+}
+
+/// A mistake that a handler makes now and then.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Fault {
+    /// A guard is forgotten
+    Leak,
+    /// A handle is given back by hand, and then by the scope
+    Double,
+    /// A tag is written outside of the transaction
+    Cross,
+}
+
+fn milliseconds(given: &str) -> Result<Duration, std::num::ParseIntError> {
+    given.parse().map(Duration::from_millis)
 }
 
 fn address(given: &str) -> std::io::Result<SocketAddr> {

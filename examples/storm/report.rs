@@ -9,6 +9,7 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 use console::style;
 use indicatif::HumanCount;
+use reqscope_hyper::ServeReport;
 use serde::Serialize;
 
 use crate::invariants::{self, Invariant};
@@ -45,6 +46,12 @@ impl Report {
         };
         report.invariants = invariants::check(&report);
         report
+    }
+
+    /// Adds how the server of this process came to its end.
+    pub(crate) fn after_shutdown(mut self, served: &ServeReport) -> Report {
+        self.invariants.push(invariants::shutdown(served));
+        self
     }
 
     pub(crate) fn broken(&self) -> impl Iterator<Item = &Invariant> {

@@ -1,0 +1,81 @@
+//! A loop that keeps a core busy, and stops when its request is gone.
+//!
+//! ```text
+//! cargo run --example cpu_loop
+//! ```
+//!
+//! Dropping a future stops it at its next `.await`. A loop that only computes has none; on a thread of the runtime it
+//! would hold up everybody, so it runs in `spawn_blocking`, and there nothing can be dropped. It has to ask whether
+//! its request is still there, or it keeps its core for ever, for nobody.
+use std::convert::Infallible;
+use std::future::IntoFuture;
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use reqscope::{ScopeHandle, Scopes};
+use reqscope_hyper::{RequestExt, ScopeService, serve};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+/// Looks for a number that never comes down to 1. Nobody has found one yet.
+fn collatz(scope: &ScopeHandle) -> u64 {
+    let mut tried = 0;
+    // A look at an atomic, in every round: it costs next to nothing.
+    while !scope.is_closed() {
+        tried += 1;
+        let mut number = tried;
+        while number != 1 {
+            number = if number % 2 == 0 { number / 2 } else { 3 * number + 1 };
+        }
+    }
+    tried
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let begun = Instant::now();
+    let say = move |what: &str| println!("{:4} ms  {what}", begun.elapsed().as_millis());
+
+    let handler = move |request: Request<Incoming>| {
+        // A handle may go anywhere: it does not keep the scope open.
+        let scope = request.scope().clone();
+        let tried = spawn_blocking(move || {
+            say("the loop begins");
+            let tried = collatz(&scope);
+            say(&format!("the loop ends, after {tried} numbers"));
+            tried
+        });
+        async move {
+            let said = tried.await.map_or("the loop panicked".into(), |tried| format!("tried {tried} numbers"));
+            Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(said))))
+        }
+    };
+
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let scopes = Scopes::new();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = serve(listener, ScopeService::new(&scopes, service_fn(handler)), &scopes);
+    let server = tokio::spawn(server.graceful(async { drop(stopped.await) }).into_future());
+
+    let mut client = TcpStream::connect(address)?;
+    client.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")?;
+    sleep(Duration::from_millis(200)).await;
+    say("the client hangs up");
+    drop(client);
+    sleep(Duration::from_millis(200)).await;
+
+    say("the server shuts down");
+    drop(stop);
+    server.await?;
+    // The runtime waits for its blocking threads: without the question above this program would not end.
+    Ok(())
+}

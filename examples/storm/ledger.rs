@@ -1,0 +1,158 @@
+//! The storm's own books, kept beside those of reqscope: whoever is tried does not count.
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::Chain;
+use parking_lot::Mutex;
+
+use crate::busy::is_busy;
+use crate::stage::{STAGES, Stage};
+use crate::stats::{Cut, Stats};
+
+/// The books that are open; a reset begins new ones.
+pub(crate) struct Ledger {
+    open: Mutex<Arc<Books>>,
+}
+
+/// All counters since a reset. What began before it is counted in the books that were open then.
+#[derive(Default)]
+pub(crate) struct Books {
+    pub(crate) requests: Count,
+    pub(crate) crossed: Count,
+    pub(crate) committed: Count,
+    busy: Count,
+    acquired: Count,
+    released: Count,
+    abandoned: Count,
+    double_released: Count,
+    used_after_release: Count,
+    /// By stage: how many handlers were cut there.
+    pub(crate) cut: [Count; STAGES],
+    out: Mutex<HashMap<u64, State>>,
+}
+
+/// Every handle that is out is in one of these states.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Held,
+    Releasing,
+}
+
+/// The mark that one handle wears from its acquisition to its end.
+pub(crate) struct Badge {
+    number: u64,
+    books: Arc<Books>,
+}
+
+impl Ledger {
+    pub(crate) fn new() -> Ledger {
+        Ledger { open: Mutex::default() }
+    }
+
+    pub(crate) fn books(&self) -> Arc<Books> {
+        Arc::clone(&self.open.lock())
+    }
+
+    pub(crate) fn reset(&self) {
+        *self.open.lock() = Arc::default();
+    }
+}
+
+impl Books {
+    /// An error has arisen; of its chain only the busy ones count.
+    pub(crate) fn heard(&self, chain: Chain<'_>) {
+        if is_busy(chain) {
+            self.busy.add();
+        }
+    }
+
+    /// The counters of these books; the rest is for those to fill in who know it.
+    pub(crate) fn stats(&self) -> Stats {
+        let cut = |stage: Stage| self.cut[stage as usize].get();
+        Stats {
+            requests: self.requests.get(),
+            acquired: self.acquired.get(),
+            released: self.released.get(),
+            abandoned: self.abandoned.get(),
+            live: self.out.lock().len() as u64,
+            double_released: self.double_released.get(),
+            used_after_release: self.used_after_release.get(),
+            crossed: self.crossed.get(),
+            committed: self.committed.get(),
+            busy: self.busy.get(),
+            cut: Cut {
+                before_first_poll: cut(Stage::BeforeFirstPoll),
+                before_first_use: cut(Stage::BeforeFirstUse),
+                acquiring: cut(Stage::Acquiring),
+                holding: cut(Stage::Holding),
+                body: cut(Stage::Body),
+            },
+            ..Stats::default()
+        }
+    }
+}
+
+impl Badge {
+    /// For a handle that has just been acquired.
+    pub(crate) fn issue(books: Arc<Books>) -> Badge {
+        let number = books.acquired.add();
+        books.out.lock().insert(number, State::Held);
+        Badge { number, books }
+    }
+
+    /// The handle is about to be used.
+    pub(crate) fn used(&self) {
+        if self.books.out.lock().get(&self.number) != Some(&State::Held) {
+            self.books.used_after_release.add();
+        }
+    }
+
+    /// A release of the handle begins.
+    pub(crate) fn releasing(&self) {
+        let before = self.books.out.lock().insert(self.number, State::Releasing);
+        if before != Some(State::Held) {
+            self.books.double_released.add();
+        }
+    }
+
+    /// The release has ended, however it went.
+    pub(crate) fn released(self) {
+        if self.books.out.lock().remove(&self.number).is_some() {
+            self.books.released.add();
+        }
+    }
+
+    pub(crate) fn books(&self) -> &Arc<Books> {
+        &self.books
+    }
+
+    /// What a handler does that gives back by hand what is not its own.
+    pub(crate) fn release_by_hand(&self) {
+        self.releasing();
+    }
+}
+
+impl Drop for Badge {
+    fn drop(&mut self) {
+        // After `released` it is no longer there.
+        if self.books.out.lock().remove(&self.number).is_some() {
+            self.books.abandoned.add();
+        }
+    }
+}
+
+/// A counter that threads share. Relaxed: it is read when they are at rest, and orders nothing.
+#[derive(Default)]
+pub(crate) struct Count(AtomicU64);
+
+impl Count {
+    /// Counts one more; answers how many there were before.
+    pub(crate) fn add(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,30 @@
+//! What the handlers ask of a resource, so that one server does for all of them.
+use std::future::Future;
+use std::sync::Arc;
+
+use anyhow::Result;
+use reqscope::Resource;
+
+use crate::watched::Watched;
+
+/// Two resources over the same data: handles for single uses, and transactions.
+pub(crate) trait Store: Send + Sync + 'static {
+    type Single: Resource<Handle: Tags>;
+    type Transaction: Resource<Handle: Tags>;
+
+    fn singles(&self) -> &Arc<Watched<Self::Single>>;
+    fn transactions(&self) -> &Arc<Watched<Self::Transaction>>;
+
+    /// How many rows are there.
+    fn rows(&self) -> impl Future<Output = Result<u64>> + Send;
+    /// Removes all rows.
+    fn clear(&self) -> impl Future<Output = Result<()>> + Send;
+}
+
+/// A place that holds one tag, the same for all handles: who reads back another's tag was not alone.
+pub(crate) trait Tags {
+    /// Leaves a tag, and adds a row.
+    fn write(&mut self, tag: u32) -> impl Future<Output = Result<()>> + Send;
+    /// The tag that is there.
+    fn read(&mut self) -> impl Future<Output = Result<u32>> + Send;
+}
