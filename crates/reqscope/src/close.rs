@@ -76,7 +76,8 @@ impl fmt::Debug for Close {
     }
 }
 
-/// The three phases of law L10. Unlike [`Close`] it does not hand itself to the reaper when it is dropped.
+/// The three phases of law L10. Unlike [`Close`] it does not hand itself to the reaper when it is dropped, only each
+/// release that is left.
 struct Closing {
     told: Exit,
     verdict: Exit,
@@ -155,6 +156,17 @@ impl Future for Closing {
         }
         let problems = std::mem::take(&mut this.problems);
         Poll::Ready(CloseError::of(this.told, this.verdict, problems).map_or(Ok(()), Err))
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        // No runtime took it, or its runtime has ended. What is left must not stay in its cell, which a `Lazy` may
+        // keep, nor forget its exit: each release goes by itself to where it can still run, else it is abandoned.
+        drop(self.current.take());
+        for tenant in self.tenants.by_ref() {
+            drop(tenant.release(self.verdict, None));
+        }
     }
 }
 

@@ -39,14 +39,20 @@ impl Deadline {
     /// Ready when the time has come; the answer is the error for whoever is still in `stage` then. The same if there
     /// is no clock that could tell: an unbounded wait is no choice.
     pub(crate) fn poll_missed<C>(&mut self, stage: Stage, cx: &mut Context<'_>) -> Poll<Error<C>> {
-        if self.timer.is_none() {
-            match timer(self.at) {
-                Ok(timer) => self.timer = Some(timer),
-                Err(missing) => return Poll::Ready(Error::runtime(missing).at(stage)),
-            }
+        match self.poll(cx) {
+            Ok(poll) => poll.map(|()| Error::timeout(stage, self.elapsed())),
+            Err(missing) => Poll::Ready(Error::runtime(missing).at(stage)),
         }
-        let timer = self.timer.as_mut().expect("made in the lines above");
-        timer.as_mut().poll(cx).map(|()| Error::timeout(stage, self.elapsed()))
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, &'static str> {
+        if let Some(timer) = &mut self.timer {
+            if let Ok(poll) = poll_timer(timer, cx) {
+                return Ok(poll);
+            }
+            // The runtime that it was made on has ended. This one, if it is another, has timers of its own.
+        }
+        poll_timer(self.timer.insert(timer(self.at)?), cx)
     }
 }
 
@@ -58,4 +64,9 @@ fn timer(at: Instant) -> Result<Pin<Box<Sleep>>, &'static str> {
     }
     catch_unwind(AssertUnwindSafe(|| Box::pin(sleep_until(at))))
         .map_err(|_| "this tokio runtime has no timers: build it with `enable_time` or `enable_all`")
+}
+
+/// The timer of a runtime that is shutting down panics when it is polled.
+fn poll_timer(timer: &mut Pin<Box<Sleep>>, cx: &mut Context<'_>) -> Result<Poll<()>, &'static str> {
+    catch_unwind(AssertUnwindSafe(|| timer.as_mut().poll(cx))).map_err(|_| "this tokio runtime is shutting down")
 }

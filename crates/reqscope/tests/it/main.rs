@@ -7,6 +7,7 @@ mod failure;
 mod first_use;
 mod hooked;
 mod lending;
+mod quiet_drop;
 mod reentry;
 mod settling;
 mod support;

@@ -1,0 +1,322 @@
+//! L15 quiet drop: outside any runtime, on another one, during shutdown, after `block_on`, while unwinding.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqscope::{Abandoned, Exit, Guard, Lease, Scope};
+use reqscope_testkit::{Outcome, Probe, Verb, poll_n, poll_once};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::hooked::{At, Hooked};
+use crate::support::{Event, Server, get_now, panics, runtime, settle};
+
+/// What of ours can be dropped, with a handle behind it whose release has to wait.
+type Anything = Box<dyn FnOnce(&Server) -> Box<dyn Send>>;
+
+fn everything() -> Vec<(&'static str, Exit, Anything)> {
+    let scope = |server: &Server| -> Scope {
+        let scope = server.scopes.open();
+        drop(get_now(&scope.lazy(&server.probe)));
+        scope
+    };
+    let lease = |server: &Server| Guard::detach(get_now(&server.scopes.open().lazy(&server.probe)));
+    vec![
+        ("a scope", Exit::Cancelled, Box::new(move |server| Box::new(scope(server)))),
+        (
+            "a scope and one of its cells",
+            Exit::Cancelled,
+            Box::new(move |server| {
+                let scope = scope(server);
+                let lazy = scope.lazy(&server.probe);
+                Box::new((scope, lazy))
+            }),
+        ),
+        (
+            "a guard whose scope is closed",
+            Exit::Cancelled,
+            Box::new(|server| Box::new(get_now(&server.scopes.open().lazy(&server.probe)))),
+        ),
+        ("a lease", Exit::Cancelled, Box::new(move |server| Box::new(lease(server)))),
+        ("a close", Exit::Completed, Box::new(move |server| Box::new(scope(server).close(Exit::Completed)))),
+        (
+            "a close under way",
+            Exit::Completed,
+            Box::new(move |server| {
+                let mut close = Box::pin(scope(server).close(Exit::Completed));
+                assert!(poll_once(close.as_mut()).is_pending());
+                Box::new(close)
+            }),
+        ),
+        ("a release", Exit::Completed, Box::new(move |server| Box::new(Lease::complete(lease(server))))),
+        (
+            "a release under way",
+            Exit::Failed,
+            Box::new(move |server| {
+                let mut release = Box::pin(Lease::fail(lease(server)));
+                assert!(poll_once(release.as_mut()).is_pending());
+                Box::new(release)
+            }),
+        ),
+    ]
+}
+
+/// Each of them, made on this runtime.
+fn made_on(runtime: &Runtime) -> Vec<(&'static str, Exit, Server, Box<dyn Send>)> {
+    everything()
+        .into_iter()
+        .map(|(name, exit, make)| {
+            let server = Server::with(Probe::new().settling());
+            server.probe.on(Verb::Release).slow(2);
+            let anything = runtime.block_on(async { make(&server) });
+            (name, exit, server, anything)
+        })
+        .collect()
+}
+
+#[test]
+fn outside_any_runtime_the_release_runs_on_the_one_that_acquired() {
+    let home = runtime();
+    for (name, exit, server, anything) in made_on(&home) {
+        drop(anything);
+        assert_eq!(server.stats().live, 1, "{name}: nothing runs while the runtime sleeps");
+        home.block_on(server.at_the_end());
+        assert_eq!((server.exits(), server.stats().released), (vec![exit], 1), "{name}");
+    }
+}
+
+#[test]
+fn on_another_runtime_the_release_runs_there() {
+    let (home, other) = (runtime(), runtime());
+    for (name, exit, server, anything) in made_on(&home) {
+        other.block_on(async {
+            drop(anything);
+            server.at_the_end().await;
+        });
+        assert_eq!((server.exits(), server.stats().released), (vec![exit], 1), "{name}");
+    }
+}
+
+#[test]
+fn on_another_runtime_the_release_runs_there_though_its_own_is_gone() {
+    for (index, (name, exit, _)) in everything().into_iter().enumerate() {
+        let home = runtime();
+        let (_, _, server, anything) = made_on(&home).into_iter().nth(index).unwrap();
+        drop(home);
+        runtime().block_on(async {
+            drop(anything);
+            server.at_the_end().await;
+        });
+        assert_eq!(server.exits(), [exit], "{name}");
+        assert_eq!(server.stats().released, 1, "{name}");
+    }
+}
+
+#[test]
+fn without_a_live_runtime_the_handle_is_dropped_in_place_and_counted() {
+    for (index, (name, exit, _)) in everything().into_iter().enumerate() {
+        let home = runtime();
+        let (_, _, server, anything) = made_on(&home).into_iter().nth(index).unwrap();
+        drop(home);
+        drop(anything);
+        server.balanced();
+        assert_eq!((server.stats().live, server.stats().abandoned), (0, 1), "{name}");
+        assert_eq!(server.heard.count(Event::Abandoned(exit, Abandoned::NoRuntime)), 1, "{name}");
+        assert_eq!(server.probe.counts().abandoned, 1, "{name}");
+    }
+}
+
+#[test]
+fn where_there_never_was_a_runtime_the_handle_is_dropped_in_place_and_counted() {
+    for (name, exit, make) in everything().into_iter().filter(|(name, ..)| !name.contains("under way")) {
+        let server = Server::with(Probe::new().settling());
+        drop(make(&server));
+        server.balanced();
+        assert_eq!((server.stats().live, server.stats().abandoned), (0, 1), "{name}");
+        assert_eq!(server.heard.count(Event::Abandoned(exit, Abandoned::NoRuntime)), 1, "{name}");
+    }
+}
+
+#[test]
+fn in_a_task_that_a_runtime_drops_at_its_end_nothing_is_lost_from_the_books() {
+    for workers in [0, 2] {
+        for (name, _, make) in everything() {
+            let mut builder = if workers == 0 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+            let runtime = builder.enable_time().build().unwrap();
+            let server = Server::with(Probe::new().settling());
+            server.probe.on(Verb::Release).never();
+            let anything = runtime.block_on(async { make(&server) });
+            drop(runtime.spawn(async move {
+                let _anything = anything;
+                std::future::pending::<()>().await;
+            }));
+            runtime.block_on(settle());
+            drop(runtime);
+            server.balanced();
+            assert_eq!((server.stats().live, server.stats().abandoned), (0, 1), "{name}, {workers} workers");
+        }
+    }
+}
+
+#[test]
+fn a_release_that_the_reaper_runs_when_its_runtime_ends_is_counted_as_abandoned() {
+    for (index, (name, exit, _)) in everything().into_iter().enumerate() {
+        let home = runtime();
+        let (_, _, server, anything) = made_on(&home).into_iter().nth(index).unwrap();
+        home.block_on(async {
+            drop(anything);
+            tokio::task::yield_now().await; // the reaper's task is polled once
+        });
+        assert_eq!((server.exits(), server.stats().pending_releases), (vec![exit], 1), "{name}");
+        drop(home);
+        server.balanced();
+        assert_eq!((server.stats().live, server.stats().pending_releases), (0, 0), "{name}");
+        assert_eq!(server.heard.count(Event::Abandoned(exit, Abandoned::NoRuntime)), 1, "{name}");
+    }
+}
+
+#[test]
+fn at_the_end_of_block_on_the_release_waits_for_the_next_one_or_ends_with_the_runtime() {
+    for goes_on in [true, false] {
+        for (index, (name, exit, _)) in everything().into_iter().enumerate() {
+            let home = runtime();
+            let (_, _, server, anything) = made_on(&home).into_iter().nth(index).unwrap();
+            home.block_on(async { drop(anything) });
+            assert_eq!(server.stats().live, 1, "{name}");
+            if goes_on {
+                home.block_on(server.at_the_end());
+                assert_eq!(server.exits(), [exit], "{name}");
+            }
+            drop(home);
+            server.balanced();
+            assert_eq!(server.stats().live, 0, "{name}");
+            assert_eq!(server.stats().abandoned, u64::from(!goes_on), "{name}");
+        }
+    }
+}
+
+#[test]
+fn on_a_thread_of_spawn_blocking_the_release_runs_on_the_runtime_behind_it() {
+    let home = runtime();
+    for (name, exit, server, anything) in made_on(&home) {
+        home.block_on(async {
+            tokio::task::spawn_blocking(move || drop(anything)).await.unwrap();
+            server.at_the_end().await;
+        });
+        assert_eq!(server.exits(), [exit], "{name}");
+    }
+}
+
+#[test]
+fn while_unwinding_a_drop_is_told_as_panicked_and_does_not_panic_again() {
+    let home = runtime();
+    for (name, exit, server, anything) in made_on(&home) {
+        assert!(panics(move || {
+            let _anything = anything;
+            panic!("a handler");
+        }));
+        home.block_on(server.at_the_end());
+        // A verdict that was given before stands.
+        let told = if exit == Exit::Cancelled { Exit::Panicked } else { exit };
+        assert_eq!(server.exits(), [told], "{name}");
+    }
+}
+
+#[test]
+fn a_resource_that_panics_anywhere_makes_no_drop_panic() {
+    for at in At::ALL {
+        for unwinding in [false, true] {
+            let server = Server::new();
+            let home = runtime();
+            let bomb = Hooked::bomb(at);
+            home.block_on(async {
+                let scope = server.scopes.open();
+                let Ok(guard) = scope.lazy(&bomb).get().await else { return };
+                drop(guard);
+                let lent = scope.lazy(&bomb).get().await.unwrap();
+                let other = server.scopes.open();
+                let home_again = other.lazy(&bomb).get().await.unwrap();
+                drop(home_again);
+                let lease = Lease::acquire_in(server.scopes.reaper(), &bomb).await.unwrap();
+                drop(scope);
+                let all = (lent, lease, other);
+                let panicked = panics(move || {
+                    let _all = all;
+                    assert!(!unwinding, "a handler");
+                });
+                assert_eq!(panicked, unwinding);
+            });
+            home.block_on(server.scopes.drain(Duration::from_secs(5)));
+            let stats = server.stats();
+            assert_eq!(stats.acquired, stats.released + stats.abandoned, "{at:?}");
+            assert_eq!(stats.acquired, bomb.dropped(), "{at:?}: each handle is dropped once");
+            let fails = matches!(at, At::Reclaim | At::Release | At::HandleDrop);
+            assert_eq!(stats.release_failed, if fails { stats.acquired } else { 0 }, "{at:?}");
+        }
+    }
+}
+
+#[test]
+fn a_handle_that_panics_in_its_drop_is_abandoned_quietly() {
+    let bomb = Hooked::bomb(At::HandleDrop);
+    let server = Server::new();
+    let scope = server.scopes.open();
+    drop(get_now(&scope.lazy(&bomb)));
+    drop(scope); // no runtime: the release is dropped with the handle inside
+    assert_eq!((bomb.dropped(), server.stats().abandoned), (1, 1));
+}
+
+#[test]
+fn a_listener_that_panics_is_counted_and_does_no_harm() {
+    struct Loud;
+    impl reqscope::Observer for Loud {
+        fn acquired(&self, _: reqscope::Subject, _: Duration) {
+            panic!("a listener");
+        }
+        fn released(&self, _: reqscope::Subject, _: Exit) {
+            panic!("a listener");
+        }
+    }
+    let server = Server::configured(Probe::new(), |builder| builder.observer(Loud));
+    runtime().block_on(async {
+        let scope = server.scopes.open();
+        drop(get_now(&scope.lazy(&server.probe)));
+        assert!(panics(move || {
+            let _scope = scope;
+            panic!("a handler");
+        }));
+        server.scopes.drain(Duration::from_secs(1)).await;
+    });
+    let stats = server.stats();
+    assert_eq!((stats.acquired, stats.released, stats.observer_panics), (1, 1, 2));
+}
+
+#[test]
+fn a_get_that_is_dropped_anywhere_is_quiet_too() {
+    let (home, server) = (runtime(), Server::new());
+    server.probe.on(Verb::Acquire).next(Outcome::never());
+    let scope = server.scopes.open();
+    let mut get = Box::pin(scope.lazy(&server.probe).get());
+    home.block_on(async { assert!(poll_n(3, get.as_mut()).is_pending()) });
+    drop(home);
+    drop(get);
+    drop(scope);
+    server.balanced();
+    assert_eq!(server.probe.counts().acquiring, 0);
+}
+
+#[test]
+fn a_close_that_is_never_polled_without_a_runtime_ends_every_handle_though_a_cell_is_kept() {
+    let server = Server::with(Probe::new().settling());
+    let reclaiming = Arc::new(server.probe.sibling().settling().reclaiming());
+    let scope = server.scopes.open();
+    let kept = (scope.lazy(&reclaiming), scope.lazy(&server.probe));
+    drop(get_now(&kept.0));
+    drop(get_now(&kept.1));
+    drop(scope.close(Exit::Completed));
+    assert_eq!(server.stats().live, 0, "a cell of a closed scope must not keep a handle");
+    assert_eq!(server.exits(), [Exit::Completed], "what could be taken back was taken back, as told");
+    assert_eq!(server.stats().abandoned, 1);
+    server.balanced();
+    drop(poll_once(pin!(kept.0.get())));
+}
