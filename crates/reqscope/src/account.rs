@@ -206,7 +206,8 @@ impl Drop for Account {
     }
 }
 
-/// Two counts in one word, so that "both are zero" is one look: open scopes above, live handles below.
+/// Two counts in one word, so that "both are zero" is one look: open scopes above, live handles below, and on top a
+/// bit that says that somebody waits for that.
 #[derive(Default)]
 struct Busy {
     word: AtomicU64,
@@ -216,6 +217,7 @@ struct Busy {
 impl Busy {
     const HANDLE: u64 = 1;
     const SCOPE: u64 = 1 << 32;
+    const DRAINERS: u64 = 1 << 63;
 
     fn add(&self, unit: u64) {
         // Relaxed: a count that goes up wakes nobody.
@@ -223,31 +225,39 @@ impl Busy {
     }
 
     fn sub(&self, unit: u64) {
-        // Release, for the Acquire in `poll_idle`: who reads zero sees the counters written before. The lock
-        // orders the rest: a drainer that read a higher number under it is found here, later.
-        if self.word.fetch_sub(unit, Ordering::AcqRel) == unit {
-            let drainers = std::mem::take(&mut *self.drainers.lock());
-            drainers.into_iter().for_each(Waker::wake);
+        // Release, for the Acquire in `poll_idle`: who reads zero sees the counters that were written before.
+        if self.word.fetch_sub(unit, Ordering::AcqRel) == unit | Self::DRAINERS {
+            self.wake();
         }
+    }
+
+    #[cold]
+    fn wake(&self) {
+        let mut drainers = self.drainers.lock();
+        let woken = std::mem::take(&mut *drainers);
+        // Under the lock, as the setting: the bit is up whenever somebody is in the list.
+        self.word.fetch_and(!Self::DRAINERS, Ordering::Relaxed);
+        drop(drainers);
+        woken.into_iter().for_each(Waker::wake);
     }
 
     fn read(&self) -> (u64, u64) {
-        let word = self.word.load(Ordering::Relaxed);
-        (word >> 32, word & (Self::SCOPE - 1))
+        let word = self.word.load(Ordering::Relaxed) & !Self::DRAINERS;
+        (word / Self::SCOPE, word % Self::SCOPE)
     }
 
     fn poll_idle(&self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.word.load(Ordering::Acquire) == 0 {
-            return Poll::Ready(());
-        }
         // Cloned outside of the lock: a waker is foreign code.
         let waker = cx.waker().clone();
         let mut drainers = self.drainers.lock();
-        if self.word.load(Ordering::Acquire) == 0 {
-            drop(drainers);
-            return Poll::Ready(());
-        }
         drainers.push(waker);
-        Poll::Pending
+        // One step on one word: either the last `sub` comes later and sees the bit, or this sees its zero.
+        let before = self.word.fetch_or(Self::DRAINERS, Ordering::AcqRel);
+        drop(drainers);
+        if before & !Self::DRAINERS != 0 {
+            return Poll::Pending;
+        }
+        self.wake();
+        Poll::Ready(())
     }
 }

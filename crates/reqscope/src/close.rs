@@ -1,15 +1,14 @@
-use std::cmp::Reverse;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::runtime::Handle as Runtime;
 
 use crate::close_error::{CloseError, Problem};
-use crate::state::{Job, ScopeState, Tenant, Tenants};
+use crate::state::ScopeState;
+use crate::tenants::{Job, Tenants};
 use crate::time::Deadline;
 use crate::{Exit, reaper};
 
@@ -82,8 +81,8 @@ struct Closing {
     told: Exit,
     verdict: Exit,
     problems: Vec<Problem>,
-    /// Those with a handle at home: the settling ones first, each kind in reverse order of acquisition.
-    tenants: smallvec::IntoIter<[Arc<dyn Tenant>; 2]>,
+    /// Those with a handle at home, in the order of their release.
+    tenants: Tenants,
     /// The settling release that has been begun.
     current: Option<Job>,
     patience: Duration,
@@ -105,10 +104,7 @@ impl Closing {
             problems.extend(undone.map(|tenant| tenant.not_completed()));
         }
 
-        if tenants.len() > 1 {
-            tenants.sort_by_key(|tenant| (!tenant.settles(verdict), Reverse(tenant.order())));
-        }
-        let tenants = tenants.into_iter();
+        tenants.sort(verdict);
         let patience = scope.settings.close_deadline;
         Closing { told, verdict, problems, tenants, current: None, patience, deadline: None }
     }
@@ -119,13 +115,13 @@ impl Closing {
 
     /// Begins the next settling release that has to wait, or, after the last, all the others.
     fn begin_next(&mut self) {
-        while let Some(tenant) = self.tenants.as_slice().first() {
+        while let Some(tenant) = self.tenants.peek() {
             if !tenant.settles(self.verdict) {
                 return self.hand_over_the_others();
             }
             let deadline = self.deadline.get_or_insert_with(|| Deadline::after(self.patience));
             self.current = tenant.release(self.verdict, Some(deadline));
-            self.tenants.next();
+            drop(self.tenants.next());
             if self.current.is_some() {
                 return;
             }
@@ -134,7 +130,8 @@ impl Closing {
 
     fn hand_over_the_others(&mut self) {
         let verdict = self.verdict;
-        let jobs: Vec<_> = self.tenants.by_ref().filter_map(|tenant| tenant.release(verdict, None)).collect();
+        let others = std::iter::from_fn(|| self.tenants.next());
+        let jobs: Vec<_> = others.filter_map(|tenant| tenant.release(verdict, None)).collect();
         // Outside of any runtime each job is dropped, one by one, and finds the runtime that it came from.
         if !jobs.is_empty() && Runtime::try_current().is_ok() {
             reaper::spawn(None, Together(jobs));
@@ -164,7 +161,7 @@ impl Drop for Closing {
         // No runtime took it, or its runtime has ended. What is left must not stay in its cell, which a `Lazy` may
         // keep, nor forget its exit: each release goes by itself to where it can still run, else it is abandoned.
         drop(self.current.take());
-        for tenant in self.tenants.by_ref() {
+        while let Some(tenant) = self.tenants.next() {
             drop(tenant.release(self.verdict, None));
         }
     }

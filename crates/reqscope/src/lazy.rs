@@ -64,7 +64,12 @@ impl<R: Resource> Lazy<R> {
     /// the handle stays in the cell for the next `get` or for the close.
     #[track_caller]
     pub fn get(&self) -> Get<R> {
-        Get { slot: Arc::clone(&self.slot), site: Location::caller(), ticket: Ticket::default(), patience: None }
+        Get {
+            slot: Some(Arc::clone(&self.slot)),
+            site: Location::caller(),
+            ticket: Ticket::default(),
+            patience: None,
+        }
     }
 
     /// Borrows the handle if that needs no waiting: it is at home, or
@@ -110,9 +115,14 @@ impl<R: Resource> fmt::Debug for Lazy<R> {
 }
 
 /// The future of [`Lazy::get`].
+///
+/// # Panics
+///
+/// If it is polled after it has ended.
 #[must_use = "futures do nothing unless polled"]
 pub struct Get<R: Resource> {
-    slot: Arc<Slot<R>>,
+    /// Moves on into the guard.
+    slot: Option<Arc<Slot<R>>>,
     site: Site,
     ticket: Ticket,
     /// Begins with the first wait for somebody else's guard.
@@ -124,10 +134,11 @@ impl<R: Resource> Future for Get<R> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        let slot = this.slot.as_ref().expect("`Get` polled after it has ended");
         loop {
-            let lease = match this.slot.cell.take(&mut this.ticket, this.site, cx.waker()) {
+            let lease = match slot.cell.take(&mut this.ticket, this.site, cx.waker()) {
                 Take::Lent(lease) => lease,
-                Take::Begin(attempt) => match this.slot.begin(attempt, this.site, cx) {
+                Take::Begin(attempt) => match slot.begin(attempt, this.site, cx) {
                     Some(Ok(lease)) => lease,
                     Some(Err(error)) => return Poll::Ready(Err(error)),
                     None => continue,
@@ -137,7 +148,7 @@ impl<R: Resource> Future for Get<R> {
                 Take::Failed(error) => return Poll::Ready(Err(error)),
                 Take::Closed => return Poll::Ready(Err(Error::closed())),
             };
-            return Poll::Ready(Ok(Guard::new(lease, Arc::clone(&this.slot))));
+            return Poll::Ready(Ok(Guard::new(lease, this.slot.take().expect("it was there two lines above"))));
         }
     }
 }
@@ -145,10 +156,11 @@ impl<R: Resource> Future for Get<R> {
 impl<R: Resource> Get<R> {
     /// Waits for the guard that was taken at `holder`, for as long as that is reasonable.
     fn poll_patience(&mut self, holder: Site, cx: &mut Context<'_>) -> Poll<Error<R::Cause>> {
-        let settings = &self.slot.scope.settings;
+        let slot = self.slot.as_ref().expect("it leaves with the guard only");
+        let settings = &slot.scope.settings;
         let patience = self.patience.get_or_insert_with(|| Deadline::after(settings.lend_deadline));
         let missed = ready!(patience.poll_missed(Stage::Waiting, cx));
-        self.slot.cell.leave(&mut self.ticket);
+        slot.cell.leave(&mut self.ticket);
         if missed.is_timeout() {
             settings.reaper.books().lent_too_long(Subject::of::<R>(self.site), holder);
         }
@@ -158,12 +170,15 @@ impl<R: Resource> Get<R> {
 
 impl<R: Resource> Drop for Get<R> {
     fn drop(&mut self) {
-        self.slot.cell.leave(&mut self.ticket);
+        if let Some(slot) = &self.slot {
+            slot.cell.leave(&mut self.ticket);
+        }
     }
 }
 
 impl<R: Resource> fmt::Debug for Get<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Get").field("state", &self.slot.cell.peek()).finish_non_exhaustive()
+        let state = self.slot.as_ref().map(|slot| slot.cell.peek());
+        f.debug_struct("Get").field("state", &state).finish_non_exhaustive()
     }
 }

@@ -103,6 +103,7 @@ mod lease;
 mod acquisition;
 mod cell;
 mod close_error;
+mod tenants;
 mod state;
 mod slot;
 mod guard;

@@ -13,8 +13,9 @@ use crate::context::Surroundings;
 use crate::lease::{Lease, Release};
 use crate::observer::Subject;
 use crate::resource::{Health, Resource};
-use crate::state::{Job, Key, ScopeState, Tenant};
+use crate::state::ScopeState;
 use crate::sync::{AtomicUsize, Ordering};
+use crate::tenants::{Job, Key, Tenant};
 use crate::time::Deadline;
 use crate::{Error, Exit, foreign};
 

@@ -1,21 +1,15 @@
 //! What a scope and its cells have in common.
 
-use std::any::{Any, TypeId};
+use std::any::TypeId;
 use std::collections::HashSet;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use smallvec::SmallVec;
-use tokio::runtime::Handle as Runtime;
-
 use crate::Exit;
-use crate::close_error::Problem;
 use crate::reaper::Reaper;
 use crate::sync::{AtomicBool, AtomicUsize, Mutex, Ordering};
-use crate::time::Deadline;
+use crate::tenants::{Key, Tenant, Tenants};
 
 /// What all scopes of one server have in common.
 pub(crate) struct Settings {
@@ -25,42 +19,6 @@ pub(crate) struct Settings {
     /// The types of which the observer has heard that there are two.
     pub(crate) doubled: Mutex<HashSet<TypeId>>,
 }
-
-/// A cell, seen from its scope, which does not know its type.
-pub(crate) trait Tenant: Any + Send + Sync {
-    /// The type and the address of the resource. No address is used twice: the cell keeps its `Arc`.
-    fn key(&self) -> Key;
-
-    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
-
-    /// The how-manieth acquisition of the scope its handle was.
-    fn order(&self) -> usize;
-
-    /// Ends all lending. Is there a handle at home? What stands in the way of settling as `told` is a problem.
-    fn seal(&self, told: Exit, problems: &mut Vec<Problem>) -> bool;
-
-    /// Does the outcome of a release with this exit matter to the client?
-    fn settles(&self, exit: Exit) -> bool;
-
-    /// After the seal: begins the release of what is at home, in the time that is left, or by default in the time
-    /// that any release has. `None`: there is nothing to wait for.
-    fn release(&self, exit: Exit, deadline: Option<&Deadline>) -> Option<Job>;
-
-    /// That its handle was released as a failure.
-    fn not_completed(&self) -> Problem;
-}
-
-/// A release whose type is forgotten. It may be dropped: the reaper then takes it.
-pub(crate) struct Job {
-    pub(crate) future: Pin<Box<dyn Future<Output = Result<(), Problem>> + Send>>,
-    /// Where the handle was acquired.
-    pub(crate) home: Option<Runtime>,
-}
-
-/// Most requests use one resource or two; those need no allocation of their own.
-pub(crate) type Tenants = SmallVec<[Arc<dyn Tenant>; 2]>;
-
-pub(crate) type Key = (TypeId, usize);
 
 pub(crate) struct ScopeState {
     pub(crate) settings: Arc<Settings>,
