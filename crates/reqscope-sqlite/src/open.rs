@@ -67,6 +67,7 @@ fn attempt(settings: &Settings, signal: &Arc<Signal>) -> rusqlite::Result<(Conne
     let database = settings.database.clone().unwrap_or_else(|| Database::of(&settings.path));
     if !settings.read_only && !database.has_keeper() {
         let keeper = Connection::open_with_flags(&settings.path, flags)?;
+        keeper.busy_handler(Some(wait_for_lock))?;
         // The first read opens the log, and only who has it open counts.
         keeper.query_row("SELECT count(*) FROM sqlite_schema", (), |_| Ok(()))?;
         database.keep(keeper);

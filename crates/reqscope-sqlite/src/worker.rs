@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
 
+use reqscope::{Error, Stage};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
@@ -19,6 +20,7 @@ pub(crate) enum Order {
 
 pub(crate) type Job = Box<dyn FnOnce(&mut Worker) + Send>;
 
+// Dropped in this order.
 pub(crate) struct Worker {
     connection: Connection,
     signal: Arc<Signal>,
@@ -26,8 +28,8 @@ pub(crate) struct Worker {
     permit: Option<WriterPermit>,
 }
 
-/// What [`open`] found: the connection's database, or why there is no connection.
-pub(crate) type Opened = Result<Arc<Database>, reqscope::Error<SqliteError>>;
+/// What came of [`open`]: the connection's database, or why there is no connection.
+pub(crate) type Opened = Result<Arc<Database>, Error<SqliteError>>;
 
 /// The life of the thread.
 pub(crate) fn live(
@@ -37,15 +39,15 @@ pub(crate) fn live(
     orders: &mpsc::Receiver<Order>,
 ) {
     // The user's `on_open` runs in there.
-    let connection = match catch_unwind(AssertUnwindSafe(|| open(settings, &signal))) {
-        Ok(Ok((connection, database))) => {
-            // If nobody waits any more, nobody has the other end of the orders either.
-            drop(opened.send(Ok(database)));
-            connection
-        }
-        Ok(Err(error)) => return drop(opened.send(Err(error))),
-        Err(payload) => return drop(opened.send(Err(SqliteError::panicked(payload).into()))),
+    let outcome = catch_unwind(AssertUnwindSafe(|| open(settings, &signal)))
+        .unwrap_or_else(|payload| Err(Error::panicked(Stage::Acquiring, &*payload)));
+    // The database is ours, too, so that it outlives the connection.
+    let (connection, database) = match outcome {
+        Ok(opened) => opened,
+        Err(error) => return drop(opened.send(Err(error))),
     };
+    // If nobody waits any more, nobody has the other end of the orders either.
+    drop(opened.send(Ok(Arc::clone(&database))));
     let mut worker = Worker { connection, signal, permit: None };
     for order in orders {
         match order {

@@ -2,5 +2,9 @@
 // Clippy knows only `#[test]` functions as tests; the helpers next to them are tests too.
 #![allow(clippy::unwrap_used)]
 
+mod connection;
+mod faults;
+mod queue;
+mod runtimes;
 mod support;
 mod transaction;

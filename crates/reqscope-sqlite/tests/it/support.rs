@@ -1,11 +1,13 @@
 //! A database with one table, and what the tests ask of it.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqscope::Lease;
 use reqscope_sqlite::rusqlite::{self, Connection};
 use reqscope_sqlite::{Sqlite, SqliteBuilder, SqliteConn, SqliteError, Transaction};
+use reqscope_testkit::until;
 
 /// For what must happen, on a machine that is busy with something else.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -45,6 +47,17 @@ pub(crate) async fn rows(sqlite: &Arc<Sqlite>) -> i64 {
     let rows = count(&mut conn).await;
     Lease::complete(conn).await.unwrap();
     rows
+}
+
+/// A connection that is none of ours: to SQLite it is the same as another process.
+pub(crate) fn stranger(sqlite: &Sqlite) -> Connection {
+    Connection::open(sqlite.path()).unwrap()
+}
+
+/// Waits until no connection to it is open any more: the last one to close removes the log.
+pub(crate) async fn all_closed(path: &Path) {
+    let log = path.with_extension("db-wal");
+    until(PATIENCE, || !log.exists()).await;
 }
 
 /// Says on a channel that it has begun, then runs for ever.

@@ -1,0 +1,244 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::{Duration, Instant};
+
+use reqscope::{Lease, Reaper, Scopes};
+use reqscope_sqlite::{Sqlite, Transaction};
+use reqscope_testkit::{poll_once, until};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::support::{PATIENCE, count, endless, insert, rows, sqlite, stranger, with_table, writing};
+
+/// Nobody waits for a lock, so whoever does not queue fails at once.
+fn impatient() -> Arc<Sqlite> {
+    Arc::new(with_table().busy_wait(Duration::ZERO).build_temporary().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_thousand_transactions_that_read_and_then_write_meet_no_busy() {
+    const TASKS: i64 = 64;
+    const EACH: i64 = 47; // 3008 in all
+    let sqlite = impatient();
+    // The first connection makes the database; that is a bare write.
+    assert_eq!(rows(&sqlite).await, 0);
+    let tx = writing(&sqlite);
+    let begun = Instant::now();
+    let tasks = (0..TASKS).map(|_| {
+        let tx = Arc::clone(&tx);
+        tokio::spawn(async move {
+            for _ in 0..EACH {
+                let mut open = Lease::acquire(&tx).await.unwrap();
+                // Read, come back, then write what was read plus one: a lost update would show.
+                let last = open.call(|db| db.query_row("SELECT coalesce(max(v), 0) FROM t", (), |row| row.get(0)));
+                let last: i64 = last.await.unwrap();
+                insert(&mut open, last + 1).await.unwrap();
+                Lease::complete(open).await.unwrap();
+            }
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+    println!("{} transactions from {TASKS} tasks in {:?}", TASKS * EACH, begun.elapsed());
+    let mut conn = Lease::acquire(&sqlite).await.unwrap();
+    let last = conn.call(|db| db.query_row("SELECT max(v) FROM t", (), |row| row.get::<_, i64>(0))).await.unwrap();
+    assert_eq!((last, count(&mut conn).await), (TASKS * EACH, TASKS * EACH));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_who_open_a_new_database_at_once_all_get_it() {
+    for _ in 0..5 {
+        let sqlite = sqlite();
+        let opening = (0..64).map(|_| {
+            tokio::spawn({
+                let sqlite = Arc::clone(&sqlite);
+                async move { rows(&sqlite).await }
+            })
+        });
+        for opened in opening.collect::<Vec<_>>() {
+            assert_eq!(opened.await.unwrap(), 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn writers_are_served_first_come_first_served_and_wait_without_a_connection() {
+    let opened = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&opened);
+    let sqlite = with_table().on_open(move |db| {
+        counted.fetch_add(1, SeqCst);
+        db.execute_batch("CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, v INTEGER NOT NULL)")
+    });
+    let sqlite = Arc::new(sqlite.build_temporary().unwrap());
+    let tx = writing(&sqlite);
+    let first = Lease::acquire(&tx).await.unwrap();
+
+    let mut waiting = Vec::new();
+    for turn in 0..10 {
+        let mut acquire = Box::pin(Lease::acquire(&tx));
+        assert!(poll_once(acquire.as_mut()).is_pending());
+        waiting.push(tokio::spawn(async move {
+            let mut open = acquire.await.unwrap();
+            insert(&mut open, turn).await.unwrap();
+            Lease::complete(open).await.unwrap();
+        }));
+    }
+    tokio::task::yield_now().await;
+    assert_eq!(opened.load(SeqCst), 1, "only the holder has a connection");
+
+    // One that leaves does not break the queue.
+    waiting.remove(3).abort();
+    Lease::complete(first).await.unwrap();
+    for waiter in waiting {
+        waiter.await.unwrap();
+    }
+    let mut conn = Lease::acquire(&sqlite).await.unwrap();
+    let order = conn.call(|db| {
+        let mut statement = db.prepare("SELECT v FROM t ORDER BY id")?;
+        statement.query_map((), |row| row.get::<_, i64>(0))?.collect::<Result<Vec<_>, _>>()
+    });
+    assert_eq!(order.await.unwrap(), [0, 1, 2, 4, 5, 6, 7, 8, 9]);
+}
+
+/// L13: with nobody willing to wait for a lock, a turn that ended too early would fail with SQLITE_BUSY.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_turn_of_a_client_that_left_ends_with_its_rollback() {
+    let sqlite = impatient();
+    let tx = writing(&sqlite);
+    let scopes = Scopes::new();
+    for round in 0..50 {
+        let scope = scopes.open();
+        let mut open = scope.lazy(&tx).get().await.unwrap();
+        insert(&mut open, round).await.unwrap();
+        let (begun, has_begun) = oneshot::channel();
+        let client = tokio::spawn(async move {
+            let _scope = scope;
+            open.call(endless(begun)).await
+        });
+        has_begun.await.unwrap();
+        client.abort();
+
+        let mut next = timeout(PATIENCE, Lease::acquire(&tx)).await.unwrap().unwrap();
+        assert_eq!(count(&mut next).await, 0, "round {round}");
+        Lease::complete(next).await.unwrap();
+    }
+    let report = scopes.drain(PATIENCE).await;
+    assert!(report.is_clean(), "{report:?}");
+    let stats = scopes.stats();
+    assert_eq!((stats.acquired, stats.released, stats.live), (100, 100, 0), "{stats:?}");
+}
+
+/// A handle that is dropped instead of released, as after a missed deadline: the turn is still its thread's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_turn_of_a_handle_that_nobody_released_ends_with_its_rollback() {
+    let sqlite = impatient();
+    let tx = writing(&sqlite);
+    for _ in 0..50 {
+        let mut open = Lease::into_handle(Lease::acquire(&tx).await.unwrap());
+        insert(&mut open, 1).await.unwrap();
+        drop(open);
+        let mut next = timeout(PATIENCE, Lease::acquire(&tx)).await.unwrap().unwrap();
+        assert_eq!(count(&mut next).await, 0);
+        Lease::complete(next).await.unwrap();
+    }
+}
+
+/// The other process keeps its lock all the time, so nothing but the cancel ends the wait.
+#[tokio::test]
+async fn a_begin_that_waits_for_another_process_is_left_at_once() {
+    let (opened, mut openings) = mpsc::unbounded_channel();
+    let sqlite = Sqlite::builder().busy_wait(PATIENCE * 100).on_open(move |_| {
+        opened.send(Instant::now()).unwrap();
+        Ok(())
+    });
+    let sqlite = Arc::new(sqlite.build_temporary().unwrap());
+    let tx = writing(&sqlite);
+    Lease::complete(Lease::acquire(&tx).await.unwrap()).await.unwrap();
+    openings.recv().await.unwrap();
+    let other = stranger(&sqlite);
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+
+    let mut left = Vec::new();
+    let mut cut = None;
+    for _ in 0..20 {
+        // A connection is opened by whoever has the turn, that is when the one before has left its wait.
+        let opening = async {
+            let opened = openings.recv().await.unwrap();
+            left.extend(cut.map(|cut| opened.duration_since(cut)));
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        tokio::select! {
+            _ = Lease::acquire(&tx) => unreachable!("the stranger has the lock"),
+            () = opening => cut = Some(Instant::now()),
+        }
+    }
+    left.sort();
+    println!(
+        "a waiting BEGIN was left, and a connection opened, in {:?} (median), {:?} (slowest)",
+        left[9], left[18]
+    );
+    assert!(left[18] < Duration::from_secs(2), "{left:?}");
+    other.execute_batch("ROLLBACK").unwrap();
+    Lease::complete(timeout(PATIENCE, Lease::acquire(&tx)).await.unwrap().unwrap()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_begin_that_another_process_keeps_waiting_ends_at_the_bound_and_gives_the_turn_on() {
+    let sqlite = Arc::new(with_table().busy_wait(Duration::from_millis(20)).build_temporary().unwrap());
+    let tx = writing(&sqlite);
+    Lease::complete(Lease::acquire(&tx).await.unwrap()).await.unwrap();
+    let other = stranger(&sqlite);
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    for _ in 0..3 {
+        let error = Lease::acquire(&tx).await.unwrap_err();
+        assert!(error.cause().unwrap().is_busy(), "{error:?}");
+        assert!(!error.is_permanent());
+    }
+    other.execute_batch("ROLLBACK").unwrap();
+    Lease::complete(Lease::acquire(&tx).await.unwrap()).await.unwrap();
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn two_spellings_of_a_path_are_one_queue() {
+    let folder = tempfile::tempdir().unwrap();
+    let real = folder.path().join("real.db");
+    let link = folder.path().join("link.db");
+    std::os::unix::fs::symlink(&real, &link).unwrap();
+    let one = Arc::new(with_table().busy_wait(Duration::ZERO).build(&real));
+    let two = Arc::new(with_table().busy_wait(Duration::ZERO).build(&link));
+    rows(&one).await;
+
+    let reaper = Reaper::new();
+    let first = Lease::acquire_in(&reaper, &writing(&one)).await.unwrap();
+    let tx = Arc::new(Transaction::new(two));
+    let second = tokio::spawn({
+        let acquire = Lease::acquire_in(&reaper, &tx);
+        async move { Lease::complete(acquire.await.unwrap()).await.unwrap() }
+    });
+    // It has looked at a connection, learned whose queue to wait in, and given the connection back.
+    until(PATIENCE, || reaper.stats().released == 1).await;
+    assert!(!second.is_finished());
+    Lease::complete(first).await.unwrap();
+    timeout(PATIENCE, second).await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bare_writes_wait_for_each_other_up_to_their_bound() {
+    let sqlite = sqlite();
+    let tasks = (0..8).map(|_| {
+        let sqlite = Arc::clone(&sqlite);
+        tokio::spawn(async move {
+            let mut conn = Lease::acquire(&sqlite).await.unwrap();
+            for _ in 0..25 {
+                insert(&mut conn, 1).await.unwrap();
+            }
+            Lease::complete(conn).await.unwrap();
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+    assert_eq!(rows(&sqlite).await, 200);
+}
