@@ -104,3 +104,32 @@ fn weighted<T: Copy>(rng: &mut Rng, choices: &[(T, u64)]) -> T {
     }
     unreachable!("what is drawn is below the sum of the weights")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Fate, Hangup, Part};
+
+    #[test]
+    fn a_part_depends_on_its_seed_and_its_number_alone() {
+        let drawn = |seed, number| {
+            let part = Part::draw(seed, number);
+            (part.fate, part.paths, part.hangup, part.after, part.share.to_bits())
+        };
+        assert_eq!(drawn(1, 2), drawn(1, 2));
+        assert_ne!(drawn(1, 2), drawn(1, 3));
+        // Neighbouring seeds share nothing.
+        assert_ne!(drawn(1, 2), drawn(2, 1));
+    }
+
+    #[test]
+    fn fates_are_drawn_by_their_weights() {
+        let drawn: Vec<_> = (0..100_000).map(|number| Part::draw(1, number)).collect();
+        for (fate, weight) in Fate::WEIGHTS {
+            let share = drawn.iter().filter(|part| part.fate == fate).count() as u64;
+            assert!(share.abs_diff(weight * 1000) < 500, "{} was drawn {share} times", fate.name());
+        }
+        assert!(drawn.iter().all(|part| part.paths.len() == if part.fate == Fate::Pipeline { 3 } else { 1 }));
+        let resets = drawn.iter().filter(|part| part.fate == Fate::MidBody && part.hangup == Hangup::Reset).count();
+        assert!(resets.abs_diff(7_500) < 500, "{resets} of 15,000 hang-ups in mid-body are resets");
+    }
+}

@@ -35,7 +35,7 @@ impl<S: Store> Handlers<S> {
         progress.enter(Stage::BeforeFirstUse);
         pause(self.settings.pre_ms).await;
         let outcome = match path {
-            "/use" => self.single(scope, &progress).await.map(ok),
+            "/use" => self.once(scope, &progress).await.map(ok),
             "/tx" => self.transaction(scope, &progress).await.map(ok),
             "/both" => self.both(scope, &progress).await.map(ok),
             "/late" => Ok(ok(self.late(scope, &progress).await)),
@@ -54,12 +54,8 @@ impl<S: Store> Handlers<S> {
         })
     }
 
-    /// Holds its handle for a while, and then uses it.
-    async fn single(&self, scope: &ScopeHandle, progress: &Progress) -> Result<&'static str> {
-        let lazy = scope.lazy(self.store.singles());
-        let mut guard = acquire(&lazy, progress).await?;
-        pause(self.settings.work_ms).await;
-        guard.using().read().await?;
+    async fn once(&self, scope: &ScopeHandle, progress: &Progress) -> Result<&'static str> {
+        let guard = self.hold(scope, progress).await?;
         match self.settings.r#break {
             Some(Fault::Leak) if now_and_then() => std::mem::forget(guard),
             Some(Fault::Double) if now_and_then() => guard.badge().release_by_hand(),
@@ -70,8 +66,18 @@ impl<S: Store> Handlers<S> {
 
     /// Two uses at the same time, of what must be one handle.
     async fn both(&self, scope: &ScopeHandle, progress: &Progress) -> Result<&'static str> {
-        try_join!(self.single(scope, progress), self.single(scope, progress))?;
+        let hold = async || self.hold(scope, progress).await.map(drop);
+        try_join!(hold(), hold())?;
         Ok("used twice")
+    }
+
+    /// Has its handle for a while, and then uses it.
+    async fn hold(&self, scope: &ScopeHandle, progress: &Progress) -> Result<Guard<Watched<S::Single>>> {
+        let lazy = scope.lazy(self.store.singles());
+        let mut guard = acquire(&lazy, progress).await?;
+        pause(self.settings.work_ms).await;
+        guard.using().read().await?;
+        Ok(guard)
     }
 
     /// Leaves a tag, and looks after a while whether it is still there. The scope commits.

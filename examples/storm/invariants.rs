@@ -89,3 +89,74 @@ fn invariant(name: &'static str, holds: bool, found: String) -> Invariant {
 fn listed(names: &[&str]) -> String {
     if names.is_empty() { "none".into() } else { names.join(", ") }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::client::Seen;
+    use crate::fate::{Fate, Part};
+    use crate::options::Load;
+    use crate::report::Report;
+    use crate::stats::{Cut, Stats};
+    use crate::tally::Tally;
+
+    /// A report of a storm in which all went well, but for what `spoil` does to it.
+    fn broken(spoil: impl FnOnce(&mut Tally, &mut Stats, &mut u64)) -> Vec<&'static str> {
+        let load = Load { requests: 7, connections: 1, seed: None, json: None };
+        let mut tally = Tally::new();
+        for (fate, _) in Fate::WEIGHTS {
+            let part = Part { fate, ..Part::draw(1, 1) };
+            let answers = if fate == Fate::Complete { vec![("/tx", 200)] } else { Vec::new() };
+            tally.record(&part, Ok(Seen { answers, latency: None }));
+        }
+        let cut = Cut { acquiring: 1, holding: 1, body: 1, ..Cut::default() };
+        let mut stats = Stats { acquired: 3, released: 3, committed: 1, rows: 1, cut, ..Stats::default() };
+        let mut probe = 10;
+        spoil(&mut tally, &mut stats, &mut probe);
+        let report = Report::new(1, &load, Duration::ZERO, tally, stats, probe);
+        report.broken().map(|invariant| invariant.name).collect()
+    }
+
+    #[test]
+    fn a_storm_that_went_well_breaks_nothing() {
+        assert_eq!(broken(|_, _, _| ()), [""; 0]);
+    }
+
+    #[test]
+    fn each_counter_of_the_server_breaks_its_own_invariant() {
+        assert_eq!(broken(|_, server, _| server.released = 2), ["the accounts balance"]);
+        assert_eq!(broken(|_, server, _| (server.released, server.live) = (2, 1)), ["no handle is live"]);
+        assert_eq!(broken(|_, server, _| (server.released, server.abandoned) = (2, 1)), ["no handle is abandoned"]);
+        assert_eq!(broken(|_, server, _| server.double_released = 1), ["no handle is released twice"]);
+        assert_eq!(broken(|_, server, _| server.used_after_release = 1), ["no handle is used after its release"]);
+        assert_eq!(broken(|_, server, _| server.open_scopes = 1), ["no scope is open"]);
+        assert_eq!(broken(|_, server, _| server.pending_releases = 1), ["no release is pending"]);
+        assert_eq!(broken(|_, server, _| server.crossed = 1), ["no transaction is crossed"]);
+        assert_eq!(broken(|_, server, _| server.busy = 1), ["nobody is refused as busy"]);
+        assert_eq!(broken(|_, server, _| server.rows = 2), ["every commit is a row"]);
+        assert_eq!(broken(|_, server, _| (server.committed, server.rows) = (0, 0)), ["no 200 without a commit"]);
+        assert_eq!(broken(|_, _, probe| *probe = 9), ["the server still serves"]);
+    }
+
+    #[test]
+    fn a_stage_that_was_never_cut_breaks_the_storm() {
+        assert_eq!(broken(|_, server, _| server.cut.acquiring = 0), ["every stage is cut"]);
+        assert_eq!(broken(|_, server, _| server.cut.holding = 0), ["every stage is cut"]);
+        assert_eq!(broken(|_, server, _| server.cut.body = 0), ["every stage is cut"]);
+    }
+
+    #[test]
+    fn what_a_client_missed_breaks_the_storm() {
+        let again = |fate| Part { fate, ..Part::draw(1, 1) };
+        let failure = || Err(std::io::ErrorKind::TimedOut.into());
+        let refusal = || Ok(Seen { answers: vec![("/use", 500)], latency: None });
+        assert_eq!(broken(|tally, _, _| tally.fates[3].sent = 0), ["every fate is sent"]);
+        assert_eq!(
+            broken(|tally, _, _| tally.record(&again(Fate::Complete), failure())),
+            ["who waits is answered", "every part is played"]
+        );
+        assert_eq!(broken(|tally, _, _| tally.record(&again(Fate::Fin), failure())), ["every part is played"]);
+        assert_eq!(broken(|tally, _, _| tally.record(&again(Fate::Complete), refusal())), ["every answer is a 200"]);
+    }
+}

@@ -156,3 +156,58 @@ impl Count {
         self.0.load(Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{Badge, Ledger};
+
+    #[test]
+    fn a_handle_that_is_released_is_out_no_more() {
+        let ledger = Ledger::new();
+        let badge = Badge::issue(ledger.books());
+        badge.used();
+        assert_eq!(ledger.books().stats().live, 1);
+        badge.releasing();
+        badge.released();
+        let stats = ledger.books().stats();
+        assert_eq!((stats.acquired, stats.released, stats.abandoned, stats.live), (1, 1, 0, 0));
+        assert_eq!((stats.double_released, stats.used_after_release), (0, 0));
+    }
+
+    #[test]
+    fn a_handle_that_is_dropped_is_abandoned_even_in_its_release() {
+        let ledger = Ledger::new();
+        drop(Badge::issue(ledger.books()));
+        let badge = Badge::issue(ledger.books());
+        badge.releasing();
+        drop(badge);
+        let stats = ledger.books().stats();
+        assert_eq!((stats.acquired, stats.released, stats.abandoned, stats.live), (2, 0, 2, 0));
+    }
+
+    #[test]
+    fn a_second_release_and_a_late_use_are_seen() {
+        let ledger = Ledger::new();
+        let badge = Badge::issue(ledger.books());
+        badge.release_by_hand();
+        badge.used();
+        badge.releasing();
+        let stats = ledger.books().stats();
+        assert_eq!((stats.double_released, stats.used_after_release), (1, 1));
+    }
+
+    #[test]
+    fn a_reset_leaves_what_is_out_in_the_old_books() {
+        let ledger = Ledger::new();
+        let old = ledger.books();
+        let badge = Badge::issue(Arc::clone(&old));
+        ledger.reset();
+        assert_eq!(ledger.books().stats().live, 0);
+        assert_eq!(old.stats().live, 1);
+        badge.releasing();
+        badge.released();
+        assert_eq!(ledger.books().stats().released, 0);
+    }
+}

@@ -81,3 +81,36 @@ fn read_exactly(from: &mut impl BufRead, length: u64, body: &mut Vec<u8>) -> io:
         false => Err(io::ErrorKind::UnexpectedEof.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Response;
+
+    fn body(mut bytes: &[u8]) -> Option<Vec<u8>> {
+        Response::read(&mut bytes).ok().map(|response| response.body)
+    }
+
+    #[test]
+    fn a_body_ends_where_its_head_says() {
+        assert_eq!(body(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhello").unwrap(), b"he");
+        assert_eq!(
+            body(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\na\r\nllo, world\r\n0\r\n\r\n")
+                .unwrap(),
+            b"hello, world"
+        );
+        assert_eq!(body(b"HTTP/1.1 200 OK\r\n\r\nhello").unwrap(), b"hello");
+    }
+
+    #[test]
+    fn a_cut_answer_is_none() {
+        for cut in [
+            "HTTP/1.1 200 OK\r\ncontent-le",
+            "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhello",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhel",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n",
+        ] {
+            assert_eq!(body(cut.as_bytes()), None, "{cut}");
+        }
+    }
+}

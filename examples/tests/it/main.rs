@@ -1,0 +1,6 @@
+//! The examples are run as a user runs them: as programs.
+#![allow(clippy::unwrap_used, reason = "a panic in a test is its report, in its helpers too")]
+
+mod process;
+mod programs;
+mod storm;

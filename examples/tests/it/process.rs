@@ -1,0 +1,77 @@
+//! Programs, run to their end or to their deadline.
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Longer than any of them takes on a slow and busy machine; one that hangs must not hang the tests.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// A built example: cargo puts them beside the tests.
+pub(crate) fn example(name: &str) -> Command {
+    let test = std::env::current_exe().unwrap();
+    let profile = test.ancestors().nth(2).unwrap();
+    let program: PathBuf = [profile, "examples".as_ref(), name.as_ref()].iter().collect();
+    let program = program.with_extension(std::env::consts::EXE_EXTENSION);
+    assert!(program.exists(), "{} is missing: build the examples first", program.display());
+    let mut command = Command::new(program);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Runs it to its end.
+pub(crate) fn run(command: &mut Command) -> Output {
+    let mut child = command.spawn().unwrap();
+    wait(&mut child);
+    child.wait_with_output().unwrap()
+}
+
+/// A server, from the line that tells its address to its end.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: String,
+}
+
+impl Server {
+    pub(crate) fn start(command: &mut Command) -> Server {
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+        let address = line.split("http://").nth(1).unwrap_or_else(|| panic!("no address in {line:?}"));
+        let address = address.split([' ', '/', '\n']).next().unwrap().to_owned();
+        Server { child, address }
+    }
+
+    /// Stops it as ctrl-c does.
+    pub(crate) fn interrupt(mut self) -> (ExitStatus, String) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        let status = wait(&mut self.child);
+        let mut said = String::new();
+        self.child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+        (status, said)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // A failed test leaves nothing behind. It is gone already after `interrupt`.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn wait(child: &mut Child) -> ExitStatus {
+    let begun = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if begun.elapsed() > DEADLINE {
+            child.kill().unwrap();
+            panic!("it has not ended after {DEADLINE:?}");
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}

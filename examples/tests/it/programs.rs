@@ -1,0 +1,45 @@
+//! The small examples.
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use crate::process::{Server, example, run};
+
+#[test]
+fn own_resource_shows_both_endings() {
+    let output = run(&mut example("own_resource"));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success());
+    assert!(said.contains("while it runs: 1 file\n  afterwards: 0 files"), "{said}");
+    assert!(said.contains("afterwards: 1 file\nthe first half\nthe second half"), "{said}");
+}
+
+#[test]
+fn cpu_loop_ends_when_its_client_has_gone() {
+    // Without the question in the loop it would not end, and the deadline of `run` would fail this test.
+    let output = run(&mut example("cpu_loop"));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success());
+    let line = |what: &str| said.lines().position(|line| line.contains(what));
+    assert!(line("the loop ends").is_some());
+    assert!(line("the loop ends") < line("the server shuts down"), "{said}");
+}
+
+#[cfg(unix)]
+#[test]
+fn quickstart_counts_its_visitors_until_ctrl_c() {
+    let server = Server::start(example("quickstart").arg("0"));
+    assert!(get(&server, "/hello").ends_with("visit number 1 to /hello\n"));
+    assert!(get(&server, "/hello").ends_with("visit number 2 to /hello\n"));
+    assert!(get(&server, "/other").ends_with("visit number 1 to /other\n"));
+    assert!(get(&server, "/favicon.ico").starts_with("HTTP/1.1 404"));
+    let (status, said) = server.interrupt();
+    assert!(status.success(), "{said}");
+}
+
+fn get(server: &Server, path: &str) -> String {
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}

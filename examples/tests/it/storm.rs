@@ -1,0 +1,130 @@
+//! A small storm, and storms that have to fail.
+use std::fs;
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::process::{Server, example, run};
+
+/// Runs a storm to its end, and reads its report.
+fn storm(arguments: &[&str]) -> (Output, Value) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.json");
+    let output = run(example("storm").args(arguments).arg("--json").arg(&file));
+    let report = fs::read(&file).unwrap_or_else(|error| panic!("{error}: {}", said(&output)));
+    (output, serde_json::from_slice(&report).unwrap())
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// The names of the broken invariants, as the report has them.
+fn broken(report: &Value) -> Vec<&str> {
+    let invariants = report["invariants"].as_array().unwrap().iter();
+    invariants.filter(|it| it["holds"] == false).map(|it| it["name"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_storm_on_sqlite_leaves_nothing_behind() {
+    survives(&["--requests", "600", "--seed", "1", "--resource", "sqlite"]);
+}
+
+#[test]
+fn a_storm_on_a_counter_leaves_nothing_behind() {
+    survives(&["--requests", "600", "--seed", "2", "--resource", "counter"]);
+}
+
+fn survives(arguments: &[&str]) {
+    let (output, report) = storm(arguments);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(broken(&report), [""; 0]);
+
+    let count = |name: &str| report["server"][name].as_u64().unwrap();
+    assert!(count("acquired") > 100);
+    assert_eq!(count("acquired"), count("released"));
+    assert!(count("committed") > 10);
+    assert_eq!(count("committed"), count("rows"));
+    for name in ["abandoned", "live", "double_released", "used_after_release", "crossed", "busy"] {
+        assert_eq!(count(name), 0, "{name}");
+    }
+    let sent: u64 = report["fates"].as_array().unwrap().iter().map(|fate| fate["sent"].as_u64().unwrap()).sum();
+    assert_eq!(sent, 600);
+}
+
+#[test]
+fn a_forgotten_guard_is_caught() {
+    fails("leak", &["no handle is live", "the shutdown is clean"]);
+}
+
+#[test]
+fn a_second_release_is_caught() {
+    fails("double", &["no handle is released twice"]);
+}
+
+#[test]
+fn a_tag_outside_of_its_transaction_is_caught() {
+    fails("cross", &["no transaction is crossed", "every answer is a 200"]);
+}
+
+fn fails(fault: &str, names: &[&str]) {
+    let (output, report) = storm(&["--requests", "600", "--seed", "3", "--break", fault]);
+    assert_eq!(output.status.code(), Some(1));
+    for name in names {
+        assert!(broken(&report).contains(name), "{name} is not among {:?}", broken(&report));
+        assert!(said(&output).contains(&format!("storm: broken: {name}: ")), "{}", said(&output));
+    }
+}
+
+#[test]
+fn a_storm_too_small_to_hit_anything_proves_nothing() {
+    let (output, report) = storm(&["--requests", "1", "--seed", "1", "--resource", "counter"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(broken(&report).starts_with(&["every fate is sent", "every stage is cut"]), "{:?}", broken(&report));
+}
+
+#[test]
+fn the_same_seed_draws_the_same_fates() {
+    let fates = |seed: &str| {
+        let (_, report) = storm(&["--requests", "200", "--seed", seed, "--resource", "counter"]);
+        let fates = report["fates"].as_array().unwrap().iter();
+        fates.map(|fate| (fate["sent"].as_u64().unwrap(), fate["requests"].as_u64().unwrap())).collect::<Vec<_>>()
+    };
+    assert_eq!(fates("4"), fates("4"));
+    assert_ne!(fates("4"), fates("5"));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_storm_on_another_server_leaves_nothing_behind() {
+    let server = Server::start(example("storm").args(["serve", "--port", "0"]));
+    let (output, report) = storm(&["attack", "--target", &server.address, "--requests", "600", "--seed", "6"]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(broken(&report), [""; 0]);
+    let (status, said) = server.interrupt();
+    assert!(status.success(), "{said}");
+}
+
+#[test]
+fn a_target_that_does_not_answer_is_named() {
+    // The port was free a moment ago, and it is below those that the system gives out.
+    let output = run(example("storm").args(["attack", "--target", "127.0.0.1:1"]));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("127.0.0.1:1 does not answer"), "{}", said(&output));
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let output = run(example("storm").args(["serve", "--port", &port]));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains(&format!("cannot listen on 127.0.0.1:{port}")), "{}", said(&output));
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_an_error() {
+    let output = run(example("storm").args(["--requests", "50", "--json", "/no/such/folder/report.json"]));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("cannot write /no/such/folder/report.json"), "{}", said(&output));
+}
