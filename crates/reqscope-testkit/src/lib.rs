@@ -5,10 +5,12 @@
 //! - [`Gate`], where a test says what the next calls will do ([`Outcome`]: pass, fail, wait, hang, panic) and lets
 //!   them through by hand.
 //! - [`Ledger`] balances the books of a test by source location, and fails it where something is missing.
+//! - [`laws`](fn@laws) runs any resource under the laws, cancelling it at every await in turn.
 //! - [`poll_once`], [`poll_n`], [`cancel_at`], [`Wakes`] and [`until`] poll by hand, cancel at a chosen await, and
 //!   wait without sleeping.
 mod books;
 mod gate;
+mod laws;
 mod ledger;
 mod outcome;
 mod poll;
@@ -17,6 +19,7 @@ mod until;
 
 pub use books::{Counts, Fate, Record, Release};
 pub use gate::Gate;
+pub use laws::{Breach, Law, Report, judge, laws, run_laws};
 pub use ledger::{Balance, Entry, Ledger};
 pub use outcome::{Outcome, Scripted};
 pub use poll::{Wakes, cancel_at, poll_n, poll_once};

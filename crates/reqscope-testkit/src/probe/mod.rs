@@ -93,7 +93,7 @@ impl Probe {
         Self::on_books(Arc::clone(&self.books))
     }
 
-    fn on_books(books: Arc<Books>) -> Self {
+    pub(crate) fn on_books(books: Arc<Books>) -> Self {
         let gates =
             Gates { acquire: Gate::open(), validate: Gate::open(), release: Gate::open(), operate: Gate::open() };
         let manner = Manner { ready: 0, health: Health::Ready, reclaims: false, settles: false };
@@ -152,6 +152,11 @@ impl Probe {
     /// What was given back, through `release` or `reclaim`, in the order in which it began.
     pub fn releases(&self) -> Vec<Release> {
         self.books.releases()
+    }
+
+    /// Breaks all the handles that there are.
+    pub(crate) fn kill_all(&self) {
+        (0..self.counts().acquired).for_each(|id| self.books.killed(id));
     }
 
     fn make(&self) -> ProbeHandle {

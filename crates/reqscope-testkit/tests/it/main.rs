@@ -1,5 +1,6 @@
 //! The test kit under test.
 mod gate;
+mod laws;
 mod ledger;
 mod poll;
 mod probe;

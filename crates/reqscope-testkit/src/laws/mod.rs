@@ -1,0 +1,139 @@
+mod close;
+mod cut;
+mod doubt;
+mod exits;
+mod outside;
+mod quiet;
+mod report;
+mod share;
+mod trial;
+mod unwind;
+mod verbs;
+
+use reqscope::Resource;
+
+use crate::probe::Probe;
+use trial::Bench;
+use unwind::{caught, said};
+
+pub use report::{Breach, Law, Report};
+
+/// Runs a resource under the laws, and panics with all that it broke.
+///
+/// `make` makes the resource, anew for each case. If it builds over the [`Probe`] that it is given, as a wrapper or
+/// a pool can, the suite counts inside as well as outside; if it ignores the probe, as an adapter does, outside
+/// only. Every future is cancelled at each of its awaits in turn: at poll 0, 1, 2, … until it finishes by itself.
+///
+/// [`laws!`](crate::laws!) makes a test of it. [`judge`] answers with a [`Report`] instead of a panic.
+///
+/// # Panics
+///
+/// If a law is broken. The message names the law, what was done, and what was seen. Also outside of a tokio runtime
+/// with a clock; the clock may be paused if the resource does all its waiting on it.
+///
+/// # Cancel safety
+///
+/// Dropping it ends the suite in the middle; the resources that it made are dropped with it.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+/// reqscope_testkit::laws(|probe| probe).await;
+/// # });
+/// ```
+pub async fn laws<R: Resource>(make: impl Fn(Probe) -> R) {
+    let report = judge(make).await;
+    assert!(report.is_clean(), "{report}");
+}
+
+/// Runs a resource under the laws, and tells which it broke.
+///
+/// The same as [`laws`], with an answer.
+///
+/// # Panics
+///
+/// Outside of a tokio runtime with a clock.
+///
+/// # Cancel safety
+///
+/// As [`laws`].
+pub async fn judge<R: Resource>(make: impl Fn(Probe) -> R) -> Report {
+    let make: &dyn Fn(Probe) -> R = &make;
+    let mut report = Report::default();
+    macro_rules! cases {
+        ($($law:ident $module:ident::$case:ident,)*) => {$(
+            let bench = Bench { make, law: Law::$law };
+            let verdict = caught($module::$case(bench)).await.unwrap_or_else(|panic| {
+                let case = stringify!($case).replace('_', " ");
+                Err(Breach { law: Law::$law, case, seen: format!("a panic: {}", said(&panic)) })
+            });
+            report.add(verdict);
+        )*};
+    }
+    cases! {
+        L2 verbs::making_it_acquires_nothing,
+        L1 verbs::every_exit_ends_a_handle,
+        L1 verbs::the_shortcuts_count_too,
+        L1 verbs::a_failed_release_ends_the_handle,
+        L1 verbs::a_half_made_handle_goes_back,
+        L7 verbs::the_next_acquire_tries_again,
+        L9 verbs::the_exit_is_passed_on,
+        L11 verbs::settling_is_consistent,
+        L3 cut::an_acquire_that_is_cut,
+        L6 cut::a_late_arrival,
+        L3 cut::a_lease_that_is_cut,
+        L12 cut::a_release_that_is_cut,
+        L1 cut::a_validate_that_is_cut,
+        L14 doubt::a_doubtful_handle_is_proved,
+        L14 doubt::a_handle_that_fails_its_proof_is_not_reused,
+        L14 doubt::a_dead_handle_is_not_reused,
+        L2 share::an_unused_scope_acquires_nothing,
+        L4 share::first_users_share_one_acquisition,
+        L5 share::a_sleeping_first_user_stalls_nobody,
+        L6 share::closing_cancels_the_acquisition,
+        L6 share::a_handle_for_a_closed_scope,
+        L7 share::an_error_is_shared_and_forgotten,
+        L1 share::a_request_that_is_cut,
+        L8 exits::a_lent_handle_outlives_its_scope,
+        L9 exits::the_scope_tells_the_exit,
+        L9 exits::a_panic_is_not_forgotten,
+        L9 exits::the_lease_tells_the_exit,
+        L10 close::handles_are_released_in_order,
+        L10 close::a_hung_release_holds_up_no_other,
+        L11 close::a_settling_close_cannot_be_undone,
+        L11 close::a_failed_settle_fails_the_close,
+        L12 close::a_hung_acquire_ends,
+        L12 close::a_hung_release_ends,
+        L16 close::a_drain_waits_for_all,
+        L15 quiet::a_handle_drops_quietly,
+        L15 quiet::a_verb_drops_quietly,
+        L15 quiet::its_owners_drop_quietly,
+        L15 quiet::a_shutdown_is_quiet,
+    }
+    report
+}
+
+/// Makes a test that runs a resource under the [laws](fn@crate::laws), on a current-thread runtime and the real clock.
+///
+/// For another runtime, or a paused clock, write the test by hand: `laws(make).await`.
+///
+/// ```
+/// use reqscope_testkit::laws;
+///
+/// laws!(the_probe_keeps_the_laws, |probe| probe);
+/// ```
+#[macro_export]
+macro_rules! laws {
+    ($name:ident, $make:expr $(,)?) => {
+        #[test]
+        fn $name() {
+            $crate::run_laws($make);
+        }
+    };
+}
+
+/// The body of the test that [`laws!`](crate::laws!) makes.
+#[doc(hidden)]
+pub fn run_laws<R: Resource>(make: impl Fn(Probe) -> R) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime can be made").block_on(laws(make));
+}

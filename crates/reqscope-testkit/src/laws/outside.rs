@@ -1,0 +1,127 @@
+use std::sync::Arc;
+
+use reqscope::{Error, Exit, Health, Resource, Stage};
+
+use super::unwind::{caught, rethrown};
+use crate::books::{Books, Fate};
+use crate::gate::Gate;
+use crate::outcome::{End, Outcome};
+
+/// Counts what goes in and out of a resource, from the outside, and lets its first and its last verb wait.
+///
+/// So the suite can tell what was done to a resource of which it knows nothing, and cancel even one that never
+/// waits by itself.
+pub(super) struct Outside<R> {
+    resource: Arc<R>,
+    pub(super) books: Arc<Books>,
+    pub(super) before_acquire: Gate,
+    pub(super) before_release: Gate,
+    settles: bool,
+}
+
+/// A handle with a number.
+pub(super) struct Counted<H> {
+    handle: H,
+    ticket: Ticket,
+}
+
+/// The number of a handle; its drop says that the handle is gone.
+struct Ticket {
+    id: u64,
+    books: Arc<Books>,
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.books.dropped(self.id);
+    }
+}
+
+impl<R> Outside<R> {
+    pub(super) fn new(resource: Arc<R>, settles: bool) -> Self {
+        let before_acquire = Gate::open();
+        before_acquire.always(Outcome::ok().after_polls(1));
+        let before_release = Gate::open();
+        before_release.always(Outcome::ok().after_polls(1));
+        Outside { resource, books: Arc::default(), before_acquire, before_release, settles }
+    }
+
+    fn count<H>(&self, handle: H) -> Counted<H> {
+        Counted { handle, ticket: Ticket { id: self.books.acquired(), books: Arc::clone(&self.books) } }
+    }
+}
+
+impl<H> Counted<H> {
+    pub(super) fn id(&self) -> u64 {
+        self.ticket.id
+    }
+
+    /// The handle itself: nobody counts it from here on.
+    pub(super) fn into_inner(self) -> H {
+        self.ticket.books.ended(self.ticket.id, Fate::Abandoned);
+        self.handle
+    }
+}
+
+impl<R: Resource> Resource for Outside<R> {
+    type Handle = Counted<R::Handle>;
+    type Cause = R::Cause;
+
+    async fn acquire(&self) -> Result<Self::Handle, Error<R::Cause>> {
+        let mut call = self.books.acquiring();
+        // Nothing is made while we wait here; beyond, the resource's own future owns what it makes.
+        let answer = match self.before_acquire.end().await {
+            End::Ok => caught(self.resource.acquire()).await,
+            End::Panic => Err(Box::new("told to panic") as _),
+            _ => Ok(Err(Error::unavailable().at(Stage::Acquiring).with_context("told to fail"))),
+        };
+        call.answered();
+        rethrown(answer).map(|handle| self.count(handle))
+    }
+
+    async fn validate(&self, handle: &mut Self::Handle) -> Result<(), Error<R::Cause>> {
+        self.resource.validate(&mut handle.handle).await
+    }
+
+    async fn release(&self, Counted { handle, ticket }: Self::Handle, exit: Exit) -> Result<(), Error<R::Cause>> {
+        self.books.given_back(ticket.id, exit);
+        // Cut while we wait, handle and ticket are dropped here.
+        let answer = match self.before_release.end().await {
+            End::Ok => caught(self.resource.release(handle, exit)).await,
+            // The handle goes home all the same, or the resource would be blamed for the suite's own failure.
+            End::Panic => {
+                self.resource.release(handle, exit).await?;
+                Err(Box::new("told to panic") as _)
+            }
+            _ => {
+                self.resource.release(handle, exit).await?;
+                Ok(Err(Error::unavailable().at(Stage::Releasing).with_context("told to fail")))
+            }
+        };
+        self.books.ended(ticket.id, Fate::Released);
+        rethrown(answer)
+    }
+
+    fn try_acquire(&self) -> Option<Self::Handle> {
+        self.resource.try_acquire().map(|handle| self.count(handle))
+    }
+
+    fn probe(&self, handle: &Self::Handle) -> Health {
+        self.resource.probe(&handle.handle)
+    }
+
+    fn reclaim(&self, Counted { handle, ticket }: Self::Handle, exit: Exit) -> Result<(), Self::Handle> {
+        match self.resource.reclaim(handle, exit) {
+            Ok(()) => {
+                self.books.given_back(ticket.id, exit);
+                self.books.ended(ticket.id, Fate::Reclaimed);
+                Ok(())
+            }
+            Err(handle) => Err(Counted { handle, ticket }),
+        }
+    }
+
+    fn settles(&self, exit: Exit) -> bool {
+        self.settles && exit.is_completed() || self.resource.settles(exit)
+    }
+}

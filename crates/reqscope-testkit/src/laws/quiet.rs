@@ -1,0 +1,179 @@
+//! L15: what is dropped is dropped at once, without a panic, on any thread, with or without a runtime.
+//!
+//! Everything is dropped on a thread of its own, which no runtime has entered, and the thread's time is taken. The
+//! fastest of a few drops counts: a busy machine is slow now and then, a drop that blocks is slow each time.
+
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use reqscope::{Exit, Lease, Reaper, Resource, Scopes};
+
+use super::report::{Breach, Verdict};
+use super::trial::{BOUND, Bench, Trial};
+use super::unwind::{said, while_unwinding};
+use crate::poll::poll_n;
+
+/// What takes longer is not quiet. A drop has microseconds of work, a switch of threads takes a few milliseconds.
+const QUIET: Duration = Duration::from_millis(10);
+
+/// How often a drop may be slow by accident.
+const TRIES: usize = 5;
+
+type Begun = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A handle that nobody releases: where its owner was dropped there was no runtime left.
+pub(super) async fn a_handle_drops_quietly<R: Resource>(bench: Bench<'_, R>) -> Verdict {
+    let trial = bench.trial("a handle dropped");
+    drops_quietly(&trial, async || Ok(trial.acquire().await?.into_inner())).await
+}
+
+/// The verbs' futures, in each of their states.
+pub(super) async fn a_verb_drops_quietly<R: Resource>(bench: Bench<'_, R>) -> Verdict {
+    for polls in 0..4 {
+        let trial = bench.trial(format!("the future of acquire dropped after {polls} polls"));
+        let acquire = async || {
+            let outside = Arc::clone(&trial.outside);
+            Ok(polled(polls, async move { drop(outside.acquire().await) }))
+        };
+        drops_quietly(&trial, acquire).await?;
+        let trial = bench.trial(format!("the future of release dropped after {polls} polls"));
+        let release = async || {
+            let outside = Arc::clone(&trial.outside);
+            let handle = trial.acquire().await?;
+            Ok(polled(polls, async move { drop(outside.release(handle, Exit::Failed).await) }))
+        };
+        drops_quietly(&trial, release).await?;
+    }
+    Ok(())
+}
+
+/// What the core holds of it: a guard and its scope, a lease, a `get` and a close under way.
+pub(super) async fn its_owners_drop_quietly<R: Resource>(bench: Bench<'_, R>) -> Verdict {
+    // A thread outside of the runtime does not see that the test has paused the clock, and how far ahead it is: a
+    // deadline that begins there may be over by then.
+    let scopes = Scopes::builder().close_deadline(Duration::from_secs(86_400)).build();
+    let trial = bench.trial("a guard and its scope dropped");
+    let lent = async || {
+        let scope = scopes.open();
+        let answer = trial.within("get", scope.lazy(&trial.outside).get()).await?;
+        Ok((trial.success("get", answer)?, scope))
+    };
+    drops_quietly(&trial, lent).await?;
+    trial.end().await?;
+
+    let trial = bench.trial("a lease dropped");
+    let leased = async || {
+        let answer = trial.within("Lease::acquire", Lease::acquire_in(scopes.reaper(), &trial.outside)).await?;
+        trial.success("Lease::acquire", answer)
+    };
+    drops_quietly(&trial, leased).await?;
+    trial.end().await?;
+
+    let trial = bench.trial("a get under way and its scope dropped");
+    let getting = async || {
+        let scope = scopes.open();
+        let lazy = scope.lazy(&trial.outside);
+        Ok((polled(1, async move { drop(lazy.get().await) }), scope))
+    };
+    drops_quietly(&trial, getting).await?;
+    trial.end().await?;
+
+    let trial = bench.settling_trial("a close under way dropped");
+    let closing = async || {
+        let scope = scopes.open();
+        let answer = trial.within("get", scope.lazy(&trial.outside).get()).await?;
+        drop(trial.success("get", answer)?);
+        Ok(polled(1, async move { drop(scope.close(Exit::Completed).await) }))
+    };
+    drops_quietly(&trial, closing).await?;
+    trial.end().await
+}
+
+/// A runtime that shuts down while a request holds a handle.
+pub(super) async fn a_shutdown_is_quiet<R: Resource>(bench: Bench<'_, R>) -> Verdict {
+    let trial = bench.trial("a runtime dropped while a scope, a guard and a lease were open");
+    let mut fastest = Duration::MAX;
+    for _ in 0..TRIES {
+        let outside = Arc::clone(&trial.outside);
+        fastest = fastest.min(on_a_thread(&trial, move || shut_down(outside)).await?);
+        if fastest < QUIET {
+            return trial.until("the handles were not gone", || trial.counts().live() == 0).await;
+        }
+    }
+    trial.breach(format!("it blocked the thread for {fastest:?}"))
+}
+
+/// How long a runtime takes to shut down under an open request.
+fn shut_down<R: Resource>(resource: Arc<R>) -> Duration {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
+    let (taken, both) = tokio::sync::oneshot::channel();
+    runtime.spawn(async move {
+        let scope = Scopes::new().open();
+        let guard = scope.lazy(&resource).get().await;
+        let lease = Lease::acquire_in(&Reaper::new(), &resource).await;
+        taken.send(()).expect("whoever shuts down waits for it");
+        pending::<()>().await;
+        drop((guard, lease, scope));
+    });
+    // An error says that the request has panicked; then there is nothing left to hold up the shutdown.
+    drop(runtime.block_on(async { tokio::time::timeout(BOUND / 5, both).await }));
+    let began = Instant::now();
+    drop(runtime);
+    began.elapsed()
+}
+
+/// Ready or not, it is dropped in the state that it is in then.
+fn polled(polls: usize, future: impl Future<Output = ()> + Send + 'static) -> Begun {
+    let mut future: Begun = Box::pin(async move {
+        future.await;
+        // Not ready, so that it can be polled once more without a panic.
+        pending().await
+    });
+    let _pending: Poll<()> = poll_n(polls, future.as_mut());
+    future
+}
+
+/// Drops what `make` makes, elsewhere: first in peace, then during unwinding.
+async fn drops_quietly<R: Resource, T: Send + 'static>(
+    trial: &Trial<R>,
+    make: impl AsyncFn() -> Result<T, Breach>,
+) -> Verdict {
+    let mut fastest = Duration::MAX;
+    for _ in 0..TRIES {
+        let made = make().await?;
+        let time = on_a_thread(trial, move || {
+            let began = Instant::now();
+            drop(made);
+            began.elapsed()
+        });
+        fastest = fastest.min(time.await?);
+        if fastest < QUIET {
+            // A drop that panics has been found by now; while unwinding it would end the process.
+            let made = make().await?;
+            return on_a_thread(trial, move || while_unwinding(made)).await;
+        }
+    }
+    trial.breach(format!("its drop blocked the thread for {fastest:?}"))
+}
+
+/// Runs `work` where no runtime is, without blocking ours for longer than a moment.
+async fn on_a_thread<R: Resource, T: Send + 'static>(
+    trial: &Trial<R>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Breach> {
+    let thread = thread::spawn(work);
+    // In real time, whatever tokio's clock says: a thread knows no other.
+    let began = Instant::now();
+    while !thread.is_finished() {
+        if began.elapsed() > BOUND {
+            return trial.breach(format!("its drop has blocked the thread for {BOUND:?} and does not come back"));
+        }
+        tokio::task::yield_now().await;
+        thread::sleep(Duration::from_micros(50));
+    }
+    thread.join().or_else(|panic| trial.breach(format!("its drop panicked: {}", said(&panic))))
+}

@@ -1,0 +1,190 @@
+//! One handle per scope: who makes it, who gets it, and what becomes of it when those who asked have gone.
+
+use std::task::Poll;
+
+use reqscope::{Exit, Peek, Resource, Scopes};
+
+use super::report::Verdict;
+use super::trial::{BOUND, Bench, MOST_POLLS, a_moment};
+use crate::outcome::Outcome;
+use crate::poll::{cancel_at, poll_once};
+use crate::probe::Verb;
+use crate::until::holds_within;
+
+/// L2: a scope that nobody uses acquires nothing.
+pub(super) async fn an_unused_scope_acquires_nothing<R: Resource>(bench: Bench<'_, R>) -> Verdict {
+    let trial = bench.trial("a scope opened and closed, its cell made and not asked");
+    let scope = Scopes::new().open();
+    let lazy = scope.lazy(&trial.outside);
+    a_moment().await;
+    trial.expect(lazy.peek() == Peek::Unused, "the cell is in use")?;
+    trial.success("close", trial.within("close", scope.close(Exit::Completed)).await?)?;
+    trial.expect(trial.counts().acquires == 0 && trial.inside().acquires == 0, "something was acquired")?;
+    drop(lazy);
+    trial.end().await
+}
+
+/// L4: many first users, one acquisition, one handle, one user at a time.
+pub(super) async fn first_users_share_one_acquisition<R: Resource>(bench: Bench<'_, R>) -> Verdict {
+    let trial = bench.trial("four concurrent first uses");
+    let scopes = Scopes::new();
+    let scope = scopes.open();
+    let users: Vec<_> = (0..4)
+        .map(|_| {
+            let lazy = scope.lazy(&trial.outside);
+            tokio::spawn(async move {
+                let guard = lazy.get().await.map_err(|error| error.to_string())?;
+                let alone = lazy.try_get().is_none();
+                a_moment().await;
+                Ok::<_, String>((guard.id(), alone))
+            })
+        })
+        .collect();
+    for user in users {
+        let joined = trial.success("a user", trial.within("a user", user).await?)?;
+        let (id, alone) = trial.success("get", joined)?;
+        trial.expect(id == 0, "two users of one scope had different handles")?;
+        trial.expect(alone, "two users had the handle at the same time")?;
+    }
+    trial.expect(trial.counts().acquires == 1, format!("{} acquisitions were made", trial.counts().acquires))?;
+    trial.success("close", trial.within("close", scope.close(Exit::Completed)).await?)?;
+    trial.drained(&scopes).await?;
+    trial.end().await
+}
+
+/// L5: the first user is alive and not polled; then gone.
+pub(super) async fn a_sleeping_first_user_stalls_nobody<R: Resource>(bench: Bench<'_, R>) -> Verdict {
+    for gone in [false, true] {
+        let who = if gone { "dropped" } else { "not polled again" };
+        let trial = bench.trial(format!("a first user polled once and then {who}"));
+        let scopes = Scopes::new();
+        let scope = scopes.open();
+        let lazy = scope.lazy(&trial.outside);
+        let mut first = Box::pin(lazy.get());
+        drop(poll_once(first.as_mut()));
+        if gone {
+            drop(first);
+            drop(trial.get(&lazy).await?);
+        } else {
+            drop(trial.get(&lazy).await?);
+            // Woken at last, it finds the same handle.
+            let answer = trial.within("the first get", first).await?;
+            let same = answer.is_ok_and(|guard| guard.id() == 0);
+            trial.expect(same, "the first user did not get the shared handle")?;
+        }
+        drop(lazy); // a cell keeps its resource
+        trial.expect(trial.counts().acquires == 1, format!("{} acquisitions were made", trial.counts().acquires))?;
+        trial.success("close", trial.within("close", scope.close(Exit::Completed)).await?)?;
+        trial.drained(&scopes).await?;
+        trial.end().await?;
+    }
+    Ok(())
+}
+
+/// L6: the scope is closed while it acquires, before the resource is asked.
+pub(super) async fn closing_cancels_the_acquisition<R: Resource>(bench: Bench<'_, R>) -> Verdict {
+    let trial = bench.trial("a scope closed while it acquires");
+    let scopes = Scopes::new();
+    let scope = scopes.open();
+    let lazy = scope.lazy(&trial.outside);
+    trial.outside.before_acquire.close();
+    let mut get = Box::pin(lazy.get());
+    trial.expect(poll_once(get.as_mut()).is_pending(), "the get did not wait for the resource")?;
+    // Whether a pending acquisition fails the close is the resource's business: it settles, or it does not.
+    drop(trial.within("close", scope.close(Exit::Completed)).await?);
+    let answer = trial.within("the pending get", get).await?;
+    trial.expect(
+        answer.is_err_and(|error| error.is_closed()),
+        "the pending get was not told that the scope is closed",
+    )?;
+    trial.until("the acquisition was not cancelled", || trial.counts().acquiring == 0).await?;
+    trial.outside.before_acquire.always(Outcome::ok());
+    a_moment().await;
+    trial.expect(trial.counts().acquired == 0, "a handle was acquired for a closed scope")?;
+    drop(lazy);
+    trial.end().await
+}
+
+/// L6: the backend answers after the scope is gone.
+pub(super) async fn a_handle_for_a_closed_scope<R: Resource>(bench: Bench<'_, R>) -> Verdict {
+    let trial = bench.trial("a scope dropped while the backend does not answer");
+    let scopes = Scopes::new();
+    let scope = scopes.open();
+    let lazy = scope.lazy(&trial.outside);
+    trial.probe.on(Verb::Acquire).close();
+    let mut get = Box::pin(lazy.get());
+    let asked = holds_within(BOUND / 50, || {
+        poll_once(get.as_mut()).is_ready() || trial.probe.on(Verb::Acquire).waiting() > 0
+    });
+    if !asked.await {
+        return Ok(()); // it does not go through the probe
+    }
+    drop((get, scope));
+    a_moment().await;
+    trial.probe.on(Verb::Acquire).always(Outcome::ok());
+    trial.after_a_cut().await?;
+    trial.until("the handle was not given back", || trial.counts().live() == 0).await?;
+    let answer = trial.within("get", lazy.get()).await?;
+    trial.expect(answer.is_err_and(|error| error.is_closed()), "a get was served after the close")?;
+    drop(lazy);
+    trial.still_works().await?;
+    trial.end().await
+}
+
+/// L7: those who wait for one attempt share its error; the next get tries again.
+pub(super) async fn an_error_is_shared_and_forgotten<R: Resource>(bench: Bench<'_, R>) -> Verdict {
+    for outcome in [Outcome::error(), Outcome::panic()] {
+        let trial = bench.trial(format!("two users of an acquisition that ends as {outcome:?}, then a third"));
+        let scopes = Scopes::new();
+        let scope = scopes.open();
+        let lazy = scope.lazy(&trial.outside);
+        trial.outside.before_acquire.close();
+        let (mut first, mut second) = (Box::pin(lazy.get()), Box::pin(lazy.get()));
+        let pending = [poll_once(first.as_mut()), poll_once(second.as_mut())].iter().all(Poll::is_pending);
+        trial.expect(pending, "a get did not wait for the resource")?;
+        trial.outside.before_acquire.next(outcome);
+        for get in [first, second] {
+            let answer = trial.within("get", get).await?;
+            trial.expect(answer.is_err(), "a user did not hear of the failure")?;
+        }
+        trial.expect(trial.counts().acquires == 1, "the waiters of one failed attempt made another by themselves")?;
+        trial.outside.before_acquire.always(Outcome::ok());
+        drop(trial.get(&lazy).await?);
+        drop(lazy);
+        trial.success("close", trial.within("close", scope.close(Exit::Completed)).await?)?;
+        trial.drained(&scopes).await?;
+        trial.end().await?;
+    }
+    Ok(())
+}
+
+/// L1: a whole request, cut at every await in turn.
+pub(super) async fn a_request_that_is_cut<R: Resource>(bench: Bench<'_, R>) -> Verdict {
+    for settles in [false, true] {
+        for polls in 0..MOST_POLLS {
+            let case = format!("a request cut at poll {polls}");
+            let trial = if settles { bench.settling_trial(case) } else { bench.trial(case) };
+            let scopes = Scopes::new();
+            let request = async {
+                let scope = scopes.open();
+                let lazy = scope.lazy(&trial.outside);
+                let first = lazy.get().await.map(drop);
+                tokio::task::yield_now().await;
+                let second = lazy.get().await.map(drop);
+                let closed = scope.close(Exit::Completed).await;
+                first.is_ok() && second.is_ok() && closed.is_ok()
+            };
+            let whole = trial.within("the request", cancel_at(polls, request)).await?;
+            trial.expect(whole != Some(false), "a request that was not cut failed")?;
+            trial.after_a_cut().await?;
+            let report = scopes.drain(BOUND).await;
+            trial.expect(report.is_clean(), format!("the drain was not clean: {report:?}"))?;
+            trial.still_works().await?;
+            trial.end().await?;
+            if whole.is_some() {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
