@@ -61,13 +61,17 @@ fn everything() -> Vec<(&'static str, Exit, Anything)> {
     ]
 }
 
-/// Each of them, made on this runtime.
+/// Each of them, made on this runtime, with a release that waits for two polls.
 fn made_on(runtime: &Runtime) -> Vec<(&'static str, Exit, Server, Box<dyn Send>)> {
+    made_with(runtime, Outcome::ok().after_polls(2))
+}
+
+fn made_with(runtime: &Runtime, outcome: Outcome) -> Vec<(&'static str, Exit, Server, Box<dyn Send>)> {
     everything()
         .into_iter()
         .map(|(name, exit, make)| {
             let server = Server::with(Probe::new().settling());
-            server.probe.on(Verb::Release).slow(2);
+            server.probe.on(Verb::Release).next(outcome.clone());
             let anything = runtime.block_on(async { make(&server) });
             (name, exit, server, anything)
         })
@@ -162,10 +166,10 @@ fn in_a_task_that_a_runtime_drops_at_its_end_nothing_is_lost_from_the_books() {
 fn a_release_that_the_reaper_runs_when_its_runtime_ends_is_counted_as_abandoned() {
     for (index, (name, exit, _)) in everything().into_iter().enumerate() {
         let home = runtime();
-        let (_, _, server, anything) = made_on(&home).into_iter().nth(index).unwrap();
+        let (_, _, server, anything) = made_with(&home, Outcome::never()).into_iter().nth(index).unwrap();
         home.block_on(async {
             drop(anything);
-            tokio::task::yield_now().await; // the reaper's task is polled once
+            settle().await;
         });
         assert_eq!((server.exits(), server.stats().pending_releases), (vec![exit], 1), "{name}");
         drop(home);
