@@ -247,10 +247,12 @@ impl Busy {
     }
 
     fn poll_idle(&self, cx: &mut Context<'_>) -> Poll<()> {
-        // Cloned outside of the lock: a waker is foreign code.
-        let waker = cx.waker().clone();
+        // Cloned, and dropped, outside of the lock: a waker is foreign code.
+        let mut waker = Some(cx.waker().clone());
         let mut drainers = self.drainers.lock();
-        drainers.push(waker);
+        if !drainers.iter().any(|known| known.will_wake(cx.waker())) {
+            drainers.extend(waker.take());
+        }
         // One step on one word: either the last `sub` comes later and sees the bit, or this sees its zero.
         let before = self.word.fetch_or(Self::DRAINERS, Ordering::AcqRel);
         drop(drainers);

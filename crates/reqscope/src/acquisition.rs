@@ -210,6 +210,6 @@ impl<R: Resource, S: Sink<R>> Future for Errand<R, S> {
 impl<R: Resource, S: Sink<R>> Drop for Errand<R, S> {
     fn drop(&mut self) {
         // Aborted because the scope was closed, where nobody listens any more, or cut off by a runtime that ends.
-        self.deliver(Err(Error::runtime("the runtime that was acquiring has ended")));
+        self.deliver(Err(Error::runtime("the runtime that was acquiring has ended").at(Stage::Acquiring)));
     }
 }

@@ -4,10 +4,13 @@
 mod closing;
 mod cut_close;
 mod failure;
+mod draining;
 mod first_use;
 mod hooked;
+mod leases;
 mod lending;
 mod quiet_drop;
 mod reentry;
+mod runtimes;
 mod settling;
 mod support;

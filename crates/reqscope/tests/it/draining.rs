@@ -1,0 +1,193 @@
+//! L16 drain: what it waits for, what it reports, and what it leaves alone.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
+use std::time::Duration;
+
+use reqscope::{Exit, Guard, Lease, Reaper};
+use reqscope_testkit::{Outcome, Probe, Verb, Wakes, poll_once};
+use tokio::time::{Instant, sleep};
+
+use crate::support::{Server, get_now, settle};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[tokio::test(start_paused = true)]
+async fn with_nothing_to_wait_for_it_is_over_at_once_and_clean() {
+    let server = Server::new();
+    let report = server.scopes.drain(MINUTE).await;
+    assert!(report.is_clean());
+    assert_eq!((report.released, report.abandoned, report.waited), (0, 0, Duration::ZERO));
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_waits_for_open_scopes_and_pending_releases() {
+    let server = Server::new();
+    server.probe.on(Verb::Release).next(Outcome::ok().after(Duration::from_secs(3)));
+    let scope = server.scopes.open();
+    let probe = Arc::clone(&server.probe);
+    tokio::spawn(async move {
+        drop(get_now(&scope.lazy(&probe)));
+        sleep(Duration::from_secs(10)).await;
+        drop(scope);
+    });
+    let report = server.scopes.drain(MINUTE).await;
+    assert!(report.is_clean());
+    assert_eq!((report.released, report.waited.as_secs()), (1, 13));
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_its_deadline_it_reports_what_is_left_and_cancels_nothing() {
+    let server = Server::new();
+    let scope = server.scopes.open();
+    let lent = get_now(&scope.lazy(&server.probe));
+    let detached = Guard::detach(get_now(&server.scopes.open().lazy(&server.probe)));
+    let report = server.scopes.drain(Duration::from_secs(2)).await;
+    assert!(!report.is_clean());
+    assert_eq!((report.open_scopes, report.live, report.released, report.abandoned), (1, 2, 0, 0));
+    assert_eq!(report.waited.as_secs(), 2);
+
+    drop(lent);
+    scope.close(Exit::Completed).await.unwrap();
+    let report = server.scopes.drain(Duration::from_secs(2)).await;
+    assert_eq!((report.open_scopes, report.live, report.released), (0, 1, 1), "a detached lease counts too");
+    Lease::complete(detached).await.unwrap();
+    assert!(server.scopes.drain(Duration::ZERO).await.is_clean());
+    assert_eq!(server.exits(), [Exit::Completed, Exit::Completed]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_hangs_is_abandoned_at_its_deadline_and_reported() {
+    let server = Server::new();
+    server.probe.on(Verb::Release).never();
+    for _ in 0..2 {
+        drop(get_now(&server.scopes.open().lazy(&server.probe)));
+    }
+    let report = server.scopes.drain(MINUTE).await;
+    assert_eq!((report.released, report.abandoned, report.live), (1, 1, 0));
+    assert_eq!(report.waited.as_secs(), 5);
+    assert!(!report.is_clean(), "abandoned is not clean");
+    server.balanced();
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_sees_handles_that_come_while_it_waits() {
+    let server = Server::new();
+    let first = server.scopes.open();
+    let drain = tokio::spawn(server.scopes.drain(MINUTE));
+    settle().await;
+    let lease = Lease::acquire_in(server.scopes.reaper(), &server.probe).await.unwrap();
+    drop(first);
+    settle().await;
+    assert!(!drain.is_finished(), "there is a new handle");
+    Lease::complete(lease).await.unwrap();
+    assert_eq!(drain.await.unwrap().released, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_for_a_moment_is_not_idle() {
+    let server = Server::new();
+    let first = server.scopes.open();
+    let mut drain = pin!(server.scopes.drain(MINUTE));
+    assert!(poll_once(drain.as_mut()).is_pending());
+    drop(first); // idle, and the drain is woken; but before it is polled
+    let second = server.scopes.open();
+    assert!(poll_once(drain.as_mut()).is_pending());
+    drop(second);
+    assert!(poll_once(drain).is_ready());
+}
+
+#[tokio::test]
+async fn each_of_several_drains_is_woken() {
+    let server = Server::new();
+    let scope = server.scopes.open();
+    let wakes = [Wakes::new(), Wakes::new()];
+    let mut drains = [Box::pin(server.scopes.drain(MINUTE)), Box::pin(server.scopes.drain(MINUTE))];
+    for (drain, wakes) in drains.iter_mut().zip(&wakes) {
+        let waker = wakes.waker();
+        assert!(drain.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    drop(scope);
+    assert_eq!(wakes.map(|wakes| wakes.count()), [1, 1]);
+}
+
+/// How many of its clones are kept somewhere can be counted.
+struct Counted;
+
+impl Wake for Counted {
+    fn wake(self: Arc<Self>) {}
+}
+
+#[tokio::test]
+async fn being_polled_often_piles_up_no_wakers() {
+    let server = Server::new();
+    let scope = server.scopes.open();
+    let _guard = get_now(&scope.lazy(&server.probe));
+    let counted = Arc::new(Counted);
+    let waker = Waker::from(Arc::clone(&counted));
+    let mut context = Context::from_waker(&waker);
+    let mut get = pin!(scope.lazy(&server.probe).get());
+    let mut drain = pin!(server.scopes.drain(MINUTE));
+    let mut closed = pin!(scope.handle().closed());
+    for _ in 0..100 {
+        assert!(get.as_mut().poll(&mut context).is_pending());
+        assert!(drain.as_mut().poll(&mut context).is_pending());
+        assert!(closed.as_mut().poll(&mut context).is_pending());
+    }
+    // Ours, and one for each place that waits: the cell, its timer, the drain, its timer, the scope.
+    assert!(Arc::strong_count(&counted) <= 7, "{}", Arc::strong_count(&counted));
+}
+
+#[tokio::test]
+async fn a_drain_that_is_dropped_loses_only_the_report() {
+    let server = Server::new();
+    let scope = server.scopes.open();
+    let mut drain = Box::pin(server.scopes.drain(MINUTE));
+    assert!(poll_once(drain.as_mut()).is_pending());
+    drop(drain);
+    drop(scope);
+    assert!(server.scopes.drain(MINUTE).await.is_clean());
+}
+
+#[test]
+fn it_needs_no_runtime_where_there_is_nothing_to_wait_for() {
+    assert!(poll_once(pin!(Server::new().scopes.drain(MINUTE))).is_ready());
+}
+
+#[test]
+fn a_drain_on_one_runtime_waits_for_work_on_another() {
+    let server = Server::new();
+    server.probe.on(Verb::Release).slow(3);
+    let (probe, scopes) = (Arc::clone(&server.probe), server.scopes.clone());
+    let (opened, is_open) = std::sync::mpsc::channel();
+    let worker = std::thread::spawn(move || {
+        crate::support::runtime().block_on(async {
+            let scope = scopes.open();
+            opened.send(()).unwrap();
+            drop(scope.lazy(&probe).get().await.unwrap());
+            scope.close(Exit::Completed).await.unwrap();
+            scopes.drain(MINUTE).await;
+        });
+    });
+    is_open.recv().unwrap();
+    let report = crate::support::runtime().block_on(server.scopes.drain(MINUTE));
+    assert!(report.is_clean());
+    worker.join().unwrap();
+    assert_eq!(server.stats().released, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reaper_of_ones_own_has_its_own_books_and_deadlines() {
+    let reaper = Reaper::builder().release_deadline(Duration::from_secs(1)).build();
+    let probe = Arc::new(Probe::new());
+    probe.on(Verb::Release).never();
+    let lease = Lease::acquire_in(&reaper, &probe).await.unwrap();
+    let began = Instant::now();
+    assert!(Lease::complete(lease).await.unwrap_err().is_timeout());
+    assert_eq!(began.elapsed().as_secs(), 1);
+    drop(Lease::acquire_in(&reaper.clone(), &probe).await.unwrap());
+    assert!(reaper.drain(MINUTE).await.is_clean());
+    let stats = reaper.stats();
+    assert_eq!((stats.acquired, stats.released, stats.abandoned), (2, 1, 1));
+}

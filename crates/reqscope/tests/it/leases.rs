@@ -1,0 +1,175 @@
+//! The promises of a lease, and of what a wrapper does with one inside its `acquire`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqscope::{Error, Exit, Lease, Reaper, Resource};
+use reqscope_testkit::{Probe, ProbeHandle, Scripted, Verb, cancel_at};
+
+use crate::support::{Event, Server, panics, settle};
+
+#[tokio::test]
+async fn a_lease_ends_as_its_user_says() {
+    let server = Server::new();
+    let reaper = server.scopes.reaper();
+    let take = || Lease::acquire_in(reaper, &server.probe);
+    Lease::complete(take().await.unwrap()).await.unwrap();
+    Lease::fail(take().await.unwrap()).await.unwrap();
+    Lease::end(take().await.unwrap(), Exit::Panicked).await.unwrap();
+    drop(take().await.unwrap());
+    settle().await;
+    let lease = take().await.unwrap();
+    assert!(panics(move || {
+        let _lease = lease;
+        panic!("a job");
+    }));
+    server.at_the_end().await;
+    assert_eq!(server.exits(), [Exit::Completed, Exit::Failed, Exit::Panicked, Exit::Cancelled, Exit::Panicked]);
+}
+
+#[tokio::test]
+async fn a_handle_that_is_taken_out_is_written_off_and_nobody_releases_it() {
+    let server = Server::new();
+    let lease = Lease::acquire_in(server.scopes.reaper(), &server.probe).await.unwrap();
+    let handle: ProbeHandle = Lease::into_handle(lease);
+    assert_eq!((server.stats().taken, server.stats().live), (1, 0));
+    assert!(server.scopes.drain(Duration::ZERO).await.is_clean());
+    assert_eq!(server.exits(), []);
+    drop(handle);
+}
+
+#[tokio::test]
+async fn a_failed_release_is_told_to_its_caller_and_to_the_observer() {
+    let server = Server::new();
+    server.probe.on(Verb::Release).error().panic();
+    let take = || Lease::acquire_in(server.scopes.reaper(), &server.probe);
+    let error = Lease::complete(take().await.unwrap()).await.unwrap_err();
+    assert!(error.cause().is_some());
+    assert_eq!(error.to_string(), "the resource failed while releasing");
+    assert!(Lease::fail(take().await.unwrap()).await.unwrap_err().is_panicked());
+    server.at_the_end().await;
+    assert_eq!(server.heard.count(Event::ReleaseFailed(Exit::Completed)), 1);
+    assert_eq!(server.heard.count(Event::ReleaseFailed(Exit::Failed)), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_hangs_ends_after_5_seconds_and_the_handle_is_abandoned() {
+    let server = Server::new();
+    server.probe.on(Verb::Release).never();
+    let lease = Lease::acquire_in(server.scopes.reaper(), &server.probe).await.unwrap();
+    let error = Lease::complete(lease).await.unwrap_err();
+    assert!(error.is_timeout());
+    assert_eq!(error.to_string(), "timed out after 5.0 s while releasing");
+    assert_eq!((server.stats().abandoned, server.stats().released), (1, 0));
+    server.balanced();
+}
+
+#[tokio::test]
+async fn a_lease_of_nobody_is_on_the_books_of_the_global_reaper() {
+    let before = Reaper::global().stats();
+    let probe = Arc::new(Probe::new());
+    let lease = Lease::acquire(&probe).await.unwrap();
+    assert!(Reaper::global().stats().acquired > before.acquired);
+    Lease::complete(lease).await.unwrap();
+    assert!(Reaper::global().stats().released > before.released);
+}
+
+/// A transaction over a connection: its handle keeps the lease of the inner one.
+struct Around {
+    inner: Arc<Probe>,
+    /// The BEGIN.
+    begin: Probe,
+}
+
+impl Around {
+    fn new(inner: &Arc<Probe>) -> Arc<Self> {
+        Arc::new(Around { inner: Arc::clone(inner), begin: Probe::new() })
+    }
+}
+
+impl Resource for Around {
+    type Handle = Lease<Probe>;
+    type Cause = Scripted;
+
+    async fn acquire(&self) -> Result<Lease<Probe>, Error<Scripted>> {
+        let inner = Lease::acquire(&self.inner).await?;
+        self.begin.on(Verb::Acquire).pass().await?;
+        Ok(inner)
+    }
+
+    async fn release(&self, handle: Lease<Probe>, exit: Exit) -> Result<(), Error<Scripted>> {
+        Lease::end(handle, exit).await
+    }
+}
+
+#[tokio::test]
+async fn the_inner_lease_of_a_wrapper_is_on_the_books_of_the_scope_and_named_with_its_get() {
+    for slow in [false, true] {
+        let server = Server::new();
+        if slow {
+            server.probe.on(Verb::Acquire).slow(3); // the acquisition moves to a task of its own
+        }
+        let around = Around::new(&server.probe);
+        let scope = server.scopes.open();
+        let (guard, line) = (scope.lazy(&around).get().await.unwrap(), line!());
+        assert_eq!(server.stats().acquired, 2, "the outer one and the inner one");
+        assert_eq!(Lease::taken_at(&guard).line(), line);
+        assert_eq!(server.heard.subject(Event::Acquired).taken_at.line(), line);
+        assert!(Lease::taken_at(&guard).file().ends_with("leases.rs"));
+        drop(guard);
+        assert_eq!(server.scopes.drain(Duration::ZERO).await.live, 2, "the drain sees it");
+        scope.close(Exit::Completed).await.unwrap();
+        let report = server.scopes.drain(Duration::from_secs(5)).await;
+        assert!(report.is_clean());
+        assert_eq!(server.stats().released, 2);
+        assert_eq!(server.exits(), [Exit::Completed]);
+    }
+}
+
+#[tokio::test]
+async fn an_acquisition_cut_between_its_steps_gives_the_inner_handle_back_as_cancelled() {
+    for polls in 1.. {
+        let server = Server::new();
+        let around = Around::new(&server.probe);
+        server.probe.on(Verb::Acquire).slow(2);
+        around.begin.on(Verb::Acquire).slow(2);
+        let cut = cancel_at(polls, Lease::acquire_in(server.scopes.reaper(), &around)).await.is_none();
+        server.scopes.drain(Duration::from_secs(5)).await;
+        let counts = server.probe.counts();
+        assert_eq!((counts.live(), counts.abandoned), (0, 0), "cut at poll {polls}");
+        if cut && counts.acquired == 1 {
+            assert_eq!(server.exits(), [Exit::Cancelled], "cut at poll {polls}");
+        }
+        if !cut {
+            assert_eq!(polls, 5);
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_scope_that_closes_in_the_middle_of_an_acquisition_gives_the_inner_handle_back_as_cancelled() {
+    let server = Server::new();
+    let around = Around::new(&server.probe);
+    around.begin.on(Verb::Acquire).never();
+    let scope = server.scopes.open();
+    let get = tokio::spawn(scope.lazy(&around).get());
+    settle().await;
+    assert_eq!(server.stats().acquired, 1, "the connection, and BEGIN hangs");
+    scope.close(Exit::Completed).await.unwrap();
+    assert!(get.await.unwrap().unwrap_err().is_closed());
+    server.at_the_end().await;
+    assert_eq!(server.exits(), [Exit::Cancelled]);
+}
+
+#[tokio::test]
+async fn what_is_acquired_beside_an_acquisition_is_not_on_its_books() {
+    let server = Server::new();
+    server.probe.on(Verb::Acquire).slow(1);
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    let beside = Arc::new(Probe::new());
+    let (guard, lease) = tokio::join!(lazy.get(), Lease::acquire(&beside));
+    assert_eq!(server.stats().acquired, 1);
+    drop((guard.unwrap(), lease.unwrap()));
+}

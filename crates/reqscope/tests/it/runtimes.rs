@@ -1,0 +1,190 @@
+//! What the core needs of a runtime, and what it says where it gets less.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use reqscope::{Abandoned, Exit, Lease, Peek};
+use reqscope_testkit::{Probe, Verb, poll_once};
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::LocalSet;
+
+use crate::support::{Event, Server, get_now, runtime, settle};
+
+fn without_timers() -> Runtime {
+    Builder::new_current_thread().build().unwrap()
+}
+
+/// The life of a request in which everything has to wait, twice: closed, and dropped.
+async fn life(server: &Server) {
+    server.probe.on(Verb::Acquire).slow(3).slow(3);
+    server.probe.on(Verb::Release).slow(3).slow(3);
+    let scope = server.scopes.open();
+    scope.lazy(&server.probe).get().await.unwrap().use_once();
+    scope.close(Exit::Completed).await.unwrap();
+    let scope = server.scopes.open();
+    scope.lazy(&server.probe).get().await.unwrap().use_once();
+    drop(scope);
+    server.at_the_end().await;
+    assert_eq!(server.exits(), [Exit::Completed, Exit::Cancelled]);
+    assert_eq!(server.stats().released, 2);
+}
+
+#[test]
+fn it_works_on_a_current_thread_and_on_a_multi_thread_runtime() {
+    runtime().block_on(life(&Server::with(Probe::new().settling())));
+    let threads = Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
+    threads.block_on(life(&Server::with(Probe::new().settling())));
+    threads.block_on(async { tokio::spawn(async { life(&Server::new()).await }).await.unwrap() });
+}
+
+#[test]
+fn it_works_inside_a_local_set() {
+    runtime().block_on(async {
+        let set = LocalSet::new();
+        set.run_until(life(&Server::with(Probe::new().settling()))).await;
+        set.run_until(async {
+            tokio::task::spawn_local(async { life(&Server::new()).await }).await.unwrap();
+        })
+        .await;
+    });
+}
+
+#[test]
+fn what_is_dropped_with_a_local_set_is_released_on_the_runtime_around_it() {
+    let (home, server) = (runtime(), Server::new());
+    server.probe.on(Verb::Release).slow(2);
+    home.block_on(async {
+        let set = LocalSet::new();
+        let scope = server.scopes.open();
+        let probe = Arc::clone(&server.probe);
+        set.spawn_local(async move {
+            let _guard = get_now(&scope.lazy(&probe));
+            std::future::pending::<()>().await;
+        });
+        set.run_until(settle()).await;
+        drop(set);
+        server.at_the_end().await;
+    });
+    assert_eq!(server.stats().released, 1);
+}
+
+#[test]
+fn several_runtimes_can_share_one_scope() {
+    let (first, second, server) = (runtime(), runtime(), Server::with(Probe::new().settling()));
+    server.probe.on(Verb::Acquire).slow(2);
+    server.probe.on(Verb::Release).slow(2);
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    let guard = first.block_on(lazy.get()).unwrap();
+    let mut waiter = Box::pin(lazy.get());
+    second.block_on(async { assert!(poll_once(waiter.as_mut()).is_pending()) });
+    drop(guard);
+    drop(second.block_on(waiter).unwrap());
+    second.block_on(scope.close(Exit::Completed)).unwrap();
+    second.block_on(server.at_the_end());
+    assert_eq!(server.stats().released, 1);
+}
+
+#[test]
+fn an_acquisition_ends_with_its_runtime_and_whoever_waits_elsewhere_hears_of_it() {
+    let (first, second, server) = (runtime(), runtime(), Server::new());
+    server.probe.on(Verb::Acquire).never();
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    let mut waiter = pin!(lazy.get());
+    first.block_on(async { assert!(poll_once(pin!(lazy.get())).is_pending()) });
+    second.block_on(async { assert!(poll_once(waiter.as_mut()).is_pending()) });
+    drop(first);
+    assert_eq!(lazy.peek(), Peek::Unused);
+    let error = second.block_on(waiter).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the async runtime is of no use while acquiring: the runtime that was acquiring has ended"
+    );
+    assert!(!error.is_permanent());
+    drop(second.block_on(lazy.get()).unwrap());
+    assert_eq!(server.probe.counts().acquiring, 0);
+}
+
+#[test]
+fn without_any_runtime_an_acquisition_that_waits_is_an_error_that_says_so() {
+    let server = Server::new();
+    server.probe.on(Verb::Acquire).slow(1).slow(1);
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    let Poll::Ready(Err(error)) = poll_once(pin!(lazy.get())) else { panic!("it must not wait for ever") };
+    assert!(error.to_string().contains("not polled inside a tokio runtime"), "{error}");
+    assert_eq!(server.probe.counts().acquires_cut, 1);
+    let lease = Lease::acquire_in(server.scopes.reaper(), &server.probe);
+    let Poll::Ready(Err(error)) = poll_once(pin!(lease)) else { panic!("it must not wait for ever") };
+    assert!(error.to_string().contains("not polled inside a tokio runtime"), "{error}");
+    drop(get_now(&lazy)); // what needs no waiting still works
+}
+
+#[test]
+fn without_any_runtime_waiting_for_a_guard_is_an_error_that_says_so() {
+    let server = Server::new();
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    let _guard = get_now(&lazy);
+    let Poll::Ready(Err(error)) = poll_once(pin!(lazy.get())) else { panic!("it must not wait for ever") };
+    assert!(error.to_string().contains("not polled inside a tokio runtime"), "{error}");
+    assert!(error.holder().is_some());
+}
+
+#[test]
+fn without_timers_whatever_has_to_wait_is_an_error_that_says_so() {
+    let (server, sibling) = (Server::with(Probe::new().settling()), Probe::new());
+    let sibling = Arc::new(sibling);
+    sibling.on(Verb::Acquire).slow(1);
+    server.probe.on(Verb::Release).slow(1).slow(1);
+    without_timers().block_on(async {
+        let scope = server.scopes.open();
+        let error = scope.lazy(&sibling).get().await.unwrap_err();
+        assert!(error.to_string().contains("has no timers"), "{error}");
+        let guard = scope.lazy(&server.probe).get().await.unwrap();
+        let error = scope.lazy(&server.probe).get().await.unwrap_err();
+        assert!(error.to_string().contains("has no timers"), "{error}");
+        drop(guard);
+
+        let error = scope.close(Exit::Completed).await.unwrap_err();
+        assert_eq!(error.problems().len(), 1);
+        assert!(std::error::Error::source(&error).unwrap().to_string().contains("has no timers"));
+
+        let lease = Lease::acquire_in(server.scopes.reaper(), &server.probe).await.unwrap();
+        let error = Lease::complete(lease).await.unwrap_err();
+        assert!(error.to_string().contains("has no timers"), "{error}");
+    });
+    server.balanced();
+    assert_eq!(server.heard.count(Event::Abandoned(Exit::Completed, Abandoned::NoRuntime)), 2);
+}
+
+#[test]
+fn without_timers_what_does_not_wait_works_and_a_drain_does_not_hang() {
+    let server = Server::with(Probe::new().settling());
+    without_timers().block_on(async {
+        let open = server.scopes.open();
+        let report = server.scopes.drain(Duration::from_secs(1)).await;
+        assert_eq!(report.open_scopes, 1);
+        drop(get_now(&open.lazy(&server.probe)));
+        open.close(Exit::Completed).await.unwrap();
+        assert!(server.scopes.drain(Duration::from_secs(1)).await.is_clean());
+    });
+    assert_eq!(server.stats().released, 1);
+}
+
+#[test]
+fn a_deadline_holds_on_the_runtime_that_the_release_moved_to() {
+    let (home, other) = (runtime(), Builder::new_current_thread().enable_time().start_paused(true).build().unwrap());
+    let server = Server::new();
+    server.probe.on(Verb::Release).never();
+    let lease = home.block_on(Lease::acquire_in(server.scopes.reaper(), &server.probe)).unwrap();
+    let mut release = Box::pin(Lease::complete(lease));
+    home.block_on(async { assert!(poll_once(release.as_mut()).is_pending()) });
+    drop(home);
+    let error = other.block_on(release).unwrap_err();
+    assert!(error.is_timeout());
+    server.balanced();
+}
