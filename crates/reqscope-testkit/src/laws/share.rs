@@ -60,12 +60,15 @@ pub(super) async fn a_sleeping_first_user_stalls_nobody<R: Resource>(bench: Benc
         let scopes = Scopes::new();
         let scope = scopes.open();
         let lazy = scope.lazy(&trial.outside);
+        trial.outside.before_acquire.close();
         let mut first = Box::pin(lazy.get());
-        drop(poll_once(first.as_mut()));
+        trial.expect(poll_once(first.as_mut()).is_pending(), "the get did not wait for the resource")?;
         if gone {
             drop(first);
+            trial.outside.before_acquire.always(Outcome::ok());
             drop(trial.get(&lazy).await?);
         } else {
+            trial.outside.before_acquire.always(Outcome::ok());
             drop(trial.get(&lazy).await?);
             // Woken at last, it finds the same handle.
             let answer = trial.within("the first get", first).await?;

@@ -1,5 +1,11 @@
 //! Resources that keep the laws: the suite must let them pass.
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqscope::{ResourceExt, RetryPolicy};
 use reqscope_testkit::{Probe, judge, laws};
+
+const LONG: Duration = Duration::from_secs(60);
 
 laws!(the_probe_keeps_the_laws, |probe| probe);
 
@@ -15,4 +21,34 @@ async fn the_report_of_a_right_resource_is_clean() {
     let report = judge(|probe| probe).await;
     assert!(report.is_clean(), "{report}");
     assert!(report.cases() > 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_keeps_the_laws() {
+    laws(|probe| probe.timeout(LONG)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_that_passes_keeps_the_laws() {
+    laws(|probe| probe.timeout(LONG).acquire_within(Duration::from_millis(20))).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_keeps_the_laws() {
+    laws(|probe| probe.retry(RetryPolicy::new())).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_arc_and_a_box_keep_the_laws() {
+    laws(|probe| Arc::new(probe).boxed()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stack_of_wrappers_keeps_the_laws() {
+    laws(|probe| probe.timeout(LONG).retry(RetryPolicy::new()).timeout(LONG).boxed()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stack_of_wrappers_keeps_the_laws_on_many_threads() {
+    laws(|probe| probe.timeout(LONG).retry(RetryPolicy::new().first_pause(Duration::from_millis(1)))).await;
 }
