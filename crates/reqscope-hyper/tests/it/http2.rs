@@ -1,0 +1,97 @@
+//! When an HTTP/2 handler hears that its client has gone. Frames are written by hand: a library would be too polite.
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use reqscope_hyper::RequestExt;
+
+use crate::support::{Answer, Client, Context, Event, Server, Setup, full};
+
+async fn waits(request: Request<Incoming>, context: Context) -> Answer {
+    context.wait(request.scope().clone()).await;
+    Ok(Response::new(full("done")))
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// The preface, empty settings, and `GET http://a/` on stream 1.
+fn get() -> Vec<u8> {
+    let headers = [0x82, 0x86, 0x84, 0x41, 0x01, b'a'];
+    [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(4, 0, 0, &[]), frame(1, 0x5, 1, &headers)].concat()
+}
+
+fn rst_stream() -> Vec<u8> {
+    frame(3, 0, 1, &8_u32.to_be_bytes())
+}
+
+fn goaway() -> Vec<u8> {
+    frame(7, 0, 0, &[0; 8])
+}
+
+async fn start(watch: bool) -> (Server, Client) {
+    let mut server = Server::start(Setup { watch, ..Setup::default() }, waits).await;
+    let mut client = Client::connect(server.address).await;
+    client.send(get()).await;
+    server.hears(Event::Waits).await;
+    (server, client)
+}
+
+#[tokio::test]
+async fn a_reset_stream_ends_its_handler() {
+    for watch in [false, true] {
+        let (mut server, mut client) = start(watch).await;
+        client.send(rst_stream()).await;
+        server.cuts_the_handler().await;
+        // It would not answer the ping of a shutdown.
+        client.fin();
+        let report = server.stop().await;
+        assert!(report.is_clean(), "{report:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_fin_ends_the_handlers_of_the_connection() {
+    for watch in [false, true] {
+        let (mut server, client) = start(watch).await;
+        client.fin();
+        server.cuts_the_handler().await;
+        assert!(server.stop().await.is_clean());
+    }
+}
+
+#[tokio::test]
+async fn a_rst_ends_the_handlers_of_the_connection() {
+    for watch in [false, true] {
+        let (mut server, client) = start(watch).await;
+        client.rst();
+        server.cuts_the_handler().await;
+        assert!(server.stop().await.is_clean());
+    }
+}
+
+#[tokio::test]
+async fn a_goaway_lets_the_handler_run_to_its_end() {
+    for watch in [false, true] {
+        let (mut server, mut client) = start(watch).await;
+        client.send(goaway()).await;
+        server.runs_the_handler_to_its_end().await;
+        client.read_until("done").await;
+    }
+}
+
+/// The watch drops the whole connection; what hyper has spawned for its streams must follow.
+#[tokio::test]
+async fn all_handlers_of_a_lost_connection_end() {
+    let (mut server, mut client) = start(true).await;
+    for stream in [3, 5, 7] {
+        client.send(frame(1, 0x5, stream, &[0x82, 0x86, 0x84, 0x41, 0x01, b'a'])).await;
+        server.hears(Event::Waits).await;
+    }
+    client.fin();
+    for _ in 0..4 {
+        server.hears(Event::Dropped).await;
+    }
+    assert!(server.stop().await.is_clean());
+}

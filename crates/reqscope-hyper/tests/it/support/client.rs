@@ -1,0 +1,58 @@
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::BOUND;
+
+/// A client that does with its socket what no HTTP library would do.
+pub(crate) struct Client(TcpStream);
+
+impl Client {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
+        Client(TcpStream::connect(address).await.unwrap())
+    }
+
+    pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.0.write_all(bytes.as_ref()).await.unwrap();
+    }
+
+    /// Closes in good order.
+    pub(crate) fn fin(self) {
+        drop(self);
+    }
+
+    pub(crate) fn rst(self) {
+        self.0.set_zero_linger().unwrap();
+    }
+
+    /// The legal half-close: says all has been sent, and waits for the answer.
+    pub(crate) async fn shut_down_write(&mut self) {
+        self.0.shutdown().await.unwrap();
+    }
+
+    /// Reads until `end` has come; what was read so far.
+    pub(crate) async fn read_until(&mut self, end: &str) -> String {
+        let mut got = Vec::new();
+        let read = async {
+            while !String::from_utf8_lossy(&got).contains(end) {
+                if self.0.read_buf(&mut got).await.unwrap() == 0 {
+                    panic!("the server closed after {:?}", String::from_utf8_lossy(&got));
+                }
+            }
+        };
+        let in_time = timeout(BOUND, read).await.is_ok();
+        let got = String::from_utf8_lossy(&got).into_owned();
+        assert!(in_time, "no {end:?} in {got:?}");
+        got
+    }
+
+    /// Reads until the server closes; an error ends it too.
+    pub(crate) async fn read_to_end(&mut self) -> Vec<u8> {
+        let mut got = Vec::new();
+        let read = async { while let Ok(1..) = self.0.read_buf(&mut got).await {} };
+        timeout(BOUND, read).await.expect("the server closes");
+        got
+    }
+}

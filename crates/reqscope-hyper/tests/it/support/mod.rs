@@ -1,0 +1,10 @@
+mod client;
+mod server;
+
+pub(crate) use client::Client;
+pub(crate) use server::{Answer, BoxError, Context, Event, Server, Setup, empty, full};
+
+use std::time::Duration;
+
+/// Longer than anything here takes, and short enough to wait for once when something is broken.
+pub(crate) const BOUND: Duration = Duration::from_secs(5);

@@ -1,0 +1,201 @@
+use std::future::{Future, IntoFuture};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use reqscope::{Exit, ScopeHandle, Scopes};
+use reqscope_hyper::{Listener, ScopeService, ServeReport, serve};
+use reqscope_testkit::{Probe, until};
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::BOUND;
+
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Answer = Result<Response<UnsyncBoxBody<Bytes, BoxError>>, BoxError>;
+
+/// How a server is set up; the default is that of the crate.
+#[derive(Clone, Copy)]
+pub(crate) struct Setup {
+    pub(crate) watch: bool,
+    pub(crate) half_close: bool,
+    pub(crate) deadline: Option<Duration>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Setup { watch: true, half_close: false, deadline: None }
+    }
+}
+
+/// What a handler says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// It holds its handle and reads the body of the request.
+    Reads,
+    /// It holds its handle and waits for the gate.
+    Waits,
+    /// It was let through, and came to its end.
+    Finished,
+    /// It was dropped while it waited.
+    Dropped,
+}
+
+/// What a handler has to work with.
+#[derive(Clone)]
+pub(crate) struct Context {
+    pub(crate) probe: Arc<Probe>,
+    events: mpsc::UnboundedSender<Event>,
+    gate: Arc<Semaphore>,
+}
+
+impl Context {
+    /// Takes the handle, says so, and waits until the test opens the gate.
+    pub(crate) async fn wait(&self, scope: ScopeHandle) {
+        let handle = scope.lazy(&self.probe).get().await.unwrap();
+        self.wait_here().await;
+        drop(handle);
+    }
+
+    pub(crate) fn says(&self, event: Event) {
+        self.events.send(event).unwrap();
+    }
+
+    /// The same without a handle.
+    pub(crate) async fn wait_here(&self) {
+        let mut end = End { events: self.events.clone(), event: Event::Dropped };
+        self.says(Event::Waits);
+        self.gate.acquire().await.unwrap().forget();
+        end.event = Event::Finished;
+    }
+}
+
+struct End {
+    events: mpsc::UnboundedSender<Event>,
+    event: Event,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        // A test that is over does not listen any more.
+        self.events.send(self.event).ok();
+    }
+}
+
+/// A server in this process, whose handlers wait for the test.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pub(crate) probe: Arc<Probe>,
+    pub(crate) scopes: Scopes,
+    events: mpsc::UnboundedReceiver<Event>,
+    gate: Arc<Semaphore>,
+    stop: oneshot::Sender<()>,
+    served: JoinHandle<ServeReport>,
+}
+
+impl Server {
+    /// Serves `handler` on a loopback port.
+    pub(crate) async fn start<H, F>(setup: Setup, handler: H) -> Self
+    where
+        H: Fn(Request<Incoming>, Context) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Answer> + Send + 'static,
+    {
+        Self::start_with(setup, Probe::new(), handler).await
+    }
+
+    /// The same over a resource with manners of its own.
+    pub(crate) async fn start_with<H, F>(setup: Setup, probe: Probe, handler: H) -> Self
+    where
+        H: Fn(Request<Incoming>, Context) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Answer> + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        Self::start_on(listener, address, setup, probe, handler)
+    }
+
+    /// The same over any listener.
+    pub(crate) fn start_on<L, H, F>(listener: L, address: SocketAddr, setup: Setup, probe: Probe, handler: H) -> Self
+    where
+        L: Listener,
+        H: Fn(Request<Incoming>, Context) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Answer> + Send + 'static,
+    {
+        let probe = Arc::new(probe);
+        let (events, heard) = mpsc::unbounded_channel();
+        let gate = Arc::new(Semaphore::new(0));
+        let context = Context { probe: Arc::clone(&probe), events, gate: Arc::clone(&gate) };
+        let scopes = Scopes::new();
+        let handler = service_fn(move |request| handler(request, context.clone()));
+        let mut service = ScopeService::new(&scopes, handler);
+        if let Some(deadline) = setup.deadline {
+            service = service.deadline(deadline);
+        }
+        let (stop, stopped) = oneshot::channel();
+        let serving = serve(listener, service, &scopes)
+            .watch(setup.watch)
+            .half_close(setup.half_close)
+            .graceful(async { stopped.await.unwrap_or(()) });
+        let served = tokio::spawn(serving.into_future());
+        Server { address, probe, scopes, events: heard, gate, stop, served }
+    }
+
+    /// The next thing that a handler says.
+    #[track_caller]
+    pub(crate) fn hears(&mut self, expected: Event) -> impl Future<Output = ()> {
+        let caller = std::panic::Location::caller();
+        async move {
+            let event = timeout(BOUND, self.events.recv()).await;
+            assert_eq!(event.ok().flatten(), Some(expected), "at {caller}");
+        }
+    }
+
+    /// The handler that waits is dropped, and its handle released as `Cancelled`.
+    pub(crate) async fn cuts_the_handler(&mut self) {
+        self.hears(Event::Dropped).await;
+        self.releases(Exit::Cancelled).await;
+    }
+
+    /// The handler that waits is left alone for long enough, and runs to its end when it is let through.
+    pub(crate) async fn runs_the_handler_to_its_end(&mut self) {
+        let early = timeout(Duration::from_millis(100), self.events.recv()).await;
+        assert!(early.is_err(), "the handler was not left alone: {early:?}");
+        self.open_gate();
+        self.hears(Event::Finished).await;
+        self.releases(Exit::Completed).await;
+    }
+
+    /// Everything that was acquired is released, the last one with this exit.
+    pub(crate) async fn releases(&self, exit: Exit) {
+        until(BOUND, || self.scopes.stats().live == 0 && self.scopes.stats().open_scopes == 0).await;
+        assert_eq!(self.probe.releases().last().map(|release| release.exit), Some(exit));
+        assert_eq!(self.probe.counts().live(), 0);
+    }
+
+    /// Lets one handler through.
+    pub(crate) fn open_gate(&self) {
+        self.gate.add_permits(1);
+    }
+
+    /// Shuts down in good order.
+    pub(crate) async fn stop(self) -> ServeReport {
+        self.stop.send(()).unwrap();
+        timeout(BOUND, self.served).await.expect("the shutdown ends").unwrap()
+    }
+}
+
+pub(crate) fn empty() -> UnsyncBoxBody<Bytes, BoxError> {
+    Empty::new().map_err(Into::into).boxed_unsync()
+}
+
+pub(crate) fn full(bytes: impl Into<Bytes>) -> UnsyncBoxBody<Bytes, BoxError> {
+    Full::new(bytes.into()).map_err(Into::into).boxed_unsync()
+}
