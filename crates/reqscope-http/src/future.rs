@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -19,6 +20,7 @@ pin_project! {
     /// | polled to its end | is closed with the verdict on the response, and `Failed` for an error of the service; the response comes out when everything that settles has been released |
     /// | out of time | is closed as `Cancelled` after the handler was dropped; the answer is a 503 |
     /// | dropped while the handler runs | is dropped after the handler, and so closes as `Cancelled` or `Panicked` |
+    /// | unwound by a panic of the handler | is dropped while it unwinds, and so closes as `Panicked` |
     /// | dropped while the scope closes | goes on closing in the reaper, with the exit it was told |
     ///
     /// # Panics
@@ -71,7 +73,10 @@ where
         loop {
             match this.state.as_mut().project() {
                 StateProjection::Handling { handler, deadline, scope } => {
-                    let answered = match handler.poll(cx) {
+                    let unwinding = OnUnwind(scope);
+                    let polled = handler.poll(cx);
+                    mem::forget(unwinding);
+                    let answered = match polled {
                         Poll::Ready(answer) => Some(answer),
                         Poll::Pending => match deadline.as_pin_mut() {
                             Some(deadline) => {
@@ -104,6 +109,16 @@ where
                 StateProjection::Done => panic!("`ResponseFuture` polled after it has ended"),
             }
         }
+    }
+}
+
+/// Closes the scope of a handler that panics, while it unwinds: whoever catches the panic outside drops the future
+/// later, and that would look like a cancellation.
+struct OnUnwind<'a>(&'a mut Option<Scope>);
+
+impl Drop for OnUnwind<'_> {
+    fn drop(&mut self) {
+        drop(self.0.take());
     }
 }
 

@@ -1,21 +1,24 @@
 use std::error::Error as StdError;
 use std::fmt;
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::thread;
 
+use bytes::Buf;
 use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 use reqscope::{Error, Exit, Lease, Release, Resource};
 
 use crate::Classify;
-
-type BoxError = Box<dyn StdError + Send + Sync>;
+use crate::source::{BoxError, Chunks, Source};
 
 pin_project! {
     /// A body that owns a [`Lease`], and ends it when it ends itself.
+    ///
+    /// `B` is a [`Body`], or [`Chunks`].
     ///
     /// A scope ends when the handler has returned; a body that is streamed after that needs its handle for longer.
     /// Take the handle out of the scope with [`Guard::detach`](reqscope::Guard::detach) and put it in here.
@@ -68,7 +71,7 @@ pin_project! {
     /// ```
     pub struct LeaseBody<B, R>
     where
-        B: Body,
+        B: Source<R>,
         R: Resource,
     {
         #[pin]
@@ -87,14 +90,14 @@ pin_project! {
 
     impl<B, R> PinnedDrop for LeaseBody<B, R>
     where
-        B: Body,
+        B: Source<R>,
         R: Resource,
     {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
             // Only an empty body comes here with its lease and at its end. Without the first question a panic
             // elsewhere in the connection would commit.
-            if !thread::panicking() && is_at_end(&*this.body, *this.remaining) {
+            if !thread::panicking() && is_at_end::<B, R>(&this.body, *this.remaining) {
                 if let Some(lease) = this.lease.take() {
                     drop(Lease::complete(lease));
                 }
@@ -106,10 +109,70 @@ pin_project! {
 impl<B, R> LeaseBody<B, R>
 where
     B: Body,
+    B::Error: Into<BoxError>,
     R: Resource,
 {
-    /// The body `body`, which owns `lease` until it ends.
+    /// The body `body`, with which `lease` ends, and which does not work with it: for a permit, a lock, a file that
+    /// is removed afterwards.
     pub fn new(body: B, lease: Lease<R>) -> Self {
+        Self::over(body, lease)
+    }
+}
+
+impl<R, F, Fut, D, E> LeaseBody<Chunks<F, Fut>, R>
+where
+    R: Resource,
+    F: FnMut(Lease<R>) -> Fut,
+    Fut: Future<Output = Result<(Lease<R>, Option<D>), E>>,
+    D: Buf,
+    E: Into<BoxError>,
+{
+    /// The chunks that `next` makes with the handle: rows of a query, blocks of a file.
+    ///
+    /// `next` gets the lease and gives it back with the next chunk, or with `None` when there is no more. If it
+    /// answers with an error instead, the lease was dropped in it and so ends as `Cancelled`, which is right for a
+    /// handle whose operation has failed half-way.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// use bytes::Bytes;
+    /// # use http_body_util::BodyExt;
+    /// # use reqscope::Lease;
+    /// use reqscope_http::LeaseBody;
+    /// # use reqscope_testkit::{Probe, Scripted};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # let resource = Arc::new(Probe::new().settling());
+    /// # let lease = Lease::acquire(&resource).await?;
+    /// let mut left = 8;
+    /// let body = LeaseBody::from_fn(lease, move |mut lease| {
+    ///     let is_more = left > 0;
+    ///     left -= 1;
+    ///     async move {
+    ///         if !is_more {
+    ///             return Ok::<_, reqscope::Error<Scripted>>((lease, None));
+    ///         }
+    ///         lease.operate().await?;
+    ///         Ok((lease, Some(Bytes::from_static(b"a block"))))
+    ///     }
+    /// });
+    /// # assert_eq!(body.collect().await?.to_bytes().len(), 8 * 7);
+    /// # assert_eq!(resource.counts().released, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn from_fn(lease: Lease<R>, next: F) -> Self {
+        Self::over(Chunks::new(next), lease)
+    }
+}
+
+impl<B, R> LeaseBody<B, R>
+where
+    B: Source<R>,
+    R: Resource,
+{
+    fn over(body: B, lease: Lease<R>) -> Self {
         let settles = Lease::resource(&lease).settles(Exit::Completed);
         LeaseBody { body, remaining: None, lease: Some(lease), settles, trailers: None, release: None, held: None }
     }
@@ -133,14 +196,13 @@ where
 }
 
 /// Whether HTTP will not ask for another frame.
-fn is_at_end<B: Body>(body: &B, remaining: Option<u64>) -> bool {
+fn is_at_end<B: Source<R>, R: Resource>(body: &B, remaining: Option<u64>) -> bool {
     remaining == Some(0) || body.is_end_stream() || body.size_hint().exact() == Some(0)
 }
 
 impl<B, R> Body for LeaseBody<B, R>
 where
-    B: Body,
-    B::Error: Into<BoxError>,
+    B: Source<R>,
     R: Resource,
 {
     type Data = B::Data;
@@ -152,22 +214,22 @@ where
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let mut this = self.project();
         if this.release.is_none() {
-            let frame = match ready!(this.body.as_mut().poll_frame(cx)) {
+            let frame = match ready!(this.body.as_mut().poll_frame(this.lease, cx)) {
                 Some(Ok(frame)) => Some(frame),
                 None => None,
                 Some(Err(error)) => {
                     if let Some(lease) = this.lease.take() {
                         drop(Lease::fail(lease));
                     }
-                    return Poll::Ready(Some(Err(LeaseBodyError::Body(error.into()))));
+                    return Poll::Ready(Some(Err(LeaseBodyError::Body(error))));
                 }
             };
             if let (Some(remaining), Some(data)) = (this.remaining.as_mut(), frame.as_ref().and_then(Frame::data_ref))
             {
-                *remaining = remaining.saturating_sub(bytes::Buf::remaining(data) as u64);
+                *remaining = remaining.saturating_sub(data.remaining() as u64);
             }
             let trailers = frame.as_ref().and_then(Frame::trailers_ref);
-            let is_last = frame.is_none() || trailers.is_some() || is_at_end(&*this.body, *this.remaining);
+            let is_last = frame.is_none() || trailers.is_some() || is_at_end::<B, R>(&this.body, *this.remaining);
             let Some(lease) = this.lease.take_if(|_| is_last) else {
                 return Poll::Ready(frame.map(Ok));
             };
@@ -201,7 +263,7 @@ where
 
     fn size_hint(&self) -> SizeHint {
         if let Some(frame) = &self.held {
-            return SizeHint::with_exact(frame.data_ref().map_or(0, |data| bytes::Buf::remaining(data) as u64));
+            return SizeHint::with_exact(frame.data_ref().map_or(0, |data| data.remaining() as u64));
         }
         let hint = match self.remaining {
             Some(remaining) => SizeHint::with_exact(remaining),

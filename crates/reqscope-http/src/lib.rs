@@ -37,6 +37,7 @@ mod future;
 mod lease_body;
 mod policy;
 mod request;
+mod source;
 
 pub use body::ScopeBody;
 pub use classify::{ByGrpcStatus, ByStatus, Classify};
@@ -44,3 +45,4 @@ pub use future::ResponseFuture;
 pub use lease_body::{LeaseBody, LeaseBodyError};
 pub use policy::{Opened, Policy};
 pub use request::{MissingScope, RequestExt};
+pub use source::Chunks;

@@ -17,9 +17,13 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 /// The preface, empty settings, and `GET http://a/` on stream 1.
-fn get() -> Vec<u8> {
-    let headers = [0x82, 0x86, 0x84, 0x41, 0x01, b'a'];
-    [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(4, 0, 0, &[]), frame(1, 0x5, 1, &headers)].concat()
+pub(crate) fn get() -> Vec<u8> {
+    [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(4, 0, 0, &[]), get_on(1)].concat()
+}
+
+/// Another request of the same connection.
+pub(crate) fn get_on(stream: u32) -> Vec<u8> {
+    frame(1, 0x5, stream, &[0x82, 0x86, 0x84, 0x41, 0x01, b'a'])
 }
 
 fn rst_stream() -> Vec<u8> {
@@ -86,7 +90,7 @@ async fn a_goaway_lets_the_handler_run_to_its_end() {
 async fn all_handlers_of_a_lost_connection_end() {
     let (mut server, mut client) = start(true).await;
     for stream in [3, 5, 7] {
-        client.send(frame(1, 0x5, stream, &[0x82, 0x86, 0x84, 0x41, 0x01, b'a'])).await;
+        client.send(get_on(stream)).await;
         server.hears(Event::Waits).await;
     }
     client.fin();

@@ -2,7 +2,7 @@ mod client;
 mod server;
 
 pub(crate) use client::Client;
-pub(crate) use server::{Answer, BoxError, Context, Event, Server, Setup, empty, full};
+pub(crate) use server::{Answer, Context, Event, Server, Setup, empty, full};
 
 use std::time::Duration;
 

@@ -175,8 +175,13 @@ impl Server {
 
     /// Everything that was acquired is released, the last one with this exit.
     pub(crate) async fn releases(&self, exit: Exit) {
-        until(BOUND, || self.scopes.stats().live == 0 && self.scopes.stats().open_scopes == 0).await;
-        assert_eq!(self.probe.releases().last().map(|release| release.exit), Some(exit));
+        let last = || self.probe.releases().last().map(|release| release.exit);
+        until(BOUND, || {
+            let stats = self.scopes.stats();
+            stats.live == 0 && stats.open_scopes == 0 && last().is_some()
+        })
+        .await;
+        until(BOUND, || last() == Some(exit)).await;
         assert_eq!(self.probe.counts().live(), 0);
     }
 

@@ -1,0 +1,113 @@
+//! Where a [`LeaseBody`](crate::LeaseBody) has its frames from: a body that does not know the handle, or a closure
+//! that works with it.
+
+use std::error::Error;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Buf;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use reqscope::{Lease, Resource};
+
+pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
+
+/// A [`Body`] that may borrow the lease while it is polled.
+pub trait Source<R: Resource> {
+    type Data: Buf;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        lease: &mut Option<Lease<R>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, BoxError>>>;
+
+    fn is_end_stream(&self) -> bool;
+
+    fn size_hint(&self) -> SizeHint;
+}
+
+impl<B, R> Source<R> for B
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+    R: Resource,
+{
+    type Data = B::Data;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _lease: &mut Option<Lease<R>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, BoxError>>> {
+        Body::poll_frame(self, cx).map(|frame| frame.map(|frame| frame.map_err(Into::into)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        Body::is_end_stream(self)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        Body::size_hint(self)
+    }
+}
+
+pin_project! {
+    /// The chunks that a closure makes with a handle; see [`LeaseBody::from_fn`](crate::LeaseBody::from_fn).
+    #[derive(Debug)]
+    pub struct Chunks<F, Fut> {
+        next: F,
+        // Owns the lease while it runs: dropped with it, the lease ends as cancelled.
+        #[pin]
+        running: Option<Fut>,
+    }
+}
+
+impl<F, Fut> Chunks<F, Fut> {
+    pub(crate) fn new(next: F) -> Self {
+        Chunks { next, running: None }
+    }
+}
+
+impl<F, Fut, R, D, E> Source<R> for Chunks<F, Fut>
+where
+    F: FnMut(Lease<R>) -> Fut,
+    Fut: Future<Output = Result<(Lease<R>, Option<D>), E>>,
+    R: Resource,
+    D: Buf,
+    E: Into<BoxError>,
+{
+    type Data = D;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        lease: &mut Option<Lease<R>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<D>, BoxError>>> {
+        let mut this = self.project();
+        if this.running.is_none() {
+            // Without a lease the body has ended before.
+            let Some(lease) = lease.take() else { return Poll::Ready(None) };
+            this.running.set(Some((this.next)(lease)));
+        }
+        let running = this.running.as_mut().as_pin_mut().expect("it was set above");
+        let made = ready!(running.poll(cx));
+        this.running.set(None);
+        Poll::Ready(match made {
+            Ok((back, chunk)) => {
+                *lease = Some(back);
+                chunk.map(|data| Ok(Frame::data(data)))
+            }
+            Err(error) => Some(Err(error.into())),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        false
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}

@@ -1,0 +1,321 @@
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::{BodyExt, Empty, Full};
+use reqscope::{Error, Exit, Lease, Reaper};
+use reqscope_http::{ByGrpcStatus, LeaseBody, LeaseBodyError};
+use reqscope_testkit::{Probe, Scripted, Verb, poll_once};
+
+type Scene = (Arc<Probe>, Reaper, Lease<Probe>);
+
+async fn scene(probe: Probe) -> Scene {
+    let (probe, reaper) = (Arc::new(probe), Reaper::new());
+    let lease = Lease::acquire_in(&reaper, &probe).await.unwrap();
+    (probe, reaper, lease)
+}
+
+/// The one release, when the reaper has done all it has to do.
+async fn exit(probe: &Probe, reaper: &Reaper) -> Exit {
+    assert!(reaper.drain(Duration::from_secs(5)).await.is_clean());
+    let releases = probe.releases();
+    assert_eq!(releases.len(), 1);
+    releases[0].exit
+}
+
+/// A body of unknown length out of ready frames.
+struct Frames(Vec<Result<Frame<Bytes>, &'static str>>);
+
+impl Body for Frames {
+    type Data = Bytes;
+    type Error = &'static str;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+        Poll::Ready((!self.0.is_empty()).then(|| self.0.remove(0)))
+    }
+}
+
+fn data(text: &'static str) -> Result<Frame<Bytes>, &'static str> {
+    Ok(Frame::data(Bytes::from_static(text.as_bytes())))
+}
+
+fn trailers(grpc_status: &'static str) -> Result<Frame<Bytes>, &'static str> {
+    Ok(Frame::trailers(HeaderMap::from_iter([("grpc-status".parse().unwrap(), grpc_status.parse().unwrap())])))
+}
+
+async fn text<B: Body<Data = Bytes> + Unpin>(body: &mut B) -> Option<Result<Bytes, B::Error>> {
+    body.frame().await.map(|frame| frame.map(|frame| frame.into_data().unwrap_or_default()))
+}
+
+#[tokio::test]
+async fn the_last_bytes_of_a_known_length_complete_it_though_nobody_asks_for_the_end() {
+    let (probe, reaper, lease) = scene(Probe::new()).await;
+    let mut body = LeaseBody::new(Full::<Bytes>::from("all"), lease);
+    assert_eq!(text(&mut body).await.unwrap().unwrap(), "all");
+    assert_eq!(exit(&probe, &reaper).await, Exit::Completed);
+}
+
+#[tokio::test]
+async fn the_end_of_an_unknown_length_completes_it() {
+    let (probe, reaper, lease) = scene(Probe::new()).await;
+    let mut body = LeaseBody::new(Frames(vec![data("a"), data("b")]), lease);
+    body.frame().await.unwrap().unwrap();
+    body.frame().await.unwrap().unwrap();
+    assert_eq!(probe.counts().live(), 1);
+    assert!(body.frame().await.is_none());
+    assert_eq!(exit(&probe, &reaper).await, Exit::Completed);
+    assert!(body.frame().await.is_none());
+}
+
+#[tokio::test]
+async fn a_length_said_by_hand_is_as_good_as_a_known_one() {
+    let (probe, reaper, lease) = scene(Probe::new()).await;
+    let mut body = LeaseBody::new(Frames(vec![data("ab"), data("c")]), lease).with_length(3);
+    assert_eq!(body.size_hint().exact(), Some(3));
+    body.frame().await.unwrap().unwrap();
+    assert_eq!(body.size_hint().exact(), Some(1));
+    body.frame().await.unwrap().unwrap();
+    drop(body);
+    assert_eq!(exit(&probe, &reaper).await, Exit::Completed);
+}
+
+#[tokio::test]
+async fn a_settling_release_is_awaited_before_the_last_frame() {
+    let (probe, reaper, lease) = scene(Probe::new().settling()).await;
+    probe.on(Verb::Release).close();
+    let mut body = LeaseBody::new(Full::<Bytes>::from("all"), lease);
+    {
+        let mut frame = pin!(body.frame());
+        assert!(poll_once(frame.as_mut()).is_pending());
+    }
+    assert!(!body.is_end_stream());
+    assert_eq!(body.size_hint().exact(), Some(3), "the held frame counts");
+    probe.on(Verb::Release).ok();
+    assert_eq!(text(&mut body).await.unwrap().unwrap(), "all");
+    assert!(body.is_end_stream());
+    assert_eq!(exit(&probe, &reaper).await, Exit::Completed);
+}
+
+#[tokio::test]
+async fn a_settling_release_that_fails_fails_the_body_in_place_of_its_last_frame() {
+    for frames in [vec![data("all")], vec![data("most"), data("last")]] {
+        let (probe, _reaper, lease) = scene(Probe::new().settling()).await;
+        probe.on(Verb::Release).error();
+        let length = if frames.len() == 1 { 3 } else { 8 };
+        let mut body = LeaseBody::new(Frames(frames), lease).with_length(length);
+        let mut got = Vec::new();
+        let error = loop {
+            match text(&mut body).await.unwrap() {
+                Ok(bytes) => got.extend_from_slice(&bytes),
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(error, LeaseBodyError::Release(_)));
+        assert!(got.len() < 8 && got.len() != 3, "{got:?}");
+        assert!(body.frame().await.is_none());
+    }
+}
+
+#[tokio::test]
+async fn where_only_the_end_tells_the_end_fails() {
+    let (probe, _reaper, lease) = scene(Probe::new().settling()).await;
+    probe.on(Verb::Release).error();
+    let mut body = LeaseBody::new(Frames(vec![data("all")]), lease);
+    body.frame().await.unwrap().unwrap();
+    assert!(matches!(body.frame().await, Some(Err(LeaseBodyError::Release(_)))));
+    assert!(body.frame().await.is_none());
+}
+
+#[tokio::test]
+async fn a_body_dropped_while_it_settles_settles_all_the_same() {
+    let (probe, reaper, lease) = scene(Probe::new().settling()).await;
+    probe.on(Verb::Release).close();
+    let mut body = LeaseBody::new(Full::<Bytes>::from("all"), lease);
+    assert!(poll_once(pin!(body.frame())).is_pending());
+    drop(body);
+    probe.on(Verb::Release).ok();
+    assert_eq!(exit(&probe, &reaper).await, Exit::Completed);
+}
+
+#[tokio::test]
+async fn an_error_of_the_body_fails_it() {
+    let (probe, reaper, lease) = scene(Probe::new().settling()).await;
+    let mut body = LeaseBody::new(Frames(vec![data("a"), Err("torn")]), lease);
+    body.frame().await.unwrap().unwrap();
+    let error = body.frame().await.unwrap().unwrap_err();
+    assert!(matches!(error, LeaseBodyError::Body(_)));
+    assert_eq!(std::error::Error::source(&error).unwrap().to_string(), "torn");
+    assert_eq!(exit(&probe, &reaper).await, Exit::Failed);
+}
+
+#[tokio::test]
+async fn a_drop_before_the_end_cancels_it() {
+    for polls in [0, 1] {
+        let (probe, reaper, lease) = scene(Probe::new().settling()).await;
+        let mut body = LeaseBody::new(Frames(vec![data("a"), data("b")]), lease).with_length(2);
+        for _ in 0..polls {
+            body.frame().await.unwrap().unwrap();
+        }
+        drop(body);
+        assert_eq!(exit(&probe, &reaper).await, Exit::Cancelled);
+    }
+}
+
+/// The answer to HEAD: its body is full, and nobody asks for it.
+#[tokio::test]
+async fn a_full_body_that_nobody_asks_for_is_cancelled() {
+    let (probe, reaper, lease) = scene(Probe::new()).await;
+    drop(LeaseBody::new(Full::<Bytes>::from("all"), lease));
+    assert_eq!(exit(&probe, &reaper).await, Exit::Cancelled);
+}
+
+#[tokio::test]
+async fn an_empty_body_that_nobody_asks_for_is_completed() {
+    for probe in [Probe::new(), Probe::new().settling()] {
+        let (probe, reaper, lease) = scene(probe).await;
+        drop(LeaseBody::new(Empty::<Bytes>::new(), lease));
+        assert_eq!(exit(&probe, &reaper).await, Exit::Completed);
+    }
+}
+
+#[tokio::test]
+async fn an_empty_body_over_a_settling_lease_wants_to_be_asked() {
+    let (probe, _reaper, lease) = scene(Probe::new().settling()).await;
+    probe.on(Verb::Release).error();
+    let mut body = LeaseBody::new(Empty::<Bytes>::new(), lease);
+    assert!(!body.is_end_stream());
+    assert_eq!(body.size_hint().exact(), None);
+    assert!(matches!(body.frame().await, Some(Err(LeaseBodyError::Release(_)))));
+    assert!(body.is_end_stream());
+}
+
+#[tokio::test]
+async fn size_and_end_are_those_of_the_body() {
+    let (_probe, _reaper, lease) = scene(Probe::new()).await;
+    let mut body = LeaseBody::new(Full::<Bytes>::from("all"), lease);
+    assert_eq!(body.size_hint().exact(), Some(3));
+    assert!(!body.is_end_stream());
+    body.frame().await.unwrap().unwrap();
+    assert!(body.is_end_stream());
+
+    let (_probe, _reaper, lease) = scene(Probe::new()).await;
+    assert!(LeaseBody::new(Empty::<Bytes>::new(), lease).is_end_stream());
+
+    let (_probe, _reaper, lease) = scene(Probe::new()).await;
+    let hint = LeaseBody::new(Frames(vec![]), lease).size_hint();
+    assert_eq!((hint.lower(), hint.upper()), (SizeHint::default().lower(), None));
+}
+
+#[tokio::test]
+async fn trailers_are_handed_out_after_the_settle() {
+    let (probe, reaper, lease) = scene(Probe::new().settling()).await;
+    let mut body = LeaseBody::new(Frames(vec![data("a"), trailers("0")]), lease);
+    body.frame().await.unwrap().unwrap();
+    probe.on(Verb::Release).close();
+    assert!(poll_once(pin!(body.frame())).is_pending());
+    probe.on(Verb::Release).ok();
+    assert!(body.frame().await.unwrap().unwrap().is_trailers());
+    assert_eq!(exit(&probe, &reaper).await, Exit::Completed);
+}
+
+#[tokio::test]
+async fn trailers_decide_where_they_are_asked() {
+    for (status, expected) in [("0", Exit::Completed), ("13", Exit::Failed)] {
+        let (probe, reaper, lease) = scene(Probe::new().settling()).await;
+        let frames = Frames(vec![data("a"), trailers(status)]);
+        let mut body = LeaseBody::new(frames, lease).classify_trailers(ByGrpcStatus);
+        while let Some(frame) = body.frame().await {
+            frame.unwrap();
+        }
+        assert_eq!(exit(&probe, &reaper).await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_panic_anywhere_ends_it_as_panicked() {
+    let (probe, reaper, lease) = scene(Probe::new()).await;
+    let body = LeaseBody::new(Empty::<Bytes>::new(), lease);
+    let panicked = catch_unwind(AssertUnwindSafe(move || {
+        let _body = body;
+        panic!("elsewhere in the connection");
+    }));
+    assert!(panicked.is_err());
+    assert_eq!(exit(&probe, &reaper).await, Exit::Panicked);
+}
+
+type Chunk = Result<(Lease<Probe>, Option<Bytes>), Error<Scripted>>;
+
+#[tokio::test]
+async fn chunks_are_made_with_the_handle_and_complete_it() {
+    let (probe, reaper, lease) = scene(Probe::new()).await;
+    let mut left = 3;
+    let body = LeaseBody::from_fn(lease, move |mut lease| {
+        left -= 1;
+        async move {
+            lease.operate().await?;
+            Ok((lease, (left > 0).then(|| Bytes::from_static(b"x")))) as Chunk
+        }
+    });
+    assert_eq!(body.collect().await.unwrap().to_bytes(), "xx");
+    assert_eq!(probe.on(Verb::Operate).calls(), 3);
+    assert_eq!(exit(&probe, &reaper).await, Exit::Completed);
+}
+
+#[tokio::test]
+async fn a_chunk_that_fails_leaves_the_handle_in_doubt() {
+    let (probe, reaper, lease) = scene(Probe::new()).await;
+    probe.on(Verb::Operate).error();
+    let mut body = Box::pin(LeaseBody::from_fn(lease, |mut lease: Lease<Probe>| async move {
+        lease.operate().await?;
+        Ok((lease, Some(Bytes::new()))) as Chunk
+    }));
+    assert!(matches!(body.frame().await, Some(Err(LeaseBodyError::Body(_)))));
+    assert!(body.frame().await.is_none());
+    assert_eq!(exit(&probe, &reaper).await, Exit::Cancelled);
+}
+
+#[tokio::test]
+async fn a_body_dropped_while_it_makes_a_chunk_is_cancelled() {
+    let (probe, reaper, lease) = scene(Probe::new()).await;
+    probe.on(Verb::Operate).never();
+    let mut body = Box::pin(LeaseBody::from_fn(lease, |mut lease: Lease<Probe>| async move {
+        lease.operate().await?;
+        Ok((lease, Some(Bytes::new()))) as Chunk
+    }));
+    assert!(poll_once(pin!(poll_fn(|cx| body.as_mut().poll_frame(cx)))).is_pending());
+    drop(body);
+    assert_eq!(exit(&probe, &reaper).await, Exit::Cancelled);
+}
+
+#[tokio::test]
+async fn a_panic_in_a_chunk_ends_it_as_panicked() {
+    let (probe, reaper, lease) = scene(Probe::new()).await;
+    let mut body = Box::pin(LeaseBody::from_fn(lease, |lease: Lease<Probe>| async move {
+        let _lease = lease;
+        panic!("in the body");
+        #[allow(unreachable_code)]
+        (Err(Error::closed()) as Chunk)
+    }));
+    let polled = catch_unwind(AssertUnwindSafe(|| poll_once(pin!(poll_fn(|cx| body.as_mut().poll_frame(cx))))));
+    assert!(polled.is_err());
+    assert_eq!(exit(&probe, &reaper).await, Exit::Panicked);
+}
+
+#[test]
+fn it_is_send() {
+    fn send<T: Send>(_: impl FnOnce() -> T) {}
+    send(|| -> LeaseBody<Full<Bytes>, Probe> { unreachable!() });
+    fn chunks(lease: Lease<Probe>) -> impl Body<Data = Bytes> + Send {
+        LeaseBody::from_fn(lease, |lease| async move { Ok((lease, None)) as Chunk })
+    }
+    send(|| chunks);
+}

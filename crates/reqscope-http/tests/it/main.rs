@@ -1,0 +1,5 @@
+//! What front ends share, polled by hand.
+#![allow(clippy::unwrap_used)] // helpers of tests are not tests to clippy
+
+mod lease_body;
+mod response;

@@ -1,0 +1,223 @@
+//! What HTTP does with the body of a response, and what becomes of the lease in it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body::Frame;
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::body::Incoming;
+use reqscope::{Exit, Guard, Lease};
+use reqscope_hyper::{LeaseBody, RequestExt};
+use reqscope_testkit::{Probe, Verb};
+
+use crate::support::{Answer, Client, Context, Event, Server, Setup};
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+}
+
+/// Takes the request's handle out of its scope, for the body.
+async fn detached(request: &Request<Incoming>, context: &Context) -> Lease<Probe> {
+    Guard::detach(request.scope().lazy(&context.probe).get().await.unwrap())
+}
+
+async fn known_length(request: Request<Incoming>, context: Context) -> Answer {
+    let body = LeaseBody::new(Full::from("0123456789"), detached(&request, &context).await);
+    Ok(Response::new(body.map_err(Into::into).boxed_unsync()))
+}
+
+/// `GET /<status>` answers with that status and an empty body.
+async fn no_body(request: Request<Incoming>, context: Context) -> Answer {
+    let status: StatusCode = request.uri().path()[1..].parse()?;
+    let body = LeaseBody::new(Empty::new(), detached(&request, &context).await);
+    Ok(Response::builder().status(status).body(body.map_err(Into::into).boxed_unsync())?)
+}
+
+async fn answer_to(server: &Server, request: &str) -> String {
+    let mut client = Client::connect(server.address).await;
+    client.send(request).await;
+    String::from_utf8(client.read_to_end().await).unwrap()
+}
+
+#[tokio::test]
+async fn a_body_of_known_length_goes_out_with_that_length_and_completes() {
+    for probe in [Probe::new(), Probe::new().settling()] {
+        let server = Server::start_with(Setup::default(), probe, known_length).await;
+        let answer = answer_to(&server, &get("/")).await.to_lowercase();
+        assert!(answer.contains("content-length: 10\r\n") && answer.ends_with("0123456789"), "{answer}");
+        server.releases(Exit::Completed).await;
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_after_the_head_cuts_the_answer() {
+    let probe = Probe::new().settling();
+    probe.on(Verb::Release).error();
+    let server = Server::start_with(Setup::default(), probe, known_length).await;
+    let answer = answer_to(&server, &get("/")).await;
+    assert!(!answer.contains("0123456789"), "{answer}");
+}
+
+#[tokio::test]
+async fn the_answer_to_head_drops_its_body_unasked() {
+    let server = Server::start(Setup::default(), known_length).await;
+    let answer = answer_to(&server, "HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.to_lowercase();
+    assert!(answer.contains("content-length: 10\r\n") && answer.ends_with("\r\n\r\n"), "{answer}");
+    server.releases(Exit::Cancelled).await;
+}
+
+#[tokio::test]
+async fn empty_answers_complete() {
+    for status in [200, 204, 304] {
+        for probe in [Probe::new(), Probe::new().settling()] {
+            let server = Server::start_with(Setup::default(), probe, no_body).await;
+            let answer = answer_to(&server, &get(&format!("/{status}"))).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")));
+            server.releases(Exit::Completed).await;
+        }
+    }
+}
+
+/// HTTP never asks an empty body for its end, unless it claims no length.
+#[tokio::test]
+async fn a_commit_behind_an_empty_body_is_awaited_and_can_fail_the_answer() {
+    let probe = Probe::new().settling();
+    probe.on(Verb::Release).error();
+    let server = Server::start_with(Setup::default(), probe, no_body).await;
+    let answer = answer_to(&server, &get("/200")).await;
+    assert!(!answer.ends_with("0\r\n\r\n"), "{answer}");
+}
+
+/// The scope itself, without a body that owns anything: nothing turns chunked because of the wrapper.
+#[tokio::test]
+async fn the_wrapper_passes_lengths_and_ends_through() {
+    async fn plain(request: Request<Incoming>, _context: Context) -> Answer {
+        let body = match request.uri().path() {
+            "/empty" => crate::support::empty(),
+            _ => crate::support::full("plain"),
+        };
+        Ok(Response::new(body))
+    }
+    let server = Server::start(Setup::default(), plain).await;
+    for (path, length) in [("/empty", 0), ("/full", 5)] {
+        let answer = answer_to(&server, &get(path)).await.to_lowercase();
+        assert!(answer.contains(&format!("content-length: {length}\r\n")) && !answer.contains("chunked"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn trailers_go_out_after_the_commit() {
+    struct WithTrailers(Vec<Frame<Bytes>>);
+
+    impl http_body::Body for WithTrailers {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            mut self: std::pin::Pin<&mut Self>,
+            _cx: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            std::task::Poll::Ready(self.0.pop().map(Ok))
+        }
+    }
+
+    async fn trailers(request: Request<Incoming>, context: Context) -> Answer {
+        let trailers = HeaderMap::from_iter([("x-sum".parse()?, "42".parse()?)]);
+        let frames = WithTrailers(vec![Frame::trailers(trailers), Frame::data(Bytes::from("rows"))]);
+        let body = LeaseBody::new(frames, detached(&request, &context).await);
+        Ok(Response::builder().header("trailer", "x-sum").body(body.map_err(Into::into).boxed_unsync())?)
+    }
+
+    let get = "GET / HTTP/1.1\r\nHost: a\r\nTE: trailers\r\nConnection: close\r\n\r\n";
+    let server = Server::start_with(Setup::default(), Probe::new().settling(), trailers).await;
+    let answer = answer_to(&server, get).await;
+    assert!(answer.contains("rows") && answer.ends_with("0\r\nx-sum: 42\r\n\r\n"), "{answer}");
+    server.releases(Exit::Completed).await;
+
+    let probe = Probe::new().settling();
+    probe.on(Verb::Release).error();
+    let server = Server::start_with(Setup::default(), probe, trailers).await;
+    let answer = answer_to(&server, get).await;
+    assert!(!answer.contains("x-sum: 42"), "{answer}");
+}
+
+mod a_streamed_body {
+    use super::*;
+
+    /// Sends one chunk, and makes the next one when the test lets it.
+    async fn streams(request: Request<Incoming>, context: Context) -> Answer {
+        let lease = detached(&request, &context).await;
+        let mut made = 0;
+        let body = LeaseBody::from_fn(lease, move |lease| {
+            made += 1;
+            let context = context.clone();
+            async move {
+                if made == 2 {
+                    context.wait_here().await;
+                }
+                let chunk = (made <= 2).then(|| Bytes::from(format!("chunk {made}")));
+                Ok::<_, std::convert::Infallible>((lease, chunk))
+            }
+        });
+        Ok(Response::new(body.map_err(Into::into).boxed_unsync()))
+    }
+
+    async fn waiting(watch: bool) -> (Server, Client) {
+        let mut server = Server::start(Setup { watch, ..Setup::default() }, streams).await;
+        let mut client = Client::connect(server.address).await;
+        client.send(get("/")).await;
+        client.read_until("chunk 1").await;
+        server.hears(Event::Waits).await;
+        assert_eq!(server.scopes.stats().open_scopes, 0, "the scope ended with the handler");
+        (server, client)
+    }
+
+    #[tokio::test]
+    async fn completes_with_its_end() {
+        let (mut server, mut client) = waiting(true).await;
+        server.open_gate();
+        server.hears(Event::Finished).await;
+        client.read_until("chunk 2\r\n0\r\n\r\n").await;
+        server.releases(Exit::Completed).await;
+    }
+
+    #[tokio::test]
+    async fn is_dropped_with_its_client() {
+        for watch in [false, true] {
+            let (mut server, client) = waiting(watch).await;
+            client.fin();
+            server.cuts_the_handler().await;
+
+            let (mut server, client) = waiting(watch).await;
+            client.rst();
+            server.cuts_the_handler().await;
+        }
+    }
+
+    /// It outlives the deadline of its handler.
+    #[tokio::test]
+    async fn is_not_bounded_by_the_deadline_of_the_handler() {
+        let setup = Setup { deadline: Some(Duration::from_millis(20)), ..Setup::default() };
+        let mut server = Server::start(setup, streams).await;
+        let mut client = Client::connect(server.address).await;
+        client.send(get("/")).await;
+        server.hears(Event::Waits).await;
+        server.runs_the_handler_to_its_end().await;
+        client.read_until("chunk 2").await;
+    }
+}
+
+/// A body is dropped before its last write: that it was dropped does not mean that it has arrived.
+#[tokio::test]
+async fn a_big_chunk_completes_though_its_client_has_read_nothing() {
+    async fn big(request: Request<Incoming>, context: Context) -> Answer {
+        let body = LeaseBody::new(Full::from(vec![0; 10 << 20]), detached(&request, &context).await);
+        Ok(Response::new(body.map_err(Into::into).boxed_unsync()))
+    }
+    let server = Server::start(Setup::default(), big).await;
+    let mut client = Client::connect(server.address).await;
+    client.send(get("/")).await;
+    server.releases(Exit::Completed).await;
+    client.rst();
+}

@@ -1,0 +1,164 @@
+//! Panics, failures and upgrades.
+
+use bytes::Bytes;
+use http::header::{CONNECTION, UPGRADE};
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use reqscope::Exit;
+use reqscope_hyper::RequestExt;
+use reqscope_testkit::{Probe, Verb, until};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::support::{Answer, BOUND, Client, Context, Event, Server, Setup, empty, full};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+#[tokio::test]
+async fn a_panic_ends_the_connection_and_the_scope_as_panicked() {
+    async fn panics(request: Request<Incoming>, context: Context) -> Answer {
+        let _handle = request.scope().lazy(&context.probe).get().await?;
+        panic!("in the handler");
+    }
+    let server = Server::start(Setup::default(), panics).await;
+    let mut client = Client::connect(server.address).await;
+    client.send(GET).await;
+    assert!(client.read_to_end().await.is_empty());
+    server.releases(Exit::Panicked).await;
+    let report = server.stop().await;
+    assert_eq!(report.panicked, 1);
+    assert!(report.is_clean(), "a panic is not a leak: {report:?}");
+}
+
+#[tokio::test]
+async fn a_panic_over_http2_ends_the_one_request() {
+    async fn panics(request: Request<Incoming>, context: Context) -> Answer {
+        let _handle = request.scope().lazy(&context.probe).get().await?;
+        if context.probe.counts().acquired == 1 {
+            panic!("in the first handler");
+        }
+        Ok(Response::new(full("second")))
+    }
+    let server = Server::start(Setup::default(), panics).await;
+    let mut client = Client::connect(server.address).await;
+    client.send(crate::http2::get()).await;
+    server.releases(Exit::Panicked).await;
+    client.send(crate::http2::get_on(3)).await;
+    client.read_until("second").await;
+    server.releases(Exit::Completed).await;
+}
+
+#[tokio::test]
+async fn a_panic_in_a_body_ends_its_lease_as_panicked() {
+    async fn panics(request: Request<Incoming>, context: Context) -> Answer {
+        use http_body_util::BodyExt;
+        let lease = reqscope::Guard::detach(request.scope().lazy(&context.probe).get().await?);
+        let body = reqscope_hyper::LeaseBody::from_fn(lease, |lease| async move {
+            if !lease.id().to_string().is_empty() {
+                panic!("in the body");
+            }
+            Ok::<_, std::convert::Infallible>((lease, Some(Bytes::new())))
+        });
+        Ok(Response::new(body.map_err(Into::into).boxed_unsync()))
+    }
+    let server = Server::start(Setup::default(), panics).await;
+    let mut client = Client::connect(server.address).await;
+    client.send(GET).await;
+    client.read_to_end().await;
+    server.releases(Exit::Panicked).await;
+}
+
+#[tokio::test]
+async fn an_error_of_the_handler_ends_the_connection_and_fails_the_scope() {
+    async fn fails(request: Request<Incoming>, context: Context) -> Answer {
+        request.scope().lazy(&context.probe).get().await?.use_once();
+        Err("no answer".into())
+    }
+    let server = Server::start(Setup::default(), fails).await;
+    let mut client = Client::connect(server.address).await;
+    client.send(GET).await;
+    assert!(client.read_to_end().await.is_empty());
+    server.releases(Exit::Failed).await;
+    assert_eq!(server.stop().await.failed, 1);
+}
+
+/// L11, over a socket.
+#[tokio::test]
+async fn a_commit_that_fails_is_a_500() {
+    async fn commits(request: Request<Incoming>, context: Context) -> Answer {
+        request.scope().lazy(&context.probe).get().await?.use_once();
+        Ok(Response::new(full("committed")))
+    }
+    let probe = Probe::new().settling();
+    probe.on(Verb::Release).error();
+    let server = Server::start_with(Setup::default(), probe, commits).await;
+    let mut client = Client::connect(server.address).await;
+    client.send(GET).await;
+    let answer = client.read_until("\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
+}
+
+/// A client that hangs up while its COMMIT runs cannot undo it.
+#[tokio::test]
+async fn a_hang_up_during_the_commit_does_not_stop_it() {
+    async fn commits(request: Request<Incoming>, context: Context) -> Answer {
+        request.scope().lazy(&context.probe).get().await?.use_once();
+        Ok(Response::new(full("committed")))
+    }
+    let probe = Probe::new().settling();
+    probe.on(Verb::Release).close();
+    let server = Server::start_with(Setup::default(), probe.clone(), commits).await;
+    let mut client = Client::connect(server.address).await;
+    client.send(GET).await;
+    until(BOUND, || probe.on(Verb::Release).waiting() == 1).await;
+    client.fin();
+    until(BOUND, || server.scopes.stats().open_scopes == 0).await;
+    probe.on(Verb::Release).ok();
+    server.releases(Exit::Completed).await;
+    assert!(server.stop().await.is_clean());
+}
+
+#[tokio::test]
+async fn the_scope_ends_at_101_and_the_upgraded_connection_goes_on() {
+    async fn upgrades(mut request: Request<Incoming>, context: Context) -> Answer {
+        request.scope().lazy(&context.probe).get().await?.use_once();
+        let scope = request.scope().clone();
+        let upgrade = hyper::upgrade::on(&mut request);
+        tokio::spawn(async move {
+            let mut io = TokioIo::new(upgrade.await.unwrap());
+            assert!(scope.is_closed());
+            let mut byte = [0];
+            while io.read(&mut byte).await.unwrap() == 1 {
+                io.write_all(&byte).await.unwrap();
+            }
+            context.says(Event::Finished);
+        });
+        let response = Response::builder().status(StatusCode::SWITCHING_PROTOCOLS);
+        Ok(response.header(CONNECTION, "upgrade").header(UPGRADE, "echo").body(empty())?)
+    }
+    let mut server = Server::start(Setup::default(), upgrades).await;
+    let mut client = Client::connect(server.address).await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n").await;
+    client.read_until("\r\n\r\n").await;
+    server.releases(Exit::Completed).await;
+    client.send("x").await;
+    client.read_until("x").await;
+    client.fin();
+    server.hears(Event::Finished).await;
+    assert!(server.stop().await.is_clean());
+}
+
+/// The watch holds a duplicate of the socket; it must go with the connection.
+#[tokio::test]
+async fn an_upgraded_connection_that_is_dropped_is_closed() {
+    async fn upgrades(mut request: Request<Incoming>, _context: Context) -> Answer {
+        let upgrade = hyper::upgrade::on(&mut request);
+        tokio::spawn(async move { drop(upgrade.await) });
+        let response = Response::builder().status(StatusCode::SWITCHING_PROTOCOLS);
+        Ok(response.header(CONNECTION, "upgrade").header(UPGRADE, "none").body(empty())?)
+    }
+    let server = Server::start(Setup::default(), upgrades).await;
+    let mut client = Client::connect(server.address).await;
+    client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: none\r\n\r\n").await;
+    client.read_to_end().await;
+}
