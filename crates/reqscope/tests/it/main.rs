@@ -1,10 +1,12 @@
 //! The promises of the core, by law: one test each, with gates, paused clocks and futures polled by hand.
 #![allow(clippy::unwrap_used, reason = "a panic in a test is its report, in its helpers too")]
 
+mod auto_traits;
 mod closing;
 mod cut_close;
-mod failure;
 mod draining;
+mod errors;
+mod failure;
 mod first_use;
 mod hooked;
 mod leases;
@@ -13,4 +15,6 @@ mod quiet_drop;
 mod reentry;
 mod runtimes;
 mod settling;
+#[cfg(feature = "tracing")]
+mod spans;
 mod support;

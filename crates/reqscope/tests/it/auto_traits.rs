@@ -1,0 +1,96 @@
+//! Which of the public types and futures are `Send`, `Sync`, `Unpin`, `'static`: a promise like any other.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::marker::PhantomPinned;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqscope::{
+    Abandoned, Close, CloseError, DrainReport, Error, Exit, Get, Guard, Health, Lazy, Lease, Observer, Peek, Problem,
+    Reaper, ReaperBuilder, Release, Resource, Scope, ScopeHandle, Scopes, ScopesBuilder, Stage, Stats, Subject,
+};
+use reqscope_testkit::Probe;
+
+/// A tuple has these traits if all of its parts have them.
+fn everything<T: Send + Sync + Unpin + 'static>() {}
+fn future<T: Send + Unpin + 'static>() {}
+fn send<T: Send + 'static>() {}
+fn send_value<T: Send + 'static>(_: &T) {}
+
+/// A handle with as little as is allowed: it can be sent, and nothing else.
+struct Poor {
+    _not_sync: Cell<u8>,
+    _not_unpin: PhantomPinned,
+}
+
+struct Maker;
+
+impl Resource for Maker {
+    type Handle = Poor;
+    type Cause = Infallible;
+
+    async fn acquire(&self) -> Result<Poor, Error<Infallible>> {
+        Ok(Poor { _not_sync: Cell::new(0), _not_unpin: PhantomPinned })
+    }
+}
+
+#[test]
+fn plain_values_are_everything() {
+    everything::<(Exit, Stage, Health, Peek, Stats, DrainReport, Subject, Abandoned)>();
+    everything::<(Problem, CloseError, Error<Infallible>)>();
+}
+
+#[test]
+fn owners_and_handles_of_a_scope_go_anywhere() {
+    everything::<(Scopes, ScopesBuilder, Scope, ScopeHandle, Reaper, ReaperBuilder)>();
+    everything::<(Lazy<Probe>, Guard<Probe>, Lease<Probe>, Box<dyn Observer>)>();
+}
+
+#[test]
+fn a_cell_is_shared_between_threads_though_its_handle_cannot_be() {
+    everything::<Lazy<Maker>>();
+    send::<(Guard<Maker>, Lease<Maker>)>();
+}
+
+#[test]
+fn futures_are_send_whatever_the_handle_is() {
+    future::<(Close, Get<Probe>, Release<Probe>, Get<Maker>, Release<Maker>)>();
+    let (maker, scopes) = (Arc::new(Maker), Scopes::new());
+    send_value(&Lease::acquire(&maker));
+    send_value(&Lease::acquire_in(scopes.reaper(), &maker));
+    send_value(&scopes.drain(Duration::ZERO));
+    send_value(&scopes.reaper().drain(Duration::ZERO));
+    send_value(&scopes.open().handle().closed());
+}
+
+#[test]
+fn a_handler_that_holds_everything_across_an_await_can_be_spawned() {
+    let (maker, scopes) = (Arc::new(Maker), Scopes::new());
+    send_value(&async move {
+        let scope = scopes.open();
+        let guard = scope.lazy(&maker).get().await.unwrap();
+        tokio::task::yield_now().await;
+        let lease = Guard::detach(guard);
+        tokio::task::yield_now().await;
+        Lease::complete(lease).await.unwrap();
+        scope.close(Exit::Completed).await.unwrap();
+        scopes.drain(Duration::ZERO).await
+    });
+}
+
+#[test]
+fn debug_shows_the_handle_of_a_loan_and_the_state_of_the_rest() {
+    let scopes = Scopes::new();
+    let scope = scopes.open();
+    let lists = Arc::new(reqscope::resource_fn(|| async { Ok::<_, Error<Infallible>>(vec![1]) }));
+    let lazy = scope.lazy(&lists);
+    assert_eq!(format!("{lazy:?}"), "Lazy { state: Unused, .. }");
+    let guard = lazy.try_get();
+    assert!(guard.is_none());
+    let guard = crate::support::get_now(&lazy);
+    assert_eq!(format!("{guard:?} {lazy:?}"), "Guard([1]) Lazy { state: Lent, .. }");
+    assert_eq!(format!("{:?}", Guard::detach(guard)), "Lease([1])");
+    assert_eq!(format!("{:?}", scope.handle()), "ScopeHandle { closed: false, .. }");
+    assert!(format!("{scopes:?}").contains("open_scopes: 1"));
+}

@@ -1,0 +1,83 @@
+//! The one error: its questions, its words, and that its clones share the cause.
+
+use std::error::Error as _;
+use std::io;
+use std::panic::Location;
+use std::time::Duration;
+
+use reqscope::{Error, Stage};
+
+type Io = Error<io::Error>;
+
+#[test]
+fn each_kind_answers_its_own_question_and_no_other() {
+    let second = Duration::from_secs(1);
+    let all: [(Io, [bool; 6], &str); 7] = [
+        (Error::failed(io::Error::other("no")), [false; 6], "the resource failed"),
+        (
+            Error::permanent(io::Error::other("no")),
+            [false, false, false, false, false, true],
+            "the resource failed for good",
+        ),
+        (
+            Error::timeout(Stage::Validating, second),
+            [true, false, false, false, false, false],
+            "timed out after 1.0 s while validating",
+        ),
+        (Error::closed(), [false, true, false, false, false, true], "closed"),
+        (Error::unavailable(), [false, false, true, false, false, false], "the backend is unavailable"),
+        (Error::exhausted(), [false, false, false, true, false, false], "a limit is reached"),
+        (
+            Error::panicked(Stage::Using, &"oh no"),
+            [false, false, false, false, true, false],
+            "the resource panicked while using: oh no",
+        ),
+    ];
+    for (error, questions, words) in all {
+        let answers = [
+            error.is_timeout(),
+            error.is_closed(),
+            error.is_unavailable(),
+            error.is_exhausted(),
+            error.is_panicked(),
+            error.is_permanent(),
+        ];
+        assert_eq!(answers, questions, "{error}");
+        assert_eq!(error.to_string(), words);
+    }
+}
+
+#[test]
+fn display_says_its_own_level_only_and_the_source_says_the_next() {
+    let error = Io::from(io::Error::other("disk full")).at(Stage::Releasing).with_context("the audit log");
+    assert_eq!(error.to_string(), "the resource failed while releasing: the audit log");
+    assert_eq!(error.source().unwrap().to_string(), "disk full");
+    assert!(format!("{error:?}").contains("disk full"), "debug says all");
+    assert!(Io::closed().source().is_none());
+}
+
+#[test]
+fn clones_share_the_cause_and_what_is_added_to_one_is_not_seen_in_the_other() {
+    let error = Io::from(io::Error::other("no"));
+    let clone = error.clone().at(Stage::Acquiring).with_holder(Location::caller());
+    assert!(std::ptr::eq(error.cause().unwrap(), clone.cause().unwrap()));
+    assert_eq!((error.stage(), clone.stage()), (None, Some(Stage::Acquiring)));
+    assert!(error.holder().is_none() && clone.holder().is_some());
+    assert!(clone.to_string().contains("; held since "), "{clone}");
+}
+
+#[test]
+fn a_panic_is_quoted_if_it_said_something() {
+    let said = |payload: Box<dyn std::any::Any + Send>| Io::panicked(Stage::Acquiring, &*payload).to_string();
+    assert!(said(Box::new("a word")).ends_with(": a word"));
+    assert!(said(Box::new(String::from("two words"))).ends_with(": two words"));
+    assert!(said(Box::new(7)).ends_with("while acquiring"));
+}
+
+#[test]
+fn the_question_mark_turns_a_cause_into_an_error() {
+    fn read() -> Result<(), Io> {
+        Err(io::Error::other("no"))?
+    }
+    assert!(read().unwrap_err().cause().is_some());
+}
