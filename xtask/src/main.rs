@@ -49,10 +49,10 @@ fn main() -> anyhow::Result<ExitCode> {
     let tree = Tree::load()?;
     let mut report = Report::default();
     match arguments.chore {
-        Chore::Test => test::run(&tree, &mut report),
+        Chore::Test => test::run(&tree, &mut report)?,
         Chore::Check => check::run(&tree, &mut report),
         Chore::Ci => {
-            test::run(&tree, &mut report);
+            test::run(&tree, &mut report)?;
             check::run(&tree, &mut report);
         }
     }

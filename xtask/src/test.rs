@@ -11,7 +11,7 @@ use crate::tree::Tree;
 const PORTABLE: &str = "reqscope_portable";
 
 /// Runs all test steps.
-pub(crate) fn run(tree: &Tree, report: &mut Report) {
+pub(crate) fn run(tree: &Tree, report: &mut Report) -> anyhow::Result<()> {
     report.step("tests: the workspace, all features", || {
         Cargo::new(tree, "test --workspace --all-features --no-fail-fast").run()
     });
@@ -24,7 +24,7 @@ pub(crate) fn run(tree: &Tree, report: &mut Report) {
             || Cargo::new(tree, format!("test --package reqscope --no-default-features --features={features}")).run(),
         );
     }
-    let portable = portable_packages(tree);
+    let portable = portable_packages(tree)?;
     if !portable.is_empty() {
         report.step(format!("tests: the portable fallbacks of {}", portable.join(", ")), || {
             let packages: String = portable.iter().map(|name| format!(" --package {name}")).collect();
@@ -38,6 +38,7 @@ pub(crate) fn run(tree: &Tree, report: &mut Report) {
                 .run()
         });
     }
+    Ok(())
 }
 
 /// The core's features: none, and each alone. All of them together are the workspace's run.
@@ -49,13 +50,16 @@ fn feature_matrix(tree: &Tree) -> Vec<String> {
 }
 
 /// The crates that have a portable twin of something, found by the flag in their source.
-fn portable_packages(tree: &Tree) -> Vec<String> {
-    let members = tree.members().into_iter();
-    let portable = members.filter(|package| {
+fn portable_packages(tree: &Tree) -> anyhow::Result<Vec<String>> {
+    let mut portable = Vec::new();
+    for package in tree.members().into_iter().filter(|package| package.name.as_str() != "xtask") {
         let folder = package.manifest_path.parent().expect("a manifest lies in a folder").as_std_path();
-        let sources = tree.files("rs").filter(|file| tree.root().join(file).starts_with(folder.join("src")));
-        package.name.as_str() != "xtask"
-            && sources.into_iter().any(|file| tree.read(file).is_ok_and(|text| text.contains(PORTABLE)))
-    });
-    portable.map(|package| package.name.to_string()).collect()
+        for file in tree.files("rs").filter(|file| tree.root().join(file).starts_with(folder.join("src"))) {
+            if tree.read(file)?.contains(PORTABLE) {
+                portable.push(package.name.to_string());
+                break;
+            }
+        }
+    }
+    Ok(portable)
 }
