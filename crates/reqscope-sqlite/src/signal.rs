@@ -13,7 +13,7 @@
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
-use std::thread::{self, Thread};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, InterruptHandle};
@@ -21,7 +21,8 @@ use rusqlite::{Connection, InterruptHandle};
 /// How many steps of its machine SQLite takes between two looks at the flag: some tens of microseconds.
 const STEPS: i32 = 1000;
 
-/// How long a lock is waited for between two tries, the last for ever after. A cancel cuts the sleep short.
+/// How long to sleep between two tries for a lock; the last is for all that follow, and bounds how late a cancel is
+/// noticed.
 const SLEEPS_MICROS: [u64; 8] = [100, 200, 500, 1000, 1000, 2000, 2000, 5000];
 
 #[derive(Default)]
@@ -30,7 +31,6 @@ pub(crate) struct Signal {
     guarded: AtomicBool,
     open: AtomicBool,
     interrupt: OnceLock<InterruptHandle>,
-    thread: OnceLock<Thread>,
 }
 
 impl Signal {
@@ -38,9 +38,6 @@ impl Signal {
     /// make the interrupt wait for that; so a handle calls it once for each job that it leaves.
     pub(crate) fn cancel(&self) {
         self.cancelled.store(true, Relaxed);
-        if let Some(thread) = self.thread.get() {
-            thread.unpark();
-        }
         if let Some(interrupt) = self.interrupt.get() {
             interrupt.interrupt();
         }
@@ -72,7 +69,6 @@ impl Signal {
 
     /// Puts the hooks on a connection that the calling thread has just opened, and will keep.
     pub(crate) fn attach(self: &Arc<Self>, connection: &Connection, busy_wait: Duration) -> rusqlite::Result<()> {
-        self.thread.get_or_init(thread::current);
         self.interrupt.get_or_init(|| connection.get_interrupt_handle());
         WAIT.set(Some(Wait { signal: Arc::clone(self), bound: busy_wait, since: Instant::now() }));
         self.hook(connection)
@@ -113,7 +109,7 @@ pub(crate) fn wait_for_lock(tries: i32) -> bool {
             return false;
         }
         let sleep = SLEEPS_MICROS[tries.min(SLEEPS_MICROS.len() - 1)];
-        thread::park_timeout(Duration::from_micros(sleep).min(left));
+        thread::sleep(Duration::from_micros(sleep).min(left));
         !wait.signal.is_cancelled()
     })
 }

@@ -4,8 +4,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reqscope::{Exit, Health, Lease, Resource};
-use reqscope_sqlite::{SqliteError, rusqlite};
+use reqscope::{Exit, Health, Lease, Reaper, Resource};
+use reqscope_sqlite::{Sqlite, SqliteError, rusqlite};
 use reqscope_testkit::{cancel_at, poll_once, until};
 use tokio::sync::oneshot;
 
@@ -230,11 +230,11 @@ async fn validate_renews_the_hooks_that_a_closure_took_away() {
 
 #[tokio::test]
 async fn the_hook_runs_for_each_connection_and_its_error_or_panic_fails_the_acquisition() {
-    let failing = reqscope_sqlite::Sqlite::builder().on_open(|db| db.execute_batch("no sql"));
+    let failing = Sqlite::builder().on_open(|db| db.execute_batch("no sql"));
     let error = failing.build_temporary().unwrap().acquire().await.unwrap_err();
     assert!(matches!(error.cause(), Some(SqliteError::Sqlite(_))), "{error:?}");
 
-    let panicking = reqscope_sqlite::Sqlite::builder().on_open(|_| panic!("in the hook"));
+    let panicking = Sqlite::builder().on_open(|_| panic!("in the hook"));
     let error = panicking.build_temporary().unwrap().acquire().await.unwrap_err();
     assert!(error.is_panicked(), "{error:?}");
     assert!(error.to_string().ends_with("in the hook"), "{error}");
@@ -254,6 +254,52 @@ async fn nothing_stays_open_wherever_an_acquisition_is_cut() {
             break;
         }
     }
+}
+
+/// A stranger who holds the whole file keeps even the first look at it waiting.
+#[tokio::test]
+async fn an_acquisition_that_waits_for_a_lock_is_left_when_it_is_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("locked.db");
+    let stranger = rusqlite::Connection::open(&path).unwrap();
+    stranger.execute_batch("CREATE TABLE t (v); BEGIN EXCLUSIVE").unwrap();
+
+    let token = Arc::new(());
+    let gone = Arc::downgrade(&token);
+    let sqlite = Sqlite::builder().busy_wait(PATIENCE * 100).on_open(move |_| {
+        assert_eq!(*token, ());
+        Ok(())
+    });
+    let sqlite = sqlite.build(&path);
+    assert!(tokio::time::timeout(Duration::from_millis(20), sqlite.acquire()).await.is_err());
+    drop(sqlite);
+    // The thread has the last copy of the hook.
+    until(PATIENCE, || gone.strong_count() == 0).await;
+    stranger.execute_batch("ROLLBACK").unwrap();
+}
+
+/// L13: a closure that SQLite cannot interrupt holds its slot until it is over.
+#[tokio::test]
+async fn a_connection_in_doubt_is_released_when_its_thread_has_left_the_closure() {
+    let sqlite = sqlite();
+    let reaper = Reaper::new();
+    let mut conn = Lease::acquire_in(&reaper, &sqlite).await.unwrap();
+    let (begun, has_begun) = oneshot::channel();
+    let (go_on, may_go_on) = std::sync::mpsc::channel();
+    let call = conn.call(move |_| {
+        begun.send(()).unwrap();
+        may_go_on.recv().unwrap();
+        Ok(())
+    });
+    tokio::select! {
+        _ = call => unreachable!("it waits"),
+        _ = has_begun => {}
+    }
+    drop(conn);
+    assert!(!reaper.drain(Duration::from_millis(20)).await.is_clean());
+    go_on.send(()).unwrap();
+    assert!(reaper.drain(PATIENCE).await.is_clean());
+    assert_eq!(reaper.stats().released, 1);
 }
 
 /// Each verb in turn, cut at each of its awaits: the next user finds a database without a lock, and nothing half done.
