@@ -2,7 +2,7 @@ use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::runtime::Handle as Runtime;
@@ -149,12 +149,14 @@ pub(crate) trait Sink<R: Resource>: Send + Sync + 'static {
 /// Makes a handle: at once if that can be, else by one poll in place, else in a task of its own, so that no single
 /// waiter, dropped or not polled, holds up the others (law L5).
 ///
-/// `None`: it went to a task, and `sink` will hear how it ended.
+/// `None`: it went to a task, and `sink` will hear how it ended. Before that task exists `enlist` is called, with
+/// the caller's waker: a task may end, and a runtime that shuts down may refuse it, before the next line.
 pub(crate) fn begin<R: Resource, S: Sink<R>>(
     sink: &Arc<S>,
     attempt: u64,
     resource: &Arc<R>,
     surroundings: Surroundings,
+    enlist: impl FnOnce(&Waker),
     cx: &mut Context<'_>,
 ) -> Option<Result<Lease<R>, Error<R::Cause>>> {
     match Acquisition::at_once(resource, &surroundings) {
@@ -169,6 +171,7 @@ pub(crate) fn begin<R: Resource, S: Sink<R>>(
     let Ok(runtime) = Runtime::try_current() else {
         return Some(Err(Error::runtime("an acquisition that waits needs a tokio runtime")));
     };
+    enlist(cx.waker());
     // The caller's waker is registered with the acquisition now. The task polls it again before anything else, so
     // no wake-up is lost.
     let task = Errand { acquisition: Some(acquisition), sink: Some(Arc::clone(sink)), attempt };

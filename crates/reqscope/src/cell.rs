@@ -177,6 +177,14 @@ impl<L, E: Clone, K> Cell<L, E, K> {
         }
     }
 
+    /// Gives whoever began an attempt a place among those who wait for it. Done before the attempt can end elsewhere:
+    /// else its beginner would not hear of the error, and begin another one (L7).
+    pub(crate) fn enlist(&self, ticket: &mut Ticket, waker: &Waker) {
+        let waker = waker.clone();
+        let old = self.state.lock().register(ticket, Some(waker));
+        drop(old);
+    }
+
     /// Tells how to cancel an attempt. `Some`: it is over already, or must be cancelled by the caller.
     pub(crate) fn running(&self, attempt: u64, cancel: K) -> Option<K> {
         let mut state = self.state.lock();

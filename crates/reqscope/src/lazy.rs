@@ -138,7 +138,7 @@ impl<R: Resource> Future for Get<R> {
         loop {
             let lease = match slot.cell.take(&mut this.ticket, this.site, cx.waker()) {
                 Take::Lent(lease) => lease,
-                Take::Begin(attempt) => match slot.begin(attempt, this.site, cx) {
+                Take::Begin(attempt) => match slot.begin(attempt, this.site, &mut this.ticket, cx) {
                     Some(Ok(lease)) => lease,
                     Some(Err(error)) => return Poll::Ready(Err(error)),
                     None => continue,

@@ -2,12 +2,12 @@ use std::any::{Any, TypeId, type_name};
 use std::future::{Future, ready};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use tokio::task::AbortHandle;
 
 use crate::acquisition::{self, Sink};
-use crate::cell::{Cell, Found, Site};
+use crate::cell::{Cell, Found, Site, Ticket};
 use crate::close_error::Problem;
 use crate::context::Surroundings;
 use crate::lease::{Lease, Release};
@@ -62,9 +62,11 @@ impl<R: Resource> Slot<R> {
         self: &Arc<Self>,
         attempt: u64,
         site: Site,
+        ticket: &mut Ticket,
         cx: &mut Context<'_>,
     ) -> Option<Result<Lease<R>, Error<R::Cause>>> {
-        match acquisition::begin(self, attempt, &self.resource, self.surroundings(site), cx)? {
+        let enlist = |waker: &Waker| self.cell.enlist(ticket, waker);
+        match acquisition::begin(self, attempt, &self.resource, self.surroundings(site), enlist, cx)? {
             Ok(lease) => self.deliver_lent(attempt, lease, site).map(Ok),
             Err(error) => {
                 self.cell.fail(attempt, &error);

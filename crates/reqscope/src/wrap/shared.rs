@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use tokio::task::AbortHandle;
 
@@ -171,7 +171,8 @@ where
                 }
                 Take::Begin(attempt) => {
                     let surroundings = Surroundings { reaper: slot.reaper.clone(), taken_at: this.site };
-                    match begin(slot, attempt, &slot.resource, surroundings, cx) {
+                    let enlist = |waker: &Waker| slot.cell.enlist(&mut this.ticket, waker);
+                    match begin(slot, attempt, &slot.resource, surroundings, enlist, cx) {
                         Some(Err(error)) => {
                             slot.cell.fail(attempt, &error);
                             return Poll::Ready(Err(error));

@@ -1,12 +1,12 @@
 //! What the core needs of a runtime, and what it says where it gets less.
 
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::task::Poll;
 use std::time::Duration;
 
 use reqscope::{Abandoned, Exit, Lease, Peek};
-use reqscope_testkit::{Probe, Verb, poll_once};
+use reqscope_testkit::{Outcome, Probe, Verb, poll_once};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::LocalSet;
 
@@ -106,6 +106,32 @@ fn an_acquisition_ends_with_its_runtime_and_whoever_waits_elsewhere_hears_of_it(
     assert!(!error.is_permanent());
     drop(second.block_on(lazy.get()).unwrap());
     assert_eq!(server.probe.counts().acquiring, 0);
+}
+
+/// A runtime that shuts down refuses the task of the acquisition and drops it in place. A `get` that had no place among
+/// the waiters yet did not hear of that, began anew, and again: 778,649 acquisitions in 3 s, and a shutdown that hung.
+#[test]
+fn a_get_that_is_polled_while_its_runtime_shuts_down_hears_so_at_once() {
+    let threads = Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
+    let (polling, is_polling) = mpsc::channel();
+    let (end, ended) = mpsc::channel();
+    let server = Server::new();
+    server.probe.on(Verb::Acquire).always(Outcome::ok().after_polls(1));
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    threads.spawn(async move {
+        polling.send(()).unwrap();
+        // Until the other worker has closed the doors: then a task is dropped as soon as it is spawned.
+        while !tokio::spawn(std::future::pending::<()>()).is_finished() {
+            std::thread::yield_now();
+        }
+        end.send(poll_once(pin!(lazy.get())).map(|answer| answer.unwrap_err().to_string())).unwrap();
+    });
+    is_polling.recv().unwrap();
+    threads.shutdown_background();
+    let Ok(Poll::Ready(error)) = ended.recv_timeout(Duration::from_secs(5)) else { panic!("it did not come back") };
+    assert!(error.contains("the runtime that was acquiring has ended"), "{error}");
+    assert_eq!(server.probe.counts().acquires, 1);
 }
 
 #[test]
