@@ -5,7 +5,8 @@
 //! 3. `Busy` is idle exactly when no scope is open and no handle is live; whoever makes it idle wakes the drainers.
 
 use std::error::Error;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -97,7 +98,7 @@ impl Books {
         self.tell(|observer| observer.late(of));
     }
 
-    pub(crate) fn lent_too_long(&self, of: Subject, held_since: &'static std::panic::Location<'static>) {
+    pub(crate) fn lent_too_long(&self, of: Subject, held_since: &'static Location<'static>) {
         count(&self.lent_too_long);
         self.tell(|observer| observer.lent_too_long(of, held_since));
     }
@@ -124,34 +125,40 @@ impl Books {
     }
 }
 
-/// The entry of one live handle.
-pub(crate) struct Account {
+/// The entry of one live handle of an `R`.
+pub(crate) struct Account<R> {
     books: Arc<Books>,
-    subject: Subject,
+    taken_at: &'static Location<'static>,
     /// Set once the release has begun: how the use ended.
     releasing: Option<Exit>,
     open: bool,
+    resource: PhantomData<fn() -> R>,
 }
 
-impl Account {
-    pub(crate) fn open(books: Arc<Books>, subject: Subject, waited: Duration) -> Self {
+impl<R> Account<R> {
+    pub(crate) fn open(books: Arc<Books>, taken_at: &'static Location<'static>, waited: Duration) -> Self {
         books.busy.add(Busy::HANDLE);
         count(&books.acquired);
-        books.tell(|observer| observer.acquired(subject, waited));
-        Account { books, subject, releasing: None, open: true }
+        let account = Account { books, taken_at, releasing: None, open: true, resource: PhantomData };
+        account.books.tell(|observer| observer.acquired(account.subject(), waited));
+        account
     }
 
     pub(crate) fn books(&self) -> &Arc<Books> {
         &self.books
     }
 
-    pub(crate) fn subject(&self) -> Subject {
-        self.subject
+    pub(crate) fn taken_at(&self) -> &'static Location<'static> {
+        self.taken_at
+    }
+
+    fn subject(&self) -> Subject {
+        Subject::of::<R>(self.taken_at)
     }
 
     /// The handle arrived too late for its scope.
     pub(crate) fn late(&self) {
-        self.books.late(self.subject);
+        self.books.late(self.subject());
     }
 
     pub(crate) fn begin_release(&mut self, exit: Exit) {
@@ -161,14 +168,14 @@ impl Account {
 
     pub(crate) fn released(mut self, exit: Exit) {
         count(&self.books.released);
-        self.books.tell(|observer| observer.released(self.subject, exit));
+        self.books.tell(|observer| observer.released(self.subject(), exit));
         self.close();
     }
 
     pub(crate) fn release_failed(mut self, exit: Exit, error: &(dyn Error + 'static)) {
         count(&self.books.released);
         count(&self.books.release_failed);
-        self.books.tell(|observer| observer.release_failed(self.subject, exit, error));
+        self.books.tell(|observer| observer.release_failed(self.subject(), exit, error));
         self.close();
     }
 
@@ -183,7 +190,7 @@ impl Account {
 
     fn abandon(&mut self, exit: Exit, why: Abandoned) {
         count(&self.books.abandoned);
-        self.books.tell(|observer| observer.abandoned(self.subject, exit, why));
+        self.books.tell(|observer| observer.abandoned(self.subject(), exit, why));
         self.close();
     }
 
@@ -197,7 +204,7 @@ impl Account {
     }
 }
 
-impl Drop for Account {
+impl<R> Drop for Account<R> {
     fn drop(&mut self) {
         if self.open {
             let exit = self.releasing.unwrap_or_else(Exit::of_drop);

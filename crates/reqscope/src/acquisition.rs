@@ -49,9 +49,9 @@ impl<R: Resource> Lease<R> {
     }
 
     async fn acquire_under(surroundings: Surroundings, resource: Arc<R>) -> Result<Self, Error<R::Cause>> {
-        match Acquisition::at_once(&resource, &surroundings)? {
-            Some(lease) => Ok(lease),
-            None => Acquisition::new(resource, surroundings).await,
+        match Acquisition::at_once(&resource, surroundings) {
+            AtOnce::Done(outcome) => outcome,
+            AtOnce::NotYet(surroundings) => Acquisition::new(resource, surroundings).await,
         }
     }
 }
@@ -66,39 +66,38 @@ pub(crate) struct Acquisition<R: Resource> {
     /// `None` after the end.
     future: Option<Making<R>>,
     resource: Arc<R>,
-    surroundings: Surroundings,
+    /// `None` only while they are entered.
+    surroundings: Option<Surroundings>,
     deadline: Deadline,
+}
+
+/// What came of asking for a handle that needs no waiting for.
+pub(crate) enum AtOnce<R: Resource> {
+    Done(Outcome<R, Lease<R>>),
+    /// There is none. With the surroundings, for whoever waits for one.
+    NotYet(Surroundings),
 }
 
 impl<R: Resource> Acquisition<R> {
     /// A handle that needs no waiting for, if there is one.
-    pub(crate) fn at_once(
-        resource: &Arc<R>,
-        surroundings: &Surroundings,
-    ) -> Result<Option<Lease<R>>, Error<R::Cause>> {
-        match foreign::call(|| surroundings.enter(|| resource.try_acquire())) {
-            Ok(None) => Ok(None),
-            Ok(Some(handle)) => Ok(Some(Lease::open(handle, Arc::clone(resource), surroundings, Duration::ZERO))),
+    pub(crate) fn at_once(resource: &Arc<R>, surroundings: Surroundings) -> AtOnce<R> {
+        let (answer, surroundings) = surroundings.enter(|| resource.try_acquire());
+        AtOnce::Done(match answer {
+            Ok(None) => return AtOnce::NotYet(surroundings),
+            Ok(Some(handle)) => Ok(Lease::open(handle, Arc::clone(resource), surroundings, Duration::ZERO)),
             Err(panic) => {
                 let error = Error::panicked(Stage::Acquiring, &*panic);
-                tell::<R>(surroundings, &error);
+                tell::<R>(&surroundings, &error);
                 Err(error)
             }
-        }
+        })
     }
 
     pub(crate) fn new(resource: Arc<R>, surroundings: Surroundings) -> Self {
         let deadline = Deadline::after(surroundings.reaper.books().limits.acquire);
         let maker = Arc::clone(&resource);
         let future: Making<R> = Box::pin(async move { maker.acquire().await });
-        Acquisition { future: Some(future), resource, surroundings, deadline }
-    }
-
-    fn fail(&mut self, error: Error<R::Cause>) -> Poll<Result<Lease<R>, Error<R::Cause>>> {
-        // The half-made thing goes before anybody hears of the failure and tries again.
-        foreign::drop_quietly(self.future.take());
-        tell::<R>(&self.surroundings, &error);
-        Poll::Ready(Err(error))
+        Acquisition { future: Some(future), resource, surroundings: Some(surroundings), deadline }
     }
 }
 
@@ -111,23 +110,31 @@ impl<R: Resource> Future for Acquisition<R> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let Some(future) = &mut this.future else {
+        let (Some(future), Some(surroundings)) = (&mut this.future, this.surroundings.take()) else {
             return Poll::Ready(Err(Error::closed()));
         };
-        match foreign::call(|| this.surroundings.enter(|| future.as_mut().poll(cx))) {
+        let (answer, surroundings) = surroundings.enter(|| future.as_mut().poll(cx));
+        let error = match answer {
             Ok(Poll::Ready(Ok(handle))) => {
                 foreign::drop_quietly(this.future.take());
                 let waited = this.deadline.elapsed();
-                Poll::Ready(Ok(Lease::open(handle, Arc::clone(&this.resource), &this.surroundings, waited)))
+                return Poll::Ready(Ok(Lease::open(handle, Arc::clone(&this.resource), surroundings, waited)));
             }
-            Ok(Poll::Ready(Err(error))) if error.stage().is_some() => this.fail(error),
-            Ok(Poll::Ready(Err(error))) => this.fail(error.at(Stage::Acquiring)),
-            Err(panic) => this.fail(Error::panicked(Stage::Acquiring, &*panic)),
-            Ok(Poll::Pending) => {
-                let missed = ready!(this.deadline.poll_missed(Stage::Acquiring, cx));
-                this.fail(missed)
-            }
-        }
+            Ok(Poll::Ready(Err(error))) if error.stage().is_some() => error,
+            Ok(Poll::Ready(Err(error))) => error.at(Stage::Acquiring),
+            Err(panic) => Error::panicked(Stage::Acquiring, &*panic),
+            Ok(Poll::Pending) => match this.deadline.poll_missed(Stage::Acquiring, cx) {
+                Poll::Ready(missed) => missed,
+                Poll::Pending => {
+                    this.surroundings = Some(surroundings);
+                    return Poll::Pending;
+                }
+            },
+        };
+        // The half-made thing goes before anybody hears of the failure and tries again.
+        foreign::drop_quietly(this.future.take());
+        tell::<R>(&surroundings, &error);
+        Poll::Ready(Err(error))
     }
 }
 
@@ -159,11 +166,10 @@ pub(crate) fn begin<R: Resource, S: Sink<R>>(
     enlist: impl FnOnce(&Waker),
     cx: &mut Context<'_>,
 ) -> Option<Result<Lease<R>, Error<R::Cause>>> {
-    match Acquisition::at_once(resource, &surroundings) {
-        Ok(None) => {}
-        Ok(Some(lease)) => return Some(Ok(lease)),
-        Err(error) => return Some(Err(error)),
-    }
+    let surroundings = match Acquisition::at_once(resource, surroundings) {
+        AtOnce::Done(outcome) => return Some(outcome),
+        AtOnce::NotYet(surroundings) => surroundings,
+    };
     let mut acquisition = Acquisition::new(Arc::clone(resource), surroundings);
     if let Poll::Ready(outcome) = Pin::new(&mut acquisition).poll(cx) {
         return Some(outcome);

@@ -393,10 +393,6 @@ impl<L, E, K> State<L, E, K> {
     }
 
     fn wakers(&mut self) -> Vec<Waker> {
-        // Most cells never see two of their request's tasks at once.
-        if self.places.is_empty() {
-            return Vec::new();
-        }
         self.places.iter_mut().filter_map(|place| place.waker.take()).collect()
     }
 }

@@ -37,9 +37,7 @@ impl Close {
         if tenants.is_empty() {
             return Close { closing: None };
         }
-        let mut closing = Closing::begin(scope, tenants, told);
-        closing.begin_next();
-        Close { closing: closing.has_something_to_say().then(|| Box::new(closing)) }
+        Close { closing: Closing::begin(scope, tenants, told) }
     }
 }
 
@@ -91,7 +89,8 @@ struct Closing {
 }
 
 impl Closing {
-    fn begin(scope: &ScopeState, mut tenants: Tenants, told: Exit) -> Self {
+    /// The first two phases, and the beginning of the third. `None`: nothing is left to do or to say.
+    fn begin(scope: &ScopeState, mut tenants: Tenants, told: Exit) -> Option<Box<Self>> {
         let mut problems = Vec::new();
         tenants.retain(|tenant| tenant.seal(told, &mut problems));
 
@@ -105,19 +104,23 @@ impl Closing {
         }
 
         tenants.sort(verdict);
+        if !tenants.peek().is_some_and(|tenant| tenant.settles(verdict)) {
+            hand_over(&mut tenants, verdict);
+            if problems.is_empty() {
+                return None;
+            }
+        }
         let patience = scope.settings.close_deadline;
-        Closing { told, verdict, problems, tenants, current: None, patience, deadline: None }
-    }
-
-    fn has_something_to_say(&self) -> bool {
-        self.current.is_some() || !self.problems.is_empty()
+        let mut closing = Closing { told, verdict, problems, tenants, current: None, patience, deadline: None };
+        closing.begin_next();
+        (closing.current.is_some() || !closing.problems.is_empty()).then(|| Box::new(closing))
     }
 
     /// Begins the next settling release that has to wait, or, after the last, all the others.
     fn begin_next(&mut self) {
         while let Some(tenant) = self.tenants.peek() {
             if !tenant.settles(self.verdict) {
-                return self.hand_over_the_others();
+                return hand_over(&mut self.tenants, self.verdict);
             }
             let deadline = self.deadline.get_or_insert_with(|| Deadline::after(self.patience));
             self.current = tenant.release(self.verdict, Some(deadline));
@@ -127,15 +130,17 @@ impl Closing {
             }
         }
     }
+}
 
-    fn hand_over_the_others(&mut self) {
-        let verdict = self.verdict;
-        let others = std::iter::from_fn(|| self.tenants.next());
-        let jobs: Vec<_> = others.filter_map(|tenant| tenant.release(verdict, None)).collect();
-        // Outside of any runtime each job is dropped, one by one, and finds the runtime that it came from.
-        if !jobs.is_empty() && Runtime::try_current().is_ok() {
-            reaper::spawn(None, Together(jobs));
-        }
+/// Begins the releases for which nobody waits, in their order.
+fn hand_over(others: &mut Tenants, verdict: Exit) {
+    let mut jobs = Vec::new();
+    while let Some(tenant) = others.next() {
+        jobs.extend(tenant.release(verdict, None));
+    }
+    // Outside of any runtime each job is dropped, one by one, and finds the runtime that it came from.
+    if !jobs.is_empty() && Runtime::try_current().is_ok() {
+        reaper::spawn(None, Together(jobs));
     }
 }
 

@@ -1,9 +1,11 @@
 //! What goes beside a call to [`Resource::acquire`](crate::Resource::acquire) instead of through its signature: on
 //! whose books a wrapper's inner lease belongs, and where in the program the outermost one was asked for.
 
-use std::cell::RefCell;
+use std::any::Any;
+use std::cell::Cell;
 use std::panic::Location;
 
+use crate::foreign;
 use crate::reaper::Reaper;
 
 #[derive(Clone)]
@@ -13,33 +15,30 @@ pub(crate) struct Surroundings {
 }
 
 thread_local! {
-    static CURRENT: RefCell<Option<Surroundings>> = const { RefCell::new(None) };
+    static CURRENT: Cell<Option<Surroundings>> = const { Cell::new(None) };
+}
+
+/// Puts others in the place of the current ones. A thread that is being torn down has none any more, and keeps none.
+fn replace(new: &mut Option<Surroundings>) -> Option<Surroundings> {
+    CURRENT.try_with(|current| current.replace(new.take())).ok().flatten()
 }
 
 impl Surroundings {
     /// Those of the acquisition that this thread is polling right now.
     pub(crate) fn current() -> Option<Surroundings> {
-        CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+        let mut current = replace(&mut None);
+        let copy = current.clone();
+        drop(replace(&mut current));
+        copy
     }
 
-    /// Runs `code` inside of them.
-    pub(crate) fn enter<T>(&self, code: impl FnOnce() -> T) -> T {
-        let outer = replace(Some(self.clone()));
-        let _back = Back(outer);
-        code()
-    }
-}
-
-fn replace(new: Option<Surroundings>) -> Option<Surroundings> {
-    // A thread that is being torn down has no surroundings any more, and needs none.
-    CURRENT.try_with(|current| current.replace(new)).ok().flatten()
-}
-
-/// Puts the outer surroundings back, also while unwinding.
-struct Back(Option<Surroundings>);
-
-impl Drop for Back {
-    fn drop(&mut self) {
-        drop(replace(self.0.take()));
+    /// Calls the code of a user inside of them, and hands back its panic. They are lent to the thread meanwhile,
+    /// not counted up: this stands on the path of every first use.
+    pub(crate) fn enter<T>(self, code: impl FnOnce() -> T) -> (Result<T, Box<dyn Any + Send>>, Self) {
+        let mut own = Some(self);
+        let mut outer = replace(&mut own);
+        let answer = foreign::call(code);
+        let own = own.or_else(|| replace(&mut outer));
+        (answer, own.expect("who enters others inside of these puts these back"))
     }
 }

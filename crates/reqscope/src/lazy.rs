@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use crate::acquisition::Acquisition;
+use crate::acquisition::{Acquisition, AtOnce};
 use crate::cell::{Peek, Site, Take, Ticket};
 use crate::guard::Guard;
 use crate::observer::Subject;
@@ -82,9 +82,9 @@ impl<R: Resource> Lazy<R> {
         let lease = match self.slot.cell.try_take(site)? {
             Take::Lent(lease) => lease,
             Take::Begin(attempt) => {
-                match Acquisition::at_once(self.slot.resource(), &self.slot.surroundings(site)) {
-                    Ok(Some(lease)) => self.slot.deliver_lent(attempt, lease, site)?,
-                    Ok(None) | Err(_) => {
+                match Acquisition::at_once(self.slot.resource(), self.slot.surroundings(site)) {
+                    AtOnce::Done(Ok(lease)) => self.slot.deliver_lent(attempt, lease, site)?,
+                    AtOnce::Done(Err(_)) | AtOnce::NotYet(_) => {
                         // An error was heard by the observer. Whoever queued up meanwhile makes the next attempt.
                         self.slot.cell.retract(attempt);
                         return None;

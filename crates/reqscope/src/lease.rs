@@ -11,7 +11,6 @@ use tokio::runtime::Handle as Runtime;
 
 use crate::account::Account;
 use crate::context::Surroundings;
-use crate::observer::Subject;
 use crate::reaper;
 use crate::release::Releasing;
 use crate::resource::{Health, Resource};
@@ -60,16 +59,16 @@ pub struct Lease<R: Resource> {
 struct Parts<R: Resource> {
     handle: R::Handle,
     resource: Arc<R>,
-    account: Account,
+    account: Account<R>,
     /// Where the handle was acquired, for a drop outside of any runtime.
     home: Option<Runtime>,
 }
 
 impl<R: Resource> Lease<R> {
     /// Opens the account of a handle that has just arrived.
-    pub(crate) fn open(handle: R::Handle, resource: Arc<R>, surroundings: &Surroundings, waited: Duration) -> Self {
-        let subject = Subject::of::<R>(surroundings.taken_at);
-        let account = Account::open(Arc::clone(surroundings.reaper.books()), subject, waited);
+    pub(crate) fn open(handle: R::Handle, resource: Arc<R>, surroundings: Surroundings, waited: Duration) -> Self {
+        let Surroundings { reaper, taken_at } = surroundings;
+        let account = Account::open(reaper.into_books(), taken_at, waited);
         Lease { parts: Some(Parts { handle, resource, account, home: Runtime::try_current().ok() }) }
     }
 
@@ -105,7 +104,7 @@ impl<R: Resource> Lease<R> {
 
     /// Where in the program it was taken.
     pub fn taken_at(lease: &Self) -> &'static Location<'static> {
-        lease.account().subject().taken_at
+        lease.account().taken_at()
     }
 
     /// Takes the handle out, for the writers of wrappers: it leaves the books, and nobody releases it any more.
@@ -121,7 +120,7 @@ impl<R: Resource> Lease<R> {
         foreign::call(|| resource.probe(handle)).unwrap_or(Health::Dead)
     }
 
-    pub(crate) fn account(&self) -> &Account {
+    pub(crate) fn account(&self) -> &Account<R> {
         &self.parts().account
     }
 

@@ -99,6 +99,10 @@ impl Reaper {
         }
     }
 
+    pub(crate) fn into_books(self) -> Arc<Books> {
+        self.books
+    }
+
     pub(crate) fn books(&self) -> &Arc<Books> {
         &self.books
     }

@@ -23,7 +23,7 @@ pub(crate) struct Releasing<R: Resource> {
 
 struct Running<R: Resource> {
     future: BoxFuture<Result<(), Error<R::Cause>>>,
-    account: Account,
+    account: Account<R>,
 }
 
 impl<R: Resource> Releasing<R> {
@@ -33,7 +33,7 @@ impl<R: Resource> Releasing<R> {
     pub(crate) fn start(
         resource: Arc<R>,
         handle: R::Handle,
-        mut account: Account,
+        mut account: Account<R>,
         exit: Exit,
         deadline: impl FnOnce() -> Deadline,
     ) -> Result<Option<Self>, Error<R::Cause>> {
@@ -93,7 +93,7 @@ impl<R: Resource> Future for Releasing<R> {
 
 impl<R: Resource> Releasing<R> {
     /// Drops the user's future first: who hears that a handle was released finds nothing of it any more.
-    fn finish(&mut self) -> Option<Account> {
+    fn finish(&mut self) -> Option<Account<R>> {
         self.running.take().map(|Running { future, account }| {
             foreign::drop_quietly(future);
             account
