@@ -11,6 +11,7 @@ mod first_use;
 mod hooked;
 mod leases;
 mod lending;
+mod model;
 mod quiet_drop;
 mod reentry;
 mod runtimes;
