@@ -137,3 +137,6 @@ pub use wrap::{Retry, RetryPolicy, Shared, SharedGet, SharedHandle, Timeout};
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+#[cfg(doctest)]
+mod must_not_compile;
