@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use reqscope::{Error, Exit, Health, Resource, Stage};
 
 use super::unwind::{caught, rethrown};
@@ -16,6 +17,8 @@ pub(super) struct Outside<R> {
     pub(super) books: Arc<Books>,
     pub(super) before_acquire: Gate,
     pub(super) before_release: Gate,
+    /// Done once, in the very poll in which the next handle arrives.
+    pub(super) on_arrival: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     settles: bool,
 }
 
@@ -43,7 +46,14 @@ impl<R> Outside<R> {
         before_acquire.always(Outcome::ok().after_polls(1));
         let before_release = Gate::open();
         before_release.always(Outcome::ok().after_polls(1));
-        Outside { resource, books: Arc::default(), before_acquire, before_release, settles }
+        Outside {
+            resource,
+            books: Arc::default(),
+            before_acquire,
+            before_release,
+            on_arrival: Mutex::default(),
+            settles,
+        }
     }
 
     fn count<H>(&self, handle: H) -> Counted<H> {
@@ -76,7 +86,12 @@ impl<R: Resource> Resource for Outside<R> {
             _ => Ok(Err(Error::unavailable().at(Stage::Acquiring).with_context("told to fail"))),
         };
         call.answered();
-        rethrown(answer).map(|handle| self.count(handle))
+        let handle = self.count(rethrown(answer)?);
+        let on_arrival = self.on_arrival.lock().take();
+        if let Some(on_arrival) = on_arrival {
+            on_arrival();
+        }
+        Ok(handle)
     }
 
     async fn validate(&self, handle: &mut Self::Handle) -> Result<(), Error<R::Cause>> {

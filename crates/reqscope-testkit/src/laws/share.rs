@@ -134,6 +134,29 @@ pub(super) async fn a_handle_for_a_closed_scope<R: Resource>(bench: Bench<'_, R>
     trial.end().await
 }
 
+/// L6: a handle arrives in the very moment in which its scope is closed.
+pub(super) async fn a_handle_that_meets_the_close<R: Resource>(bench: Bench<'_, R>) -> Verdict {
+    for waits in [false, true] {
+        let trial = bench.trial("a scope dropped in the poll in which its handle arrives");
+        if !waits {
+            trial.outside.before_acquire.always(Outcome::ok());
+            trial.probe.on(Verb::Acquire).always(Outcome::ok());
+        }
+        let scopes = Scopes::new();
+        let scope = scopes.open();
+        let lazy = scope.lazy(&trial.outside);
+        *trial.outside.on_arrival.lock() = Some(Box::new(move || drop(scope)));
+        let answer = trial.within("get", lazy.get()).await?;
+        trial.expect(answer.is_err_and(|error| error.is_closed()), "the get was served after the close")?;
+        let told = trial.told(&scopes).await?;
+        trial.expect(told == [Exit::Cancelled], format!("the handle was told {told:?}"))?;
+        trial.expect(scopes.stats().late == 1, "the handle was not counted as late")?;
+        drop(lazy);
+        trial.end().await?;
+    }
+    Ok(())
+}
+
 /// L7: those who wait for one attempt share its error; the next get tries again.
 pub(super) async fn an_error_is_shared_and_forgotten<R: Resource>(bench: Bench<'_, R>) -> Verdict {
     for outcome in [Outcome::error(), Outcome::panic()] {
