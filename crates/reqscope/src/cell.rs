@@ -125,6 +125,13 @@ impl<L, E: Clone, K> Cell<L, E, K> {
         }
     }
 
+    /// The common case, and short: it is at home, and nobody waits.
+    #[inline]
+    pub(crate) fn take_at_home(&self, site: Site) -> Option<L> {
+        let mut state = self.state.lock();
+        if state.places.is_empty() { state.lend(site) } else { None }
+    }
+
     /// Borrows what is inside, begins an attempt, or waits.
     pub(crate) fn take(&self, ticket: &mut Ticket, site: Site, waker: &Waker) -> Take<L, E> {
         let mut spare = None;
@@ -324,9 +331,15 @@ impl<L, E: Clone, K> Cell<L, E, K> {
     }
 
     /// Moves to a phase in which waiters can go on, and wakes them (3).
+    #[inline]
     fn move_on<T>(&self, step: impl FnOnce(&mut State<L, E, K>) -> Result<Phase<L, K>, T>) -> Result<(), T> {
         let mut state = self.state.lock();
         let old = step(&mut state)?;
+        if state.places.is_empty() {
+            drop(state);
+            drop(old);
+            return Ok(());
+        }
         let wakers = state.wakers();
         drop(state);
         drop(old);
@@ -343,7 +356,11 @@ impl<L, E, K> State<L, E, K> {
     }
 
     /// What is at home goes out.
+    #[inline]
     fn lend(&mut self, site: Site) -> Option<L> {
+        if !matches!(self.phase, Phase::Ready(_)) {
+            return None;
+        }
         match mem::replace(&mut self.phase, Phase::Lent(site)) {
             Phase::Ready(lent) => Some(lent),
             other => {
