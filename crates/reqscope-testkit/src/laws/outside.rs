@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 use reqscope::{Error, Exit, Health, Resource, Stage};
@@ -20,6 +21,7 @@ pub(super) struct Outside<R> {
     /// Done once, in the very poll in which the next handle arrives.
     pub(super) on_arrival: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     settles: bool,
+    shortcuts: AtomicBool,
 }
 
 /// A handle with a number.
@@ -53,7 +55,14 @@ impl<R> Outside<R> {
             before_release,
             on_arrival: Mutex::default(),
             settles,
+            shortcuts: AtomicBool::new(!settles),
         }
+    }
+
+    /// From now on each handle takes the long way, through [`before_release`](Self::before_release). One that settles
+    /// does from the beginning.
+    pub(super) fn without_shortcuts(&self) {
+        self.shortcuts.store(false, Relaxed);
     }
 
     fn count<H>(&self, handle: H) -> Counted<H> {
@@ -125,7 +134,11 @@ impl<R: Resource> Resource for Outside<R> {
         self.resource.probe(&handle.handle)
     }
 
-    fn reclaim(&self, Counted { handle, ticket }: Self::Handle, exit: Exit) -> Result<(), Self::Handle> {
+    fn reclaim(&self, handle: Self::Handle, exit: Exit) -> Result<(), Self::Handle> {
+        if !self.shortcuts.load(Relaxed) {
+            return Err(handle);
+        }
+        let Counted { handle, ticket } = handle;
         match self.resource.reclaim(handle, exit) {
             Ok(()) => {
                 self.books.given_back(ticket.id, exit);

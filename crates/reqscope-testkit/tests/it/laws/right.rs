@@ -2,14 +2,34 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqscope::{ResourceExt, RetryPolicy};
+use reqscope::{Error, ResourceExt, RetryPolicy, resource_fn};
 use reqscope_testkit::{Probe, judge, laws};
+use tokio::sync::{AcquireError, Semaphore};
 
 const LONG: Duration = Duration::from_secs(60);
 
 laws!(the_probe_keeps_the_laws, |probe| probe);
 
 laws!(a_resource_that_ignores_the_probe_is_counted_outside, |_probe| Probe::new());
+
+/// Adapters that give back without waiting: no case may count on a release that takes its time.
+#[tokio::test(start_paused = true)]
+async fn a_resource_that_reclaims_what_nobody_counts_inside_keeps_the_laws() {
+    laws(|_probe| Probe::new().reclaiming()).await;
+}
+
+/// There is one of it at a time, as of the right to write: no case may hold two.
+#[tokio::test(start_paused = true)]
+async fn an_exclusive_resource_keeps_the_laws() {
+    laws(|_probe| {
+        let one = Arc::new(Semaphore::new(1));
+        resource_fn(move || {
+            let one = Arc::clone(&one);
+            async move { Ok::<_, Error<AcquireError>>(one.acquire_owned().await?) }
+        })
+    })
+    .await;
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_probe_keeps_the_laws_on_many_threads() {
