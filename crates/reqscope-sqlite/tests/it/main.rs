@@ -4,6 +4,7 @@
 
 mod connection;
 mod faults;
+mod laws;
 mod queue;
 mod runtimes;
 mod support;

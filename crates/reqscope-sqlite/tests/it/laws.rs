@@ -1,0 +1,18 @@
+use std::sync::Arc;
+
+use reqscope::ResourceExt;
+use reqscope_sqlite::{Sqlite, Transaction};
+use reqscope_testkit::laws;
+
+use crate::support::{reading, sqlite, with_table, writing};
+
+fn bare() -> Sqlite {
+    with_table().build_temporary().unwrap()
+}
+
+laws!(connections_keep_the_laws, |_probe| bare());
+laws!(transactions_that_write_keep_the_laws, |_probe| writing(&sqlite()));
+laws!(transactions_that_read_keep_the_laws, |_probe| reading(&sqlite()));
+laws!(transactions_over_wrapped_connections_keep_the_laws, |_probe| {
+    Transaction::new(Arc::new(bare().timeout(crate::support::PATIENCE)))
+});
