@@ -20,8 +20,6 @@ pub(super) async fn handles_are_released_in_order<R: Resource>(bench: Bench<'_, 
     for settles in [false, true] {
         let case = "a scope with five resources, of which one fails and one panics in its release";
         let trial = if settles { bench.settling_trial(case) } else { bench.trial(case) };
-        // One that is reclaimed is gone at once, before those that have to wait for their turn.
-        trial.outside.without_shortcuts();
         let others = Probe::on_books(Arc::clone(&trial.outside.books));
         let fails = others.sibling().settling();
         fails.on(Verb::Release).error();
@@ -155,7 +153,6 @@ pub(super) async fn a_hung_release_ends<R: Resource>(bench: Bench<'_, R>) -> Ver
         let scopes = Scopes::builder().close_deadline(DEADLINE).build();
         let scope = scopes.open();
         drop(trial.get(&scope.lazy(&trial.outside)).await?);
-        trial.outside.without_shortcuts();
         trial.outside.before_release.never();
         let settles = trial.outside.settles(Exit::Completed);
         let closed = trial.within("close", scope.close(Exit::Completed)).await?;

@@ -93,6 +93,7 @@ pub async fn judge<R: Resource>(make: impl Fn(Probe) -> R) -> Report {
         L6 share::a_handle_for_a_closed_scope,
         L6 share::a_handle_that_meets_the_close,
         L7 share::an_error_is_shared_and_forgotten,
+        L1 share::a_request_by_the_shortcuts,
         L1 share::a_request_that_is_cut,
         L8 exits::a_lent_handle_outlives_its_scope,
         L9 exits::the_scope_tells_the_exit,

@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use parking_lot::Mutex;
 use reqscope::{Error, Exit, Health, Resource, Stage};
@@ -20,8 +19,18 @@ pub(super) struct Outside<R> {
     pub(super) before_release: Gate,
     /// Done once, in the very poll in which the next handle arrives.
     pub(super) on_arrival: Mutex<Option<Box<dyn FnOnce() + Send>>>,
-    settles: bool,
-    shortcuts: AtomicBool,
+    manner: Manner,
+}
+
+/// What the outside adds to a resource, or takes from it.
+#[derive(Clone, Copy)]
+pub(super) enum Manner {
+    /// No shortcuts: every acquire and every release waits, at its gate if nowhere else.
+    Waiting,
+    /// And a release as completed matters to the client.
+    Settling,
+    /// All that the resource can do without waiting.
+    Shortcuts,
 }
 
 /// A handle with a number.
@@ -43,7 +52,7 @@ impl Drop for Ticket {
 }
 
 impl<R> Outside<R> {
-    pub(super) fn new(resource: Arc<R>, settles: bool) -> Self {
+    pub(super) fn new(resource: Arc<R>, manner: Manner) -> Self {
         let before_acquire = Gate::open();
         before_acquire.always(Outcome::ok().after_polls(1));
         let before_release = Gate::open();
@@ -54,15 +63,8 @@ impl<R> Outside<R> {
             before_acquire,
             before_release,
             on_arrival: Mutex::default(),
-            settles,
-            shortcuts: AtomicBool::new(!settles),
+            manner,
         }
-    }
-
-    /// From now on each handle takes the long way, through [`before_release`](Self::before_release). One that settles
-    /// does from the beginning.
-    pub(super) fn without_shortcuts(&self) {
-        self.shortcuts.store(false, Relaxed);
     }
 
     fn count<H>(&self, handle: H) -> Counted<H> {
@@ -127,19 +129,22 @@ impl<R: Resource> Resource for Outside<R> {
     }
 
     fn try_acquire(&self) -> Option<Self::Handle> {
-        self.resource.try_acquire().map(|handle| self.count(handle))
+        match self.manner {
+            Manner::Shortcuts => self.resource.try_acquire().map(|handle| self.count(handle)),
+            Manner::Waiting | Manner::Settling => None,
+        }
     }
 
     fn probe(&self, handle: &Self::Handle) -> Health {
         self.resource.probe(&handle.handle)
     }
 
-    fn reclaim(&self, handle: Self::Handle, exit: Exit) -> Result<(), Self::Handle> {
-        if !self.shortcuts.load(Relaxed) {
-            return Err(handle);
-        }
-        let Counted { handle, ticket } = handle;
-        match self.resource.reclaim(handle, exit) {
+    fn reclaim(&self, Counted { handle, ticket }: Self::Handle, exit: Exit) -> Result<(), Self::Handle> {
+        let reclaimed = match self.manner {
+            Manner::Shortcuts => self.resource.reclaim(handle, exit),
+            Manner::Waiting | Manner::Settling => Err(handle),
+        };
+        match reclaimed {
             Ok(()) => {
                 self.books.given_back(ticket.id, exit);
                 self.books.ended(ticket.id, Fate::Reclaimed);
@@ -150,6 +155,6 @@ impl<R: Resource> Resource for Outside<R> {
     }
 
     fn settles(&self, exit: Exit) -> bool {
-        self.settles && exit.is_completed() || self.resource.settles(exit)
+        matches!(self.manner, Manner::Settling) && exit.is_completed() || self.resource.settles(exit)
     }
 }

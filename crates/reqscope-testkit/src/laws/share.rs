@@ -4,11 +4,12 @@ use std::task::Poll;
 
 use reqscope::{Exit, Peek, Resource, Scopes};
 
+use super::outside::Manner;
 use super::report::Verdict;
-use super::trial::{BOUND, Bench, MOST_POLLS, a_moment};
+use super::trial::{BOUND, Bench, EXITS, MOST_POLLS, a_moment};
 use crate::outcome::Outcome;
 use crate::poll::{cancel_at, poll_once};
-use crate::probe::Verb;
+use crate::probe::{Probe, Verb};
 use crate::until::holds_within;
 
 /// L2: a scope that nobody uses acquires nothing.
@@ -179,6 +180,25 @@ pub(super) async fn an_error_is_shared_and_forgotten<R: Resource>(bench: Bench<'
         drop(lazy);
         trial.success("close", trial.within("close", scope.close(Exit::Completed)).await?)?;
         trial.drained(&scopes).await?;
+        trial.end().await?;
+    }
+    Ok(())
+}
+
+/// L1: a request whose handle comes and goes without waiting, wherever the resource can do that.
+pub(super) async fn a_request_by_the_shortcuts<R: Resource>(bench: Bench<'_, R>) -> Verdict {
+    for exit in EXITS {
+        let case = format!("a request through try_acquire and reclaim, closed as {exit}");
+        let trial = bench.trial_over(Probe::new().reclaiming(), Manner::Shortcuts, case);
+        trial.probe.make_ready(1);
+        let scopes = Scopes::new();
+        let scope = scopes.open();
+        drop(trial.get(&scope.lazy(&trial.outside)).await?);
+        trial.probe.make_ready(0);
+        drop(trial.within("close", scope.close(exit)).await?);
+        let told = trial.told(&scopes).await?;
+        trial.expect(told == [exit], format!("the handle was told {told:?}"))?;
+        trial.still_works().await?;
         trial.end().await?;
     }
     Ok(())

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use reqscope::{Error, Exit, Guard, Lazy, Resource, Scopes};
 use tokio::time::timeout;
 
-use super::outside::{Counted, Outside};
+use super::outside::{Counted, Manner, Outside};
 use super::report::{Breach, Law, Verdict};
 use crate::books::{Counts, Fate};
 use crate::outcome::Outcome;
@@ -63,21 +63,21 @@ pub(super) async fn a_moment() {
 
 impl<R: Resource> Bench<'_, R> {
     pub(super) fn trial(&self, case: impl Into<String>) -> Trial<R> {
-        self.trial_over(Probe::new(), false, case)
+        self.trial_over(Probe::new(), Manner::Waiting, case)
     }
 
     /// One whose release matters to the client.
     pub(super) fn settling_trial(&self, case: impl Into<String>) -> Trial<R> {
-        self.trial_over(Probe::new(), true, case)
+        self.trial_over(Probe::new(), Manner::Settling, case)
     }
 
-    pub(super) fn trial_over(&self, probe: Probe, settles: bool, case: impl Into<String>) -> Trial<R> {
+    pub(super) fn trial_over(&self, probe: Probe, manner: Manner, case: impl Into<String>) -> Trial<R> {
         // Each verb has awaits to be cut at.
         for verb in [Verb::Acquire, Verb::Validate, Verb::Release] {
             probe.on(verb).always(Outcome::ok().after_polls(2));
         }
         let resource = Arc::new((self.make)(probe.clone()));
-        let outside = Arc::new(Outside::new(resource, settles));
+        let outside = Arc::new(Outside::new(resource, manner));
         let witness = Witness { law: self.law, case: case.into(), probe, late: Mutex::default() };
         Trial { witness, outside }
     }

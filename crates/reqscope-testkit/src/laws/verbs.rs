@@ -2,6 +2,7 @@
 
 use reqscope::{Exit, Resource};
 
+use super::outside::Manner;
 use super::report::Verdict;
 use super::trial::{Bench, EXITS, ROUNDS, a_moment};
 use super::unwind::caught;
@@ -24,7 +25,8 @@ pub(super) async fn every_exit_ends_a_handle<R: Resource>(bench: Bench<'_, R>) -
 /// L1: the shortcuts that do not wait move the same handles.
 pub(super) async fn the_shortcuts_count_too<R: Resource>(bench: Bench<'_, R>) -> Verdict {
     let probe = Probe::new().reclaiming();
-    let trial = bench.trial_over(probe, false, "try_acquire, then reclaim, then release if that is refused");
+    let trial =
+        bench.trial_over(probe, Manner::Shortcuts, "try_acquire, then reclaim, then release if that is refused");
     for exit in EXITS {
         trial.probe.make_ready(1);
         let handle = match trial.outside.try_acquire() {
