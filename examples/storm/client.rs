@@ -26,6 +26,8 @@ pub(crate) struct Client {
 pub(crate) struct Seen {
     /// The status of every answer that came whole (in mid-body: whose head came), with its path.
     pub(crate) answers: Vec<(&'static str, u16)>,
+    /// What an answer said that was no success.
+    pub(crate) refusal: Option<String>,
     /// From the request to the end of the answer, if the client waited for it.
     pub(crate) latency: Option<Duration>,
 }
@@ -48,20 +50,27 @@ impl Client {
 
     /// Plays a part to its end.
     pub(crate) fn play(&mut self, part: &Part) -> io::Result<Seen> {
-        match part.fate {
+        let seen = match part.fate {
             Fate::Complete => self.complete(part),
             Fate::Fin | Fate::Reset | Fate::Pipeline => self.hang_up(part),
             Fate::MidBody => self.hang_up_in_mid_body(part),
             Fate::HalfClose => self.half_close(part),
             Fate::HalfRequest => self.half_request(part),
-        }
+        };
+        // What a read that lasts too long answers differs from system to system.
+        seen.map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+                io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {PATIENCE:?}"))
+            }
+            _ => error,
+        })
     }
 
     fn complete(&mut self, part: &Part) -> io::Result<Seen> {
         let begun = Instant::now();
         let path = part.paths[0];
-        let status = self.ask("GET", path)?.head.status;
-        Ok(Seen { answers: vec![(path, status)], latency: Some(begun.elapsed()) })
+        let response = self.ask("GET", path)?;
+        Ok(Seen::whole(path, &response, begun.elapsed()))
     }
 
     fn hang_up(&mut self, part: &Part) -> io::Result<Seen> {
@@ -75,7 +84,8 @@ impl Client {
         // Answers come in the order of the requests; the first one that is not whole ends the row.
         let mut arrived = arrived.as_slice();
         let whole = || Response::read(&mut arrived).ok().map(|response| response.head.status);
-        Ok(Seen { answers: part.paths.iter().copied().zip(std::iter::from_fn(whole)).collect(), latency: None })
+        let answers = part.paths.iter().copied().zip(std::iter::from_fn(whole)).collect();
+        Ok(Seen { answers, ..Seen::default() })
     }
 
     fn hang_up_in_mid_body(&mut self, part: &Part) -> io::Result<Seen> {
@@ -86,7 +96,7 @@ impl Client {
         let wanted = (part.share * STREAMED) as u64;
         io::copy(&mut connection.by_ref().take(wanted), &mut io::sink())?;
         hang_up(connection.into_inner(), part.hangup)?;
-        Ok(Seen { answers: vec![(path, head.status)], latency: None })
+        Ok(Seen { answers: vec![(path, head.status)], ..Seen::default() })
     }
 
     fn half_close(&mut self, part: &Part) -> io::Result<Seen> {
@@ -96,7 +106,7 @@ impl Client {
         connection.get_mut().write_all(request("GET", path).as_bytes())?;
         connection.get_mut().shutdown(Shutdown::Write)?;
         match Response::read(&mut connection) {
-            Ok(response) => Ok(Seen { answers: vec![(path, response.head.status)], latency: Some(begun.elapsed()) }),
+            Ok(response) => Ok(Seen::whole(path, &response, begun.elapsed())),
             // To a server a half-close looks like a hang-up; it may take it for one.
             Err(error) if is_gone(&error) => Ok(Seen::default()),
             Err(error) => Err(error),
@@ -121,6 +131,15 @@ impl Client {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         Ok(BufReader::new(stream))
+    }
+}
+
+impl Seen {
+    fn whole(path: &'static str, response: &Response, latency: Duration) -> Seen {
+        let status = response.head.status;
+        let refusal =
+            (status != 200).then(|| format!("{path}: {status} {}", String::from_utf8_lossy(&response.body)));
+        Seen { answers: vec![(path, status)], refusal, latency: Some(latency) }
     }
 }
 

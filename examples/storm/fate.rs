@@ -69,7 +69,14 @@ pub(crate) struct Part {
 
 /// The paths that a storm asks for, with their weights.
 const PATHS: [(&str, u64); 7] =
-    [("/use", 30), ("/tx", 25), ("/both", 15), ("/stream", 10), ("/none", 8), ("/late", 8), ("/bare", 4)];
+    [("/use", 35), ("/tx", 5), ("/both", 20), ("/stream", 15), ("/none", 10), ("/late", 10), ("/bare", 5)];
+
+/// The same for clients that hang up at a random moment.
+///
+/// Transactions queue. If those who stay asked for as many, the queue would be longer than anybody's patience, and
+/// nobody would be cut in a transaction that has begun.
+const PATHS_OF_THE_IMPATIENT: [(&str, u64); 7] =
+    [("/use", 25), ("/tx", 30), ("/both", 15), ("/stream", 10), ("/none", 5), ("/late", 10), ("/bare", 5)];
 
 impl Part {
     /// The part with this number in the storm of this seed, whichever thread plays it.
@@ -80,8 +87,9 @@ impl Part {
         let paths = match fate {
             // The one path whose body takes its time.
             Fate::MidBody => vec!["/stream"],
-            Fate::Pipeline => (0..3).map(|_| weighted(&mut rng, &PATHS)).collect(),
-            _ => vec![weighted(&mut rng, &PATHS)],
+            Fate::Complete | Fate::HalfClose | Fate::HalfRequest => vec![weighted(&mut rng, &PATHS)],
+            Fate::Fin | Fate::Reset => vec![weighted(&mut rng, &PATHS_OF_THE_IMPATIENT)],
+            Fate::Pipeline => (0..3).map(|_| weighted(&mut rng, &PATHS_OF_THE_IMPATIENT)).collect(),
         };
         let hangup = match fate {
             Fate::Fin => Hangup::Fin,

@@ -93,6 +93,7 @@ impl<S: Store> Handlers<S> {
         R: Resource<Handle: Tags>,
     {
         let mut guard = acquire(&lazy, progress).await?;
+        progress.enter(Stage::Transaction);
         let tag = fastrand::u32(..);
         guard.using().write(tag).await?;
         pause(self.settings.work_ms).await;

@@ -21,7 +21,12 @@ pub(crate) fn check(report: &Report) -> Vec<Invariant> {
     let complete = tally.row(Fate::Complete);
     let failed: u64 = tally.fates.iter().map(|row| row.failed).sum();
     let unsent: Vec<_> = tally.fates.iter().filter(|row| row.sent == 0).map(|row| row.fate.name()).collect();
-    let stages = [("acquiring", cut.acquiring), ("holding", cut.holding), ("body", cut.body)];
+    let stages = [
+        ("acquiring", cut.acquiring),
+        ("holding", cut.holding),
+        ("in a transaction", cut.transaction),
+        ("body", cut.body),
+    ];
     let uncut: Vec<_> = stages.iter().filter(|(_, count)| *count == 0).map(|(stage, _)| *stage).collect();
     let none = |name, count: u64, what: &str| invariant(name, count == 0, format!("{count} {what}"));
 
@@ -33,14 +38,15 @@ pub(crate) fn check(report: &Report) -> Vec<Invariant> {
             complete.answered == complete.sent,
             format!("{} of {} were", complete.answered, complete.sent),
         ),
-        none("every answer is a 200", tally.refused, "were not"),
+        invariant(
+            "every answer is a 200",
+            tally.refused == 0,
+            with_first(format!("{} were not", tally.refused), &tally.first_refusal),
+        ),
         invariant(
             "every part is played",
             failed == 0,
-            match &tally.first_failure {
-                Some(failure) => format!("{failed} failed, the first: {failure}"),
-                None => "none failed".into(),
-            },
+            with_first(format!("{failed} were not"), &tally.first_failure),
         ),
         none("no handle is live", server.live, "are"),
         invariant(
@@ -86,6 +92,13 @@ fn invariant(name: &'static str, holds: bool, found: String) -> Invariant {
     Invariant { name, holds, found }
 }
 
+fn with_first(found: String, first: &Option<String>) -> String {
+    match first {
+        Some(first) => format!("{found}, the first: {first}"),
+        None => found,
+    }
+}
+
 fn listed(names: &[&str]) -> String {
     if names.is_empty() { "none".into() } else { names.join(", ") }
 }
@@ -108,9 +121,9 @@ mod tests {
         for (fate, _) in Fate::WEIGHTS {
             let part = Part { fate, ..Part::draw(1, 1) };
             let answers = if fate == Fate::Complete { vec![("/tx", 200)] } else { Vec::new() };
-            tally.record(&part, Ok(Seen { answers, latency: None }));
+            tally.record(&part, Ok(Seen { answers, ..Seen::default() }));
         }
-        let cut = Cut { acquiring: 1, holding: 1, body: 1, ..Cut::default() };
+        let cut = Cut { acquiring: 1, holding: 1, transaction: 1, body: 1, ..Cut::default() };
         let mut stats = Stats { acquired: 3, released: 3, committed: 1, rows: 1, cut, ..Stats::default() };
         let mut probe = 10;
         spoil(&mut tally, &mut stats, &mut probe);
@@ -143,6 +156,7 @@ mod tests {
     fn a_stage_that_was_never_cut_breaks_the_storm() {
         assert_eq!(broken(|_, server, _| server.cut.acquiring = 0), ["every stage is cut"]);
         assert_eq!(broken(|_, server, _| server.cut.holding = 0), ["every stage is cut"]);
+        assert_eq!(broken(|_, server, _| server.cut.transaction = 0), ["every stage is cut"]);
         assert_eq!(broken(|_, server, _| server.cut.body = 0), ["every stage is cut"]);
     }
 
@@ -150,7 +164,7 @@ mod tests {
     fn what_a_client_missed_breaks_the_storm() {
         let again = |fate| Part { fate, ..Part::draw(1, 1) };
         let failure = || Err(std::io::ErrorKind::TimedOut.into());
-        let refusal = || Ok(Seen { answers: vec![("/use", 500)], latency: None });
+        let refusal = || Ok(Seen { answers: vec![("/use", 500)], ..Seen::default() });
         assert_eq!(broken(|tally, _, _| tally.fates[3].sent = 0), ["every fate is sent"]);
         assert_eq!(
             broken(|tally, _, _| tally.record(&again(Fate::Complete), failure())),

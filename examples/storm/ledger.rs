@@ -86,6 +86,7 @@ impl Books {
                 before_first_use: cut(Stage::BeforeFirstUse),
                 acquiring: cut(Stage::Acquiring),
                 holding: cut(Stage::Holding),
+                transaction: cut(Stage::Transaction),
                 body: cut(Stage::Body),
             },
             ..Stats::default()

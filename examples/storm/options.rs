@@ -78,7 +78,7 @@ pub(crate) struct Server {
     #[arg(long, value_name = "MS", default_value = "3", value_parser = milliseconds)]
     pub(crate) work_ms: Duration,
     /// Makes the server wrong on purpose, to prove that the storm can fail
-    #[arg(long, value_enum, value_name = "FAULT", hide = true)]
+    #[arg(long, value_enum, value_name = "FAULT")]
     pub(crate) r#break: Option<Fault>,
 }
 

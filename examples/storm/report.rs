@@ -77,6 +77,7 @@ impl fmt::Display for Report {
             ("before the first use", cut.before_first_use),
             ("acquiring", cut.acquiring),
             ("holding", cut.holding),
+            ("in a transaction", cut.transaction),
             ("in the body", cut.body),
         ];
         writeln!(f, "\nHandlers cut\n{}", counts(&stages))?;

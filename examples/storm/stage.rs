@@ -15,12 +15,14 @@ pub(crate) enum Stage {
     Acquiring,
     /// It has its handle.
     Holding,
+    /// It has begun a transaction.
+    Transaction,
     /// It has returned, and its body is being sent.
     Body,
 }
 
 /// How many stages there are.
-pub(crate) const STAGES: usize = 5;
+pub(crate) const STAGES: usize = 6;
 
 /// Stands in a [`Progress`] where its handler has come to its end.
 const DONE: usize = STAGES;

@@ -41,6 +41,7 @@ pub(crate) struct Cut {
     pub(crate) before_first_use: u64,
     pub(crate) acquiring: u64,
     pub(crate) holding: u64,
+    pub(crate) transaction: u64,
     pub(crate) body: u64,
 }
 

@@ -15,6 +15,8 @@ pub(crate) struct Tally {
     pub(crate) promised: u64,
     /// Whole answers that were not a 200.
     pub(crate) refused: u64,
+    /// What the first of those said.
+    pub(crate) first_refusal: Option<String>,
     /// What the first client said that could not play its part.
     pub(crate) first_failure: Option<String>,
 }
@@ -48,7 +50,13 @@ impl Tally {
             p99_ms: None,
             latencies: Vec::new(),
         };
-        Tally { fates: Fate::WEIGHTS.map(row).into(), promised: 0, refused: 0, first_failure: None }
+        Tally {
+            fates: Fate::WEIGHTS.map(row).into(),
+            promised: 0,
+            refused: 0,
+            first_refusal: None,
+            first_failure: None,
+        }
     }
 
     pub(crate) fn row(&self, fate: Fate) -> &Row {
@@ -65,6 +73,7 @@ impl Tally {
             Ok(seen) => {
                 row.answered += seen.answers.len() as u64;
                 row.latencies.extend(seen.latency);
+                self.first_refusal = self.first_refusal.take().or(seen.refusal);
                 self.promised += seen.answers.iter().filter(|answer| **answer == ("/tx", 200)).count() as u64;
                 self.refused += seen.answers.iter().filter(|(_, status)| *status != 200).count() as u64;
             }
@@ -87,6 +96,7 @@ impl Tally {
         }
         self.promised += other.promised;
         self.refused += other.refused;
+        self.first_refusal = self.first_refusal.take().or(other.first_refusal);
         self.first_failure = self.first_failure.take().or(other.first_failure);
     }
 
