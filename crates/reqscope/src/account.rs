@@ -2,7 +2,8 @@
 //!
 //! 1. `acquired == released + abandoned + taken + live`, whenever no thread stands between two of its lines.
 //! 2. An account that nobody closes is closed by its `Drop`, as abandoned.
-//! 3. `Busy` is idle exactly when no scope is open and no handle is live; whoever makes it idle wakes the drainers.
+//! 3. `Busy` is idle exactly when no scope is open, no acquisition has a task of its own, and no handle is live;
+//!    whoever makes it idle wakes the drainers.
 
 use std::error::Error;
 use std::marker::PhantomData;
@@ -60,10 +61,11 @@ impl Books {
 
     pub(crate) fn stats(&self) -> Stats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let (open_scopes, live) = self.busy.read();
+        let [open_scopes, acquiring, live] = self.busy.read();
         Stats {
             opened_scopes: read(&self.opened),
             open_scopes,
+            acquiring,
             acquired: read(&self.acquired),
             acquire_failed: read(&self.acquire_failed),
             live,
@@ -213,8 +215,26 @@ impl<R> Drop for Account<R> {
     }
 }
 
-/// Two counts in one word, so that "both are zero" is one look: open scopes above, live handles below, and on top a
-/// bit that says that somebody waits for that.
+/// An acquisition in a task of its own. Cancelled, it may be in the middle of its last poll and still bring a handle:
+/// a drain that did not wait for it would call a server clean whose last release has not begun.
+pub(crate) struct Acquiring(Arc<Books>);
+
+impl Acquiring {
+    pub(crate) fn begin(books: &Arc<Books>) -> Self {
+        books.busy.add(Busy::ACQUISITION);
+        Acquiring(Arc::clone(books))
+    }
+}
+
+impl Drop for Acquiring {
+    fn drop(&mut self) {
+        self.0.busy.sub(Busy::ACQUISITION);
+    }
+}
+
+/// Three counts in one word, so that "all are zero" is one look: live handles below, acquisitions, open scopes above,
+/// and on top a bit that says that somebody waits for that. Each has room for two million; one that had more would
+/// be told wrongly, but not taken for idle.
 #[derive(Default)]
 struct Busy {
     word: AtomicU64,
@@ -223,7 +243,8 @@ struct Busy {
 
 impl Busy {
     const HANDLE: u64 = 1;
-    const SCOPE: u64 = 1 << 32;
+    const ACQUISITION: u64 = 1 << 21;
+    const SCOPE: u64 = 1 << 42;
     const DRAINERS: u64 = 1 << 63;
 
     fn add(&self, unit: u64) {
@@ -248,9 +269,10 @@ impl Busy {
         woken.into_iter().for_each(Waker::wake);
     }
 
-    fn read(&self) -> (u64, u64) {
+    /// Scopes, acquisitions, handles.
+    fn read(&self) -> [u64; 3] {
         let word = self.word.load(Ordering::Relaxed) & !Self::DRAINERS;
-        (word / Self::SCOPE, word % Self::SCOPE)
+        [word / Self::SCOPE, word % Self::SCOPE / Self::ACQUISITION, word % Self::ACQUISITION]
     }
 
     fn poll_idle(&self, cx: &mut Context<'_>) -> Poll<()> {

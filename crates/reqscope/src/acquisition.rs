@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::runtime::Handle as Runtime;
 use tokio::task::AbortHandle;
 
+use crate::account::Acquiring;
 use crate::context::Surroundings;
 use crate::lease::Lease;
 use crate::observer::Subject;
@@ -180,7 +181,9 @@ pub(crate) fn begin<R: Resource, S: Sink<R>>(
     enlist(cx.waker());
     // The caller's waker is registered with the acquisition now. The task polls it again before anything else, so
     // no wake-up is lost.
-    let task = Errand { acquisition: Some(acquisition), sink: Some(Arc::clone(sink)), attempt };
+    let acquiring = acquisition.surroundings.as_ref().map(|pending| Acquiring::begin(pending.reaper.books()));
+    let task =
+        Errand { acquisition: Some(acquisition), sink: Some(Arc::clone(sink)), attempt, _acquiring: acquiring };
     #[cfg(feature = "tracing")]
     let task = tracing::Instrument::in_current_span(task);
     sink.running(attempt, runtime.spawn(task).abort_handle());
@@ -192,6 +195,8 @@ struct Errand<R: Resource, S: Sink<R>> {
     acquisition: Option<Acquisition<R>>,
     sink: Option<Arc<S>>,
     attempt: u64,
+    /// Dropped after all has been delivered: a drain waits for that.
+    _acquiring: Option<Acquiring>,
 }
 
 impl<R: Resource, S: Sink<R>> Errand<R, S> {

@@ -69,7 +69,7 @@ impl Reaper {
         self.books.stats()
     }
 
-    /// Waits until no handle is live and no scope is open, or until `deadline` has passed.
+    /// Waits until no scope is open, no acquisition is under way and no handle is live, or until `deadline` has passed.
     ///
     /// Nothing is cancelled when it passes: what still runs goes on, and the report says how much that is. New
     /// handles may be acquired meanwhile; stop the listeners first.
@@ -93,6 +93,7 @@ impl Reaper {
                 released: after.released - before.released,
                 abandoned: after.abandoned - before.abandoned,
                 open_scopes: after.open_scopes,
+                acquiring: after.acquiring,
                 live: after.live,
                 waited: deadline.elapsed(),
             }

@@ -11,6 +11,8 @@ pub struct Stats {
     pub opened_scopes: u64,
     /// Scopes open now.
     pub open_scopes: u64,
+    /// Acquisitions that run in a task of their own now, because they had to wait.
+    pub acquiring: u64,
     /// Handles acquired so far.
     pub acquired: u64,
     /// Acquisitions that failed, panicked or missed their deadline.
@@ -47,6 +49,8 @@ pub struct DrainReport {
     pub abandoned: u64,
     /// Scopes that are still open.
     pub open_scopes: u64,
+    /// Acquisitions that still run. Those of closed scopes are cancelled; one that is left hangs in a poll.
+    pub acquiring: u64,
     /// Handles that still exist: lent, detached or being released.
     pub live: u64,
     /// How long it waited.
@@ -56,6 +60,6 @@ pub struct DrainReport {
 impl DrainReport {
     /// Whether nothing is left, and nothing was abandoned on the way.
     pub fn is_clean(&self) -> bool {
-        self.open_scopes == 0 && self.live == 0 && self.abandoned == 0
+        self.open_scopes == 0 && self.acquiring == 0 && self.live == 0 && self.abandoned == 0
     }
 }

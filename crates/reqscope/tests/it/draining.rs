@@ -1,11 +1,14 @@
 //! L16 drain: what it waits for, what it reports, and what it leaves alone.
 
+use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use reqscope::{Exit, Guard, Lease, Reaper};
+use parking_lot::Mutex;
+use reqscope::{Error, Exit, Guard, Lease, Reaper, Scopes, resource_fn};
 use reqscope_testkit::{Outcome, Probe, Verb, Wakes, poll_once};
 use tokio::time::{Instant, sleep};
 
@@ -175,6 +178,47 @@ fn a_drain_on_one_runtime_waits_for_work_on_another() {
     assert!(report.is_clean());
     worker.join().unwrap();
     assert_eq!(server.stats().released, 1);
+}
+
+/// Its cancelling ends at the next await, and it may not come to one: its handle was released after a drain that had
+/// said that all was clean.
+#[tokio::test(start_paused = true)]
+async fn it_waits_for_an_acquisition_that_was_cancelled_in_the_middle_of_a_poll() {
+    let scopes = Scopes::new();
+    let scope = Arc::new(Mutex::new(Some(scopes.open())));
+    let clean_too_early = Arc::new(AtomicBool::new(false));
+    let resource = Arc::new(resource_fn({
+        let (scopes, scope, clean_too_early) = (scopes.clone(), Arc::clone(&scope), Arc::clone(&clean_too_early));
+        move || {
+            let (scopes, scope, clean_too_early) = (scopes.clone(), Arc::clone(&scope), Arc::clone(&clean_too_early));
+            async move {
+                tokio::task::yield_now().await; // to the task of its own
+                drop(scope.lock().take());
+                clean_too_early.store(poll_once(pin!(scopes.drain(MINUTE))).is_ready(), Ordering::Relaxed);
+                Ok::<_, Error<Infallible>>(())
+            }
+        }
+    }));
+    let lazy = scope.lock().as_ref().unwrap().lazy(&resource);
+    assert!(lazy.get().await.unwrap_err().is_closed());
+    let report = scopes.drain(MINUTE).await;
+    assert!(report.is_clean());
+    assert!(!clean_too_early.load(Ordering::Relaxed));
+    let stats = scopes.stats();
+    assert_eq!((stats.late, stats.released, stats.acquiring), (1, 1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_its_deadline_it_counts_an_acquisition_that_is_under_way() {
+    let server = Server::new();
+    server.probe.on(Verb::Acquire).never();
+    let scope = server.scopes.open();
+    assert!(poll_once(pin!(scope.lazy(&server.probe).get())).is_pending());
+    let report = server.scopes.drain(Duration::from_secs(1)).await;
+    assert_eq!((report.open_scopes, report.acquiring, report.live), (1, 1, 0));
+    assert_eq!(server.stats().acquiring, 1);
+    drop(scope);
+    assert!(server.scopes.drain(MINUTE).await.is_clean());
 }
 
 #[tokio::test(start_paused = true)]
