@@ -13,8 +13,6 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -55,7 +53,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         });
         async move {
             let said = tried.await.map_or("the loop panicked".into(), |tried| format!("tried {tried} numbers"));
-            Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(said))))
+            Ok::<_, Infallible>(Response::new(said))
         }
     };
 

@@ -4,12 +4,14 @@
 //! cargo run --example quickstart -- 8080
 //! ```
 //!
-//! Each request that asks for the transaction gets one of its own. It is committed before the client hears `200`, and
-//! rolled back if the handler fails, or is cut because the client has hung up.
+//! That compiles the storm's tools, too. What this example needs and nothing else:
+//!
+//! ```text
+//! cargo run -p reqscope-examples --no-default-features --features hyper,sqlite --example quickstart -- 8080
+//! ```
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
@@ -22,8 +24,8 @@ type Db = Transaction<Sqlite>;
 
 const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS visits (path TEXT NOT NULL)";
 
-/// Any function of the request may ask for the database: all of them work in the same transaction.
-async fn visit(db: &Lazy<Db>, path: String) -> Result<i64, Error<SqliteError>> {
+/// The handler, and whatever it calls, may ask for the database: all of the request works in one transaction.
+async fn visit(db: &Lazy<Db>, path: String) -> Result<u32, Error<SqliteError>> {
     let mut transaction = db.get().await?; // first use: a connection, and BEGIN
     let count = transaction.call(move |sql| {
         sql.execute("INSERT INTO visits VALUES (?1)", [&path])?;
@@ -32,15 +34,17 @@ async fn visit(db: &Lazy<Db>, path: String) -> Result<i64, Error<SqliteError>> {
     Ok(count.await?)
 }
 
-async fn answer(db: Lazy<Db>, path: String) -> Result<Response<Full<Bytes>>, Error<SqliteError>> {
-    let mut response = Response::default();
-    if path == "/favicon.ico" {
-        *response.status_mut() = StatusCode::NOT_FOUND; // nobody asked for the database, so nothing was opened
-        return Ok(response);
-    }
-    let count = visit(&db, path.clone()).await?;
-    *response.body_mut() = Full::from(format!("visit number {count} to {path}\n"));
-    Ok(response) // 2xx: COMMIT, and then the head is sent
+async fn answer(request: Request<Incoming>, db: Arc<Db>) -> Result<Response<String>, Infallible> {
+    let db = request.scope().lazy(&db); // nothing is opened yet
+    Ok(match visit(&db, request.uri().path().to_owned()).await {
+        Ok(count) => Response::new(format!("visit number {count}\n")), // COMMIT, and then the head is sent
+        Err(error) => {
+            eprintln!("{error:?}");
+            let mut response = Response::new("no visit\n".to_owned());
+            *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR; // ROLLBACK
+            response
+        }
+    }) // A client that hangs up, or a panic, drops this future: ROLLBACK
 }
 
 #[tokio::main]
@@ -51,12 +55,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let sqlite = Sqlite::builder().on_open(|sql| sql.execute_batch(SCHEMA)).build_temporary()?;
     let db = Arc::new(Transaction::new(Arc::new(sqlite)));
-    let scopes = Scopes::new();
-    let service = service_fn(move |request: Request<Incoming>| {
-        answer(request.scope().lazy(&db), request.uri().path().to_owned())
-    });
-    let ctrl_c = async { tokio::signal::ctrl_c().await.expect("the signal can be heard") };
-    let report = serve(listener, ScopeService::new(&scopes, service), &scopes).graceful(ctrl_c).await;
+    let scopes = Scopes::new(); // one per server; each request gets a scope of its own
+    let service = ScopeService::new(&scopes, service_fn(move |request| answer(request, db.clone())));
+    let ctrl_c = async { tokio::signal::ctrl_c().await.expect("ctrl-c can be heard") };
+    let report = serve(listener, service, &scopes).graceful(ctrl_c).await;
     println!("{:?}", report.drained);
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 /// Longer than any of them takes on a slow and busy machine; one that hangs must not hang the tests.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// A built example: cargo puts them beside the tests.
+/// A built example. `cargo test` builds them and puts them beside the tests; `cargo test --test it` does not.
 pub(crate) fn example(name: &str) -> Command {
     let test = std::env::current_exe().unwrap();
     let profile = test.ancestors().nth(2).unwrap();
