@@ -7,3 +7,7 @@ mod bodies;
 mod endings;
 mod http1;
 mod http2;
+mod listeners;
+mod shutdown;
+#[cfg(not(reqscope_portable))]
+mod watch;

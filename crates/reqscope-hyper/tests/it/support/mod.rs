@@ -1,7 +1,9 @@
 mod client;
+mod listener;
 mod server;
 
 pub(crate) use client::Client;
+pub(crate) use listener::{InMemory, Step, too_many_files};
 pub(crate) use server::{Answer, Context, Event, Server, Setup, empty, full};
 
 use std::time::Duration;

@@ -22,17 +22,29 @@ use super::BOUND;
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) type Answer = Result<Response<UnsyncBoxBody<Bytes, BoxError>>, BoxError>;
 
-/// How a server is set up; the default is that of the crate.
+/// How a server is set up.
 #[derive(Clone, Copy)]
 pub(crate) struct Setup {
     pub(crate) watch: bool,
     pub(crate) half_close: bool,
     pub(crate) deadline: Option<Duration>,
+    pub(crate) max_connections: usize,
+    pub(crate) request_grace: Duration,
+    pub(crate) close_deadline: Duration,
+    pub(crate) release_grace: Duration,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Setup { watch: true, half_close: false, deadline: None }
+        Setup {
+            watch: true,
+            half_close: false,
+            deadline: None,
+            max_connections: 64,
+            request_grace: BOUND,
+            close_deadline: BOUND,
+            release_grace: BOUND,
+        }
     }
 }
 
@@ -119,11 +131,11 @@ impl Server {
     {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        Self::start_on(listener, address, setup, probe, handler)
+        Server { address, ..Self::start_on(listener, setup, probe, handler) }
     }
 
-    /// The same over any listener.
-    pub(crate) fn start_on<L, H, F>(listener: L, address: SocketAddr, setup: Setup, probe: Probe, handler: H) -> Self
+    /// The same over any listener; the address is the test's business.
+    pub(crate) fn start_on<L, H, F>(listener: L, setup: Setup, probe: Probe, handler: H) -> Self
     where
         L: Listener,
         H: Fn(Request<Incoming>, Context) -> F + Clone + Send + Sync + 'static,
@@ -133,7 +145,7 @@ impl Server {
         let (events, heard) = mpsc::unbounded_channel();
         let gate = Arc::new(Semaphore::new(0));
         let context = Context { probe: Arc::clone(&probe), events, gate: Arc::clone(&gate) };
-        let scopes = Scopes::new();
+        let scopes = Scopes::builder().close_deadline(setup.close_deadline).build();
         let handler = service_fn(move |request| handler(request, context.clone()));
         let mut service = ScopeService::new(&scopes, handler);
         if let Some(deadline) = setup.deadline {
@@ -143,8 +155,12 @@ impl Server {
         let serving = serve(listener, service, &scopes)
             .watch(setup.watch)
             .half_close(setup.half_close)
+            .max_connections(setup.max_connections)
+            .request_grace(setup.request_grace)
+            .release_grace(setup.release_grace)
             .graceful(async { stopped.await.unwrap_or(()) });
         let served = tokio::spawn(serving.into_future());
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
         Server { address, probe, scopes, events: heard, gate, stop, served }
     }
 
@@ -166,8 +182,7 @@ impl Server {
 
     /// The handler that waits is left alone for long enough, and runs to its end when it is let through.
     pub(crate) async fn runs_the_handler_to_its_end(&mut self) {
-        let early = timeout(Duration::from_millis(100), self.events.recv()).await;
-        assert!(early.is_err(), "the handler was not left alone: {early:?}");
+        self.is_silent().await;
         self.open_gate();
         self.hears(Event::Finished).await;
         self.releases(Exit::Completed).await;
@@ -185,15 +200,43 @@ impl Server {
         assert_eq!(self.probe.counts().live(), 0);
     }
 
+    /// For tests that open it when the server is stopping.
+    pub(crate) fn gate(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.gate)
+    }
+
     /// Lets one handler through.
     pub(crate) fn open_gate(&self) {
         self.gate.add_permits(1);
     }
 
+    /// Says nothing for a while.
+    pub(crate) async fn is_silent(&mut self) {
+        let early = timeout(Duration::from_millis(100), self.events.recv()).await;
+        assert!(early.is_err(), "{early:?}");
+    }
+
+    /// What was said already.
+    #[cfg(not(reqscope_portable))]
+    pub(crate) fn said(&mut self) -> Option<Event> {
+        self.events.try_recv().ok()
+    }
+
     /// Shuts down in good order.
     pub(crate) async fn stop(self) -> ServeReport {
+        self.begin_to_stop().await.unwrap()
+    }
+
+    /// Gives the signal to shut down; the end is the test's to wait for.
+    pub(crate) fn begin_to_stop(self) -> JoinHandle<ServeReport> {
         self.stop.send(()).unwrap();
-        timeout(BOUND, self.served).await.expect("the shutdown ends").unwrap()
+        tokio::spawn(async { timeout(2 * BOUND, self.served).await.expect("the shutdown ends").unwrap() })
+    }
+
+    /// Drops the server's future.
+    pub(crate) async fn abort(&mut self) {
+        self.served.abort();
+        assert!((&mut self.served).await.unwrap_err().is_cancelled());
     }
 }
 

@@ -1,0 +1,62 @@
+use std::collections::VecDeque;
+use std::future::pending;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use reqscope_hyper::{Listener, Watch};
+use tokio::io::DuplexStream;
+
+/// What the next accept does.
+pub(crate) enum Step {
+    Accepts(DuplexStream),
+    /// Accepts a connection that cannot be watched.
+    AcceptsUnwatched(DuplexStream),
+    Fails(fn() -> io::Error),
+    /// And so do all that follow.
+    FailsForEver(fn() -> io::Error),
+}
+
+/// A listener without sockets, that does what the test says, and then waits for ever.
+pub(crate) struct InMemory {
+    steps: VecDeque<Step>,
+    accepts: Arc<AtomicU64>,
+    unwatched: bool,
+}
+
+impl InMemory {
+    pub(crate) fn new(steps: impl IntoIterator<Item = Step>) -> Self {
+        InMemory { steps: steps.into_iter().collect(), accepts: Arc::default(), unwatched: false }
+    }
+
+    /// How often it was asked for a connection.
+    pub(crate) fn accepts(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.accepts)
+    }
+}
+
+impl Listener for InMemory {
+    type Io = DuplexStream;
+
+    async fn accept(&mut self) -> io::Result<DuplexStream> {
+        let Some(step) = self.steps.pop_front() else { return pending().await };
+        self.accepts.fetch_add(1, Relaxed);
+        self.unwatched = matches!(step, Step::AcceptsUnwatched(_));
+        match step {
+            Step::Accepts(io) | Step::AcceptsUnwatched(io) => Ok(io),
+            Step::Fails(error) => Err(error()),
+            Step::FailsForEver(error) => {
+                self.steps.push_front(Step::FailsForEver(error));
+                Err(error())
+            }
+        }
+    }
+
+    fn watch(&self, _io: &DuplexStream, _half_close: bool) -> io::Result<Watch> {
+        if self.unwatched { Err(too_many_files()) } else { Ok(Watch::never()) }
+    }
+}
+
+pub(crate) fn too_many_files() -> io::Error {
+    rustix::io::Errno::MFILE.into()
+}

@@ -1,0 +1,126 @@
+//! The disconnect watch by itself.
+
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use reqscope_hyper::{RequestExt, Watch};
+use reqscope_testkit::poll_once;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+use crate::support::{Answer, BOUND, Client, Context, Event, Server, Setup, full};
+
+async fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    (client, listener.accept().await.unwrap().0)
+}
+
+async fn answers(mut watch: Watch) {
+    timeout(BOUND, watch.gone()).await.expect("the watch answers");
+    watch.gone().await;
+}
+
+#[tokio::test]
+async fn it_sees_a_fin_behind_unread_bytes_and_leaves_the_bytes_alone() {
+    let (mut client, mut socket) = pair().await;
+    let watch = Watch::new(&socket).unwrap();
+    client.write_all(b"unread").await.unwrap();
+    drop(client);
+    answers(watch).await;
+    let mut bytes = String::new();
+    socket.read_to_string(&mut bytes).await.unwrap();
+    assert_eq!(bytes, "unread");
+}
+
+#[tokio::test]
+async fn it_sees_a_reset() {
+    for resets_only in [false, true] {
+        let (mut client, socket) = pair().await;
+        let watch = if resets_only { Watch::for_reset(&socket) } else { Watch::new(&socket) }.unwrap();
+        client.write_all(b"unread").await.unwrap();
+        client.set_zero_linger().unwrap();
+        drop(client);
+        answers(watch).await;
+    }
+}
+
+#[tokio::test]
+async fn it_sees_what_happened_before_it_was_made() {
+    let (client, socket) = pair().await;
+    drop(client);
+    answers(Watch::new(&socket).unwrap()).await;
+}
+
+#[tokio::test]
+async fn bytes_do_not_wake_it_for_good() {
+    let (mut client, mut socket) = pair().await;
+    let mut watch = Watch::new(&socket).unwrap();
+    for _ in 0..100 {
+        client.write_all(b"ping").await.unwrap();
+        socket.read_exact(&mut [0; 4]).await.unwrap();
+        assert!(poll_once(pin!(watch.gone())).is_pending());
+    }
+    drop(client);
+    answers(watch).await;
+}
+
+#[tokio::test]
+async fn for_reset_a_half_close_is_nothing() {
+    let (mut client, mut socket) = pair().await;
+    let mut watch = Watch::for_reset(&socket).unwrap();
+    client.shutdown().await.unwrap();
+    assert_eq!(socket.read(&mut [0]).await.unwrap(), 0);
+    assert!(timeout(Duration::from_millis(100), watch.gone()).await.is_err());
+}
+
+#[tokio::test]
+async fn never_never_answers() {
+    assert!(poll_once(pin!(Watch::never().gone())).is_pending());
+}
+
+async fn waits(request: Request<Incoming>, context: Context) -> Answer {
+    context.wait(request.scope().clone()).await;
+    Ok(Response::new(full("done")))
+}
+
+/// The bar is 50 ms at the median, for a machine under load; a quiet one does it in a tenth of a millisecond.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hang_up_behind_unread_bytes_is_seen_at_once() {
+    let mut server = Server::start(Setup::default(), waits).await;
+    let mut delays = Vec::new();
+    for turn in 0..100 {
+        let mut client = Client::connect(server.address).await;
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\nunread").await;
+        server.hears(Event::Waits).await;
+        let gone = Instant::now();
+        if turn % 2 == 0 {
+            client.fin()
+        } else {
+            client.rst()
+        }
+        server.hears(Event::Dropped).await;
+        delays.push(gone.elapsed());
+    }
+    delays.sort();
+    let median = delays[delays.len() / 2];
+    println!("median {median:?}, slowest {:?}", delays[delays.len() - 1]);
+    assert!(median < Duration::from_millis(50), "{median:?}");
+}
+
+/// hyper closes the socket before it drops the handler; the watch's duplicate keeps it open until that is done.
+#[tokio::test]
+async fn the_client_sees_the_close_when_its_handler_is_gone() {
+    let mut server = Server::start(Setup::default(), waits).await;
+    for _ in 0..20 {
+        let mut client = Client::connect(server.address).await;
+        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        server.hears(Event::Waits).await;
+        client.shut_down_write().await;
+        client.read_to_end().await;
+        assert_eq!(server.said(), Some(Event::Dropped));
+    }
+}
