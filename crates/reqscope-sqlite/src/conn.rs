@@ -20,7 +20,7 @@ use crate::worker::{Order, Worker, live};
 /// [`Dead`](Health::Dead) to [`probe`](reqscope::Resource::probe) until [`validate`](reqscope::Resource::validate) has
 /// proved it. There is no way around that to the [`rusqlite::Connection`], which is why this type does not deref to it.
 ///
-/// Dropping it never blocks: it interrupts what still runs, and the thread closes the connection.
+/// Dropping it never blocks: what still runs is told to stop, and the thread closes the connection.
 pub struct SqliteConn {
     orders: mpsc::Sender<Order>,
     signal: Arc<Signal>,
@@ -69,7 +69,8 @@ impl SqliteConn {
     /// thread and back. An error of your own travels as `Ok(Err(error))`.
     ///
     /// `f` may set up the connection as it likes, with three exceptions: the busy handler, the progress handler and
-    /// the commit hook are what stops a cancelled statement and guards a transaction. Inside a
+    /// the commit hook are what stops a cancelled statement and guards a transaction. Nor may it put another connection
+    /// in this one's place. Inside a
     /// [`Transaction`](crate::Transaction) use [`savepoint`](rusqlite::Connection::savepoint): its outermost
     /// transaction is ended by its release and by nobody else, and a `COMMIT` in `f` is turned into a rollback.
     ///

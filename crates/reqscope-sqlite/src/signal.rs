@@ -1,9 +1,10 @@
 //! What a connection's handle and its thread tell each other while a job runs.
 //!
-//! 1. `cancelled` is set by the handle when it leaves a job, and cleared only by the thread, when it begins the job
-//!    that cleans the connection (`Worker::clean`). Whatever SQLite is doing in between ends: statements through the progress handler and `sqlite3_interrupt`, waits for a lock through the
-//!    busy handler. The flag and not the interrupt alone, because an interrupt that falls between two statements of
-//!    one job is lost, and because one does not end a wait for a lock.
+//! 1. `cancelled` is set by the handle when it leaves a job, and cleared only by the thread, in `Worker::clean`.
+//!    Whatever SQLite is doing in between ends: statements through the progress handler, waits for a lock through the
+//!    busy handler. `sqlite3_interrupt` would do neither for sure: one that falls between two statements of a job is
+//!    lost, and none ends a wait for a lock. It may also have to wait for a connection that is being closed, and
+//!    setting a flag never waits.
 //! 2. `guarded` is set while the connection carries a transaction that only its resource may commit.
 //! 3. `open` says whether the last job left a transaction open. It is for `probe`, which cannot ask the thread.
 //!
@@ -11,12 +12,12 @@
 //! what the thread did before it.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, InterruptHandle};
+use rusqlite::Connection;
 
 /// How many steps of its machine SQLite takes between two looks at the flag: some tens of microseconds.
 const STEPS: i32 = 1000;
@@ -30,17 +31,12 @@ pub(crate) struct Signal {
     cancelled: AtomicBool,
     guarded: AtomicBool,
     open: AtomicBool,
-    interrupt: OnceLock<InterruptHandle>,
 }
 
 impl Signal {
-    /// Stops what the thread is doing. Not to be called once the thread was told to close the connection, which would
-    /// make the interrupt wait for that; so a handle calls it once for each job that it leaves.
+    /// Stops what the thread is doing.
     pub(crate) fn cancel(&self) {
         self.cancelled.store(true, Relaxed);
-        if let Some(interrupt) = self.interrupt.get() {
-            interrupt.interrupt();
-        }
     }
 
     pub(crate) fn is_cancelled(&self) -> bool {
@@ -69,7 +65,6 @@ impl Signal {
 
     /// Puts the hooks on a connection that the calling thread has just opened, and will keep.
     pub(crate) fn attach(self: &Arc<Self>, connection: &Connection, busy_wait: Duration) -> rusqlite::Result<()> {
-        self.interrupt.get_or_init(|| connection.get_interrupt_handle());
         WAIT.set(Some(Wait { signal: Arc::clone(self), bound: busy_wait, since: Instant::now() }));
         self.hook(connection)
     }

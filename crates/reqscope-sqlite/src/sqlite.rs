@@ -12,10 +12,10 @@ use crate::{SqliteConn, SqliteError};
 
 /// Connections to one SQLite database.
 ///
-/// Each acquisition opens a connection on a thread of its own, and each release closes it. That is cheap, 0.1 to 0.2 ms,
-/// because one connection more stays open for as long as this resource or one of its connections lives: so
-/// none of them is the last one to close, which would write the whole log back and remove it. What a fresh connection
-/// pays for is its schema and its page cache. The number of threads is the number of connections in use.
+/// Each acquisition opens a connection on a thread of its own, and each release closes it. That takes 0.1 ms, because
+/// one more connection stays open for as long as this resource or one of its connections lives: so none of them is
+/// the last one to close, which would write the whole log back and remove it (16 ms on the same machine). What a fresh
+/// connection pays for is reading its schema and filling its page cache. There are as many threads as connections in use.
 ///
 /// Every connection is in WAL mode, where readers and one writer work side by side, with `synchronous = NORMAL` and
 /// `foreign_keys = ON`. In that mode a power cut may take the last commits with it; it never damages the database. For
@@ -26,7 +26,8 @@ use crate::{SqliteConn, SqliteError};
 /// Write through a [`Transaction`](crate::Transaction), single statements too: its writers wait in one queue, first
 /// come first served. A write on a bare connection works, but it waits for the lock by asking again and again, with no
 /// place in the queue, and fails with `SQLITE_BUSY` after [`busy_wait`](SqliteBuilder::busy_wait). A transaction on a
-/// bare connection that reads first and then writes may fail at once, however long it would have waited.
+/// bare connection that reads first and then writes may fail at once, however long it would have waited. A database
+/// that a closure attaches has no queue at all.
 ///
 /// # The file
 ///
@@ -126,7 +127,7 @@ impl Resource for Sqlite {
         conn.clean().await.map_err(|cause| Error::from(cause).at(Stage::Validating))
     }
 
-    /// Closes the connection. What still runs was interrupted; this waits until it has ended.
+    /// Closes the connection. What still runs was told to stop; this waits until it has.
     async fn release(&self, conn: SqliteConn, _exit: Exit) -> Result<(), Error<SqliteError>> {
         // Dropped here: the thread closes all the same.
         conn.close().await.map_err(|cause| Error::from(cause).at(Stage::Releasing))

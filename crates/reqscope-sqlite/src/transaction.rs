@@ -20,7 +20,8 @@ use crate::{SqliteConn, SqliteError};
 /// database file, however many resources lead to it. The turn ends when the transaction has: after a hang-up that is when
 /// the rollback is done, not when the client went (law L13).
 ///
-/// Two writing transactions of one database in one scope wait for each other until the deadline: use one.
+/// Make one `Transaction` for each database and share it, as all resources: a new one has to look at a connection to
+/// learn whose queue is its own. Two writing transactions of one database in one scope wait for each other until the deadline: use one.
 ///
 /// # Readers do not wait
 ///
@@ -177,7 +178,7 @@ where
 
     /// Commits on [`Exit::Completed`], else rolls back; then the connection goes back.
     ///
-    /// What still runs was interrupted; this waits until it has ended.
+    /// What still runs was told to stop; this waits until it has.
     ///
     /// # Errors
     ///

@@ -20,7 +20,7 @@ pub(crate) enum Order {
 
 pub(crate) type Job = Box<dyn FnOnce(&mut Worker) + Send>;
 
-// Dropped in this order.
+// Where nobody calls `close` the fields are dropped in this order: the connection, and then its permit.
 pub(crate) struct Worker {
     connection: Connection,
     signal: Arc<Signal>,
@@ -58,7 +58,7 @@ pub(crate) fn live(
 }
 
 impl Worker {
-    /// A job that answers. One whose handle has left before it began does not begin.
+    /// A job that answers.
     pub(crate) fn job<T: Send + 'static>(
         run: impl FnOnce(&mut Worker) -> Result<T, SqliteError> + Send + 'static,
         answer: oneshot::Sender<Result<T, SqliteError>>,
@@ -75,7 +75,7 @@ impl Worker {
         })
     }
 
-    /// Runs a user's closure.
+    /// Runs a user's closure, unless its handle has left before it began.
     pub(crate) fn call<T>(
         &mut self,
         f: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
