@@ -5,7 +5,7 @@ use std::sync::Arc;
 use reqscope::{Exit, Lease};
 use reqscope_testkit::{Outcome, Probe, Verb, cancel_at};
 
-use crate::support::{Event, Server, get_now};
+use crate::support::{Event, Server, get_now, settle};
 
 /// Two that settle, slowly, and one that does not, closed as completed; the future dropped at this poll.
 async fn cut_at(polls: usize, outcome: fn() -> Outcome) -> (Server, bool) {
@@ -33,6 +33,28 @@ async fn dropped_at_any_poll_the_releases_run_to_their_end_with_the_same_exit_an
             assert_eq!(polls, 7, "three polls of each settling release, and one to hear of it");
             break;
         }
+    }
+}
+
+#[tokio::test]
+async fn dropped_at_any_poll_each_settling_release_still_waits_for_the_one_before() {
+    for polls in 0..3 {
+        let server = Server::new();
+        let all = [false, true, true].map(|settles| {
+            let sibling = server.probe.sibling();
+            sibling.on(Verb::Release).close();
+            Arc::new(if settles { sibling.settling() } else { sibling })
+        });
+        let scope = server.scopes.open();
+        all.iter().for_each(|resource| drop(get_now(&scope.lazy(resource))));
+        assert!(cancel_at(polls, scope.close(Exit::Completed)).await.is_none());
+        for begun in [vec![2], vec![2, 1], vec![2, 1, 0]] {
+            settle().await;
+            assert_eq!(server.order(), begun, "cut at poll {polls}");
+            all[3 - begun.len()].on(Verb::Release).ok();
+        }
+        server.at_the_end().await;
+        assert_eq!(server.exits(), [Exit::Completed; 3]);
     }
 }
 
