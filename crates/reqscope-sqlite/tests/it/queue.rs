@@ -144,6 +144,36 @@ async fn the_turn_of_a_handle_that_nobody_released_ends_with_its_rollback() {
     }
 }
 
+/// L12 drops the handle at the deadline; the turn stays with the thread, which still has the transaction.
+#[tokio::test]
+async fn the_turn_of_a_closure_that_cannot_be_stopped_ends_when_it_does() {
+    let sqlite = impatient();
+    let tx = writing(&sqlite);
+    let reaper = Reaper::builder().release_deadline(Duration::from_millis(20)).build();
+    let mut open = Lease::acquire_in(&reaper, &tx).await.unwrap();
+    insert(&mut open, 1).await.unwrap();
+    let (begun, has_begun) = oneshot::channel();
+    let (go_on, may_go_on) = std::sync::mpsc::channel();
+    let call = open.call(move |db| {
+        begun.send(()).unwrap();
+        may_go_on.recv().unwrap();
+        db.execute("INSERT INTO t (v) VALUES (2)", ())
+    });
+    tokio::select! {
+        _ = call => unreachable!("it waits"),
+        _ = has_begun => {}
+    }
+    drop(open);
+    until(PATIENCE, || reaper.stats().abandoned >= 1 && reaper.stats().live == 0).await;
+
+    let mut next = Box::pin(Lease::acquire(&tx));
+    assert!(timeout(Duration::from_millis(50), next.as_mut()).await.is_err(), "its transaction is open");
+    go_on.send(()).unwrap();
+    let mut next = timeout(PATIENCE, next).await.unwrap().unwrap();
+    assert_eq!(count(&mut next).await, 0);
+    Lease::complete(next).await.unwrap();
+}
+
 /// The other process keeps its lock all the time, so nothing but the cancel ends the wait.
 #[tokio::test]
 async fn a_begin_that_waits_for_another_process_is_left_at_once() {
