@@ -24,6 +24,7 @@ use std::mem;
 use std::panic::Location;
 use std::task::Waker;
 
+use crate::peek::Peek;
 use crate::sync::Mutex;
 
 pub(crate) type Site = &'static Location<'static>;
@@ -84,22 +85,6 @@ pub(crate) enum Found<K> {
     Acquiring(Option<K>),
     AtHome,
     Lent(Site),
-}
-
-/// What can be seen of a cell from outside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Peek {
-    /// Nobody has asked for it, or the last attempt failed, or the handle was detached.
-    Unused,
-    /// It is being acquired.
-    Acquiring,
-    /// It was acquired, and nobody holds it now.
-    Ready,
-    /// Somebody holds a guard.
-    Lent,
-    /// The scope is closed.
-    Closed,
 }
 
 impl<L, E: Clone, K> Cell<L, E, K> {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use crate::acquisition::{Acquisition, AtOnce};
-use crate::cell::{Peek, Site, Take, Ticket};
+use crate::cell::{Site, Take, Ticket};
 use crate::guard::Guard;
 use crate::observer::Subject;
+use crate::peek::Peek;
 use crate::resource::Resource;
 use crate::slot::Slot;
 use crate::time::Deadline;
