@@ -104,6 +104,24 @@ async fn pend(mut polls: usize) {
     .await;
 }
 
+/// As a verb: "fails after 2 polls".
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.end {
+            End::Ok => "succeeds",
+            End::Error => "fails",
+            End::Permanent => "fails for good",
+            End::Panic => "panics",
+            End::Never => "never ends",
+        })?;
+        match self.delay {
+            Delay::None => Ok(()),
+            Delay::Polls(polls) => write!(f, " after {polls} polls"),
+            Delay::Time(time) => write!(f, " after {time:?}"),
+        }
+    }
+}
+
 /// The error of everything that was told to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -96,7 +96,7 @@ pub(super) async fn a_settling_close_cannot_be_undone<R: Resource>(bench: Bench<
 /// L11: a close hears of a settling release that failed, and of a settling handle that is not at home.
 pub(super) async fn a_failed_settle_fails_the_close<R: Resource>(bench: Bench<'_, R>) -> Verdict {
     for outcome in [Outcome::error(), Outcome::panic()] {
-        let trial = bench.settling_trial(format!("a settling release that ends as {outcome:?}"));
+        let trial = bench.settling_trial(format!("a settling release that {outcome}"));
         let scopes = Scopes::new();
         let scope = scopes.open();
         drop(trial.get(&scope.lazy(&trial.outside)).await?);

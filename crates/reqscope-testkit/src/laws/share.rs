@@ -161,7 +161,7 @@ pub(super) async fn a_handle_that_meets_the_close<R: Resource>(bench: Bench<'_, 
 /// L7: those who wait for one attempt share its error; the next get tries again.
 pub(super) async fn an_error_is_shared_and_forgotten<R: Resource>(bench: Bench<'_, R>) -> Verdict {
     for outcome in [Outcome::error(), Outcome::panic()] {
-        let trial = bench.trial(format!("two users of an acquisition that ends as {outcome:?}, then a third"));
+        let trial = bench.trial(format!("two users of an acquisition that {outcome}, then a third"));
         let scopes = Scopes::new();
         let scope = scopes.open();
         let lazy = scope.lazy(&trial.outside);

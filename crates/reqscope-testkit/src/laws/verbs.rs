@@ -45,7 +45,7 @@ pub(super) async fn the_shortcuts_count_too<R: Resource>(bench: Bench<'_, R>) ->
 /// L1: a release that fails or panics has still ended the handle, and its slot is free.
 pub(super) async fn a_failed_release_ends_the_handle<R: Resource>(bench: Bench<'_, R>) -> Verdict {
     for outcome in [Outcome::error(), Outcome::panic()] {
-        let trial = bench.trial(format!("a release whose inner one ends as {outcome:?}"));
+        let trial = bench.trial(format!("a release whose inner one {outcome}"));
         for _ in 0..ROUNDS {
             let handle = trial.acquire().await?;
             trial.probe.on(Verb::Release).next(outcome.clone());
@@ -62,7 +62,7 @@ pub(super) async fn a_failed_release_ends_the_handle<R: Resource>(bench: Bench<'
 /// L7: whatever one attempt met, the next one is made anew.
 pub(super) async fn the_next_acquire_tries_again<R: Resource>(bench: Bench<'_, R>) -> Verdict {
     for outcome in [Outcome::error(), Outcome::permanent(), Outcome::panic()] {
-        let trial = bench.trial(format!("an acquire whose inner one ends as {outcome:?}"));
+        let trial = bench.trial(format!("an acquire whose inner one {outcome}"));
         for _ in 0..ROUNDS {
             trial.probe.on(Verb::Acquire).next(outcome.clone());
             let answer = trial.within("acquire", caught(trial.outside.acquire())).await?;
@@ -80,7 +80,7 @@ pub(super) async fn the_next_acquire_tries_again<R: Resource>(bench: Bench<'_, R
 /// L1: an acquire that fails half-way gives back what it had got by then.
 pub(super) async fn a_half_made_handle_goes_back<R: Resource>(bench: Bench<'_, R>) -> Verdict {
     for outcome in [Outcome::error(), Outcome::panic()] {
-        let trial = bench.trial(format!("an acquire whose inner validate ends as {outcome:?}"));
+        let trial = bench.trial(format!("an acquire whose inner validate {outcome}"));
         for _ in 0..ROUNDS {
             trial.probe.on(Verb::Validate).always(outcome.clone());
             let answer = trial.within("acquire", caught(trial.outside.acquire())).await?;

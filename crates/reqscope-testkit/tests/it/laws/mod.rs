@@ -1,2 +1,3 @@
 mod broken;
+mod faults;
 mod right;
