@@ -13,6 +13,7 @@ mod leases;
 mod lending;
 mod model;
 mod quiet_drop;
+mod races;
 mod reentry;
 mod runtimes;
 mod settling;
