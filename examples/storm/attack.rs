@@ -16,10 +16,13 @@ use crate::report::Report;
 use crate::stats::Stats;
 use crate::tally::Tally;
 
-/// How long the last releases may take after the last hang-up: longer than any deadline of the server.
+/// How long the last releases may take after the last hang-up: longer than the deadline of a release.
 const SETTLE: Duration = Duration::from_secs(7);
 
-/// How many handles [`run`] asks `/probe` for.
+/// How long to wait before the next look at the counters.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// What `/probe` answers.
 #[derive(Deserialize)]
 struct Probe {
     taken: u64,
@@ -73,12 +76,15 @@ fn storm(target: SocketAddr, load: &Load, seed: u64) -> Tally {
 /// The server's counters once nothing is pending, or as they are when that does not come true.
 fn settled(target: SocketAddr) -> Result<Stats> {
     let begun = Instant::now();
+    let mut requests = None;
     loop {
         let stats: Stats = ask(target, "GET", "/stats")?;
-        if stats.is_settled() || begun.elapsed() > SETTLE {
+        // The last requests may still be in the kernel: nothing may have come in between two looks, either.
+        let quiet = requests.replace(stats.requests) == Some(stats.requests) && stats.is_settled();
+        if quiet || begun.elapsed() > SETTLE {
             return Ok(stats);
         }
-        thread::sleep(Duration::from_millis(20));
+        thread::sleep(LOOK);
     }
 }
 

@@ -16,7 +16,7 @@ pub(crate) struct Invariant {
 /// Checks them all; one that is broken hides none of the others.
 pub(crate) fn check(report: &Report) -> Vec<Invariant> {
     let server = &report.server;
-    let cut = &server.cut;
+    let (cut, core) = (&server.cut, &server.core);
     let tally = &report.tally;
     let complete = tally.row(Fate::Complete);
     let failed: u64 = tally.fates.iter().map(|row| row.failed).sum();
@@ -55,6 +55,14 @@ pub(crate) fn check(report: &Report) -> Vec<Invariant> {
             format!(
                 "{} acquired, {} released, {} abandoned, {} live",
                 server.acquired, server.released, server.abandoned, server.live
+            ),
+        ),
+        invariant(
+            "reqscope's own accounts balance",
+            core.live == 0 && core.acquired == core.released + core.abandoned + core.taken,
+            format!(
+                "{} acquired, {} released, {} abandoned, {} taken, {} live",
+                core.acquired, core.released, core.abandoned, core.taken, core.live
             ),
         ),
         none("no handle is abandoned", server.abandoned, "are"),
@@ -139,6 +147,8 @@ mod tests {
     #[test]
     fn each_counter_of_the_server_breaks_its_own_invariant() {
         assert_eq!(broken(|_, server, _| server.released = 2), ["the accounts balance"]);
+        assert_eq!(broken(|_, server, _| server.core.taken = 1), ["reqscope's own accounts balance"]);
+        assert_eq!(broken(|_, server, _| server.core.live = 1), ["reqscope's own accounts balance"]);
         assert_eq!(broken(|_, server, _| (server.released, server.live) = (2, 1)), ["no handle is live"]);
         assert_eq!(broken(|_, server, _| (server.released, server.abandoned) = (2, 1)), ["no handle is abandoned"]);
         assert_eq!(broken(|_, server, _| server.double_released = 1), ["no handle is released twice"]);

@@ -24,6 +24,7 @@ use crate::ledger::Ledger;
 use crate::options::{Kind, Server};
 use crate::sqlite::SqliteStore;
 use crate::stage::Progress;
+use crate::stats::{Core, Stats};
 use crate::store::{Store, Tags};
 
 /// Serves until `signal`.
@@ -145,8 +146,10 @@ impl<S: Store> Router<S> {
     async fn stats(&self) -> Result<String> {
         let rows = self.handlers.store.rows().await?;
         let scopes = self.scopes.stats();
-        let mut stats = self.ledger.books().stats();
-        (stats.rows, stats.open_scopes, stats.pending_releases) = (rows, scopes.open_scopes, scopes.pending_releases);
+        let reqscope::Stats { acquired, released, abandoned, taken, live, .. } = scopes;
+        let core = Core { acquired, released, abandoned, taken, live };
+        let (open_scopes, pending_releases) = (scopes.open_scopes, scopes.pending_releases);
+        let stats = Stats { rows, open_scopes, pending_releases, core, ..self.ledger.books().stats() };
         Ok(serde_json::to_string(&stats)?)
     }
 

@@ -30,7 +30,7 @@ const DONE: usize = STAGES;
 /// Goes along with a handler, and counts it as cut if it is dropped before it is told that all is done.
 pub(crate) struct Progress {
     books: Arc<Books>,
-    /// Atomic only because two uses of one request may move it in turns; they are polled by one task.
+    /// Atomic only so that the two uses of one request may share it: one task polls them, but on any thread.
     at: AtomicUsize,
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct Stats {
     pub(crate) busy: u64,
     /// Handlers that were cut, by stage.
     pub(crate) cut: Cut,
+    /// What reqscope says itself. A reset does not touch it.
+    pub(crate) core: Core,
 }
 
 /// How many handlers were dropped before their end, by where they were at that moment.
@@ -43,6 +45,16 @@ pub(crate) struct Cut {
     pub(crate) holding: u64,
     pub(crate) transaction: u64,
     pub(crate) body: u64,
+}
+
+/// The accounts of the server's `Scopes`, which count a transaction and its connection as two.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Core {
+    pub(crate) acquired: u64,
+    pub(crate) released: u64,
+    pub(crate) abandoned: u64,
+    pub(crate) taken: u64,
+    pub(crate) live: u64,
 }
 
 impl Stats {

@@ -109,7 +109,7 @@ fn a_storm_on_another_server_leaves_nothing_behind() {
 
 #[test]
 fn a_target_that_does_not_answer_is_named() {
-    // The port was free a moment ago, and it is below those that the system gives out.
+    // Nobody listens on the first port.
     let output = run(example("storm").args(["attack", "--target", "127.0.0.1:1"]));
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("127.0.0.1:1 does not answer"), "{}", said(&output));
