@@ -33,11 +33,7 @@ pub struct Close {
 
 impl Close {
     pub(crate) fn begin(scope: &ScopeState, told: Exit) -> Self {
-        let tenants = scope.seal();
-        if tenants.is_empty() {
-            return Close { closing: None };
-        }
-        Close { closing: Closing::begin(scope, tenants, told) }
+        Close { closing: scope.seal().and_then(|tenants| Closing::begin(scope, tenants, told)) }
     }
 }
 

@@ -32,10 +32,13 @@ pub(crate) struct ScopeState {
 struct Inside {
     sealed: bool,
     tenants: Tenants,
-    /// Those who wait for the end of the scope.
-    waiters: Vec<Waker>,
+    /// Those who wait for the end of the scope. Few scopes have any, so the others do not carry the list.
+    waiters: Option<Box<Waiters>>,
     deadline: Option<Instant>,
 }
+
+#[derive(Default)]
+struct Waiters(Vec<Waker>);
 
 impl ScopeState {
     pub(crate) fn open(settings: Arc<Settings>) -> Self {
@@ -105,15 +108,18 @@ impl ScopeState {
         Some(tenant)
     }
 
-    /// Lets nobody in any more, wakes who waits for that, and hands out the tenants. Called once, by the owner.
-    pub(crate) fn seal(&self) -> Tenants {
+    /// Lets nobody in any more, wakes who waits for that, and hands out the tenants, if there are any. Called once, by
+    /// the owner.
+    pub(crate) fn seal(&self) -> Option<Tenants> {
         let mut inside = self.inside.lock();
         inside.sealed = true;
-        let tenants = std::mem::take(&mut inside.tenants);
-        let waiters = std::mem::take(&mut inside.waiters);
+        let tenants = (!inside.tenants.is_empty()).then(|| std::mem::take(&mut inside.tenants));
+        let waiters = inside.waiters.take();
         drop(inside);
         self.closed.store(true, Ordering::Relaxed);
-        waiters.into_iter().for_each(Waker::wake);
+        if let Some(waiters) = waiters {
+            waiters.0.into_iter().for_each(Waker::wake);
+        }
         self.settings.reaper.books().scope_closed();
         tenants
     }
@@ -126,8 +132,9 @@ impl ScopeState {
             drop(inside);
             return Poll::Ready(());
         }
-        if !inside.waiters.iter().any(|known| known.will_wake(cx.waker())) {
-            inside.waiters.extend(waker.take());
+        let Waiters(waiters) = &mut **inside.waiters.get_or_insert_default();
+        if !waiters.iter().any(|known| known.will_wake(cx.waker())) {
+            waiters.extend(waker.take());
         }
         drop(inside);
         Poll::Pending
