@@ -2,14 +2,13 @@
 //!
 //! `L` is what is lent, `E` the error of an attempt, `K` cancels an attempt.
 //!
-//! | phase         | `take`         | `deliver` ok  | `deliver` err | `give_back`   | `detach` | `seal`        |
-//! |---------------|----------------|---------------|---------------|---------------|----------|---------------|
-//! | `Unused`      | → `Acquiring`  | -             | -             | -             | -        | → `Closed`    |
-//! | `Acquiring`   | waits          | → `Ready`     | → `Unused`    | -             | -        | → `Closed`, K |
-//! | `Ready(L)`    | → `Lent`       | -             | -             | -             | -        | → `Sealed(L)` |
-//! | `Lent`        | waits          | -             | -             | → `Ready`     | → `Unused` | → `Closed`  |
-//! | `Sealed(L)`   | closed         | -             | -             | -             | -        | -             |
-//! | `Closed`      | closed         | refused: late | ignored       | refused       | ignored  | -             |
+//! | phase         | `take`        | `deliver` ok  | `deliver` err | `give_back` | `detach`   | `seal`              |
+//! |---------------|---------------|---------------|---------------|-------------|------------|---------------------|
+//! | `Unused`      | → `Acquiring` | -             | -             | -           | -          | sealed `Unused`     |
+//! | `Acquiring`   | waits         | → `Ready`     | → `Unused`    | -           | -          | sealed `Unused`, K  |
+//! | `Ready(L)`    | → `Lent`      | -             | -             | -           | -          | sealed `Ready(L)`   |
+//! | `Lent`        | waits         | -             | -             | → `Ready`   | → `Unused` | sealed `Unused`     |
+//! | sealed        | closed        | refused: late | ignored       | refused     | ignored    | -                   |
 //!
 //! Invariants:
 //!
@@ -35,6 +34,8 @@ pub(crate) struct Cell<L, E, K> {
 
 struct State<L, E, K> {
     phase: Phase<L, K>,
+    /// No more loans, ever. What is still `Ready` waits for [`Cell::remove`].
+    sealed: bool,
     /// Counts attempts, so that a late word of an earlier one changes nothing (2).
     attempt: u64,
     places: Vec<Place<E>>,
@@ -46,8 +47,6 @@ enum Phase<L, K> {
     Acquiring(Option<K>),
     Ready(L),
     Lent(Site),
-    Sealed(L),
-    Closed,
 }
 
 /// A waiter's place in the cell.
@@ -89,24 +88,26 @@ pub(crate) enum Found<K> {
 
 impl<L, E: Clone, K> Cell<L, E, K> {
     pub(crate) fn new() -> Self {
-        Self::starting(Phase::Unused)
+        Self::starting(false)
     }
 
     pub(crate) fn closed() -> Self {
-        Self::starting(Phase::Closed)
+        Self::starting(true)
     }
 
-    fn starting(phase: Phase<L, K>) -> Self {
-        Cell { state: Mutex::new(State { phase, attempt: 0, places: Vec::new(), next_place: 0 }) }
+    fn starting(sealed: bool) -> Self {
+        let state = State { phase: Phase::Unused, sealed, attempt: 0, places: Vec::new(), next_place: 0 };
+        Cell { state: Mutex::new(state) }
     }
 
     pub(crate) fn peek(&self) -> Peek {
-        match self.state.lock().phase {
+        let state = self.state.lock();
+        match state.phase {
+            _ if state.sealed => Peek::Closed,
             Phase::Unused => Peek::Unused,
             Phase::Acquiring(_) => Peek::Acquiring,
             Phase::Ready(_) => Peek::Ready,
             Phase::Lent(_) => Peek::Lent,
-            Phase::Sealed(_) | Phase::Closed => Peek::Closed,
         }
     }
 
@@ -131,7 +132,7 @@ impl<L, E: Clone, K> Cell<L, E, K> {
             }
             let others_wait = first && !state.places.is_empty();
             let step = match &state.phase {
-                Phase::Sealed(_) | Phase::Closed => Take::Closed,
+                _ if state.sealed => Take::Closed,
                 Phase::Unused => Take::Begin(state.begin()),
                 Phase::Ready(_) if others_wait => Take::Yield,
                 Phase::Ready(_) => Take::Lent(state.lend(site).expect("it is at home, under this very lock")),
@@ -164,7 +165,7 @@ impl<L, E: Clone, K> Cell<L, E, K> {
     pub(crate) fn try_take(&self, site: Site) -> Option<Take<L, E>> {
         let mut state = self.state.lock();
         match state.phase {
-            Phase::Unused => Some(Take::Begin(state.begin())),
+            Phase::Unused if !state.sealed => Some(Take::Begin(state.begin())),
             _ => state.lend(site).map(Take::Lent),
         }
     }
@@ -188,23 +189,17 @@ impl<L, E: Clone, K> Cell<L, E, K> {
         Some(cancel)
     }
 
-    /// The attempt succeeded, and its own beginner borrows the result at once.
-    ///
-    /// # Errors
-    ///
-    /// `L` itself, if the cell was sealed meanwhile: it is late.
-    pub(crate) fn deliver_lent(&self, attempt: u64, lent: L, site: Site) -> Result<L, L> {
-        let step = |state: &mut State<L, E, K>| {
+    /// The attempt succeeded, and its own beginner keeps the result, on loan. `false`: the cell was sealed meanwhile,
+    /// so that the result is late.
+    pub(crate) fn lend_out(&self, attempt: u64, site: Site) -> bool {
+        // Whoever came in meanwhile is woken too: nobody can go on, but a wait for a guard has a deadline of its own.
+        let lent = self.move_on(|state| {
             if !state.is_current(attempt) {
                 return Err(());
             }
             Ok(mem::replace(&mut state.phase, Phase::Lent(site)))
-        };
-        // Whoever came in meanwhile is woken too: nobody can go on, but a wait for a guard has a deadline of its own.
-        match self.move_on(step) {
-            Ok(()) => Ok(lent),
-            Err(()) => Err(lent),
-        }
+        });
+        lent.is_ok()
     }
 
     /// The attempt succeeded; whoever is polled first gets the result.
@@ -272,17 +267,22 @@ impl<L, E: Clone, K> Cell<L, E, K> {
     /// Ends all lending. What is at home stays there for [`Cell::remove`].
     pub(crate) fn seal(&self) -> Found<K> {
         let mut state = self.state.lock();
-        let (phase, found) = match mem::replace(&mut state.phase, Phase::Closed) {
-            Phase::Unused => (Phase::Closed, Found::Nothing),
-            Phase::Acquiring(cancel) => (Phase::Closed, Found::Acquiring(cancel)),
-            Phase::Ready(lent) => (Phase::Sealed(lent), Found::AtHome),
-            Phase::Lent(since) => (Phase::Closed, Found::Lent(since)),
-            sealed @ (Phase::Sealed(_) | Phase::Closed) => (sealed, Found::Nothing),
+        state.sealed = true;
+        let found = match &mut state.phase {
+            Phase::Unused => Found::Nothing,
+            Phase::Acquiring(cancel) => Found::Acquiring(cancel.take()),
+            Phase::Ready(_) => Found::AtHome,
+            Phase::Lent(since) => Found::Lent(since),
         };
-        state.phase = phase;
-        let wakers = state.wakers();
-        drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+        if !matches!(found, Found::AtHome) {
+            // Of what was there nothing is left that a drop would have to look after.
+            state.phase = Phase::Unused;
+        }
+        if !state.places.is_empty() {
+            let wakers = state.wakers();
+            drop(state);
+            wakers.into_iter().for_each(Waker::wake);
+        }
         found
     }
 
@@ -291,19 +291,19 @@ impl<L, E: Clone, K> Cell<L, E, K> {
         // Taken out for the look: it calls foreign code, and nobody else wants it after the seal.
         let sealed = self.remove()?;
         let seen = look(&sealed);
-        self.state.lock().phase = Phase::Sealed(sealed);
+        self.state.lock().phase = Phase::Ready(sealed);
         Some(seen)
     }
 
     /// Takes out what the seal found at home.
     pub(crate) fn remove(&self) -> Option<L> {
         let mut state = self.state.lock();
-        match mem::replace(&mut state.phase, Phase::Closed) {
-            Phase::Sealed(lent) => Some(lent),
-            other => {
-                state.phase = other;
-                None
-            }
+        if !state.sealed {
+            return None;
+        }
+        match mem::replace(&mut state.phase, Phase::Unused) {
+            Phase::Ready(lent) => Some(lent),
+            _ => None,
         }
     }
 
@@ -343,7 +343,7 @@ impl<L, E, K> State<L, E, K> {
     /// What is at home goes out.
     #[inline]
     fn lend(&mut self, site: Site) -> Option<L> {
-        if !matches!(self.phase, Phase::Ready(_)) {
+        if self.sealed || !matches!(self.phase, Phase::Ready(_)) {
             return None;
         }
         match mem::replace(&mut self.phase, Phase::Lent(site)) {

@@ -84,7 +84,7 @@ impl<R: Resource> Lazy<R> {
             Take::Lent(lease) => lease,
             Take::Begin(attempt) => {
                 match Acquisition::at_once(self.slot.resource(), self.slot.surroundings(site)) {
-                    AtOnce::Done(Ok(lease)) => self.slot.deliver_lent(attempt, lease, site)?,
+                    AtOnce::Done(Ok(lease)) => self.slot.lend_out(attempt, lease, site)?,
                     AtOnce::Done(Err(_)) | AtOnce::NotYet(_) => {
                         // An error was heard by the observer. Whoever queued up meanwhile makes the next attempt.
                         self.slot.cell.retract(attempt);

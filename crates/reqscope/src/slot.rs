@@ -67,7 +67,7 @@ impl<R: Resource> Slot<R> {
     ) -> Option<Result<Lease<R>, Error<R::Cause>>> {
         let enlist = |waker: &Waker| self.cell.enlist(ticket, waker);
         match acquisition::begin(self, attempt, &self.resource, self.surroundings(site), enlist, cx)? {
-            Ok(lease) => self.deliver_lent(attempt, lease, site).map(Ok),
+            Ok(lease) => self.lend_out(attempt, lease, site).map(Ok),
             Err(error) => {
                 self.cell.fail(attempt, &error);
                 Some(Err(error))
@@ -76,9 +76,14 @@ impl<R: Resource> Slot<R> {
     }
 
     /// The handle was there at once, and goes to the one who asked. `None`: the scope was closed meanwhile.
-    pub(crate) fn deliver_lent(&self, attempt: u64, lease: Lease<R>, site: Site) -> Option<Lease<R>> {
+    #[inline]
+    pub(crate) fn lend_out(&self, attempt: u64, lease: Lease<R>, site: Site) -> Option<Lease<R>> {
         self.number();
-        self.cell.deliver_lent(attempt, lease, site).map_err(late).ok()
+        if self.cell.lend_out(attempt, site) {
+            return Some(lease);
+        }
+        late(lease);
+        None
     }
 
     /// A guard comes home. What the scope does not want back any more goes the way of a dropped lease (L8).
