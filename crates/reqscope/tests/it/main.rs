@@ -12,6 +12,7 @@ mod hooked;
 mod leases;
 mod lending;
 mod model;
+mod observing;
 mod quiet_drop;
 mod races;
 mod reentry;

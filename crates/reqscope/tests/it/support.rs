@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::panic::Location;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -107,6 +107,7 @@ impl Server {
     }
 
     pub(crate) fn configured(probe: Probe, configure: impl FnOnce(ScopesBuilder) -> ScopesBuilder) -> Self {
+        watch();
         let heard = Heard::default();
         let scopes = configure(Scopes::builder().observer(heard.clone())).build();
         Server { scopes, heard, probe: Arc::new(probe) }
@@ -155,6 +156,19 @@ impl Server {
         assert_eq!(stats.live, counts.live(), "{caller}: live");
         assert_eq!(stats.observer_panics, 0, "{caller}: a listener panicked");
     }
+}
+
+/// A lost wake-up hangs a test for ever. All of them together take seconds, so after minutes that is a failure; the
+/// test harness has said by then which one still runs.
+fn watch() {
+    static WATCHDOG: Once = Once::new();
+    WATCHDOG.call_once(|| {
+        std::thread::spawn(|| {
+            std::thread::sleep(Duration::from_secs(300));
+            eprintln!("a test hangs: somebody was not woken");
+            std::process::exit(1);
+        });
+    });
 }
 
 /// A `get` that has to succeed at its first poll.
