@@ -9,7 +9,7 @@ use reqscope::{Exit, Lease, Peek, Stage};
 use reqscope_testkit::{Outcome, Probe, Verb, Wakes, cancel_at, poll_once};
 
 use crate::hooked::{At, Hooked};
-use crate::support::{Event, Server, get_now, settle};
+use crate::support::{Event, Server, bounded, get_now, settle};
 
 #[tokio::test]
 async fn those_who_wait_for_one_attempt_share_its_error_and_the_next_get_tries_again() {
@@ -93,7 +93,7 @@ async fn an_acquisition_that_hangs_ends_after_60_seconds() {
     server.probe.on(Verb::Acquire).never();
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);
-    let error = lazy.get().await.unwrap_err();
+    let error = bounded(lazy.get()).await.unwrap_err();
     assert!(error.is_timeout());
     assert_eq!(error.stage(), Some(Stage::Acquiring));
     assert_eq!(error.elapsed().unwrap().as_secs(), 60);
@@ -109,9 +109,9 @@ async fn the_acquire_deadline_can_be_set() {
     let server = Server::configured(Probe::new(), |builder| builder.acquire_deadline(Duration::from_secs(2)));
     server.probe.on(Verb::Acquire).never().never();
     let scope = server.scopes.open();
-    let error = scope.lazy(&server.probe).get().await.unwrap_err();
+    let error = bounded(scope.lazy(&server.probe).get()).await.unwrap_err();
     assert_eq!(error.elapsed().unwrap().as_secs(), 2);
-    let error = Lease::acquire_in(server.scopes.reaper(), &server.probe).await.unwrap_err();
+    let error = bounded(Lease::acquire_in(server.scopes.reaper(), &server.probe)).await.unwrap_err();
     assert_eq!(error.elapsed().unwrap().as_secs(), 2);
     assert_eq!(error.to_string(), "timed out after 2.0 s while acquiring");
 }

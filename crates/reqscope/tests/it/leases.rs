@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqscope::{Error, Exit, Lease, Reaper, Resource};
 use reqscope_testkit::{Probe, ProbeHandle, Scripted, Verb, cancel_at};
 
-use crate::support::{Event, Server, panics, settle};
+use crate::support::{Event, Server, bounded, panics, settle};
 
 #[tokio::test]
 async fn a_lease_ends_as_its_user_says() {
@@ -57,7 +57,7 @@ async fn a_release_that_hangs_ends_after_5_seconds_and_the_handle_is_abandoned()
     let server = Server::new();
     server.probe.on(Verb::Release).never();
     let lease = Lease::acquire_in(server.scopes.reaper(), &server.probe).await.unwrap();
-    let error = Lease::complete(lease).await.unwrap_err();
+    let error = bounded(Lease::complete(lease)).await.unwrap_err();
     assert!(error.is_timeout());
     assert_eq!(error.to_string(), "timed out after 5.0 s while releasing");
     assert_eq!((server.stats().abandoned, server.stats().released), (1, 0));

@@ -8,7 +8,7 @@ use reqscope::{Guard, Lazy, Lease, Peek, Stage};
 use reqscope_testkit::{Probe, Verb, poll_once};
 use tokio::time::Instant;
 
-use crate::support::{Event, Server, get_now, settle};
+use crate::support::{Event, Server, bounded, get_now, settle};
 
 #[tokio::test(start_paused = true)]
 async fn a_get_waits_5_seconds_for_a_guard_and_its_error_names_the_holder() {
@@ -17,7 +17,7 @@ async fn a_get_waits_5_seconds_for_a_guard_and_its_error_names_the_holder() {
     let lazy = scope.lazy(&server.probe);
     let (guard, line) = (get_now_at(&lazy), line!());
     let began = Instant::now();
-    let error = lazy.get().await.unwrap_err();
+    let error = bounded(lazy.get()).await.unwrap_err();
     assert_eq!(began.elapsed().as_secs(), 5);
     assert!(error.is_timeout());
     assert_eq!((error.stage(), error.elapsed().unwrap().as_secs()), (Some(Stage::Waiting), 5));
@@ -46,7 +46,7 @@ async fn the_lend_deadline_can_be_set_and_bounds_nothing_else() {
     let began = Instant::now();
     let guard = lazy.get().await.unwrap();
     assert_eq!(began.elapsed().as_secs(), 20, "an acquisition has its own deadline");
-    assert!(lazy.get().await.unwrap_err().is_timeout());
+    assert!(bounded(lazy.get()).await.unwrap_err().is_timeout());
     assert_eq!(began.elapsed().as_secs(), 21);
     drop(guard);
 }
@@ -58,7 +58,7 @@ async fn a_get_that_gave_up_leaves_no_place_behind() {
     let lazy = scope.lazy(&server.probe);
     let guard = get_now(&lazy);
     let mut get = pin!(lazy.get());
-    assert!(get.as_mut().await.unwrap_err().is_timeout());
+    assert!(bounded(get.as_mut()).await.unwrap_err().is_timeout());
     drop(guard);
     drop(get_now(&lazy)); // at the first poll: nobody else waits
 }

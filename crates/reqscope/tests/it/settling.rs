@@ -10,7 +10,7 @@ use reqscope_testkit::{Gate, Probe, Scripted, Verb, poll_once};
 use tokio::time::Instant;
 
 use crate::hooked::{At, Hooked};
-use crate::support::{Event, Server, get_now, panics, settle};
+use crate::support::{Event, Server, bounded, get_now, panics, settle};
 
 /// A server with resources on common books; `true` settles.
 fn resources<const N: usize>(settling: [bool; N]) -> (Server, [Arc<Probe>; N]) {
@@ -36,7 +36,7 @@ fn each_release(all: &[Arc<Probe>], outcome: fn(&Gate) -> &Gate) {
 }
 
 async fn problem(close: Close) -> Problem {
-    let error = close.await.unwrap_err();
+    let error = bounded(close).await.unwrap_err();
     let [problem] = error.problems() else { panic!("more than one: {error}") };
     problem.clone()
 }
@@ -136,7 +136,7 @@ async fn all_settling_releases_share_one_deadline_of_5_seconds_and_the_others_ha
     each_release(&all, Gate::never);
     let scope = used(&server, &all);
     let began = Instant::now();
-    let error = scope.close(Exit::Completed).await.unwrap_err();
+    let error = bounded(scope.close(Exit::Completed)).await.unwrap_err();
     assert_eq!(began.elapsed().as_secs(), 5);
     let timeouts = error.problems().iter().filter(|problem| release_error(problem).is_timeout()).count();
     assert_eq!(timeouts, 2);

@@ -181,6 +181,11 @@ pub(crate) fn get_now<R: Resource>(lazy: &Lazy<R>) -> Guard<R> {
     }
 }
 
+/// For tests of deadlines, under a paused clock: where there is none, it fails instead of hanging.
+pub(crate) async fn bounded<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(Duration::from_secs(600), future).await.expect("it waits for ever")
+}
+
 /// Lets everything run that can, without a clock.
 pub(crate) async fn settle() {
     for _ in 0..64 {
