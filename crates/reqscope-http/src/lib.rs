@@ -31,12 +31,12 @@
 //! assert_eq!(scopes.stats().open_scopes, 0);
 //! # }
 //! ```
-mod body;
-mod classify;
-mod future;
-mod lease_body;
-mod policy;
 mod request;
+mod classify;
+mod policy;
+mod future;
+mod body;
+mod lease_body;
 mod source;
 
 pub use body::ScopeBody;

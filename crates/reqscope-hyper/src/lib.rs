@@ -13,14 +13,14 @@
 //! then. In many states it does not read: while the request's body is unread, a byte is left in its buffer (a
 //! pipelined request, a stray line end), or half-close is allowed. `serve` hears it then too. What neither hears
 //! is a peer that vanishes without a packet: give requests a [`deadline`](ScopeService::deadline).
-mod backoff;
-mod connection;
-mod limit;
-mod listener;
-mod report;
-mod serve;
 mod service;
+mod serve;
+mod report;
+mod connection;
+mod listener;
 mod watch;
+mod backoff;
+mod limit;
 
 pub use listener::Listener;
 pub use report::{ServeReport, Trouble};

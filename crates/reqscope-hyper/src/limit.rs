@@ -1,3 +1,5 @@
+use std::io;
+
 /// Where the system does not say how many descriptors there may be.
 const UNKNOWN: usize = 8192;
 
@@ -23,6 +25,18 @@ fn open_files() -> Option<usize> {
 #[cfg(not(unix))]
 fn open_files() -> Option<usize> {
     None
+}
+
+/// Whether the same call will succeed when somebody has closed something.
+#[cfg(unix)]
+pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
+}
+
+#[cfg(not(unix))]
+pub(crate) fn is_out_of_descriptors(_error: &io::Error) -> bool {
+    false
 }
 
 #[cfg(test)]

@@ -62,7 +62,8 @@ pub trait Listener: Send + 'static {
     ///
     /// # Errors
     ///
-    /// The connection is then closed, as if [`accept`](Listener::accept) had failed.
+    /// Where no descriptor is left the connection waits, and this is called again after a pause. After any other
+    /// error it is closed, as if [`accept`](Listener::accept) had failed.
     fn watch(&self, io: &Self::Io, half_close: bool) -> io::Result<Watch> {
         let (_io, _half_close) = (io, half_close);
         Ok(Watch::never())

@@ -12,13 +12,13 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
 use reqscope::Scopes;
 use tokio::select;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use crate::backoff::Backoff;
 use crate::connection::{self, BoxError, Http, Keep};
-use crate::limit::default_max_connections;
+use crate::limit::{default_max_connections, is_out_of_descriptors};
 use crate::report::{Hear, Tally};
 use crate::{Listener, ServeReport, Trouble, Watch};
 
@@ -254,38 +254,48 @@ where
         // Dropped with this future, and then it drops all connections.
         let mut connections = JoinSet::new();
 
+        // A connection that was accepted and has no watch yet.
+        let mut accepted: Option<(L::Io, OwnedSemaphorePermit)> = None;
+
         loop {
             // Made anew in each turn: every step of it may be dropped without losing a connection.
-            let accepted = async {
+            let accept = async {
                 backoff.wait().await;
-                let permit = Arc::clone(&permits).acquire_owned().await.expect("the semaphore is never closed");
-                listener.accept().await.map(|io| (io, permit))
+                if accepted.is_none() {
+                    let permit = Arc::clone(&permits).acquire_owned().await.expect("the semaphore is never closed");
+                    accepted = Some((listener.accept().await?, permit));
+                }
+                Ok(())
             };
-            let accepted = select! {
+            let outcome = select! {
                 biased;
                 () = signal.as_mut() => break,
                 Some(ended) = connections.join_next() => {
                     tally.ended(ended);
                     continue;
                 }
-                accepted = accepted => accepted,
+                outcome = accept => outcome,
             };
-            let watched = accepted.and_then(|(io, permit)| {
-                let watch = if self.watch { listener.watch(&io, half_close)? } else { Watch::never() };
-                Ok((io, Keep { watch, permit }))
+            let watch = outcome.and_then(|()| match &accepted {
+                Some((io, _permit)) if self.watch => listener.watch(io, half_close),
+                _ => Ok(Watch::never()),
             });
-            match watched {
-                Ok((io, keep)) => {
-                    backoff.succeeded();
-                    tally.accepted();
-                    let http = Arc::clone(&http);
-                    connections.spawn(connection::run(io, service.clone(), http, keep, stopped.clone()));
-                }
+            let connection = accepted.take();
+            let watch = match watch {
+                Ok(watch) => watch,
                 Err(error) => {
+                    // Where only a descriptor is wanting, the client waits with those who are not accepted yet.
+                    accepted = connection.filter(|_| is_out_of_descriptors(&error));
                     backoff.failed(&error);
                     tally.accept_failed(&error);
+                    continue;
                 }
-            }
+            };
+            let (io, permit) = connection.expect("what accepts without an error leaves a connection");
+            backoff.succeeded();
+            tally.accepted();
+            let (http, keep) = (Arc::clone(&http), Keep { watch, permit });
+            connections.spawn(connection::run(io, service.clone(), http, keep, stopped.clone()));
         }
 
         drop(listener);

@@ -165,17 +165,32 @@ async fn nothing_but_aborted_connections_is_no_spin() {
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_cannot_be_watched_is_closed_and_counted() {
     let ((mut first, unwatched), (second, io)) = (duplex(1024), duplex(1024));
-    let steps = [Step::AcceptsUnwatched(unwatched), Step::Accepts(io)];
+    let steps = [Step::AcceptsUnwatched(unwatched, || io::Error::other("no socket")), Step::Accepts(io)];
     let server = Server::start_on(InMemory::new(steps), Setup::default(), Probe::new(), hello);
     assert_eq!(first.read(&mut [0]).await.unwrap(), 0);
     is_answered(second).await;
     let report = server.stop().await;
     assert_eq!((report.accept_errors, report.connections), (1, 1));
+}
 
-    let ((client, unwatched), setup) = (duplex(1024), Setup { watch: false, ..Setup::default() });
-    let listener = InMemory::new([Step::AcceptsUnwatched(unwatched)]);
-    let _server = Server::start_on(listener, setup, Probe::new(), hello);
+#[tokio::test(start_paused = true)]
+async fn one_that_only_lacks_a_descriptor_waits_for_it() {
+    let (client, unwatched) = duplex(1024);
+    let listener = InMemory::new([Step::AcceptsUnwatched(unwatched, too_many_files)]);
+    let server = Server::start_on(listener, Setup::default(), Probe::new(), hello);
     is_answered(client).await;
+    let report = server.stop().await;
+    assert_eq!((report.accept_errors, report.connections), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_the_watch_nobody_asks_for_one() {
+    let (client, unwatched) = duplex(1024);
+    let listener = InMemory::new([Step::AcceptsUnwatched(unwatched, || io::Error::other("no socket"))]);
+    let setup = Setup { watch: false, ..Setup::default() };
+    let server = Server::start_on(listener, setup, Probe::new(), hello);
+    is_answered(client).await;
+    assert_eq!(server.stop().await.accept_errors, 0);
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 use std::collections::VecDeque;
 use std::future::pending;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
 use reqscope_hyper::{Listener, Watch};
 use tokio::io::DuplexStream;
@@ -10,8 +10,8 @@ use tokio::io::DuplexStream;
 /// What the next accept does.
 pub(crate) enum Step {
     Accepts(DuplexStream),
-    /// Accepts a connection that cannot be watched.
-    AcceptsUnwatched(DuplexStream),
+    /// Accepts a connection that cannot be watched at the first try.
+    AcceptsUnwatched(DuplexStream, fn() -> io::Error),
     Fails(fn() -> io::Error),
     /// And so do all that follow.
     FailsForEver(fn() -> io::Error),
@@ -21,12 +21,12 @@ pub(crate) enum Step {
 pub(crate) struct InMemory {
     steps: VecDeque<Step>,
     accepts: Arc<AtomicU64>,
-    unwatched: bool,
+    unwatched: Mutex<Option<fn() -> io::Error>>,
 }
 
 impl InMemory {
     pub(crate) fn new(steps: impl IntoIterator<Item = Step>) -> Self {
-        InMemory { steps: steps.into_iter().collect(), accepts: Arc::default(), unwatched: false }
+        InMemory { steps: steps.into_iter().collect(), accepts: Arc::default(), unwatched: Mutex::default() }
     }
 
     /// How often it was asked for a connection.
@@ -41,9 +41,12 @@ impl Listener for InMemory {
     async fn accept(&mut self) -> io::Result<DuplexStream> {
         let Some(step) = self.steps.pop_front() else { return pending().await };
         self.accepts.fetch_add(1, Relaxed);
-        self.unwatched = matches!(step, Step::AcceptsUnwatched(_));
         match step {
-            Step::Accepts(io) | Step::AcceptsUnwatched(io) => Ok(io),
+            Step::Accepts(io) => Ok(io),
+            Step::AcceptsUnwatched(io, error) => {
+                *self.unwatched.lock().unwrap() = Some(error);
+                Ok(io)
+            }
             Step::Fails(error) => Err(error()),
             Step::FailsForEver(error) => {
                 self.steps.push_front(Step::FailsForEver(error));
@@ -53,7 +56,10 @@ impl Listener for InMemory {
     }
 
     fn watch(&self, _io: &DuplexStream, _half_close: bool) -> io::Result<Watch> {
-        if self.unwatched { Err(too_many_files()) } else { Ok(Watch::never()) }
+        match self.unwatched.lock().unwrap().take() {
+            Some(error) => Err(error()),
+            None => Ok(Watch::never()),
+        }
     }
 }
 
