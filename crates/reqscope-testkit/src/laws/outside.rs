@@ -115,13 +115,12 @@ impl<R: Resource> Resource for Outside<R> {
         let answer = match self.before_release.end().await {
             End::Ok => caught(self.resource.release(handle, exit)).await,
             // The handle goes home all the same, or the resource would be blamed for the suite's own failure.
-            End::Panic => {
-                self.resource.release(handle, exit).await?;
-                Err(Box::new("told to panic") as _)
-            }
-            _ => {
-                self.resource.release(handle, exit).await?;
-                Ok(Err(Error::unavailable().at(Stage::Releasing).with_context("told to fail")))
+            end => {
+                drop(caught(self.resource.release(handle, exit)).await);
+                match end {
+                    End::Panic => Err(Box::new("told to panic") as _),
+                    _ => Ok(Err(Error::unavailable().at(Stage::Releasing).with_context("told to fail"))),
+                }
             }
         };
         self.books.ended(ticket.id, Fate::Released);
