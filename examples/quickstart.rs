@@ -53,7 +53,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("try: curl http://{}/hello    (ctrl-c ends it)", listener.local_addr()?);
 
-    let sqlite = Sqlite::builder().on_open(|sql| sql.execute_batch(SCHEMA)).build_temporary()?;
+    let folder = tempfile::tempdir()?; // yours is a real one; this one goes when the server ends
+    let sqlite = Sqlite::builder().on_open(|sql| sql.execute_batch(SCHEMA)).build(folder.path().join("visits.db"));
     let db = Arc::new(Transaction::new(Arc::new(sqlite)));
     let scopes = Scopes::new(); // one per server; each request gets a scope of its own
     let service = ScopeService::new(&scopes, service_fn(move |request| answer(request, db.clone())));
