@@ -1,12 +1,15 @@
 //! The disconnect watch by itself.
 
+use std::io::{self, Write};
+use std::net::Shutdown;
 use std::pin::pin;
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
 use reqscope_hyper::{RequestExt, Watch};
-use reqscope_testkit::poll_once;
+use reqscope_testkit::{poll_once, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -111,16 +114,38 @@ async fn a_hang_up_behind_unread_bytes_is_seen_at_once() {
     assert!(median < Duration::from_millis(50), "{median:?}");
 }
 
+/// Looks, at the moment when the handler is dropped, whether its client has seen the close already.
+struct Looks(std::net::TcpStream, mpsc::Sender<bool>);
+
+impl Drop for Looks {
+    fn drop(&mut self) {
+        let nothing_yet = self.0.peek(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        self.1.send(!nothing_yet).unwrap();
+    }
+}
+
 /// hyper closes the socket before it drops the handler; the watch's duplicate keeps it open until that is done.
 #[tokio::test]
 async fn the_client_sees_the_close_when_its_handler_is_gone() {
-    let mut server = Server::start(Setup::default(), waits).await;
-    for _ in 0..20 {
-        let mut client = Client::connect(server.address).await;
-        client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
-        server.hears(Event::Waits).await;
-        client.shut_down_write().await;
-        client.read_to_end().await;
-        assert_eq!(server.said(), Some(Event::Dropped));
-    }
+    let (look, looked) = mpsc::channel();
+    let client: Arc<OnceLock<std::net::TcpStream>> = Arc::default();
+    let clients = Arc::clone(&client);
+    let handler = move |request: Request<Incoming>, context: Context| {
+        let looks = Looks(clients.get().unwrap().try_clone().unwrap(), look.clone());
+        async move {
+            let _looks = looks;
+            waits(request, context).await
+        }
+    };
+    let mut server = Server::start(Setup::default(), handler).await;
+    let mut socket = std::net::TcpStream::connect(server.address).unwrap();
+    client.set(socket.try_clone().unwrap()).unwrap();
+    socket.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    socket.set_nonblocking(true).unwrap();
+    server.hears(Event::Waits).await;
+    socket.shutdown(Shutdown::Write).unwrap();
+    server.hears(Event::Dropped).await;
+    let saw_the_close_too_early = looked.recv().unwrap();
+    assert!(!saw_the_close_too_early);
+    until(BOUND, || matches!(socket.peek(&mut [0]), Ok(0))).await;
 }

@@ -56,7 +56,8 @@ impl Listener for InMemory {
     }
 
     fn watch(&self, _io: &DuplexStream, _half_close: bool) -> io::Result<Watch> {
-        match self.unwatched.lock().unwrap().take() {
+        let unwatched = self.unwatched.lock().unwrap().take();
+        match unwatched {
             Some(error) => Err(error()),
             None => Ok(Watch::never()),
         }

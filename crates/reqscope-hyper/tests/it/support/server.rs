@@ -216,12 +216,6 @@ impl Server {
         assert!(early.is_err(), "{early:?}");
     }
 
-    /// What was said already.
-    #[cfg(not(reqscope_portable))]
-    pub(crate) fn said(&mut self) -> Option<Event> {
-        self.events.try_recv().ok()
-    }
-
     /// Shuts down in good order.
     pub(crate) async fn stop(self) -> ServeReport {
         self.begin_to_stop().await.unwrap()
