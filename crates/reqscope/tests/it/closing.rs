@@ -91,6 +91,29 @@ async fn closing_cancels_a_pending_acquisition_and_answers_those_who_wait() {
 }
 
 #[tokio::test]
+async fn closing_wakes_those_who_wait_for_a_guard_or_an_acquisition() {
+    for acquiring in [false, true] {
+        let server = Server::new();
+        let scope = server.scopes.open();
+        let lazy = scope.lazy(&server.probe);
+        let guard = if acquiring {
+            server.probe.on(Verb::Acquire).never();
+            None
+        } else {
+            Some(get_now(&lazy))
+        };
+        let wakes = Wakes::new();
+        let waker = wakes.waker();
+        let mut get = pin!(lazy.get());
+        assert!(get.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        drop(scope);
+        assert!(wakes.count() > 0);
+        assert!(matches!(poll_once(get), Poll::Ready(Err(error)) if error.is_closed()));
+        drop(guard);
+    }
+}
+
+#[tokio::test]
 async fn a_get_before_its_first_poll_finds_the_scope_closed() {
     let server = Server::new();
     let scope = server.scopes.open();
