@@ -1,8 +1,9 @@
-//! The chores of the workspace, as code: `cargo xtask test`, `cargo xtask check`, `cargo xtask ci`.
+//! The chores of the workspace, as code: `cargo xtask test`, `cargo xtask check`, `cargo xtask bench`.
 //!
 //! A rule of the house that a machine can keep is a step here or a lint in the root `Cargo.toml`, not a remark in a
 //! review. Each rule has a file of its own; `test.rs` and `check.rs` are the two lists of steps.
 
+mod bench;
 mod cargo;
 mod ceiling;
 mod check;
@@ -40,6 +41,8 @@ enum Chore {
     Test,
     /// Checks everything that needs no run: format, lints, docs, floors, file lengths, licences, packages.
     Check,
+    /// Measures what the operations cost and how much memory a server holds; fails if that is more than promised.
+    Bench(bench::Options),
     /// Runs `test`, then `check`.
     Ci,
 }
@@ -51,6 +54,7 @@ fn main() -> anyhow::Result<ExitCode> {
     match arguments.chore {
         Chore::Test => test::run(&tree, &mut report)?,
         Chore::Check => check::run(&tree, &mut report),
+        Chore::Bench(options) => return bench::run(&tree, &options),
         Chore::Ci => {
             test::run(&tree, &mut report)?;
             check::run(&tree, &mut report);

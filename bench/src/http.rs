@@ -1,0 +1,92 @@
+//! What a scope adds to a request: HTTP/1 over a stream in memory, client and server driven by hand in turn.
+
+use std::convert::Infallible;
+use std::hint::black_box;
+use std::pin::pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::{Body, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use reqscope::Scopes;
+use reqscope_hyper::{RequestExt, ScopeService};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::OnceCell;
+
+use crate::poll::{now, once};
+use crate::ready::{HANDLE, Ready};
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\naccept: */*\r\n\r\n";
+const HELLO: &str = "hello";
+
+type Answer = Result<Response<Full<Bytes>>, Infallible>;
+
+/// Every handler here keeps its request to its end, as an `async fn` does. One that drops it in `call` gives hyper its
+/// read buffer back sooner and saves it an allocation, which is nothing that a scope could be credited with.
+fn hello(request: Request<Incoming>) -> Answer {
+    drop(black_box(request));
+    Ok(Response::new(Full::from(HELLO)))
+}
+
+/// The floor of them all: hyper and nothing else.
+pub(crate) fn plain(times: usize) {
+    serve(times, service_fn(async |request| hello(request)));
+}
+
+/// With a scope that nobody uses.
+pub(crate) fn unused(times: usize) {
+    serve(times, ScopeService::new(&Scopes::new(), service_fn(async |request| hello(request))));
+}
+
+/// With a scope whose handler takes a handle and gives it back.
+pub(crate) fn used(times: usize) {
+    let ready = &Arc::new(Ready);
+    let handler = async move |request: Request<Incoming>| {
+        let lazy = request.scope().lazy(ready);
+        drop(black_box(lazy.get().await.expect("it is ready")));
+        hello(request)
+    };
+    serve(times, ScopeService::new(&Scopes::new(), service_fn(handler)));
+}
+
+/// The least that brings a value to a handler: an `Arc` in the request's extensions, nobody using it.
+pub(crate) fn once_cell_unused(times: usize) {
+    serve(times, service_fn(|request| async move { hello(with_once_cell(request)) }));
+}
+
+/// The same, with a handler that makes the value.
+pub(crate) fn once_cell_used(times: usize) {
+    let handler = async |request| {
+        let request = with_once_cell(request);
+        let cell: &Arc<OnceCell<u64>> = request.extensions().get().expect("it was inserted above");
+        black_box(cell.get_or_init(async || HANDLE).await);
+        hello(request)
+    };
+    serve(times, service_fn(handler));
+}
+
+fn with_once_cell(mut request: Request<Incoming>) -> Request<Incoming> {
+    request.extensions_mut().insert(Arc::new(OnceCell::<u64>::new()));
+    request
+}
+
+/// Sends so many requests, one after the other, over one connection.
+fn serve<S, B>(times: usize, service: S)
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    B: Body<Data = Bytes, Error = Infallible> + 'static,
+{
+    let (mut client, server) = tokio::io::duplex(4096);
+    let mut connection = pin!(http1::Builder::new().serve_connection(TokioIo::new(server), service));
+    let mut response = [0; 4096];
+    for _ in 0..times {
+        now(client.write_all(REQUEST)).expect("there is room");
+        assert!(once(connection.as_mut()).is_pending(), "the connection waits for the next request");
+        let length = now(client.read(&mut response)).expect("the server has answered");
+        assert!(response[..length].ends_with(HELLO.as_bytes()), "the answer is whole");
+    }
+}

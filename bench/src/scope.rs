@@ -1,0 +1,38 @@
+//! What a scope costs by itself.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use reqscope::{Exit, Scopes};
+
+use crate::poll::now;
+use crate::ready::Ready;
+
+/// Open and drop.
+pub(crate) fn unused(times: usize) {
+    let scopes = Scopes::new();
+    for _ in 0..times {
+        drop(black_box(scopes.open()));
+    }
+}
+
+/// Open, first get, guard back, close.
+pub(crate) fn first(times: usize) {
+    let (scopes, ready) = (Scopes::new(), Arc::new(Ready));
+    for _ in 0..times {
+        let scope = scopes.open();
+        let lazy = scope.lazy(&ready);
+        drop(black_box(now(lazy.get()).expect("it is ready")));
+        now(scope.close(Exit::Completed)).expect("nothing settles");
+    }
+}
+
+/// Get and guard back, in a scope that has its handle.
+pub(crate) fn later(times: usize) {
+    let scope = Scopes::new().open();
+    let lazy = scope.lazy(&Arc::new(Ready));
+    drop(now(lazy.get()).expect("it is ready"));
+    for _ in 0..times {
+        drop(black_box(now(lazy.get()).expect("it is at home")));
+    }
+}

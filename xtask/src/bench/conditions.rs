@@ -1,0 +1,30 @@
+use std::process::Command;
+
+use anyhow::Context;
+use serde::Serialize;
+
+use super::valgrind::Valgrind;
+
+/// Under which a figure is what it is. Another compiler gives other figures.
+#[derive(Serialize)]
+pub(super) struct Conditions {
+    pub(super) compiler: String,
+    pub(super) profile: &'static str,
+    pub(super) target: String,
+    pub(super) valgrind: String,
+}
+
+impl Conditions {
+    pub(super) fn ask(valgrind: &Valgrind) -> anyhow::Result<Conditions> {
+        let output = Command::new("rustc").arg("-vV").output().context("rustc")?;
+        let text = String::from_utf8(output.stdout)?;
+        let target = text.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc tells no host")?;
+        Ok(Conditions {
+            compiler: text.lines().next().context("rustc tells no version")?.to_owned(),
+            // As the root's Cargo.toml has it.
+            profile: "release, codegen-units = 1, fat LTO",
+            target: target.to_owned(),
+            valgrind: valgrind.version().to_owned(),
+        })
+    }
+}

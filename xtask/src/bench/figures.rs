@@ -1,0 +1,159 @@
+//! What is promised of each operation, and what it is compared with.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::valgrind::{Cost, Valgrind};
+
+/// One operation, measured.
+#[derive(Serialize)]
+pub(super) struct Figure {
+    pub(super) operation: &'static str,
+    /// Over what it is built on, where there is such a thing.
+    pub(super) over: Option<Measured>,
+    pub(super) cost: Cost,
+    pub(super) must: Must,
+    pub(super) holds: bool,
+    pub(super) floors: Vec<Measured>,
+}
+
+/// What an operation may take at most.
+#[derive(Clone, Copy, Serialize)]
+pub(super) struct Must {
+    pub(super) instructions: u64,
+    pub(super) allocations: Option<u64>,
+}
+
+impl Must {
+    fn holds(self, cost: Cost) -> bool {
+        cost.instructions <= self.instructions && self.allocations.is_none_or(|most| cost.allocations <= most)
+    }
+}
+
+/// Something else, measured in the same run.
+#[derive(Clone, Copy, Serialize)]
+pub(super) struct Measured {
+    pub(super) name: &'static str,
+    pub(super) cost: Cost,
+}
+
+impl fmt::Display for Figure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Figure { operation, cost, must, .. } = self;
+        write!(f, "{operation}: {} instructions, of {}", cost.instructions, must.instructions)?;
+        match must.allocations {
+            Some(allocations) => write!(f, "; {} allocations, of {allocations}", cost.allocations),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A row of the table as it is asked for. Names in `run` are operations of `reqscope-bench`.
+struct Row {
+    operation: &'static str,
+    run: &'static str,
+    over: Option<Compared>,
+    must: Must,
+    floors: &'static [Compared],
+}
+
+struct Compared {
+    name: &'static str,
+    run: &'static str,
+}
+
+const PLAIN: Compared = Compared { name: "plain hyper", run: "http-plain" };
+
+const ROWS: &[Row] = &[
+    Row {
+        operation: "open and drop an unused scope",
+        run: "scope-unused",
+        over: None,
+        must: Must { instructions: 350, allocations: Some(1) },
+        floors: &[
+            Compared { name: "`OnceCell`", run: "once-cell-unused" },
+            Compared { name: "`Lazy`", run: "lazy-unused" },
+        ],
+    },
+    Row {
+        operation: "open, first get, guard back, close",
+        run: "scope-first",
+        over: None,
+        must: Must { instructions: 1_100, allocations: Some(3) },
+        floors: &[
+            Compared { name: "`OnceCell`", run: "once-cell-first" },
+            Compared { name: "`Lazy`", run: "lazy-first" },
+        ],
+    },
+    Row {
+        operation: "later get, guard back",
+        run: "scope-later",
+        over: None,
+        must: Must { instructions: 200, allocations: Some(0) },
+        floors: &[
+            Compared { name: "`OnceCell`", run: "once-cell-later" },
+            Compared { name: "`Lazy`", run: "lazy-later" },
+        ],
+    },
+    Row {
+        operation: "HTTP/1 request, scope unused",
+        run: "http-unused",
+        over: Some(PLAIN),
+        must: Must { instructions: 1_500, allocations: None },
+        floors: &[Compared { name: "`OnceCell` in the request", run: "http-once-cell-unused" }],
+    },
+    Row {
+        operation: "HTTP/1 request, handle used and released",
+        run: "http-used",
+        over: Some(PLAIN),
+        must: Must { instructions: 2_400, allocations: None },
+        floors: &[Compared { name: "`OnceCell` in the request", run: "http-once-cell-used" }],
+    },
+];
+
+/// Measures every row.
+pub(super) fn measure(valgrind: &Valgrind, program: &Path) -> anyhow::Result<Vec<Figure>> {
+    let mut known = HashMap::new();
+    let mut cost = |run: &'static str| -> anyhow::Result<Cost> {
+        if let Some(cost) = known.get(run) {
+            return Ok(*cost);
+        }
+        let cost = valgrind.cost(program, run)?;
+        known.insert(run, cost);
+        Ok(cost)
+    };
+    let mut figures = Vec::new();
+    for row in ROWS {
+        let over = match &row.over {
+            Some(over) => Some(Measured { name: over.name, cost: cost(over.run)? }),
+            None => None,
+        };
+        let above = |cost: Cost| over.map_or(cost, |over| cost.over(over.cost));
+        let mut floors = Vec::new();
+        for floor in row.floors {
+            floors.push(Measured { name: floor.name, cost: above(cost(floor.run)?) });
+        }
+        let cost = above(cost(row.run)?);
+        let holds = row.must.holds(cost);
+        figures.push(Figure { operation: row.operation, over, cost, must: row.must, holds, floors });
+    }
+    Ok(figures)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_must_holds_up_to_its_figures_and_not_beyond() {
+        let must = Must { instructions: 200, allocations: Some(0) };
+        assert!(must.holds(Cost { instructions: 200, allocations: 0 }));
+        assert!(!must.holds(Cost { instructions: 201, allocations: 0 }));
+        assert!(!must.holds(Cost { instructions: 100, allocations: 1 }));
+        let any = Must { instructions: 200, allocations: None };
+        assert!(any.holds(Cost { instructions: 200, allocations: 9 }));
+    }
+}

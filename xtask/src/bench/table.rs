@@ -1,0 +1,80 @@
+//! The findings as Markdown, for the screen and for README.md.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
+
+use super::Findings;
+use super::figures::{Figure, Measured};
+use crate::tree::Tree;
+
+const BEGIN: &str = "<!-- figures: begin; written by `cargo xtask bench --write` -->\n";
+const END: &str = "<!-- figures: end -->\n";
+
+/// A table, the memory, and the conditions.
+pub(super) fn render(findings: &Findings) -> String {
+    let mut text = String::new();
+    if !findings.figures.is_empty() {
+        text.push_str("| operation | instructions | allocations | must | holds? | floor |\n");
+        text.push_str("|---|---:|---:|---|---|---|\n");
+        for figure in &findings.figures {
+            text.push_str(&row(figure));
+        }
+        text.push('\n');
+    }
+    if let Some(memory) = &findings.memory {
+        let verdict = if memory.holds { "holds" } else { "**does not hold**" };
+        text.push_str(&format!("{memory}: {verdict}.\n\n"));
+    }
+    let conditions = &findings.conditions;
+    text.push_str(&format!(
+        "{}; {}; {}; {}.\n",
+        conditions.compiler, conditions.profile, conditions.target, conditions.valgrind
+    ));
+    text
+}
+
+fn row(figure: &Figure) -> String {
+    let Figure { operation, over, cost, must, holds, floors } = figure;
+    let sign = if over.is_some() { "+" } else { "" };
+    let over = over.map(|over| format!(", over {}", over.name)).unwrap_or_default();
+    let allocations = must.allocations.map(|most| format!(", {most}")).unwrap_or_default();
+    let holds = if *holds { "yes" } else { "**no**" };
+    let floor = |Measured { name, cost }: &Measured| {
+        format!("{sign}{}, {sign}{}: {name}", cost.instructions, cost.allocations)
+    };
+    let floors: Vec<String> = floors.iter().map(floor).collect();
+    format!(
+        "| {operation}{over} | {sign}{} | {sign}{} | <= {sign}{}{allocations} | {holds} | {} |\n",
+        cost.instructions,
+        cost.allocations,
+        must.instructions,
+        floors.join("; "),
+    )
+}
+
+/// Puts it between the marks in README.md.
+pub(super) fn write(tree: &Tree, findings: &Findings) -> anyhow::Result<()> {
+    let file = Path::new("README.md");
+    let text = replace(&tree.read(file)?, &render(findings)).context("README.md has no marks for the figures")?;
+    fs::write(tree.root().join(file), text).context("README.md")
+}
+
+fn replace(document: &str, table: &str) -> Option<String> {
+    let (before, rest) = document.split_once(BEGIN)?;
+    let (_, after) = rest.split_once(END)?;
+    Some(format!("{before}{BEGIN}\n{table}\n{END}{after}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_stands_between_the_marks_is_replaced() {
+        let document = format!("# A\n{BEGIN}old\n{END}\nend\n");
+        assert_eq!(replace(&document, "new\n").unwrap(), format!("# A\n{BEGIN}\nnew\n\n{END}\nend\n"));
+        assert_eq!(replace("# A\n", "new\n"), None);
+    }
+}

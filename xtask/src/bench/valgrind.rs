@@ -1,0 +1,123 @@
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail};
+use serde::Serialize;
+
+/// So many times, and twice as many. What is not divisible by it has happened before or after.
+const TIMES: u64 = 1_000;
+
+/// What one operation takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Cost {
+    pub(super) instructions: u64,
+    pub(super) allocations: u64,
+}
+
+impl Cost {
+    /// What this takes more than that. Something built on another thing never takes less.
+    pub(super) fn over(self, that: Cost) -> Cost {
+        Cost {
+            instructions: self.instructions.saturating_sub(that.instructions),
+            allocations: self.allocations.saturating_sub(that.allocations),
+        }
+    }
+}
+
+/// The valgrind of this machine.
+pub(super) struct Valgrind {
+    version: String,
+}
+
+impl Valgrind {
+    /// Installs Debian's package if there is none and this process may.
+    pub(super) fn find_or_install() -> anyhow::Result<Valgrind> {
+        let Some(version) = version() else {
+            eprintln!("installing valgrind");
+            let installed = Command::new("apt-get")
+                .args(["install", "--yes", "--no-install-recommends", "valgrind"])
+                .stdout(Stdio::null())
+                .status();
+            return match version() {
+                Some(version) => Ok(Valgrind { version }),
+                None => bail!("valgrind is not there, and `apt-get install valgrind` gave {installed:?}: install it"),
+            };
+        };
+        Ok(Valgrind { version })
+    }
+
+    pub(super) fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// What one `operation` of the program takes.
+    pub(super) fn cost(&self, program: &Path, operation: &str) -> anyhow::Result<Cost> {
+        eprintln!("measuring {operation}");
+        let instructions = difference(|times| instructions(program, operation, times))?;
+        let allocations = difference(|times| allocations(program, operation, times))?;
+        Ok(Cost { instructions, allocations })
+    }
+}
+
+fn version() -> Option<String> {
+    let output = Command::new("valgrind").arg("--version").output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// Of one, out of many: what happens once per run falls out.
+fn difference(count: impl Fn(u64) -> anyhow::Result<u64>) -> anyhow::Result<u64> {
+    let (once, twice) = (count(TIMES)?, count(2 * TIMES)?);
+    let difference = twice.checked_sub(once).context("twice as many took less")?;
+    Ok((difference + TIMES / 2) / TIMES)
+}
+
+fn instructions(program: &Path, operation: &str, times: u64) -> anyhow::Result<u64> {
+    let report = run(&["--tool=callgrind", "--callgrind-out-file=/dev/null"], program, operation, times)?;
+    number_after(&report, "Collected : ")
+}
+
+/// Those of the heap, `realloc` included. Memcheck counts them in passing, and nothing in the program has to.
+fn allocations(program: &Path, operation: &str, times: u64) -> anyhow::Result<u64> {
+    let options = ["--tool=memcheck", "--leak-check=no", "--undef-value-errors=no"];
+    number_after(&run(&options, program, operation, times)?, "total heap usage: ")
+}
+
+/// What valgrind says about a run.
+fn run(options: &[&str], program: &Path, operation: &str, times: u64) -> anyhow::Result<String> {
+    let mut command = Command::new("valgrind");
+    command.args(options).arg(program).args(["run", operation, &times.to_string()]);
+    let output = command.output().context("valgrind")?;
+    let report = String::from_utf8_lossy(&output.stderr).into_owned();
+    if !output.status.success() {
+        bail!("{command:?} ended with {}\n{report}", output.status);
+    }
+    Ok(report)
+}
+
+/// The number, written with commas or without, that follows this mark.
+fn number_after(report: &str, mark: &str) -> anyhow::Result<u64> {
+    let (_, rest) = report.split_once(mark).with_context(|| format!("valgrind says no `{mark}`:\n{report}"))?;
+    let digits: String = rest.chars().take_while(|c| !c.is_whitespace()).filter(|c| *c != ',').collect();
+    digits.parse().with_context(|| format!("`{mark}{digits}`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_run_begins_and_ends_with_does_not_count() {
+        assert_eq!(difference(|times| Ok(465_234 + 227 * times)).unwrap(), 227);
+        assert_eq!(difference(|times| Ok(70 + 3 * times + times / TIMES)).unwrap(), 3);
+        assert!(difference(|times| Ok(5 * TIMES - times)).is_err());
+    }
+
+    #[test]
+    fn numbers_are_read_with_commas_and_without() {
+        let callgrind = "==7== Events    : Ir\n==7== Collected : 465234\n==7== \n";
+        assert_eq!(number_after(callgrind, "Collected : ").unwrap(), 465_234);
+        let memcheck = "==7==   total heap usage: 2,185 allocs, 2,117 frees, 356,812 bytes allocated\n";
+        assert_eq!(number_after(memcheck, "total heap usage: ").unwrap(), 2_185);
+        assert!(number_after(memcheck, "Collected : ").is_err());
+    }
+}
