@@ -2,6 +2,8 @@ use std::error::Error;
 use std::io;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
 
 use http::{Request, Response};
 use http_body::Body;
@@ -12,6 +14,7 @@ use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::select;
 use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::sleep;
 
 use crate::Watch;
 
@@ -28,10 +31,12 @@ pub(crate) enum Ended {
     Failed(BoxError),
 }
 
-/// What a connection holds besides its socket, in the order in which it must go: the permit last.
+/// What a connection holds besides its socket.
 pub(crate) struct Keep {
     pub(crate) watch: Watch,
     pub(crate) permit: OwnedSemaphorePermit,
+    /// How long its first request may take to come.
+    pub(crate) first_request: Duration,
 }
 
 /// Serves one connection until it ends, its peer has gone, or it was told to `stop` and has answered what it had
@@ -59,10 +64,13 @@ where
 {
     // Declared before the connection, so dropped after it: the peer sees the socket close when the handler is gone,
     // and the next connection is let in when the descriptors are free.
-    let Keep { permit, mut watch } = keep;
+    let Keep { permit, mut watch, first_request } = keep;
     let _permit = permit;
+    let called = Arc::new(AtomicBool::new(false));
+    let service = Marking { inner: service, called: Arc::clone(&called) };
     let mut connection = pin!(http.serve_connection_with_upgrades(TokioIo::new(io), service));
-    let mut stopping = false;
+    let mut too_late = pin!(sleep(first_request));
+    let (mut waited, mut stopping) = (false, false);
     loop {
         select! {
             // The connection first: a request that came together with the close is still polled once, as hyper
@@ -74,6 +82,12 @@ where
                 Err(error) => Ended::Failed(error),
             },
             () = watch.gone() => return Ended::HungUp,
+            () = too_late.as_mut(), if !waited => {
+                waited = true;
+                if !called.load(Relaxed) {
+                    return Ended::Failed(silent(first_request));
+                }
+            }
             _ = stop.changed(), if !stopping => {
                 stopping = true;
                 connection.as_mut().graceful_shutdown();
@@ -85,4 +99,27 @@ where
 /// A connection that was told to stop before it had sent its first bytes answers with this.
 fn was_idle(error: &BoxError) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::Interrupted)
+}
+
+fn silent(first_request: Duration) -> BoxError {
+    let error = format!("no request came within {first_request:?} of the connection");
+    io::Error::new(io::ErrorKind::TimedOut, error).into()
+}
+
+/// A service that leaves a mark when it has been called.
+struct Marking<S> {
+    inner: S,
+    called: Arc<AtomicBool>,
+}
+
+impl<S: Service<R>, R> Service<R> for Marking<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn call(&self, request: R) -> S::Future {
+        // Read by the task that polls the connection, which is the one that calls.
+        self.called.store(true, Relaxed);
+        self.inner.call(request)
+    }
 }

@@ -28,6 +28,8 @@ const REQUEST_GRACE: Duration = Duration::from_secs(15);
 const RELEASE_GRACE: Duration = Duration::from_secs(10);
 /// An HTTP/2 peer that answers no ping for so long after one is gone.
 const PING: Duration = Duration::from_secs(20);
+/// As long as hyper gives for the head of a request once it knows the version of HTTP.
+const FIRST_REQUEST: Duration = Duration::from_secs(30);
 
 /// Serves HTTP/1 and HTTP/2 on `listener` until the [`graceful`](Serve::graceful) signal, and then drains `scopes`.
 ///
@@ -90,6 +92,7 @@ pub fn serve<L, S>(listener: L, service: S, scopes: &Scopes) -> Serve<L, S> {
         watch: true,
         half_close: false,
         max_connections: None,
+        first_request: FIRST_REQUEST,
         request_grace: REQUEST_GRACE,
         release_grace: RELEASE_GRACE,
         on_trouble: Arc::new(|_| ()),
@@ -107,6 +110,7 @@ pub struct Serve<L, S, F = Pending<()>> {
     watch: bool,
     half_close: bool,
     max_connections: Option<usize>,
+    first_request: Duration,
     request_grace: Duration,
     release_grace: Duration,
     on_trouble: Hear,
@@ -127,6 +131,7 @@ impl<L, S, F> Serve<L, S, F> {
             watch: self.watch,
             half_close: self.half_close,
             max_connections: self.max_connections,
+            first_request: self.first_request,
             request_grace: self.request_grace,
             release_grace: self.release_grace,
             on_trouble: self.on_trouble,
@@ -179,6 +184,15 @@ impl<L, S, F> Serve<L, S, F> {
     pub fn max_connections(mut self, max: usize) -> Self {
         assert!(max > 0, "a server without connections serves nobody");
         self.max_connections = Some(max);
+        self
+    }
+
+    /// How long a connection may stay without its first request before it is closed.
+    ///
+    /// The default is 30 s, as hyper's for a request's head. hyper's begins when the version of HTTP is known, so a
+    /// client that says nothing at all would hold its place for ever.
+    pub fn first_request_timeout(mut self, timeout: Duration) -> Self {
+        self.first_request = timeout;
         self
     }
 
@@ -242,7 +256,7 @@ where
     B::Error: Into<BoxError>,
 {
     async fn run(self) -> ServeReport {
-        let Serve { mut listener, service, scopes, signal, http, half_close, .. } = self;
+        let Serve { mut listener, service, scopes, signal, http, half_close, first_request, .. } = self;
         let descriptors = if self.watch { 2 } else { 1 };
         let limit = self.max_connections.unwrap_or_else(|| default_max_connections(descriptors));
         let permits = Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
@@ -294,7 +308,7 @@ where
             let (io, permit) = connection.expect("what accepts without an error leaves a connection");
             backoff.succeeded();
             tally.accepted();
-            let (http, keep) = (Arc::clone(&http), Keep { watch, permit });
+            let (http, keep) = (Arc::clone(&http), Keep { watch, permit, first_request });
             connections.spawn(connection::run(io, service.clone(), http, keep, stopped.clone()));
         }
 

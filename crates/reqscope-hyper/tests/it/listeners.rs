@@ -217,6 +217,36 @@ async fn a_limit_of_zero_is_refused() {
     Server::start(Setup { max_connections: 0, ..Setup::default() }, waits).await;
 }
 
+/// hyper's own limit for a request's head begins when it knows the version of HTTP.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_sends_no_request_does_not_hold_its_place() {
+    for sent in ["", "PRI * HTTP/2.0\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "GET / HTTP/1.1\r\nHo"] {
+        let (mut client, io) = duplex(1024);
+        client.write_all(sent.as_bytes()).await.unwrap();
+        let server = Server::start_on(InMemory::new([Step::Accepts(io)]), Setup::default(), Probe::new(), hello);
+        let began = Instant::now();
+        client.read_to_end(&mut Vec::new()).await.unwrap();
+        assert_eq!(began.elapsed().as_secs(), 30, "{sent:?}");
+        assert_eq!(server.stop().await.failed, 1, "{sent:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_may_take_longer_than_the_first_one_may_take_to_come() {
+    let (mut client, io) = duplex(1024);
+    client.write_all(GET.as_bytes()).await.unwrap();
+    let slow = |_, _| async {
+        sleep(Duration::from_secs(100)).await;
+        Ok(Response::new(full("slow")))
+    };
+    let server = Server::start_on(InMemory::new([Step::Accepts(io)]), Setup::default(), Probe::new(), slow);
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.ends_with("slow"), "{answer}");
+    let report = server.stop().await;
+    assert!(report.is_clean(), "{report:?}");
+}
+
 /// The trouble that nobody awaits is told.
 #[tokio::test(start_paused = true)]
 async fn trouble_is_heard() {
