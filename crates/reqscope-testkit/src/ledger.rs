@@ -43,12 +43,14 @@ pub struct Ledger {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Balance {
-    /// Taken.
+    /// Acquired.
     pub acquired: u64,
     /// Given back.
     pub released: u64,
     /// Dropped, and known to be.
     pub abandoned: u64,
+    /// Taken out of the books by a wrapper that releases them itself.
+    pub taken: u64,
 }
 
 /// One thing acquired, until it is written off.
@@ -81,8 +83,8 @@ impl Ledger {
     /// An observer that keeps these books for a [`Scopes`](reqscope::Scopes) or a [`Reaper`](reqscope::Reaper), on
     /// the account of the line that called `Lazy::get` or `Lease::acquire`.
     ///
-    /// A handle that is taken out with [`Lease::into_handle`](reqscope::Lease::into_handle) stays open here: nobody
-    /// releases it any more, and no observer is told.
+    /// A handle that leaves through [`Lease::into_handle`](reqscope::Lease::into_handle) leaves these books too, as
+    /// taken.
     ///
     /// ```
     /// use reqscope::{Exit, Scopes};
@@ -112,13 +114,14 @@ impl Ledger {
             acquired: sum.acquired + account.acquired,
             released: sum.released + account.released,
             abandoned: sum.abandoned + account.abandoned,
+            taken: sum.taken + account.taken,
         })
     }
 
     /// How much is missing.
     pub fn open(&self) -> u64 {
         let balance = self.balance();
-        balance.acquired.saturating_sub(balance.released + balance.abandoned)
+        balance.acquired.saturating_sub(balance.released + balance.abandoned + balance.taken)
     }
 }
 
@@ -136,7 +139,7 @@ impl Entry {
 
 impl Balance {
     fn is_even(&self) -> bool {
-        self.acquired == self.released + self.abandoned
+        self.acquired == self.released + self.abandoned + self.taken
     }
 }
 
@@ -172,6 +175,10 @@ impl Observer for Bookkeeper {
     fn abandoned(&self, of: Subject, _exit: Exit, _why: Abandoned) {
         self.0.write(of.taken_at, |balance| balance.abandoned += 1);
     }
+
+    fn taken(&self, of: Subject) {
+        self.0.write(of.taken_at, |balance| balance.taken += 1);
+    }
 }
 
 impl Drop for Ledger {
@@ -185,7 +192,8 @@ impl Drop for Ledger {
 
 impl fmt::Display for Balance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Balance { acquired, released, abandoned } = self;
-        write!(f, "{acquired} acquired, {released} released, {abandoned} abandoned")
+        let Balance { acquired, released, abandoned, taken } = self;
+        write!(f, "{acquired} acquired, {released} released, {abandoned} abandoned")?;
+        if *taken > 0 { write!(f, ", {taken} taken") } else { Ok(()) }
     }
 }

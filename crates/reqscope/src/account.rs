@@ -187,6 +187,7 @@ impl<R> Account<R> {
 
     pub(crate) fn taken(mut self) {
         count(&self.books.taken);
+        self.books.tell(|observer| observer.taken(self.subject()));
         self.close();
     }
 

@@ -38,6 +38,7 @@ struct State<L, E, K> {
     sealed: bool,
     /// Counts attempts, so that a late word of an earlier one changes nothing (2).
     attempt: u64,
+    loans: u64,
     places: Vec<Place<E>>,
     next_place: u64,
 }
@@ -46,7 +47,14 @@ enum Phase<L, K> {
     Unused,
     Acquiring(Option<K>),
     Ready(L),
-    Lent(Site),
+    Lent(Loan),
+}
+
+/// Who has it: one loan is not the next, though the same line of the program takes both.
+#[derive(Clone, Copy)]
+pub(crate) struct Loan {
+    pub(crate) since: Site,
+    pub(crate) number: u64,
 }
 
 /// A waiter's place in the cell.
@@ -69,8 +77,8 @@ pub(crate) enum Take<L, E> {
     Lent(L),
     /// The caller is to acquire, under this number.
     Begin(u64),
-    /// Registered; an attempt is under way, or somebody else holds it, since that site.
-    Wait(Option<Site>),
+    /// Registered; an attempt is under way, or somebody else holds it.
+    Wait(Option<Loan>),
     /// It is at home, but others have waited for longer: to be polled again at once.
     Yield,
     /// The attempt that the caller waited for failed.
@@ -96,7 +104,7 @@ impl<L, E: Clone, K> Cell<L, E, K> {
     }
 
     fn starting(sealed: bool) -> Self {
-        let state = State { phase: Phase::Unused, sealed, attempt: 0, places: Vec::new(), next_place: 0 };
+        let state = State { phase: Phase::Unused, sealed, attempt: 0, loans: 0, places: Vec::new(), next_place: 0 };
         Cell { state: Mutex::new(state) }
     }
 
@@ -137,7 +145,7 @@ impl<L, E: Clone, K> Cell<L, E, K> {
                 Phase::Ready(_) if others_wait => Take::Yield,
                 Phase::Ready(_) => Take::Lent(state.lend(site).expect("it is at home, under this very lock")),
                 Phase::Acquiring(_) => Take::Wait(None),
-                Phase::Lent(since) => Take::Wait(Some(since)),
+                Phase::Lent(loan) => Take::Wait(Some(*loan)),
             };
             if let Take::Wait(_) | Take::Yield = step {
                 // Cloning a waker is foreign code: done outside of the lock, and then everything is asked anew.
@@ -197,7 +205,8 @@ impl<L, E: Clone, K> Cell<L, E, K> {
             if !state.is_current(attempt) {
                 return Err(());
             }
-            Ok(mem::replace(&mut state.phase, Phase::Lent(site)))
+            let loan = state.loan(site);
+            Ok(mem::replace(&mut state.phase, loan))
         });
         lent.is_ok()
     }
@@ -272,7 +281,7 @@ impl<L, E: Clone, K> Cell<L, E, K> {
             Phase::Unused => Found::Nothing,
             Phase::Acquiring(cancel) => Found::Acquiring(cancel.take()),
             Phase::Ready(_) => Found::AtHome,
-            Phase::Lent(since) => Found::Lent(since),
+            Phase::Lent(loan) => Found::Lent(loan.since),
         };
         if !matches!(found, Found::AtHome) {
             // Of what was there nothing is left that a drop would have to look after.
@@ -340,13 +349,19 @@ impl<L, E, K> State<L, E, K> {
         self.attempt
     }
 
+    fn loan(&mut self, since: Site) -> Phase<L, K> {
+        self.loans += 1;
+        Phase::Lent(Loan { since, number: self.loans })
+    }
+
     /// What is at home goes out.
     #[inline]
     fn lend(&mut self, site: Site) -> Option<L> {
         if self.sealed || !matches!(self.phase, Phase::Ready(_)) {
             return None;
         }
-        match mem::replace(&mut self.phase, Phase::Lent(site)) {
+        let loan = self.loan(site);
+        match mem::replace(&mut self.phase, loan) {
             Phase::Ready(lent) => Some(lent),
             other => {
                 self.phase = other;

@@ -82,6 +82,8 @@ struct Closing {
     patience: Duration,
     /// One for all settling releases; it begins with the first.
     deadline: Option<Deadline>,
+    /// Whether `current` was begun after that.
+    overdue: bool,
 }
 
 impl Closing {
@@ -96,7 +98,7 @@ impl Closing {
         }
         if told.is_completed() && !verdict.is_completed() {
             let undone = tenants.iter().filter(|tenant| tenant.settles(told));
-            problems.extend(undone.map(|tenant| tenant.not_completed()));
+            problems.extend(undone.map(|tenant| Problem::NotCompleted { resource: tenant.resource() }));
         }
 
         tenants.sort(verdict);
@@ -107,24 +109,44 @@ impl Closing {
             }
         }
         let patience = scope.settings.close_deadline;
-        let mut closing = Closing { told, verdict, problems, tenants, current: None, patience, deadline: None };
+        let mut closing =
+            Closing { told, verdict, problems, tenants, current: None, patience, deadline: None, overdue: false };
         closing.begin_next();
         (closing.current.is_some() || !closing.problems.is_empty()).then(|| Box::new(closing))
     }
 
     /// Begins the next settling release that has to wait, or, after the last, all the others.
     fn begin_next(&mut self) {
+        let verdict = self.verdict;
         while let Some(tenant) = self.tenants.peek() {
-            if !tenant.settles(self.verdict) {
-                return hand_over(&mut self.tenants, self.verdict);
+            if !tenant.settles(verdict) {
+                return hand_over(&mut self.tenants, verdict);
             }
             let deadline = self.deadline.get_or_insert_with(|| Deadline::after(self.patience));
-            self.current = tenant.release(self.verdict, Some(deadline));
+            self.overdue = deadline.has_passed();
+            // One that hung must not stop those behind it: they have the time that any release has.
+            self.current = tenant.release(verdict, (!self.overdue).then_some(deadline));
             drop(self.tenants.next());
             if self.current.is_some() {
                 return;
             }
         }
+    }
+
+    /// The end of the settling release that was begun. One that was begun after the deadline is polled once; if it
+    /// has to wait, it goes on in the reaper.
+    fn poll_current(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Problem>> {
+        let Some(job) = &mut self.current else { return Poll::Ready(Ok(())) };
+        let outcome = job.future.as_mut().poll(cx);
+        if outcome.is_pending() && !self.overdue {
+            return Poll::Pending;
+        }
+        let Some(Job { future, home, resource }) = self.current.take() else { return outcome };
+        if outcome.is_pending() {
+            reaper::spawn(home, async move { drop(future.await) });
+            return Poll::Ready(Err(Problem::StillReleasing { resource }));
+        }
+        outcome
     }
 }
 
@@ -145,11 +167,10 @@ impl Future for Closing {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        while let Some(job) = &mut this.current {
-            if let Err(problem) = ready!(job.future.as_mut().poll(cx)) {
+        while this.current.is_some() {
+            if let Err(problem) = ready!(this.poll_current(cx)) {
                 this.problems.push(problem);
             }
-            this.current = None;
             this.begin_next();
         }
         let problems = std::mem::take(&mut this.problems);

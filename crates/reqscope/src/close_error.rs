@@ -45,6 +45,11 @@ pub enum Problem {
         /// The type of the resource.
         resource: &'static str,
     },
+    /// Another release had used up the time of the close. This one goes on, and nobody waits for it.
+    StillReleasing {
+        /// The type of the resource.
+        resource: &'static str,
+    },
     /// The handle was released as a failure (a ROLLBACK) although the scope was told a success.
     NotCompleted {
         /// The type of the resource.
@@ -105,6 +110,7 @@ impl fmt::Display for Problem {
             }
             Problem::StillAcquiring { resource } => write!(f, "{resource} was still being acquired"),
             Problem::Dead { resource } => write!(f, "the handle of {resource} was beyond use"),
+            Problem::StillReleasing { resource } => write!(f, "there was no time left to wait for {resource}"),
             Problem::NotCompleted { resource } => write!(f, "{resource} was released as a failure"),
         }
     }

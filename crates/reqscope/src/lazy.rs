@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use crate::acquisition::{Acquisition, AtOnce};
-use crate::cell::{Site, Take, Ticket};
+use crate::cell::{Loan, Site, Take, Ticket};
 use crate::guard::Guard;
 use crate::observer::Subject;
 use crate::peek::Peek;
@@ -48,7 +48,7 @@ impl<R: Resource> Lazy<R> {
     /// - what [`Resource::acquire`] answered, shared by all who waited for that attempt; the next `get` tries again
     ///   (law L7)
     /// - [`is_timeout`](Error::is_timeout) after the acquire deadline (60 s by default), or after the lend deadline
-    ///   (5 s) if another task of this request did not give its guard back; [`holder`](Error::holder) then says
+    ///   (5 s) if one other task of this request kept its guard for that long; [`holder`](Error::holder) then says
     ///   where that one was taken
     /// - [`is_closed`](Error::is_closed) once the request is over
     /// - an error that names it, if the acquisition has to wait and there is no tokio runtime, or one without
@@ -126,8 +126,8 @@ pub struct Get<R: Resource> {
     slot: Option<Arc<Slot<R>>>,
     site: Site,
     ticket: Ticket,
-    /// Begins with the first wait for somebody else's guard.
-    patience: Option<Deadline>,
+    /// For somebody else's guard, whose loan has this number; it begins anew with the next one.
+    patience: Option<(u64, Deadline)>,
 }
 
 impl<R: Resource> Future for Get<R> {
@@ -147,7 +147,7 @@ impl<R: Resource> Future for Get<R> {
                     Some(Err(error)) => return Poll::Ready(Err(error)),
                     None => continue,
                 },
-                Take::Wait(Some(holder)) => return this.poll_patience(holder, cx).map(Err),
+                Take::Wait(Some(loan)) => return this.poll_patience(loan, cx).map(Err),
                 Take::Wait(None) | Take::Yield => return Poll::Pending,
                 Take::Failed(error) => return Poll::Ready(Err(error)),
                 Take::Closed => return Poll::Ready(Err(Error::closed())),
@@ -158,17 +158,20 @@ impl<R: Resource> Future for Get<R> {
 }
 
 impl<R: Resource> Get<R> {
-    /// Waits for the guard that was taken at `holder`, for as long as that is reasonable.
-    fn poll_patience(&mut self, holder: Site, cx: &mut Context<'_>) -> Poll<Error<R::Cause>> {
+    /// Waits for the guard of that loan, for as long as that is reasonable.
+    fn poll_patience(&mut self, loan: Loan, cx: &mut Context<'_>) -> Poll<Error<R::Cause>> {
         let slot = self.slot.as_ref().expect("it leaves with the guard only");
         let settings = &slot.scope.settings;
-        let patience = self.patience.get_or_insert_with(|| Deadline::after(settings.lend_deadline));
+        let (_, patience) = match &mut self.patience {
+            Some(patience) if patience.0 == loan.number => patience,
+            patience => patience.insert((loan.number, Deadline::after(settings.lend_deadline))),
+        };
         let missed = ready!(patience.poll_missed(Stage::Waiting, cx));
         slot.cell.leave(&mut self.ticket);
         if missed.is_timeout() {
-            settings.reaper.books().lent_too_long(Subject::of::<R>(self.site), holder);
+            settings.reaper.books().lent_too_long(Subject::of::<R>(self.site), loan.since);
         }
-        Poll::Ready(missed.with_holder(holder))
+        Poll::Ready(missed.with_holder(loan.since))
     }
 }
 

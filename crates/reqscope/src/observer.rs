@@ -59,6 +59,11 @@ pub trait Observer: Send + Sync + 'static {
         let _unheard = (of, exit, why);
     }
 
+    /// A handle left the books through [`Lease::into_handle`](crate::Lease::into_handle).
+    fn taken(&self, of: Subject) {
+        let _unheard = of;
+    }
+
     /// A guard was still out when its scope was closed. The handle is released, as cancelled, when the guard
     /// drops (law L8).
     fn still_lent(&self, of: Subject) {

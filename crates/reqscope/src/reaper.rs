@@ -1,8 +1,9 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -111,12 +112,43 @@ impl Reaper {
 
 /// Runs a release to its end, wherever its owner has gone.
 ///
-/// The current runtime is asked first: it is alive more surely than `home`, where the handle was acquired. The
-/// future must not hand itself to the reaper when it is dropped: a runtime that is shutting down drops what is
-/// spawned on it in place, and such a future would come back for ever.
+/// The current runtime is asked first: it is alive more surely than `home`, where the handle was acquired. But it may
+/// be the one that is shutting down, and drop what is spawned on it; then it is home's turn, once. The future must not
+/// hand itself to the reaper when it is dropped: it would come back for ever.
 pub(crate) fn spawn(home: Option<Handle>, release: impl Future<Output = ()> + Send + 'static) {
-    if let Some(runtime) = Handle::try_current().ok().or(home) {
-        drop(runtime.spawn(release));
+    match (Handle::try_current().ok(), home) {
+        (Some(current), Some(home)) if current.id() != home.id() => {
+            drop(current.spawn(Either { release: Some(Box::pin(release)), home }));
+        }
+        (Some(runtime), _) | (None, Some(runtime)) => drop(runtime.spawn(release)),
+        (None, None) => drop(release),
+    }
+}
+
+/// A release on a runtime that is not its home, to which it goes if that one drops it.
+struct Either {
+    /// `None` after the end.
+    release: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    home: Handle,
+}
+
+impl Future for Either {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(release) = &mut self.release {
+            ready!(release.as_mut().poll(cx));
+            self.release = None;
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Drop for Either {
+    fn drop(&mut self) {
+        if let Some(release) = self.release.take() {
+            drop(self.home.spawn(release));
+        }
     }
 }
 

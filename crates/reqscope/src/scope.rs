@@ -90,7 +90,8 @@ impl Scope {
     /// settles as `exit` is lent, dead or still being acquired. A pending acquisition is cancelled (law L6).
     ///
     /// Await the future to hear whether the releases that matter to the client went well. They run one after the
-    /// other, in reverse order of acquisition, under one deadline (5 s by default) that begins now. Several
+    /// other, in reverse order of acquisition, under one deadline (5 s by default) that begins now; those whose turn
+    /// comes after it go on in the reaper. Several
     /// settling resources are not atomic among each other: a second COMMIT may fail after the first succeeded. The
     /// other handles are released in the reaper, in reverse order too.
     ///

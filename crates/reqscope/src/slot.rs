@@ -174,18 +174,20 @@ impl<R: Resource> Tenant for Slot<R> {
 
     fn release(&self, exit: Exit, deadline: Option<&Deadline>) -> Option<Job> {
         let lease = self.cell.remove()?;
-        match lease.end_within(exit, |usual| deadline.map_or_else(|| Deadline::after(usual), Deadline::again)) {
+        let usual_or_left = |usual| deadline.map_or_else(|| Deadline::after(usual), Deadline::again);
+        let resource = type_name::<R>();
+        match lease.end_within(exit, usual_or_left) {
             Ok(None) => None,
             Ok(Some(release)) => {
                 let home = release.home().cloned();
-                Some(Job { future: Box::pin(Settling(release)), home })
+                Some(Job { future: Box::pin(Settling(release)), home, resource })
             }
-            Err(error) => Some(Job { future: Box::pin(ready(Err(failed::<R>(error)))), home: None }),
+            Err(error) => Some(Job { future: Box::pin(ready(Err(failed::<R>(error)))), home: None, resource }),
         }
     }
 
-    fn not_completed(&self) -> Problem {
-        Problem::NotCompleted { resource: type_name::<R>() }
+    fn resource(&self) -> &'static str {
+        type_name::<R>()
     }
 }
 

@@ -29,8 +29,8 @@ pub(crate) trait Tenant: Any + Send + Sync {
     /// that any release has. `None`: there is nothing to wait for.
     fn release(&self, exit: Exit, deadline: Option<&Deadline>) -> Option<Job>;
 
-    /// That its handle was released as a failure.
-    fn not_completed(&self) -> Problem;
+    /// The type of the resource.
+    fn resource(&self) -> &'static str;
 }
 
 pub(crate) type Key = (TypeId, usize);
@@ -40,6 +40,8 @@ pub(crate) struct Job {
     pub(crate) future: Pin<Box<dyn Future<Output = Result<(), Problem>> + Send>>,
     /// Where the handle was acquired.
     pub(crate) home: Option<Runtime>,
+    /// The type of the resource.
+    pub(crate) resource: &'static str,
 }
 
 /// All cells of a scope. Most requests use one resource; that one needs no allocation for the list.

@@ -27,6 +27,10 @@ impl Deadline {
         Deadline { began, at, timer: None }
     }
 
+    pub(crate) fn has_passed(&self) -> bool {
+        Instant::now() >= self.at
+    }
+
     pub(crate) fn elapsed(&self) -> Duration {
         self.began.elapsed()
     }

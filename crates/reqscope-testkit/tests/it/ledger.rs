@@ -2,7 +2,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqscope::{Exit, Scopes};
+use reqscope::{Exit, Lease, Reaper, Scopes};
 use reqscope_testkit::{Ledger, Probe, Verb};
 
 fn message(panicked: Box<dyn std::any::Any + Send>) -> String {
@@ -76,4 +76,13 @@ async fn as_an_observer_it_names_the_line_of_the_get_whose_guard_was_lost() {
     drop(scope);
     let told = message(catch_unwind(AssertUnwindSafe(|| drop(ledger))).expect_err("a loss fails the test"));
     assert!(told.contains(&format!("ledger.rs:{line}:")), "{told}");
+}
+
+#[tokio::test]
+async fn a_handle_that_a_wrapper_takes_out_of_its_lease_is_off_the_books() {
+    let ledger = Ledger::new();
+    let reaper = Reaper::builder().observer(ledger.observer()).build();
+    let lease = Lease::acquire_in(&reaper, &Arc::new(Probe::new())).await.unwrap();
+    drop(Lease::into_handle(lease));
+    assert_eq!((ledger.open(), ledger.balance().taken), (0, 1));
 }

@@ -4,8 +4,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqscope::{Guard, Lazy, Lease, Peek, Stage};
-use reqscope_testkit::{Probe, Verb, poll_once};
+use reqscope::{Error, Guard, Lazy, Lease, Peek, Stage};
+use reqscope_testkit::{Probe, Scripted, Verb, poll_once};
 use tokio::time::Instant;
 
 use crate::support::{Event, Server, bounded, get_now, settle};
@@ -35,6 +35,28 @@ async fn a_get_waits_5_seconds_for_a_guard_and_its_error_names_the_holder() {
 fn get_now_at(lazy: &Lazy<Probe>) -> Guard<Probe> {
     drop(get_now(lazy));
     lazy.try_get().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lend_deadline_is_for_one_loan_and_begins_anew_with_the_next() {
+    let server = Server::new();
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    let users: Vec<_> = (0..50)
+        .map(|_| {
+            let lazy = lazy.clone();
+            tokio::spawn(async move {
+                let guard = lazy.get().await?;
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                drop(guard);
+                Ok::<_, Error<Scripted>>(())
+            })
+        })
+        .collect();
+    for user in users {
+        user.await.unwrap().unwrap();
+    }
+    assert_eq!(server.stats().lent_too_long, 0);
 }
 
 #[tokio::test(start_paused = true)]

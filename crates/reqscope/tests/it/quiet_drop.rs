@@ -117,6 +117,22 @@ fn on_another_runtime_the_release_runs_there_though_its_own_is_gone() {
 }
 
 #[test]
+fn dropped_by_another_runtime_that_ends_the_release_runs_at_home() {
+    let home = runtime();
+    for (name, exit, server, anything) in made_on(&home) {
+        let other = runtime();
+        drop(other.spawn(async move {
+            let _anything = anything;
+            std::future::pending::<()>().await;
+        }));
+        other.block_on(settle());
+        drop(other);
+        home.block_on(server.at_the_end());
+        assert_eq!((server.exits(), server.stats().released), (vec![exit], 1), "{name}");
+    }
+}
+
+#[test]
 fn without_a_live_runtime_the_handle_is_dropped_in_place_and_counted() {
     for (index, (name, exit, _)) in everything().into_iter().enumerate() {
         let home = runtime();
