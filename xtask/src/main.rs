@@ -1,4 +1,4 @@
-//! The chores of the workspace, as code: `cargo xtask test`, `cargo xtask check`, `cargo xtask bench`.
+//! The chores of the workspace, as code: `cargo xtask test`, `cargo xtask check`, `cargo xtask loom`, `cargo xtask bench`.
 //!
 //! A rule of the house that a machine can keep is a step here or a lint in the root `Cargo.toml`, not a remark in a
 //! review. Each rule has a file of its own; `test.rs` and `check.rs` are the two lists of steps.
@@ -12,6 +12,7 @@ mod floors;
 mod imports;
 mod licences;
 mod links;
+mod loom;
 mod manifests;
 mod msrv;
 mod packages;
@@ -41,6 +42,8 @@ enum Chore {
     Test,
     /// Checks everything that needs no run: format, lints, docs, floors, file lengths, licences, packages.
     Check,
+    /// Runs the models of the core under loom, in every order that their threads can take.
+    Loom,
     /// Measures what the operations cost and how much memory a server holds; fails if that is more than promised.
     Bench(bench::Options),
     /// Runs `test`, then `check`.
@@ -54,6 +57,7 @@ fn main() -> anyhow::Result<ExitCode> {
     match arguments.chore {
         Chore::Test => test::run(&tree, &mut report)?,
         Chore::Check => check::run(&tree, &mut report),
+        Chore::Loom => loom::run(&tree, &mut report),
         Chore::Bench(options) => return bench::run(&tree, &options),
         Chore::Ci => {
             test::run(&tree, &mut report)?;

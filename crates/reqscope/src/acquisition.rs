@@ -5,15 +5,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use tokio::runtime::Handle as Runtime;
-use tokio::task::AbortHandle;
-
 use crate::account::Acquiring;
 use crate::context::Surroundings;
 use crate::lease::Lease;
 use crate::observer::Subject;
 use crate::reaper::Reaper;
 use crate::resource::Resource;
+use crate::runtime::{AbortHandle, Runtime};
 use crate::time::Deadline;
 use crate::{Error, Stage, foreign};
 

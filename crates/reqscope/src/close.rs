@@ -4,9 +4,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::runtime::Handle as Runtime;
-
 use crate::close_error::{CloseError, Problem};
+use crate::runtime::Runtime;
 use crate::state::ScopeState;
 use crate::tenants::{Job, Tenants};
 use crate::time::Deadline;

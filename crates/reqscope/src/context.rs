@@ -7,6 +7,7 @@ use std::panic::Location;
 
 use crate::foreign;
 use crate::reaper::Reaper;
+use crate::sync::thread_local;
 
 #[derive(Clone)]
 pub(crate) struct Surroundings {

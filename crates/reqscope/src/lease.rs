@@ -7,13 +7,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::runtime::Handle as Runtime;
-
 use crate::account::Account;
 use crate::context::Surroundings;
 use crate::reaper;
 use crate::release::Releasing;
 use crate::resource::{Health, Resource};
+use crate::runtime::Runtime;
 use crate::time::Deadline;
 use crate::{Error, Exit, foreign};
 

@@ -91,6 +91,7 @@ mod error;
 mod resource;
 mod function;
 mod sync;
+mod runtime;
 mod time;
 mod foreign;
 mod observer;
@@ -141,3 +142,6 @@ struct Readme;
 
 #[cfg(doctest)]
 mod must_not_compile;
+
+#[cfg(all(test, reqscope_loom))]
+mod loom;

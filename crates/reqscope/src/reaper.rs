@@ -6,11 +6,10 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-
 use crate::Stage;
 use crate::account::{Books, Limits};
 use crate::observer::Observer;
+use crate::runtime::Runtime;
 use crate::stats::{DrainReport, Stats};
 use crate::time::Deadline;
 
@@ -115,8 +114,8 @@ impl Reaper {
 /// The current runtime is asked first: it is alive more surely than `home`, where the handle was acquired. But it may
 /// be the one that is shutting down, and drop what is spawned on it; then it is home's turn, once. The future must not
 /// hand itself to the reaper when it is dropped: it would come back for ever.
-pub(crate) fn spawn(home: Option<Handle>, release: impl Future<Output = ()> + Send + 'static) {
-    match (Handle::try_current().ok(), home) {
+pub(crate) fn spawn(home: Option<Runtime>, release: impl Future<Output = ()> + Send + 'static) {
+    match (Runtime::try_current().ok(), home) {
         (Some(current), Some(home)) if current.id() != home.id() => {
             drop(current.spawn(Either { release: Some(Box::pin(release)), home }));
         }
@@ -129,7 +128,7 @@ pub(crate) fn spawn(home: Option<Handle>, release: impl Future<Output = ()> + Se
 struct Either {
     /// `None` after the end.
     release: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    home: Handle,
+    home: Runtime,
 }
 
 impl Future for Either {

@@ -4,8 +4,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use tokio::task::AbortHandle;
-
 use crate::acquisition::{self, Sink};
 use crate::cell::{Cell, Found, Site, Ticket};
 use crate::close_error::Problem;
@@ -13,6 +11,7 @@ use crate::context::Surroundings;
 use crate::lease::{Lease, Release};
 use crate::observer::Subject;
 use crate::resource::{Health, Resource};
+use crate::runtime::AbortHandle;
 use crate::state::ScopeState;
 use crate::sync::{AtomicUsize, Ordering};
 use crate::tenants::{Job, Key, Tenant};

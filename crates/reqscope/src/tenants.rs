@@ -3,10 +3,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use tokio::runtime::Handle as Runtime;
-
 use crate::Exit;
 use crate::close_error::Problem;
+use crate::runtime::Runtime;
 use crate::time::Deadline;
 
 /// A cell, seen from its scope, which does not know its type.

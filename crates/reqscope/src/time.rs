@@ -6,9 +6,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
+use crate::runtime::{Runtime, Sleep, sleep_until};
 use crate::{Error, Stage};
 
 /// A point in time at which patience ends. The timer behind it is made at the first poll: what is ready at once
@@ -63,7 +63,7 @@ impl Deadline {
 /// tokio panics where a runtime or its timers are missing, and has no question to ask before. The error is the text
 /// of what the caller is told instead.
 fn timer(at: Instant) -> Result<Pin<Box<Sleep>>, &'static str> {
-    if Handle::try_current().is_err() {
+    if Runtime::try_current().is_err() {
         return Err("this is not polled inside a tokio runtime");
     }
     catch_unwind(AssertUnwindSafe(|| Box::pin(sleep_until(at))))

@@ -6,8 +6,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use tokio::task::AbortHandle;
-
 use crate::Error;
 use crate::acquisition::{Sink, begin};
 use crate::cell::{Cell, Found, Site, Take, Ticket};
@@ -15,6 +13,7 @@ use crate::context::Surroundings;
 use crate::lease::Lease;
 use crate::reaper::Reaper;
 use crate::resource::{Health, Resource};
+use crate::runtime::AbortHandle;
 
 /// One handle for everybody, used without a scope: a client that multiplexes, a file that is mapped, a cache.
 ///

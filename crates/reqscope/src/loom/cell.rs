@@ -1,0 +1,132 @@
+//! The machine under the lazy cell by itself: what it does with the words of an attempt, and that it drops, wakes and
+//! clones nothing of others under its lock (L19).
+
+use std::panic::Location;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+use std::task::{Wake, Waker};
+
+use loom::thread;
+
+use super::model;
+use crate::Peek;
+use crate::cell::{Cell, Found, Site, Take, Ticket};
+
+fn here() -> Site {
+    Location::caller()
+}
+
+fn begin<L, E: Clone, K>(cell: &Cell<L, E, K>) -> u64 {
+    match cell.take(&mut Ticket::default(), here(), Waker::noop()) {
+        Take::Begin(attempt) => attempt,
+        _ => panic!("nobody else has begun"),
+    }
+}
+
+#[test]
+fn the_way_to_cancel_an_attempt_reaches_the_close_or_comes_back() {
+    model(["found by the seal", "handed back"], |endings| {
+        let cell = Arc::new(Cell::<(), (), ()>::new());
+        let attempt = begin(&cell);
+        let teller = Arc::clone(&cell);
+        let teller = thread::spawn(move || teller.running(attempt, ()).is_some());
+        let found = matches!(cell.seal(), Found::Acquiring(Some(())));
+        endings.note(match (found, teller.join().unwrap()) {
+            (true, false) => "found by the seal",
+            (false, true) => "handed back",
+            _ => "lost, or doubled",
+        });
+    });
+}
+
+#[test]
+fn a_late_word_of_an_earlier_attempt_ends_nothing() {
+    model([], |_| {
+        let cell = Arc::new(Cell::<(), (), ()>::new());
+        let earlier = begin(&cell);
+        cell.retract(earlier);
+        let late = Arc::clone(&cell);
+        let late = thread::spawn(move || late.fail(earlier, &()));
+        let attempt = begin(&cell);
+        assert!(cell.deliver(attempt, ()).is_ok());
+        late.join().unwrap();
+        assert_eq!(cell.peek(), Peek::Ready);
+    });
+}
+
+#[test]
+fn a_cell_may_be_asked_by_whatever_it_lends_tells_cancels_or_wakes() {
+    model([], |_| {
+        let (cell, alive) = (Arc::new(Asked::new()), Arc::new(AtomicUsize::new(0)));
+        let (theirs, counted) = (Arc::clone(&cell), Arc::clone(&alive));
+        let maker = thread::spawn(move || {
+            let new = || Nosy::new(&theirs, &counted);
+            let mut ticket = Ticket::default();
+            if let Take::Begin(attempt) = theirs.take(&mut ticket, here(), Waker::noop()) {
+                drop(theirs.running(attempt, new()));
+                theirs.fail(attempt, &new());
+            }
+            if let Take::Begin(attempt) = theirs.take(&mut ticket, here(), Waker::noop()) {
+                drop(theirs.running(attempt, new()));
+                theirs.lend_out(attempt, here());
+                drop(theirs.give_back(new()));
+            }
+            theirs.leave(&mut ticket);
+        });
+        let mut ticket = Ticket::default();
+        for _ in 0..2 {
+            // Another one at each poll, which puts the earlier one out.
+            let waker = Waker::from(Arc::new(Nosy::new(&cell, &alive)));
+            if let Take::Begin(attempt) = cell.take(&mut ticket, here(), &waker) {
+                cell.retract(attempt);
+            }
+        }
+        drop(cell.seal());
+        cell.leave(&mut ticket);
+        maker.join().unwrap();
+        drop(cell.remove());
+        assert_eq!(alive.load(Ordering::Relaxed), 0);
+    });
+}
+
+type Asked = Cell<Nosy, Nosy, Nosy>;
+
+/// A handle, an error, a way to cancel, a waker: whatever is done with it, it looks into the cell, which under the
+/// cell's own lock is a deadlock. Its clone alone does not: errors are cloned there, which is a count.
+struct Nosy {
+    cell: Weak<Asked>,
+    alive: Arc<AtomicUsize>,
+}
+
+impl Nosy {
+    fn new(cell: &Arc<Asked>, alive: &Arc<AtomicUsize>) -> Self {
+        alive.fetch_add(1, Ordering::Relaxed);
+        Nosy { cell: Arc::downgrade(cell), alive: Arc::clone(alive) }
+    }
+
+    fn ask(&self) {
+        if let Some(cell) = self.cell.upgrade() {
+            cell.peek();
+        }
+    }
+}
+
+impl Clone for Nosy {
+    fn clone(&self) -> Self {
+        self.alive.fetch_add(1, Ordering::Relaxed);
+        Nosy { cell: Weak::clone(&self.cell), alive: Arc::clone(&self.alive) }
+    }
+}
+
+impl Wake for Nosy {
+    fn wake(self: Arc<Self>) {
+        self.ask();
+    }
+}
+
+impl Drop for Nosy {
+    fn drop(&mut self) {
+        self.alive.fetch_sub(1, Ordering::Relaxed);
+        self.ask();
+    }
+}

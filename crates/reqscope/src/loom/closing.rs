@@ -1,0 +1,99 @@
+//! L8 to L11: a close, and what happens at the same time.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use loom::future::block_on;
+use loom::thread;
+
+use super::probe::{Acquire, Entry, Gate, Journal, Probe};
+use super::{drain, model};
+use crate::{Exit, Guard, Lease, Scopes};
+
+#[test]
+fn a_guard_that_comes_home_during_the_close_is_committed_or_cancelled_and_the_close_says_which() {
+    model(["committed", "cancelled"], |endings| {
+        let (scopes, probe) = (Scopes::new(), Arc::new(Probe::new(Acquire::AtOnce).settling()));
+        let scope = scopes.open();
+        let guard = block_on(scope.lazy(&probe).get()).unwrap();
+        let user = thread::spawn(move || {
+            guard.touch();
+            drop(guard);
+        });
+        let outcome = block_on(scope.close(Exit::Completed));
+        user.join().unwrap();
+        drain(&scopes);
+        endings.note(match (outcome, probe.journal.exits("it").as_slice()) {
+            (Ok(()), [Exit::Completed]) => "committed",
+            (Err(_), [Exit::Cancelled]) => "cancelled",
+            _ => "the close tells something else",
+        });
+    });
+}
+
+#[test]
+fn a_close_that_finds_a_dead_handle_at_home_finds_the_mark_as_well() {
+    model(["found at home", "still lent"], |endings| {
+        // It does not settle, so the close asks it nothing: only the mark tells.
+        let (scopes, probe) = (Scopes::new(), Arc::new(Probe::new(Acquire::AtOnce)));
+        let scope = scopes.open();
+        let mut guard = block_on(scope.lazy(&probe).get()).unwrap();
+        let user = thread::spawn(move || {
+            guard.cut();
+            drop(guard);
+        });
+        drop(scope.close(Exit::Completed));
+        user.join().unwrap();
+        drain(&scopes);
+        endings.note(match probe.journal.exits("it").as_slice() {
+            [Exit::Failed] => "found at home",
+            [Exit::Cancelled] => "still lent",
+            _ => "half the work counts as done",
+        });
+    });
+}
+
+#[test]
+fn a_handle_is_detached_from_an_open_scope_or_from_none() {
+    model(["detached", "still lent"], |endings| {
+        let (scopes, probe) = (Scopes::new(), Arc::new(Probe::new(Acquire::AtOnce).settling()));
+        let scope = scopes.open();
+        let lazy = scope.lazy(&probe);
+        let guard = block_on(lazy.get()).unwrap();
+        let user = thread::spawn(move || {
+            let lease = Guard::detach(guard);
+            lease.touch();
+            block_on(Lease::complete(lease)).unwrap();
+        });
+        let outcome = block_on(scope.close(Exit::Completed));
+        user.join().unwrap();
+        assert!(block_on(lazy.get()).is_err_and(|error| error.is_closed()));
+        drain(&scopes);
+        assert_eq!(probe.journal.exits("it"), [Exit::Completed]);
+        endings.note(if outcome.is_ok() { "detached" } else { "still lent" });
+    });
+}
+
+#[test]
+fn a_close_that_is_dropped_in_mid_release_settles_the_rest_in_order() {
+    model(["cut", "over before"], |endings| {
+        let (scopes, gate, journal) = (Scopes::new(), Gate::new(), Arc::new(Journal::default()));
+        let probe = |name| Arc::new(Probe::new(Acquire::AtOnce).settling().behind(&gate).named(name, &journal));
+        let scope = scopes.open();
+        for name in ["one", "two"] {
+            drop(block_on(scope.lazy(&probe(name)).get()).unwrap());
+        }
+        let opener = thread::spawn(move || gate.open());
+        let mut close = scope.close(Exit::Completed);
+        let first = block_on(poll_fn(|cx| Poll::Ready(Pin::new(&mut close).poll(cx))));
+        drop(close);
+        opener.join().unwrap();
+        drain(&scopes);
+        let expected =
+            ["two", "one"].map(|name| [Entry::Releasing(name), Entry::Released(name, Exit::Completed)]).concat();
+        assert_eq!(journal.entries()[2..], expected);
+        endings.note(if first.is_pending() { "cut" } else { "over before" });
+    });
+}

@@ -1,0 +1,64 @@
+//! L16: a drain ends when nothing is open any more, however late that comes to be, and finds the books complete.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use loom::future::block_on;
+use loom::thread;
+
+use super::model;
+use super::probe::{Acquire, Gate, Probe};
+use crate::{Exit, Lease, Reaper, Scopes};
+
+#[test]
+fn drains_that_are_fed_meanwhile_end_with_the_last_of_it() {
+    model([], |_| {
+        let (scopes, probe) = (Scopes::new(), Arc::new(Probe::new(Acquire::AtOnce)));
+        let scope = scopes.open();
+        let drain = |scopes: Scopes| {
+            let report = block_on(scopes.drain(Duration::from_secs(1)));
+            assert!(report.is_clean(), "{report:?}");
+            // Complete, and seen: nobody has been joined yet.
+            let stats = scopes.stats();
+            assert_eq!((stats.acquired, stats.released, stats.live), (1, 1, 0), "{stats:?}");
+        };
+        let theirs = scopes.clone();
+        let drainer = thread::spawn(move || drain(theirs));
+        let feeder = thread::spawn(move || {
+            drop(block_on(scope.lazy(&probe).get()).unwrap());
+            drop(scope);
+        });
+        drain(scopes);
+        drainer.join().unwrap();
+        feeder.join().unwrap();
+    });
+}
+
+#[test]
+fn a_drain_that_finds_nothing_takes_nobody_elses_wake_up() {
+    model([], |_| {
+        let (reaper, probe) = (Reaper::new(), Arc::new(Probe::new(Acquire::AtOnce)));
+        let (feeding, draining) = (reaper.clone(), reaper.clone());
+        let feeder = thread::spawn(move || drop(block_on(Lease::acquire_in(&feeding, &probe)).unwrap()));
+        let drainer = thread::spawn(move || block_on(draining.drain(Duration::from_secs(1))).abandoned);
+        assert_eq!(block_on(reaper.drain(Duration::from_secs(1))).abandoned, 0);
+        assert_eq!(drainer.join().unwrap(), 0);
+        feeder.join().unwrap();
+        assert_eq!(reaper.stats().released, 1);
+    });
+}
+
+#[test]
+fn a_drain_waits_for_a_release_that_nobody_else_waits_for() {
+    model([], |_| {
+        let (reaper, gate) = (Reaper::new(), Gate::new());
+        let probe = Arc::new(Probe::new(Acquire::AtOnce).behind(&gate));
+        let lease = block_on(Lease::acquire_in(&reaper, &probe)).unwrap();
+        let opener = thread::spawn(move || gate.open());
+        drop(lease);
+        let report = block_on(reaper.drain(Duration::from_secs(1)));
+        assert!(report.is_clean(), "{report:?}");
+        assert_eq!(probe.journal.exits("it"), [Exit::Cancelled]);
+        opener.join().unwrap();
+    });
+}

@@ -1,0 +1,76 @@
+//! L4, L5, L7: one acquisition for all who ask at once, whoever of them leaves.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use loom::future::block_on;
+use loom::thread;
+
+use super::probe::{Acquire, Probe};
+use super::{drain, model, poll_once};
+use crate::{Exit, Scopes};
+
+#[test]
+fn two_first_uses_make_one_acquisition() {
+    for acquire in [|| Acquire::AtOnce, || Acquire::Soon] {
+        model([], move |_| {
+            let (scopes, probe) = (Scopes::new(), Arc::new(Probe::new(acquire())));
+            let scope = scopes.open();
+            let (one, other) = (scope.lazy(&probe), scope.lazy(&probe));
+            let user = thread::spawn(move || block_on(one.get()).unwrap().touch());
+            block_on(other.get()).unwrap().touch();
+            user.join().unwrap();
+            block_on(scope.close(Exit::Completed)).unwrap();
+            drain(&scopes);
+            assert_eq!(probe.journal.acquired(), 1);
+            assert_eq!(probe.journal.exits("it"), [Exit::Completed]);
+        });
+    }
+}
+
+#[test]
+fn a_first_user_that_leaves_strands_nobody_and_wastes_nothing() {
+    model([], |_| {
+        let (scopes, probe) = (Scopes::new(), Arc::new(Probe::new(Acquire::Soon)));
+        let scope = scopes.open();
+        let (one, other) = (scope.lazy(&probe), scope.lazy(&probe));
+        let leaver = thread::spawn(move || drop(poll_once(one.get(), Waker::noop())));
+        block_on(other.get()).unwrap().touch();
+        leaver.join().unwrap();
+        block_on(scope.close(Exit::Completed)).unwrap();
+        drain(&scopes);
+        assert_eq!(probe.journal.acquired(), 1);
+        assert_eq!(probe.journal.exits("it"), [Exit::Completed]);
+    });
+}
+
+#[test]
+fn whoever_begins_an_attempt_hears_its_error_and_begins_no_other() {
+    model([], |_| {
+        let (scopes, probe) = (Scopes::new(), Arc::new(Probe::new(Acquire::Error)));
+        let scope = scopes.open();
+        assert!(block_on(scope.lazy(&probe).get()).unwrap_err().is_unavailable());
+        assert_eq!(probe.attempts(), 1);
+        block_on(scope.close(Exit::Completed)).unwrap();
+        drain(&scopes);
+    });
+}
+
+#[test]
+fn whoever_waits_for_an_attempt_that_fails_shares_its_error_or_makes_the_next() {
+    model(["shared", "two attempts"], |endings| {
+        let (scopes, probe) = (Scopes::new(), Arc::new(Probe::new(Acquire::Error)));
+        let scope = scopes.open();
+        let (one, other) = (scope.lazy(&probe), scope.lazy(&probe));
+        let user = thread::spawn(move || assert!(block_on(one.get()).unwrap_err().is_unavailable()));
+        assert!(block_on(other.get()).unwrap_err().is_unavailable());
+        user.join().unwrap();
+        block_on(scope.close(Exit::Completed)).unwrap();
+        drain(&scopes);
+        endings.note(match probe.attempts() {
+            1 => "shared",
+            2 => "two attempts",
+            _ => "more attempts than users",
+        });
+    });
+}

@@ -1,0 +1,58 @@
+//! L6, L16: nobody acquires for a scope that is closed, and what arrives all the same is released before a drain ends.
+
+use std::sync::Arc;
+
+use loom::future::block_on;
+use loom::thread;
+
+use super::probe::{Acquire, Probe};
+use super::{drain, model};
+use crate::{Exit, Scopes};
+
+#[test]
+fn a_handle_that_arrives_after_the_seal_is_released_and_seen_by_nobody() {
+    for acquire in [|| Acquire::AtOnce, || Acquire::Soon] {
+        model(["served", "closed", "closed, and late"], move |endings| {
+            let (scopes, probe) = (Scopes::new(), Arc::new(Probe::new(acquire())));
+            let scope = scopes.open();
+            let lazy = scope.lazy(&probe);
+            let user = thread::spawn(move || match block_on(lazy.get()) {
+                Ok(guard) => {
+                    guard.touch();
+                    true
+                }
+                Err(error) => {
+                    assert!(error.is_closed(), "{error}");
+                    false
+                }
+            });
+            block_on(scope.close(Exit::Completed)).unwrap();
+            let served = user.join().unwrap();
+            drain(&scopes);
+            let (exits, late) = (probe.journal.exits("it"), scopes.stats().late);
+            assert_eq!(exits.len(), probe.journal.acquired());
+            endings.note(match (served, late, exits.as_slice()) {
+                (true, 0, [Exit::Completed | Exit::Cancelled]) => "served",
+                (false, 0, []) => "closed",
+                (false, 1, [Exit::Cancelled]) => "closed, and late",
+                // It was delivered, and the close came before the one who had asked.
+                (false, 0, [Exit::Completed]) => "closed",
+                _ => "neither served nor closed",
+            });
+        });
+    }
+}
+
+#[test]
+fn a_close_ends_an_acquisition_that_never_would() {
+    model(["begun", "not begun"], |endings| {
+        let (scopes, probe) = (Scopes::new(), Arc::new(Probe::new(Acquire::Never)));
+        let scope = scopes.open();
+        let lazy = scope.lazy(&probe);
+        let user = thread::spawn(move || assert!(block_on(lazy.get()).is_err_and(|error| error.is_closed())));
+        block_on(scope.close(Exit::Completed)).unwrap();
+        user.join().unwrap();
+        drain(&scopes);
+        endings.note(if probe.attempts() == 0 { "not begun" } else { "begun" });
+    });
+}

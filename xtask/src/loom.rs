@@ -1,0 +1,22 @@
+//! `cargo xtask loom`: the core under a model checker, which runs each model in every order that its threads can take.
+
+use crate::cargo::Cargo;
+use crate::report::Report;
+use crate::tree::Tree;
+
+/// Puts the checker's locks, atomics and tasks behind the core's doors. Not the usual `loom`, which tokio reads too:
+/// it then offers no network, and what stands beside the core does not build.
+const FLAG: &str = "--cfg reqscope_loom -D warnings";
+
+/// Runs all models.
+pub(crate) fn run(tree: &Tree, report: &mut Report) {
+    report.step("loom: the models of the core", || {
+        // The flag rebuilds every dependency too, so it gets a target folder of its own. Optimized, since the models
+        // run for hundreds of thousands of orders.
+        let target = tree.metadata().target_directory.join("loom");
+        Cargo::new(tree, "test --release --package reqscope --lib --no-fail-fast loom::")
+            .argument("--target-dir", target.as_std_path())
+            .flags("RUSTFLAGS", FLAG)
+            .run()
+    });
+}
