@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use crate::observer::{Abandoned, Observer, Subject};
 use crate::sync::{AtomicU64, Mutex, Ordering};
-use crate::{Exit, stats::Stats};
+use crate::{Exit, foreign, stats::Stats};
 
 /// What all handles of one reaper write to, and the deadlines they live under.
 #[derive(Default)]
@@ -267,7 +267,7 @@ impl Busy {
         // Under the lock, as the setting: the bit is up whenever somebody is in the list.
         self.word.fetch_and(!Self::DRAINERS, Ordering::Relaxed);
         drop(drainers);
-        woken.into_iter().for_each(Waker::wake);
+        foreign::wake_all(woken);
     }
 
     /// Scopes, acquisitions, handles.

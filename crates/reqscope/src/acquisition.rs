@@ -85,7 +85,7 @@ impl<R: Resource> Acquisition<R> {
             Ok(None) => return AtOnce::NotYet(surroundings),
             Ok(Some(handle)) => Ok(Lease::open(handle, Arc::clone(resource), surroundings, Duration::ZERO)),
             Err(panic) => {
-                let error = Error::panicked(Stage::Acquiring, &*panic);
+                let error = Error::panicked(Stage::Acquiring, panic.payload());
                 tell::<R>(&surroundings, &error);
                 Err(error)
             }
@@ -121,7 +121,7 @@ impl<R: Resource> Future for Acquisition<R> {
             }
             Ok(Poll::Ready(Err(error))) if error.stage().is_some() => error,
             Ok(Poll::Ready(Err(error))) => error.at(Stage::Acquiring),
-            Err(panic) => Error::panicked(Stage::Acquiring, &*panic),
+            Err(panic) => Error::panicked(Stage::Acquiring, panic.payload()),
             Ok(Poll::Pending) => match this.deadline.poll_missed(Stage::Acquiring, cx) {
                 Poll::Ready(missed) => missed,
                 Poll::Pending => {

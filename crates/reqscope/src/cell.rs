@@ -23,6 +23,7 @@ use std::mem;
 use std::panic::Location;
 use std::task::Waker;
 
+use crate::foreign;
 use crate::peek::Peek;
 use crate::sync::Mutex;
 
@@ -263,14 +264,13 @@ impl<L, E: Clone, K> Cell<L, E, K> {
         })
     }
 
-    /// A loan will not come home: the next `take` begins anew.
-    pub(crate) fn detach(&self) {
-        self.move_on(|state| match state.phase {
+    /// A loan will not come home: the next `take` begins anew. `false`: the cell was sealed meanwhile.
+    pub(crate) fn detach(&self) -> bool {
+        let detached = self.move_on(|state| match state.phase {
             Phase::Lent(_) => Ok(mem::replace(&mut state.phase, Phase::Unused)),
             _ => Err(()),
-        })
-        // After the seal there is no cell any more to detach from.
-        .unwrap_or(());
+        });
+        detached.is_ok()
     }
 
     /// Ends all lending. What is at home stays there for [`Cell::remove`].
@@ -290,7 +290,7 @@ impl<L, E: Clone, K> Cell<L, E, K> {
         if !state.places.is_empty() {
             let wakers = state.wakers();
             drop(state);
-            wakers.into_iter().for_each(Waker::wake);
+            foreign::wake_all(wakers);
         }
         found
     }
@@ -337,7 +337,7 @@ impl<L, E: Clone, K> Cell<L, E, K> {
         let wakers = state.wakers();
         drop(state);
         drop(old);
-        wakers.into_iter().for_each(Waker::wake);
+        foreign::wake_all(wakers);
         Ok(())
     }
 }

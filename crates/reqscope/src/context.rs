@@ -1,11 +1,10 @@
 //! What goes beside a call to [`Resource::acquire`](crate::Resource::acquire) instead of through its signature: on
 //! whose books a wrapper's inner lease belongs, and where in the program the outermost one was asked for.
 
-use std::any::Any;
 use std::cell::Cell;
 use std::panic::Location;
 
-use crate::foreign;
+use crate::foreign::{self, Panic};
 use crate::reaper::Reaper;
 use crate::sync::thread_local;
 
@@ -35,7 +34,7 @@ impl Surroundings {
 
     /// Calls the code of a user inside of them, and hands back its panic. They are lent to the thread meanwhile,
     /// not counted up: this stands on the path of every first use.
-    pub(crate) fn enter<T>(self, code: impl FnOnce() -> T) -> (Result<T, Box<dyn Any + Send>>, Self) {
+    pub(crate) fn enter<T>(self, code: impl FnOnce() -> T) -> (Result<T, Panic>, Self) {
         let mut own = Some(self);
         let mut outer = replace(&mut own);
         let answer = foreign::call(code);

@@ -2,19 +2,43 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Waker;
+
+/// What somebody else's code panicked with. The panic hook has reported it by the time it is caught.
+pub(crate) struct Panic(Option<Box<dyn Any + Send>>);
+
+impl Panic {
+    pub(crate) fn payload(&self) -> &(dyn Any + Send) {
+        self.0.as_deref().unwrap_or(&())
+    }
+}
+
+impl Drop for Panic {
+    fn drop(&mut self) {
+        // A payload is somebody else's, too, and may panic when it is dropped.
+        drop_quietly(self.0.take());
+    }
+}
 
 /// Calls the code of a user, and hands back its panic.
 ///
 /// What the panic may have left half-done is never looked at again, except to be dropped.
-pub(crate) fn call<T>(code: impl FnOnce() -> T) -> Result<T, Box<dyn Any + Send>> {
-    catch_unwind(AssertUnwindSafe(code))
+pub(crate) fn call<T>(code: impl FnOnce() -> T) -> Result<T, Panic> {
+    catch_unwind(AssertUnwindSafe(code)).map_err(|payload| Panic(Some(payload)))
 }
 
 /// Drops a value of a user inside one of our own `Drop`s, which must not panic (law L15): during unwinding that
-/// would abort the process. The panic hook has reported the panic by the time it is caught here.
+/// would abort the process.
 pub(crate) fn drop_quietly<T>(value: T) {
-    if let Err(panic) = call(|| drop(value)) {
-        // A payload may panic in its turn; nobody needs it.
-        std::mem::forget(panic);
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
+        // Nobody needs it, and dropping it might begin all over again.
+        std::mem::forget(payload);
+    }
+}
+
+/// Wakes them all: one that panics keeps the others neither asleep nor from what comes after.
+pub(crate) fn wake_all(wakers: Vec<Waker>) {
+    for waker in wakers {
+        drop_quietly(call(|| waker.wake()));
     }
 }

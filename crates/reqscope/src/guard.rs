@@ -2,6 +2,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
+use crate::Exit;
 use crate::lease::Lease;
 use crate::resource::Resource;
 use crate::slot::Slot;
@@ -59,6 +60,9 @@ impl<R: Resource> Guard<R> {
     /// The scope no longer knows of it; whoever holds the lease says how it ends. The next `get` of the request
     /// acquires another one.
     ///
+    /// Too late after the scope was closed: the lease is released as cancelled then, whatever its holder says, since
+    /// the scope has answered for it already (law L9).
+    ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
     /// # use reqscope::{Error, Exit, Guard, Lease, Scopes, resource_fn};
@@ -73,8 +77,10 @@ impl<R: Resource> Guard<R> {
     /// # });
     /// ```
     pub fn detach(mut guard: Self) -> Lease<R> {
-        let lease = guard.lease.take().expect(LENT);
-        guard.slot.cell.detach();
+        let mut lease = guard.lease.take().expect(LENT);
+        if !guard.slot.cell.detach() {
+            lease.limit(Exit::Cancelled);
+        }
         lease
     }
 }

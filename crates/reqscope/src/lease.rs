@@ -61,6 +61,8 @@ struct Parts<R: Resource> {
     account: Account<R>,
     /// Where the handle was acquired, for a drop outside of any runtime.
     home: Option<Runtime>,
+    /// The best exit that it can still have.
+    at_best: Exit,
 }
 
 impl<R: Resource> Lease<R> {
@@ -68,7 +70,15 @@ impl<R: Resource> Lease<R> {
     pub(crate) fn open(handle: R::Handle, resource: Arc<R>, surroundings: Surroundings, waited: Duration) -> Self {
         let Surroundings { reaper, taken_at } = surroundings;
         let account = Account::open(reaper.into_books(), taken_at, waited);
-        Lease { parts: Some(Parts { handle, resource, account, home: Runtime::try_current().ok() }) }
+        Lease {
+            parts: Some(Parts {
+                handle,
+                resource,
+                account,
+                home: Runtime::try_current().ok(),
+                at_best: Exit::Completed,
+            }),
+        }
     }
 
     /// Ends it as [`Exit::Completed`]: the same as `Lease::end(lease, Exit::Completed)`.
@@ -132,6 +142,13 @@ impl<R: Resource> Lease<R> {
         self.parts.take().expect(WHOLE).end(exit, deadline)
     }
 
+    /// Whatever its owner will tell, it ends as `exit` at best.
+    pub(crate) fn limit(&mut self, exit: Exit) {
+        if let Some(parts) = &mut self.parts {
+            parts.at_best = exit;
+        }
+    }
+
     fn parts(&self) -> &Parts<R> {
         self.parts.as_ref().expect(WHOLE)
     }
@@ -145,7 +162,8 @@ impl<R: Resource> Parts<R> {
         exit: Exit,
         deadline: impl FnOnce(Duration) -> Deadline,
     ) -> Result<Option<Release<R>>, Error<R::Cause>> {
-        let Parts { handle, resource, account, home } = self;
+        let Parts { handle, resource, account, home, at_best } = self;
+        let exit = exit.worst(at_best);
         let patience = account.books().limits.release;
         let running = Releasing::start(resource, handle, account, exit, || deadline(patience))?;
         Ok(running.map(|running| Release { running: Some(running), home, outcome: Ok(()) }))

@@ -48,7 +48,7 @@ impl<R: Resource> Releasing<R> {
                 Ok(Some(Releasing { running: Some(Running { future, account }), exit, deadline: deadline() }))
             }
             Err(panic) => {
-                let error = Error::panicked(Stage::Releasing, &*panic);
+                let error = Error::panicked(Stage::Releasing, panic.payload());
                 account.release_failed(exit, &error);
                 Err(error)
             }
@@ -74,7 +74,7 @@ impl<R: Resource> Future for Releasing<R> {
             }
             Ok(Poll::Ready(Err(error))) if error.stage().is_some() => error,
             Ok(Poll::Ready(Err(error))) => error.at(Stage::Releasing),
-            Err(panic) => Error::panicked(Stage::Releasing, &*panic),
+            Err(panic) => Error::panicked(Stage::Releasing, panic.payload()),
             Ok(Poll::Pending) => {
                 let error = ready!(this.deadline.poll_missed(Stage::Releasing, cx));
                 let why = if error.is_timeout() { Abandoned::Deadline } else { Abandoned::NoRuntime };

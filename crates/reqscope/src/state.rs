@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use crate::Exit;
 use crate::reaper::Reaper;
 use crate::sync::{AtomicBool, AtomicUsize, Mutex, Ordering};
 use crate::tenants::{Key, Tenant, Tenants};
+use crate::{Exit, foreign};
 
 /// What all scopes of one server have in common.
 pub(crate) struct Settings {
@@ -118,7 +118,7 @@ impl ScopeState {
         drop(inside);
         self.closed.store(true, Ordering::Relaxed);
         if let Some(waiters) = waiters {
-            waiters.0.into_iter().for_each(Waker::wake);
+            foreign::wake_all(waiters.0);
         }
         self.settings.reaper.books().scope_closed();
         tenants

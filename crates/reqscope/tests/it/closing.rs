@@ -277,6 +277,17 @@ async fn a_handle_that_was_detached_in_time_is_no_longer_the_business_of_the_clo
     assert_eq!(server.exits(), [Exit::Failed]);
 }
 
+#[tokio::test]
+async fn detached_after_the_close_nobody_can_turn_its_end_into_a_success() {
+    let server = Server::with(Probe::new().settling());
+    let scope = server.scopes.open();
+    let guard = get_now(&scope.lazy(&server.probe));
+    scope.close(Exit::Completed).await.unwrap_err();
+    Lease::complete(Guard::detach(guard)).await.unwrap();
+    server.at_the_end().await;
+    assert_eq!(server.exits(), [Exit::Cancelled]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_end_of_a_scope_waits_for_no_release_that_does_not_settle() {
     let server = Server::new();

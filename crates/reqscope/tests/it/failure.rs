@@ -1,12 +1,14 @@
 //! L3 cancel-safe acquire, L7 failure is not remembered, L12 bounded: the ways in which an acquisition fails.
 
 use std::error::Error as _;
+use std::future::Future;
 use std::pin::pin;
-use std::task::Context;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake};
 use std::time::Duration;
 
-use reqscope::{Exit, Lease, Peek, Stage};
-use reqscope_testkit::{Outcome, Probe, Verb, Wakes, cancel_at, poll_once};
+use reqscope::{Error, Exit, Lease, Peek, Scopes, Stage, resource_fn};
+use reqscope_testkit::{Outcome, Probe, Scripted, Verb, Wakes, cancel_at, poll_once};
 
 use crate::hooked::{At, Hooked};
 use crate::support::{Event, Server, bounded, get_now, settle};
@@ -161,4 +163,48 @@ async fn a_lease_that_is_cut_at_any_poll_leaves_nothing_behind() {
             break;
         }
     }
+}
+
+/// What a panic throws may panic in its turn when it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("boom");
+    }
+}
+
+#[test]
+fn a_panic_whose_payload_panics_is_an_error_all_the_same() {
+    let bombs = Arc::new(resource_fn(|| async {
+        if true {
+            std::panic::panic_any(Bomb);
+        }
+        Ok::<(), Error<Scripted>>(())
+    }));
+    let scope = Scopes::new().open();
+    let lazy = scope.lazy(&bombs);
+    let mut get = pin!(lazy.get());
+    let Poll::Ready(Err(error)) = poll_once(get.as_mut()) else { panic!("it panicked at once") };
+    assert!(error.is_panicked());
+}
+
+/// A waker that panics.
+struct Alarm;
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        panic!("the alarm");
+    }
+}
+
+#[test]
+fn a_waker_that_panics_keeps_nothing_from_being_closed() {
+    let server = Server::new();
+    let scope = server.scopes.open();
+    let mut closed = pin!(scope.handle().closed());
+    let alarm = Arc::new(Alarm).into();
+    assert!(closed.as_mut().poll(&mut Context::from_waker(&alarm)).is_pending());
+    drop(scope);
+    assert_eq!(server.stats().open_scopes, 0);
 }

@@ -22,7 +22,8 @@ pub(super) struct World {
     scope: Option<Scope>,
     gets: Vec<Pending>,
     guards: Vec<(usize, Guard<Probe>)>,
-    leases: Vec<Lease<Probe>>,
+    /// With the best exit that each can have: who detaches after the close is too late.
+    leases: Vec<(Exit, Lease<Probe>)>,
     marked: bool,
     /// With which exit each handle will have been given back at the end. What is not in here is at home.
     foretold: BTreeMap<u64, Exit>,
@@ -85,12 +86,13 @@ impl World {
             Step::Detach(index) => {
                 if let Some((_, guard)) = take(&mut self.guards, index) {
                     self.foretold.insert(guard.id(), Exit::Cancelled);
-                    self.leases.push(Guard::detach(guard));
+                    let at_best = if self.scope.is_some() { Exit::Completed } else { Exit::Cancelled };
+                    self.leases.push((at_best, Guard::detach(guard)));
                 }
             }
             Step::EndLease(index, exit) => {
-                if let Some(lease) = take(&mut self.leases, index) {
-                    self.foretold.insert(lease.id(), exit.unwrap_or(Exit::Cancelled));
+                if let Some((at_best, lease)) = take(&mut self.leases, index) {
+                    self.foretold.insert(lease.id(), exit.unwrap_or(Exit::Cancelled).worst(at_best));
                     match exit {
                         Some(exit) => drop(Lease::end(lease, exit)),
                         None => drop(lease),
@@ -224,7 +226,7 @@ impl World {
     }
 
     fn held(&self) -> impl Iterator<Item = &ProbeHandle> {
-        self.guards.iter().map(|(_, guard)| &**guard).chain(self.leases.iter().map(|lease| &**lease))
+        self.guards.iter().map(|(_, guard)| &**guard).chain(self.leases.iter().map(|(_, lease)| &**lease))
     }
 
     /// Lets go of everything, and compares what happened with what was foretold.
