@@ -115,8 +115,9 @@ impl ScopeState {
         inside.sealed = true;
         let tenants = (!inside.tenants.is_empty()).then(|| std::mem::take(&mut inside.tenants));
         let waiters = inside.waiters.take();
-        drop(inside);
+        // Under the lock: who hears of the end from `poll_closed` finds it here too.
         self.closed.store(true, Ordering::Relaxed);
+        drop(inside);
         if let Some(waiters) = waiters {
             foreign::wake_all(waiters.0);
         }
