@@ -25,6 +25,7 @@ use std::task::Waker;
 
 use crate::foreign;
 use crate::peek::Peek;
+use crate::places::{Places, Ticket};
 use crate::sync::Mutex;
 
 pub(crate) type Site = &'static Location<'static>;
@@ -40,8 +41,7 @@ struct State<L, E, K> {
     /// Counts attempts, so that a late word of an earlier one changes nothing (2).
     attempt: u64,
     loans: u64,
-    places: Vec<Place<E>>,
-    next_place: u64,
+    places: Places<E>,
 }
 
 enum Phase<L, K> {
@@ -56,20 +56,6 @@ enum Phase<L, K> {
 pub(crate) struct Loan {
     pub(crate) since: Site,
     pub(crate) number: u64,
-}
-
-/// A waiter's place in the cell.
-struct Place<E> {
-    number: u64,
-    waker: Option<Waker>,
-    /// The answer to the attempt that it waited for (L7).
-    failed: Option<E>,
-}
-
-/// What one `get` keeps between its polls.
-#[derive(Default)]
-pub(crate) struct Ticket {
-    place: Option<u64>,
 }
 
 /// The answer to [`Cell::take`].
@@ -105,7 +91,7 @@ impl<L, E: Clone, K> Cell<L, E, K> {
     }
 
     fn starting(sealed: bool) -> Self {
-        let state = State { phase: Phase::Unused, sealed, attempt: 0, loans: 0, places: Vec::new(), next_place: 0 };
+        let state = State { phase: Phase::Unused, sealed, attempt: 0, loans: 0, places: Places::new() };
         Cell { state: Mutex::new(state) }
     }
 
@@ -132,9 +118,9 @@ impl<L, E: Clone, K> Cell<L, E, K> {
         let mut spare = None;
         loop {
             let mut state = self.state.lock();
-            let first = ticket.place.is_none();
-            if let Some(error) = state.answer(ticket) {
-                let left = state.leave(ticket);
+            let first = !ticket.has_place();
+            if let Some(error) = state.places.answer(ticket) {
+                let left = state.places.leave(ticket);
                 drop(state);
                 drop(left);
                 return Take::Failed(error);
@@ -150,12 +136,12 @@ impl<L, E: Clone, K> Cell<L, E, K> {
             };
             if let Take::Wait(_) | Take::Yield = step {
                 // Cloning a waker is foreign code: done outside of the lock, and then everything is asked anew.
-                if state.needs_waker(ticket, waker) && spare.is_none() {
+                if state.places.needs_waker(ticket, waker) && spare.is_none() {
                     drop(state);
                     spare = Some(waker.clone());
                     continue;
                 }
-                let old = state.register(ticket, spare.take());
+                let old = state.places.register(ticket, spare.take());
                 drop(state);
                 drop(old);
                 if let Take::Yield = step {
@@ -163,7 +149,7 @@ impl<L, E: Clone, K> Cell<L, E, K> {
                 }
                 return step;
             }
-            let left = state.leave(ticket);
+            let left = state.places.leave(ticket);
             drop(state);
             drop(left);
             return step;
@@ -183,7 +169,7 @@ impl<L, E: Clone, K> Cell<L, E, K> {
     /// else its beginner would not hear of the error, and begin another one (L7).
     pub(crate) fn enlist(&self, ticket: &mut Ticket, waker: &Waker) {
         let waker = waker.clone();
-        let old = self.state.lock().register(ticket, Some(waker));
+        let old = self.state.lock().places.register(ticket, Some(waker));
         drop(old);
     }
 
@@ -242,9 +228,7 @@ impl<L, E: Clone, K> Cell<L, E, K> {
                 return Err(());
             }
             if let Some(error) = error {
-                // Who has an answer already waited for an earlier attempt, and keeps that one.
-                let unanswered = state.places.iter_mut().filter(|place| place.failed.is_none());
-                unanswered.for_each(|place| place.failed = Some(error.clone()));
+                state.places.answer_all(|| error.clone());
             }
             Ok(mem::replace(&mut state.phase, Phase::Unused))
         })
@@ -288,7 +272,7 @@ impl<L, E: Clone, K> Cell<L, E, K> {
             state.phase = Phase::Unused;
         }
         if !state.places.is_empty() {
-            let wakers = state.wakers();
+            let wakers = state.places.wakers();
             drop(state);
             foreign::wake_all(wakers);
         }
@@ -318,8 +302,8 @@ impl<L, E: Clone, K> Cell<L, E, K> {
 
     /// A waiter goes away. All were woken together, so there is no wake-up that it would have to pass on (3).
     pub(crate) fn leave(&self, ticket: &mut Ticket) {
-        if ticket.place.is_some() {
-            let left = self.state.lock().leave(ticket);
+        if ticket.has_place() {
+            let left = self.state.lock().places.leave(ticket);
             drop(left);
         }
     }
@@ -334,7 +318,7 @@ impl<L, E: Clone, K> Cell<L, E, K> {
             drop(old);
             return Ok(());
         }
-        let wakers = state.wakers();
+        let wakers = state.places.wakers();
         drop(state);
         drop(old);
         foreign::wake_all(wakers);
@@ -372,44 +356,5 @@ impl<L, E, K> State<L, E, K> {
 
     fn is_current(&self, attempt: u64) -> bool {
         self.attempt == attempt && matches!(self.phase, Phase::Acquiring(_))
-    }
-
-    fn place(&mut self, ticket: &Ticket) -> Option<&mut Place<E>> {
-        let number = ticket.place?;
-        self.places.iter_mut().find(|place| place.number == number)
-    }
-
-    fn answer(&mut self, ticket: &Ticket) -> Option<E> {
-        self.place(ticket)?.failed.take()
-    }
-
-    fn needs_waker(&mut self, ticket: &Ticket, waker: &Waker) -> bool {
-        match self.place(ticket) {
-            Some(Place { waker: Some(known), .. }) => !known.will_wake(waker),
-            _ => true,
-        }
-    }
-
-    /// Puts the ticket's waker in its place; `None` keeps the one that is there. Returns the old one, to be
-    /// dropped outside of the lock.
-    fn register(&mut self, ticket: &mut Ticket, waker: Option<Waker>) -> Option<Waker> {
-        if let Some(place) = self.place(ticket) {
-            return waker.and_then(|waker| place.waker.replace(waker));
-        }
-        let number = self.next_place;
-        self.next_place += 1;
-        ticket.place = Some(number);
-        self.places.push(Place { number, waker, failed: None });
-        None
-    }
-
-    fn leave(&mut self, ticket: &mut Ticket) -> Option<Place<E>> {
-        let number = ticket.place.take()?;
-        let index = self.places.iter().position(|place| place.number == number)?;
-        Some(self.places.swap_remove(index))
-    }
-
-    fn wakers(&mut self) -> Vec<Waker> {
-        self.places.iter_mut().filter_map(|place| place.waker.take()).collect()
     }
 }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use crate::acquisition::{Acquisition, AtOnce};
-use crate::cell::{Loan, Site, Take, Ticket};
+use crate::cell::{Loan, Site, Take};
 use crate::guard::Guard;
 use crate::observer::Subject;
 use crate::peek::Peek;
+use crate::places::Ticket;
 use crate::resource::Resource;
 use crate::slot::Slot;
 use crate::time::Deadline;

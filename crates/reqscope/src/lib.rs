@@ -103,6 +103,7 @@ mod release;
 mod lease;
 mod acquisition;
 mod peek;
+mod places;
 mod cell;
 mod close_error;
 mod tenants;

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::acquisition::{self, Sink};
-use crate::cell::{Cell, Found, Site, Ticket};
+use crate::cell::{Cell, Found, Site};
 use crate::close_error::Problem;
 use crate::context::Surroundings;
 use crate::lease::{Lease, Release};
 use crate::observer::Subject;
+use crate::places::Ticket;
 use crate::resource::{Health, Resource};
 use crate::runtime::AbortHandle;
 use crate::state::ScopeState;

@@ -10,7 +10,8 @@ use loom::thread;
 
 use super::model;
 use crate::Peek;
-use crate::cell::{Cell, Found, Site, Take, Ticket};
+use crate::cell::{Cell, Found, Site, Take};
+use crate::places::Ticket;
 
 fn here() -> Site {
     Location::caller()

@@ -8,9 +8,10 @@ use std::task::{Context, Poll, Waker};
 
 use crate::Error;
 use crate::acquisition::{Sink, begin};
-use crate::cell::{Cell, Found, Site, Take, Ticket};
+use crate::cell::{Cell, Found, Site, Take};
 use crate::context::Surroundings;
 use crate::lease::Lease;
+use crate::places::Ticket;
 use crate::reaper::Reaper;
 use crate::resource::{Health, Resource};
 use crate::runtime::AbortHandle;

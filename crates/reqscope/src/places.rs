@@ -1,0 +1,87 @@
+use std::task::Waker;
+
+/// Those who wait at a cell. None of it calls foreign code: wakers come cloned, and go to whoever drops or wakes them
+/// outside of the lock.
+pub(crate) struct Places<E> {
+    taken: Vec<Place<E>>,
+    next: u64,
+}
+
+pub(crate) struct Place<E> {
+    number: u64,
+    waker: Option<Waker>,
+    /// The answer to the attempt that was waited for (L7).
+    answer: Option<E>,
+}
+
+/// What one waiter keeps between its polls.
+#[derive(Default)]
+pub(crate) struct Ticket {
+    place: Option<u64>,
+}
+
+impl Ticket {
+    pub(crate) fn has_place(&self) -> bool {
+        self.place.is_some()
+    }
+}
+
+impl<E> Places<E> {
+    pub(crate) fn new() -> Self {
+        Places { taken: Vec::new(), next: 0 }
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.taken.is_empty()
+    }
+
+    fn find(&mut self, ticket: &Ticket) -> Option<&mut Place<E>> {
+        let number = ticket.place?;
+        self.taken.iter_mut().find(|place| place.number == number)
+    }
+
+    /// The answer that the waiter has not heard yet.
+    pub(crate) fn answer(&mut self, ticket: &Ticket) -> Option<E> {
+        self.find(ticket)?.answer.take()
+    }
+
+    /// Answers all who wait for an answer. Who has one already waited for an earlier attempt, and keeps that one.
+    pub(crate) fn answer_all(&mut self, answer: impl Fn() -> E) {
+        let unanswered = self.taken.iter_mut().filter(|place| place.answer.is_none());
+        unanswered.for_each(|place| place.answer = Some(answer()));
+    }
+
+    pub(crate) fn needs_waker(&mut self, ticket: &Ticket, waker: &Waker) -> bool {
+        match self.find(ticket) {
+            Some(Place { waker: Some(known), .. }) => !known.will_wake(waker),
+            _ => true,
+        }
+    }
+
+    /// Puts the waker in the ticket's place, or in a new one; `None` keeps the one that is there. Returns the old one.
+    #[must_use = "a waker is dropped outside of the lock"]
+    pub(crate) fn register(&mut self, ticket: &mut Ticket, waker: Option<Waker>) -> Option<Waker> {
+        if let Some(place) = self.find(ticket) {
+            return waker.and_then(|waker| place.waker.replace(waker));
+        }
+        let number = self.next;
+        self.next += 1;
+        ticket.place = Some(number);
+        self.taken.push(Place { number, waker, answer: None });
+        None
+    }
+
+    /// Frees the ticket's place, and returns what was in it.
+    #[must_use = "a waker is dropped outside of the lock"]
+    pub(crate) fn leave(&mut self, ticket: &mut Ticket) -> Option<Place<E>> {
+        let number = ticket.place.take()?;
+        let index = self.taken.iter().position(|place| place.number == number)?;
+        Some(self.taken.swap_remove(index))
+    }
+
+    /// All wakers, to be woken.
+    pub(crate) fn wakers(&mut self) -> Vec<Waker> {
+        self.taken.iter_mut().filter_map(|place| place.waker.take()).collect()
+    }
+}
