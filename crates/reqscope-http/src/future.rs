@@ -41,12 +41,11 @@ pin_project! {
             // The order matters: fields are dropped in it, and the scope must not close around a running handler.
             #[pin]
             handler: F,
-            #[pin]
-            deadline: Option<Sleep>,
+            // In a box of its own: this future is moved several times, and most have no deadline.
+            deadline: Option<Pin<Box<Sleep>>>,
             scope: Option<Scope>,
         },
         Closing {
-            #[pin]
             close: Close,
             answer: Option<Result<Response<ScopeBody<B>>, E>>,
         },
@@ -57,8 +56,8 @@ pin_project! {
 impl<F, B, E> ResponseFuture<F, B, E> {
     pub(crate) fn new(opened: Opened, handler: F) -> Self {
         let Opened { scope, deadline, policy } = opened;
-        let state = State::Handling { handler, deadline: deadline.map(sleep_until), scope: Some(scope) };
-        ResponseFuture { state, policy }
+        let deadline = deadline.map(|at| Box::pin(sleep_until(at)));
+        ResponseFuture { state: State::Handling { handler, deadline, scope: Some(scope) }, policy }
     }
 }
 
@@ -70,44 +69,47 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        loop {
-            match this.state.as_mut().project() {
-                StateProjection::Handling { handler, deadline, scope } => {
-                    let unwinding = OnUnwind(scope);
-                    let polled = handler.poll(cx);
-                    mem::forget(unwinding);
-                    let answered = match polled {
-                        Poll::Ready(answer) => Some(answer),
-                        Poll::Pending => match deadline.as_pin_mut() {
-                            Some(deadline) => {
-                                ready!(deadline.poll(cx));
-                                None
-                            }
-                            None => return Poll::Pending,
-                        },
-                    };
-                    let scope = scope.take().expect("it is taken where the state is left");
-                    // The handler goes first: a guard that it still holds is then at home when the scope closes.
-                    this.state.set(State::Done);
-                    let (exit, answer) = match answered {
-                        Some(Ok(response)) => (this.policy.verdict(&response), Ok(response.map(ScopeBody::handler))),
-                        Some(Err(error)) => (Exit::Failed, Err(error)),
-                        None => (Exit::Cancelled, Ok(unavailable())),
-                    };
-                    let close = scope.close(exit);
-                    this.state.set(State::Closing { close, answer: Some(answer) });
+        match this.state.as_mut().project() {
+            StateProjection::Handling { handler, deadline, scope } => {
+                let unwinding = OnUnwind(scope);
+                let polled = handler.poll(cx);
+                mem::forget(unwinding);
+                let answered = match (polled, deadline) {
+                    (Poll::Ready(answer), _) => Some(answer),
+                    (Poll::Pending, Some(deadline)) => {
+                        ready!(deadline.as_mut().poll(cx));
+                        None
+                    }
+                    (Poll::Pending, None) => return Poll::Pending,
+                };
+                let scope = scope.take().expect("it is taken where the state is left");
+                // The handler goes first: a guard that it still holds is then at home when the scope closes.
+                this.state.set(State::Done);
+                let (exit, answer) = match answered {
+                    Some(Ok(response)) => (this.policy.verdict(&response), Ok(response.map(ScopeBody::handler))),
+                    Some(Err(error)) => (Exit::Failed, Err(error)),
+                    None => (Exit::Cancelled, Ok(unavailable())),
+                };
+                let mut close = scope.close(exit);
+                match Pin::new(&mut close).poll(cx) {
+                    Poll::Ready(Ok(())) => Poll::Ready(answer),
+                    Poll::Ready(Err(error)) => Poll::Ready(this.policy.unsettled(answer, &error)),
+                    Poll::Pending => {
+                        this.state.set(State::Closing { close, answer: Some(answer) });
+                        Poll::Pending
+                    }
                 }
-                StateProjection::Closing { close, answer } => {
-                    let closed = ready!(close.poll(cx));
-                    let answer = answer.take().expect("it is taken where the state is left");
-                    this.state.set(State::Done);
-                    return Poll::Ready(match closed {
-                        Ok(()) => answer,
-                        Err(error) => answer.map(|_unsent| this.policy.failed_settle(&error).map(ScopeBody::bytes)),
-                    });
-                }
-                StateProjection::Done => panic!("`ResponseFuture` polled after it has ended"),
             }
+            StateProjection::Closing { close, answer } => {
+                let closed = ready!(Pin::new(close).poll(cx));
+                let answer = answer.take().expect("it is taken where the state is left");
+                this.state.set(State::Done);
+                Poll::Ready(match closed {
+                    Ok(()) => answer,
+                    Err(error) => this.policy.unsettled(answer, &error),
+                })
+            }
+            StateProjection::Done => panic!("`ResponseFuture` polled after it has ended"),
         }
     }
 }

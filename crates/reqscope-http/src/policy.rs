@@ -7,7 +7,7 @@ use http::{Request, Response, StatusCode};
 use reqscope::{CloseError, Exit, Scope, Scopes};
 use tokio::time::Instant;
 
-use crate::{ByStatus, Classify, ResponseFuture};
+use crate::{ByStatus, Classify, ResponseFuture, ScopeBody};
 
 /// What a front end does with the scopes of its requests. The same for plain hyper and for tower.
 ///
@@ -70,8 +70,13 @@ impl Policy {
         }
     }
 
-    pub(crate) fn failed_settle(&self, error: &CloseError) -> Response<Bytes> {
-        (self.on_failed_settle)(error)
+    /// The answer in place of this one, which the client must not see. An error of the service stays what it is.
+    pub(crate) fn unsettled<B, E>(
+        &self,
+        answer: Result<Response<ScopeBody<B>>, E>,
+        error: &CloseError,
+    ) -> Result<Response<ScopeBody<B>>, E> {
+        answer.map(|_unsent| (self.on_failed_settle)(error).map(ScopeBody::bytes))
     }
 }
 
