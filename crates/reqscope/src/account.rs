@@ -216,8 +216,8 @@ impl<R> Drop for Account<R> {
     }
 }
 
-/// An acquisition in a task of its own. Cancelled, it may be in the middle of its last poll and still bring a handle:
-/// a drain that did not wait for it would call a server clean whose last release has not begun.
+/// An attempt that a cell has begun. Its scope may be closed while it is in the middle of a poll, in which it still
+/// brings a handle: a drain that did not wait for it would call a server clean whose last release has not begun.
 pub(crate) struct Acquiring(Arc<Books>);
 
 impl Acquiring {

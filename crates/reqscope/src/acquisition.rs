@@ -162,6 +162,7 @@ pub(crate) fn begin<R: Resource, S: Sink<R>>(
     attempt: u64,
     resource: &Arc<R>,
     surroundings: Surroundings,
+    acquiring: Acquiring,
     enlist: impl FnOnce(&Waker),
     cx: &mut Context<'_>,
 ) -> Option<Result<Lease<R>, Error<R::Cause>>> {
@@ -179,7 +180,6 @@ pub(crate) fn begin<R: Resource, S: Sink<R>>(
     enlist(cx.waker());
     // The caller's waker is registered with the acquisition now. The task polls it again before anything else, so
     // no wake-up is lost.
-    let acquiring = acquisition.surroundings.as_ref().map(|pending| Acquiring::begin(pending.reaper.books()));
     let task =
         Errand { acquisition: Some(acquisition), sink: Some(Arc::clone(sink)), attempt, _acquiring: acquiring };
     #[cfg(feature = "tracing")]
@@ -194,7 +194,7 @@ struct Errand<R: Resource, S: Sink<R>> {
     sink: Option<Arc<S>>,
     attempt: u64,
     /// Dropped after all has been delivered: a drain waits for that.
-    _acquiring: Option<Acquiring>,
+    _acquiring: Acquiring,
 }
 
 impl<R: Resource, S: Sink<R>> Errand<R, S> {

@@ -173,6 +173,11 @@ impl<L, E: Clone, K> Cell<L, E, K> {
         drop(old);
     }
 
+    /// Whether this attempt is still wanted.
+    pub(crate) fn is_current(&self, attempt: u64) -> bool {
+        self.state.lock().is_current(attempt)
+    }
+
     /// Tells how to cancel an attempt. `Some`: it is over already, or must be cancelled by the caller.
     pub(crate) fn running(&self, attempt: u64, cancel: K) -> Option<K> {
         let mut state = self.state.lock();

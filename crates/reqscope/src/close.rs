@@ -32,7 +32,9 @@ pub struct Close {
 
 impl Close {
     pub(crate) fn begin(scope: &ScopeState, told: Exit) -> Self {
-        Close { closing: scope.seal().and_then(|tenants| Closing::begin(scope, tenants, told)) }
+        let closing = scope.seal().and_then(|tenants| Closing::begin(scope, tenants, told));
+        scope.close();
+        Close { closing }
     }
 }
 

@@ -84,6 +84,7 @@ impl<R: Resource> Lazy<R> {
         let lease = match self.slot.cell.try_take(site)? {
             Take::Lent(lease) => lease,
             Take::Begin(attempt) => {
+                let _admitted = self.slot.admit(attempt)?;
                 match Acquisition::at_once(self.slot.resource(), self.slot.surroundings(site)) {
                     AtOnce::Done(Ok(lease)) => self.slot.lend_out(attempt, lease, site)?,
                     AtOnce::Done(Err(_)) | AtOnce::NotYet(_) => {

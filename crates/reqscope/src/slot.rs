@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use crate::account::Acquiring;
 use crate::acquisition::{self, Sink};
 use crate::cell::{Cell, Found, Site};
 use crate::close_error::Problem;
@@ -65,14 +66,22 @@ impl<R: Resource> Slot<R> {
         ticket: &mut Ticket,
         cx: &mut Context<'_>,
     ) -> Option<Result<Lease<R>, Error<R::Cause>>> {
+        let admitted = self.admit(attempt)?;
         let enlist = |waker: &Waker| self.cell.enlist(ticket, waker);
-        match acquisition::begin(self, attempt, &self.resource, self.surroundings(site), enlist, cx)? {
+        match acquisition::begin(self, attempt, &self.resource, self.surroundings(site), admitted, enlist, cx)? {
             Ok(lease) => self.lend_out(attempt, lease, site).map(Ok),
             Err(error) => {
                 self.cell.fail(attempt, &error);
                 Some(Err(error))
             }
         }
+    }
+
+    /// Counts an attempt, and looks whether it is still wanted. In this order: a close that comes after the look takes
+    /// its scope off the books after the count, so that a drain finds one or the other. `None`: the close came first.
+    pub(crate) fn admit(&self, attempt: u64) -> Option<Acquiring> {
+        let admitted = Acquiring::begin(self.scope.settings.reaper.books());
+        self.cell.is_current(attempt).then_some(admitted)
     }
 
     /// The handle was there at once, and goes to the one who asked. `None`: the scope was closed meanwhile.

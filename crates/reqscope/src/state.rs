@@ -121,8 +121,13 @@ impl ScopeState {
         if let Some(waiters) = waiters {
             foreign::wake_all(waiters.0);
         }
-        self.settings.reaper.books().scope_closed();
         tenants
+    }
+
+    /// Off the books, after its cells have been sealed: an attempt that was admitted before is on them by then, so that
+    /// no drain falls between the two.
+    pub(crate) fn close(&self) {
+        self.settings.reaper.books().scope_closed();
     }
 
     pub(crate) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {

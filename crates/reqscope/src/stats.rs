@@ -11,7 +11,7 @@ pub struct Stats {
     pub opened_scopes: u64,
     /// Scopes open now.
     pub open_scopes: u64,
-    /// Acquisitions that run in a task of their own now, because they had to wait.
+    /// Acquisitions by scopes and shared handles that run now.
     pub acquiring: u64,
     /// Handles acquired so far.
     pub acquired: u64,

@@ -56,3 +56,20 @@ fn a_close_ends_an_acquisition_that_never_would() {
         endings.note(if probe.attempts() == 0 { "not begun" } else { "begun" });
     });
 }
+
+#[test]
+fn a_drain_after_the_close_misses_no_handle_that_is_on_its_way() {
+    for acquire in [|| Acquire::AtOnce, || Acquire::Soon] {
+        model([], move |_| {
+            let (scopes, probe) = (Scopes::new(), Arc::new(Probe::new(acquire())));
+            let scope = scopes.open();
+            let lazy = scope.lazy(&probe);
+            let user = thread::spawn(move || drop(block_on(lazy.get())));
+            drop(scope);
+            drain(&scopes);
+            let entries = probe.journal.entries();
+            user.join().unwrap();
+            assert_eq!(entries, probe.journal.entries());
+        });
+    }
+}

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::Error;
+use crate::account::Acquiring;
 use crate::acquisition::{Sink, begin};
 use crate::cell::{Cell, Found, Site, Take};
 use crate::context::Surroundings;
@@ -172,7 +173,8 @@ where
                 Take::Begin(attempt) => {
                     let surroundings = Surroundings { reaper: slot.reaper.clone(), taken_at: this.site };
                     let enlist = |waker: &Waker| slot.cell.enlist(&mut this.ticket, waker);
-                    match begin(slot, attempt, &slot.resource, surroundings, enlist, cx) {
+                    let acquiring = Acquiring::begin(slot.reaper.books());
+                    match begin(slot, attempt, &slot.resource, surroundings, acquiring, enlist, cx) {
                         Some(Err(error)) => {
                             slot.cell.fail(attempt, &error);
                             return Poll::Ready(Err(error));
