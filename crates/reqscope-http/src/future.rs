@@ -74,22 +74,22 @@ where
                 let unwinding = OnUnwind(scope);
                 let polled = handler.poll(cx);
                 mem::forget(unwinding);
-                let answered = match (polled, deadline) {
-                    (Poll::Ready(answer), _) => Some(answer),
-                    (Poll::Pending, Some(deadline)) => {
-                        ready!(deadline.as_mut().poll(cx));
-                        None
+                if polled.is_pending() {
+                    match deadline {
+                        Some(deadline) => ready!(deadline.as_mut().poll(cx)),
+                        None => return Poll::Pending,
                     }
-                    (Poll::Pending, None) => return Poll::Pending,
-                };
+                }
                 let scope = scope.take().expect("it is taken where the state is left");
+                let (exit, answer) = match polled {
+                    Poll::Ready(Ok(response)) => {
+                        (this.policy.verdict(&response), Ok(response.map(ScopeBody::handler)))
+                    }
+                    Poll::Ready(Err(error)) => (Exit::Failed, Err(error)),
+                    Poll::Pending => (Exit::Cancelled, Ok(unavailable())),
+                };
                 // The handler goes first: a guard that it still holds is then at home when the scope closes.
                 this.state.set(State::Done);
-                let (exit, answer) = match answered {
-                    Some(Ok(response)) => (this.policy.verdict(&response), Ok(response.map(ScopeBody::handler))),
-                    Some(Err(error)) => (Exit::Failed, Err(error)),
-                    None => (Exit::Cancelled, Ok(unavailable())),
-                };
                 let mut close = scope.close(exit);
                 match Pin::new(&mut close).poll(cx) {
                     Poll::Ready(Ok(())) => Poll::Ready(answer),
