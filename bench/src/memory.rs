@@ -28,6 +28,7 @@ const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
 #[derive(Serialize)]
 struct Seen {
     requests: usize,
+    hung_up: usize,
     cut: u64,
     middle: u64,
     end: u64,
@@ -42,7 +43,13 @@ pub(crate) async fn run(half: usize) -> anyhow::Result<()> {
     server.stop().await?;
     ensure!(end.cut * 10 > 2 * half as u64, "only {} of {} requests were cut in mid-use", end.cut, 2 * half);
 
-    let seen = Seen { requests: 2 * half, cut: end.cut, middle: middle.resident, end: end.resident };
+    let seen = Seen {
+        requests: 2 * half,
+        hung_up: 2 * (half / 2),
+        cut: end.cut,
+        middle: middle.resident,
+        end: end.resident,
+    };
     println!("{}", serde_json::to_string(&seen)?);
     Ok(())
 }

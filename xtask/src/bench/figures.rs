@@ -43,9 +43,9 @@ pub(super) struct Measured {
 impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Figure { operation, cost, must, .. } = self;
-        write!(f, "{operation}: {} instructions, of {}", cost.instructions, must.instructions)?;
+        write!(f, "{operation}: {} instructions (must: <= {})", cost.instructions, must.instructions)?;
         match must.allocations {
-            Some(allocations) => write!(f, "; {} allocations, of {allocations}", cost.allocations),
+            Some(allocations) => write!(f, ", {} allocations (must: <= {allocations})", cost.allocations),
             None => Ok(()),
         }
     }

@@ -14,6 +14,8 @@ const MEBIBYTE: u64 = 1024 * 1024;
 struct Seen {
     /// How many requests were sent in all.
     requests: u64,
+    /// How many clients hung up before their answer.
+    hung_up: u64,
     /// How many handles were released without an answer.
     cut: u64,
     /// Resident bytes after one half of the requests, and after both.
@@ -25,6 +27,7 @@ struct Seen {
 #[derive(Serialize)]
 pub(super) struct Memory {
     requests: u64,
+    hung_up: u64,
     cut: u64,
     middle: u64,
     end: u64,
@@ -34,9 +37,9 @@ pub(super) struct Memory {
 
 impl From<Seen> for Memory {
     fn from(seen: Seen) -> Memory {
-        let Seen { requests, cut, middle, end } = seen;
+        let Seen { requests, hung_up, cut, middle, end } = seen;
         let must = middle + (middle / 20).max(4 * MEBIBYTE);
-        Memory { requests, cut, middle, end, must, holds: end <= must }
+        Memory { requests, hung_up, cut, middle, end, must, holds: end <= must }
     }
 }
 
@@ -45,9 +48,10 @@ impl fmt::Display for Memory {
         let mebibytes = |bytes: u64| bytes as f64 / MEBIBYTE as f64;
         write!(
             f,
-            "Memory of a server after {} requests, {} of them cut in mid-use: {:.1} MiB, after half of them {:.1} MiB \
-             (must: <= {:.1} MiB)",
+            "Memory of a server after {} requests, of which {} were hung up on and {} lost a handler at work: \
+             {:.1} MiB, after half of them {:.1} MiB (must: <= {:.1} MiB)",
             self.requests,
+            self.hung_up,
             self.cut,
             mebibytes(self.end),
             mebibytes(self.middle),
@@ -72,7 +76,7 @@ mod tests {
     use super::*;
 
     fn holds(middle: u64, end: u64) -> bool {
-        Memory::from(Seen { requests: 2, cut: 1, middle, end }).holds
+        Memory::from(Seen { requests: 2, hung_up: 1, cut: 1, middle, end }).holds
     }
 
     #[test]

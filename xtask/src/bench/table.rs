@@ -38,13 +38,14 @@ pub(super) fn render(findings: &Findings) -> String {
 fn row(figure: &Figure) -> String {
     let Figure { operation, over, cost, must, holds, floors } = figure;
     let sign = if over.is_some() { "+" } else { "" };
+    let under = over.map(|over| format!("{} {}, {}", over.name, over.cost.instructions, over.cost.allocations));
     let over = over.map(|over| format!(", over {}", over.name)).unwrap_or_default();
     let allocations = must.allocations.map(|most| format!(", {most}")).unwrap_or_default();
     let holds = if *holds { "yes" } else { "**no**" };
-    let floor = |Measured { name, cost }: &Measured| {
-        format!("{sign}{}, {sign}{}: {name}", cost.instructions, cost.allocations)
-    };
-    let floors: Vec<String> = floors.iter().map(floor).collect();
+    let floors = floors
+        .iter()
+        .map(|Measured { name, cost }| format!("{name} {sign}{}, {sign}{}", cost.instructions, cost.allocations));
+    let floors: Vec<String> = under.into_iter().chain(floors).collect();
     format!(
         "| {operation}{over} | {sign}{} | {sign}{} | <= {sign}{}{allocations} | {holds} | {} |\n",
         cost.instructions,
