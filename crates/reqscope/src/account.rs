@@ -131,6 +131,8 @@ impl Books {
 pub(crate) struct Account<R> {
     books: Arc<Books>,
     taken_at: &'static Location<'static>,
+    /// The best exit that it can still have.
+    at_best: Exit,
     /// Set once the release has begun: how the use ended.
     releasing: Option<Exit>,
     open: bool,
@@ -141,7 +143,8 @@ impl<R> Account<R> {
     pub(crate) fn open(books: Arc<Books>, taken_at: &'static Location<'static>, waited: Duration) -> Self {
         books.busy.add(Busy::HANDLE);
         count(&books.acquired);
-        let account = Account { books, taken_at, releasing: None, open: true, resource: PhantomData };
+        let account =
+            Account { books, taken_at, at_best: Exit::Completed, releasing: None, open: true, resource: PhantomData };
         account.books.tell(|observer| observer.acquired(account.subject(), waited));
         account
     }
@@ -156,6 +159,16 @@ impl<R> Account<R> {
 
     fn subject(&self) -> Subject {
         Subject::of::<R>(self.taken_at)
+    }
+
+    /// Whatever its owner will tell, it ends as `exit` at best.
+    pub(crate) fn limit(&mut self, exit: Exit) {
+        self.at_best = self.at_best.worst(exit);
+    }
+
+    /// How it ends, if its owner tells this.
+    pub(crate) fn verdict(&self, told: Exit) -> Exit {
+        told.worst(self.at_best)
     }
 
     /// The handle arrived too late for its scope.

@@ -146,10 +146,10 @@ impl<R: Resource> Drop for Acquisition<R> {
 /// Whoever waits for an acquisition that has a task of its own.
 pub(crate) trait Sink<R: Resource>: Send + Sync + 'static {
     /// How to cancel it, told once it runs.
-    fn running(&self, attempt: u64, cancel: AbortHandle);
+    fn running(&self, attempt: u32, cancel: AbortHandle);
 
     /// How it ended. Called exactly once for each attempt that [`begin`] moved to a task.
-    fn deliver(&self, attempt: u64, outcome: Result<Lease<R>, Error<R::Cause>>);
+    fn deliver(&self, attempt: u32, outcome: Result<Lease<R>, Error<R::Cause>>);
 }
 
 /// Makes a handle: at once if that can be, else by one poll in place, else in a task of its own, so that no single
@@ -159,7 +159,7 @@ pub(crate) trait Sink<R: Resource>: Send + Sync + 'static {
 /// the caller's waker: a task may end, and a runtime that shuts down may refuse it, before the next line.
 pub(crate) fn begin<R: Resource, S: Sink<R>>(
     sink: &Arc<S>,
-    attempt: u64,
+    attempt: u32,
     resource: &Arc<R>,
     surroundings: Surroundings,
     acquiring: Acquiring,
@@ -192,7 +192,7 @@ pub(crate) fn begin<R: Resource, S: Sink<R>>(
 struct Errand<R: Resource, S: Sink<R>> {
     acquisition: Option<Acquisition<R>>,
     sink: Option<Arc<S>>,
-    attempt: u64,
+    attempt: u32,
     /// Dropped after all has been delivered: a drain waits for that.
     _acquiring: Acquiring,
 }

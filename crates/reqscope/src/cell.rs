@@ -39,8 +39,8 @@ struct State<L, E, K> {
     /// No more loans, ever. What is still `Ready` waits for [`Cell::remove`].
     sealed: bool,
     /// Counts attempts, so that a late word of an earlier one changes nothing (2).
-    attempt: u64,
-    loans: u64,
+    attempt: u32,
+    loans: u32,
     places: Places<E>,
 }
 
@@ -55,7 +55,7 @@ enum Phase<L, K> {
 #[derive(Clone, Copy)]
 pub(crate) struct Loan {
     pub(crate) since: Site,
-    pub(crate) number: u64,
+    pub(crate) number: u32,
 }
 
 /// The answer to [`Cell::take`].
@@ -63,7 +63,7 @@ pub(crate) enum Take<L, E> {
     /// On loan to the caller now.
     Lent(L),
     /// The caller is to acquire, under this number.
-    Begin(u64),
+    Begin(u32),
     /// Registered; an attempt is under way, or somebody else holds it.
     Wait(Option<Loan>),
     /// It is at home, but others have waited for longer: to be polled again at once.
@@ -174,12 +174,12 @@ impl<L, E: Clone, K> Cell<L, E, K> {
     }
 
     /// Whether this attempt is still wanted.
-    pub(crate) fn is_current(&self, attempt: u64) -> bool {
+    pub(crate) fn is_current(&self, attempt: u32) -> bool {
         self.state.lock().is_current(attempt)
     }
 
     /// Tells how to cancel an attempt. `Some`: it is over already, or must be cancelled by the caller.
-    pub(crate) fn running(&self, attempt: u64, cancel: K) -> Option<K> {
+    pub(crate) fn running(&self, attempt: u32, cancel: K) -> Option<K> {
         let mut state = self.state.lock();
         if state.is_current(attempt) {
             // Nothing was there before: an attempt is told once.
@@ -191,7 +191,7 @@ impl<L, E: Clone, K> Cell<L, E, K> {
 
     /// The attempt succeeded, and its own beginner keeps the result, on loan. `false`: the cell was sealed meanwhile,
     /// so that the result is late.
-    pub(crate) fn lend_out(&self, attempt: u64, site: Site) -> bool {
+    pub(crate) fn lend_out(&self, attempt: u32, site: Site) -> bool {
         // Whoever came in meanwhile is woken too: nobody can go on, but a wait for a guard has a deadline of its own.
         let lent = self.move_on(|state| {
             if !state.is_current(attempt) {
@@ -208,7 +208,7 @@ impl<L, E: Clone, K> Cell<L, E, K> {
     /// # Errors
     ///
     /// `L` itself, if the cell was sealed meanwhile: it is late.
-    pub(crate) fn deliver(&self, attempt: u64, lent: L) -> Result<(), L> {
+    pub(crate) fn deliver(&self, attempt: u32, lent: L) -> Result<(), L> {
         self.move_on(|state| {
             if !state.is_current(attempt) {
                 return Err(lent);
@@ -218,16 +218,16 @@ impl<L, E: Clone, K> Cell<L, E, K> {
     }
 
     /// The attempt failed: everybody who waits for it gets the error, and the next `take` begins anew (L7).
-    pub(crate) fn fail(&self, attempt: u64, error: &E) {
+    pub(crate) fn fail(&self, attempt: u32, error: &E) {
         self.unbegin(attempt, Some(error));
     }
 
     /// The attempt came to nothing, without an error: whoever waits begins another one.
-    pub(crate) fn retract(&self, attempt: u64) {
+    pub(crate) fn retract(&self, attempt: u32) {
         self.unbegin(attempt, None);
     }
 
-    fn unbegin(&self, attempt: u64, error: Option<&E>) {
+    fn unbegin(&self, attempt: u32, error: Option<&E>) {
         self.move_on(|state| {
             if !state.is_current(attempt) {
                 return Err(());
@@ -332,14 +332,14 @@ impl<L, E: Clone, K> Cell<L, E, K> {
 }
 
 impl<L, E, K> State<L, E, K> {
-    fn begin(&mut self) -> u64 {
-        self.attempt += 1;
+    fn begin(&mut self) -> u32 {
+        self.attempt = self.attempt.wrapping_add(1);
         self.phase = Phase::Acquiring(None);
         self.attempt
     }
 
     fn loan(&mut self, since: Site) -> Phase<L, K> {
-        self.loans += 1;
+        self.loans = self.loans.wrapping_add(1);
         Phase::Lent(Loan { since, number: self.loans })
     }
 
@@ -359,7 +359,7 @@ impl<L, E, K> State<L, E, K> {
         }
     }
 
-    fn is_current(&self, attempt: u64) -> bool {
+    fn is_current(&self, attempt: u32) -> bool {
         self.attempt == attempt && matches!(self.phase, Phase::Acquiring(_))
     }
 }

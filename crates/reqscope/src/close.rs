@@ -32,7 +32,11 @@ pub struct Close {
 
 impl Close {
     pub(crate) fn begin(scope: &ScopeState, told: Exit) -> Self {
-        let closing = scope.seal().and_then(|tenants| Closing::begin(scope, tenants, told));
+        let closing = match scope.seal() {
+            Tenants::None => None,
+            Tenants::One(only) if only.close_alone(told) => None,
+            tenants => Closing::begin(scope, tenants, told),
+        };
         scope.close();
         Close { closing }
     }
@@ -98,7 +102,7 @@ impl Closing {
             verdict = verdict.worst(Exit::Failed);
         }
         if told.is_completed() && !verdict.is_completed() {
-            let undone = tenants.iter().filter(|tenant| tenant.settles(told));
+            let undone = tenants.as_slice().iter().filter(|tenant| tenant.settles(told));
             problems.extend(undone.map(|tenant| Problem::NotCompleted { resource: tenant.resource() }));
         }
 

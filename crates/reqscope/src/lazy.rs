@@ -129,7 +129,7 @@ pub struct Get<R: Resource> {
     site: Site,
     ticket: Ticket,
     /// For somebody else's guard, whose loan has this number; it begins anew with the next one.
-    patience: Option<(u64, Deadline)>,
+    patience: Option<(u32, Deadline)>,
 }
 
 impl<R: Resource> Future for Get<R> {

@@ -61,8 +61,6 @@ struct Parts<R: Resource> {
     account: Account<R>,
     /// Where the handle was acquired, for a drop outside of any runtime.
     home: Option<Runtime>,
-    /// The best exit that it can still have.
-    at_best: Exit,
 }
 
 impl<R: Resource> Lease<R> {
@@ -70,15 +68,7 @@ impl<R: Resource> Lease<R> {
     pub(crate) fn open(handle: R::Handle, resource: Arc<R>, surroundings: Surroundings, waited: Duration) -> Self {
         let Surroundings { reaper, taken_at } = surroundings;
         let account = Account::open(reaper.into_books(), taken_at, waited);
-        Lease {
-            parts: Some(Parts {
-                handle,
-                resource,
-                account,
-                home: Runtime::try_current().ok(),
-                at_best: Exit::Completed,
-            }),
-        }
+        Lease { parts: Some(Parts { handle, resource, account, home: Runtime::try_current().ok() }) }
     }
 
     /// Ends it as [`Exit::Completed`]: the same as `Lease::end(lease, Exit::Completed)`.
@@ -145,7 +135,7 @@ impl<R: Resource> Lease<R> {
     /// Whatever its owner will tell, it ends as `exit` at best.
     pub(crate) fn limit(&mut self, exit: Exit) {
         if let Some(parts) = &mut self.parts {
-            parts.at_best = exit;
+            parts.account.limit(exit);
         }
     }
 
@@ -162,8 +152,8 @@ impl<R: Resource> Parts<R> {
         exit: Exit,
         deadline: impl FnOnce(Duration) -> Deadline,
     ) -> Result<Option<Release<R>>, Error<R::Cause>> {
-        let Parts { handle, resource, account, home, at_best } = self;
-        let exit = exit.worst(at_best);
+        let Parts { handle, resource, account, home } = self;
+        let exit = account.verdict(exit);
         let patience = account.books().limits.release;
         let running = Releasing::start(resource, handle, account, exit, || deadline(patience))?;
         Ok(running.map(|running| Release { running: Some(running), home, outcome: Ok(()) }))

@@ -2,7 +2,13 @@ use std::task::Waker;
 
 /// Those who wait at a cell. None of it calls foreign code: wakers come cloned, and go to whoever drops or wakes them
 /// outside of the lock.
+///
+/// Most cells never see two of their request's tasks at once, and carry no list.
 pub(crate) struct Places<E> {
+    list: Option<Box<List<E>>>,
+}
+
+struct List<E> {
     taken: Vec<Place<E>>,
     next: u64,
 }
@@ -28,17 +34,21 @@ impl Ticket {
 
 impl<E> Places<E> {
     pub(crate) fn new() -> Self {
-        Places { taken: Vec::new(), next: 0 }
+        Places { list: None }
     }
 
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.taken.is_empty()
+        self.list.as_ref().is_none_or(|list| list.taken.is_empty())
+    }
+
+    fn taken(&mut self) -> impl Iterator<Item = &mut Place<E>> {
+        self.list.iter_mut().flat_map(|list| &mut list.taken)
     }
 
     fn find(&mut self, ticket: &Ticket) -> Option<&mut Place<E>> {
         let number = ticket.place?;
-        self.taken.iter_mut().find(|place| place.number == number)
+        self.taken().find(|place| place.number == number)
     }
 
     /// The answer that the waiter has not heard yet.
@@ -48,7 +58,7 @@ impl<E> Places<E> {
 
     /// Answers all who wait for an answer. Who has one already waited for an earlier attempt, and keeps that one.
     pub(crate) fn answer_all(&mut self, answer: impl Fn() -> E) {
-        let unanswered = self.taken.iter_mut().filter(|place| place.answer.is_none());
+        let unanswered = self.taken().filter(|place| place.answer.is_none());
         unanswered.for_each(|place| place.answer = Some(answer()));
     }
 
@@ -65,10 +75,11 @@ impl<E> Places<E> {
         if let Some(place) = self.find(ticket) {
             return waker.and_then(|waker| place.waker.replace(waker));
         }
-        let number = self.next;
-        self.next += 1;
+        let list = self.list.get_or_insert_with(|| Box::new(List { taken: Vec::new(), next: 0 }));
+        let number = list.next;
+        list.next += 1;
         ticket.place = Some(number);
-        self.taken.push(Place { number, waker, answer: None });
+        list.taken.push(Place { number, waker, answer: None });
         None
     }
 
@@ -76,12 +87,13 @@ impl<E> Places<E> {
     #[must_use = "a waker is dropped outside of the lock"]
     pub(crate) fn leave(&mut self, ticket: &mut Ticket) -> Option<Place<E>> {
         let number = ticket.place.take()?;
-        let index = self.taken.iter().position(|place| place.number == number)?;
-        Some(self.taken.swap_remove(index))
+        let taken = &mut self.list.as_mut()?.taken;
+        let index = taken.iter().position(|place| place.number == number)?;
+        Some(taken.swap_remove(index))
     }
 
     /// All wakers, to be woken.
     pub(crate) fn wakers(&mut self) -> Vec<Waker> {
-        self.taken.iter_mut().filter_map(|place| place.waker.take()).collect()
+        self.taken().filter_map(|place| place.waker.take()).collect()
     }
 }

@@ -61,7 +61,7 @@ impl<R: Resource> Slot<R> {
     /// Makes the handle, in place or in a task that delivers it here. `None`: look into the cell again.
     pub(crate) fn begin(
         self: &Arc<Self>,
-        attempt: u64,
+        attempt: u32,
         site: Site,
         ticket: &mut Ticket,
         cx: &mut Context<'_>,
@@ -79,14 +79,14 @@ impl<R: Resource> Slot<R> {
 
     /// Counts an attempt, and looks whether it is still wanted. In this order: a close that comes after the look takes
     /// its scope off the books after the count, so that a drain finds one or the other. `None`: the close came first.
-    pub(crate) fn admit(&self, attempt: u64) -> Option<Acquiring> {
+    pub(crate) fn admit(&self, attempt: u32) -> Option<Acquiring> {
         let admitted = Acquiring::begin(self.scope.settings.reaper.books());
         self.cell.is_current(attempt).then_some(admitted)
     }
 
     /// The handle was there at once, and goes to the one who asked. `None`: the scope was closed meanwhile.
     #[inline]
-    pub(crate) fn lend_out(&self, attempt: u64, lease: Lease<R>, site: Site) -> Option<Lease<R>> {
+    pub(crate) fn lend_out(&self, attempt: u32, lease: Lease<R>, site: Site) -> Option<Lease<R>> {
         self.number();
         if self.cell.lend_out(attempt, site) {
             return Some(lease);
@@ -119,14 +119,14 @@ fn late<R: Resource>(lease: Lease<R>) {
 }
 
 impl<R: Resource> Sink<R> for Slot<R> {
-    fn running(&self, attempt: u64, cancel: AbortHandle) {
+    fn running(&self, attempt: u32, cancel: AbortHandle) {
         if let Some(cancel) = self.cell.running(attempt, cancel) {
             // Over already, where this does nothing; or the scope was closed before we could say how to cancel.
             cancel.abort();
         }
     }
 
-    fn deliver(&self, attempt: u64, outcome: Result<Lease<R>, Error<R::Cause>>) {
+    fn deliver(&self, attempt: u32, outcome: Result<Lease<R>, Error<R::Cause>>) {
         match outcome {
             Ok(lease) => {
                 self.number();
@@ -197,6 +197,17 @@ impl<R: Resource> Tenant for Slot<R> {
 
     fn resource(&self) -> &'static str {
         type_name::<R>()
+    }
+
+    fn close_alone(&self, told: Exit) -> bool {
+        if self.settles(Exit::Completed) {
+            return false;
+        }
+        if self.seal(told, &mut Vec::new()) {
+            // The reaper has what is left to do.
+            drop(self.release(told.worst(self.scope.marked()), None));
+        }
+        true
     }
 }
 

@@ -92,10 +92,10 @@ impl ScopeState {
         if inside.sealed {
             return None;
         }
-        if let Some(known) = inside.tenants.iter().find(|tenant| tenant.key() == key) {
+        if let Some(known) = inside.tenants.as_slice().iter().find(|tenant| tenant.key() == key) {
             return Some(Arc::clone(known));
         }
-        let doubled = inside.tenants.iter().any(|tenant| tenant.key().0 == key.0);
+        let doubled = inside.tenants.as_slice().iter().any(|tenant| tenant.key().0 == key.0);
         let tenant = new();
         inside.tenants.push(Arc::clone(&tenant));
         drop(inside);
@@ -110,10 +110,10 @@ impl ScopeState {
 
     /// Lets nobody in any more, wakes who waits for that, and hands out the tenants, if there are any. Called once, by
     /// the owner.
-    pub(crate) fn seal(&self) -> Option<Tenants> {
+    pub(crate) fn seal(&self) -> Tenants {
         let mut inside = self.inside.lock();
         inside.sealed = true;
-        let tenants = (!inside.tenants.is_empty()).then(|| std::mem::take(&mut inside.tenants));
+        let tenants = std::mem::take(&mut inside.tenants);
         let waiters = inside.waiters.take();
         // Under the lock: who hears of the end from `poll_closed` finds it here too.
         self.closed.store(true, Ordering::Relaxed);

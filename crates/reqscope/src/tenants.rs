@@ -2,6 +2,7 @@ use std::any::{Any, TypeId};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::{mem, slice};
 
 use crate::Exit;
 use crate::close_error::Problem;
@@ -30,6 +31,10 @@ pub(crate) trait Tenant: Any + Send + Sync {
 
     /// The type of the resource.
     fn resource(&self) -> &'static str;
+
+    /// All three phases at once, for the only tenant of a scope: what settles nothing has nothing that it could be
+    /// told by others, or they by it. `false`: it does settle, and nothing was done.
+    fn close_alone(&self, told: Exit) -> bool;
 }
 
 pub(crate) type Key = (TypeId, usize);
@@ -43,50 +48,66 @@ pub(crate) struct Job {
     pub(crate) resource: &'static str,
 }
 
-/// All cells of a scope. Most requests use one resource; that one needs no allocation for the list.
+/// All cells of a scope.
 #[derive(Default)]
-pub(crate) struct Tenants {
-    first: Option<Arc<dyn Tenant>>,
-    more: Vec<Arc<dyn Tenant>>,
+pub(crate) enum Tenants {
+    #[default]
+    None,
+    /// As most requests have it: no allocation for a list.
+    One(Arc<dyn Tenant>),
+    Many(Vec<Arc<dyn Tenant>>),
 }
 
 impl Tenants {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.first.is_none() && self.more.is_empty()
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<dyn Tenant>> {
-        self.first.iter().chain(&self.more)
-    }
-
-    pub(crate) fn push(&mut self, tenant: Arc<dyn Tenant>) {
-        match self.first {
-            None => self.first = Some(tenant),
-            Some(_) => self.more.push(tenant),
+    pub(crate) fn as_slice(&self) -> &[Arc<dyn Tenant>] {
+        match self {
+            Tenants::None => &[],
+            Tenants::One(tenant) => slice::from_ref(tenant),
+            Tenants::Many(tenants) => tenants,
         }
     }
 
+    pub(crate) fn push(&mut self, tenant: Arc<dyn Tenant>) {
+        *self = match mem::take(self) {
+            Tenants::None => Tenants::One(tenant),
+            Tenants::One(first) => Tenants::Many(vec![first, tenant]),
+            Tenants::Many(mut tenants) => {
+                tenants.push(tenant);
+                Tenants::Many(tenants)
+            }
+        };
+    }
+
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&dyn Tenant) -> bool) {
-        self.first = self.first.take().filter(|tenant| keep(&**tenant));
-        self.more.retain(|tenant| keep(&**tenant));
+        match self {
+            Tenants::None => {}
+            Tenants::One(tenant) if keep(&**tenant) => {}
+            Tenants::One(_) => *self = Tenants::None,
+            Tenants::Many(tenants) => tenants.retain(|tenant| keep(&**tenant)),
+        }
     }
 
     /// Brings them in the order of their release as `verdict`: the settling ones first, each kind in reverse order
     /// of acquisition.
     pub(crate) fn sort(&mut self, verdict: Exit) {
-        if !self.more.is_empty() {
-            self.more.extend(self.first.take());
+        if let Tenants::Many(tenants) = self {
             // `next` takes them from the end.
-            self.more.sort_by_cached_key(|tenant| (tenant.settles(verdict), tenant.order()));
+            tenants.sort_by_cached_key(|tenant| (tenant.settles(verdict), tenant.order()));
         }
     }
 
     /// The next one to release.
     pub(crate) fn peek(&self) -> Option<&Arc<dyn Tenant>> {
-        self.more.last().or(self.first.as_ref())
+        self.as_slice().last()
     }
 
     pub(crate) fn next(&mut self) -> Option<Arc<dyn Tenant>> {
-        self.more.pop().or_else(|| self.first.take())
+        if let Tenants::Many(tenants) = self {
+            return tenants.pop();
+        }
+        match mem::take(self) {
+            Tenants::One(tenant) => Some(tenant),
+            _ => None,
+        }
     }
 }

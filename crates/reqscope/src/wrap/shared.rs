@@ -116,13 +116,13 @@ impl<R: Resource> Sink<R> for Slot<R>
 where
     R::Handle: Sync,
 {
-    fn running(&self, attempt: u64, cancel: AbortHandle) {
+    fn running(&self, attempt: u32, cancel: AbortHandle) {
         if let Some(cancel) = self.cell.running(attempt, cancel) {
             cancel.abort();
         }
     }
 
-    fn deliver(&self, attempt: u64, outcome: Result<Lease<R>, Error<R::Cause>>) {
+    fn deliver(&self, attempt: u32, outcome: Result<Lease<R>, Error<R::Cause>>) {
         match outcome {
             Ok(lease) => {
                 if let Err(late) = self.cell.deliver(attempt, Arc::new(lease)) {
