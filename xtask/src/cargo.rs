@@ -1,7 +1,7 @@
 //! One call of cargo.
 
+use std::ffi::OsStr;
 use std::io::Write;
-use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, bail};
@@ -25,10 +25,11 @@ impl Cargo {
         Cargo { command, line: format!("cargo {line}") }
     }
 
-    /// Adds an option whose value is a path, which may have blanks in it.
-    pub(crate) fn argument(mut self, option: &str, path: &Path) -> Cargo {
-        self.command.arg(option).arg(path);
-        self.line = format!("{} {option} {}", self.line, path.display());
+    /// Adds an option whose value, a path or what a caller gave, may have blanks in it.
+    pub(crate) fn argument(mut self, option: &str, value: impl AsRef<OsStr>) -> Cargo {
+        let value = value.as_ref();
+        self.command.arg(option).arg(value);
+        self.line = format!("{} {option} {}", self.line, value.display());
         self
     }
 

@@ -1,4 +1,5 @@
-//! The chores of the workspace, as code: `cargo xtask test`, `cargo xtask check`, `cargo xtask loom`, `cargo xtask bench`.
+//! The chores of the workspace, as code: `cargo xtask test`, `cargo xtask check`, `cargo xtask loom`,
+//! `cargo xtask mutants`, `cargo xtask bench`.
 //!
 //! A rule of the house that a machine can keep is a step here or a lint in the root `Cargo.toml`, not a remark in a
 //! review. Each rule has a file of its own; `test.rs` and `check.rs` are the two lists of steps.
@@ -15,6 +16,7 @@ mod links;
 mod loom;
 mod manifests;
 mod msrv;
+mod mutants;
 mod packages;
 mod report;
 mod test;
@@ -44,6 +46,8 @@ enum Chore {
     Check,
     /// Runs the models of the core under loom, in every order that their threads can take.
     Loom,
+    /// Breaks the core a line at a time, and fails where no test hears of it.
+    Mutants(mutants::Options),
     /// Measures what the operations cost and how much memory a server holds; fails if that is more than promised.
     Bench(bench::Options),
     /// Runs `test`, then `check`.
@@ -58,6 +62,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Chore::Test => test::run(&tree, &mut report)?,
         Chore::Check => check::run(&tree, &mut report),
         Chore::Loom => loom::run(&tree, &mut report),
+        Chore::Mutants(options) => mutants::run(&tree, &options, &mut report),
         Chore::Bench(options) => return bench::run(&tree, &options),
         Chore::Ci => {
             test::run(&tree, &mut report)?;
