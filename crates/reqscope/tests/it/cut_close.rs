@@ -5,7 +5,7 @@ use std::sync::Arc;
 use reqscope::{Exit, Lease};
 use reqscope_testkit::{Outcome, Probe, Verb, cancel_at};
 
-use crate::support::{Event, Server, get_now, settle};
+use crate::support::{Event, Server, get_now, runtime, settle};
 
 /// Two that settle, slowly, and one that does not, closed as completed; the future dropped at this poll.
 async fn cut_at(polls: usize, outcome: fn() -> Outcome) -> (Server, bool) {
@@ -36,15 +36,20 @@ async fn dropped_at_any_poll_the_releases_run_to_their_end_with_the_same_exit_an
     }
 }
 
+/// One that does not settle and two that do, whose releases wait to be let through.
+fn gated(server: &Server) -> [Arc<Probe>; 3] {
+    [false, true, true].map(|settles| {
+        let sibling = server.probe.sibling();
+        sibling.on(Verb::Release).close();
+        Arc::new(if settles { sibling.settling() } else { sibling })
+    })
+}
+
 #[tokio::test]
 async fn dropped_at_any_poll_each_settling_release_still_waits_for_the_one_before() {
     for polls in 0..3 {
         let server = Server::new();
-        let all = [false, true, true].map(|settles| {
-            let sibling = server.probe.sibling();
-            sibling.on(Verb::Release).close();
-            Arc::new(if settles { sibling.settling() } else { sibling })
-        });
+        let all = gated(&server);
         let scope = server.scopes.open();
         all.iter().for_each(|resource| drop(get_now(&scope.lazy(resource))));
         assert!(cancel_at(polls, scope.close(Exit::Completed)).await.is_none());
@@ -56,6 +61,22 @@ async fn dropped_at_any_poll_each_settling_release_still_waits_for_the_one_befor
         server.at_the_end().await;
         assert_eq!(server.exits(), [Exit::Completed; 3]);
     }
+}
+
+#[test]
+fn dropped_outside_of_any_runtime_each_settling_release_still_waits_for_the_one_before() {
+    let (home, server) = (runtime(), Server::new());
+    let all = gated(&server);
+    let scope = server.scopes.open();
+    home.block_on(async { all.iter().for_each(|resource| drop(get_now(&scope.lazy(resource)))) });
+    drop(scope.close(Exit::Completed));
+    for begun in [vec![2], vec![2, 1], vec![2, 1, 0]] {
+        home.block_on(settle());
+        assert_eq!(server.order(), begun);
+        all[3 - begun.len()].on(Verb::Release).ok();
+    }
+    home.block_on(server.at_the_end());
+    assert_eq!(server.exits(), [Exit::Completed; 3]);
 }
 
 #[tokio::test]

@@ -208,3 +208,11 @@ fn a_waker_that_panics_keeps_nothing_from_being_closed() {
     drop(scope);
     assert_eq!(server.stats().open_scopes, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_beyond_the_end_of_the_clock_is_never_missed() {
+    let server = Server::configured(Probe::new(), |builder| builder.acquire_deadline(Duration::MAX));
+    server.probe.on(Verb::Acquire).next(Outcome::ok().after(Duration::from_secs(500)));
+    let scope = server.scopes.open();
+    drop(bounded(scope.lazy(&server.probe).get()).await.unwrap());
+}

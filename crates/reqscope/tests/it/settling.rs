@@ -84,6 +84,23 @@ async fn without_a_success_nothing_settles_and_nobody_waits() {
 }
 
 #[tokio::test]
+async fn what_nobody_waits_for_is_released_in_one_task_and_nothing_in_none() {
+    let (server, all) = resources([false, false, false]);
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    let unused = server.scopes.open();
+    all.iter().for_each(|resource| drop(unused.lazy(resource)));
+    unused.close(Exit::Completed).await.unwrap();
+    assert_eq!(tasks(), before);
+
+    each_release(&all, Gate::close);
+    used(&server, &all).close(Exit::Completed).await.unwrap();
+    assert_eq!(tasks(), before + 1);
+    each_release(&all, Gate::ok);
+    server.at_the_end().await;
+}
+
+#[tokio::test]
 async fn each_settling_release_waits_for_the_one_before_and_the_others_for_all_of_them() {
     let (server, all) = resources([false, true, true]);
     let [other, first, second] = &all;
@@ -101,6 +118,23 @@ async fn each_settling_release_waits_for_the_one_before_and_the_others_for_all_o
     close.await.unwrap().unwrap();
     server.at_the_end().await;
     assert_eq!(server.order(), [2, 1, 0]);
+}
+
+#[tokio::test]
+async fn what_waits_for_its_turn_to_be_released_is_lent_to_nobody() {
+    let (server, all) = resources([true, true]);
+    let [later, first] = &all;
+    first.on(Verb::Release).close();
+    let scope = used(&server, &all);
+    let lazy = scope.lazy(later);
+    let mut close = pin!(scope.close(Exit::Completed));
+    assert!(poll_once(close.as_mut()).is_pending());
+    assert!(lazy.try_get().is_none());
+    assert!(lazy.get().await.unwrap_err().is_closed());
+    first.on(Verb::Release).ok();
+    close.await.unwrap();
+    server.at_the_end().await;
+    assert_eq!(server.order(), [1, 0]);
 }
 
 #[tokio::test]
