@@ -38,6 +38,14 @@ impl<R: Resource> Lease<R> {
     }
 
     /// The same, under the deadlines, the observer and the books of `reaper`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`acquire`](Lease::acquire), after the deadline of that reaper.
+    ///
+    /// # Cancel safety
+    ///
+    /// That of [`acquire`](Lease::acquire).
     #[track_caller]
     pub fn acquire_in(
         reaper: &Reaper,

@@ -24,6 +24,19 @@ use crate::{Exit, reaper};
 ///
 /// What was begun is not undone: dropping the future, at any point, hands the release in flight and all that come
 /// after it to the reaper. Neither the releases nor their exit change; only the outcome goes unheard.
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// # use reqscope::{Close, Exit, Scopes};
+/// # let scope = Scopes::new().open();
+/// let request = scope.handle().clone();
+/// let close: Close = scope.close(Exit::Completed);
+/// assert!(request.is_closed()); // at once, before anybody awaits
+/// close.await.unwrap();
+/// # });
+/// ```
 #[must_use = "the releases go on if this is dropped, but nobody hears whether they failed"]
 pub struct Close {
     /// `None` once it is over; most are when they begin.

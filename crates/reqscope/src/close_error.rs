@@ -9,6 +9,30 @@ use crate::Exit;
 ///
 /// It speaks only of resources whose outcome matters to the client ([`Resource::settles`](crate::Resource::settles)).
 /// What goes wrong with the others is the [`Observer`](crate::Observer)'s business.
+///
+/// A handler that answers a success and has marked its scope as failed:
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// # use reqscope::{Error, Exit, Problem, Resource, Scopes};
+/// # use std::{convert::Infallible, sync::Arc};
+/// # struct Transactions;
+/// # impl Resource for Transactions {
+/// #     type Handle = ();
+/// #     type Cause = Infallible;
+/// #     async fn acquire(&self) -> Result<(), Error<Infallible>> { Ok(()) }
+/// #     fn settles(&self, exit: Exit) -> bool { exit.is_completed() }
+/// # }
+/// # let transactions = Arc::new(Transactions);
+/// # let scope = Scopes::new().open();
+/// drop(scope.lazy(&transactions).get().await.unwrap());
+/// scope.handle().mark_failed();
+///
+/// let error = scope.close(Exit::Completed).await.unwrap_err();
+/// assert_eq!((error.told(), error.verdict()), (Exit::Completed, Exit::Failed));
+/// assert!(matches!(error.problems(), [Problem::NotCompleted { .. }]));
+/// # });
+/// ```
 #[derive(Clone, Debug)]
 pub struct CloseError {
     told: Exit,
@@ -17,6 +41,22 @@ pub struct CloseError {
 }
 
 /// One resource's part in a [`CloseError`].
+///
+/// For the log; the client need not know:
+///
+/// ```
+/// use reqscope::{CloseError, Problem};
+///
+/// fn report(error: &CloseError) {
+///     for problem in error.problems() {
+///         match problem {
+///             Problem::ReleaseFailed { resource, error, .. } => eprintln!("{resource}: {error}"),
+///             Problem::StillLent { since, .. } => eprintln!("a guard that was taken at {since} never came back"),
+///             other => eprintln!("{other}"),
+///         }
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Problem {

@@ -31,6 +31,26 @@ use std::time::Duration;
 ///     }
 /// }
 /// ```
+///
+/// Whoever answers a client asks questions of it:
+///
+/// ```
+/// use reqscope::Error;
+///
+/// fn status<C>(error: &Error<C>) -> u16 {
+///     match error {
+///         _ if error.is_timeout() => 504,
+///         _ if error.is_unavailable() || error.is_exhausted() || error.is_closed() => 503,
+///         _ => 500,
+///     }
+/// }
+///
+/// # use std::io;
+/// assert_eq!(status(&Error::<io::Error>::unavailable()), 503);
+/// assert_eq!(status(&Error::<io::Error>::exhausted()), 503);
+/// assert_eq!(status(&Error::<io::Error>::closed()), 503);
+/// assert_eq!(status(&Error::failed(io::Error::other("no such table"))), 500);
+/// ```
 pub struct Error<C>(Arc<Inner<C>>);
 
 struct Inner<C> {
@@ -55,6 +75,15 @@ enum Kind {
 }
 
 /// Where in the life of a handle an [`Error`] arose.
+///
+/// ```
+/// use reqscope::{Error, Stage};
+/// use std::io;
+///
+/// let cut = Error::failed(io::Error::other("connection reset")).at(Stage::Validating);
+/// assert_eq!(cut.stage(), Some(Stage::Validating));
+/// assert_eq!(cut.to_string(), "the resource failed while validating");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stage {
@@ -93,6 +122,15 @@ impl<C> Error<C> {
     /// The resource itself failed, and trying again cannot help: a wrong password, a file that is no database.
     ///
     /// [`Retry`](crate::Retry) gives up at once on such an error.
+    ///
+    /// ```
+    /// use reqscope::Error;
+    /// use std::io;
+    ///
+    /// let refused = Error::permanent(io::Error::other("wrong password"));
+    /// assert!(refused.is_permanent());
+    /// assert_eq!(refused.cause().unwrap().to_string(), "wrong password");
+    /// ```
     pub fn permanent(cause: C) -> Self {
         let mut error = Self::failed(cause);
         error.inner().permanent = true;
@@ -100,6 +138,16 @@ impl<C> Error<C> {
     }
 
     /// A deadline passed in `stage`, after `elapsed`.
+    ///
+    /// ```
+    /// use reqscope::{Error, Stage};
+    /// # use std::io;
+    /// use std::time::Duration;
+    ///
+    /// let late = Error::<io::Error>::timeout(Stage::Acquiring, Duration::from_secs(2));
+    /// assert_eq!(late.elapsed(), Some(Duration::from_secs(2)));
+    /// assert_eq!(late.to_string(), "timed out after 2.0 s while acquiring");
+    /// ```
     pub fn timeout(stage: Stage, elapsed: Duration) -> Self {
         let mut error = Self::of(Kind::Timeout).at(stage);
         error.inner().elapsed = Some(elapsed);
@@ -122,6 +170,17 @@ impl<C> Error<C> {
     }
 
     /// The code of the resource panicked in `stage`; `payload` is what `catch_unwind` returned.
+    ///
+    /// ```
+    /// use reqscope::{Error, Stage};
+    /// # use std::io;
+    /// use std::panic;
+    ///
+    /// let payload = panic::catch_unwind(|| panic!("no such row")).unwrap_err();
+    /// let error = Error::<io::Error>::panicked(Stage::Using, &*payload);
+    /// assert!(error.is_panicked());
+    /// assert_eq!(error.to_string(), "the resource panicked while using: no such row");
+    /// ```
     pub fn panicked(stage: Stage, payload: &(dyn Any + Send)) -> Self {
         let said = payload
             .downcast_ref::<&'static str>()
@@ -147,6 +206,18 @@ impl<C> Error<C> {
     }
 
     /// Adds the resource's own error.
+    ///
+    /// For a kind that has no cause by itself:
+    ///
+    /// ```
+    /// use reqscope::Error;
+    /// use std::io;
+    ///
+    /// let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+    /// let down = Error::unavailable().with_cause(refused);
+    /// assert!(down.is_unavailable());
+    /// assert_eq!(down.cause().unwrap().kind(), io::ErrorKind::ConnectionRefused);
+    /// ```
     #[must_use]
     pub fn with_cause(mut self, cause: C) -> Self {
         self.inner().cause = Some(Arc::new(cause));
@@ -154,6 +225,14 @@ impl<C> Error<C> {
     }
 
     /// Adds a few words of what was going on. Put no secret in it: it is shown.
+    ///
+    /// ```
+    /// use reqscope::Error;
+    /// # use std::io;
+    ///
+    /// let full = Error::<io::Error>::exhausted().with_context("64 waiters");
+    /// assert_eq!(full.to_string(), "a limit is reached: 64 waiters");
+    /// ```
     #[must_use]
     pub fn with_context(mut self, context: impl Into<Cow<'static, str>>) -> Self {
         self.inner().context = Some(context.into());
@@ -161,6 +240,16 @@ impl<C> Error<C> {
     }
 
     /// Adds where the handle that was waited for had been taken.
+    ///
+    /// ```
+    /// use reqscope::{Error, Stage};
+    /// # use std::io;
+    /// use std::{panic::Location, time::Duration};
+    ///
+    /// let taken_at = Location::caller();
+    /// let error = Error::<io::Error>::timeout(Stage::Waiting, Duration::from_secs(5)).with_holder(taken_at);
+    /// assert_eq!(error.holder(), Some(taken_at));
+    /// ```
     #[must_use]
     pub fn with_holder(mut self, taken_at: &'static Location<'static>) -> Self {
         self.inner().holder = Some(taken_at);

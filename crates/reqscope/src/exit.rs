@@ -33,6 +33,13 @@ impl Exit {
 
     /// Whether the handle may have been left in the middle of something, so that it must prove itself before
     /// anybody else uses it (law L14).
+    ///
+    /// ```
+    /// use reqscope::Exit;
+    ///
+    /// assert!(Exit::Cancelled.is_in_doubt()); // cut at any `.await`
+    /// assert!(!Exit::Failed.is_in_doubt()); // ended in order
+    /// ```
     pub fn is_in_doubt(self) -> bool {
         matches!(self, Exit::Cancelled | Exit::Panicked)
     }

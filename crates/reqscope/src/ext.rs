@@ -38,11 +38,31 @@ pub trait ResourceExt: Resource + Sized {
     }
 
     /// One handle for everybody: [`Shared`]. No resource any more, so it comes last.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use reqscope::{Error, ResourceExt, resource_fn};
+    /// # use std::{convert::Infallible, time::Duration};
+    ///
+    /// let client = resource_fn(|| async { Ok::<_, Error<Infallible>>("client") });
+    /// let client = client.timeout(Duration::from_secs(1)).shared();
+    /// assert_eq!(*client.get().await.unwrap(), "client");
+    /// # });
+    /// ```
     fn shared(self) -> Shared<Self> {
         Shared::new(self)
     }
 
     /// Forgets the type: [`BoxResource`].
+    ///
+    /// ```
+    /// use reqscope::{BoxResource, Error, ResourceExt, resource_fn};
+    /// use std::convert::Infallible;
+    ///
+    /// let number: BoxResource<u32, Infallible> =
+    ///     resource_fn(|| async { Ok::<_, Error<Infallible>>(7) }).boxed();
+    /// # drop(number);
+    /// ```
     fn boxed(self) -> BoxResource<Self::Handle, Self::Cause> {
         BoxResource::new(self)
     }

@@ -49,6 +49,23 @@ where
 }
 
 /// The release of a [`resource_fn`] that was told none: the handle is dropped.
+///
+/// For a field that holds such a resource:
+///
+/// ```
+/// use reqscope::{DropHandle, Error, ResourceFn, resource_fn};
+/// use std::convert::Infallible;
+/// use std::future::{Ready, ready};
+///
+/// type Number = Ready<Result<u32, Error<Infallible>>>;
+///
+/// struct App {
+///     numbers: ResourceFn<fn() -> Number, DropHandle<u32, Infallible>>,
+/// }
+///
+/// let app = App { numbers: resource_fn(|| ready(Ok(7))) };
+/// # drop(app.numbers);
+/// ```
 pub type DropHandle<H, C> = fn(H, Exit) -> Ready<Result<(), Error<C>>>;
 
 fn drop_handle<H, C>(handle: H, _exit: Exit) -> Ready<Result<(), Error<C>>> {
@@ -57,6 +74,22 @@ fn drop_handle<H, C>(handle: H, _exit: Exit) -> Ready<Result<(), Error<C>>> {
 }
 
 /// The resource made by [`resource_fn`].
+///
+/// Closures have no name, so a function gives it on as any resource:
+///
+/// ```
+/// use reqscope::{Error, Resource, resource_fn};
+/// use std::convert::Infallible;
+///
+/// fn buffers() -> impl Resource<Handle = Vec<u8>> {
+///     resource_fn(|| async { Ok::<_, Error<Infallible>>(Vec::with_capacity(4096)) })
+///         .on_release(|buffer: Vec<u8>, exit| async move {
+///             println!("{exit}: {} bytes", buffer.len());
+///             Ok(())
+///         })
+/// }
+/// # drop(buffers());
+/// ```
 #[derive(Clone, Copy)]
 pub struct ResourceFn<A, R> {
     acquire: A,

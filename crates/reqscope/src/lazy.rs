@@ -25,6 +25,24 @@ use crate::{Error, Stage};
 ///
 /// The scope closes when the handler has returned, not when the body has been sent; from then on `get` answers
 /// [`closed`](Error::is_closed). A body that needs the handle takes it along: [`Guard::detach`].
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// # use reqscope::{Error, Exit, Scopes, resource_fn};
+/// # use std::{convert::Infallible, sync::Arc};
+/// # let scope = Scopes::new().open();
+/// # let request = scope.handle();
+/// let lists = Arc::new(resource_fn(|| async { Ok::<_, Error<Infallible>>(Vec::new()) }));
+/// let list = request.lazy(&lists); // nothing is acquired yet
+///
+/// list.get().await.unwrap().push("first"); // acquired, lent, given back
+/// request.lazy(&lists).get().await.unwrap().push("second"); // the same handle
+/// assert_eq!(*list.get().await.unwrap(), ["first", "second"]);
+/// # scope.close(Exit::Completed).await.unwrap();
+/// # });
+/// ```
 #[must_use = "a cell acquires nothing until it is asked"]
 pub struct Lazy<R: Resource> {
     slot: Arc<Slot<R>>,
@@ -78,6 +96,26 @@ impl<R: Resource> Lazy<R> {
     /// [`try_acquire`](Resource::try_acquire) has one at once.
     ///
     /// `None` also where that panicked or the scope is closed; [`get`](Lazy::get) tells which.
+    ///
+    /// What was acquired may be used where nothing can wait:
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # use reqscope::{Error, Exit, Scopes, resource_fn};
+    /// # use std::{convert::Infallible, sync::Arc};
+    /// # let scope = Scopes::new().open();
+    /// # let lists = Arc::new(resource_fn(|| async { Ok::<_, Error<Infallible>>(Vec::new()) }));
+    /// # let list = scope.lazy(&lists);
+    /// assert!(list.try_get().is_none()); // nobody has asked for it
+    /// list.get().await.unwrap().push("first");
+    ///
+    /// let guard = list.try_get().unwrap();
+    /// assert_eq!(*guard, ["first"]);
+    /// assert!(list.try_get().is_none()); // it is lent
+    /// # drop(guard);
+    /// # scope.close(Exit::Completed).await.unwrap();
+    /// # });
+    /// ```
     #[track_caller]
     pub fn try_get(&self) -> Option<Guard<R>> {
         let site = Location::caller();
@@ -122,6 +160,23 @@ impl<R: Resource> fmt::Debug for Lazy<R> {
 /// # Panics
 ///
 /// If it is polled after it has ended.
+///
+/// # Examples
+///
+/// It borrows nothing, so it can be kept, sent or raced against something else:
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// # use reqscope::{Error, Exit, Get, Scopes, resource_fn};
+/// # use std::{convert::Infallible, sync::Arc};
+/// # let scope = Scopes::new().open();
+/// # let numbers = Arc::new(resource_fn(|| async { Ok::<_, Error<Infallible>>(7) }));
+/// let early: Get<_> = scope.lazy(&numbers).get();
+/// let number = tokio::spawn(async move { *early.await.unwrap() });
+/// assert_eq!(number.await.unwrap(), 7);
+/// # scope.close(Exit::Completed).await.unwrap();
+/// # });
+/// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct Get<R: Resource> {
     /// Moves on into the guard.

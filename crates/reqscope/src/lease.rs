@@ -88,6 +88,21 @@ impl<R: Resource> Lease<R> {
     /// # Cancel safety
     ///
     /// If the future is dropped, at any point, the release runs to its end in the reaper, with the same exit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # use reqscope::{Error, Exit, Lease, resource_fn};
+    /// # use std::{convert::Infallible, sync::Arc};
+    /// # let files = Arc::new(resource_fn(|| async { Ok::<_, Error<Infallible>>(()) }));
+    /// let lease = Lease::acquire(&files).await.unwrap();
+    /// let written: Result<(), std::io::Error> = Ok(());
+    ///
+    /// let exit = if written.is_ok() { Exit::Completed } else { Exit::Failed };
+    /// Lease::end(lease, exit).await.unwrap();
+    /// # });
+    /// ```
     pub fn end(lease: Self, exit: Exit) -> Release<R> {
         match lease.end_within(exit, Deadline::after) {
             Ok(Some(release)) => release,
@@ -102,11 +117,35 @@ impl<R: Resource> Lease<R> {
     }
 
     /// Where in the program it was taken.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # use reqscope::{Error, Lease, resource_fn};
+    /// # use std::{convert::Infallible, sync::Arc};
+    /// # let files = Arc::new(resource_fn(|| async { Ok::<_, Error<Infallible>>(()) }));
+    /// let lease = Lease::acquire(&files).await.unwrap();
+    /// assert!(Arc::ptr_eq(Lease::resource(&lease), &files));
+    /// eprintln!("still here: taken at {}", Lease::taken_at(&lease));
+    /// # });
+    /// ```
     pub fn taken_at(lease: &Self) -> &'static Location<'static> {
         lease.account().taken_at()
     }
 
     /// Takes the handle out, for the writers of wrappers: it leaves the books, and nobody releases it any more.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # use reqscope::{Error, Lease, Reaper, resource_fn};
+    /// # use std::{convert::Infallible, sync::Arc};
+    /// # let reaper = Reaper::new();
+    /// # let numbers = Arc::new(resource_fn(|| async { Ok::<_, Error<Infallible>>(7) }));
+    /// let lease = Lease::acquire_in(&reaper, &numbers).await.unwrap();
+    /// let number: i32 = Lease::into_handle(lease); // ours to give back now
+    /// assert_eq!(number, 7);
+    /// assert_eq!(reaper.stats().taken, 1);
+    /// # });
+    /// ```
     pub fn into_handle(mut lease: Self) -> R::Handle {
         let Parts { handle, account, .. } = lease.parts.take().expect(WHOLE);
         account.taken();
@@ -202,6 +241,23 @@ where
 /// # Cancel safety
 ///
 /// Dropping it hands what is left to the reaper; the exit does not change. Errors then go to the observer only.
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// # use reqscope::{Error, Lease, resource_fn};
+/// use std::{io, sync::Arc};
+///
+/// let files = Arc::new(
+///     resource_fn(|| async { Ok::<_, Error<io::Error>>(()) })
+///         .on_release(|_file, _exit| async { Err(io::Error::other("disk full").into()) }),
+/// );
+/// let release = Lease::complete(Lease::acquire(&files).await.unwrap());
+/// let error = release.await.unwrap_err();
+/// assert_eq!(error.cause().unwrap().to_string(), "disk full");
+/// # });
+/// ```
 #[must_use = "the release goes on if this is dropped, but nobody hears how it ended"]
 pub struct Release<R: Resource> {
     running: Option<Releasing<R>>,

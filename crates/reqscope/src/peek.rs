@@ -1,4 +1,21 @@
 /// What can be seen of a cell from outside.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// # use reqscope::{Error, Exit, Peek, Scopes, resource_fn};
+/// # use std::{convert::Infallible, sync::Arc};
+/// # let scope = Scopes::new().open();
+/// # let numbers = Arc::new(resource_fn(|| async { Ok::<_, Error<Infallible>>(7) }));
+/// let lazy = scope.lazy(&numbers);
+/// assert_eq!(lazy.peek(), Peek::Unused);
+/// let guard = lazy.get().await.unwrap();
+/// assert_eq!(lazy.peek(), Peek::Lent);
+/// drop(guard);
+/// assert_eq!(lazy.peek(), Peek::Ready);
+/// scope.close(Exit::Completed).await.unwrap();
+/// assert_eq!(lazy.peek(), Peek::Closed);
+/// # });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Peek {

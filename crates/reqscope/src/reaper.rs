@@ -59,6 +59,17 @@ impl Reaper {
     }
 
     /// The reaper of leases that name none. It has the default deadlines and no observer, only counters.
+    ///
+    /// A library that is given no [`Scopes`](crate::Scopes) still lets its program wait at its end:
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # use reqscope::Reaper;
+    /// # use std::time::Duration;
+    /// let report = Reaper::global().drain(Duration::from_secs(5)).await;
+    /// assert_eq!(report.live, 0);
+    /// # });
+    /// ```
     pub fn global() -> &'static Reaper {
         static GLOBAL: OnceLock<Reaper> = OnceLock::new();
         GLOBAL.get_or_init(Reaper::new)
@@ -164,6 +175,26 @@ impl fmt::Debug for Reaper {
 }
 
 /// Sets up a [`Reaper`].
+///
+/// ```
+/// use reqscope::{Abandoned, Exit, Observer, Reaper, Subject};
+/// use std::time::Duration;
+///
+/// struct Log;
+///
+/// impl Observer for Log {
+///     fn abandoned(&self, of: Subject, _exit: Exit, why: Abandoned) {
+///         eprintln!("{}: {why}", of.resource);
+///     }
+/// }
+///
+/// let reaper = Reaper::builder()
+///     .acquire_deadline(Duration::from_secs(10))
+///     .release_deadline(Duration::from_secs(2))
+///     .observer(Log)
+///     .build();
+/// # drop(reaper);
+/// ```
 #[must_use]
 pub struct ReaperBuilder {
     limits: Limits,

@@ -69,6 +69,24 @@ pub trait Resource: Send + Sync + 'static {
     /// # Errors
     ///
     /// An error costs the handle: it is released and nobody sees it again (law L14).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use reqscope::{Error, Resource};
+    /// # use std::{io::{self, Seek, SeekFrom}, fs::File};
+    /// # struct Scratch;
+    /// # impl Resource for Scratch {
+    /// #     type Handle = File;
+    /// #     type Cause = io::Error;
+    /// #     async fn acquire(&self) -> Result<File, Error<io::Error>> { Ok(File::create_new("scratch")?) }
+    /// async fn validate(&self, file: &mut File) -> Result<(), Error<io::Error>> {
+    ///     file.set_len(0)?;
+    ///     file.seek(SeekFrom::Start(0))?;
+    ///     Ok(())
+    /// }
+    /// # }
+    /// ```
     fn validate(&self, handle: &mut Self::Handle) -> impl Future<Output = Result<(), Error<Self::Cause>>> + Send {
         let _handle = handle;
         ready(Ok(()))
@@ -97,6 +115,36 @@ pub trait Resource: Send + Sync + 'static {
     /// A handle that is ready now, without waiting: the shortcut of [`acquire`](Resource::acquire).
     ///
     /// The default has none. It must not block.
+    ///
+    /// A free list, in which nothing ever waits:
+    ///
+    /// ```
+    /// use reqscope::{Error, Exit, Resource};
+    /// use std::{convert::Infallible, sync::Mutex};
+    ///
+    /// struct Buffers(Mutex<Vec<Vec<u8>>>);
+    ///
+    /// impl Resource for Buffers {
+    ///     type Handle = Vec<u8>;
+    ///     type Cause = Infallible;
+    ///
+    ///     async fn acquire(&self) -> Result<Vec<u8>, Error<Infallible>> {
+    ///         Ok(Vec::with_capacity(4096))
+    ///     }
+    ///
+    ///     fn try_acquire(&self) -> Option<Vec<u8>> {
+    ///         self.0.lock().ok()?.pop()
+    ///     }
+    ///
+    ///     fn reclaim(&self, mut buffer: Vec<u8>, _exit: Exit) -> Result<(), Vec<u8>> {
+    ///         buffer.clear();
+    ///         match self.0.lock() {
+    ///             Ok(mut free) => Ok(free.push(buffer)),
+    ///             Err(_) => Err(buffer),
+    ///         }
+    ///     }
+    /// }
+    /// ```
     fn try_acquire(&self) -> Option<Self::Handle> {
         None
     }
@@ -127,6 +175,22 @@ pub trait Resource: Send + Sync + 'static {
     /// home when the request ends, fails the request (law L11). The default says no.
     ///
     /// Must be `true` for [`Exit::Completed`] if it is for any exit.
+    ///
+    /// A transaction whose client waits for the COMMIT, and for nothing else:
+    ///
+    /// ```
+    /// # use reqscope::{Error, Exit, Resource};
+    /// # use std::convert::Infallible;
+    /// # struct Transaction;
+    /// # impl Resource for Transaction {
+    /// #     type Handle = ();
+    /// #     type Cause = Infallible;
+    /// #     async fn acquire(&self) -> Result<(), Error<Infallible>> { Ok(()) }
+    /// fn settles(&self, exit: Exit) -> bool {
+    ///     exit.is_completed()
+    /// }
+    /// # }
+    /// ```
     fn settles(&self, exit: Exit) -> bool {
         let _exit = exit;
         false
@@ -134,6 +198,26 @@ pub trait Resource: Send + Sync + 'static {
 }
 
 /// What [`Resource::probe`] knows about a handle without asking anybody.
+///
+/// ```
+/// use reqscope::{Error, Health, Resource};
+/// # use std::convert::Infallible;
+///
+/// struct Line {
+///     hung_up: bool,
+/// }
+///
+/// # struct Lines;
+/// impl Resource for Lines {
+/// #     type Handle = Line;
+/// #     type Cause = Infallible;
+///     // ...
+/// #     async fn acquire(&self) -> Result<Line, Error<Infallible>> { Ok(Line { hung_up: false }) }
+///     fn probe(&self, line: &Line) -> Health {
+///         if line.hung_up { Health::Dead } else { Health::Unknown }
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Health {

@@ -79,6 +79,16 @@ impl Scope {
 
     /// Tells the request's functions until when they have time. It only tells: whoever runs the handler enforces
     /// it.
+    ///
+    /// ```
+    /// use reqscope::Scopes;
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let scope = Scopes::new().open();
+    /// let until = Instant::now() + Duration::from_secs(30);
+    /// scope.set_deadline(until);
+    /// assert_eq!(scope.handle().deadline(), Some(until));
+    /// ```
     pub fn set_deadline(&self, at: Instant) {
         self.handle.state.set_deadline(at);
     }
@@ -91,9 +101,8 @@ impl Scope {
     ///
     /// Await the future to hear whether the releases that matter to the client went well. They run one after the
     /// other, in reverse order of acquisition, under one deadline (5 s by default) that begins now; those whose turn
-    /// comes after it go on in the reaper. Several
-    /// settling resources are not atomic among each other: a second COMMIT may fail after the first succeeded. The
-    /// other handles are released in the reaper, in reverse order too.
+    /// comes after it go on in the reaper. Several settling resources are not atomic among each other: a second COMMIT
+    /// may fail after the first succeeded. The other handles are released in the reaper, in reverse order too.
     ///
     /// # Errors
     ///
@@ -103,6 +112,21 @@ impl Scope {
     /// # Cancel safety
     ///
     /// Once this function has returned, nothing stops the releases or changes their exit: see [`Close`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # use reqscope::{Exit, Scopes};
+    /// # let scope = Scopes::new().open();
+    /// # let status = 200;
+    /// let exit = if status < 400 { Exit::Completed } else { Exit::Failed };
+    /// match scope.close(exit).await {
+    ///     Ok(()) => println!("{status}"),
+    ///     Err(error) => println!("500: {error}"), // a COMMIT failed: no success may be told
+    /// }
+    /// # });
+    /// ```
     pub fn close(mut self, exit: Exit) -> Close {
         self.open = false;
         Close::begin(&self.handle.state, exit)
@@ -128,6 +152,27 @@ impl fmt::Debug for Scope {
 ///
 /// Clones are the same scope. It does not keep the scope open: once that is closed, every `get` answers
 /// [`is_closed`](crate::Error::is_closed).
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use reqscope::{Error, Exit, Resource, ScopeHandle, Scopes};
+/// use std::sync::Arc;
+///
+/// // A function of the request takes it by reference, and what it needs beside it.
+/// async fn append<R>(request: &ScopeHandle, lists: &Arc<R>) -> Result<(), Error<R::Cause>>
+/// where
+///     R: Resource<Handle = Vec<u32>>,
+/// {
+///     request.lazy(lists).get().await?.push(1);
+///     Ok(())
+/// }
+/// # use std::convert::Infallible;
+/// # let lists = Arc::new(reqscope::resource_fn(|| async { Ok::<_, Error<Infallible>>(Vec::new()) }));
+/// # let scope = Scopes::new().open();
+/// # append(scope.handle(), &lists).await.unwrap();
+/// # scope.close(Exit::Completed).await.unwrap();
+/// # });
+/// ```
 #[derive(Clone)]
 pub struct ScopeHandle {
     state: Arc<ScopeState>,
@@ -148,6 +193,21 @@ impl ScopeHandle {
 
     /// Makes the verdict at least [`Exit::Failed`]. Nobody can take it back (law L9), and nothing happens if the
     /// scope is closed already.
+    ///
+    /// For a failure that the answer does not show, such as a streamed answer whose status has been sent:
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # use reqscope::{Exit, Scopes};
+    /// # let scope = Scopes::new().open();
+    /// # let request = scope.handle();
+    /// # let upload: Result<(), std::io::Error> = Err(std::io::Error::other("cut"));
+    /// if upload.is_err() {
+    ///     request.mark_failed(); // whatever the scope is told, the resources are told `Failed`
+    /// }
+    /// # scope.close(Exit::Completed).await.unwrap();
+    /// # });
+    /// ```
     pub fn mark_failed(&self) {
         self.state.mark_failed();
     }
@@ -156,6 +216,23 @@ impl ScopeHandle {
     ///
     /// For what cannot await: ask it once per round of a CPU-bound loop in `spawn_blocking`, which otherwise keeps
     /// its core to its end. It costs one atomic read.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # use reqscope::{Exit, Scopes};
+    /// # let scope = Scopes::new().open();
+    /// let request = scope.handle().clone();
+    /// let work = tokio::task::spawn_blocking(move || {
+    ///     let mut rounds = 0_u64;
+    ///     while !request.is_closed() {
+    ///         rounds += 1;
+    ///     }
+    ///     rounds
+    /// });
+    /// drop(scope); // the client hangs up
+    /// work.await.unwrap();
+    /// # });
+    /// ```
     pub fn is_closed(&self) -> bool {
         self.state.is_closed()
     }
@@ -165,6 +242,26 @@ impl ScopeHandle {
     /// # Cancel safety
     ///
     /// Dropping the future loses nothing.
+    ///
+    /// # Examples
+    ///
+    /// A task that the request spawned stops with it:
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # use reqscope::{Exit, Scopes};
+    /// # let scope = Scopes::new().open();
+    /// let request = scope.handle().clone();
+    /// let poller = tokio::spawn(async move {
+    ///     tokio::select! {
+    ///         () = request.closed() => "stopped",
+    ///         () = std::future::pending() => "never",
+    ///     }
+    /// });
+    /// drop(scope);
+    /// assert_eq!(poller.await.unwrap(), "stopped");
+    /// # });
+    /// ```
     pub fn closed(&self) -> impl Future<Output = ()> + Send + use<> {
         let state = Arc::clone(&self.state);
         async move { poll_fn(|cx| state.poll_closed(cx)).await }

@@ -53,6 +53,18 @@ impl Scopes {
 
     /// Where the releases run that nobody awaits. Give it to [`Lease::acquire_in`](crate::Lease::acquire_in), so
     /// that leases outside of any scope are on the same books.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # use reqscope::{Error, Lease, Scopes, resource_fn};
+    /// # use std::{convert::Infallible, sync::Arc};
+    /// # let numbers = Arc::new(resource_fn(|| async { Ok::<_, Error<Infallible>>(7) }));
+    /// let scopes = Scopes::new();
+    /// let job = Lease::acquire_in(scopes.reaper(), &numbers).await.unwrap();
+    /// assert_eq!(scopes.stats().live, 1); // a drain waits for it
+    /// Lease::complete(job).await.unwrap();
+    /// # });
+    /// ```
     pub fn reaper(&self) -> &Reaper {
         &self.settings.reaper
     }
@@ -88,6 +100,22 @@ impl fmt::Debug for Scopes {
 }
 
 /// Sets up [`Scopes`].
+///
+/// ```
+/// use reqscope::{Observer, Scopes};
+/// use std::time::Duration;
+///
+/// struct Metrics;
+/// impl Observer for Metrics {}
+///
+/// let scopes = Scopes::builder()
+///     .acquire_deadline(Duration::from_secs(10))
+///     .close_deadline(Duration::from_secs(2))
+///     .lend_deadline(Duration::from_secs(1))
+///     .observer(Metrics)
+///     .build();
+/// # drop(scopes);
+/// ```
 #[must_use]
 pub struct ScopesBuilder {
     reaper: ReaperBuilder,

@@ -4,6 +4,21 @@ use std::time::Duration;
 ///
 /// Each number is exact by itself; two of them may be a few events apart while threads are at work. At rest
 /// `acquired == released + abandoned + taken + live`.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// # use reqscope::{Error, Exit, Scopes, resource_fn};
+/// # use std::{convert::Infallible, sync::Arc};
+/// # let numbers = Arc::new(resource_fn(|| async { Ok::<_, Error<Infallible>>(7) }));
+/// let scopes = Scopes::new();
+/// let scope = scopes.open();
+/// drop(scope.lazy(&numbers).get().await.unwrap());
+///
+/// let stats = scopes.stats();
+/// assert_eq!((stats.open_scopes, stats.acquired, stats.live), (1, 1, 1));
+/// # scope.close(Exit::Completed).await.unwrap();
+/// # });
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -40,6 +55,20 @@ pub struct Stats {
 }
 
 /// What a drain saw (law L16).
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+/// # use reqscope::Scopes;
+/// # use std::time::Duration;
+/// let scopes = Scopes::new();
+/// let slow = scopes.open();
+///
+/// let report = scopes.drain(Duration::from_secs(10)).await;
+/// assert!(!report.is_clean());
+/// assert_eq!(report.open_scopes, 1); // told, not killed
+/// # drop(slow);
+/// # });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DrainReport {

@@ -47,6 +47,14 @@ impl<R> Retry<R> {
     }
 
     /// The resource inside.
+    ///
+    /// ```
+    /// use reqscope::{Retry, RetryPolicy};
+    ///
+    /// let retry = Retry::new("any resource", RetryPolicy::new());
+    /// assert_eq!(*retry.get_ref(), "any resource");
+    /// assert_eq!(retry.into_inner(), "any resource");
+    /// ```
     pub fn get_ref(&self) -> &R {
         &self.inner
     }
@@ -112,6 +120,18 @@ impl<R: Resource> Resource for Retry<R> {
 ///
 /// The pause before attempt *n* is a random time between zero and `first_pause * 2^(n-2)`, at most `longest_pause`
 /// ("full jitter": callers that failed together do not come back together).
+///
+/// ```
+/// use reqscope::RetryPolicy;
+/// use std::time::Duration;
+///
+/// // A backend whose restart takes ten seconds.
+/// let patient = RetryPolicy::new()
+///     .attempts(10)
+///     .first_pause(Duration::from_millis(200))
+///     .longest_pause(Duration::from_secs(2));
+/// # drop(Some(patient));
+/// ```
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct RetryPolicy {

@@ -61,6 +61,20 @@ impl<R: Resource> Shared<R> {
     }
 
     /// Under the deadlines, the observer and the books of `reaper`.
+    ///
+    /// So that the server's drain waits for it too:
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # use reqscope::{Error, Scopes, Shared, resource_fn};
+    /// # use std::convert::Infallible;
+    /// let scopes = Scopes::new();
+    /// let client = resource_fn(|| async { Ok::<_, Error<Infallible>>("client") });
+    /// let client = Shared::new_in(scopes.reaper(), client);
+    /// assert_eq!(*client.get().await.unwrap(), "client");
+    /// assert_eq!(scopes.stats().live, 1);
+    /// # });
+    /// ```
     pub fn new_in(reaper: &Reaper, inner: R) -> Self {
         Shared { slot: Arc::new(Slot { cell: Cell::new(), resource: Arc::new(inner), reaper: reaper.clone() }) }
     }
@@ -136,6 +150,19 @@ where
 }
 
 /// The future of [`Shared::get`].
+///
+/// It borrows nothing, so that a task can take it along:
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// # use reqscope::{Error, Shared, resource_fn};
+/// # use std::convert::Infallible;
+/// # let number = Shared::new(resource_fn(|| async { Ok::<_, Error<Infallible>>(7) }));
+/// let get = number.get();
+/// let task = tokio::spawn(async move { *get.await.unwrap() });
+/// assert_eq!(task.await.unwrap(), 7);
+/// # });
+/// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct SharedGet<R: Resource> {
     slot: Arc<Slot<R>>,
@@ -204,6 +231,21 @@ impl<R: Resource> fmt::Debug for SharedGet<R> {
 }
 
 /// A count of the handle that everybody shares.
+///
+/// Clones are the same handle; it lives as long as the last of them:
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// # use reqscope::{Error, Shared, resource_fn};
+/// # use std::convert::Infallible;
+/// # let client = Shared::new(resource_fn(|| async { Ok::<_, Error<Infallible>>("client") }));
+/// let mine = client.get().await.unwrap();
+/// let yours = mine.clone();
+/// drop(client); // no more gets
+/// drop(mine);
+/// assert_eq!(*yours, "client");
+/// # });
+/// ```
 pub struct SharedHandle<R: Resource> {
     lease: Arc<Lease<R>>,
 }

@@ -40,6 +40,19 @@ impl<R> Timeout<R> {
     }
 
     /// Gives `acquire` another bound than the rest.
+    ///
+    /// Long for a connection, short for a ping and a farewell:
+    ///
+    /// ```
+    /// # use reqscope::{Error, Timeout, resource_fn};
+    /// # use std::{convert::Infallible, time::Duration};
+    /// # let connect = resource_fn(|| async { Ok::<_, Error<Infallible>>(()) });
+    /// let bounded = Timeout::new(connect, Duration::from_secs(1))
+    ///     .acquire_within(Duration::from_secs(10))
+    ///     .validate_within(Duration::from_millis(200))
+    ///     .release_within(Duration::from_secs(2));
+    /// # drop(bounded);
+    /// ```
     #[must_use]
     pub fn acquire_within(mut self, patience: Duration) -> Self {
         self.acquire = patience;
@@ -61,6 +74,15 @@ impl<R> Timeout<R> {
     }
 
     /// The resource inside.
+    ///
+    /// ```
+    /// use reqscope::Timeout;
+    /// # use std::time::Duration;
+    ///
+    /// let timeout = Timeout::new("any resource", Duration::from_secs(1));
+    /// assert_eq!(*timeout.get_ref(), "any resource");
+    /// assert_eq!(timeout.into_inner(), "any resource");
+    /// ```
     pub fn get_ref(&self) -> &R {
         &self.inner
     }
