@@ -2,6 +2,21 @@ use parking_lot::Mutex;
 use reqscope::Exit;
 
 /// What happened to all the handles of a [`Probe`](crate::Probe) and its siblings.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use reqscope::Resource;
+/// use reqscope_testkit::Probe;
+///
+/// let probe = Probe::new();
+/// let kept = probe.acquire().await.unwrap();
+/// drop(probe.acquire().await.unwrap()); // nobody gave it back
+///
+/// let counts = probe.counts();
+/// assert_eq!((counts.acquired, counts.abandoned, counts.live()), (2, 1, 1));
+/// # drop(kept);
+/// # });
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
@@ -37,6 +52,23 @@ impl Counts {
 }
 
 /// What happened to one handle of a [`Probe`](crate::Probe).
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use reqscope::{Exit, Resource};
+/// use reqscope_testkit::{Fate, Probe};
+///
+/// let probe = Probe::new();
+/// let mut handle = probe.acquire().await.unwrap();
+/// let id = handle.id();
+/// handle.use_once();
+/// probe.release(handle, Exit::Completed).await.unwrap();
+///
+/// let record = probe.record(id);
+/// assert_eq!((record.fate, record.uses), (Fate::Released, 1));
+/// assert_eq!(record.exits, [Exit::Completed]);
+/// # });
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Record {
@@ -51,6 +83,20 @@ pub struct Record {
 }
 
 /// Where a handle has gone.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use reqscope::Resource;
+/// use reqscope_testkit::{Fate, Probe};
+///
+/// let probe = Probe::new();
+/// let handle = probe.acquire().await.unwrap();
+/// let id = handle.id();
+/// assert_eq!(probe.record(id).fate, Fate::Live);
+/// drop(handle);
+/// assert_eq!(probe.record(id).fate, Fate::Abandoned);
+/// # });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Fate {
@@ -65,6 +111,23 @@ pub enum Fate {
 }
 
 /// One handle given back.
+///
+/// In which order were two resources given back?
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use reqscope::{Exit, Resource};
+/// use reqscope_testkit::Probe;
+///
+/// let (inner, outer) = { let probe = Probe::new(); (probe.sibling(), probe) };
+/// let (first, second) = (outer.acquire().await.unwrap(), inner.acquire().await.unwrap());
+/// inner.release(second, Exit::Completed).await.unwrap();
+/// outer.release(first, Exit::Completed).await.unwrap();
+///
+/// let order: Vec<u64> = outer.releases().iter().map(|release| release.handle).collect();
+/// assert_eq!(order, [1, 0]);
+/// # });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Release {

@@ -32,6 +32,16 @@ use crate::outcome::{End, Outcome, Scripted};
 /// assert!(matches!(poll_once(first), Poll::Ready(Err(_))));
 /// assert!(poll_once(second).is_pending());
 /// ```
+///
+/// A script is written in one go:
+///
+/// ```
+/// use reqscope_testkit::{Gate, Outcome};
+///
+/// let gate = Gate::open();
+/// gate.ok().error().slow(3).never().panic().next(Outcome::permanent()).always(Outcome::error());
+/// assert_eq!(gate.calls(), 0);
+/// ```
 #[derive(Clone)]
 pub struct Gate {
     state: Arc<Mutex<State>>,
@@ -111,6 +121,20 @@ impl Gate {
     }
 
     /// Calls beyond the script wait from now on.
+    ///
+    /// ```
+    /// use reqscope_testkit::{Gate, Outcome, poll_once};
+    /// use std::pin::pin;
+    ///
+    /// let gate = Gate::open();
+    /// gate.close();
+    /// let mut call = pin!(gate.pass());
+    /// assert!(poll_once(call.as_mut()).is_pending());
+    /// assert_eq!((gate.calls(), gate.waiting()), (1, 1));
+    ///
+    /// gate.always(Outcome::ok()); // open again
+    /// assert!(poll_once(call).is_ready());
+    /// ```
     pub fn close(&self) -> &Self {
         self.state.lock().rest = None;
         self

@@ -40,6 +40,18 @@ pub struct Ledger {
 }
 
 /// The columns of a [`Ledger`].
+///
+/// ```
+/// use reqscope_testkit::Ledger;
+///
+/// let ledger = Ledger::new();
+/// ledger.acquired().released();
+/// ledger.acquired().abandoned();
+///
+/// let balance = ledger.balance();
+/// assert_eq!((balance.acquired, balance.released, balance.abandoned), (2, 1, 1));
+/// assert_eq!(balance.to_string(), "2 acquired, 1 released, 1 abandoned");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Balance {
@@ -56,6 +68,26 @@ pub struct Balance {
 /// One thing acquired, until it is written off.
 ///
 /// Dropping it writes nothing off: what it stood for is then missing.
+///
+/// Kept beside the thing itself, it is written off where the thing goes:
+///
+/// ```
+/// use reqscope_testkit::{Entry, Ledger};
+///
+/// struct Connection {
+///     entry: Entry,
+/// }
+///
+/// impl Connection {
+///     fn close(self) {
+///         self.entry.released();
+///     }
+/// }
+///
+/// let ledger = Ledger::new();
+/// Connection { entry: ledger.acquired() }.close();
+/// assert_eq!(ledger.open(), 0);
+/// ```
 #[must_use = "an entry that is dropped is missing from the books"]
 pub struct Entry {
     at: &'static Location<'static>,

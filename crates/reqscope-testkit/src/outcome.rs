@@ -68,11 +68,33 @@ impl Outcome {
     ///
     /// It wakes itself each time, so it needs no clock and no runtime, and each of those polls is a place to be
     /// cancelled at.
+    ///
+    /// ```
+    /// use reqscope_testkit::{Gate, Outcome, poll_n};
+    /// use std::pin::pin;
+    ///
+    /// let gate = Gate::open();
+    /// gate.next(Outcome::error().after_polls(2));
+    /// let mut call = pin!(gate.pass());
+    /// assert!(poll_n(2, call.as_mut()).is_pending());
+    /// assert!(poll_n(1, call).is_ready());
+    /// ```
     pub fn after_polls(self, polls: usize) -> Self {
         Outcome { delay: Delay::Polls(polls), ..self }
     }
 
     /// Before it ends, the call sleeps on tokio's clock, which a test may have paused.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+    /// use reqscope_testkit::{Gate, Outcome};
+    /// use std::time::Duration;
+    ///
+    /// let gate = Gate::open();
+    /// gate.next(Outcome::permanent().after(Duration::from_secs(60))); // no time at all on a paused clock
+    /// assert!(gate.pass().await.unwrap_err().is_permanent());
+    /// # });
+    /// ```
     pub fn after(self, time: Duration) -> Self {
         Outcome { delay: Delay::Time(time), ..self }
     }
@@ -123,6 +145,16 @@ impl fmt::Display for Outcome {
 }
 
 /// The error of everything that was told to fail.
+///
+/// ```
+/// use reqscope_testkit::{Gate, poll_once};
+/// use std::{pin::pin, task::Poll};
+///
+/// let gate = Gate::open();
+/// gate.error();
+/// let Poll::Ready(Err(error)) = poll_once(pin!(gate.pass())) else { panic!("it was told to fail") };
+/// assert_eq!(error.cause().unwrap().to_string(), "told to fail");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Scripted;

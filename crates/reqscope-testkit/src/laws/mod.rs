@@ -56,6 +56,36 @@ pub async fn laws<R: Resource>(make: impl Fn(Probe) -> R) {
 /// # Cancel safety
 ///
 /// As [`laws`].
+///
+/// # Examples
+///
+/// A resource that is wrong on purpose, and what it breaks:
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+/// use reqscope::{Error, Exit, Resource};
+/// use reqscope_testkit::{Law, Probe, ProbeHandle, Scripted, judge};
+///
+/// /// Releases whatever it is told as a success.
+/// struct Optimist(Probe);
+///
+/// impl Resource for Optimist {
+///     type Handle = ProbeHandle;
+///     type Cause = Scripted;
+///
+///     async fn acquire(&self) -> Result<ProbeHandle, Error<Scripted>> {
+///         self.0.acquire().await
+///     }
+///
+///     async fn release(&self, handle: ProbeHandle, _exit: Exit) -> Result<(), Error<Scripted>> {
+///         self.0.release(handle, Exit::Completed).await
+///     }
+/// }
+///
+/// let report = judge(Optimist).await;
+/// assert!(report.breaches().iter().any(|breach| breach.law == Law::L9));
+/// # });
+/// ```
 pub async fn judge<R: Resource>(make: impl Fn(Probe) -> R) -> Report {
     let make: &dyn Fn(Probe) -> R = &make;
     let mut report = Report::default();

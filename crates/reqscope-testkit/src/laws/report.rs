@@ -4,6 +4,13 @@ use std::fmt;
 ///
 /// The suite leaves out what only a pool can break, or nobody can see from outside: L13 (the slot follows the
 /// work), L17 (fair), L18 (a dead backend is cheap), L19 (no foreign code under a lock).
+///
+/// ```
+/// use reqscope_testkit::Law;
+///
+/// assert_eq!(Law::L9.to_string(), "L9");
+/// assert!(Law::L1 < Law::L2); // in the order in which they are told
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Law {
@@ -46,6 +53,18 @@ impl fmt::Display for Law {
 }
 
 /// A law that was broken, and how.
+///
+/// ```
+/// use reqscope_testkit::{Law, Report};
+///
+/// /// Breaches of the laws that a resource does not promise to keep are let pass.
+/// fn is_good_enough(report: &Report) -> bool {
+///     report.breaches().iter().all(|breach| {
+///         eprintln!("{}: {}: {}", breach.law, breach.case, breach.seen);
+///         breach.law == Law::L16
+///     })
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Breach {
@@ -68,6 +87,15 @@ impl fmt::Display for Breach {
 pub(super) type Verdict = Result<(), Breach>;
 
 /// What [`judge`](crate::judge) saw: which laws a resource breaks, if any.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+/// let report = reqscope_testkit::judge(|probe| probe).await;
+/// assert!(report.is_clean(), "{report}");
+/// assert!(report.breaches().is_empty());
+/// println!("{} cases", report.cases());
+/// # });
+/// ```
 #[derive(Clone, Debug, Default)]
 #[must_use = "a report that nobody reads condemns nobody"]
 pub struct Report {

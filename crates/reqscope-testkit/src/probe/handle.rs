@@ -12,6 +12,22 @@ use crate::outcome::Scripted;
 ///
 /// Not `Clone`: a handle has one owner. [`duplicate`](ProbeHandle::duplicate) is for writing resources that are
 /// wrong on purpose.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use reqscope::{Health, Resource};
+/// use reqscope_testkit::Probe;
+///
+/// let probe = Probe::new();
+/// let mut handle = probe.acquire().await.unwrap();
+/// assert_eq!(handle.id(), 0); // the first one
+/// handle.taken_by(7);
+/// handle.use_once();
+///
+/// handle.kill();
+/// assert_eq!(probe.probe(&handle), Health::Dead);
+/// # });
+/// ```
 pub struct ProbeHandle {
     id: u64,
     user: u64,
@@ -53,6 +69,24 @@ impl ProbeHandle {
     ///
     /// Not cancel safe, on purpose, like an operation of a real driver: cut in the middle, the handle's probe
     /// answers `Dead` until somebody has validated it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use reqscope::{Health, Resource};
+    /// use reqscope_testkit::{Probe, Verb, cancel_at};
+    ///
+    /// let probe = Probe::new();
+    /// let mut handle = probe.acquire().await.unwrap();
+    /// probe.on(Verb::Operate).never();
+    /// assert!(cancel_at(1, handle.operate()).await.is_none());
+    /// assert_eq!(probe.probe(&handle), Health::Dead);
+    ///
+    /// probe.validate(&mut handle).await.unwrap();
+    /// assert_eq!(probe.probe(&handle), Health::Ready);
+    /// # });
+    /// ```
     pub async fn operate(&mut self) -> Result<(), Error<Scripted>> {
         self.use_once();
         self.books.operating(self.id, Some(self.user));
@@ -69,6 +103,19 @@ impl ProbeHandle {
     }
 
     /// A second value with the same number: what a wrong resource has when it gives one handle to two owners.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use reqscope::{Exit, Resource};
+    /// use reqscope_testkit::Probe;
+    ///
+    /// let probe = Probe::new();
+    /// let handle = probe.acquire().await.unwrap();
+    /// probe.release(handle.duplicate(), Exit::Failed).await.unwrap();
+    /// probe.release(handle, Exit::Failed).await.unwrap();
+    /// assert_eq!(probe.counts().double_released, 1);
+    /// # });
+    /// ```
     #[must_use]
     pub fn duplicate(&self) -> Self {
         self.books.duplicated(self.id);

@@ -48,6 +48,18 @@ pub struct Probe {
 }
 
 /// The verbs that can wait and fail, each with a [`Gate`] of its own.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use reqscope::Resource;
+/// use reqscope_testkit::{Probe, Verb};
+///
+/// let probe = Probe::new();
+/// probe.on(Verb::Acquire).error();
+/// assert!(probe.acquire().await.is_err());
+/// assert!(probe.acquire().await.is_ok());
+/// # });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Verb {
@@ -101,6 +113,15 @@ impl Probe {
     }
 
     /// From now on it [`settles`](Resource::settles) `Completed`, as a transaction does.
+    ///
+    /// ```
+    /// use reqscope::{Exit, Resource};
+    /// use reqscope_testkit::Probe;
+    ///
+    /// let transactions = Probe::new().settling();
+    /// assert!(transactions.settles(Exit::Completed));
+    /// assert!(!transactions.settles(Exit::Failed));
+    /// ```
     #[must_use]
     pub fn settling(self) -> Self {
         self.manner.lock().settles = true;
@@ -108,6 +129,20 @@ impl Probe {
     }
 
     /// From now on [`reclaim`](Resource::reclaim) takes every handle back.
+    ///
+    /// Together with [`make_ready`](Probe::make_ready), a resource that never waits:
+    ///
+    /// ```
+    /// use reqscope::{Exit, Resource};
+    /// use reqscope_testkit::Probe;
+    ///
+    /// let probe = Probe::new().reclaiming();
+    /// probe.make_ready(1);
+    /// let handle = probe.try_acquire().unwrap();
+    /// assert!(probe.try_acquire().is_none());
+    /// probe.reclaim(handle, Exit::Completed).unwrap();
+    /// assert_eq!(probe.counts().reclaimed, 1);
+    /// ```
     #[must_use]
     pub fn reclaiming(self) -> Self {
         self.manner.lock().reclaims = true;
@@ -121,6 +156,18 @@ impl Probe {
 
     /// What [`probe`](Resource::probe) says of a handle that is not [killed](ProbeHandle::kill) and whose last
     /// operation was not cut; those are `Dead` anyhow.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use reqscope::{Health, Resource};
+    /// use reqscope_testkit::Probe;
+    ///
+    /// let probe = Probe::new();
+    /// probe.set_health(Health::Unknown);
+    /// let handle = probe.acquire().await.unwrap();
+    /// assert_eq!(probe.probe(&handle), Health::Unknown);
+    /// # });
+    /// ```
     pub fn set_health(&self, health: Health) {
         self.manner.lock().health = health;
     }
