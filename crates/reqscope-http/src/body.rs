@@ -9,6 +9,27 @@ pin_project! {
     /// The body of a response: the handler's own, or that of an answer given in its place.
     ///
     /// It is transparent: size, end, trailers and errors are those of the handler's body.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use std::convert::Infallible;
+    /// # use std::sync::Arc;
+    ///
+    /// use bytes::Bytes;
+    /// use http::{Request, Response};
+    /// use http_body::Body;
+    /// use http_body_util::{BodyExt, Full};
+    /// # use reqscope::Scopes;
+    /// use reqscope_http::{Policy, ScopeBody};
+    ///
+    /// # let (scopes, policy, mut request) = (Scopes::new(), Arc::new(Policy::new()), Request::new(()));
+    /// # let opened = policy.open(&scopes, &mut request);
+    /// # let handler = async { Ok::<_, Infallible>(Response::new(Full::from("hello"))) };
+    /// let response: Response<ScopeBody<Full<Bytes>>> = opened.answer(handler).await.unwrap();
+    /// assert_eq!(response.body().size_hint().exact(), Some(5)); // the handler's `content-length`
+    /// assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "hello");
+    /// # });
+    /// ```
     #[derive(Clone, Debug)]
     pub struct ScopeBody<B> {
         #[pin]

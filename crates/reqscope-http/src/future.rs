@@ -26,6 +26,31 @@ pin_project! {
     /// # Panics
     ///
     /// If it is polled after it has ended.
+    ///
+    /// # Examples
+    ///
+    /// A client that hangs up while the handler runs:
+    ///
+    /// ```
+    /// use std::convert::Infallible;
+    /// # use std::sync::Arc;
+    ///
+    /// use bytes::Bytes;
+    /// use http::{Request, Response};
+    /// # use http_body_util::Empty;
+    /// # use reqscope::Scopes;
+    /// use reqscope_http::{Policy, RequestExt};
+    ///
+    /// # let (scopes, policy, mut request) = (Scopes::new(), Arc::new(Policy::new()), Request::new(()));
+    /// let opened = policy.open(&scopes, &mut request);
+    /// let scope = request.scope().clone();
+    /// let response = opened.answer(async move {
+    ///     request.scope().closed().await; // a handler that takes its time
+    ///     Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
+    /// });
+    /// drop(response);
+    /// assert!(scope.is_closed());
+    /// ```
     #[must_use = "futures do nothing unless polled"]
     pub struct ResponseFuture<F, B, E> {
         #[pin]

@@ -178,6 +178,23 @@ where
     }
 
     /// Says how many bytes the body has in all, where it does not know that itself.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use http_body::Body;
+    /// # use http_body_util::StreamBody;
+    /// # use reqscope::Resource;
+    /// use reqscope_http::LeaseBody;
+    ///
+    /// /// A file, of which the stream does not know how long it is.
+    /// fn of_file<B, R>(body: LeaseBody<B, R>, length: u64) -> LeaseBody<B, R>
+    /// where
+    ///     B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static>,
+    ///     R: Resource,
+    /// {
+    ///     body.with_length(length) // the same as in the `content-length`
+    /// }
+    /// ```
     #[must_use]
     pub fn with_length(mut self, length: u64) -> Self {
         self.remaining = Some(length);
@@ -188,6 +205,27 @@ where
     /// came to its end is `Completed`.
     ///
     /// The classifier is asked as for a head, with the status 200.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # use std::sync::Arc;
+    /// # use bytes::Bytes;
+    /// # use http::HeaderMap;
+    /// # use http_body_util::{BodyExt, Empty};
+    /// use reqscope::{Exit, Lease};
+    /// use reqscope_http::{ByGrpcStatus, LeaseBody};
+    /// # use reqscope_testkit::Probe;
+    ///
+    /// # let rows = Arc::new(Probe::new());
+    /// # let lease = Lease::acquire(&rows).await.unwrap();
+    /// # let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), "5".parse().unwrap())]);
+    /// # let call = Empty::<Bytes>::new().with_trailers(std::future::ready(Some(Ok(trailers))));
+    /// let body = LeaseBody::new(call, lease).classify_trailers(ByGrpcStatus);
+    /// body.collect().await.unwrap(); // its trailers say `grpc-status: 5`
+    /// # tokio::task::yield_now().await;
+    /// assert_eq!(rows.record(0).exits, [Exit::Failed]);
+    /// # });
+    /// ```
     #[must_use]
     pub fn classify_trailers(mut self, classify: impl Classify) -> Self {
         self.trailers = Some(Arc::new(classify));
@@ -276,6 +314,17 @@ where
 }
 
 /// Why a [`LeaseBody`] failed.
+///
+/// ```
+/// use reqscope::Error;
+/// use reqscope_http::LeaseBodyError;
+/// use std::error::Error as _;
+/// # use std::io;
+///
+/// let failed: LeaseBodyError<io::Error> = LeaseBodyError::Release(Error::failed(io::Error::other("disk full")));
+/// assert_eq!(failed.to_string(), "the release of the body's handle failed");
+/// assert_eq!(failed.source().unwrap().to_string(), "the resource failed");
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum LeaseBodyError<C> {

@@ -13,6 +13,27 @@ use crate::{ByStatus, Classify, ResponseFuture, ScopeBody};
 ///
 /// A front end keeps one in an [`Arc`], calls [`open`](Policy::open) in its `call` and wraps the handler's future
 /// with [`Opened::answer`]. Users set it through their front end.
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::{HeaderMap, Response, StatusCode};
+/// use reqscope::Exit;
+/// use reqscope_http::{ByStatus, Classify, Policy};
+/// use std::time::Duration;
+///
+/// let mut policy = Policy::new();
+/// policy.set_deadline(Duration::from_secs(10));
+/// policy.set_classify(|status: StatusCode, headers: &HeaderMap| match status {
+///     StatusCode::NOT_FOUND => Exit::Completed,
+///     _ => ByStatus.classify(status, headers),
+/// });
+/// policy.set_on_failed_settle(|error| {
+///     eprintln!("{error}");
+///     let mut response = Response::new(Bytes::from("nothing was changed"));
+///     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+///     response
+/// });
+/// ```
 #[derive(Clone)]
 pub struct Policy {
     classify: Arc<dyn Classify>,
@@ -87,6 +108,29 @@ fn internal_error() -> Response<Bytes> {
 }
 
 /// A request whose scope is open. Dropping it closes the scope, as `Panicked` if the handler panics in `call`.
+///
+/// In the `call` of a front end:
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use http::{Request, Response};
+/// use reqscope::Scopes;
+/// use reqscope_http::{Opened, Policy, ResponseFuture};
+///
+/// fn call<A, B, E, F>(
+///     policy: &Arc<Policy>,
+///     scopes: &Scopes,
+///     mut request: Request<A>,
+///     service: impl Fn(Request<A>) -> F,
+/// ) -> ResponseFuture<F, B, E>
+/// where
+///     F: Future<Output = Result<Response<B>, E>>,
+/// {
+///     let opened: Opened = policy.open(scopes, &mut request);
+///     opened.answer(service(request)) // a panic in the service drops `opened`
+/// }
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping it closes the scope"]
 pub struct Opened {

@@ -65,6 +65,17 @@ fn found(scope: Result<&ScopeHandle, MissingScope>) -> &ScopeHandle {
 }
 
 /// A request carries no scope, because nothing around the handler has opened one.
+///
+/// A function that works with a scope and without one:
+///
+/// ```
+/// use http::Request;
+/// use reqscope_http::{MissingScope, RequestExt};
+///
+/// let request = Request::new(());
+/// let missing: MissingScope = request.try_scope().unwrap_err();
+/// assert!(missing.to_string().contains("wrap the service"));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingScope(());
 

@@ -55,6 +55,24 @@ where
 
 pin_project! {
     /// The chunks that a closure makes with a handle; see [`LeaseBody::from_fn`](crate::LeaseBody::from_fn).
+    ///
+    /// To name a body in a signature, leave its closure unnamed:
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use http_body::Body;
+    /// use reqscope::{Lease, Resource};
+    /// use reqscope_http::{Chunks, LeaseBody};
+    ///
+    /// fn one_chunk<R: Resource>(lease: Lease<R>) -> impl Body<Data = Bytes> {
+    ///     let mut chunk = Some(Bytes::from("rows"));
+    ///     let body: LeaseBody<Chunks<_, _>, R> = LeaseBody::from_fn(lease, move |lease| {
+    ///         let chunk = chunk.take();
+    ///         async move { Ok::<_, std::io::Error>((lease, chunk)) }
+    ///     });
+    ///     body
+    /// }
+    /// ```
     #[derive(Debug)]
     pub struct Chunks<F, Fut> {
         next: F,
