@@ -8,6 +8,22 @@ use tokio::task::JoinError;
 use crate::connection::Ended;
 
 /// What [`serve`](crate::serve) did, and how its end went.
+///
+/// At the end of `main`:
+///
+/// ```
+/// use reqscope_hyper::ServeReport;
+/// use std::process::ExitCode;
+///
+/// fn farewell(report: &ServeReport) -> ExitCode {
+///     eprintln!("{} connections, {} clients hung up", report.connections, report.hung_up);
+///     if report.is_clean() {
+///         return ExitCode::SUCCESS;
+///     }
+///     eprintln!("{} connections cut, {} handles abandoned", report.cut, report.drained.abandoned);
+///     ExitCode::FAILURE
+/// }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServeReport {
@@ -38,6 +54,18 @@ impl ServeReport {
 /// What went wrong where no caller could be told. The server goes on.
 ///
 /// Heard by [`Serve::on_trouble`](crate::Serve::on_trouble).
+///
+/// ```
+/// use reqscope_hyper::Trouble;
+///
+/// fn log(trouble: Trouble<'_>) {
+///     match trouble {
+///         Trouble::Accept(error) => eprintln!("cannot accept: {error}"),
+///         Trouble::Connection(error) => eprintln!("a connection failed: {error}"),
+///         _ => {}
+///     }
+/// }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Trouble<'a> {

@@ -100,6 +100,24 @@ pub fn serve<L, S>(listener: L, service: S, scopes: &Scopes) -> Serve<L, S> {
 }
 
 /// A server that is being set up by [`serve`], and starts when it is awaited.
+///
+/// ```
+/// use reqscope_hyper::{Serve, serve};
+/// use std::time::Duration;
+///
+/// # fn f(listener: tokio::net::TcpListener, service: (), scopes: &reqscope::Scopes) {
+/// let server: Serve<_, _, _> = serve(listener, service, scopes)
+///     .max_connections(1000)
+///     .first_request_timeout(Duration::from_secs(10))
+///     .watch(true)
+///     .half_close(false)
+///     .graceful(async { tokio::signal::ctrl_c().await.expect("a signal handler can be set") })
+///     .request_grace(Duration::from_secs(15))
+///     .release_grace(Duration::from_secs(10))
+///     .on_trouble(|trouble| eprintln!("{trouble:?}"));
+/// # drop(server);
+/// # }
+/// ```
 #[must_use = "a server does nothing unless it is awaited"]
 pub struct Serve<L, S, F = Pending<()>> {
     listener: L,

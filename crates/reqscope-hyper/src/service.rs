@@ -73,6 +73,20 @@ impl<S> ScopeService<S> {
     }
 
     /// Judges responses in another way than by their status; see [`Classify`].
+    ///
+    /// ```
+    /// use http::{HeaderMap, StatusCode};
+    /// use reqscope::Exit;
+    /// # use reqscope_hyper::ScopeService;
+    ///
+    /// # fn f<S>(service: ScopeService<S>) {
+    /// // Only a plain 200 commits.
+    /// service.classify(|status: StatusCode, _: &HeaderMap| match status {
+    ///     StatusCode::OK => Exit::Completed,
+    ///     _ => Exit::Failed,
+    /// })
+    /// # ;}
+    /// ```
     #[must_use]
     pub fn classify(mut self, classify: impl Classify) -> Self {
         Arc::make_mut(&mut self.policy).set_classify(classify);
@@ -87,6 +101,17 @@ impl<S> ScopeService<S> {
     /// # Panics
     ///
     /// `call` panics then outside a tokio runtime with timers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use reqscope_hyper::ScopeService;
+    /// use std::time::Duration;
+    ///
+    /// # fn f<S>(service: ScopeService<S>) {
+    /// service.deadline(Duration::from_secs(10))
+    /// # ;}
+    /// ```
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         Arc::make_mut(&mut self.policy).set_deadline(deadline);

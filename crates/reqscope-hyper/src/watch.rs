@@ -79,6 +79,26 @@ impl Watch {
     /// # Panics
     ///
     /// As [`new`](Watch::new).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// # use reqscope_hyper::Watch;
+    /// # use tokio::io::AsyncWriteExt;
+    /// # use tokio::net::{TcpListener, TcpStream};
+    /// # let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    /// # let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    /// # let (socket, _) = listener.accept().await.unwrap();
+    /// let mut watch = Watch::for_reset(&socket).unwrap();
+    /// client.shutdown().await.unwrap(); // it has said all, and waits for the answer
+    ///
+    /// client.set_zero_linger().unwrap();
+    /// drop(client); // it has gone, with a reset
+    /// # #[cfg(all(unix, not(reqscope_portable)))]
+    /// watch.gone().await;
+    /// # });
+    /// ```
     #[cfg(all(unix, not(reqscope_portable)))]
     pub fn for_reset(socket: &impl AsFd) -> io::Result<Self> {
         sys::Watch::new(socket.as_fd(), sys::Heed::Reset).map(Watch)
@@ -105,6 +125,14 @@ impl Watch {
     }
 
     /// A watch that never answers: for connections that are no sockets.
+    ///
+    /// ```
+    /// use reqscope_hyper::Watch;
+    /// use std::task::{Context, Waker};
+    ///
+    /// let mut watch = Watch::never();
+    /// assert!(watch.poll_gone(&mut Context::from_waker(Waker::noop())).is_pending());
+    /// ```
     pub fn never() -> Self {
         Watch(sys::Watch::never())
     }
