@@ -21,6 +21,21 @@ use crate::worker::{Order, Worker, live};
 /// proved it. There is no way around that to the [`rusqlite::Connection`], which is why this type does not deref to it.
 ///
 /// Dropping it never blocks: what still runs is told to stop, and the thread closes the connection.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use reqscope_sqlite::{Sqlite, SqliteConn};
+/// # use reqscope::Lease;
+/// # use std::sync::Arc;
+///
+/// # let sqlite = Arc::new(Sqlite::temporary().unwrap());
+/// # let mut lease = Lease::acquire(&sqlite).await.unwrap();
+/// let conn: &mut SqliteConn = &mut lease;
+/// let seven: i64 = conn.call(|db| db.query_row("SELECT 3 + 4", (), |row| row.get(0))).await.unwrap();
+/// assert_eq!(seven, 7);
+/// # Lease::complete(lease).await.unwrap();
+/// # });
+/// ```
 pub struct SqliteConn {
     orders: mpsc::Sender<Order>,
     signal: Arc<Signal>,

@@ -8,6 +8,20 @@ use rusqlite::ErrorCode;
 /// It is the `Cause` of [`Sqlite`](crate::Sqlite) and [`Transaction`](crate::Transaction) alike, so a handler meets
 /// `reqscope::Error<SqliteError>` where it asks for a handle and `SqliteError` where it works with one; `?` turns a
 /// [`rusqlite::Error`] into the second and the second into the first.
+///
+/// ```
+/// use reqscope_sqlite::SqliteError;
+///
+/// fn status(error: &SqliteError) -> u16 {
+///     match error {
+///         SqliteError::RolledBack => 409,
+///         busy if busy.is_busy() => 503,
+///         _ => 500,
+///     }
+/// }
+/// assert_eq!(status(&SqliteError::RolledBack), 409);
+/// assert_eq!(status(&SqliteError::InDoubt), 500);
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SqliteError {

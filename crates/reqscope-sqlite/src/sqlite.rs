@@ -73,6 +73,17 @@ impl Sqlite {
     /// # Errors
     ///
     /// If the system has no place for temporary files.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use reqscope_sqlite::Sqlite;
+    ///
+    /// // Tests that run side by side do not meet.
+    /// let (mine, yours) = (Sqlite::temporary()?, Sqlite::temporary()?);
+    /// assert_ne!(mine.path(), yours.path());
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
     pub fn temporary() -> io::Result<Self> {
         Self::builder().build_temporary()
     }
@@ -158,6 +169,20 @@ impl fmt::Debug for Sqlite {
 }
 
 /// Sets up a [`Sqlite`].
+///
+/// ```
+/// use reqscope_sqlite::Sqlite;
+/// use std::time::Duration;
+///
+/// // For reports, beside the process that writes.
+/// let reports = Sqlite::builder()
+///     .read_only(true)
+///     .busy_wait(Duration::from_secs(1))
+///     .statement_cache(16)
+///     .on_open(|db| db.execute_batch("PRAGMA query_only = ON"))
+///     .build("app.db");
+/// # drop(reports);
+/// ```
 #[derive(Clone)]
 #[must_use]
 pub struct SqliteBuilder {

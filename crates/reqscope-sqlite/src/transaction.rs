@@ -96,6 +96,14 @@ impl<P> Transaction<P> {
     }
 
     /// The resource that the connections come from.
+    ///
+    /// ```
+    /// use reqscope_sqlite::{Sqlite, Transaction};
+    /// use std::{path::Path, sync::Arc};
+    ///
+    /// let writing = Transaction::new(Arc::new(Sqlite::new("app.db")));
+    /// assert_eq!(writing.get_ref().path(), Path::new("app.db"));
+    /// ```
     pub fn get_ref(&self) -> &Arc<P> {
         &self.connections
     }
@@ -216,6 +224,28 @@ impl<P> fmt::Debug for Transaction<P> {
 /// A transaction that has begun: the handle of [`Transaction`]. It derefs to its connection.
 ///
 /// There is no `commit` here. Who owns the scope or the lease says how it ends, and nobody else.
+///
+/// A function that works in whatever transaction its caller is in takes the connection:
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use reqscope::{Lease, Resource};
+/// use reqscope_sqlite::{OpenTransaction, Sqlite, SqliteConn, SqliteError, Transaction};
+/// # use std::sync::Arc;
+///
+/// async fn place(order: i64, tx: &mut SqliteConn) -> Result<usize, SqliteError> {
+///     tx.call(move |db| db.execute("INSERT INTO orders VALUES (?1)", [order])).await
+/// }
+///
+/// # let table = "CREATE TABLE IF NOT EXISTS orders (id INTEGER)";
+/// # let sqlite = Sqlite::builder().on_open(move |db| db.execute_batch(table)).build_temporary().unwrap();
+/// # let writing = Arc::new(Transaction::new(Arc::new(sqlite)));
+/// let mut lease = Lease::acquire(&writing).await.unwrap();
+/// let tx: &mut OpenTransaction<Sqlite> = &mut lease;
+/// place(7, tx).await.unwrap();
+/// Lease::complete(lease).await.unwrap(); // COMMIT
+/// # });
+/// ```
 pub struct OpenTransaction<P: Resource<Handle = SqliteConn>> {
     lease: Lease<P>,
 }
