@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::Write;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, bail};
@@ -33,12 +34,31 @@ impl Cargo {
         self
     }
 
+    /// Adds more words, split at blanks: what has to stand behind a path.
+    pub(crate) fn words(mut self, words: &str) -> Cargo {
+        self.command.args(words.split_whitespace());
+        self.line = format!("{} {words}", self.line);
+        self
+    }
+
+    /// Adds a path that no option stands before.
+    pub(crate) fn path(mut self, path: &Path) -> Cargo {
+        self.command.arg(path);
+        self.line = format!("{} {}", self.line, path.display());
+        self
+    }
+
     /// Adds flags to one of the variables that hold flags, keeping what the caller's environment has there.
     pub(crate) fn flags(mut self, variable: &str, flags: &str) -> Cargo {
         let before = std::env::var(variable).unwrap_or_default();
         self.command.env(variable, format!("{before} {flags}").trim_start());
         self.line = format!("{variable}='{flags}' {}", self.line);
         self
+    }
+
+    /// Whether it runs, with nothing said.
+    pub(crate) fn succeeds(mut self) -> bool {
+        self.command.output().is_ok_and(|output| output.status.success())
     }
 
     /// Runs it with its output passed through: for tests, where the lines are the evidence.

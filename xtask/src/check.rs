@@ -3,11 +3,14 @@
 use crate::cargo::Cargo;
 use crate::report::Report;
 use crate::tree::Tree;
-use crate::{ceiling, edges, imports, licences, links, manifests, msrv, packages, words};
+use crate::{ceiling, edges, fuzz, imports, licences, links, manifests, msrv, packages, words};
 
 /// Runs all checks, the cheap ones first.
 pub(crate) fn run(tree: &Tree, report: &mut Report) {
-    report.step("check: format", || Cargo::new(tree, "fmt --all --check").run_quietly());
+    report.step("check: format", || {
+        Cargo::new(tree, "fmt --all --check").run_quietly()?;
+        Cargo::new(tree, "fmt --manifest-path fuzz/Cargo.toml --check").run_quietly()
+    });
     report.step("check: imports of the core go down the floors", || imports::check(tree));
     report.step("check: dependencies between the crates go down the floors", || edges::check(tree));
     report.step("check: no file over the ceiling", || ceiling::check(tree));
@@ -19,6 +22,7 @@ pub(crate) fn run(tree: &Tree, report: &mut Report) {
     report.step("check: clippy", || {
         Cargo::new(tree, "clippy --workspace --all-targets --all-features -- -D warnings").run_quietly()
     });
+    report.step("check: clippy over the fuzzer, as its lock file says", || fuzz::lint(tree));
     report.step("check: docs", || {
         Cargo::new(tree, "doc --workspace --all-features --no-deps")
             .flags("RUSTDOCFLAGS", "-D warnings")

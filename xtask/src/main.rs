@@ -1,4 +1,4 @@
-//! The chores of the workspace, as code: `cargo xtask test`, `cargo xtask check`, `cargo xtask loom`,
+//! The chores of the workspace, as code: `cargo xtask test`, `cargo xtask check`, `cargo xtask loom`, `cargo xtask fuzz`,
 //! `cargo xtask mutants`, `cargo xtask bench`.
 //!
 //! A rule of the house that a machine can keep is a step here or a lint in the root `Cargo.toml`, not a remark in a
@@ -10,6 +10,7 @@ mod ceiling;
 mod check;
 mod edges;
 mod floors;
+mod fuzz;
 mod imports;
 mod licences;
 mod links;
@@ -48,6 +49,8 @@ enum Chore {
     Loom,
     /// Breaks the core a line at a time, and fails where no test hears of it.
     Mutants(mutants::Options),
+    /// Plays random operations on a scope, steered by the code that they reach, against the model of the core.
+    Fuzz(fuzz::Options),
     /// Measures what the operations cost and how much memory a server holds; fails if that is more than promised.
     Bench(bench::Options),
     /// Runs `test`, then `check`.
@@ -63,6 +66,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Chore::Check => check::run(&tree, &mut report),
         Chore::Loom => loom::run(&tree, &mut report),
         Chore::Mutants(options) => mutants::run(&tree, &options, &mut report),
+        Chore::Fuzz(options) => fuzz::run(&tree, &options, &mut report)?,
         Chore::Bench(options) => return bench::run(&tree, &options),
         Chore::Ci => {
             test::run(&tree, &mut report)?;

@@ -42,6 +42,12 @@ impl Tree {
         &self.metadata
     }
 
+    /// The same for the fuzzer, which is a workspace of its own.
+    pub(crate) fn fuzzer(&self) -> anyhow::Result<Metadata> {
+        let manifest = self.root().join("fuzz/Cargo.toml");
+        MetadataCommand::new().manifest_path(manifest).exec().context("cargo metadata of the fuzzer")
+    }
+
     /// The members, in no particular order.
     pub(crate) fn members(&self) -> Vec<&Package> {
         self.metadata.workspace_packages()

@@ -21,3 +21,4 @@ mod settling;
 #[cfg(feature = "tracing")]
 mod spans;
 mod support;
+mod watchdog;

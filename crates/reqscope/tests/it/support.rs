@@ -3,13 +3,15 @@
 use std::error::Error as StdError;
 use std::panic::Location;
 use std::pin::pin;
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use reqscope::{Abandoned, Exit, Guard, Lazy, Observer, Resource, Scopes, ScopesBuilder, Stats, Subject};
 use reqscope_testkit::{Probe, poll_once};
+
+use crate::watchdog::watch;
 
 /// One call of the [`Observer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,19 +158,6 @@ impl Server {
         assert_eq!(stats.live, counts.live(), "{caller}: live");
         assert_eq!(stats.observer_panics, 0, "{caller}: a listener panicked");
     }
-}
-
-/// A lost wake-up hangs a test for ever. All of them together take seconds, so after minutes that is a failure; the
-/// test harness has said by then which one still runs.
-fn watch() {
-    static WATCHDOG: Once = Once::new();
-    WATCHDOG.call_once(|| {
-        std::thread::spawn(|| {
-            std::thread::sleep(Duration::from_secs(300));
-            eprintln!("a test hangs: somebody was not woken");
-            std::process::exit(1);
-        });
-    });
 }
 
 /// A `get` that has to succeed at its first poll.

@@ -1,11 +1,12 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use reqscope::{Close, Exit, Get, Guard, Lease, Peek, Scope, ScopeHandle};
-use reqscope_testkit::{Probe, ProbeHandle, Verb, Wakes, poll_once};
+use reqscope_testkit::{Fate, Probe, ProbeHandle, Verb, Wakes, poll_once};
 use tokio::time::advance;
 
 use super::Step;
@@ -13,6 +14,7 @@ use crate::support::{Server, settle};
 
 /// Plain, settling, settling and taken back without waiting.
 const RESOURCES: usize = 3;
+const TAKEN_BACK: usize = 2;
 
 /// The scope under test, all that was got from it, and what the model knows.
 pub(super) struct World {
@@ -27,6 +29,12 @@ pub(super) struct World {
     marked: bool,
     /// With which exit each handle will have been given back at the end. What is not in here is at home.
     foretold: BTreeMap<u64, Exit>,
+    /// The last handle got of each resource, unless it was detached.
+    known: [Option<u64>; RESOURCES],
+    /// In which order the close gives back those that are at home, as far as they are known.
+    order: Vec<u64>,
+    /// Those that were let go without a release: no runtime was there to run it.
+    cut: BTreeSet<u64>,
 }
 
 struct Pending {
@@ -56,23 +64,30 @@ impl World {
             leases: Vec::new(),
             marked: false,
             foretold: BTreeMap::new(),
+            known: [None; RESOURCES],
+            order: Vec::new(),
+            cut: BTreeSet::new(),
         }
     }
 
     pub(super) async fn step(&mut self, step: &Step) {
         match *step {
-            Step::Get(resource) => self.get(resource % RESOURCES),
+            Step::Get(resource) => self.get(which(resource)),
             Step::TryGet(resource) => {
-                let resource = resource % RESOURCES;
+                let resource = which(resource);
                 if let Some(guard) = self.request.lazy(&self.resources[resource]).try_get() {
                     self.got(resource, guard);
                 }
             }
-            Step::Poll(index, polls) => self.poll(index, polls),
+            Step::Poll(index, polls) => {
+                if let Some(pending) = take(&mut self.gets, index) {
+                    self.poll(pending, polls);
+                }
+            }
             Step::DropGet(index) => drop(take(&mut self.gets, index)),
             Step::Use(index) => {
                 let count = self.guards.len().max(1);
-                if let Some((_, guard)) = self.guards.get_mut(index % count) {
+                if let Some((_, guard)) = self.guards.get_mut(usize::from(index) % count) {
                     guard.use_once();
                 }
             }
@@ -83,8 +98,22 @@ impl World {
                     self.mark();
                 }
             }
-            Step::Detach(index) => {
+            Step::UnwindGuard(index) => {
                 if let Some((_, guard)) = take(&mut self.guards, index) {
+                    if self.scope.is_none() {
+                        self.foretold.insert(guard.id(), Exit::Panicked);
+                    }
+                    self.mark();
+                    let unwound = catch_unwind(AssertUnwindSafe(|| {
+                        let _held = guard;
+                        resume_unwind(Box::new("its holder panicked"));
+                    }));
+                    assert!(unwound.is_err());
+                }
+            }
+            Step::Detach(index) => {
+                if let Some((resource, guard)) = take(&mut self.guards, index) {
+                    self.known[resource] = None;
                     self.foretold.insert(guard.id(), Exit::Cancelled);
                     let at_best = if self.scope.is_some() { Exit::Completed } else { Exit::Cancelled };
                     self.leases.push((at_best, Guard::detach(guard)));
@@ -105,8 +134,9 @@ impl World {
             }
             Step::Script { resource, acquire, outcome } => {
                 let verb = if acquire { Verb::Acquire } else { Verb::Release };
-                self.resources[resource % RESOURCES].on(verb).next(outcome.outcome());
+                self.resources[which(resource)].on(verb).next(outcome.outcome());
             }
+            Step::Ready(resource) => self.resources[which(resource)].make_ready(1),
             Step::Run => settle().await,
             Step::Seconds(seconds) => {
                 advance(Duration::from_secs(seconds)).await;
@@ -119,17 +149,16 @@ impl World {
                     drop(self.scope.take());
                 }
             }
+            Step::Runtime => unreachable!("the world lives in a runtime, and does not know of its end"),
         }
     }
 
     fn get(&mut self, resource: usize) {
         let get = Box::pin(self.request.lazy(&self.resources[resource]).get());
-        self.gets.push(Pending { resource, get, wakes: Wakes::new(), heard: 0 });
-        self.poll(self.gets.len() - 1, 1);
+        self.poll(Pending { resource, get, wakes: Wakes::new(), heard: 0 }, 1);
     }
 
-    fn poll(&mut self, index: usize, polls: usize) {
-        let Some(mut pending) = take(&mut self.gets, index) else { return };
+    fn poll(&mut self, mut pending: Pending, polls: u8) {
         let home = self.request.lazy(&self.resources[pending.resource]).peek() == Peek::Ready;
         for _ in 0..polls {
             let waker = pending.wakes.waker();
@@ -151,6 +180,7 @@ impl World {
         assert!(self.scope.is_some(), "nobody gets anything after the close");
         let held = self.guards.iter().any(|(other, _)| *other == resource);
         assert!(!held, "lent to two");
+        self.known[resource] = Some(guard.id());
         self.guards.push((resource, guard));
     }
 
@@ -176,10 +206,19 @@ impl World {
             let exit = if lent.contains(&id) { Exit::Cancelled } else { verdict };
             self.foretold.entry(id).or_insert(exit);
         }
+        // Settling ones first, each kind in reverse (L10). Where none settles, one that is taken back without waiting
+        // overtakes the others, which begin with their task.
+        let settles = verdict.is_completed();
+        let mut at_home: Vec<(bool, u64)> = (0..RESOURCES)
+            .filter(|resource| self.peek(*resource) == Peek::Ready && (settles || *resource != TAKEN_BACK))
+            .filter_map(|resource| Some((settles && resource > 0, self.known[resource]?)))
+            .collect();
+        at_home.sort();
+        self.order = at_home.into_iter().rev().map(|(_, id)| id).collect();
         (verdict, missing || (told.is_completed() && !verdict.is_completed() && settling_at_home))
     }
 
-    async fn close(&mut self, told: Exit, polls: Option<usize>) {
+    async fn close(&mut self, told: Exit, polls: Option<u8>) {
         let Some(scope) = self.scope.take() else { return };
         self.scope = Some(scope);
         let (verdict, problem) = self.foretell(told);
@@ -225,6 +264,21 @@ impl World {
         }
     }
 
+    /// Without a runtime every handle is held by somebody, at home, or gone.
+    pub(super) fn check_that_nothing_runs(&mut self, step: &Step) {
+        let held: BTreeSet<u64> = self.held().map(|handle| handle.id()).collect();
+        let at_home = (0..RESOURCES).filter(|resource| self.peek(*resource) == Peek::Ready).count();
+        let probe = &self.server.probe;
+        assert_eq!(probe.counts().live(), (held.len() + at_home) as u64, "{step:?}: left to run");
+        assert_eq!(probe.counts().acquiring, 0, "{step:?}: left to be acquired");
+        for id in 0..probe.counts().acquired {
+            let record = probe.record(id);
+            if record.fate == Fate::Abandoned && record.exits.is_empty() {
+                self.cut.insert(id);
+            }
+        }
+    }
+
     fn held(&self) -> impl Iterator<Item = &ProbeHandle> {
         self.guards.iter().map(|(_, guard)| &**guard).chain(self.leases.iter().map(|(_, lease)| &**lease))
     }
@@ -237,18 +291,27 @@ impl World {
         self.leases.clear();
         settle().await; // a cancelled acquisition holds no handle, so the drain does not wait for it
         self.server.at_the_end().await;
+        let told = self.server.order();
+        self.order.retain(|id| !self.cut.contains(id));
+        let order: Vec<u64> = told.into_iter().filter(|id| self.order.contains(id)).collect();
+        assert_eq!(order, self.order, "the order in which they were given back");
         let probe = &self.server.probe;
         assert_eq!(probe.counts().acquiring, 0, "something is still being acquired for nobody");
         for id in 0..probe.counts().acquired {
             // What arrived after the close was seen by nobody.
             let foretold = self.foretold.get(&id).copied().unwrap_or(Exit::Cancelled);
-            assert_eq!(probe.record(id).exits, [foretold], "handle {id}");
+            let told: &[Exit] = if self.cut.contains(&id) { &[] } else { &[foretold] };
+            assert_eq!(probe.record(id).exits, told, "handle {id}");
         }
     }
 }
 
+fn which(resource: u8) -> usize {
+    usize::from(resource) % RESOURCES
+}
+
 /// The one at this index, modulo what there is.
-fn take<T>(all: &mut Vec<T>, index: usize) -> Option<T> {
+fn take<T>(all: &mut Vec<T>, index: u8) -> Option<T> {
     let count = all.len();
-    (count > 0).then(|| all.remove(index % count.max(1)))
+    (count > 0).then(|| all.remove(usize::from(index) % count.max(1)))
 }
