@@ -17,7 +17,7 @@ fn here() -> Site {
     Location::caller()
 }
 
-fn begin<L, E: Clone, K>(cell: &Cell<L, E, K>) -> u64 {
+fn begin<L, E: Clone, K>(cell: &Cell<L, E, K>) -> u32 {
     match cell.take(&mut Ticket::default(), here(), Waker::noop()) {
         Take::Begin(attempt) => attempt,
         _ => panic!("nobody else has begun"),
