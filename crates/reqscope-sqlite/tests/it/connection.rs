@@ -94,16 +94,19 @@ async fn dropping_a_call_ends_its_wait_for_a_lock() {
     let other = stranger(&sqlite);
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
 
-    let mut slowest = Duration::ZERO;
+    let mut left = Vec::new();
     for _ in 0..20 {
         let waiting = tokio::time::timeout(Duration::from_millis(20), insert(&mut conn, 1));
         assert!(waiting.await.is_err(), "the stranger has the lock");
         let cut = Instant::now();
         sqlite.validate(&mut conn).await.unwrap();
-        slowest = slowest.max(cut.elapsed());
+        left.push(cut.elapsed());
     }
-    println!("the slowest of 20 waits for a lock was left in {slowest:?}");
-    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+    left.sort();
+    println!("20 waits for a lock were left in {:?} (median), {:?} (slowest)", left[10], left[19]);
+    // The promise is 10 ms. The fastest must keep it on any machine; the slowest waits for a loaded one's scheduler.
+    assert!(left[0] < Duration::from_millis(10), "{left:?}");
+    assert!(left[19] < Duration::from_secs(2), "{left:?}");
     other.execute_batch("ROLLBACK").unwrap();
     insert(&mut conn, 1).await.unwrap();
 }
