@@ -48,6 +48,14 @@ impl Cargo {
         self
     }
 
+    /// Sets a variable of its environment.
+    pub(crate) fn variable(mut self, name: &str, value: impl AsRef<OsStr>) -> Cargo {
+        let value = value.as_ref();
+        self.command.env(name, value);
+        self.line = format!("{name}='{}' {}", value.display(), self.line);
+        self
+    }
+
     /// Adds flags to one of the variables that hold flags, keeping what the caller's environment has there.
     pub(crate) fn flags(mut self, variable: &str, flags: &str) -> Cargo {
         let before = std::env::var(variable).unwrap_or_default();
