@@ -3,7 +3,7 @@
 use crate::cargo::Cargo;
 use crate::report::Report;
 use crate::tree::Tree;
-use crate::{ceiling, edges, fuzz, imports, licences, links, manifests, msrv, packages, words};
+use crate::{ceiling, edges, examples, fuzz, imports, licences, links, manifests, msrv, packages, words};
 
 /// Runs all checks, the cheap ones first.
 pub(crate) fn run(tree: &Tree, report: &mut Report) {
@@ -28,5 +28,6 @@ pub(crate) fn run(tree: &Tree, report: &mut Report) {
             .flags("RUSTDOCFLAGS", "-D warnings")
             .run_quietly()
     });
+    report.step("check: every public type, trait, function and macro has an example", || examples::check(tree));
     report.step("check: packages, in publishing order", || packages::check(tree));
 }

@@ -9,6 +9,7 @@ mod cargo;
 mod ceiling;
 mod check;
 mod edges;
+mod examples;
 mod floors;
 mod fuzz;
 mod imports;
