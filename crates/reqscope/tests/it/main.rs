@@ -18,6 +18,7 @@ mod races;
 mod reentry;
 mod runtimes;
 mod settling;
+mod sharing;
 #[cfg(feature = "tracing")]
 mod spans;
 mod support;

@@ -1,0 +1,130 @@
+//! The promises of `Shared`: one handle for everybody, replaced when it is dead, released when its last user has gone.
+
+use std::pin::pin;
+use std::task::Poll;
+
+use reqscope::{Exit, Health, Shared};
+use reqscope_testkit::{Probe, Verb, poll_once};
+
+use crate::support::{Server, settle};
+
+/// One that is shared, on the books of the server.
+fn shared(server: &Server) -> Shared<Probe> {
+    Shared::new_in(server.scopes.reaper(), server.probe.sibling())
+}
+
+#[tokio::test]
+async fn all_who_ask_at_once_share_one_acquisition_and_have_the_handle_side_by_side() {
+    let server = Server::new();
+    let shared = shared(&server);
+    shared.get_ref().on(Verb::Acquire).slow(3);
+    let (first, second) = tokio::join!(shared.get(), shared.get());
+    let (first, second, third) = (first.unwrap(), second.unwrap(), shared.get().await.unwrap());
+    assert_eq!([first.id(), second.id(), third.id()], [0; 3]);
+    assert_eq!(server.probe.counts().acquires, 1);
+    drop((first, second, third, shared));
+    server.at_the_end().await;
+    assert_eq!(server.exits(), [Exit::Cancelled]);
+}
+
+#[tokio::test]
+async fn what_is_ready_at_once_is_had_at_once() {
+    let server = Server::new();
+    let shared = shared(&server);
+    let Poll::Ready(Ok(first)) = poll_once(pin!(shared.get())) else { panic!("it has to wait") };
+    let Poll::Ready(Ok(second)) = poll_once(pin!(shared.get())) else { panic!("it has to wait") };
+    assert_eq!((first.id(), second.id()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_failure_is_shared_by_those_who_wait_and_not_remembered() {
+    let server = Server::new();
+    let shared = shared(&server);
+    let gate = shared.get_ref().on(Verb::Acquire);
+    gate.error().close();
+    shared.get().await.unwrap_err();
+    let (first, second) = tokio::join!(shared.get(), async {
+        let get = shared.get();
+        settle().await;
+        gate.error();
+        get.await
+    });
+    assert!(first.is_err());
+    gate.ok().ok();
+    drop((second, shared.get().await.unwrap()));
+    assert_eq!(server.stats().acquire_failed, gate.calls() - server.stats().acquired);
+}
+
+#[tokio::test]
+async fn a_dead_one_is_replaced_once_and_stays_with_those_who_hold_it() {
+    let server = Server::new();
+    let shared = shared(&server);
+    let old = shared.get().await.unwrap();
+    shared.get_ref().set_health(Health::Dead);
+    shared.get_ref().on(Verb::Acquire).close();
+    let mut get = pin!(shared.get());
+    assert!(poll_once(get.as_mut()).is_pending());
+    shared.get_ref().set_health(Health::Ready);
+    shared.get_ref().on(Verb::Acquire).ok();
+    let new = get.await.unwrap();
+    assert_eq!((old.id(), new.id(), shared.get().await.unwrap().id()), (0, 1, 1));
+    settle().await;
+    assert_eq!(server.order(), []);
+    drop(old);
+    settle().await;
+    assert_eq!(server.order(), [0]);
+    drop((new, shared));
+    server.at_the_end().await;
+    assert_eq!(server.order(), [0, 1]);
+}
+
+#[tokio::test]
+async fn a_fresh_one_that_is_dead_at_once_is_an_error_and_not_tried_for_ever() {
+    let server = Server::new();
+    let shared = shared(&server);
+    shared.get_ref().set_health(Health::Dead);
+    let Err(error) = shared.get().await else { panic!("it got a dead one") };
+    assert!(error.is_unavailable());
+    assert_eq!(error.to_string(), "the backend is unavailable: a fresh handle was dead at once");
+    server.at_the_end().await;
+    assert_eq!(server.probe.counts().acquires, 2);
+}
+
+#[tokio::test]
+async fn a_get_that_is_dropped_leaves_the_acquisition_to_the_next_and_no_place_behind() {
+    let server = Server::new();
+    let shared = shared(&server);
+    shared.get_ref().on(Verb::Acquire).close();
+    assert!(poll_once(pin!(shared.get())).is_pending());
+    shared.get_ref().on(Verb::Acquire).ok();
+    settle().await;
+    let Poll::Ready(Ok(handle)) = poll_once(pin!(shared.get())) else { panic!("it waits for one that has left") };
+    assert_eq!((handle.id(), server.probe.counts().acquires), (0, 1));
+}
+
+#[tokio::test]
+async fn dropped_while_it_acquires_it_cancels_that_and_answers_who_waits() {
+    let server = Server::new();
+    let shared = shared(&server);
+    shared.get_ref().on(Verb::Acquire).never();
+    let mut get = pin!(shared.get());
+    assert!(poll_once(get.as_mut()).is_pending());
+    drop(shared);
+    assert!(get.await.is_err_and(|error| error.is_closed()));
+    server.at_the_end().await;
+    assert_eq!(server.probe.counts().acquires_cut, 1);
+}
+
+#[tokio::test]
+async fn the_last_user_releases_it_also_after_its_owner_has_gone() {
+    let server = Server::new();
+    let shared = shared(&server);
+    let first = shared.get().await.unwrap();
+    let last = first.clone();
+    drop((shared, first));
+    settle().await;
+    assert_eq!((last.id(), server.order()), (0, vec![]));
+    drop(last);
+    server.at_the_end().await;
+    assert_eq!(server.order(), [0]);
+}
