@@ -56,10 +56,10 @@ async fn the_order_is_that_of_acquisition_and_not_of_the_first_asking() {
     let (server, [first, second]) = resources([true, true]);
     let scope = server.scopes.open();
     let (asked_first, asked_second) = (scope.lazy(&first), scope.lazy(&second));
-    drop(get_now(&asked_second)); // handle 0
-    drop(get_now(&asked_first)); // handle 1
-    drop(Guard::detach(get_now(&asked_second)));
-    drop(get_now(&asked_second)); // handle 2: acquired anew, so it is the youngest
+    drop(get_now(&asked_first)); // handle 0
+    drop(get_now(&asked_second)); // handle 1
+    drop(Guard::detach(get_now(&asked_first)));
+    drop(get_now(&asked_first)); // handle 2: acquired anew, so it is the youngest
     settle().await; // the lease that was dropped
     scope.close(Exit::Completed).await.unwrap();
     assert_eq!(server.order(), [0, 2, 1]);
