@@ -294,7 +294,9 @@ async fn a_rollback_under_a_success_is_a_problem() {
     let (server, all) = resources([true, false]);
     let scope = used(&server, &all);
     scope.handle().mark_failed();
-    assert!(matches!(problem(scope.close(Exit::Completed)).await, Problem::NotCompleted { .. }));
+    let problem = problem(scope.close(Exit::Completed)).await;
+    let Problem::NotCompleted { resource } = problem else { panic!("{problem:?}") };
+    assert_eq!(resource, std::any::type_name::<Probe>());
     server.at_the_end().await;
     assert_eq!(server.exits(), [Exit::Failed; 2]);
 
