@@ -2,9 +2,11 @@
 //!
 //! What is broken and what is left alone, with the reasons, is in `.cargo/mutants.toml`.
 
+use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::Args;
 
 use crate::cargo::Cargo;
@@ -27,7 +29,7 @@ pub(crate) fn run(tree: &Tree, options: &Options, report: &mut Report) {
     report.step("mutants: cargo-mutants is there", find_or_install);
     report.step("mutants: a test fails for each", || {
         let target = tree.metadata().target_directory.join("mutants");
-        std::fs::create_dir_all(&target).with_context(|| format!("cannot make {target}"))?;
+        fs::create_dir_all(&target).with_context(|| format!("cannot make {target}"))?;
         let mut cargo = Cargo::new(tree, "mutants --package reqscope --no-shuffle")
             // It finds its folder of the same name itself, and keeps the last run beside the new one.
             .argument("--output", target.as_std_path());
@@ -36,8 +38,18 @@ pub(crate) fn run(tree: &Tree, options: &Options, report: &mut Report) {
                 cargo = cargo.argument(option, value);
             }
         }
-        cargo.run()
+        cargo.run()?;
+        some_were_made(target.as_std_path())
     });
+}
+
+/// An expression that matches nothing, or an empty shard, must not look like a success.
+fn some_were_made(target: &Path) -> anyhow::Result<()> {
+    let list = target.join("mutants.out/mutants.json");
+    let text = fs::read_to_string(&list).with_context(|| format!("cannot read {}", list.display()))?;
+    let mutants: Vec<serde_json::Value> = serde_json::from_str(&text)?;
+    ensure!(!mutants.is_empty(), "no mutant was made: is the expression right?");
+    Ok(())
 }
 
 /// From the registry, as its lock file says, if there is none.
