@@ -170,7 +170,7 @@ pub(crate) fn begin<R: Resource, S: Sink<R>>(
     attempt: u32,
     resource: &Arc<R>,
     surroundings: Surroundings,
-    acquiring: Acquiring,
+    counted: Acquiring,
     enlist: impl FnOnce(&Waker),
     cx: &mut Context<'_>,
 ) -> Option<Result<Lease<R>, Error<R::Cause>>> {
@@ -188,8 +188,7 @@ pub(crate) fn begin<R: Resource, S: Sink<R>>(
     enlist(cx.waker());
     // The caller's waker is registered with the acquisition now. The task polls it again before anything else, so
     // no wake-up is lost.
-    let task =
-        Errand { acquisition: Some(acquisition), sink: Some(Arc::clone(sink)), attempt, _acquiring: acquiring };
+    let task = Errand { acquisition: Some(acquisition), sink: Some(Arc::clone(sink)), attempt, _counted: counted };
     #[cfg(feature = "tracing")]
     let task = tracing::Instrument::in_current_span(task);
     sink.running(attempt, runtime.spawn(task).abort_handle());
@@ -202,7 +201,7 @@ struct Errand<R: Resource, S: Sink<R>> {
     sink: Option<Arc<S>>,
     attempt: u32,
     /// Dropped after all has been delivered: a drain waits for that.
-    _acquiring: Acquiring,
+    _counted: Acquiring,
 }
 
 impl<R: Resource, S: Sink<R>> Errand<R, S> {

@@ -17,7 +17,7 @@
 //! 3. Every move that a waiter has to hear of wakes **all** of them: one that is not polled holds up nobody.
 //! 4. A ticket's place is freed by whoever held it, when it has its answer or is dropped.
 //! 5. Nothing foreign (a waker, an `L`, an `E`, a `K`) is cloned, woken or dropped under the lock, save `E::clone`,
-//!    which is a count.
+//!    which is a count. Beginning an attempt is counted there too: a seal comes after the count, or there is none.
 
 use std::mem;
 use std::panic::Location;
@@ -59,11 +59,11 @@ pub(crate) struct Loan {
 }
 
 /// The answer to [`Cell::take`].
-pub(crate) enum Take<L, E> {
+pub(crate) enum Take<L, E, C> {
     /// On loan to the caller now.
     Lent(L),
-    /// The caller is to acquire, under this number.
-    Begin(u32),
+    /// The caller is to acquire, under this number, and keeps what counts the attempt until it is over.
+    Begin(u32, C),
     /// Registered; an attempt is under way, or somebody else holds it.
     Wait(Option<Loan>),
     /// It is at home, but others have waited for longer: to be polled again at once.
@@ -114,7 +114,14 @@ impl<L, E: Clone, K> Cell<L, E, K> {
     }
 
     /// Borrows what is inside, begins an attempt, or waits.
-    pub(crate) fn take(&self, ticket: &mut Ticket, site: Site, waker: &Waker) -> Take<L, E> {
+    /// `count` counts an attempt that begins.
+    pub(crate) fn take<C>(
+        &self,
+        ticket: &mut Ticket,
+        site: Site,
+        waker: &Waker,
+        count: impl Fn() -> C,
+    ) -> Take<L, E, C> {
         let mut spare = None;
         loop {
             let mut state = self.state.lock();
@@ -128,7 +135,7 @@ impl<L, E: Clone, K> Cell<L, E, K> {
             let others_wait = first && !state.places.is_empty();
             let step = match &state.phase {
                 _ if state.sealed => Take::Closed,
-                Phase::Unused => Take::Begin(state.begin()),
+                Phase::Unused => Take::Begin(state.begin(), count()),
                 Phase::Ready(_) if others_wait => Take::Yield,
                 Phase::Ready(_) => Take::Lent(state.lend(site).expect("it is at home, under this very lock")),
                 Phase::Acquiring(_) => Take::Wait(None),
@@ -157,10 +164,10 @@ impl<L, E: Clone, K> Cell<L, E, K> {
     }
 
     /// The same without waiting; `None` where `take` would wait or has an error to tell.
-    pub(crate) fn try_take(&self, site: Site) -> Option<Take<L, E>> {
+    pub(crate) fn try_take<C>(&self, site: Site, count: impl Fn() -> C) -> Option<Take<L, E, C>> {
         let mut state = self.state.lock();
         match state.phase {
-            Phase::Unused if !state.sealed => Some(Take::Begin(state.begin())),
+            Phase::Unused if !state.sealed => Some(Take::Begin(state.begin(), count())),
             _ => state.lend(site).map(Take::Lent),
         }
     }
@@ -171,11 +178,6 @@ impl<L, E: Clone, K> Cell<L, E, K> {
         let waker = waker.clone();
         let old = self.state.lock().places.register(ticket, Some(waker));
         drop(old);
-    }
-
-    /// Whether this attempt is still wanted.
-    pub(crate) fn is_current(&self, attempt: u32) -> bool {
-        self.state.lock().is_current(attempt)
     }
 
     /// Tells how to cancel an attempt. `Some`: it is over already, or must be cancelled by the caller.

@@ -119,10 +119,9 @@ impl<R: Resource> Lazy<R> {
     #[track_caller]
     pub fn try_get(&self) -> Option<Guard<R>> {
         let site = Location::caller();
-        let lease = match self.slot.cell.try_take(site)? {
+        let lease = match self.slot.cell.try_take(site, || self.slot.count())? {
             Take::Lent(lease) => lease,
-            Take::Begin(attempt) => {
-                let _admitted = self.slot.admit(attempt)?;
+            Take::Begin(attempt, _counted) => {
                 match Acquisition::at_once(self.slot.resource(), self.slot.surroundings(site)) {
                     AtOnce::Done(Ok(lease)) => self.slot.lend_out(attempt, lease, site)?,
                     AtOnce::Done(Err(_)) | AtOnce::NotYet(_) => {
@@ -197,13 +196,15 @@ impl<R: Resource> Future for Get<R> {
             return Poll::Ready(Ok(Guard::new(lease, this.slot.take().expect("it was there two lines above"))));
         }
         loop {
-            let lease = match slot.cell.take(&mut this.ticket, this.site, cx.waker()) {
+            let lease = match slot.cell.take(&mut this.ticket, this.site, cx.waker(), || slot.count()) {
                 Take::Lent(lease) => lease,
-                Take::Begin(attempt) => match slot.begin(attempt, this.site, &mut this.ticket, cx) {
-                    Some(Ok(lease)) => lease,
-                    Some(Err(error)) => return Poll::Ready(Err(error)),
-                    None => continue,
-                },
+                Take::Begin(attempt, counted) => {
+                    match slot.begin(attempt, counted, this.site, &mut this.ticket, cx) {
+                        Some(Ok(lease)) => lease,
+                        Some(Err(error)) => return Poll::Ready(Err(error)),
+                        None => continue,
+                    }
+                }
                 Take::Wait(Some(loan)) => return this.poll_patience(loan, cx).map(Err),
                 Take::Wait(None) | Take::Yield => return Poll::Pending,
                 Take::Failed(error) => return Poll::Ready(Err(error)),

@@ -62,13 +62,13 @@ impl<R: Resource> Slot<R> {
     pub(crate) fn begin(
         self: &Arc<Self>,
         attempt: u32,
+        counted: Acquiring,
         site: Site,
         ticket: &mut Ticket,
         cx: &mut Context<'_>,
     ) -> Option<Result<Lease<R>, Error<R::Cause>>> {
-        let admitted = self.admit(attempt)?;
         let enlist = |waker: &Waker| self.cell.enlist(ticket, waker);
-        match acquisition::begin(self, attempt, &self.resource, self.surroundings(site), admitted, enlist, cx)? {
+        match acquisition::begin(self, attempt, &self.resource, self.surroundings(site), counted, enlist, cx)? {
             Ok(lease) => self.lend_out(attempt, lease, site).map(Ok),
             Err(error) => {
                 self.cell.fail(attempt, &error);
@@ -77,11 +77,10 @@ impl<R: Resource> Slot<R> {
         }
     }
 
-    /// Counts an attempt, and looks whether it is still wanted. In this order: a close that comes after the look takes
-    /// its scope off the books after the count, so that a drain finds one or the other. `None`: the close came first.
-    pub(crate) fn admit(&self, attempt: u32) -> Option<Acquiring> {
-        let admitted = Acquiring::begin(self.scope.settings.reaper.books());
-        self.cell.is_current(attempt).then_some(admitted)
+    /// Puts an attempt on the books. The cell does it when it begins one: a close that finds the attempt takes its scope
+    /// off the books later, so that no drain falls between the two.
+    pub(crate) fn count(&self) -> Acquiring {
+        Acquiring::begin(self.scope.settings.reaper.books())
     }
 
     /// The handle was there at once, and goes to the one who asked. `None`: the scope was closed meanwhile.

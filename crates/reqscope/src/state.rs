@@ -124,8 +124,8 @@ impl ScopeState {
         tenants
     }
 
-    /// Off the books, after its cells have been sealed: an attempt that was admitted before is on them by then, so that
-    /// no drain falls between the two.
+    /// Off the books, after its cells have been sealed: an attempt that began before is on them by then, so that no
+    /// drain falls between the two.
     pub(crate) fn close(&self) {
         self.settings.reaper.books().scope_closed();
     }

@@ -18,8 +18,8 @@ fn here() -> Site {
 }
 
 fn begin<L, E: Clone, K>(cell: &Cell<L, E, K>) -> u32 {
-    match cell.take(&mut Ticket::default(), here(), Waker::noop()) {
-        Take::Begin(attempt) => attempt,
+    match cell.take(&mut Ticket::default(), here(), Waker::noop(), || ()) {
+        Take::Begin(attempt, ()) => attempt,
         _ => panic!("nobody else has begun"),
     }
 }
@@ -57,37 +57,42 @@ fn a_late_word_of_an_earlier_attempt_ends_nothing() {
 
 #[test]
 fn a_cell_may_be_asked_by_whatever_it_lends_tells_cancels_or_wakes() {
-    model([], |_| {
-        let (cell, alive) = (Arc::new(Asked::new()), Arc::new(AtomicUsize::new(0)));
-        let (theirs, counted) = (Arc::clone(&cell), Arc::clone(&alive));
-        let maker = thread::spawn(move || {
-            let new = || Nosy::new(&theirs, &counted);
-            let mut ticket = Ticket::default();
-            if let Take::Begin(attempt) = theirs.take(&mut ticket, here(), Waker::noop()) {
-                drop(theirs.running(attempt, new()));
-                theirs.fail(attempt, &new());
-            }
-            if let Take::Begin(attempt) = theirs.take(&mut ticket, here(), Waker::noop()) {
-                drop(theirs.running(attempt, new()));
-                theirs.lend_out(attempt, here());
-                drop(theirs.give_back(new()));
-            }
-            theirs.leave(&mut ticket);
+    let endings: [fn(&Arc<Asked>, u32, Nosy); 3] = [
+        |cell, attempt, error| cell.fail(attempt, &error),
+        |cell, attempt, lent| {
+            cell.lend_out(attempt, here());
+            drop(cell.give_back(lent));
+        },
+        |cell, _, _| drop(cell.seal()),
+    ];
+    for ending in endings {
+        model([], move |_| {
+            let (cell, alive) = (Arc::new(Asked::new()), Arc::new(AtomicUsize::new(0)));
+            let attempt = begin(&cell);
+            // Who has come before makes the other one yield, and leave with a waker that nobody has woken.
+            let mut before = Ticket::default();
+            assert!(matches!(cell.take(&mut before, here(), Waker::noop(), || ()), Take::Wait(None)));
+            let (theirs, counted) = (Arc::clone(&cell), Arc::clone(&alive));
+            let waiter = thread::spawn(move || {
+                let mut ticket = Ticket::default();
+                for _ in 0..2 {
+                    // Another one at each poll, which puts the earlier one out.
+                    let waker = Waker::from(Arc::new(Nosy::new(&theirs, &counted)));
+                    if let Take::Begin(attempt, ()) = theirs.take(&mut ticket, here(), &waker, || ()) {
+                        theirs.retract(attempt);
+                    }
+                }
+                theirs.leave(&mut ticket);
+            });
+            drop(cell.running(attempt, Nosy::new(&cell, &alive)));
+            ending(&cell, attempt, Nosy::new(&cell, &alive));
+            waiter.join().unwrap();
+            cell.leave(&mut before);
+            drop(cell.seal());
+            drop(cell.remove());
+            assert_eq!(alive.load(Ordering::Relaxed), 0);
         });
-        let mut ticket = Ticket::default();
-        for _ in 0..2 {
-            // Another one at each poll, which puts the earlier one out.
-            let waker = Waker::from(Arc::new(Nosy::new(&cell, &alive)));
-            if let Take::Begin(attempt) = cell.take(&mut ticket, here(), &waker) {
-                cell.retract(attempt);
-            }
-        }
-        drop(cell.seal());
-        cell.leave(&mut ticket);
-        maker.join().unwrap();
-        drop(cell.remove());
-        assert_eq!(alive.load(Ordering::Relaxed), 0);
-    });
+    }
 }
 
 type Asked = Cell<Nosy, Nosy, Nosy>;

@@ -35,24 +35,30 @@ fn a_guard_that_comes_home_during_the_close_is_committed_or_cancelled_and_the_cl
 
 #[test]
 fn a_close_that_finds_a_dead_handle_at_home_finds_the_mark_as_well() {
-    model(["found at home", "still lent"], |endings| {
-        // It does not settle, so the close asks it nothing: only the mark tells.
-        let (scopes, probe) = (Scopes::new(), Arc::new(Probe::new(Acquire::AtOnce)));
-        let scope = scopes.open();
-        let mut guard = block_on(scope.lazy(&probe).get()).unwrap();
-        let user = thread::spawn(move || {
-            guard.cut();
-            drop(guard);
+    // A scope with one cell is closed on a way of its own.
+    for alone in [true, false] {
+        model(["found at home", "still lent"], move |endings| {
+            // It does not settle, so the close asks it nothing: only the mark tells.
+            let (scopes, probe) = (Scopes::new(), Arc::new(Probe::new(Acquire::AtOnce)));
+            let scope = scopes.open();
+            if !alone {
+                drop(scope.lazy(&Arc::new(Probe::new(Acquire::Never))));
+            }
+            let mut guard = block_on(scope.lazy(&probe).get()).unwrap();
+            let user = thread::spawn(move || {
+                guard.cut();
+                drop(guard);
+            });
+            drop(scope.close(Exit::Completed));
+            user.join().unwrap();
+            drain(&scopes);
+            endings.note(match probe.journal.exits("it").as_slice() {
+                [Exit::Failed] => "found at home",
+                [Exit::Cancelled] => "still lent",
+                _ => "half the work counts as done",
+            });
         });
-        drop(scope.close(Exit::Completed));
-        user.join().unwrap();
-        drain(&scopes);
-        endings.note(match probe.journal.exits("it").as_slice() {
-            [Exit::Failed] => "found at home",
-            [Exit::Cancelled] => "still lent",
-            _ => "half the work counts as done",
-        });
-    });
+    }
 }
 
 #[test]

@@ -181,8 +181,9 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let slot = &this.slot;
+        let count = || Acquiring::begin(slot.reaper.books());
         loop {
-            match slot.cell.take(&mut this.ticket, this.site, cx.waker()) {
+            match slot.cell.take(&mut this.ticket, this.site, cx.waker(), count) {
                 Take::Lent(dead) if dead.probe() == Health::Dead => {
                     slot.cell.detach();
                     drop(dead);
@@ -197,11 +198,10 @@ where
                     drop(slot.cell.give_back(lease));
                     return Poll::Ready(Ok(handle));
                 }
-                Take::Begin(attempt) => {
+                Take::Begin(attempt, counted) => {
                     let surroundings = Surroundings { reaper: slot.reaper.clone(), taken_at: this.site };
                     let enlist = |waker: &Waker| slot.cell.enlist(&mut this.ticket, waker);
-                    let acquiring = Acquiring::begin(slot.reaper.books());
-                    match begin(slot, attempt, &slot.resource, surroundings, acquiring, enlist, cx) {
+                    match begin(slot, attempt, &slot.resource, surroundings, counted, enlist, cx) {
                         Some(Err(error)) => {
                             slot.cell.fail(attempt, &error);
                             return Poll::Ready(Err(error));
