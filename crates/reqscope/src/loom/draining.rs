@@ -6,13 +6,13 @@ use std::time::Duration;
 use loom::future::block_on;
 use loom::thread;
 
-use super::model;
 use super::probe::{Acquire, Gate, Probe};
+use super::{model, model_within};
 use crate::{Exit, Lease, Reaper, Scopes};
 
 #[test]
 fn drains_that_are_fed_meanwhile_end_with_the_last_of_it() {
-    model([], |_| {
+    model_within(2, [], |_| {
         let (scopes, probe) = (Scopes::new(), Arc::new(Probe::new(Acquire::AtOnce)));
         let scope = scopes.open();
         let drain = |scopes: Scopes| {

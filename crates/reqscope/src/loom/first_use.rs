@@ -7,7 +7,7 @@ use loom::future::block_on;
 use loom::thread;
 
 use super::probe::{Acquire, Probe};
-use super::{drain, model, poll_once};
+use super::{drain, model, model_within, poll_once};
 use crate::{Exit, Scopes};
 
 #[test]
@@ -58,7 +58,7 @@ fn whoever_begins_an_attempt_hears_its_error_and_begins_no_other() {
 
 #[test]
 fn whoever_waits_for_an_attempt_that_fails_shares_its_error_or_makes_the_next() {
-    model(["shared", "two attempts"], |endings| {
+    model_within(2, ["shared", "two attempts"], |endings| {
         let (scopes, probe) = (Scopes::new(), Arc::new(Probe::new(Acquire::Error)));
         let scope = scopes.open();
         let (one, other) = (scope.lazy(&probe), scope.lazy(&probe));

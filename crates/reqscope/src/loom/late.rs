@@ -6,7 +6,7 @@ use loom::future::block_on;
 use loom::thread;
 
 use super::probe::{Acquire, Probe};
-use super::{drain, model};
+use super::{drain, model, model_within};
 use crate::{Exit, Scopes};
 
 #[test]
@@ -58,17 +58,18 @@ fn a_close_ends_an_acquisition_that_never_would() {
 }
 
 #[test]
-fn a_drain_after_the_close_misses_no_handle_that_is_on_its_way() {
+fn a_drain_beside_the_close_misses_no_handle_that_is_on_its_way() {
     for acquire in [|| Acquire::AtOnce, || Acquire::Soon] {
-        model([], move |_| {
+        model_within(2, [], move |_| {
             let (scopes, probe) = (Scopes::new(), Arc::new(Probe::new(acquire())));
             let scope = scopes.open();
             let lazy = scope.lazy(&probe);
             let user = thread::spawn(move || drop(block_on(lazy.get())));
-            drop(scope);
+            let owner = thread::spawn(move || drop(scope));
             drain(&scopes);
             let entries = probe.journal.entries();
             user.join().unwrap();
+            owner.join().unwrap();
             assert_eq!(entries, probe.journal.entries());
         });
     }

@@ -31,7 +31,7 @@ use parking_lot::Mutex;
 use crate::Scopes;
 
 /// Faults between few threads show with few preemptions; each more multiplies the orders by about ten.
-const PREEMPTIONS: usize = 2;
+const PREEMPTIONS: usize = 3;
 
 /// The endings that came up, over all orders. Not the checker's lock: it adds no order of its own.
 #[derive(Clone, Default)]
@@ -45,11 +45,20 @@ impl Endings {
 
 /// Runs `program` in every order with few preemptions. All `endings` have to come up, and no others.
 fn model<const N: usize>(endings: [&'static str; N], program: impl Fn(&Endings) + Send + Sync + 'static) {
+    model_within(PREEMPTIONS, endings, program);
+}
+
+/// The same for a program that is too long for as many preemptions.
+fn model_within<const N: usize>(
+    preemptions: usize,
+    endings: [&'static str; N],
+    program: impl Fn(&Endings) + Send + Sync + 'static,
+) {
     let seen = Endings::default();
     let notes = seen.clone();
     let mut checker = loom::model::Builder::new();
     checker.max_branches = 10_000;
-    checker.preemption_bound.get_or_insert(PREEMPTIONS);
+    checker.preemption_bound.get_or_insert(preemptions);
     checker.check(move || program(&notes));
     assert_eq!(*seen.0.lock(), BTreeSet::from(endings));
 }
