@@ -1,3 +1,4 @@
+use std::borrow::Borrow;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
@@ -6,6 +7,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use crate::account::Acquiring;
+use crate::cell::Cell;
 use crate::context::Surroundings;
 use crate::lease::Lease;
 use crate::observer::Subject;
@@ -106,6 +108,16 @@ impl<R: Resource> Acquisition<R> {
         let future: Making<R> = Box::pin(async move { maker.acquire().await });
         Acquisition { future: Some(future), resource, surroundings: Some(surroundings), deadline }
     }
+
+    /// Ends it with an error, of which the observer hears.
+    fn fail(&mut self, error: Error<R::Cause>) -> Error<R::Cause> {
+        // The half-made thing goes before anybody hears of the failure and tries again.
+        foreign::drop_quietly(self.future.take());
+        if let Some(surroundings) = &self.surroundings {
+            tell::<R>(surroundings, &error);
+        }
+        error
+    }
 }
 
 fn tell<R: Resource>(surroundings: &Surroundings, error: &Error<R::Cause>) {
@@ -138,10 +150,8 @@ impl<R: Resource> Future for Acquisition<R> {
                 }
             },
         };
-        // The half-made thing goes before anybody hears of the failure and tries again.
-        foreign::drop_quietly(this.future.take());
-        tell::<R>(&surroundings, &error);
-        Poll::Ready(Err(error))
+        this.surroundings = Some(surroundings);
+        Poll::Ready(Err(this.fail(error)))
     }
 }
 
@@ -151,13 +161,28 @@ impl<R: Resource> Drop for Acquisition<R> {
     }
 }
 
-/// Whoever waits for an acquisition that has a task of its own.
+/// Whoever waits for an acquisition that has a task of its own: a cell, and what stands around it.
 pub(crate) trait Sink<R: Resource>: Send + Sync + 'static {
-    /// How to cancel it, told once it runs.
-    fn running(&self, attempt: u32, cancel: AbortHandle);
+    /// What the cell lends.
+    type Lent: Borrow<Lease<R>>;
 
-    /// How it ended. Called exactly once for each attempt that [`begin`] moved to a task.
-    fn deliver(&self, attempt: u32, outcome: Result<Lease<R>, Error<R::Cause>>);
+    fn cell(&self) -> &Cell<Self::Lent, Error<R::Cause>, AbortHandle>;
+
+    /// A handle has arrived, and is on its way into the cell.
+    fn arrived(&self, lease: Lease<R>) -> Self::Lent;
+
+    /// Puts it into the cell, for whoever is polled first.
+    fn deliver(&self, attempt: u32, lease: Lease<R>) {
+        if let Err(refused) = self.cell().deliver(attempt, self.arrived(lease)) {
+            late::<R>(refused);
+        }
+    }
+}
+
+/// It arrived after the seal. Nobody has seen it, and dropping it releases it at once (L6).
+pub(crate) fn late<R: Resource>(lent: impl Borrow<Lease<R>>) {
+    lent.borrow().account().late();
+    drop(lent);
 }
 
 /// Makes a handle: at once if that can be, else by one poll in place, else in a task of its own, so that no single
@@ -183,7 +208,8 @@ pub(crate) fn begin<R: Resource, S: Sink<R>>(
         return Some(outcome);
     }
     let Ok(runtime) = Runtime::try_current() else {
-        return Some(Err(Error::runtime("an acquisition that waits needs a tokio runtime")));
+        let missing = Error::runtime("an acquisition that waits needs a tokio runtime").at(Stage::Acquiring);
+        return Some(Err(acquisition.fail(missing)));
     };
     enlist(cx.waker());
     // The caller's waker is registered with the acquisition now. The task polls it again before anything else, so
@@ -191,7 +217,10 @@ pub(crate) fn begin<R: Resource, S: Sink<R>>(
     let task = Errand { acquisition: Some(acquisition), sink: Some(Arc::clone(sink)), attempt, _counted: counted };
     #[cfg(feature = "tracing")]
     let task = tracing::Instrument::in_current_span(task);
-    sink.running(attempt, runtime.spawn(task).abort_handle());
+    if let Some(cancel) = sink.cell().running(attempt, runtime.spawn(task).abort_handle()) {
+        // Over already, where this does nothing; or the cell was sealed before we could say how to cancel.
+        cancel.abort();
+    }
     None
 }
 
@@ -204,31 +233,35 @@ struct Errand<R: Resource, S: Sink<R>> {
     _counted: Acquiring,
 }
 
-impl<R: Resource, S: Sink<R>> Errand<R, S> {
-    fn deliver(&mut self, outcome: Result<Lease<R>, Error<R::Cause>>) {
-        // The acquisition goes first: who waits may start the next one the moment it hears.
-        self.acquisition = None;
-        if let Some(sink) = self.sink.take() {
-            sink.deliver(self.attempt, outcome);
-        }
-    }
-}
-
 impl<R: Resource, S: Sink<R>> Future for Errand<R, S> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if let Some(acquisition) = &mut self.acquisition {
-            let outcome = ready!(Pin::new(acquisition).poll(cx));
-            self.deliver(outcome);
+        let this = &mut *self;
+        let (Some(acquisition), Some(sink)) = (&mut this.acquisition, &this.sink) else { return Poll::Ready(()) };
+        let outcome = ready!(Pin::new(acquisition).poll(cx));
+        // The acquisition goes first: who waits may start the next one the moment it hears.
+        this.acquisition = None;
+        match outcome {
+            Ok(lease) => sink.deliver(this.attempt, lease),
+            Err(error) => {
+                sink.cell().fail(this.attempt, &error);
+            }
         }
+        this.sink = None;
         Poll::Ready(())
     }
 }
 
 impl<R: Resource, S: Sink<R>> Drop for Errand<R, S> {
     fn drop(&mut self) {
-        // Aborted because the scope was closed, where nobody listens any more, or cut off by a runtime that ends.
-        self.deliver(Err(Error::runtime("the runtime that was acquiring has ended").at(Stage::Acquiring)));
+        let (Some(mut acquisition), Some(sink)) = (self.acquisition.take(), self.sink.take()) else { return };
+        // Before the cell begins the next one.
+        foreign::drop_quietly(acquisition.future.take());
+        let error = Error::runtime("the runtime that was acquiring has ended").at(Stage::Acquiring);
+        if sink.cell().fail(self.attempt, &error) {
+            // Cut off. Else it was cancelled, because the cell was sealed, and nothing has failed.
+            acquisition.fail(error);
+        }
     }
 }

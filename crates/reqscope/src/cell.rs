@@ -220,8 +220,9 @@ impl<L, E: Clone, K> Cell<L, E, K> {
     }
 
     /// The attempt failed: everybody who waits for it gets the error, and the next `take` begins anew (L7).
-    pub(crate) fn fail(&self, attempt: u32, error: &E) {
-        self.unbegin(attempt, Some(error));
+    /// `false`: it had ended before, with the cell.
+    pub(crate) fn fail(&self, attempt: u32, error: &E) -> bool {
+        self.unbegin(attempt, Some(error))
     }
 
     /// The attempt came to nothing, without an error: whoever waits begins another one.
@@ -229,8 +230,8 @@ impl<L, E: Clone, K> Cell<L, E, K> {
         self.unbegin(attempt, None);
     }
 
-    fn unbegin(&self, attempt: u32, error: Option<&E>) {
-        self.move_on(|state| {
+    fn unbegin(&self, attempt: u32, error: Option<&E>) -> bool {
+        let ended = self.move_on(|state| {
             if !state.is_current(attempt) {
                 return Err(());
             }
@@ -238,9 +239,8 @@ impl<L, E: Clone, K> Cell<L, E, K> {
                 state.places.answer_all(|| error.clone());
             }
             Ok(mem::replace(&mut state.phase, Phase::Unused))
-        })
-        // An attempt that ended with the scope has nobody left to tell.
-        .unwrap_or(());
+        });
+        ended.is_ok()
     }
 
     /// A loan comes home.

@@ -192,26 +192,26 @@ impl<R: Resource> Future for Get<R> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let slot = this.slot.as_ref().expect("`Get` polled after it has ended");
-        if let Some(lease) = slot.cell.take_at_home(this.site) {
-            return Poll::Ready(Ok(Guard::new(lease, this.slot.take().expect("it was there two lines above"))));
-        }
-        loop {
-            let lease = match slot.cell.take(&mut this.ticket, this.site, cx.waker(), || slot.count()) {
-                Take::Lent(lease) => lease,
-                Take::Begin(attempt, counted) => {
-                    match slot.begin(attempt, counted, this.site, &mut this.ticket, cx) {
-                        Some(Ok(lease)) => lease,
-                        Some(Err(error)) => return Poll::Ready(Err(error)),
-                        None => continue,
+        let lease = match slot.cell.take_at_home(this.site) {
+            Some(lease) => lease,
+            None => loop {
+                match slot.cell.take(&mut this.ticket, this.site, cx.waker(), || slot.count()) {
+                    Take::Lent(lease) => break lease,
+                    Take::Begin(attempt, counted) => {
+                        match slot.begin(attempt, counted, this.site, &mut this.ticket, cx) {
+                            Some(Ok(lease)) => break lease,
+                            Some(Err(error)) => return Poll::Ready(Err(error)),
+                            None => {}
+                        }
                     }
+                    Take::Wait(Some(loan)) => return this.poll_patience(loan, cx).map(Err),
+                    Take::Wait(None) | Take::Yield => return Poll::Pending,
+                    Take::Failed(error) => return Poll::Ready(Err(error)),
+                    Take::Closed => return Poll::Ready(Err(Error::closed())),
                 }
-                Take::Wait(Some(loan)) => return this.poll_patience(loan, cx).map(Err),
-                Take::Wait(None) | Take::Yield => return Poll::Pending,
-                Take::Failed(error) => return Poll::Ready(Err(error)),
-                Take::Closed => return Poll::Ready(Err(Error::closed())),
-            };
-            return Poll::Ready(Ok(Guard::new(lease, this.slot.take().expect("it was there two lines above"))));
-        }
+            },
+        };
+        Poll::Ready(Ok(Guard::new(lease, this.slot.take().expect("it was there at the beginning"))))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::account::Acquiring;
-use crate::acquisition::{self, Sink};
+use crate::acquisition::{self, Sink, late};
 use crate::cell::{Cell, Found, Site};
 use crate::close_error::Problem;
 use crate::context::Surroundings;
@@ -90,7 +90,7 @@ impl<R: Resource> Slot<R> {
         if self.cell.lend_out(attempt, site) {
             return Some(lease);
         }
-        late(lease);
+        late::<R>(lease);
         None
     }
 
@@ -111,30 +111,16 @@ impl<R: Resource> Slot<R> {
     }
 }
 
-/// It arrived after the seal. Nobody has seen it, and dropping it releases it at once (L6).
-fn late<R: Resource>(lease: Lease<R>) {
-    lease.account().late();
-    drop(lease);
-}
-
 impl<R: Resource> Sink<R> for Slot<R> {
-    fn running(&self, attempt: u32, cancel: AbortHandle) {
-        if let Some(cancel) = self.cell.running(attempt, cancel) {
-            // Over already, where this does nothing; or the scope was closed before we could say how to cancel.
-            cancel.abort();
-        }
+    type Lent = Lease<R>;
+
+    fn cell(&self) -> &Cell<Lease<R>, Error<R::Cause>, AbortHandle> {
+        &self.cell
     }
 
-    fn deliver(&self, attempt: u32, outcome: Result<Lease<R>, Error<R::Cause>>) {
-        match outcome {
-            Ok(lease) => {
-                self.number();
-                if let Err(lease) = self.cell.deliver(attempt, lease) {
-                    late(lease);
-                }
-            }
-            Err(error) => self.cell.fail(attempt, &error),
-        }
+    fn arrived(&self, lease: Lease<R>) -> Lease<R> {
+        self.number();
+        lease
     }
 }
 

@@ -130,22 +130,14 @@ impl<R: Resource> Sink<R> for Slot<R>
 where
     R::Handle: Sync,
 {
-    fn running(&self, attempt: u32, cancel: AbortHandle) {
-        if let Some(cancel) = self.cell.running(attempt, cancel) {
-            cancel.abort();
-        }
+    type Lent = Arc<Lease<R>>;
+
+    fn cell(&self) -> &Cell<Arc<Lease<R>>, Error<R::Cause>, AbortHandle> {
+        &self.cell
     }
 
-    fn deliver(&self, attempt: u32, outcome: Result<Lease<R>, Error<R::Cause>>) {
-        match outcome {
-            Ok(lease) => {
-                if let Err(late) = self.cell.deliver(attempt, Arc::new(lease)) {
-                    late.account().late();
-                    drop(late);
-                }
-            }
-            Err(error) => self.cell.fail(attempt, &error),
-        }
+    fn arrived(&self, lease: Lease<R>) -> Arc<Lease<R>> {
+        Arc::new(lease)
     }
 }
 
@@ -206,7 +198,7 @@ where
                             slot.cell.fail(attempt, &error);
                             return Poll::Ready(Err(error));
                         }
-                        Some(ready) => slot.deliver(attempt, ready),
+                        Some(Ok(lease)) => slot.deliver(attempt, lease),
                         None => {}
                     }
                 }

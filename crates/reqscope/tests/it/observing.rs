@@ -3,14 +3,15 @@
 use std::any::type_name;
 use std::error::Error as StdError;
 use std::panic::Location;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use reqscope::{Abandoned, Error, Exit, Observer, Scopes, Subject};
-use reqscope_testkit::{Outcome, Probe, Scripted, Verb};
+use reqscope_testkit::{Outcome, Probe, Scripted, Verb, poll_once};
 
-use crate::support::get_now;
+use crate::support::{Event, Server, get_now, runtime};
 
 /// Writes each event down as a line.
 #[derive(Clone, Default)]
@@ -129,4 +130,25 @@ async fn which_type_there_are_two_of() {
     let scope = scopes.open();
     drop((scope.lazy(&probe), scope.lazy(&Arc::new(Probe::new()))));
     assert_eq!(diary.lines(), ["a second resource"]);
+}
+
+#[test]
+fn an_acquisition_that_ends_with_its_runtime_is_heard_of_though_nobody_waits_for_it() {
+    let (runtime, server) = (runtime(), Server::new());
+    server.probe.on(Verb::Acquire).never();
+    let scope = server.scopes.open();
+    runtime.block_on(async { assert!(poll_once(pin!(scope.lazy(&server.probe).get())).is_pending()) });
+    drop(runtime);
+    assert_eq!((server.stats().acquire_failed, server.heard.count(Event::AcquireFailed)), (1, 1));
+}
+
+#[tokio::test]
+async fn an_acquisition_that_the_close_cancels_has_not_failed() {
+    let server = Server::new();
+    server.probe.on(Verb::Acquire).never();
+    let scope = server.scopes.open();
+    assert!(poll_once(pin!(scope.lazy(&server.probe).get())).is_pending());
+    drop(scope);
+    server.at_the_end().await;
+    assert_eq!((server.stats().acquire_failed, server.probe.counts().acquires_cut), (0, 1));
 }
