@@ -25,6 +25,8 @@ use crate::{Exit, reaper};
 /// What was begun is not undone: dropping the future, at any point, hands the release in flight and all that come
 /// after it to the reaper. Neither the releases nor their exit change; only the outcome goes unheard.
 ///
+/// The outcome is told once: polled again after its end, it answers `Ok`.
+///
 /// # Examples
 ///
 /// ```

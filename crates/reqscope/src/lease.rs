@@ -242,6 +242,8 @@ where
 ///
 /// Dropping it hands what is left to the reaper; the exit does not change. Errors then go to the observer only.
 ///
+/// The outcome is told once: polled again after its end, it answers `Ok`.
+///
 /// # Examples
 ///
 /// ```
