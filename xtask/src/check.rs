@@ -3,7 +3,7 @@
 use crate::cargo::Cargo;
 use crate::report::Report;
 use crate::tree::Tree;
-use crate::{ceiling, edges, examples, fuzz, imports, licences, links, manifests, msrv, packages, words};
+use crate::{ceiling, edges, examples, fuzz, imports, licences, links, loom, manifests, msrv, packages, words};
 
 /// Runs all checks, the cheap ones first.
 pub(crate) fn run(tree: &Tree, report: &mut Report) {
@@ -22,6 +22,7 @@ pub(crate) fn run(tree: &Tree, report: &mut Report) {
     report.step("check: clippy", || {
         Cargo::new(tree, "clippy --workspace --all-targets --all-features -- -D warnings").run_quietly()
     });
+    report.step("check: clippy over the models", || loom::lint(tree));
     report.step("check: clippy over the fuzzer, as its lock file says", || fuzz::lint(tree));
     report.step("check: docs", || {
         Cargo::new(tree, "doc --workspace --all-features --no-deps")

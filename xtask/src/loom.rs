@@ -11,15 +11,23 @@ const FLAG: &str = "--cfg reqscope_loom -D warnings";
 /// Runs all models.
 pub(crate) fn run(tree: &Tree, report: &mut Report) {
     report.step("loom: the models of the core", || {
-        // The flag rebuilds every dependency too, so it gets a target folder of its own. Optimized, since the models
-        // run for hundreds of thousands of orders.
-        let target = tree.metadata().target_directory.join("loom");
         // One after the other: the checker makes so many stacks that two models side by side wait for the kernel, and
         // take longer together than in turn.
-        Cargo::new(tree, "test --release --package reqscope --lib --no-fail-fast")
-            .argument("--target-dir", target.as_std_path())
+        // Optimized, since the models run for hundreds of thousands of orders.
+        apart(tree, "test --release --package reqscope --lib --no-fail-fast")
             .words("loom:: -- --test-threads=1")
-            .flags("RUSTFLAGS", FLAG)
             .run()
     });
+}
+
+/// Looks at the models without running them, so that they do not rot between two runs.
+pub(crate) fn lint(tree: &Tree) -> anyhow::Result<()> {
+    // As it is built for a test: elsewhere there are no models.
+    apart(tree, "clippy --package reqscope --lib --profile test").run_quietly()
+}
+
+/// The flag rebuilds every dependency too, so it gets a target folder of its own.
+fn apart(tree: &Tree, line: &str) -> Cargo {
+    let target = tree.metadata().target_directory.join("loom");
+    Cargo::new(tree, line).argument("--target-dir", target.as_std_path()).flags("RUSTFLAGS", FLAG)
 }

@@ -58,7 +58,7 @@ fn a_late_word_of_an_earlier_attempt_ends_nothing() {
 #[test]
 fn a_cell_may_be_asked_by_whatever_it_lends_tells_cancels_or_wakes() {
     let endings: [fn(&Arc<Asked>, u32, Nosy); 3] = [
-        |cell, attempt, error| cell.fail(attempt, &error),
+        |cell, attempt, error| assert!(cell.fail(attempt, &error)),
         |cell, attempt, lent| {
             cell.lend_out(attempt, here());
             drop(cell.give_back(lent));
