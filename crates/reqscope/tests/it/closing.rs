@@ -1,6 +1,7 @@
 //! L6 nobody acquires for the dead, L8 no use after release, L9 the exit is told.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -287,6 +288,23 @@ async fn detached_after_the_close_nobody_can_turn_its_end_into_a_success() {
     Lease::complete(Guard::detach(guard)).await.unwrap();
     server.at_the_end().await;
     assert_eq!(server.exits(), [Exit::Cancelled]);
+}
+
+#[tokio::test]
+async fn the_order_is_that_of_arrival_where_acquisitions_take_their_time() {
+    let server = Server::new();
+    let [first, second] = [(); 2].map(|()| Arc::new(server.probe.sibling().settling()));
+    first.on(Verb::Acquire).slow(5);
+    second.on(Verb::Acquire).slow(2);
+    let scope = server.scopes.open();
+    let (asked_first, asked_second) = (scope.lazy(&first), scope.lazy(&second));
+    let mut late = pin!(asked_first.get());
+    assert!(poll_once(late.as_mut()).is_pending(), "it goes on in a task of its own");
+    let early = asked_second.get().await.unwrap().id();
+    let late = late.await.unwrap().id();
+    scope.close(Exit::Completed).await.unwrap();
+    assert_eq!(server.order(), [late, early]);
+    server.at_the_end().await;
 }
 
 #[tokio::test(start_paused = true)]

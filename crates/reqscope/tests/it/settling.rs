@@ -67,22 +67,6 @@ async fn the_order_is_that_of_acquisition_and_not_of_the_first_asking() {
 }
 
 #[tokio::test]
-async fn the_order_is_that_of_arrival_where_acquisitions_take_their_time() {
-    let (server, [first, second]) = resources([true, true]);
-    first.on(Verb::Acquire).slow(5);
-    second.on(Verb::Acquire).slow(2);
-    let scope = server.scopes.open();
-    let (asked_first, asked_second) = (scope.lazy(&first), scope.lazy(&second));
-    let mut late = pin!(asked_first.get());
-    assert!(poll_once(late.as_mut()).is_pending(), "it goes on in a task of its own");
-    let early = asked_second.get().await.unwrap().id();
-    let late = late.await.unwrap().id();
-    scope.close(Exit::Completed).await.unwrap();
-    assert_eq!(server.order(), [late, early]);
-    server.at_the_end().await;
-}
-
-#[tokio::test]
 async fn without_a_success_nothing_settles_and_nobody_waits() {
     for told in [Exit::Failed, Exit::Cancelled, Exit::Panicked] {
         let (server, all) = resources([true, false, true]);
