@@ -191,34 +191,37 @@ impl<R: Resource> Future for Get<R> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let slot = this.slot.as_ref().expect("`Get` polled after it has ended");
-        let lease = match slot.cell.take_at_home(this.site) {
-            Some(lease) => lease,
-            None => loop {
-                match slot.cell.take(&mut this.ticket, this.site, cx.waker(), || slot.count()) {
-                    Take::Lent(lease) => break lease,
-                    Take::Begin(attempt, counted) => {
-                        match slot.begin(attempt, counted, this.site, &mut this.ticket, cx) {
-                            Some(Ok(lease)) => break lease,
-                            Some(Err(error)) => return Poll::Ready(Err(error)),
-                            None => {}
-                        }
+        let slot = this.slot.as_ref().expect(UNENDED);
+        // An exit of its own: one for both ways would move the lease once more on the common one.
+        if let Some(lease) = slot.cell.take_at_home(this.site) {
+            return Poll::Ready(Ok(Guard::new(lease, this.slot.take().expect(UNENDED))));
+        }
+        let lease = loop {
+            match slot.cell.take(&mut this.ticket, this.site, cx.waker(), || slot.count()) {
+                Take::Lent(lease) => break lease,
+                Take::Begin(attempt, counted) => {
+                    match slot.begin(attempt, counted, this.site, &mut this.ticket, cx) {
+                        Some(Ok(lease)) => break lease,
+                        Some(Err(error)) => return Poll::Ready(Err(error)),
+                        None => {}
                     }
-                    Take::Wait(Some(loan)) => return this.poll_patience(loan, cx).map(Err),
-                    Take::Wait(None) | Take::Yield => return Poll::Pending,
-                    Take::Failed(error) => return Poll::Ready(Err(error)),
-                    Take::Closed => return Poll::Ready(Err(Error::closed())),
                 }
-            },
+                Take::Wait(Some(loan)) => return this.poll_patience(loan, cx).map(Err),
+                Take::Wait(None) | Take::Yield => return Poll::Pending,
+                Take::Failed(error) => return Poll::Ready(Err(error)),
+                Take::Closed => return Poll::Ready(Err(Error::closed())),
+            }
         };
-        Poll::Ready(Ok(Guard::new(lease, this.slot.take().expect("it was there at the beginning"))))
+        Poll::Ready(Ok(Guard::new(lease, this.slot.take().expect(UNENDED))))
     }
 }
+
+const UNENDED: &str = "`Get` polled after it has ended";
 
 impl<R: Resource> Get<R> {
     /// Waits for the guard of that loan, for as long as that is reasonable.
     fn poll_patience(&mut self, loan: Loan, cx: &mut Context<'_>) -> Poll<Error<R::Cause>> {
-        let slot = self.slot.as_ref().expect("it leaves with the guard only");
+        let slot = self.slot.as_ref().expect(UNENDED);
         let settings = &slot.scope.settings;
         let (_, patience) = match &mut self.patience {
             Some(patience) if patience.0 == loan.number => patience,
