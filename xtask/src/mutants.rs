@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail, ensure};
 use clap::Args;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::cargo::Cargo;
 use crate::report::Report;
@@ -38,18 +40,57 @@ pub(crate) fn run(tree: &Tree, options: &Options, report: &mut Report) {
                 cargo = cargo.argument(option, value);
             }
         }
-        cargo.run()?;
-        some_were_made(target.as_std_path())
+        cargo.run_to(&ENDS)?;
+        Outcomes::read(target.as_std_path())?.verdict()
     });
 }
 
-/// An expression that matches nothing, or an empty shard, must not look like a success.
-fn some_were_made(target: &Path) -> anyhow::Result<()> {
-    let list = target.join("mutants.out/mutants.json");
-    let text = fs::read_to_string(&list).with_context(|| format!("cannot read {}", list.display()))?;
-    let mutants: Vec<serde_json::Value> = serde_json::from_str(&text)?;
-    ensure!(!mutants.is_empty(), "no mutant was made: is the expression right?");
-    Ok(())
+/// The codes of a cargo-mutants that ran to its end: each was caught, one was missed, one timed out. They do not tell
+/// whether one was missed among those that timed out, so its list of outcomes is asked, whichever it is.
+const ENDS: [i32; 3] = [0, 2, 3];
+
+/// How many mutants there were, and what came of them.
+struct Outcomes {
+    made: usize,
+    counts: Counts,
+}
+
+/// As in cargo-mutants' `outcomes.json`.
+#[derive(Default, Deserialize)]
+struct Counts {
+    caught: usize,
+    timeout: usize,
+    unviable: usize,
+    missed: usize,
+}
+
+impl Outcomes {
+    fn read(target: &Path) -> anyhow::Result<Outcomes> {
+        let mutants: Vec<serde_json::Value> = read_json(&target.join("mutants.out/mutants.json"))?;
+        // Where it makes no mutant it writes no outcomes either.
+        let counts = if mutants.is_empty() {
+            Counts::default()
+        } else {
+            read_json(&target.join("mutants.out/outcomes.json"))?
+        };
+        Ok(Outcomes { made: mutants.len(), counts })
+    }
+
+    /// A test that never ends has noticed: only what is missed is a failure, or a run that says nothing.
+    fn verdict(&self) -> anyhow::Result<()> {
+        let Outcomes { made, counts: Counts { caught, timeout, unviable, missed } } = *self;
+        ensure!(made > 0, "no mutant was made: is the expression right?");
+        println!("{caught} caught, {timeout} timed out, {unviable} did not compile, {missed} survived, of {made}");
+        ensure!(caught + timeout + unviable + missed == made, "it ended before its last mutant");
+        ensure!(caught + timeout > 0, "no test noticed anything: was there one?");
+        ensure!(missed == 0, "{missed} survived: each needs a test, or a reason in .cargo/mutants.toml");
+        Ok(())
+    }
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("cannot understand {}", path.display()))
 }
 
 /// From the registry, as its lock file says, if there is none.
@@ -68,4 +109,31 @@ fn is_there() -> bool {
     let mut version = Command::new("cargo");
     version.args(["mutants", "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
     version.status().is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Counts, Outcomes};
+
+    fn passes(made: usize, [caught, timeout, unviable, missed]: [usize; 4]) -> bool {
+        Outcomes { made, counts: Counts { caught, timeout, unviable, missed } }.verdict().is_ok()
+    }
+
+    #[test]
+    fn a_test_that_never_ends_has_noticed() {
+        assert!(passes(6, [3, 2, 1, 0]));
+        assert!(passes(2, [0, 2, 0, 0]));
+    }
+
+    #[test]
+    fn one_that_survives_fails_the_run_also_among_those_that_timed_out() {
+        assert!(!passes(6, [3, 2, 0, 1]));
+    }
+
+    #[test]
+    fn a_run_that_says_nothing_is_no_success() {
+        assert!(!passes(0, [0; 4]), "an empty shard");
+        assert!(!passes(6, [5, 0, 0, 0]), "one that was cut short");
+        assert!(!passes(6, [0, 0, 6, 0]), "one where nothing compiled");
+    }
 }
