@@ -1,5 +1,5 @@
 use std::fmt;
-use std::future::{Future, Ready, ready};
+use std::future::Future;
 
 use crate::resource::Resource;
 use crate::{Error, Exit};
@@ -7,6 +7,34 @@ use crate::{Error, Exit};
 /// A resource out of a closure that acquires; [`on_release`](ResourceFn::on_release) adds one that releases.
 ///
 /// For what needs no `validate` and no shortcut. Everything else implements [`Resource`].
+///
+/// `acquire` is called, and the future that it returns polled, once for each attempt; a panic in either is an error of
+/// that attempt. The future may be dropped at any `.await`: what it has half-made must go with it (law L3).
+///
+/// # A handle with a lifetime in its type
+///
+/// Where the handle is a `&'static str` or the like, give functions and no closures, here and to `on_release`. Of a
+/// closure the compiler does not see that a task which holds such a handle is `Send`, and says that an
+/// "implementation of `FnOnce` is not general enough". A `struct` around the handle helps too.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use reqscope::{Error, Exit, Lease, resource_fn};
+/// use std::{convert::Infallible, sync::Arc};
+///
+/// async fn name() -> Result<&'static str, Error<Infallible>> {
+///     Ok("alice")
+/// }
+///
+/// let names = Arc::new(resource_fn(name));
+/// let task = tokio::spawn(async move { Lease::acquire(&names).await.unwrap().len() });
+/// assert_eq!(task.await.unwrap(), 5);
+/// # });
+/// ```
+///
+/// # Examples
+///
+/// A lock file:
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -40,12 +68,12 @@ use crate::{Error, Exit};
 /// # std::fs::remove_dir_all(&folder).unwrap();
 /// # });
 /// ```
-pub fn resource_fn<A, F, H, C>(acquire: A) -> ResourceFn<A, DropHandle<H, C>>
+pub fn resource_fn<A, F, H, C>(acquire: A) -> ResourceFn<A, DropHandle>
 where
     A: Fn() -> F + Send + Sync + 'static,
     F: Future<Output = Result<H, Error<C>>> + Send + 'static,
 {
-    ResourceFn { acquire, release: drop_handle }
+    ResourceFn { acquire, release: DropHandle }
 }
 
 /// The release of a [`resource_fn`] that was told none: the handle is dropped.
@@ -60,18 +88,17 @@ where
 /// type Number = Ready<Result<u32, Error<Infallible>>>;
 ///
 /// struct App {
-///     numbers: ResourceFn<fn() -> Number, DropHandle<u32, Infallible>>,
+///     numbers: ResourceFn<fn() -> Number, DropHandle>,
 /// }
 ///
 /// let app = App { numbers: resource_fn(|| ready(Ok(7))) };
 /// # drop(app.numbers);
 /// ```
-pub type DropHandle<H, C> = fn(H, Exit) -> Ready<Result<(), Error<C>>>;
-
-fn drop_handle<H, C>(handle: H, _exit: Exit) -> Ready<Result<(), Error<C>>> {
-    drop(handle);
-    ready(Ok(()))
-}
+// No function pointer, although that would need no second `impl` below: with the handle in its signature, and a
+// lifetime in the handle, the compiler would not see that a task which holds such a handle is `Send`.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct DropHandle;
 
 /// The resource made by [`resource_fn`].
 ///
@@ -97,13 +124,31 @@ pub struct ResourceFn<A, R> {
 }
 
 impl<A, R> ResourceFn<A, R> {
-    /// Says how a handle is given back. By default it is dropped.
+    /// Says how a handle is given back. By default it is dropped, which is right where `Drop` does all there is to do
+    /// and does not block. Said twice, the last one counts.
+    ///
+    /// The future of `release` owns the handle, and runs to its end or its deadline wherever the request has gone.
     pub fn on_release<S, F, H, C>(self, release: S) -> ResourceFn<A, S>
     where
         S: Fn(H, Exit) -> F + Send + Sync + 'static,
         F: Future<Output = Result<(), Error<C>>> + Send + 'static,
     {
         ResourceFn { acquire: self.acquire, release }
+    }
+}
+
+impl<A, F, H, C> Resource for ResourceFn<A, DropHandle>
+where
+    A: Fn() -> F + Send + Sync + 'static,
+    F: Future<Output = Result<H, Error<C>>> + Send + 'static,
+    H: Send + 'static,
+    C: std::error::Error + Send + Sync + 'static,
+{
+    type Handle = H;
+    type Cause = C;
+
+    fn acquire(&self) -> impl Future<Output = Result<H, Error<C>>> + Send {
+        (self.acquire)()
     }
 }
 

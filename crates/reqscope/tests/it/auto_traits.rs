@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use reqscope::{
     Abandoned, Close, CloseError, DrainReport, Error, Exit, Get, Guard, Health, Lazy, Lease, Observer, Peek, Problem,
-    Reaper, ReaperBuilder, Release, Resource, Scope, ScopeHandle, Scopes, ScopesBuilder, Stage, Stats, Subject,
+    Reaper, ReaperBuilder, Release, Resource, Scope, ScopeHandle, Scopes, ScopesBuilder, Shared, Stage, Stats,
+    Subject, resource_fn,
 };
 use reqscope_testkit::Probe;
 
@@ -79,11 +80,34 @@ fn a_handler_that_holds_everything_across_an_await_can_be_spawned() {
     });
 }
 
+/// The fault: the release was a function pointer, whose signature has the handle's lifetime in it. In an `async` block
+/// the compiler forgets that it is `'static`, and then finds no `Resource` there.
+#[test]
+fn a_task_may_hold_a_handle_with_a_lifetime_if_functions_make_and_release_it() {
+    async fn name() -> Result<&'static str, Error<Infallible>> {
+        Ok("alice")
+    }
+    async fn forget(_name: &'static str, _exit: Exit) -> Result<(), Error<Infallible>> {
+        Ok(())
+    }
+    async fn request<R: Resource>(names: Arc<R>) {
+        let scope = Scopes::new().open();
+        let name = scope.lazy(&names).get().await.unwrap();
+        tokio::task::yield_now().await;
+        drop(name);
+    }
+
+    let shared = Shared::new(resource_fn(name)).get();
+    send_value(&async move { shared.await.unwrap().len() });
+    send_value(&request(Arc::new(resource_fn(name))));
+    send_value(&request(Arc::new(resource_fn(name).on_release(forget))));
+}
+
 #[test]
 fn debug_shows_the_handle_of_a_loan_and_the_state_of_the_rest() {
     let scopes = Scopes::new();
     let scope = scopes.open();
-    let lists = Arc::new(reqscope::resource_fn(|| async { Ok::<_, Error<Infallible>>(vec![1]) }));
+    let lists = Arc::new(resource_fn(|| async { Ok::<_, Error<Infallible>>(vec![1]) }));
     let lazy = scope.lazy(&lists);
     assert_eq!(format!("{lazy:?}"), "Lazy { state: Unused, .. }");
     let guard = lazy.try_get();
