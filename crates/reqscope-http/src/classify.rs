@@ -35,6 +35,9 @@ use reqscope::Exit;
 /// ```
 pub trait Classify: Send + Sync + 'static {
     /// The verdict on a response with this head.
+    ///
+    /// Called at most once for each response, between the handler and the close of its scope: do not block. A panic in
+    /// it counts as one of the handler: the scope closes as [`Exit::Panicked`], and the response is not sent.
     fn classify(&self, status: StatusCode, headers: &HeaderMap) -> Exit;
 }
 

@@ -11,6 +11,7 @@ use tokio::time::{Sleep, sleep_until};
 
 use crate::ScopeBody;
 use crate::policy::{Opened, Policy};
+use crate::unwind::OnUnwind;
 
 pin_project! {
     /// A handler, and then the close of its scope; the future of a front end.
@@ -136,16 +137,6 @@ where
             }
             StateProjection::Done => panic!("`ResponseFuture` polled after it has ended"),
         }
-    }
-}
-
-/// Closes the scope of a handler that panics, while it unwinds: whoever catches the panic outside drops the future
-/// later, and that would look like a cancellation.
-struct OnUnwind<'a>(&'a mut Option<Scope>);
-
-impl Drop for OnUnwind<'_> {
-    fn drop(&mut self) {
-        drop(self.0.take());
     }
 }
 

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::thread;
+use std::{mem, thread};
 
 use bytes::Buf;
 use http::StatusCode;
@@ -14,6 +14,7 @@ use reqscope::{Error, Exit, Lease, Release, Resource};
 
 use crate::Classify;
 use crate::source::{BoxError, Chunks, Source};
+use crate::unwind::OnUnwind;
 
 pin_project! {
     /// A body that owns a [`Lease`], and ends it when it ends itself.
@@ -27,6 +28,7 @@ pin_project! {
     /// |---|---|
     /// | hands out its last frame, or its end | `Completed` |
     /// | fails | `Failed` |
+    /// | panics while it is polled | `Panicked` |
     /// | is dropped before its end | `Cancelled`, or `Panicked` while unwinding |
     /// | is dropped, is empty, and was never asked for a frame (204, 304) | `Completed` |
     ///
@@ -252,7 +254,10 @@ where
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let mut this = self.project();
         if this.release.is_none() {
-            let frame = match ready!(this.body.as_mut().poll_frame(this.lease, cx)) {
+            let unwinding = OnUnwind(this.lease);
+            let polled = this.body.as_mut().poll_frame(unwinding.0, cx);
+            mem::forget(unwinding);
+            let frame = match ready!(polled) {
                 Some(Ok(frame)) => Some(frame),
                 None => None,
                 Some(Err(error)) => {

@@ -31,6 +31,7 @@
 //! assert_eq!(scopes.stats().open_scopes, 0);
 //! # }
 //! ```
+mod unwind;
 mod request;
 mod classify;
 mod policy;

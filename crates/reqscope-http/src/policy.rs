@@ -57,14 +57,15 @@ impl Policy {
     /// How long a handler may take. By default there is no limit.
     ///
     /// When it is over the handler is dropped, its scope closes as [`Exit::Cancelled`], and the answer is an empty
-    /// 503. The time that the close takes has a limit of its own, in [`Scopes`].
+    /// 503. It begins with [`open`](Policy::open). The time that the close takes has a limit of its own, in [`Scopes`].
     pub fn set_deadline(&mut self, deadline: Duration) {
         self.deadline = Some(deadline);
     }
 
     /// What is answered where a release that mattered to the client failed (law L11). The default is an empty 500.
     ///
-    /// The handler's own response is dropped unsent.
+    /// The handler's own response is dropped unsent. It is called when the scope has closed, so a panic in it changes no
+    /// release; nothing is answered then.
     pub fn set_on_failed_settle(&mut self, answer: impl Fn(&CloseError) -> Response<Bytes> + Send + Sync + 'static) {
         self.on_failed_settle = Arc::new(answer);
     }

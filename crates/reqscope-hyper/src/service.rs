@@ -72,7 +72,8 @@ impl<S> ScopeService<S> {
         ScopeService { inner, scopes: scopes.clone(), policy: Arc::new(Policy::new()) }
     }
 
-    /// Judges responses in another way than by their status; see [`Classify`].
+    /// Judges responses in another way than by their status, which [`ByStatus`](reqscope_http::ByStatus) does by
+    /// default: 1xx, 2xx and 3xx are a success, as HTTP has it. See [`Classify`].
     ///
     /// ```
     /// use http::{HeaderMap, StatusCode};
@@ -121,7 +122,7 @@ impl<S> ScopeService<S> {
     /// What to answer where a release that mattered to the client failed, a COMMIT for example.
     ///
     /// By default an empty 500. The error names what went wrong; the client should not see it. The handler's own
-    /// response is dropped.
+    /// response is dropped. A panic in the answer takes the connection down, as one of the handler does.
     ///
     /// ```
     /// # use http::{Response, StatusCode};

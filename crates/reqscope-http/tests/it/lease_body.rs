@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty, Full};
 use reqscope::{Error, Exit, Lease, Reaper};
@@ -249,6 +249,30 @@ async fn a_panic_anywhere_ends_it_as_panicked() {
         panic!("elsewhere in the connection");
     }));
     assert!(panicked.is_err());
+    assert_eq!(exit(&probe, &reaper).await, Exit::Panicked);
+}
+
+#[tokio::test]
+async fn a_classifier_of_trailers_that_panics_completes_nothing() {
+    let (probe, reaper, lease) = scene(Probe::new().settling()).await;
+    let frames = Frames(vec![data("rows"), trailers("0")]);
+    let mut body =
+        LeaseBody::new(frames, lease).classify_trailers(|_: StatusCode, _: &HeaderMap| panic!("in the classifier"));
+    assert!(text(&mut body).await.is_some());
+    assert!(catch_unwind(AssertUnwindSafe(|| poll_once(pin!(body.frame())))).is_err());
+    drop(body);
+    assert_eq!(exit(&probe, &reaper).await, Exit::Panicked);
+}
+
+/// The fault: the body is at its end when its last frame panics on the way out, and whoever catches that drops it later,
+/// when nobody unwinds any more.
+#[tokio::test]
+async fn a_body_that_panics_completes_nothing_though_somebody_catches_it() {
+    let (probe, reaper, lease) = scene(Probe::new().settling()).await;
+    let last = Full::new(Bytes::from("rows")).map_frame(|_| -> Frame<Bytes> { panic!("in the body") });
+    let mut body = LeaseBody::new(last, lease);
+    assert!(catch_unwind(AssertUnwindSafe(|| poll_once(pin!(body.frame())))).is_err());
+    drop(body);
     assert_eq!(exit(&probe, &reaper).await, Exit::Panicked);
 }
 

@@ -8,11 +8,11 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use reqscope::{Exit, Guard, ScopeHandle, Scopes};
 use reqscope_http::{Policy, RequestExt, ResponseFuture, ScopeBody};
-use reqscope_testkit::{Probe, Verb, poll_once};
+use reqscope_testkit::{Outcome, Probe, Verb, poll_n, poll_once};
 
 type Answer = Result<Response<Full<Bytes>>, &'static str>;
 
@@ -297,6 +297,29 @@ async fn a_panic_caught_outside_is_panicked_and_answered() {
     }));
     assert!(CatchPanic(response).await.is_none(), "a real one answers 500 here");
     assert_eq!(scene.exit().await, Exit::Panicked);
+}
+
+#[tokio::test]
+async fn a_classifier_that_panics_commits_nothing_and_lets_no_answer_out() {
+    let scene = Scene::new(Probe::new().settling())
+        .with_policy(|policy| policy.set_classify(|_: StatusCode, _: &HeaderMap| panic!("in the classifier")));
+    let mut response = Box::pin(scene.answering(Ok(status(200))));
+    assert!(catch_unwind(AssertUnwindSafe(|| poll_once(response.as_mut()))).is_err());
+    assert_eq!(scene.exit().await, Exit::Panicked);
+    drop(response);
+}
+
+#[tokio::test]
+async fn an_answer_to_a_failed_settle_that_panics_lets_no_answer_out() {
+    for awaited in [false, true] {
+        let scene = Scene::new(Probe::new().settling())
+            .with_policy(|policy| policy.set_on_failed_settle(|_| panic!("in the answer")));
+        scene.probe.on(Verb::Release).next(Outcome::error().after_polls(awaited.into()));
+        let mut response = Box::pin(scene.answering(Ok(status(200))));
+        let polls = 1 + usize::from(awaited);
+        assert!(catch_unwind(AssertUnwindSafe(|| poll_n(polls, response.as_mut()))).is_err());
+        assert_eq!(scene.exit().await, Exit::Completed, "what it was told; the release failed by itself");
+    }
 }
 
 #[tokio::test(start_paused = true)]
