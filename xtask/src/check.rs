@@ -3,7 +3,9 @@
 use crate::cargo::Cargo;
 use crate::report::Report;
 use crate::tree::Tree;
-use crate::{ceiling, edges, examples, fuzz, imports, licences, links, loom, manifests, msrv, packages, words};
+use crate::{
+    ceiling, edges, examples, features, fuzz, imports, licences, links, loom, manifests, msrv, packages, words,
+};
 
 /// Runs all checks, the cheap ones first.
 pub(crate) fn run(tree: &Tree, report: &mut Report) {
@@ -22,6 +24,12 @@ pub(crate) fn run(tree: &Tree, report: &mut Report) {
     report.step("check: clippy", || {
         Cargo::new(tree, "clippy --workspace --all-targets --all-features -- -D warnings").run_quietly()
     });
+    for set in features::matrix(tree.members()) {
+        // What a feature alone makes use of is unused without it.
+        report.step(format!("check: clippy over {set}"), || {
+            set.cargo(tree, "clippy --all-targets").words("-- -D warnings").run_quietly()
+        });
+    }
     report.step("check: clippy over the models", || loom::lint(tree));
     report.step("check: clippy over the fuzzer, as its lock file says", || fuzz::lint(tree));
     report.step("check: docs", || {
@@ -29,6 +37,11 @@ pub(crate) fn run(tree: &Tree, report: &mut Report) {
             .flags("RUSTDOCFLAGS", "-D warnings")
             .run_quietly()
     });
+    for set in features::matrix(tree.published()) {
+        report.step(format!("check: docs of {set}"), || {
+            set.cargo(tree, "doc --no-deps").flags("RUSTDOCFLAGS", "-D warnings").run_quietly()
+        });
+    }
     report.step("check: every public type, trait, function and macro has an example", || examples::check(tree));
     report.step("check: packages, in publishing order", || packages::check(tree));
 }

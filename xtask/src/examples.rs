@@ -25,7 +25,8 @@ pub(crate) fn check(tree: &Tree) -> anyhow::Result<()> {
         // The format is behind an unstable option, which a stable rustdoc takes only so.
         Cargo::new(tree, format!("rustdoc --package {} --lib --all-features", package.name))
             .argument("--target-dir", target.as_std_path())
-            .flags("RUSTDOCFLAGS", "-Z unstable-options --output-format json")
+            // With the cfg of docs.rs, whose pages are built with unstable features, too.
+            .flags("RUSTDOCFLAGS", "--cfg docsrs -Z unstable-options --output-format json")
             .flags("RUSTC_BOOTSTRAP", "1")
             .run_quietly()?;
         let name = package.name.replace('-', "_");

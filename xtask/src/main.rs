@@ -10,6 +10,7 @@ mod ceiling;
 mod check;
 mod edges;
 mod examples;
+mod features;
 mod floors;
 mod fuzz;
 mod imports;
@@ -42,7 +43,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Chore {
-    /// Runs every test there is: all features, the core's feature matrix, the examples, the portable fallbacks.
+    /// Runs every test there is: all features, the feature matrix, the examples, the portable fallbacks.
     Test,
     /// Checks everything that needs no run: format, lints, docs, floors, file lengths, licences, packages.
     Check,

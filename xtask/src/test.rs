@@ -4,6 +4,7 @@
 //! where it may, else it fails and names what is missing and `--no-servers`, the switch that leaves it out on purpose.
 
 use crate::cargo::Cargo;
+use crate::features;
 use crate::report::Report;
 use crate::tree::Tree;
 
@@ -18,11 +19,8 @@ pub(crate) fn run(tree: &Tree, report: &mut Report) -> anyhow::Result<()> {
     report.step("tests: inside of the examples", || {
         Cargo::new(tree, "test --workspace --all-features --no-fail-fast --examples").run()
     });
-    for features in feature_matrix(tree) {
-        report.step(
-            format!("tests: the core with {}", if features.is_empty() { "no feature" } else { &features }),
-            || Cargo::new(tree, format!("test --package reqscope --no-default-features --features={features}")).run(),
-        );
+    for set in features::matrix(tree.published()) {
+        report.step(format!("tests: {set}"), || set.cargo(tree, "test").run());
     }
     let portable = portable_packages(tree)?;
     if !portable.is_empty() {
@@ -39,14 +37,6 @@ pub(crate) fn run(tree: &Tree, report: &mut Report) -> anyhow::Result<()> {
         });
     }
     Ok(())
-}
-
-/// The core's features: none, and each alone. All of them together are the workspace's run.
-fn feature_matrix(tree: &Tree) -> Vec<String> {
-    let core = tree.members().into_iter().find(|package| package.name.as_str() == "reqscope");
-    let features: Vec<String> = core.map(|core| core.features.keys().cloned().collect()).unwrap_or_default();
-    let alone = if features.len() > 1 { features } else { Vec::new() };
-    std::iter::once(String::new()).chain(alone).collect()
 }
 
 /// The crates that have a portable twin of something, found by the flag in their source.

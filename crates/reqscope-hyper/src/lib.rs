@@ -25,7 +25,8 @@ mod limit;
 pub use listener::Listener;
 pub use report::{ServeReport, Trouble};
 pub use reqscope_http::{
-    ByGrpcStatus, ByStatus, Classify, LeaseBody, LeaseBodyError, MissingScope, RequestExt, ResponseFuture, ScopeBody,
+    ByGrpcStatus, ByStatus, Chunks, Classify, LeaseBody, LeaseBodyError, MissingScope, RequestExt, ResponseFuture,
+    ScopeBody,
 };
 pub use serve::{Serve, serve};
 pub use service::ScopeService;
