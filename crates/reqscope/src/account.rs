@@ -257,9 +257,9 @@ struct Busy {
 
 impl Busy {
     const HANDLE: u64 = 1;
-    const ACQUISITION: u64 = 1 << 21;
-    const SCOPE: u64 = 1 << 42;
-    const DRAINERS: u64 = 1 << 63;
+    const ACQUISITION: u64 = Self::HANDLE << 21;
+    const SCOPE: u64 = Self::ACQUISITION << 21;
+    const DRAINERS: u64 = Self::SCOPE << 21;
 
     fn add(&self, unit: u64) {
         // Relaxed: a count that goes up wakes nobody.

@@ -75,6 +75,19 @@ async fn a_release_that_hangs_is_abandoned_at_its_deadline_and_reported() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_report_tells_what_ended_while_it_waited_and_not_what_ended_before() {
+    let server = Server::new();
+    server.probe.on(Verb::Release).never().next(Outcome::ok().after(Duration::from_secs(3)));
+    for ended in [(0, 1), (1, 0), (0, 0)] {
+        if ended != (0, 0) {
+            drop(get_now(&server.scopes.open().lazy(&server.probe)));
+        }
+        let report = server.scopes.drain(MINUTE).await;
+        assert_eq!((report.released, report.abandoned), ended);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn it_sees_handles_that_come_while_it_waits() {
     let server = Server::new();
     let first = server.scopes.open();

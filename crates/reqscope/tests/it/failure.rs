@@ -1,5 +1,6 @@
 //! L3 cancel-safe acquire, L7 failure is not remembered, L12 bounded: the ways in which an acquisition fails.
 
+use std::convert::Infallible;
 use std::error::Error as _;
 use std::future::Future;
 use std::pin::pin;
@@ -86,6 +87,26 @@ async fn a_failure_wakes_all_who_wait() {
     assert!(wakes.iter().all(|wakes| wakes.count() > 0));
     for get in gets {
         get.await.unwrap_err();
+    }
+}
+
+/// A wrapper's error comes from further inside, and says so.
+#[tokio::test]
+async fn an_error_that_names_no_stage_is_given_its_own_and_one_that_does_keeps_it() {
+    for (named, acquiring, releasing) in
+        [(None, Stage::Acquiring, Stage::Releasing), (Some(Stage::Validating), Stage::Validating, Stage::Validating)]
+    {
+        let fail = move || {
+            let error = Error::<Infallible>::unavailable();
+            Err(named.into_iter().fold(error, Error::at))
+        };
+        let never_made = Arc::new(resource_fn(move || async move { fail() as Result<(), _> }));
+        let error = Lease::acquire(&never_made).await.unwrap_err();
+        assert_eq!(error.stage(), Some(acquiring));
+
+        let never_released = resource_fn(|| async { Ok(()) }).on_release(move |(), _| async move { fail() });
+        let lease = Lease::acquire(&Arc::new(never_released)).await.unwrap();
+        assert_eq!(Lease::complete(lease).await.unwrap_err().stage(), Some(releasing));
     }
 }
 
