@@ -1,10 +1,11 @@
 //! L15 quiet drop: outside any runtime, on another one, during shutdown, after `block_on`, while unwinding.
 
+use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqscope::{Abandoned, Exit, Guard, Lease, Scope};
+use reqscope::{Abandoned, Error, Exit, Guard, Lease, Reaper, Scope, resource_fn};
 use reqscope_testkit::{Outcome, Probe, Verb, poll_n, poll_once};
 use tokio::runtime::{Builder, Runtime};
 
@@ -284,6 +285,27 @@ fn a_handle_that_panics_in_its_drop_is_abandoned_quietly() {
     drop(get_now(&scope.lazy(&bomb)));
     drop(scope); // no runtime: the release is dropped with the handle inside
     assert_eq!((bomb.dropped(), server.stats().abandoned), (1, 1));
+}
+
+#[test]
+fn what_is_half_made_and_panics_in_its_drop_is_dropped_quietly() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("half-made");
+        }
+    }
+    let half_made = Arc::new(resource_fn(|| async {
+        let _bomb = Bomb;
+        std::future::pending::<Result<(), Error<Infallible>>>().await
+    }));
+    let reaper = Reaper::new();
+    runtime().block_on(async {
+        let mut acquisition = Box::pin(Lease::acquire_in(&reaper, &half_made));
+        assert!(poll_once(acquisition.as_mut()).is_pending());
+        assert!(!panics(|| drop(acquisition)));
+    });
+    assert_eq!(reaper.stats().acquired, 0);
 }
 
 #[test]
