@@ -20,8 +20,8 @@ pub(crate) struct Settings {
     /// The database, from the second connection on.
     pub(crate) database: Option<Arc<Database>>,
     pub(crate) read_only: bool,
-    pub(crate) busy_wait: Duration,
-    pub(crate) statement_cache: usize,
+    pub(crate) busy_timeout: Duration,
+    pub(crate) statement_cache_capacity: usize,
     pub(crate) on_open: Option<OnOpen>,
 }
 
@@ -53,8 +53,8 @@ fn attempt(settings: &Settings, signal: &Arc<Signal>) -> rusqlite::Result<(Conne
     // No mutex: only this thread uses the connection.
     let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(&settings.path, flags)?;
-    signal.attach(&connection, settings.busy_wait)?;
-    connection.set_prepared_statement_cache_capacity(settings.statement_cache);
+    signal.attach(&connection, settings.busy_timeout)?;
+    connection.set_prepared_statement_cache_capacity(settings.statement_cache_capacity);
     if !settings.read_only {
         // Without write access SQLite opens for reading and says nothing.
         if connection.is_readonly("main")? {

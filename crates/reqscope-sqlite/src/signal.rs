@@ -64,8 +64,8 @@ impl Signal {
     }
 
     /// Puts the hooks on a connection that the calling thread has just opened, and will keep.
-    pub(crate) fn attach(self: &Arc<Self>, connection: &Connection, busy_wait: Duration) -> rusqlite::Result<()> {
-        WAIT.set(Some(Wait { signal: Arc::clone(self), bound: busy_wait, since: Instant::now() }));
+    pub(crate) fn attach(self: &Arc<Self>, connection: &Connection, busy_timeout: Duration) -> rusqlite::Result<()> {
+        WAIT.set(Some(Wait { signal: Arc::clone(self), bound: busy_timeout, since: Instant::now() }));
         self.hook(connection)
     }
 

@@ -25,7 +25,7 @@ use crate::{SqliteConn, SqliteError};
 ///
 /// Write through a [`Transaction`](crate::Transaction), single statements too: its writers wait in one queue, first
 /// come first served. A write on a bare connection works, but it waits for the lock by asking again and again, with no
-/// place in the queue, and fails with `SQLITE_BUSY` after [`busy_wait`](SqliteBuilder::busy_wait). A transaction on a
+/// place in the queue, and fails with `SQLITE_BUSY` after [`busy_timeout`](SqliteBuilder::busy_timeout). A transaction on a
 /// bare connection that reads first and then writes may fail at once, however long it would have waited. A database
 /// that a closure attaches has no queue at all.
 ///
@@ -95,8 +95,8 @@ impl Sqlite {
                 path: PathBuf::new(),
                 database: None,
                 read_only: false,
-                busy_wait: Duration::from_secs(5),
-                statement_cache: 64,
+                busy_timeout: Duration::from_secs(5),
+                statement_cache_capacity: 64,
                 on_open: None,
             },
         }
@@ -177,8 +177,8 @@ impl fmt::Debug for Sqlite {
 /// // For reports, beside the process that writes.
 /// let reports = Sqlite::builder()
 ///     .read_only(true)
-///     .busy_wait(Duration::from_secs(1))
-///     .statement_cache(16)
+///     .busy_timeout(Duration::from_secs(1))
+///     .statement_cache_capacity(16)
 ///     .on_open(|db| db.execute_batch("PRAGMA query_only = ON"))
 ///     .build("app.db");
 /// # drop(reports);
@@ -205,15 +205,15 @@ impl SqliteBuilder {
     /// That is SQLite's custom, and long for a lock: within a process the writers queue before they ask for it (see
     /// [`Transaction`](crate::Transaction)), so only another process or a bare write is waited for. Cancelling ends
     /// the wait at once, whatever this says.
-    pub fn busy_wait(mut self, bound: Duration) -> Self {
-        self.settings.busy_wait = bound;
+    pub fn busy_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.busy_timeout = timeout;
         self
     }
 
     /// How many statements made by [`prepare_cached`](rusqlite::Connection::prepare_cached) a connection keeps.
     /// Default: 64, more than a handler has, and a few KiB each.
-    pub fn statement_cache(mut self, statements: usize) -> Self {
-        self.settings.statement_cache = statements;
+    pub fn statement_cache_capacity(mut self, statements: usize) -> Self {
+        self.settings.statement_cache_capacity = statements;
         self
     }
 

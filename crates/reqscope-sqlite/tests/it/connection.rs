@@ -89,7 +89,7 @@ async fn dropping_a_call_stops_the_statements_that_are_still_to_come() {
 
 #[tokio::test]
 async fn dropping_a_call_ends_its_wait_for_a_lock() {
-    let sqlite = Arc::new(with_table().busy_wait(PATIENCE * 100).build_temporary().unwrap());
+    let sqlite = Arc::new(with_table().busy_timeout(PATIENCE * 100).build_temporary().unwrap());
     let mut conn = sqlite.acquire().await.unwrap();
     let other = stranger(&sqlite);
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -113,7 +113,7 @@ async fn dropping_a_call_ends_its_wait_for_a_lock() {
 
 #[tokio::test]
 async fn a_wait_for_a_lock_ends_at_its_bound() {
-    let sqlite = Arc::new(with_table().busy_wait(Duration::from_millis(30)).build_temporary().unwrap());
+    let sqlite = Arc::new(with_table().busy_timeout(Duration::from_millis(30)).build_temporary().unwrap());
     let mut conn = sqlite.acquire().await.unwrap();
     let other = stranger(&sqlite);
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -269,7 +269,7 @@ async fn an_acquisition_that_waits_for_a_lock_is_left_when_it_is_dropped() {
 
     let token = Arc::new(());
     let gone = Arc::downgrade(&token);
-    let sqlite = Sqlite::builder().busy_wait(PATIENCE * 100).on_open(move |_| {
+    let sqlite = Sqlite::builder().busy_timeout(PATIENCE * 100).on_open(move |_| {
         assert_eq!(*token, ());
         Ok(())
     });
@@ -312,7 +312,7 @@ async fn a_verb_that_is_cut_anywhere_leaves_a_database_that_works() {
         for n in 0.. {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("cut.db");
-            let sqlite = Arc::new(with_table().busy_wait(PATIENCE).build(&path));
+            let sqlite = Arc::new(with_table().busy_timeout(PATIENCE).build(&path));
             let tx = writing(&sqlite);
             let done = match verb {
                 "call" => {

@@ -12,7 +12,7 @@ use crate::support::{PATIENCE, count, endless, insert, rows, sqlite, stranger, w
 
 /// Nobody waits for a lock, so whoever does not queue fails at once.
 fn impatient() -> Arc<Sqlite> {
-    Arc::new(with_table().busy_wait(Duration::ZERO).build_temporary().unwrap())
+    Arc::new(with_table().busy_timeout(Duration::ZERO).build_temporary().unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -149,7 +149,7 @@ async fn the_turn_of_a_handle_that_nobody_released_ends_with_its_rollback() {
 async fn the_turn_of_a_closure_that_cannot_be_stopped_ends_when_it_does() {
     let sqlite = impatient();
     let tx = writing(&sqlite);
-    let reaper = Reaper::builder().release_deadline(Duration::from_millis(20)).build();
+    let reaper = Reaper::builder().release_timeout(Duration::from_millis(20)).build();
     let mut open = Lease::acquire_in(&reaper, &tx).await.unwrap();
     insert(&mut open, 1).await.unwrap();
     let (begun, has_begun) = oneshot::channel();
@@ -178,7 +178,7 @@ async fn the_turn_of_a_closure_that_cannot_be_stopped_ends_when_it_does() {
 #[tokio::test]
 async fn a_begin_that_waits_for_another_process_is_left_at_once() {
     let (opened, mut openings) = mpsc::unbounded_channel();
-    let sqlite = Sqlite::builder().busy_wait(PATIENCE * 100).on_open(move |_| {
+    let sqlite = Sqlite::builder().busy_timeout(PATIENCE * 100).on_open(move |_| {
         opened.send(Instant::now()).unwrap();
         Ok(())
     });
@@ -217,7 +217,7 @@ async fn a_begin_that_waits_for_another_process_is_left_at_once() {
 
 #[tokio::test]
 async fn a_begin_that_another_process_keeps_waiting_ends_at_the_bound_and_gives_the_turn_on() {
-    let sqlite = Arc::new(with_table().busy_wait(Duration::from_millis(20)).build_temporary().unwrap());
+    let sqlite = Arc::new(with_table().busy_timeout(Duration::from_millis(20)).build_temporary().unwrap());
     let tx = writing(&sqlite);
     Lease::complete(Lease::acquire(&tx).await.unwrap()).await.unwrap();
     let other = stranger(&sqlite);
@@ -238,8 +238,8 @@ async fn two_spellings_of_a_path_are_one_queue() {
     let real = folder.path().join("real.db");
     let link = folder.path().join("link.db");
     std::os::unix::fs::symlink(&real, &link).unwrap();
-    let one = Arc::new(with_table().busy_wait(Duration::ZERO).build(&real));
-    let two = Arc::new(with_table().busy_wait(Duration::ZERO).build(&link));
+    let one = Arc::new(with_table().busy_timeout(Duration::ZERO).build(&real));
+    let two = Arc::new(with_table().busy_timeout(Duration::ZERO).build(&link));
     rows(&one).await;
 
     let reaper = Reaper::new();
