@@ -22,7 +22,7 @@ use crate::{ByStatus, Classify, ResponseFuture, ScopeBody};
 /// use std::time::Duration;
 ///
 /// let mut policy = Policy::new();
-/// policy.set_deadline(Duration::from_secs(10));
+/// policy.set_timeout(Duration::from_secs(10));
 /// policy.set_classify(|status: StatusCode, headers: &HeaderMap| match status {
 ///     StatusCode::NOT_FOUND => Exit::Completed,
 ///     _ => ByStatus.classify(status, headers),
@@ -37,16 +37,16 @@ use crate::{ByStatus, Classify, ResponseFuture, ScopeBody};
 #[derive(Clone)]
 pub struct Policy {
     classify: Arc<dyn Classify>,
-    deadline: Option<Duration>,
+    timeout: Option<Duration>,
     on_failed_settle: Arc<OnFailedSettle>,
 }
 
 type OnFailedSettle = dyn Fn(&CloseError) -> Response<Bytes> + Send + Sync;
 
 impl Policy {
-    /// Judges responses by their status, sets no deadline, and answers a failed settle with an empty 500.
+    /// Judges responses by their status, sets no timeout, and answers a failed settle with an empty 500.
     pub fn new() -> Self {
-        Policy { classify: Arc::new(ByStatus), deadline: None, on_failed_settle: Arc::new(|_| internal_error()) }
+        Policy { classify: Arc::new(ByStatus), timeout: None, on_failed_settle: Arc::new(|_| internal_error()) }
     }
 
     /// Who judges responses. The default is [`ByStatus`].
@@ -54,12 +54,13 @@ impl Policy {
         self.classify = Arc::new(classify);
     }
 
-    /// How long a handler may take. By default there is no limit.
+    /// How long a handler may take. By default there is no limit: only the application knows how long its slowest
+    /// answer takes.
     ///
     /// When it is over the handler is dropped, its scope closes as [`Exit::Cancelled`], and the answer is an empty
     /// 503. It begins with [`open`](Policy::open). The time that the close takes has a limit of its own, in [`Scopes`].
-    pub fn set_deadline(&mut self, deadline: Duration) {
-        self.deadline = Some(deadline);
+    pub fn set_timeout(&mut self, timeout: Duration) {
+        self.timeout = Some(timeout);
     }
 
     /// What is answered where a release that mattered to the client failed (law L11). The default is an empty 500.
@@ -76,7 +77,7 @@ impl Policy {
     /// be polled zero times.
     pub fn open<B>(self: &Arc<Self>, scopes: &Scopes, request: &mut Request<B>) -> Opened {
         let scope = scopes.open();
-        let deadline = self.deadline.and_then(|deadline| Instant::now().checked_add(deadline));
+        let deadline = self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         if let Some(at) = deadline {
             scope.set_deadline(at.into_std());
         }
@@ -145,7 +146,7 @@ impl Opened {
     ///
     /// # Panics
     ///
-    /// If there is a deadline, outside a tokio runtime with timers.
+    /// If there is a timeout, outside a tokio runtime with timers.
     pub fn answer<F, B, E>(self, handler: F) -> ResponseFuture<F, B, E>
     where
         F: Future<Output = Result<Response<B>, E>>,
@@ -162,6 +163,6 @@ impl Default for Policy {
 
 impl fmt::Debug for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Policy").field("deadline", &self.deadline).finish_non_exhaustive()
+        f.debug_struct("Policy").field("timeout", &self.timeout).finish_non_exhaustive()
     }
 }

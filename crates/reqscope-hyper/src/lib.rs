@@ -12,7 +12,7 @@
 //! When does a handler hear that its client has gone? hyper hears it only while it reads, and drops the handler
 //! then. In many states it does not read: while the request's body is unread, a byte is left in its buffer (a
 //! pipelined request, a stray line end), or half-close is allowed. `serve` hears it then too. What neither hears
-//! is a peer that vanishes without a packet: give requests a [`deadline`](ScopeService::deadline).
+//! is a peer that vanishes without a packet: give requests a [`timeout`](ScopeService::timeout).
 mod service;
 mod serve;
 mod report;

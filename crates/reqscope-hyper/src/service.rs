@@ -96,8 +96,10 @@ impl<S> ScopeService<S> {
 
     /// Gives each handler so long to return its response; then it is dropped, and the answer is a 503.
     ///
-    /// By default there is no limit. Set one: it is all that helps against a peer that vanishes without a packet.
-    /// The handler can ask for it ([`ScopeHandle::deadline`](reqscope::ScopeHandle::deadline)).
+    /// By default there is no limit, since only you know how long your slowest answer takes. Set one: it is all that
+    /// helps against a peer that vanishes without a packet. It begins with the call, and ends with the handler: neither
+    /// the close of the scope nor the body counts. The handler can ask until when it has time
+    /// ([`ScopeHandle::deadline`](reqscope::ScopeHandle::deadline)).
     ///
     /// # Panics
     ///
@@ -110,12 +112,12 @@ impl<S> ScopeService<S> {
     /// use std::time::Duration;
     ///
     /// # fn f<S>(service: ScopeService<S>) {
-    /// service.deadline(Duration::from_secs(10))
+    /// service.timeout(Duration::from_secs(10))
     /// # ;}
     /// ```
     #[must_use]
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        Arc::make_mut(&mut self.policy).set_deadline(deadline);
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        Arc::make_mut(&mut self.policy).set_timeout(timeout);
         self
     }
 

@@ -26,7 +26,9 @@ impl<R: Resource> Lease<R> {
     ///
     /// # Errors
     ///
-    /// Those of [`Resource::acquire`]; a panic in it; a timeout after the reaper's acquire deadline (60 s).
+    /// Those of [`Resource::acquire`]; a panic in it; a timeout after the reaper's
+    /// [acquire timeout](crate::ReaperBuilder::acquire_timeout) (60 s by default); and if it has to
+    /// wait where there is no tokio runtime with timers, an error that says so.
     ///
     /// # Cancel safety
     ///

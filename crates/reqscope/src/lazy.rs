@@ -66,16 +66,16 @@ impl<R: Resource> Lazy<R> {
     ///
     /// - what [`Resource::acquire`] answered, shared by all who waited for that attempt; the next `get` tries again
     ///   (law L7)
-    /// - [`is_timeout`](Error::is_timeout) after the acquire deadline (60 s by default), or after the lend deadline
-    ///   (5 s) if one other task of this request kept its guard for that long; [`holder`](Error::holder) then says
-    ///   where that one was taken
+    /// - [`is_timeout`](Error::is_timeout) after the [acquire timeout](crate::ScopesBuilder::acquire_timeout) (60 s by
+    ///   default), or after the [lend timeout](crate::ScopesBuilder::lend_timeout) (5 s) if one other task of this
+    ///   request kept its guard for that long; [`holder`](Error::holder) then says where that one was taken
     /// - [`is_closed`](Error::is_closed) once the request is over
     /// - an error that names it, if the acquisition has to wait and there is no tokio runtime, or one without
     ///   timers
     ///
     /// # Deadlock
     ///
-    /// A task that holds a guard and asks for a second one waits for itself, until the lend deadline has passed.
+    /// A task that holds a guard and asks for a second one waits for itself, until the lend timeout has passed.
     /// Lend the guard down as `&mut` instead.
     ///
     /// # Cancel safety

@@ -39,7 +39,7 @@ pub trait Observer: Send + Sync + 'static {
         let _unheard = of;
     }
 
-    /// A `get` gave up because another task of the same request held the guard for longer than the lend deadline.
+    /// A `get` gave up because another task of the same request held the guard for longer than the lend timeout.
     fn lent_too_long(&self, of: Subject, held_since: &'static Location<'static>) {
         let _unheard = (of, held_since);
     }
@@ -117,7 +117,7 @@ impl Subject {
 ///
 /// fn advice(why: Abandoned) -> &'static str {
 ///     match why {
-///         Abandoned::Deadline => "raise the close deadline, or see why the backend hangs",
+///         Abandoned::Deadline => "raise the timeout of a close, or see why the backend hangs",
 ///         Abandoned::NoRuntime => "drain before the runtime ends",
 ///         _ => "see the log",
 ///     }

@@ -53,12 +53,12 @@ impl Reaper {
         Self::builder().build()
     }
 
-    /// To set deadlines and an observer.
+    /// To set timeouts and an observer.
     pub fn builder() -> ReaperBuilder {
         ReaperBuilder { limits: Limits::default(), observer: None }
     }
 
-    /// The reaper of leases that name none. It has the default deadlines and no observer, only counters.
+    /// The reaper of leases that name none. It has the default timeouts and no observer, only counters.
     ///
     /// A library that is given no [`Scopes`](crate::Scopes) still lets its program wait at its end:
     ///
@@ -80,19 +80,21 @@ impl Reaper {
         self.books.stats()
     }
 
-    /// Waits until no scope is open, no acquisition is under way and no handle is live, or until `deadline` has passed.
+    /// Waits until no scope is open, no acquisition is under way and no handle is live, or until `timeout` has passed,
+    /// counted from the first poll.
     ///
     /// Nothing is cancelled when it passes: what still runs goes on, and the report says how much that is. New
-    /// handles may be acquired meanwhile; stop the listeners first.
+    /// handles may be acquired meanwhile; stop the listeners first. On a runtime without timers, where a timeout could
+    /// not be kept, it reports at once what there is.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future loses only the report.
-    pub fn drain(&self, deadline: Duration) -> impl Future<Output = DrainReport> + Send + use<> {
+    pub fn drain(&self, timeout: Duration) -> impl Future<Output = DrainReport> + Send + use<> {
         let books = Arc::clone(&self.books);
         async move {
             let before = books.stats();
-            let mut deadline = Deadline::after(deadline);
+            let mut deadline = Deadline::after(timeout);
             poll_fn(|cx| match books.poll_idle(cx) {
                 Poll::Ready(()) => Poll::Ready(()),
                 // Without timers there is no deadline: report what there is rather than wait for ever.
@@ -189,8 +191,8 @@ impl fmt::Debug for Reaper {
 /// }
 ///
 /// let reaper = Reaper::builder()
-///     .acquire_deadline(Duration::from_secs(10))
-///     .release_deadline(Duration::from_secs(2))
+///     .acquire_timeout(Duration::from_secs(10))
+///     .release_timeout(Duration::from_secs(2))
 ///     .observer(Log)
 ///     .build();
 /// # drop(reaper);
@@ -204,25 +206,26 @@ pub struct ReaperBuilder {
 impl ReaperBuilder {
     /// How long one acquisition may take. Default: 60 s, above what a pool or a driver sets, so that theirs, which
     /// know more, speak first.
-    pub fn acquire_deadline(mut self, deadline: Duration) -> Self {
-        self.limits.acquire = deadline;
+    pub fn acquire_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.acquire = timeout;
         self
     }
 
     /// How long one release may take; after that the handle is dropped and counted as abandoned. Default: 5 s,
     /// long for a COMMIT or a ROLLBACK, short for a slot that somebody waits for.
-    pub fn release_deadline(mut self, deadline: Duration) -> Self {
-        self.limits.release = deadline;
+    pub fn release_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.release = timeout;
         self
     }
 
-    /// Who hears of what nobody awaits. Default: nobody; the counters count all the same.
+    /// Who hears of what nobody awaits. Default: nobody; the counters count all the same. Said twice, the last one
+    /// counts.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.observer = Some(Box::new(observer));
         self
     }
 
-    /// Makes it.
+    /// Makes the reaper. No I/O, no runtime.
     pub fn build(self) -> Reaper {
         Reaper { books: Arc::new(Books::new(self.limits, self.observer)) }
     }

@@ -18,7 +18,7 @@ use crate::stats::{DrainReport, Stats};
 /// use reqscope::{Exit, Scopes};
 /// use std::time::Duration;
 ///
-/// let scopes = Scopes::builder().close_deadline(Duration::from_secs(2)).build();
+/// let scopes = Scopes::builder().close_timeout(Duration::from_secs(2)).build();
 /// scopes.open().close(Exit::Completed).await.unwrap();
 ///
 /// // at shutdown, after the listeners have stopped
@@ -37,12 +37,12 @@ impl Scopes {
         Self::builder().build()
     }
 
-    /// To set deadlines and an observer.
+    /// To set timeouts and an observer.
     pub fn builder() -> ScopesBuilder {
         ScopesBuilder {
             reaper: Reaper::builder(),
-            close_deadline: Duration::from_secs(5),
-            lend_deadline: Duration::from_secs(5),
+            close_timeout: Duration::from_secs(5),
+            lend_timeout: Duration::from_secs(5),
         }
     }
 
@@ -69,16 +69,17 @@ impl Scopes {
         &self.settings.reaper
     }
 
-    /// Waits until every scope is closed and every handle is released, detached ones too, or until `deadline` has
-    /// passed (law L16).
+    /// Waits until every scope is closed and every handle is released, detached ones too, or until `timeout` has
+    /// passed, counted from the first poll (law L16).
     ///
-    /// Nothing is cancelled when it passes; the report says what is left.
+    /// Nothing is cancelled when it passes; the report says what is left. New scopes may be opened meanwhile, and are
+    /// waited for too: stop the listeners first.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future loses only the report.
-    pub fn drain(&self, deadline: Duration) -> impl Future<Output = DrainReport> + Send + use<> {
-        self.settings.reaper.drain(deadline)
+    pub fn drain(&self, timeout: Duration) -> impl Future<Output = DrainReport> + Send + use<> {
+        self.settings.reaper.drain(timeout)
     }
 
     /// The counters of all its scopes and handles.
@@ -109,9 +110,9 @@ impl fmt::Debug for Scopes {
 /// impl Observer for Metrics {}
 ///
 /// let scopes = Scopes::builder()
-///     .acquire_deadline(Duration::from_secs(10))
-///     .close_deadline(Duration::from_secs(2))
-///     .lend_deadline(Duration::from_secs(1))
+///     .acquire_timeout(Duration::from_secs(10))
+///     .close_timeout(Duration::from_secs(2))
+///     .lend_timeout(Duration::from_secs(1))
 ///     .observer(Metrics)
 ///     .build();
 /// # drop(scopes);
@@ -119,44 +120,49 @@ impl fmt::Debug for Scopes {
 #[must_use]
 pub struct ScopesBuilder {
     reaper: ReaperBuilder,
-    close_deadline: Duration,
-    lend_deadline: Duration,
+    close_timeout: Duration,
+    lend_timeout: Duration,
 }
 
 impl ScopesBuilder {
     /// How long one acquisition may take. Default: 60 s, above what a pool or a driver sets, so that theirs, which
     /// know more, speak first.
-    pub fn acquire_deadline(mut self, deadline: Duration) -> Self {
-        self.reaper = self.reaper.acquire_deadline(deadline);
+    pub fn acquire_timeout(mut self, timeout: Duration) -> Self {
+        self.reaper = self.reaper.acquire_timeout(timeout);
         self
     }
 
     /// How long all releases together may take for which the client waits, and each of the others by itself.
     /// Default: 5 s, long for a COMMIT, short for somebody who waits for an answer.
-    pub fn close_deadline(mut self, deadline: Duration) -> Self {
-        self.close_deadline = deadline;
-        self.reaper = self.reaper.release_deadline(deadline);
+    pub fn close_timeout(mut self, timeout: Duration) -> Self {
+        self.close_timeout = timeout;
+        self.reaper = self.reaper.release_timeout(timeout);
         self
     }
 
     /// How long a `get` waits for a guard that another task of the same request holds. Default: 5 s, since longer
     /// is more often a deadlock than work.
-    pub fn lend_deadline(mut self, deadline: Duration) -> Self {
-        self.lend_deadline = deadline;
+    pub fn lend_timeout(mut self, timeout: Duration) -> Self {
+        self.lend_timeout = timeout;
         self
     }
 
-    /// Who hears of what nobody awaits. Default: nobody; the counters count all the same.
+    /// Who hears of what nobody awaits. Default: nobody; the counters count all the same. Said twice, the last one
+    /// counts.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.reaper = self.reaper.observer(observer);
         self
     }
 
-    /// Makes it.
+    /// Makes the scopes, with a reaper of their own. No I/O, no runtime.
     pub fn build(self) -> Scopes {
-        let Self { reaper, close_deadline, lend_deadline } = self;
-        let settings =
-            Settings { reaper: reaper.build(), close_deadline, lend_deadline, doubled: Default::default() };
+        let Self { reaper, close_timeout, lend_timeout } = self;
+        let settings = Settings {
+            reaper: reaper.build(),
+            close_deadline: close_timeout,
+            lend_deadline: lend_timeout,
+            doubled: Default::default(),
+        };
         Scopes { settings: Arc::new(settings) }
     }
 }

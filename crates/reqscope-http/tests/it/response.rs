@@ -332,7 +332,7 @@ async fn a_handler_out_of_time_is_dropped_cancelled_and_answered_with_503() {
         }
     }
 
-    let scene = Scene::new(Probe::new()).with_policy(|policy| policy.set_deadline(Duration::from_secs(3)));
+    let scene = Scene::new(Probe::new()).with_policy(|policy| policy.set_timeout(Duration::from_secs(3)));
     let dropped = Arc::new(AtomicBool::new(false));
     let sets = Sets(Arc::clone(&dropped));
     let began = tokio::time::Instant::now();
@@ -349,7 +349,7 @@ async fn a_handler_out_of_time_is_dropped_cancelled_and_answered_with_503() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_in_time_is_left_alone_by_the_deadline() {
-    let scene = Scene::new(Probe::new()).with_policy(|policy| policy.set_deadline(Duration::from_secs(3)));
+    let scene = Scene::new(Probe::new()).with_policy(|policy| policy.set_timeout(Duration::from_secs(3)));
     assert_eq!(scene.answering(Ok(status(200))).await.unwrap().status(), 200);
 }
 

@@ -198,7 +198,7 @@ mod a_streamed_body {
     /// It outlives the deadline of its handler.
     #[tokio::test]
     async fn is_not_bounded_by_the_deadline_of_the_handler() {
-        let setup = Setup { deadline: Some(Duration::from_millis(20)), ..Setup::default() };
+        let setup = Setup { timeout: Some(Duration::from_millis(20)), ..Setup::default() };
         let mut server = Server::start(setup, streams).await;
         let mut client = Client::connect(server.address).await;
         client.send(get("/")).await;

@@ -245,7 +245,7 @@ mod the_deadline {
     /// It stands for a peer that vanished: there is no packet either way.
     #[tokio::test]
     async fn ends_the_handler_of_a_silent_peer_and_answers_503() {
-        let (mut server, mut client) = start(Setup { deadline: Some(SOON), ..Setup::default() }, GET).await;
+        let (mut server, mut client) = start(Setup { timeout: Some(SOON), ..Setup::default() }, GET).await;
         server.cuts_the_handler().await;
         let answer = client.read_until("\r\n\r\n").await;
         assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
@@ -255,7 +255,7 @@ mod the_deadline {
     /// The client's kernel cannot send the FIN while the window is closed.
     #[tokio::test]
     async fn ends_the_handler_whose_peer_closed_behind_more_than_the_window_takes() {
-        let setup = Setup { deadline: Some(SOON), ..Setup::default() };
+        let setup = Setup { timeout: Some(SOON), ..Setup::default() };
         let (mut server, client) = start(setup, &post(512 * 1024)).await;
         client.fin();
         server.cuts_the_handler().await;
@@ -268,7 +268,7 @@ mod the_deadline {
             assert!(left <= SOON);
             Ok(Response::new(full("told")))
         };
-        let server = Server::start(Setup { deadline: Some(SOON), ..Setup::default() }, told).await;
+        let server = Server::start(Setup { timeout: Some(SOON), ..Setup::default() }, told).await;
         let mut client = Client::connect(server.address).await;
         client.send(GET).await;
         client.read_until("told").await;

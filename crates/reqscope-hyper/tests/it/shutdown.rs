@@ -73,7 +73,7 @@ async fn over_http2_too() {
 async fn a_release_that_hangs_is_abandoned_and_reported() {
     let probe = Probe::new();
     probe.on(Verb::Release).never();
-    let setup = Setup { close_deadline: SOON, ..Setup::default() };
+    let setup = Setup { close_timeout: SOON, ..Setup::default() };
     let (server, client) = waiting(setup, probe.clone()).await;
     drop(client);
     let report = server.stop().await;

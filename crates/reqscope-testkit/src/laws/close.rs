@@ -59,7 +59,7 @@ pub(super) async fn handles_are_released_in_order<R: Resource>(bench: Bench<'_, 
 /// L10: one that hangs in its release holds up no other.
 pub(super) async fn a_hung_release_holds_up_no_other<R: Resource>(bench: Bench<'_, R>) -> Verdict {
     let trial = bench.trial("a scope with two resources, of which the other one hangs in its release");
-    let scopes = Scopes::builder().close_deadline(2 * BOUND).build();
+    let scopes = Scopes::builder().close_timeout(2 * BOUND).build();
     let scope = scopes.open();
     let hangs = Arc::new(Probe::new());
     hangs.on(Verb::Release).never();
@@ -127,7 +127,7 @@ pub(super) async fn a_hung_acquire_ends<R: Resource>(bench: Bench<'_, R>) -> Ver
         } else {
             trial.outside.before_acquire.never();
         }
-        let scopes = Scopes::builder().acquire_deadline(DEADLINE).build();
+        let scopes = Scopes::builder().acquire_timeout(DEADLINE).build();
         let scope = scopes.open();
         let lazy = scope.lazy(&trial.outside);
         let answer = trial.within("get", lazy.get()).await?;
@@ -150,7 +150,7 @@ pub(super) async fn a_hung_release_ends<R: Resource>(bench: Bench<'_, R>) -> Ver
     for settles in [false, true] {
         let case = "a release that never ends";
         let trial = if settles { bench.settling_trial(case) } else { bench.trial(case) };
-        let scopes = Scopes::builder().close_deadline(DEADLINE).build();
+        let scopes = Scopes::builder().close_timeout(DEADLINE).build();
         let scope = scopes.open();
         drop(trial.get(&scope.lazy(&trial.outside)).await?);
         trial.outside.before_release.never();

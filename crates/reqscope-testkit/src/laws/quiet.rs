@@ -55,7 +55,7 @@ pub(super) async fn a_verb_drops_quietly<R: Resource>(bench: Bench<'_, R>) -> Ve
 pub(super) async fn its_owners_drop_quietly<R: Resource>(bench: Bench<'_, R>) -> Verdict {
     // A thread outside of the runtime does not see that the test has paused the clock, and how far ahead it is: a
     // deadline that begins there may be over by then.
-    let scopes = Scopes::builder().close_deadline(Duration::from_secs(86_400)).build();
+    let scopes = Scopes::builder().close_timeout(Duration::from_secs(86_400)).build();
     let trial = bench.trial("a guard and its scope dropped");
     let lent = async || {
         let scope = scopes.open();

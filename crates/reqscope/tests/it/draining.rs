@@ -236,7 +236,7 @@ async fn at_its_deadline_it_counts_an_acquisition_that_is_under_way() {
 
 #[tokio::test(start_paused = true)]
 async fn a_reaper_of_ones_own_has_its_own_books_and_deadlines() {
-    let reaper = Reaper::builder().release_deadline(Duration::from_secs(1)).build();
+    let reaper = Reaper::builder().release_timeout(Duration::from_secs(1)).build();
     let probe = Arc::new(Probe::new());
     probe.on(Verb::Release).never();
     let lease = Lease::acquire_in(&reaper, &probe).await.unwrap();

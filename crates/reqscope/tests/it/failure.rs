@@ -128,8 +128,8 @@ async fn an_acquisition_that_hangs_ends_after_60_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_acquire_deadline_can_be_set() {
-    let server = Server::configured(Probe::new(), |builder| builder.acquire_deadline(Duration::from_secs(2)));
+async fn the_acquire_timeout_can_be_set() {
+    let server = Server::configured(Probe::new(), |builder| builder.acquire_timeout(Duration::from_secs(2)));
     server.probe.on(Verb::Acquire).never().never();
     let scope = server.scopes.open();
     let error = bounded(scope.lazy(&server.probe).get()).await.unwrap_err();
@@ -232,7 +232,7 @@ fn a_waker_that_panics_keeps_nothing_from_being_closed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_deadline_beyond_the_end_of_the_clock_is_never_missed() {
-    let server = Server::configured(Probe::new(), |builder| builder.acquire_deadline(Duration::MAX));
+    let server = Server::configured(Probe::new(), |builder| builder.acquire_timeout(Duration::MAX));
     server.probe.on(Verb::Acquire).next(Outcome::ok().after(Duration::from_secs(500)));
     let scope = server.scopes.open();
     drop(bounded(scope.lazy(&server.probe).get()).await.unwrap());

@@ -1,4 +1,4 @@
-//! L12 for those who wait for a guard of their own request: the lend deadline, and what its error tells.
+//! L12 for those who wait for a guard of their own request: the lend timeout, and what its error tells.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ fn get_now_at(lazy: &Lazy<Probe>) -> Guard<Probe> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_lend_deadline_is_for_one_loan_and_begins_anew_with_the_next() {
+async fn the_lend_timeout_is_for_one_loan_and_begins_anew_with_the_next() {
     let server = Server::new();
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);
@@ -60,8 +60,8 @@ async fn the_lend_deadline_is_for_one_loan_and_begins_anew_with_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_lend_deadline_can_be_set_and_bounds_nothing_else() {
-    let server = Server::configured(Probe::new(), |builder| builder.lend_deadline(Duration::from_secs(1)));
+async fn the_lend_timeout_can_be_set_and_bounds_nothing_else() {
+    let server = Server::configured(Probe::new(), |builder| builder.lend_timeout(Duration::from_secs(1)));
     server.probe.on(Verb::Acquire).next(reqscope_testkit::Outcome::ok().after(Duration::from_secs(20)));
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);

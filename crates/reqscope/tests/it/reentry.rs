@@ -155,10 +155,8 @@ fn every_verb_of_a_resource_may_call_back_into_its_scope() {
 fn every_event_of_an_observer_may_call_back_into_the_scope_it_is_about() {
     without_deadlock(|| async {
         let call_back = CallBack::default();
-        let scopes = Scopes::builder()
-            .observer(call_back.clone())
-            .lend_deadline(Duration::ZERO)
-            .close_deadline(Duration::ZERO);
+        let scopes =
+            Scopes::builder().observer(call_back.clone()).lend_timeout(Duration::ZERO).close_timeout(Duration::ZERO);
         let scopes = scopes.build();
         let probe = Arc::new(Probe::new());
         let scope = scopes.open();
@@ -274,7 +272,7 @@ impl<F: Fn() + Send + Sync + 'static> Resource for Meddling<F> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_get_that_came_in_during_the_first_poll_has_its_lend_deadline_too() {
+async fn a_get_that_came_in_during_the_first_poll_has_its_lend_timeout_too() {
     type Shared = Arc<Mutex<Option<ScopeHandle>>>;
     let (request, waiting) = (Shared::default(), Arc::new(Mutex::new(None)));
     // What another thread may do at that moment, done on this one.

@@ -216,9 +216,8 @@ async fn one_release_that_hangs_in_the_reaper_holds_up_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_close_deadline_can_be_set() {
-    let server =
-        Server::configured(Probe::new().settling(), |builder| builder.close_deadline(Duration::from_secs(1)));
+async fn the_close_timeout_can_be_set() {
+    let server = Server::configured(Probe::new().settling(), |builder| builder.close_timeout(Duration::from_secs(1)));
     server.probe.on(Verb::Release).never();
     let scope = server.scopes.open();
     drop(get_now(&scope.lazy(&server.probe)));

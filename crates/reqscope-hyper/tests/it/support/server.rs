@@ -27,10 +27,10 @@ pub(crate) type Answer = Result<Response<UnsyncBoxBody<Bytes, BoxError>>, BoxErr
 pub(crate) struct Setup {
     pub(crate) watch: bool,
     pub(crate) half_close: bool,
-    pub(crate) deadline: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
     pub(crate) max_connections: usize,
     pub(crate) request_grace: Duration,
-    pub(crate) close_deadline: Duration,
+    pub(crate) close_timeout: Duration,
     pub(crate) release_grace: Duration,
 }
 
@@ -39,10 +39,10 @@ impl Default for Setup {
         Setup {
             watch: true,
             half_close: false,
-            deadline: None,
+            timeout: None,
             max_connections: 64,
             request_grace: BOUND,
-            close_deadline: BOUND,
+            close_timeout: BOUND,
             release_grace: BOUND,
         }
     }
@@ -145,11 +145,11 @@ impl Server {
         let (events, heard) = mpsc::unbounded_channel();
         let gate = Arc::new(Semaphore::new(0));
         let context = Context { probe: Arc::clone(&probe), events, gate: Arc::clone(&gate) };
-        let scopes = Scopes::builder().close_deadline(setup.close_deadline).build();
+        let scopes = Scopes::builder().close_timeout(setup.close_timeout).build();
         let handler = service_fn(move |request| handler(request, context.clone()));
         let mut service = ScopeService::new(&scopes, handler);
-        if let Some(deadline) = setup.deadline {
-            service = service.deadline(deadline);
+        if let Some(timeout) = setup.timeout {
+            service = service.timeout(timeout);
         }
         let (stop, stopped) = oneshot::channel();
         let serving = serve(listener, service, &scopes)
