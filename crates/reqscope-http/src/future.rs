@@ -24,9 +24,13 @@ pin_project! {
     /// | unwound by a panic of the handler | is dropped while it unwinds, and so closes as `Panicked` |
     /// | dropped while the scope closes | goes on closing in the reaper, with the exit it was told |
     ///
+    /// # Cancel safety
+    ///
+    /// Dropping it is what ends a request whose client has gone: see the last rows of the table.
+    ///
     /// # Panics
     ///
-    /// If it is polled after it has ended.
+    /// If it is polled after it has ended. A panic of the handler, or of a [`Classify`](crate::Classify), passes through.
     ///
     /// # Examples
     ///

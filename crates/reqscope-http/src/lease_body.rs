@@ -179,7 +179,8 @@ where
         LeaseBody { body, remaining: None, lease: Some(lease), settles, trailers: None, release: None, held: None }
     }
 
-    /// Says how many bytes the body has in all, where it does not know that itself.
+    /// Says how many bytes the body has in all, where it does not know that itself. Too little said ends the lease before
+    /// the body.
     ///
     /// ```
     /// use bytes::Bytes;

@@ -133,12 +133,28 @@ impl Resource for Sqlite {
     /// Waits until the thread has left what it was cut in, rolls back what is open, and reads from the file.
     ///
     /// What a closure has set by `PRAGMA` or attached stays: that is its own to undo.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be rolled back, the file cannot be read, or the thread has gone. The connection is in doubt then.
+    ///
+    /// # Cancel safety
+    ///
+    /// The connection is in doubt, as before; it may be validated again.
     async fn validate(&self, conn: &mut SqliteConn) -> Result<(), Error<SqliteError>> {
         // Dropped here, the connection is in doubt again.
         conn.clean().await.map_err(|cause| Error::from(cause).at(Stage::Validating))
     }
 
     /// Closes the connection. What still runs was told to stop; this waits until it has.
+    ///
+    /// # Errors
+    ///
+    /// If SQLite cannot close it, or the thread has gone.
+    ///
+    /// # Cancel safety
+    ///
+    /// The thread has its order, and closes all the same.
     async fn release(&self, conn: SqliteConn, _exit: Exit) -> Result<(), Error<SqliteError>> {
         // Dropped here: the thread closes all the same.
         conn.close().await.map_err(|cause| Error::from(cause).at(Stage::Releasing))

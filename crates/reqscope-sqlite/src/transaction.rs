@@ -176,6 +176,14 @@ where
     }
 
     /// Says whether the transaction is still open and could be committed. It cannot be made clean for another user.
+    ///
+    /// # Errors
+    ///
+    /// [`InDoubt`](SqliteError::InDoubt) or [`RolledBack`](SqliteError::RolledBack), as [`SqliteConn::call`] has them.
+    ///
+    /// # Cancel safety
+    ///
+    /// It never waits.
     async fn validate(&self, open: &mut OpenTransaction<P>) -> Result<(), Error<SqliteError>> {
         match open.lease.is_idle() {
             false => Err(Error::from(SqliteError::InDoubt).at(Stage::Validating)),
@@ -191,6 +199,11 @@ where
     /// # Errors
     ///
     /// If `Completed` could not be committed; it is rolled back then.
+    ///
+    /// # Cancel safety
+    ///
+    /// The connection goes back as [`Exit::Cancelled`], and what has not been committed by then is rolled back. A COMMIT
+    /// that was cut may have happened.
     async fn release(&self, open: OpenTransaction<P>, exit: Exit) -> Result<(), Error<SqliteError>> {
         let mut lease = open.lease;
         // Dropped here, when the deadline has passed: the lease goes back as cancelled, and the thread stops.

@@ -164,7 +164,7 @@ impl<C> Error<C> {
         Self::of(Kind::Unavailable)
     }
 
-    /// A limit is reached: too many handles, or too many waiters.
+    /// A limit is reached: too many handles, or too many waiters. For pools; the core itself has no such limit.
     pub fn exhausted() -> Self {
         Self::of(Kind::Exhausted)
     }
@@ -298,7 +298,8 @@ impl<C> Error<C> {
         self.0.kind == Kind::Panicked
     }
 
-    /// Trying again cannot help.
+    /// Trying again cannot help: it was said so ([`permanent`](Error::permanent)), or what was asked is
+    /// [closed](Error::is_closed).
     pub fn is_permanent(&self) -> bool {
         self.0.permanent || self.0.kind == Kind::Closed
     }
@@ -308,12 +309,12 @@ impl<C> Error<C> {
         self.0.stage
     }
 
-    /// How long it took until the deadline had passed.
+    /// How long it took until the deadline had passed; `None` for all but a timeout.
     pub fn elapsed(&self) -> Option<Duration> {
         self.0.elapsed
     }
 
-    /// Where in the program the handle that was waited for had been taken.
+    /// Where in the program the handle that was waited for had been taken; `None` where nobody was waited for.
     pub fn holder(&self) -> Option<&'static Location<'static>> {
         self.0.holder
     }

@@ -95,7 +95,8 @@ impl<R: Resource> Lazy<R> {
     /// Borrows the handle if that needs no waiting: it is at home, or
     /// [`try_acquire`](Resource::try_acquire) has one at once.
     ///
-    /// `None` also where that panicked or the scope is closed; [`get`](Lazy::get) tells which.
+    /// `None` also where that panicked or the scope is closed; [`get`](Lazy::get) tells which. It does not stand in line:
+    /// a handle at home goes to it, though others wait.
     ///
     /// What was acquired may be used where nothing can wait:
     ///
@@ -136,7 +137,7 @@ impl<R: Resource> Lazy<R> {
         Some(Guard::new(lease, Arc::clone(&self.slot)))
     }
 
-    /// What state the cell is in, at this moment.
+    /// What state the cell is in, at this moment: for logs and tests, as it may be another one a moment later.
     pub fn peek(&self) -> Peek {
         self.slot.cell.peek()
     }
@@ -154,7 +155,11 @@ impl<R: Resource> fmt::Debug for Lazy<R> {
     }
 }
 
-/// The future of [`Lazy::get`].
+/// The future of [`Lazy::get`], which says what its errors are.
+///
+/// # Cancel safety
+///
+/// Dropping it loses its place among the waiters and nothing else: a running acquisition goes on.
 ///
 /// # Panics
 ///

@@ -178,6 +178,9 @@ impl fmt::Debug for Reaper {
 
 /// Sets up a [`Reaper`].
 ///
+/// Every timeout has a default and none can be switched off, so that nothing waits for ever by an oversight (law L12);
+/// [`Duration::MAX`] comes close.
+///
 /// ```
 /// use reqscope::{Abandoned, Exit, Observer, Reaper, Subject};
 /// use std::time::Duration;

@@ -18,6 +18,11 @@ use crate::{Error, Exit};
 /// cleans it up (law L3): before each `.await` ask who that is. The handle given to `release` is owned by its
 /// future; the core lets that future run to its end or its deadline, wherever the request has gone.
 ///
+/// # Panics
+///
+/// The core catches a panic in any of these methods. One in a verb is an error of that call
+/// ([`Error::is_panicked`]); what the shortcuts stand for then is said at each of them.
+///
 /// # Examples
 ///
 /// A temporary file that is kept only if the request was a success:
@@ -57,18 +62,34 @@ pub trait Resource: Send + Sync + 'static {
 
     /// Makes a handle.
     ///
+    /// It may be called again while an earlier call still runs, by another request. The core bounds it, by 60 s unless
+    /// [told otherwise](crate::ScopesBuilder::acquire_timeout).
+    ///
     /// # Errors
     ///
-    /// The resource's own, through `?`. Say [`Error::permanent`] where trying again cannot help.
+    /// The resource's own, through `?`. Say [`Error::permanent`] where trying again cannot help. An error without a
+    /// [`stage`](Error::stage) gets [`Stage::Acquiring`](crate::Stage::Acquiring).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped at any `.await`, it must leave nothing behind (law L3): the request may have ended meanwhile, or the
+    /// timeout has passed.
     fn acquire(&self) -> impl Future<Output = Result<Self::Handle, Error<Self::Cause>>> + Send;
 
     /// Proves that a handle is alive, and cleans it for its next user.
+    ///
+    /// For whoever gives one handle to several users in turn: a pool calls it in between. A scope, a lease and a shared
+    /// handle never do: theirs come fresh from `acquire` and go to `release`.
     ///
     /// The default answers `Ok` and is right for what cannot die and keeps no state of its user.
     ///
     /// # Errors
     ///
     /// An error costs the handle: it is released and nobody sees it again (law L14).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped at any `.await`, it has proved nothing: the handle is as doubtful as before.
     ///
     /// # Examples
     ///
@@ -94,14 +115,20 @@ pub trait Resource: Send + Sync + 'static {
 
     /// Gives a handle back; `exit` tells how its use ended.
     ///
-    /// Called once for every handle that was acquired (law L1). The default drops it, which is right where `Drop`
-    /// does all there is to do and does not block.
+    /// Called once for every handle that was acquired and not [reclaimed](Resource::reclaim) (law L1). The default
+    /// drops it, which is right where `Drop` does all there is to do and does not block. The core bounds it, by 5 s unless
+    /// [told otherwise](crate::ScopesBuilder::close_timeout).
     ///
     /// # Errors
     ///
     /// A failed release still ends the handle. Where the outcome matters to the client
     /// ([`settles`](Resource::settles)) the error fails the request, else it goes to the
     /// [`Observer`](crate::Observer).
+    ///
+    /// # Cancel safety
+    ///
+    /// It is not dropped because a request has ended, but where its deadline has passed or its runtime ends. The
+    /// handle is then dropped with it, and counted as abandoned: its own `Drop` must suffice.
     fn release(
         &self,
         handle: Self::Handle,
@@ -114,7 +141,8 @@ pub trait Resource: Send + Sync + 'static {
 
     /// A handle that is ready now, without waiting: the shortcut of [`acquire`](Resource::acquire).
     ///
-    /// The default has none. It must not block.
+    /// Asked before each `acquire`. The default has none. It must not block. A panic in it is an error of the
+    /// acquisition.
     ///
     /// A free list, in which nothing ever waits:
     ///
@@ -153,6 +181,9 @@ pub trait Resource: Send + Sync + 'static {
     ///
     /// The default does not know. An adapter whose operations may be cut in the middle answers
     /// [`Health::Dead`] for such a handle; a scope whose guard comes back like that is failed.
+    ///
+    /// Asked each time that a guard comes home, in its drop, and by each [`Shared::get`](crate::Shared::get): it must cost
+    /// next to nothing and not block. A panic in it counts as `Dead`.
     fn probe(&self, handle: &Self::Handle) -> Health {
         let _handle = handle;
         Health::Unknown
@@ -164,6 +195,9 @@ pub trait Resource: Send + Sync + 'static {
     ///
     /// The handle itself, if that cannot be done without waiting; it then goes to `release`. The default always
     /// answers so.
+    ///
+    /// Asked before each `release`, often in a drop: it must not block. A panic in it is a failed release, and the handle
+    /// goes with it.
     fn reclaim(&self, handle: Self::Handle, exit: Exit) -> Result<(), Self::Handle> {
         let _exit = exit;
         Err(handle)
@@ -174,7 +208,8 @@ pub trait Resource: Send + Sync + 'static {
     /// If so, the answer to the client waits for the release, and a release that fails, or a handle that is not at
     /// home when the request ends, fails the request (law L11). The default says no.
     ///
-    /// Must be `true` for [`Exit::Completed`] if it is for any exit.
+    /// It must be `true` for [`Exit::Completed`] if it is for any exit, and answer the same each time: it is asked
+    /// several times in a close. A panic in it counts as yes.
     ///
     /// A transaction whose client waits for the COMMIT, and for nothing else:
     ///

@@ -78,7 +78,7 @@ impl Scope {
     }
 
     /// Tells the request's functions until when they have time. It only tells: whoever runs the handler enforces
-    /// it.
+    /// it. Said twice, the last one counts.
     ///
     /// ```
     /// use reqscope::Scopes;

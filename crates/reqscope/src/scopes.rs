@@ -11,7 +11,8 @@ use crate::stats::{DrainReport, Stats};
 
 /// Opens the scopes of one server, and keeps their books.
 ///
-/// One per server, cloned to wherever scopes are opened: clones are the same.
+/// One per server, cloned to wherever scopes are opened: clones are the same. Dropping it closes nothing; its scopes
+/// and their releases go on.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -101,6 +102,9 @@ impl fmt::Debug for Scopes {
 }
 
 /// Sets up [`Scopes`].
+///
+/// Every timeout has a default and none can be switched off, so that nothing waits for ever by an oversight (law L12);
+/// [`Duration::MAX`] comes close.
 ///
 /// ```
 /// use reqscope::{Observer, Scopes};

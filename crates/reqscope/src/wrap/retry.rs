@@ -13,7 +13,12 @@ use crate::{Error, Exit, Stage};
 ///
 /// Only `acquire` is tried again, and not after an error that is [permanent](Error::is_permanent). A release is
 /// never repeated: nobody knows what the first one has done. The caller gets the error of the last attempt; the
-/// observer hears of the earlier ones.
+/// observer hears of the earlier ones, and they count in
+/// [`Stats::acquire_failed`](crate::Stats::acquire_failed).
+///
+/// All attempts and pauses together have the time of one acquisition; see
+/// [`ResourceExt`](crate::ResourceExt) for where a [`Timeout`](crate::Timeout) belongs. It needs a tokio runtime with
+/// timers as soon as it pauses, and answers with an error where there is none.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
@@ -146,8 +151,8 @@ impl RetryPolicy {
         RetryPolicy { attempts: 5, first_pause: Duration::from_millis(50), longest_pause: Duration::from_secs(1) }
     }
 
-    /// How many attempts there are in all. Default: 5, which with the default pauses rides out a restart of half a
-    /// second and tells the rest quickly. Zero counts as one.
+    /// How many attempts there are in all, the first one included. Default: 5, whose default pauses add up to 0.4 s on
+    /// average and 0.75 s at most: enough for a hiccup, while a longer outage is told quickly. Zero counts as one.
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.attempts = attempts;
         self

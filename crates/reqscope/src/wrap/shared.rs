@@ -93,8 +93,12 @@ where
     ///
     /// # Errors
     ///
-    /// Those of [`Lazy::get`](crate::Lazy::get), but for those of a scope. The next `get` tries again.
-    /// [`is_unavailable`](Error::is_unavailable) if even a fresh handle is dead.
+    /// - what [`Resource::acquire`] answered, shared by all who waited for that attempt; the next `get` tries again
+    /// - [`is_timeout`](Error::is_timeout) after the [acquire timeout](crate::ReaperBuilder::acquire_timeout) (60 s by
+    ///   default)
+    /// - [`is_unavailable`](Error::is_unavailable) if even a fresh handle is dead
+    /// - [`is_closed`](Error::is_closed) once the `Shared` has been dropped
+    /// - an error that names it, if the acquisition has to wait and there is no tokio runtime, or one without timers
     ///
     /// # Cancel safety
     ///
@@ -141,7 +145,13 @@ where
     }
 }
 
-/// The future of [`Shared::get`].
+/// The future of [`Shared::get`], which says what its errors are.
+///
+/// # Cancel safety
+///
+/// Dropping it loses its place among the waiters and nothing else: a running acquisition goes on.
+///
+/// # Examples
 ///
 /// It borrows nothing, so that a task can take it along:
 ///

@@ -12,6 +12,10 @@ use crate::{Error, Exit, Stage};
 /// The core bounds acquire and release by itself, generously; this is for tighter bounds, and for `validate`. The
 /// shortcuts that do not wait are passed on as they are.
 ///
+/// A verb that misses its bound is dropped, and answers an error that [`is_timeout`](Error::is_timeout) and names its
+/// stage. What is ready at its first poll is in time, however short the bound. It needs a tokio runtime with timers as
+/// soon as it waits, and answers with an error where there is none.
+///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
 /// use reqscope::{Error, Lease, Stage, Timeout, resource_fn};
@@ -34,7 +38,7 @@ pub struct Timeout<R> {
 }
 
 impl<R> Timeout<R> {
-    /// Gives each verb `patience`.
+    /// Gives each verb `patience`. There is no default: a sensible bound is the backend's own.
     pub fn new(inner: R, patience: Duration) -> Self {
         Timeout { inner, acquire: patience, validate: patience, release: patience }
     }
