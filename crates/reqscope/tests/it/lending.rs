@@ -154,3 +154,18 @@ async fn a_subject_names_the_resource_and_the_line_that_asked_for_it() {
     drop((lease, scope));
     server.at_the_end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_try_get_does_not_stand_in_line() {
+    let server = Server::new();
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    let guard = get_now(&lazy);
+    let mut waiting = pin!(lazy.get());
+    assert!(poll_once(waiting.as_mut()).is_pending());
+    drop(guard);
+    let guard = lazy.try_get().expect("it is at home, though it is spoken for");
+    assert!(poll_once(waiting.as_mut()).is_pending());
+    drop(guard);
+    assert!(poll_once(waiting).is_ready());
+}
