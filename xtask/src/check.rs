@@ -4,7 +4,8 @@ use crate::cargo::Cargo;
 use crate::report::Report;
 use crate::tree::Tree;
 use crate::{
-    ceiling, edges, examples, features, fuzz, imports, licences, links, loom, manifests, msrv, packages, words,
+    ceiling, edges, examples, features, futures, fuzz, imports, licences, links, loom, manifests, msrv, packages,
+    words,
 };
 
 /// Runs all checks, the cheap ones first.
@@ -42,6 +43,7 @@ pub(crate) fn run(tree: &Tree, report: &mut Report) {
             set.cargo(tree, "doc --no-deps").flags("RUSTDOCFLAGS", "-D warnings").run_quietly()
         });
     }
+    report.step("check: every public future says what its drop loses", || futures::check(tree));
     report.step("check: every public type, trait, function and macro has an example", || examples::check(tree));
     report.step("check: packages, in publishing order", || packages::check(tree));
 }

@@ -1,15 +1,10 @@
 //! An example for everything that a crate shows, as rustdoc sees it.
-//!
-//! rustdoc tells what is public as JSON, whose format is not stable yet. So it is read loosely, and a crate in which
-//! nothing at all is found fails: that is how a changed format would look.
-
-use std::fs;
 
 use anyhow::{Context, ensure};
 use serde_json::Value;
 
-use crate::cargo::Cargo;
 use crate::report::none_of;
+use crate::rustdoc;
 use crate::tree::Tree;
 
 /// What must have an example on its own page. A method may leave it to the example of its type.
@@ -17,30 +12,17 @@ const KINDS: [&str; 7] = ["struct", "enum", "union", "trait", "type_alias", "fun
 
 /// Fails for each public item of a published crate whose docs have no code in them.
 pub(crate) fn check(tree: &Tree) -> anyhow::Result<()> {
-    // Build scripts look at `RUSTC_BOOTSTRAP` too: in the common folder each change of it would build half the
-    // dependencies anew.
-    let target = tree.metadata().target_directory.join("examples");
     let mut findings = Vec::new();
     for package in tree.published() {
-        // The format is behind an unstable option, which a stable rustdoc takes only so.
-        Cargo::new(tree, format!("rustdoc --package {} --lib --all-features", package.name))
-            .argument("--target-dir", target.as_std_path())
-            // With the cfg of docs.rs, whose pages are built with unstable features, too.
-            .flags("RUSTDOCFLAGS", "--cfg docsrs -Z unstable-options --output-format json")
-            .flags("RUSTC_BOOTSTRAP", "1")
-            .run_quietly()?;
-        let name = package.name.replace('-', "_");
-        let file = target.join("doc").join(name).with_extension("json");
-        let text = fs::read_to_string(&file).with_context(|| file.to_string())?;
-        let bare = without_example(&text).with_context(|| format!("{file}: rustdoc's JSON is not as it was"))?;
+        let shown = rustdoc::json(tree, package)?;
+        let bare = without_example(&shown).with_context(|| rustdoc::changed(package))?;
         findings.extend(bare.into_iter().map(|item| format!("{}: {item} has no example", package.name)));
     }
     none_of(findings)
 }
 
 /// The public items without an example, wherever in the crate they are defined.
-fn without_example(json: &str) -> anyhow::Result<Vec<String>> {
-    let json: Value = serde_json::from_str(json)?;
+fn without_example(json: &Value) -> anyhow::Result<Vec<String>> {
     let index = json["index"].as_object().context("it has no index")?;
     let shown = shown(&json["root"], index)?;
     ensure!(!shown.is_empty(), "it shows nothing that is public");
@@ -74,24 +56,26 @@ fn shown<'a>(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn an_item_is_found_through_modules_and_re_exports() {
-        let json = r#"{ "root": 0, "index": {
+        let json = json!({ "root": 0, "index": {
             "0": { "crate_id": 0, "inner": { "module": { "items": [1, 2] } } },
             "1": { "crate_id": 0, "name": "Told", "docs": "```\n```", "inner": { "struct": {} } },
             "2": { "crate_id": 0, "inner": { "use": { "id": 3 } } },
             "3": { "crate_id": 0, "name": "bare", "docs": null, "inner": { "function": {} } }
-        } }"#;
-        assert_eq!(without_example(json).unwrap(), ["function bare"]);
+        } });
+        assert_eq!(without_example(&json).unwrap(), ["function bare"]);
     }
 
     #[test]
     fn another_format_is_an_error_and_not_a_clean_crate() {
-        assert!(without_example("{}").is_err());
-        assert!(without_example(r#"{ "root": { "id": 0 }, "index": {} }"#).is_err());
-        let renamed = r#"{ "root": 0, "index": { "0": { "inner": { "module": { "children": [1] } } } } }"#;
-        assert!(without_example(renamed).is_err());
+        assert!(without_example(&json!({})).is_err());
+        assert!(without_example(&json!({ "root": { "id": 0 }, "index": {} })).is_err());
+        let renamed = json!({ "root": 0, "index": { "0": { "inner": { "module": { "children": [1] } } } } });
+        assert!(without_example(&renamed).is_err());
     }
 }
