@@ -22,7 +22,8 @@ impl<R: Resource> Lease<R> {
     /// Acquires a handle of `resource`.
     ///
     /// Inside the `acquire` of another resource it belongs to the books of whoever acquires that one, so that a
-    /// scope's drain knows of it; elsewhere to those of [`Reaper::global`].
+    /// scope's drain knows of it; elsewhere, and in a task that such an `acquire` spawns, to those of
+    /// [`Reaper::global`].
     ///
     /// # Errors
     ///

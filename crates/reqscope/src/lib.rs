@@ -82,6 +82,8 @@
 //!
 //! # Features
 //!
+//! None is on by default.
+//!
 //! - `tracing`: an acquisition that moves to a task of its own keeps the caller's span.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 

@@ -138,6 +138,9 @@ impl ScopesBuilder {
 
     /// How long all releases together may take for which the client waits, and each of the others by itself.
     /// Default: 5 s, long for a COMMIT, short for somebody who waits for an answer.
+    ///
+    /// It is the [release timeout](ReaperBuilder::release_timeout) of their reaper too, and so that of the leases on its
+    /// books.
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
         self.close_timeout = timeout;
         self.reaper = self.reaper.release_timeout(timeout);

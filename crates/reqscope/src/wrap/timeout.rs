@@ -71,6 +71,7 @@ impl<R> Timeout<R> {
     }
 
     /// Gives `release` another bound than the rest. A handle whose release misses it is dropped with the release.
+    /// To the core that is a release that failed, not one that was abandoned.
     #[must_use]
     pub fn release_within(mut self, patience: Duration) -> Self {
         self.release = patience;
