@@ -23,3 +23,4 @@ mod sharing;
 mod spans;
 mod support;
 mod watchdog;
+mod wrapping;

@@ -1,0 +1,147 @@
+//! What the wrappers promise by themselves; that they keep the laws is the test kit's business.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqscope::{Abandoned, Error, Exit, Lease, Resource, ResourceExt, RetryPolicy, Stage, Timeout};
+use reqscope_testkit::{Outcome, Probe, Scripted, Verb};
+use tokio::time::Instant;
+
+use crate::support::{Event, Server, bounded};
+
+type Acquired<R> = Result<Lease<R>, Error<Scripted>>;
+
+/// Acquires one handle of what `wrap` makes of the server's probe, on the server's books.
+async fn acquire<R: Resource<Cause = Scripted>>(server: &Server, wrap: impl FnOnce(Probe) -> R) -> Acquired<R> {
+    let wrapped = Arc::new(wrap(Probe::clone(&server.probe)));
+    bounded(Lease::acquire_in(server.scopes.reaper(), &wrapped)).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_answers_with_the_last_error_and_the_observer_hears_of_all() {
+    let server = Server::new();
+    server.probe.on(Verb::Acquire).always(Outcome::error());
+    let began = Instant::now();
+    acquire(&server, |probe| probe.retry(RetryPolicy::new())).await.unwrap_err();
+    // Four pauses, each at most twice as long as the one before: 50, 100, 200, 400 ms.
+    assert!(began.elapsed() <= Duration::from_millis(754), "{:?}", began.elapsed());
+    assert_eq!(server.probe.on(Verb::Acquire).calls(), 5);
+    assert_eq!((server.stats().acquire_failed, server.heard.count(Event::AcquireFailed)), (5, 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_makes_as_many_attempts_as_it_was_told_and_at_least_one() {
+    for (attempts, calls) in [(0, 1), (1, 1), (2, 2), (9, 9)] {
+        let server = Server::new();
+        server.probe.on(Verb::Acquire).always(Outcome::error());
+        acquire(&server, |probe| probe.retry(RetryPolicy::new().attempts(attempts))).await.unwrap_err();
+        assert_eq!(server.probe.on(Verb::Acquire).calls(), calls);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_pauses_at_most_for_the_longest_pause() {
+    let server = Server::new();
+    server.probe.on(Verb::Acquire).always(Outcome::error());
+    let policy = RetryPolicy::new().attempts(41).longest_pause(Duration::from_millis(60));
+    let began = Instant::now();
+    acquire(&server, |probe| probe.retry(policy)).await.unwrap_err();
+    // A timer may be a millisecond late, each time.
+    assert!(began.elapsed() <= Duration::from_millis(40 * 61), "{:?}", began.elapsed());
+    assert!(began.elapsed() > Duration::from_millis(40), "they are pauses");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_gives_up_at_a_permanent_error() {
+    let server = Server::new();
+    server.probe.on(Verb::Acquire).error().next(Outcome::permanent());
+    let error = acquire(&server, |probe| probe.retry(RetryPolicy::new())).await.unwrap_err();
+    assert!(error.is_permanent());
+    assert_eq!(server.probe.on(Verb::Acquire).calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_does_not_try_again_after_a_panic() {
+    let server = Server::new();
+    server.probe.on(Verb::Acquire).error().panic();
+    let error = acquire(&server, |probe| probe.retry(RetryPolicy::new())).await.unwrap_err();
+    assert!(error.is_panicked());
+    assert_eq!(server.probe.on(Verb::Acquire).calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timeout_drops_the_verb_that_misses_its_bound_and_names_its_stage() {
+    let server = Server::new();
+    let seconds = Duration::from_secs;
+    let bounds = |probe| {
+        let bounded = Timeout::new(probe, seconds(9)).acquire_within(seconds(1));
+        bounded.validate_within(seconds(2)).release_within(seconds(3))
+    };
+    let missed = |error: Error<Scripted>| {
+        assert!(error.is_timeout());
+        (error.stage(), error.elapsed().map(|elapsed| elapsed.as_secs()))
+    };
+    server.probe.on(Verb::Acquire).never();
+    let error = acquire(&server, bounds).await.unwrap_err();
+    assert_eq!(missed(error), (Some(Stage::Acquiring), Some(1)));
+    assert_eq!(server.probe.counts().acquiring, 0);
+
+    let mut lease = acquire(&server, bounds).await.unwrap();
+    let wrapped = Arc::clone(Lease::resource(&lease));
+    server.probe.on(Verb::Validate).never();
+    assert_eq!(missed(bounded(wrapped.validate(&mut lease)).await.unwrap_err()), (Some(Stage::Validating), Some(2)));
+    server.probe.on(Verb::Release).never();
+    assert_eq!(missed(bounded(Lease::complete(lease)).await.unwrap_err()), (Some(Stage::Releasing), Some(3)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_misses_the_bound_of_a_timeout_has_failed_and_is_not_abandoned() {
+    let server = Server::new();
+    let lease = acquire(&server, |probe| probe.timeout(Duration::from_secs(1))).await.unwrap();
+    server.probe.on(Verb::Release).never();
+    bounded(Lease::complete(lease)).await.unwrap_err();
+    let stats = server.stats();
+    assert_eq!((stats.released, stats.release_failed, stats.abandoned), (1, 1, 0));
+    assert_eq!(server.heard.count(Event::ReleaseFailed(Exit::Completed)), 1);
+    assert_eq!(server.heard.count(Event::Abandoned(Exit::Completed, Abandoned::Deadline)), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_ready_at_its_first_poll_is_in_time_however_short_the_bound() {
+    let server = Server::new();
+    let lease = acquire(&server, |probe| probe.timeout(Duration::ZERO)).await.unwrap();
+    bounded(Lease::complete(lease)).await.unwrap();
+    assert_eq!(server.exits(), [Exit::Completed]);
+}
+
+/// A retry outside of a timeout has as many bounds as attempts; the other way round there is one for all.
+#[tokio::test(start_paused = true)]
+async fn the_outermost_wrapper_bounds_what_is_inside() {
+    let second = Duration::from_secs(1);
+    let policy = RetryPolicy::new().attempts(3).longest_pause(Duration::ZERO);
+    let server = Server::new();
+    server.probe.on(Verb::Acquire).always(Outcome::never());
+    acquire(&server, |probe| probe.timeout(second).retry(policy)).await.unwrap_err();
+    assert_eq!(server.probe.on(Verb::Acquire).calls(), 3);
+
+    let server = Server::new();
+    server.probe.on(Verb::Acquire).always(Outcome::never());
+    acquire(&server, |probe| probe.retry(policy).timeout(second)).await.unwrap_err();
+    assert_eq!(server.probe.on(Verb::Acquire).calls(), 1);
+}
+
+#[test]
+fn without_timers_a_retry_and_a_timeout_answer_with_an_error() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let probe = Probe::new();
+        probe.on(Verb::Acquire).always(Outcome::error());
+        let error = Lease::acquire(&Arc::new(probe.clone().retry(RetryPolicy::new()))).await.unwrap_err();
+        assert!(error.to_string().contains("no timers"), "{error}");
+        assert_eq!(probe.on(Verb::Acquire).calls(), 1, "it does not hammer");
+
+        probe.on(Verb::Acquire).always(Outcome::never());
+        let error = Lease::acquire(&Arc::new(probe.timeout(Duration::from_secs(1)))).await.unwrap_err();
+        assert!(error.to_string().contains("no timers"), "{error}");
+    });
+}
