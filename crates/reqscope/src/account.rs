@@ -7,12 +7,14 @@
 
 use std::error::Error;
 use std::marker::PhantomData;
+use std::mem;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::observer::{Abandoned, Observer, Subject};
+use crate::runtime::Runtime;
 use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::{Exit, foreign, stats::Stats};
 
@@ -131,20 +133,27 @@ impl Books {
 pub(crate) struct Account<R> {
     books: Arc<Books>,
     taken_at: &'static Location<'static>,
-    /// The best exit that it can still have.
-    at_best: Exit,
-    /// Set once the release has begun: how the use ended.
-    releasing: Option<Exit>,
-    open: bool,
+    /// Where the handle was acquired, for a drop outside of any runtime.
+    home: Option<Runtime>,
+    state: State,
     resource: PhantomData<fn() -> R>,
+}
+
+#[derive(Clone, Copy)]
+enum State {
+    /// In use, to end as this exit at best.
+    Open(Exit),
+    /// The use has ended so, and the release has begun.
+    Releasing(Exit),
+    Closed,
 }
 
 impl<R> Account<R> {
     pub(crate) fn open(books: Arc<Books>, taken_at: &'static Location<'static>, waited: Duration) -> Self {
         books.busy.add(Busy::HANDLE);
         count(&books.acquired);
-        let account =
-            Account { books, taken_at, at_best: Exit::Completed, releasing: None, open: true, resource: PhantomData };
+        let home = Runtime::try_current().ok();
+        let account = Account { books, taken_at, home, state: State::Open(Exit::Completed), resource: PhantomData };
         account.books.tell(|observer| observer.acquired(account.subject(), waited));
         account
     }
@@ -157,18 +166,26 @@ impl<R> Account<R> {
         self.taken_at
     }
 
+    pub(crate) fn home(&self) -> Option<&Runtime> {
+        self.home.as_ref()
+    }
+
     fn subject(&self) -> Subject {
         Subject::of::<R>(self.taken_at)
     }
 
     /// Whatever its owner will tell, it ends as `exit` at best.
     pub(crate) fn limit(&mut self, exit: Exit) {
-        self.at_best = self.at_best.worst(exit);
+        self.state = State::Open(self.verdict(exit));
     }
 
     /// How it ends, if its owner tells this.
     pub(crate) fn verdict(&self, told: Exit) -> Exit {
-        told.worst(self.at_best)
+        match self.state {
+            State::Open(at_best) => told.worst(at_best),
+            State::Releasing(exit) => exit,
+            State::Closed => told,
+        }
     }
 
     /// The handle arrived too late for its scope.
@@ -178,7 +195,7 @@ impl<R> Account<R> {
 
     pub(crate) fn begin_release(&mut self, exit: Exit) {
         count(&self.books.releasing);
-        self.releasing = Some(exit);
+        self.state = State::Releasing(exit);
     }
 
     pub(crate) fn released(mut self, exit: Exit) {
@@ -212,8 +229,7 @@ impl<R> Account<R> {
 
     /// Last, after the counters: who sees the books idle sees them complete.
     fn close(&mut self) {
-        self.open = false;
-        if self.releasing.is_some() {
+        if let State::Releasing(_) = mem::replace(&mut self.state, State::Closed) {
             self.books.releasing.fetch_sub(1, Ordering::Relaxed);
         }
         self.books.busy.sub(Busy::HANDLE);
@@ -222,9 +238,10 @@ impl<R> Account<R> {
 
 impl<R> Drop for Account<R> {
     fn drop(&mut self) {
-        if self.open {
-            let exit = self.releasing.unwrap_or_else(Exit::of_drop);
-            self.abandon(exit, Abandoned::NoRuntime);
+        match self.state {
+            State::Open(_) => self.abandon(Exit::of_drop(), Abandoned::NoRuntime),
+            State::Releasing(exit) => self.abandon(exit, Abandoned::NoRuntime),
+            State::Closed => {}
         }
     }
 }
@@ -276,7 +293,7 @@ impl Busy {
     #[cold]
     fn wake(&self) {
         let mut drainers = self.drainers.lock();
-        let woken = std::mem::take(&mut *drainers);
+        let woken = mem::take(&mut *drainers);
         // Under the lock, as the setting: the bit is up whenever somebody is in the list.
         self.word.fetch_and(!Self::DRAINERS, Ordering::Relaxed);
         drop(drainers);

@@ -1,4 +1,3 @@
-use std::borrow::Borrow;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
@@ -6,8 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use crate::account::Acquiring;
-use crate::cell::Cell;
+use crate::account::{Account, Acquiring};
 use crate::context::Surroundings;
 use crate::lease::Lease;
 use crate::observer::Subject;
@@ -61,8 +59,9 @@ impl<R: Resource> Lease<R> {
     }
 
     async fn acquire_under(surroundings: Surroundings, resource: Arc<R>) -> Result<Self, Error<R::Cause>> {
-        match Acquisition::at_once(&resource, surroundings) {
-            AtOnce::Done(outcome) => outcome,
+        match Acquisition::<R>::at_once(&resource, surroundings) {
+            AtOnce::Made(handle, account) => Ok(Lease::new(handle, resource, account)),
+            AtOnce::Failed(error) => Err(error),
             AtOnce::NotYet(surroundings) => Acquisition::new(resource, surroundings).await,
         }
     }
@@ -85,24 +84,26 @@ pub(crate) struct Acquisition<R: Resource> {
 
 /// What came of asking for a handle that needs no waiting for.
 pub(crate) enum AtOnce<R: Resource> {
-    Done(Outcome<R, Lease<R>>),
+    Made(R::Handle, Account<R>),
+    Failed(Error<R::Cause>),
     /// There is none. With the surroundings, for whoever waits for one.
     NotYet(Surroundings),
 }
 
 impl<R: Resource> Acquisition<R> {
     /// A handle that needs no waiting for, if there is one.
-    pub(crate) fn at_once(resource: &Arc<R>, surroundings: Surroundings) -> AtOnce<R> {
+    #[inline]
+    pub(crate) fn at_once(resource: &R, surroundings: Surroundings) -> AtOnce<R> {
         let (answer, surroundings) = surroundings.enter(|| resource.try_acquire());
-        AtOnce::Done(match answer {
-            Ok(None) => return AtOnce::NotYet(surroundings),
-            Ok(Some(handle)) => Ok(Lease::open(handle, Arc::clone(resource), surroundings, Duration::ZERO)),
+        match answer {
+            Ok(None) => AtOnce::NotYet(surroundings),
+            Ok(Some(handle)) => AtOnce::Made(handle, surroundings.open(Duration::ZERO)),
             Err(panic) => {
                 let error = Error::panicked(Stage::Acquiring, panic.payload());
                 tell::<R>(&surroundings, &error);
-                Err(error)
+                AtOnce::Failed(error)
             }
-        })
+        }
     }
 
     pub(crate) fn new(resource: Arc<R>, surroundings: Surroundings) -> Self {
@@ -139,8 +140,8 @@ impl<R: Resource> Future for Acquisition<R> {
         let error = match answer {
             Ok(Poll::Ready(Ok(handle))) => {
                 foreign::drop_quietly(this.future.take());
-                let waited = this.deadline.elapsed();
-                return Poll::Ready(Ok(Lease::open(handle, Arc::clone(&this.resource), surroundings, waited)));
+                let account = surroundings.open(this.deadline.elapsed());
+                return Poll::Ready(Ok(Lease::new(handle, Arc::clone(&this.resource), account)));
             }
             Ok(Poll::Ready(Err(error))) if error.stage().is_some() => error,
             Ok(Poll::Ready(Err(error))) => error.at(Stage::Acquiring),
@@ -166,46 +167,36 @@ impl<R: Resource> Drop for Acquisition<R> {
 
 /// Whoever waits for an acquisition that has a task of its own: a cell, and what stands around it.
 pub(crate) trait Sink<R: Resource>: Send + Sync + 'static {
-    /// What the cell lends.
-    type Lent: Borrow<Lease<R>>;
+    /// Takes what the attempt brought, for whoever is polled first. Or it is late.
+    fn deliver(&self, attempt: u32, lease: Lease<R>);
 
-    fn cell(&self) -> &Cell<Self::Lent, Error<R::Cause>, AbortHandle>;
+    /// Tells those who wait for it that the attempt failed. `false`: it had ended before.
+    fn fail(&self, attempt: u32, error: &Error<R::Cause>) -> bool;
 
-    /// A handle has arrived, and is on its way into the cell.
-    fn arrived(&self, lease: Lease<R>) -> Self::Lent;
-
-    /// Puts it into the cell, for whoever is polled first.
-    fn deliver(&self, attempt: u32, lease: Lease<R>) {
-        if let Err(refused) = self.cell().deliver(attempt, self.arrived(lease)) {
-            late::<R>(refused);
-        }
-    }
+    /// Learns how to cancel it. `Some`: it is over already, or must be cancelled by the caller.
+    fn running(&self, attempt: u32, cancel: AbortHandle) -> Option<AbortHandle>;
 }
 
-/// It arrived after the seal. Nobody has seen it, and dropping it releases it at once (L6).
-pub(crate) fn late<R: Resource>(lent: impl Borrow<Lease<R>>) {
-    lent.borrow().account().late();
-    drop(lent);
+/// An attempt of a cell that has found nothing [`at_once`](Acquisition::at_once).
+pub(crate) struct Attempt {
+    pub(crate) number: u32,
+    pub(crate) counted: Acquiring,
+    pub(crate) surroundings: Surroundings,
 }
 
-/// Makes a handle: at once if that can be, else by one poll in place, else in a task of its own, so that no single
-/// waiter, dropped or not polled, holds up the others (law L5).
+/// Makes a handle: by one poll in place, else in a task of its own, so that no single waiter, dropped or not polled,
+/// holds up the others (law L5).
 ///
 /// `None`: it went to a task, and `sink` will hear how it ended. Before that task exists `enlist` is called, with
 /// the caller's waker: a task may end, and a runtime that shuts down may refuse it, before the next line.
 pub(crate) fn begin<R: Resource, S: Sink<R>>(
     sink: &Arc<S>,
-    attempt: u32,
     resource: &Arc<R>,
-    surroundings: Surroundings,
-    counted: Acquiring,
+    attempt: Attempt,
     enlist: impl FnOnce(&Waker),
     cx: &mut Context<'_>,
 ) -> Option<Result<Lease<R>, Error<R::Cause>>> {
-    let surroundings = match Acquisition::at_once(resource, surroundings) {
-        AtOnce::Done(outcome) => return Some(outcome),
-        AtOnce::NotYet(surroundings) => surroundings,
-    };
+    let Attempt { number, counted, surroundings } = attempt;
     let mut acquisition = Acquisition::new(Arc::clone(resource), surroundings);
     if let Poll::Ready(outcome) = Pin::new(&mut acquisition).poll(cx) {
         return Some(outcome);
@@ -217,10 +208,11 @@ pub(crate) fn begin<R: Resource, S: Sink<R>>(
     enlist(cx.waker());
     // The caller's waker is registered with the acquisition now. The task polls it again before anything else, so
     // no wake-up is lost.
-    let task = Errand { acquisition: Some(acquisition), sink: Some(Arc::clone(sink)), attempt, _counted: counted };
+    let task =
+        Errand { acquisition: Some(acquisition), sink: Some(Arc::clone(sink)), attempt: number, _counted: counted };
     #[cfg(feature = "tracing")]
     let task = tracing::Instrument::in_current_span(task);
-    if let Some(cancel) = sink.cell().running(attempt, runtime.spawn(task).abort_handle()) {
+    if let Some(cancel) = sink.running(number, runtime.spawn(task).abort_handle()) {
         // Over already, where this does nothing; or the cell was sealed before we could say how to cancel.
         cancel.abort();
     }
@@ -248,7 +240,7 @@ impl<R: Resource, S: Sink<R>> Future for Errand<R, S> {
         match outcome {
             Ok(lease) => sink.deliver(this.attempt, lease),
             Err(error) => {
-                sink.cell().fail(this.attempt, &error);
+                sink.fail(this.attempt, &error);
             }
         }
         this.sink = None;
@@ -262,7 +254,7 @@ impl<R: Resource, S: Sink<R>> Drop for Errand<R, S> {
         // Before the cell begins the next one.
         foreign::drop_quietly(acquisition.future.take());
         let error = Error::runtime("the runtime that was acquiring has ended").at(Stage::Acquiring);
-        if sink.cell().fail(self.attempt, &error) {
+        if sink.fail(self.attempt, &error) {
             // Cut off. Else it was cancelled, because the cell was sealed, and nothing has failed.
             acquisition.fail(error);
         }

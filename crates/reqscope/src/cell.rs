@@ -1,24 +1,25 @@
 //! The state machine under the lazy cell: no async, no clock, no runtime, no resource.
 //!
-//! `L` is what is lent, `E` the error of an attempt, `K` cancels an attempt.
+//! `L` is what is lent, `S` its stub, which stays here meanwhile, `E` the error of an attempt, `K` cancels one.
 //!
-//! | phase         | `take`        | `deliver` ok  | `deliver` err | `give_back` | `detach`   | `seal`              |
+//! | phase         | `take`        | `deliver` ok  | `fail`        | `give_back` | `detach`   | `seal`              |
 //! |---------------|---------------|---------------|---------------|-------------|------------|---------------------|
-//! | `Unused`      | → `Acquiring` | -             | -             | -           | -          | sealed `Unused`     |
-//! | `Acquiring`   | waits         | → `Ready`     | → `Unused`    | -           | -          | sealed `Unused`, K  |
-//! | `Ready(L)`    | → `Lent`      | -             | -             | -           | -          | sealed `Ready(L)`   |
-//! | `Lent`        | waits         | -             | -             | → `Ready`   | → `Unused` | sealed `Unused`     |
-//! | sealed        | closed        | refused: late | ignored       | refused     | ignored    | -                   |
+//! | `Unused`      | → `Acquiring` | -             | -             | -           | -          | -                   |
+//! | `Acquiring`   | waits         | → `Home`      | → `Unused`    | -           | -          | → `Unused`, K       |
+//! | `Home(L, S)`  | → `Lent`      | -             | -             | -           | -          | → `Unused`, L, S    |
+//! | `Lent(S)`     | waits         | -             | -             | → `Home`    | → `Unused` | -                   |
+//! | sealed        | closed        | refused: late | ignored       | refused, S  | S          | -                   |
 //!
 //! Invariants:
 //!
-//! 1. There is at most one `L` at home or on loan; whoever the machine refuses one owns it again.
+//! 1. There is at most one `L` at home or on loan, and it has one `S`; whoever the machine refuses one owns both.
 //! 2. At most one attempt is under way, and only its own number can end it.
 //! 3. Every move that a waiter has to hear of wakes **all** of them: one that is not polled holds up nobody.
 //! 4. A ticket's place is freed by whoever held it, when it has its answer or is dropped.
 //! 5. Nothing foreign (a waker, an `L`, an `E`, a `K`) is cloned, woken or dropped under the lock, save `E::clone`,
 //!    which is a count. Beginning an attempt is counted there too: a seal comes after the count, or there is none.
 
+use std::convert::Infallible;
 use std::mem;
 use std::panic::Location;
 use std::task::Waker;
@@ -30,13 +31,13 @@ use crate::sync::Mutex;
 
 pub(crate) type Site = &'static Location<'static>;
 
-pub(crate) struct Cell<L, E, K> {
-    state: Mutex<State<L, E, K>>,
+pub(crate) struct Cell<L, S, E, K> {
+    state: Mutex<State<L, S, E, K>>,
 }
 
-struct State<L, E, K> {
-    phase: Phase<L, K>,
-    /// No more loans, ever. What is still `Ready` waits for [`Cell::remove`].
+struct State<L, S, E, K> {
+    phase: Phase<L, S, K>,
+    /// No more loans, ever.
     sealed: bool,
     /// Counts attempts, so that a late word of an earlier one changes nothing (2).
     attempt: u32,
@@ -44,10 +45,14 @@ struct State<L, E, K> {
     places: Places<E>,
 }
 
-enum Phase<L, K> {
+enum Phase<L, S, K> {
     Unused,
     Acquiring(Option<K>),
-    Ready(L),
+    Held(Whereabouts<L>, S),
+}
+
+enum Whereabouts<L> {
+    Home(L),
     Lent(Loan),
 }
 
@@ -74,14 +79,14 @@ pub(crate) enum Take<L, E, C> {
 }
 
 /// What [`Cell::seal`] found.
-pub(crate) enum Found<K> {
+pub(crate) enum Found<L, S, K> {
     Nothing,
     Acquiring(Option<K>),
-    AtHome,
+    Home(L, S),
     Lent(Site),
 }
 
-impl<L, E: Clone, K> Cell<L, E, K> {
+impl<L, S, E: Clone, K> Cell<L, S, E, K> {
     pub(crate) fn new() -> Self {
         Self::starting(false)
     }
@@ -101,16 +106,17 @@ impl<L, E: Clone, K> Cell<L, E, K> {
             _ if state.sealed => Peek::Closed,
             Phase::Unused => Peek::Unused,
             Phase::Acquiring(_) => Peek::Acquiring,
-            Phase::Ready(_) => Peek::Ready,
-            Phase::Lent(_) => Peek::Lent,
+            Phase::Held(Whereabouts::Home(_), _) => Peek::Ready,
+            Phase::Held(Whereabouts::Lent(_), _) => Peek::Lent,
         }
     }
 
-    /// The common case, and short: it is at home, and nobody waits.
+    /// What needs no waiting: it is at home, or nobody has asked yet. `None`: that is not so, or else others were
+    /// here before, unless the caller is to `pass` them.
     #[inline]
-    pub(crate) fn take_at_home(&self, site: Site) -> Option<L> {
+    pub(crate) fn take_now<C>(&self, pass: bool, site: Site, count: impl FnOnce() -> C) -> Option<Take<L, E, C>> {
         let mut state = self.state.lock();
-        if state.places.is_empty() { state.lend(site) } else { None }
+        if pass || state.places.is_empty() { state.take(site, count) } else { None }
     }
 
     /// Borrows what is inside, begins an attempt, or waits.
@@ -135,11 +141,9 @@ impl<L, E: Clone, K> Cell<L, E, K> {
             let others_wait = first && !state.places.is_empty();
             let step = match &state.phase {
                 _ if state.sealed => Take::Closed,
-                Phase::Unused => Take::Begin(state.begin(), count()),
-                Phase::Ready(_) if others_wait => Take::Yield,
-                Phase::Ready(_) => Take::Lent(state.lend(site).expect("it is at home, under this very lock")),
-                Phase::Acquiring(_) => Take::Wait(None),
-                Phase::Lent(loan) => Take::Wait(Some(*loan)),
+                Phase::Held(Whereabouts::Home(_), _) if others_wait => Take::Yield,
+                Phase::Held(Whereabouts::Lent(loan), _) => Take::Wait(Some(*loan)),
+                _ => state.take(site, &count).unwrap_or(Take::Wait(None)),
             };
             if let Take::Wait(_) | Take::Yield = step {
                 // Cloning a waker is foreign code: done outside of the lock, and then everything is asked anew.
@@ -163,15 +167,6 @@ impl<L, E: Clone, K> Cell<L, E, K> {
         }
     }
 
-    /// The same without waiting; `None` where `take` would wait or has an error to tell.
-    pub(crate) fn try_take<C>(&self, site: Site, count: impl Fn() -> C) -> Option<Take<L, E, C>> {
-        let mut state = self.state.lock();
-        match state.phase {
-            Phase::Unused if !state.sealed => Some(Take::Begin(state.begin(), count())),
-            _ => state.lend(site).map(Take::Lent),
-        }
-    }
-
     /// Gives whoever began an attempt a place among those who wait for it. Done before the attempt can end elsewhere:
     /// else its beginner would not hear of the error, and begin another one (L7).
     pub(crate) fn enlist(&self, ticket: &mut Ticket, waker: &Waker) {
@@ -183,40 +178,42 @@ impl<L, E: Clone, K> Cell<L, E, K> {
     /// Tells how to cancel an attempt. `Some`: it is over already, or must be cancelled by the caller.
     pub(crate) fn running(&self, attempt: u32, cancel: K) -> Option<K> {
         let mut state = self.state.lock();
-        if state.is_current(attempt) {
+        match state.attempt(attempt) {
             // Nothing was there before: an attempt is told once.
-            state.phase = Phase::Acquiring(Some(cancel));
-            return None;
+            Some(none) => none.replace(cancel),
+            None => Some(cancel),
         }
-        Some(cancel)
     }
 
-    /// The attempt succeeded, and its own beginner keeps the result, on loan. `false`: the cell was sealed meanwhile,
-    /// so that the result is late.
-    pub(crate) fn lend_out(&self, attempt: u32, site: Site) -> bool {
+    /// The attempt succeeded, and its own beginner keeps `L`, on loan.
+    ///
+    /// # Errors
+    ///
+    /// The stub, if the cell was sealed meanwhile: the result is late.
+    #[inline]
+    pub(crate) fn lend_out(&self, attempt: u32, stub: S, since: Site) -> Result<(), S> {
         // Whoever came in meanwhile is woken too: nobody can go on, but a wait for a guard has a deadline of its own.
-        let lent = self.move_on(|state| {
-            if !state.is_current(attempt) {
-                return Err(());
-            }
-            let loan = state.loan(site);
-            Ok(mem::replace(&mut state.phase, loan))
-        });
-        lent.is_ok()
+        self.move_on(|state| {
+            let Some(cancel) = state.attempt(attempt).map(Option::take) else { return Err(stub) };
+            state.loans = state.loans.wrapping_add(1);
+            state.phase = Phase::Held(Whereabouts::Lent(Loan { since, number: state.loans }), stub);
+            Ok(cancel)
+        })?;
+        Ok(())
     }
 
     /// The attempt succeeded; whoever is polled first gets the result.
     ///
     /// # Errors
     ///
-    /// `L` itself, if the cell was sealed meanwhile: it is late.
-    pub(crate) fn deliver(&self, attempt: u32, lent: L) -> Result<(), L> {
+    /// The result itself, if the cell was sealed meanwhile: it is late.
+    pub(crate) fn deliver(&self, attempt: u32, lent: L, stub: S) -> Result<(), (L, S)> {
         self.move_on(|state| {
-            if !state.is_current(attempt) {
-                return Err(lent);
-            }
-            Ok(mem::replace(&mut state.phase, Phase::Ready(lent)))
-        })
+            let Some(cancel) = state.attempt(attempt).map(Option::take) else { return Err((lent, stub)) };
+            state.phase = Phase::Held(Whereabouts::Home(lent), stub);
+            Ok(cancel)
+        })?;
+        Ok(())
     }
 
     /// The attempt failed: everybody who waits for it gets the error, and the next `take` begins anew (L7).
@@ -232,13 +229,12 @@ impl<L, E: Clone, K> Cell<L, E, K> {
 
     fn unbegin(&self, attempt: u32, error: Option<&E>) -> bool {
         let ended = self.move_on(|state| {
-            if !state.is_current(attempt) {
-                return Err(());
-            }
+            let Some(cancel) = state.attempt(attempt).map(Option::take) else { return Err(()) };
             if let Some(error) = error {
                 state.places.answer_all(|| error.clone());
             }
-            Ok(mem::replace(&mut state.phase, Phase::Unused))
+            state.phase = Phase::Unused;
+            Ok(cancel)
         });
         ended.is_ok()
     }
@@ -247,62 +243,38 @@ impl<L, E: Clone, K> Cell<L, E, K> {
     ///
     /// # Errors
     ///
-    /// `L` itself, if the cell was sealed meanwhile: the caller ends it (L8).
-    pub(crate) fn give_back(&self, lent: L) -> Result<(), L> {
-        self.move_on(|state| match state.phase {
-            Phase::Lent(_) => Ok(mem::replace(&mut state.phase, Phase::Ready(lent))),
-            _ => Err(lent),
-        })
+    /// `L` itself and its stub, if the cell was sealed meanwhile: the caller ends it (L8).
+    #[inline]
+    pub(crate) fn give_back(&self, lent: L) -> Result<(), (L, S)> {
+        self.move_on(|state| match &mut state.phase {
+            Phase::Held(place, _) if !state.sealed => Ok(mem::replace(place, Whereabouts::Home(lent))),
+            _ => Err((lent, state.stub())),
+        })?;
+        Ok(())
     }
 
-    /// A loan will not come home: the next `take` begins anew. `false`: the cell was sealed meanwhile.
-    pub(crate) fn detach(&self) -> bool {
-        let detached = self.move_on(|state| match state.phase {
-            Phase::Lent(_) => Ok(mem::replace(&mut state.phase, Phase::Unused)),
-            _ => Err(()),
-        });
-        detached.is_ok()
+    /// A loan will not come home: its stub, and whether the next `take` begins anew. If not, the cell was sealed
+    /// meanwhile.
+    pub(crate) fn detach(&self) -> (S, bool) {
+        let Ok(detached) = self.move_on(|state| Ok::<_, Infallible>((state.stub(), !state.sealed)));
+        detached
     }
 
-    /// Ends all lending. What is at home stays there for [`Cell::remove`].
-    pub(crate) fn seal(&self) -> Found<K> {
-        let mut state = self.state.lock();
-        state.sealed = true;
-        let found = match &mut state.phase {
-            Phase::Unused => Found::Nothing,
-            Phase::Acquiring(cancel) => Found::Acquiring(cancel.take()),
-            Phase::Ready(_) => Found::AtHome,
-            Phase::Lent(loan) => Found::Lent(loan.since),
-        };
-        if !matches!(found, Found::AtHome) {
-            // Of what was there nothing is left that a drop would have to look after.
-            state.phase = Phase::Unused;
-        }
-        if !state.places.is_empty() {
-            let wakers = state.places.wakers();
-            drop(state);
-            foreign::wake_all(wakers);
-        }
+    /// Ends all lending. What was at home is the caller's, who may [`keep`](Cell::keep) it here.
+    pub(crate) fn seal(&self) -> Found<L, S, K> {
+        let Ok(found) = self.move_on(|state| Ok::<_, Infallible>(state.seal()));
         found
     }
 
-    /// Looks at what the seal found at home.
-    pub(crate) fn with_sealed<T>(&self, look: impl FnOnce(&L) -> T) -> Option<T> {
-        // Taken out for the look: it calls foreign code, and nobody else wants it after the seal.
-        let sealed = self.remove()?;
-        let seen = look(&sealed);
-        self.state.lock().phase = Phase::Ready(sealed);
-        Some(seen)
+    /// Puts what the seal found at home back, for [`Cell::remove`].
+    pub(crate) fn keep(&self, lent: L, stub: S) {
+        self.state.lock().phase = Phase::Held(Whereabouts::Home(lent), stub);
     }
 
-    /// Takes out what the seal found at home.
-    pub(crate) fn remove(&self) -> Option<L> {
-        let mut state = self.state.lock();
-        if !state.sealed {
-            return None;
-        }
-        match mem::replace(&mut state.phase, Phase::Unused) {
-            Phase::Ready(lent) => Some(lent),
+    /// Takes out what was kept.
+    pub(crate) fn remove(&self) -> Option<(L, S)> {
+        match mem::replace(&mut self.state.lock().phase, Phase::Unused) {
+            Phase::Held(Whereabouts::Home(lent), stub) => Some((lent, stub)),
             _ => None,
         }
     }
@@ -315,53 +287,71 @@ impl<L, E: Clone, K> Cell<L, E, K> {
         }
     }
 
-    /// Moves to a phase in which waiters can go on, and wakes them (3).
+    /// Moves to a phase in which waiters can go on, and wakes them (3). What the step takes out is dropped, if it is,
+    /// by the caller (5).
     #[inline]
-    fn move_on<T>(&self, step: impl FnOnce(&mut State<L, E, K>) -> Result<Phase<L, K>, T>) -> Result<(), T> {
+    fn move_on<T, F>(&self, step: impl FnOnce(&mut State<L, S, E, K>) -> Result<T, F>) -> Result<T, F> {
         let mut state = self.state.lock();
-        let old = step(&mut state)?;
+        let out = step(&mut state)?;
         if state.places.is_empty() {
-            drop(state);
-            drop(old);
-            return Ok(());
+            return Ok(out);
         }
         let wakers = state.places.wakers();
         drop(state);
-        drop(old);
         foreign::wake_all(wakers);
-        Ok(())
+        Ok(out)
     }
 }
 
-impl<L, E, K> State<L, E, K> {
-    fn begin(&mut self) -> u32 {
-        self.attempt = self.attempt.wrapping_add(1);
-        self.phase = Phase::Acquiring(None);
-        self.attempt
-    }
-
-    fn loan(&mut self, since: Site) -> Phase<L, K> {
-        self.loans = self.loans.wrapping_add(1);
-        Phase::Lent(Loan { since, number: self.loans })
-    }
-
-    /// What is at home goes out.
+impl<L, S, E, K> State<L, S, E, K> {
+    /// What can be done without waiting: lend what is at home, or begin to acquire.
     #[inline]
-    fn lend(&mut self, site: Site) -> Option<L> {
-        if self.sealed || !matches!(self.phase, Phase::Ready(_)) {
-            return None;
-        }
-        let loan = self.loan(site);
-        match mem::replace(&mut self.phase, loan) {
-            Phase::Ready(lent) => Some(lent),
-            other => {
-                self.phase = other;
-                None
+    fn take<C>(&mut self, since: Site, count: impl FnOnce() -> C) -> Option<Take<L, E, C>> {
+        match &mut self.phase {
+            _ if self.sealed => None,
+            Phase::Unused => {
+                self.attempt = self.attempt.wrapping_add(1);
+                self.phase = Phase::Acquiring(None);
+                Some(Take::Begin(self.attempt, count()))
             }
+            Phase::Held(place @ Whereabouts::Home(_), _) => {
+                self.loans = self.loans.wrapping_add(1);
+                let loan = Whereabouts::Lent(Loan { since, number: self.loans });
+                match mem::replace(place, loan) {
+                    Whereabouts::Home(lent) => Some(Take::Lent(lent)),
+                    Whereabouts::Lent(_) => None,
+                }
+            }
+            _ => None,
         }
     }
 
-    fn is_current(&self, attempt: u32) -> bool {
-        self.attempt == attempt && matches!(self.phase, Phase::Acquiring(_))
+    fn seal(&mut self) -> Found<L, S, K> {
+        self.sealed = true;
+        if let Phase::Held(Whereabouts::Lent(loan), _) = &self.phase {
+            // Its stub waits here for it.
+            return Found::Lent(loan.since);
+        }
+        match mem::replace(&mut self.phase, Phase::Unused) {
+            Phase::Acquiring(cancel) => Found::Acquiring(cancel),
+            Phase::Held(Whereabouts::Home(lent), stub) => Found::Home(lent, stub),
+            _ => Found::Nothing,
+        }
+    }
+
+    /// The stub of a loan that ends.
+    fn stub(&mut self) -> S {
+        match mem::replace(&mut self.phase, Phase::Unused) {
+            Phase::Held(_, stub) => stub,
+            _ => unreachable!("what is lent has its stub here"),
+        }
+    }
+
+    /// The attempt with this number, if it is still under way: how to cancel it.
+    fn attempt(&mut self, number: u32) -> Option<&mut Option<K>> {
+        match &mut self.phase {
+            Phase::Acquiring(cancel) if self.attempt == number => Some(cancel),
+            _ => None,
+        }
     }
 }

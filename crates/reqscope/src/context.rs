@@ -3,7 +3,9 @@
 
 use std::cell::Cell;
 use std::panic::Location;
+use std::time::Duration;
 
+use crate::account::Account;
 use crate::foreign::{self, Panic};
 use crate::reaper::Reaper;
 use crate::sync::thread_local;
@@ -30,6 +32,12 @@ impl Surroundings {
         let copy = current.clone();
         drop(replace(&mut current));
         copy
+    }
+
+    /// Opens the account of a handle that has just arrived in them.
+    #[inline]
+    pub(crate) fn open<R>(self, waited: Duration) -> Account<R> {
+        Account::open(self.reaper.into_books(), self.taken_at, waited)
     }
 
     /// Calls the code of a user inside of them, and hands back its panic. They are lent to the thread meanwhile,

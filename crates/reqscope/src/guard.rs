@@ -2,7 +2,6 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use crate::Exit;
 use crate::lease::Lease;
 use crate::resource::Resource;
 use crate::slot::Slot;
@@ -46,13 +45,13 @@ use crate::slot::Slot;
 #[must_use = "a guard that is dropped at once has only acquired the handle"]
 pub struct Guard<R: Resource> {
     /// `None` only in `drop` and after `detach`.
-    lease: Option<Lease<R>>,
+    handle: Option<R::Handle>,
     slot: Arc<Slot<R>>,
 }
 
 impl<R: Resource> Guard<R> {
-    pub(crate) fn new(lease: Lease<R>, slot: Arc<Slot<R>>) -> Self {
-        Guard { lease: Some(lease), slot }
+    pub(crate) fn new(handle: R::Handle, slot: Arc<Slot<R>>) -> Self {
+        Guard { handle: Some(handle), slot }
     }
 
     /// Takes the handle out of the request: a streamed body, a WebSocket, a background job.
@@ -77,34 +76,31 @@ impl<R: Resource> Guard<R> {
     /// # });
     /// ```
     pub fn detach(mut guard: Self) -> Lease<R> {
-        let mut lease = guard.lease.take().expect(LENT);
-        if !guard.slot.cell.detach() {
-            lease.limit(Exit::Cancelled);
-        }
-        lease
+        let handle = guard.handle.take().expect(LENT);
+        guard.slot.detach(handle)
     }
 }
 
-const LENT: &str = "a guard holds its lease until it is consumed";
+const LENT: &str = "a guard holds its handle until it is consumed";
 
 impl<R: Resource> Deref for Guard<R> {
     type Target = R::Handle;
 
     fn deref(&self) -> &R::Handle {
-        self.lease.as_ref().expect(LENT)
+        self.handle.as_ref().expect(LENT)
     }
 }
 
 impl<R: Resource> DerefMut for Guard<R> {
     fn deref_mut(&mut self) -> &mut R::Handle {
-        self.lease.as_mut().expect(LENT)
+        self.handle.as_mut().expect(LENT)
     }
 }
 
 impl<R: Resource> Drop for Guard<R> {
     fn drop(&mut self) {
-        if let Some(lease) = self.lease.take() {
-            self.slot.give_back(lease);
+        if let Some(handle) = self.handle.take() {
+            self.slot.give_back(handle);
         }
     }
 }

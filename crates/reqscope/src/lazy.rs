@@ -5,14 +5,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use crate::acquisition::{Acquisition, AtOnce};
 use crate::cell::{Loan, Site, Take};
 use crate::guard::Guard;
 use crate::observer::Subject;
 use crate::peek::Peek;
 use crate::places::Ticket;
 use crate::resource::Resource;
-use crate::slot::Slot;
+use crate::slot::{Now, Slot};
 use crate::time::Deadline;
 use crate::{Error, Stage};
 
@@ -119,22 +118,16 @@ impl<R: Resource> Lazy<R> {
     /// ```
     #[track_caller]
     pub fn try_get(&self) -> Option<Guard<R>> {
-        let site = Location::caller();
-        let lease = match self.slot.cell.try_take(site, || self.slot.count())? {
-            Take::Lent(lease) => lease,
-            Take::Begin(attempt, _counted) => {
-                match Acquisition::at_once(self.slot.resource(), self.slot.surroundings(site)) {
-                    AtOnce::Done(Ok(lease)) => self.slot.lend_out(attempt, lease, site)?,
-                    AtOnce::Done(Err(_)) | AtOnce::NotYet(_) => {
-                        // An error was heard by the observer. Whoever queued up meanwhile makes the next attempt.
-                        self.slot.cell.retract(attempt);
-                        return None;
-                    }
-                }
+        match self.slot.take_now(true, Location::caller()) {
+            Now::Lent(handle) => Some(Guard::new(handle, Arc::clone(&self.slot))),
+            // Of an error the observer has heard.
+            Now::Failed(_) | Now::Busy => None,
+            Now::NotYet(attempt) => {
+                // Whoever queued up meanwhile makes the next one.
+                self.slot.cell.retract(attempt.number);
+                None
             }
-            _ => return None,
-        };
-        Some(Guard::new(lease, Arc::clone(&self.slot)))
+        }
     }
 
     /// What state the cell is in, at this moment: for logs and tests, as it may be another one a moment later.
@@ -196,34 +189,41 @@ impl<R: Resource> Future for Get<R> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let slot = this.slot.as_ref().expect(UNENDED);
-        // An exit of its own: one for both ways would move the lease once more on the common one.
-        if let Some(lease) = slot.cell.take_at_home(this.site) {
-            return Poll::Ready(Ok(Guard::new(lease, this.slot.take().expect(UNENDED))));
+        match this.slot.as_ref().expect(UNENDED).take_now(false, this.site) {
+            Now::Lent(handle) => this.lent(handle),
+            now => this.poll_on(now, cx),
         }
-        let lease = loop {
-            match slot.cell.take(&mut this.ticket, this.site, cx.waker(), || slot.count()) {
-                Take::Lent(lease) => break lease,
-                Take::Begin(attempt, counted) => {
-                    match slot.begin(attempt, counted, this.site, &mut this.ticket, cx) {
-                        Some(Ok(lease)) => break lease,
-                        Some(Err(error)) => return Poll::Ready(Err(error)),
-                        None => {}
-                    }
-                }
-                Take::Wait(Some(loan)) => return this.poll_patience(loan, cx).map(Err),
-                Take::Wait(None) | Take::Yield => return Poll::Pending,
-                Take::Failed(error) => return Poll::Ready(Err(error)),
-                Take::Closed => return Poll::Ready(Err(Error::closed())),
-            }
-        };
-        Poll::Ready(Ok(Guard::new(lease, this.slot.take().expect(UNENDED))))
     }
 }
 
 const UNENDED: &str = "`Get` polled after it has ended";
 
 impl<R: Resource> Get<R> {
+    fn lent(&mut self, handle: R::Handle) -> Poll<Result<Guard<R>, Error<R::Cause>>> {
+        Poll::Ready(Ok(Guard::new(handle, self.slot.take().expect(UNENDED))))
+    }
+
+    /// Goes on from there until there is an answer, or something to wait for.
+    #[cold]
+    fn poll_on(&mut self, mut now: Now<R>, cx: &mut Context<'_>) -> Poll<Result<Guard<R>, Error<R::Cause>>> {
+        loop {
+            let slot = self.slot.as_ref().expect(UNENDED);
+            now = match now {
+                Now::Lent(handle) => return self.lent(handle),
+                Now::Failed(error) => return Poll::Ready(Err(error)),
+                Now::NotYet(attempt) => slot.make(attempt, self.site, &mut self.ticket, cx),
+                Now::Busy => match slot.cell.take(&mut self.ticket, self.site, cx.waker(), || slot.count()) {
+                    Take::Lent(handle) => Now::Lent(handle),
+                    Take::Begin(number, counted) => slot.make_now(number, counted, self.site),
+                    Take::Wait(Some(loan)) => return self.poll_patience(loan, cx).map(Err),
+                    Take::Wait(None) | Take::Yield => return Poll::Pending,
+                    Take::Failed(error) => Now::Failed(error),
+                    Take::Closed => Now::Failed(Error::closed()),
+                },
+            };
+        }
+    }
+
     /// Waits for the guard of that loan, for as long as that is reasonable.
     fn poll_patience(&mut self, loan: Loan, cx: &mut Context<'_>) -> Poll<Error<R::Cause>> {
         let slot = self.slot.as_ref().expect(UNENDED);

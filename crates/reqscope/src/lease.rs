@@ -8,7 +8,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::account::Account;
-use crate::context::Surroundings;
 use crate::reaper;
 use crate::release::Releasing;
 use crate::resource::{Health, Resource};
@@ -59,16 +58,17 @@ struct Parts<R: Resource> {
     handle: R::Handle,
     resource: Arc<R>,
     account: Account<R>,
-    /// Where the handle was acquired, for a drop outside of any runtime.
-    home: Option<Runtime>,
 }
 
 impl<R: Resource> Lease<R> {
-    /// Opens the account of a handle that has just arrived.
-    pub(crate) fn open(handle: R::Handle, resource: Arc<R>, surroundings: Surroundings, waited: Duration) -> Self {
-        let Surroundings { reaper, taken_at } = surroundings;
-        let account = Account::open(reaper.into_books(), taken_at, waited);
-        Lease { parts: Some(Parts { handle, resource, account, home: Runtime::try_current().ok() }) }
+    pub(crate) fn new(handle: R::Handle, resource: Arc<R>, account: Account<R>) -> Self {
+        Lease { parts: Some(Parts { handle, resource, account }) }
+    }
+
+    /// Takes it apart, for a cell that knows the resource.
+    pub(crate) fn into_parts(mut self) -> (R::Handle, Account<R>) {
+        let Parts { handle, account, .. } = self.parts.take().expect(WHOLE);
+        (handle, account)
     }
 
     /// Ends it as [`Exit::Completed`]: the same as `Lease::end(lease, Exit::Completed)`.
@@ -103,11 +103,12 @@ impl<R: Resource> Lease<R> {
     /// Lease::end(lease, exit).await.unwrap();
     /// # });
     /// ```
-    pub fn end(lease: Self, exit: Exit) -> Release<R> {
-        match lease.end_within(exit, Deadline::after) {
+    pub fn end(mut lease: Self, exit: Exit) -> Release<R> {
+        let Parts { handle, resource, account } = lease.parts.take().expect(WHOLE);
+        match end(&resource, handle, account, exit, Deadline::after) {
             Ok(Some(release)) => release,
-            Ok(None) => Release { running: None, home: None, outcome: Ok(()) },
-            Err(error) => Release { running: None, home: None, outcome: Err(error) },
+            Ok(None) => Release { running: None, outcome: Ok(()) },
+            Err(error) => Release { running: None, outcome: Err(error) },
         }
     }
 
@@ -129,7 +130,7 @@ impl<R: Resource> Lease<R> {
     /// # });
     /// ```
     pub fn taken_at(lease: &Self) -> &'static Location<'static> {
-        lease.account().taken_at()
+        lease.parts().account.taken_at()
     }
 
     /// Takes the handle out, for the writers of wrappers: it leaves the books, and nobody releases it any more.
@@ -146,36 +147,20 @@ impl<R: Resource> Lease<R> {
     /// assert_eq!(reaper.stats().taken, 1);
     /// # });
     /// ```
-    pub fn into_handle(mut lease: Self) -> R::Handle {
-        let Parts { handle, account, .. } = lease.parts.take().expect(WHOLE);
+    pub fn into_handle(lease: Self) -> R::Handle {
+        let (handle, account) = lease.into_parts();
         account.taken();
         handle
     }
 
-    /// What a free look says; a probe that panics has seen nothing good.
+    /// What a free look says.
     pub(crate) fn probe(&self) -> Health {
-        let Parts { handle, resource, .. } = self.parts();
-        foreign::call(|| resource.probe(handle)).unwrap_or(Health::Dead)
+        look(&self.parts().resource, self)
     }
 
-    pub(crate) fn account(&self) -> &Account<R> {
-        &self.parts().account
-    }
-
-    /// [`Lease::end`] under a deadline of the caller's making, who is told the usual patience. `None`: it is over.
-    pub(crate) fn end_within(
-        mut self,
-        exit: Exit,
-        deadline: impl FnOnce(Duration) -> Deadline,
-    ) -> Result<Option<Release<R>>, Error<R::Cause>> {
-        self.parts.take().expect(WHOLE).end(exit, deadline)
-    }
-
-    /// Whatever its owner will tell, it ends as `exit` at best.
-    pub(crate) fn limit(&mut self, exit: Exit) {
-        if let Some(parts) = &mut self.parts {
-            parts.account.limit(exit);
-        }
+    /// It arrived too late: nobody has seen it, and the caller drops it, which releases it at once (L6).
+    pub(crate) fn late(&self) {
+        self.parts().account.late();
     }
 
     fn parts(&self) -> &Parts<R> {
@@ -185,18 +170,23 @@ impl<R: Resource> Lease<R> {
 
 const WHOLE: &str = "only what consumes a lease takes it apart";
 
-impl<R: Resource> Parts<R> {
-    fn end(
-        self,
-        exit: Exit,
-        deadline: impl FnOnce(Duration) -> Deadline,
-    ) -> Result<Option<Release<R>>, Error<R::Cause>> {
-        let Parts { handle, resource, account, home } = self;
-        let exit = account.verdict(exit);
-        let patience = account.books().limits.release;
-        let running = Releasing::start(resource, handle, account, exit, || deadline(patience))?;
-        Ok(running.map(|running| Release { running: Some(running), home, outcome: Ok(()) }))
-    }
+/// What a free look at a handle says. A probe that panics has seen nothing good.
+pub(crate) fn look<R: Resource>(resource: &R, handle: &R::Handle) -> Health {
+    foreign::call(|| resource.probe(handle)).unwrap_or(Health::Dead)
+}
+
+/// Ends the use of a handle, under a deadline of the caller's making, who is told the usual patience. `None`: it has
+/// been released.
+pub(crate) fn end<R: Resource>(
+    resource: &Arc<R>,
+    handle: R::Handle,
+    account: Account<R>,
+    exit: Exit,
+    deadline: impl FnOnce(Duration) -> Deadline,
+) -> Result<Option<Release<R>>, Error<R::Cause>> {
+    let exit = account.verdict(exit);
+    let running = Releasing::start(resource, handle, account, exit, deadline)?;
+    Ok(running.map(|running| Release { running: Some(running), outcome: Ok(()) }))
 }
 
 impl<R: Resource> Deref for Lease<R> {
@@ -215,9 +205,9 @@ impl<R: Resource> DerefMut for Lease<R> {
 
 impl<R: Resource> Drop for Lease<R> {
     fn drop(&mut self) {
-        if let Some(parts) = self.parts.take() {
+        if let Some(Parts { handle, resource, account }) = self.parts.take() {
             // Dropping the release hands it to the reaper; an error was heard by the observer.
-            drop(parts.end(Exit::of_drop(), Deadline::after));
+            drop(end(&resource, handle, account, Exit::of_drop(), Deadline::after));
         }
     }
 }
@@ -264,14 +254,13 @@ where
 #[must_use = "the release goes on if this is dropped, but nobody hears how it ended"]
 pub struct Release<R: Resource> {
     running: Option<Releasing<R>>,
-    home: Option<Runtime>,
     /// What there was to tell without any waiting.
     outcome: Result<(), Error<R::Cause>>,
 }
 
 impl<R: Resource> Release<R> {
     pub(crate) fn home(&self) -> Option<&Runtime> {
-        self.home.as_ref()
+        self.running.as_ref().and_then(Releasing::home)
     }
 }
 
@@ -291,7 +280,7 @@ impl<R: Resource> Future for Release<R> {
 impl<R: Resource> Drop for Release<R> {
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
-            let home = self.home.take();
+            let home = running.home().cloned();
             reaper::spawn(home, async move {
                 // Its outcome is on the books, and the observer has heard it.
                 drop(running.await);

@@ -2,10 +2,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use crate::account::Account;
 use crate::observer::Abandoned;
 use crate::resource::Resource;
+use crate::runtime::Runtime;
 use crate::time::Deadline;
 use crate::{Error, Exit, Stage, foreign};
 
@@ -29,13 +31,13 @@ struct Running<R: Resource> {
 impl<R: Resource> Releasing<R> {
     /// Takes the shortcut if the resource offers it, in which case there is nothing left to run.
     ///
-    /// `deadline` is asked for only if the release has to wait.
+    /// `deadline` is asked for only if the release has to wait, and told the usual patience.
     pub(crate) fn start(
-        resource: Arc<R>,
+        resource: &Arc<R>,
         handle: R::Handle,
         mut account: Account<R>,
         exit: Exit,
-        deadline: impl FnOnce() -> Deadline,
+        deadline: impl FnOnce(Duration) -> Deadline,
     ) -> Result<Option<Self>, Error<R::Cause>> {
         match foreign::call(|| resource.reclaim(handle, exit)) {
             Ok(Ok(())) => {
@@ -44,8 +46,10 @@ impl<R: Resource> Releasing<R> {
             }
             Ok(Err(handle)) => {
                 account.begin_release(exit);
+                let deadline = deadline(account.books().limits.release);
+                let resource = Arc::clone(resource);
                 let future = Box::pin(async move { resource.release(handle, exit).await });
-                Ok(Some(Releasing { running: Some(Running { future, account }), exit, deadline: deadline() }))
+                Ok(Some(Releasing { running: Some(Running { future, account }), exit, deadline }))
             }
             Err(panic) => {
                 let error = Error::panicked(Stage::Releasing, panic.payload());
@@ -92,6 +96,11 @@ impl<R: Resource> Future for Releasing<R> {
 }
 
 impl<R: Resource> Releasing<R> {
+    /// Where the handle was acquired.
+    pub(crate) fn home(&self) -> Option<&Runtime> {
+        self.running.as_ref().and_then(|running| running.account.home())
+    }
+
     /// Drops the user's future first: who hears that a handle was released finds nothing of it any more.
     fn finish(&mut self) -> Option<Account<R>> {
         self.running.take().map(|Running { future, account }| {

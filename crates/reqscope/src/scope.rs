@@ -1,4 +1,3 @@
-use std::any::type_name;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
@@ -186,8 +185,7 @@ impl ScopeHandle {
     /// [`Observer`](crate::Observer::second_resource) is told once.
     pub fn lazy<R: Resource>(&self, resource: &Arc<R>) -> Lazy<R> {
         let key = Slot::key_of(resource);
-        let known = self.state.tenant(key, type_name::<R>(), || Arc::new(Slot::new(&self.state, resource)));
-        let slot = known.and_then(|tenant| tenant.into_any().downcast::<Slot<R>>().ok());
+        let slot = self.state.tenant(key, || Slot::new(&self.state, resource));
         Lazy::new(slot.unwrap_or_else(|| Arc::new(Slot::closed(&self.state, resource))))
     }
 

@@ -4,12 +4,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use crate::account::Acquiring;
-use crate::acquisition::{self, Sink, late};
-use crate::cell::{Cell, Found, Site};
+use crate::account::{Account, Acquiring};
+use crate::acquisition::{self, Acquisition, AtOnce, Attempt, Sink};
+use crate::cell::{Cell, Found, Site, Take};
 use crate::close_error::Problem;
 use crate::context::Surroundings;
-use crate::lease::{Lease, Release};
+use crate::lease::{Lease, Release, end, look};
 use crate::observer::Subject;
 use crate::places::Ticket;
 use crate::resource::{Health, Resource};
@@ -22,10 +22,20 @@ use crate::{Error, Exit, foreign};
 
 /// The place of one resource in one scope: the state machine, and all that it needs around it.
 pub(crate) struct Slot<R: Resource> {
-    pub(crate) cell: Cell<Lease<R>, Error<R::Cause>, AbortHandle>,
+    pub(crate) cell: Cell<R::Handle, Account<R>, Error<R::Cause>, AbortHandle>,
     pub(crate) scope: Arc<ScopeState>,
     resource: Arc<R>,
     order: AtomicUsize,
+}
+
+/// What came of asking for a handle without waiting.
+pub(crate) enum Now<R: Resource> {
+    Lent(R::Handle),
+    Failed(Error<R::Cause>),
+    /// An attempt has begun, and has to wait.
+    NotYet(Attempt),
+    /// It is lent, being acquired, closed, or others wait.
+    Busy,
 }
 
 impl<R: Resource> Slot<R> {
@@ -39,7 +49,7 @@ impl<R: Resource> Slot<R> {
     }
 
     fn around(
-        cell: Cell<Lease<R>, Error<R::Cause>, AbortHandle>,
+        cell: Cell<R::Handle, Account<R>, Error<R::Cause>, AbortHandle>,
         scope: &Arc<ScopeState>,
         resource: &Arc<R>,
     ) -> Self {
@@ -50,30 +60,13 @@ impl<R: Resource> Slot<R> {
         (TypeId::of::<R>(), Arc::as_ptr(resource).cast::<()>() as usize)
     }
 
-    pub(crate) fn surroundings(&self, taken_at: Site) -> Surroundings {
-        Surroundings { reaper: self.scope.settings.reaper.clone(), taken_at }
-    }
-
-    pub(crate) fn resource(&self) -> &Arc<R> {
-        &self.resource
-    }
-
-    /// Makes the handle, in place or in a task that delivers it here. `None`: look into the cell again.
-    pub(crate) fn begin(
-        self: &Arc<Self>,
-        attempt: u32,
-        counted: Acquiring,
-        site: Site,
-        ticket: &mut Ticket,
-        cx: &mut Context<'_>,
-    ) -> Option<Result<Lease<R>, Error<R::Cause>>> {
-        let enlist = |waker: &Waker| self.cell.enlist(ticket, waker);
-        match acquisition::begin(self, attempt, &self.resource, self.surroundings(site), counted, enlist, cx)? {
-            Ok(lease) => self.lend_out(attempt, lease, site).map(Ok),
-            Err(error) => {
-                self.cell.fail(attempt, &error);
-                Some(Err(error))
-            }
+    /// A handle without waiting, if that can be. Those who wait already come first, unless the caller is to `pass` them.
+    #[inline]
+    pub(crate) fn take_now(&self, pass: bool, site: Site) -> Now<R> {
+        match self.cell.take_now(pass, site, || self.count()) {
+            Some(Take::Lent(handle)) => Now::Lent(handle),
+            Some(Take::Begin(number, counted)) => self.make_now(number, counted, site),
+            _ => Now::Busy,
         }
     }
 
@@ -83,44 +76,117 @@ impl<R: Resource> Slot<R> {
         Acquiring::begin(self.scope.settings.reaper.books())
     }
 
-    /// The handle was there at once, and goes to the one who asked. `None`: the scope was closed meanwhile.
+    /// The first half of an attempt: a handle that need not be waited for.
     #[inline]
-    pub(crate) fn lend_out(&self, attempt: u32, lease: Lease<R>, site: Site) -> Option<Lease<R>> {
-        self.number();
-        if self.cell.lend_out(attempt, site) {
-            return Some(lease);
+    pub(crate) fn make_now(&self, number: u32, counted: Acquiring, site: Site) -> Now<R> {
+        let surroundings = Surroundings { reaper: self.scope.settings.reaper.clone(), taken_at: site };
+        match Acquisition::<R>::at_once(&self.resource, surroundings) {
+            AtOnce::Made(handle, account) => self.lend_out(number, handle, account, site),
+            AtOnce::Failed(error) => self.failed(number, error),
+            AtOnce::NotYet(surroundings) => Now::NotYet(Attempt { number, counted, surroundings }),
         }
-        late::<R>(lease);
-        None
+    }
+
+    /// The second: makes it in place, or in a task that delivers it here.
+    pub(crate) fn make(
+        self: &Arc<Self>,
+        attempt: Attempt,
+        site: Site,
+        ticket: &mut Ticket,
+        cx: &mut Context<'_>,
+    ) -> Now<R> {
+        let number = attempt.number;
+        let enlist = |waker: &Waker| self.cell.enlist(ticket, waker);
+        match acquisition::begin(self, &self.resource, attempt, enlist, cx) {
+            Some(Ok(lease)) => {
+                let (handle, account) = lease.into_parts();
+                self.lend_out(number, handle, account, site)
+            }
+            Some(Err(error)) => self.failed(number, error),
+            None => Now::Busy,
+        }
+    }
+
+    /// It goes to the one who asked, unless the scope was closed meanwhile.
+    #[inline]
+    fn lend_out(&self, attempt: u32, handle: R::Handle, account: Account<R>, site: Site) -> Now<R> {
+        self.number();
+        match self.cell.lend_out(attempt, account, site) {
+            Ok(()) => Now::Lent(handle),
+            Err(account) => {
+                self.lease(handle, account).late();
+                Now::Busy
+            }
+        }
+    }
+
+    fn failed(&self, attempt: u32, error: Error<R::Cause>) -> Now<R> {
+        self.cell.fail(attempt, &error);
+        Now::Failed(error)
     }
 
     /// A guard comes home. What the scope does not want back any more goes the way of a dropped lease (L8).
-    pub(crate) fn give_back(&self, lease: Lease<R>) {
-        if std::thread::panicking() || lease.probe() == Health::Dead {
+    pub(crate) fn give_back(&self, handle: R::Handle) {
+        if std::thread::panicking() || look(&*self.resource, &handle) == Health::Dead {
             // Before it is home: a close that finds it there finds the mark as well.
             self.scope.mark_failed();
         }
-        if let Err(unwanted) = self.cell.give_back(lease) {
-            drop(unwanted);
+        if let Err((handle, account)) = self.cell.give_back(handle) {
+            drop(self.lease(handle, account));
         }
+    }
+
+    /// A guard does not come home. Too late after the seal: then the scope has answered for it already (L9).
+    pub(crate) fn detach(&self, handle: R::Handle) -> Lease<R> {
+        let (mut account, in_time) = self.cell.detach();
+        if !in_time {
+            account.limit(Exit::Cancelled);
+        }
+        self.lease(handle, account)
+    }
+
+    fn lease(&self, handle: R::Handle, account: Account<R>) -> Lease<R> {
+        Lease::new(handle, Arc::clone(&self.resource), account)
     }
 
     fn number(&self) {
         // Relaxed: it is read after the seal, through the lock of the cell.
         self.order.store(self.scope.acquired(), Ordering::Relaxed);
     }
+
+    /// Ends all lending, and cancels what is being acquired.
+    #[inline]
+    fn end(&self) -> Found<R::Handle, Account<R>, AbortHandle> {
+        let found = self.cell.seal();
+        match &found {
+            Found::Acquiring(Some(cancel)) => cancel.abort(),
+            Found::Lent(since) => self.scope.settings.reaper.books().still_lent(Subject::of::<R>(since)),
+            _ => {}
+        }
+        found
+    }
+
+    /// A resource that panics when it is asked is taken at its gravest.
+    fn settles(&self, exit: Exit) -> bool {
+        foreign::call(|| self.resource.settles(exit)).unwrap_or(true)
+    }
 }
 
 impl<R: Resource> Sink<R> for Slot<R> {
-    type Lent = Lease<R>;
-
-    fn cell(&self) -> &Cell<Lease<R>, Error<R::Cause>, AbortHandle> {
-        &self.cell
+    fn deliver(&self, attempt: u32, lease: Lease<R>) {
+        self.number();
+        let (handle, account) = lease.into_parts();
+        if let Err((handle, account)) = self.cell.deliver(attempt, handle, account) {
+            self.lease(handle, account).late();
+        }
     }
 
-    fn arrived(&self, lease: Lease<R>) -> Lease<R> {
-        self.number();
-        lease
+    fn fail(&self, attempt: u32, error: &Error<R::Cause>) -> bool {
+        self.cell.fail(attempt, error)
+    }
+
+    fn running(&self, attempt: u32, cancel: AbortHandle) -> Option<AbortHandle> {
+        self.cell.running(attempt, cancel)
     }
 }
 
@@ -139,38 +205,33 @@ impl<R: Resource> Tenant for Slot<R> {
 
     fn seal(&self, told: Exit, problems: &mut Vec<Problem>) -> bool {
         let resource = type_name::<R>();
-        let (at_home, problem) = match self.cell.seal() {
-            Found::Nothing => (false, None),
-            Found::AtHome if !self.settles(told) => (true, None),
-            Found::AtHome => {
-                let dead = self.cell.with_sealed(Lease::probe) == Some(Health::Dead);
-                (true, dead.then_some(Problem::Dead { resource }))
-            }
-            Found::Acquiring(cancel) => {
-                if let Some(cancel) = cancel {
-                    cancel.abort();
+        let problem = match self.end() {
+            Found::Nothing => return false,
+            Found::Home(handle, account) => {
+                if self.settles(told) && look(&*self.resource, &handle) == Health::Dead {
+                    problems.push(Problem::Dead { resource });
                 }
-                (false, self.settles(told).then_some(Problem::StillAcquiring { resource }))
+                self.cell.keep(handle, account);
+                return true;
             }
-            Found::Lent(since) => {
-                self.scope.settings.reaper.books().still_lent(Subject::of::<R>(since));
-                (false, self.settles(told).then_some(Problem::StillLent { resource, since }))
-            }
+            Found::Acquiring(_) => Problem::StillAcquiring { resource },
+            Found::Lent(since) => Problem::StillLent { resource, since },
         };
-        problems.extend(problem);
-        at_home
+        if self.settles(told) {
+            problems.push(problem);
+        }
+        false
     }
 
-    /// A resource that panics when it is asked is taken at its gravest.
     fn settles(&self, exit: Exit) -> bool {
-        foreign::call(|| self.resource.settles(exit)).unwrap_or(true)
+        self.settles(exit)
     }
 
     fn release(&self, exit: Exit, deadline: Option<&Deadline>) -> Option<Job> {
-        let lease = self.cell.remove()?;
+        let (handle, account) = self.cell.remove()?;
         let usual_or_left = |usual| deadline.map_or_else(|| Deadline::after(usual), Deadline::again);
         let resource = type_name::<R>();
-        match lease.end_within(exit, usual_or_left) {
+        match end(&self.resource, handle, account, exit, usual_or_left) {
             Ok(None) => None,
             Ok(Some(release)) => {
                 let home = release.home().cloned();
@@ -185,12 +246,12 @@ impl<R: Resource> Tenant for Slot<R> {
     }
 
     fn close_alone(&self, told: Exit) -> bool {
-        if self.settles(Exit::Completed) {
+        if [told, told.worst(Exit::Failed)].into_iter().any(|verdict| self.settles(verdict)) {
             return false;
         }
-        if self.seal(told, &mut Vec::new()) {
-            // The reaper has what is left to do.
-            drop(self.release(told.worst(self.scope.marked()), None));
+        if let Found::Home(handle, account) = self.end() {
+            // What is left to do goes to the reaper; an error was heard by the observer.
+            drop(end(&self.resource, handle, account, told.worst(self.scope.marked()), Deadline::after));
         }
         true
     }

@@ -82,27 +82,23 @@ impl ScopeState {
     }
 
     /// The tenant with this key. If there is none, `new` moves in. `None`: the scope is sealed.
-    pub(crate) fn tenant(
-        &self,
-        key: Key,
-        resource: &'static str,
-        new: impl FnOnce() -> Arc<dyn Tenant>,
-    ) -> Option<Arc<dyn Tenant>> {
+    pub(crate) fn tenant<T: Tenant>(&self, key: Key, new: impl FnOnce() -> T) -> Option<Arc<T>> {
         let mut inside = self.inside.lock();
         if inside.sealed {
             return None;
         }
-        if let Some(known) = inside.tenants.as_slice().iter().find(|tenant| tenant.key() == key) {
-            return Some(Arc::clone(known));
+        let known = inside.tenants.as_slice();
+        if let Some(known) = known.iter().find(|tenant| tenant.key() == key) {
+            return Arc::clone(known).into_any().downcast().ok();
         }
-        let doubled = inside.tenants.as_slice().iter().any(|tenant| tenant.key().0 == key.0);
-        let tenant = new();
-        inside.tenants.push(Arc::clone(&tenant));
+        let doubled = known.iter().any(|tenant| tenant.key().0 == key.0);
+        let tenant = Arc::new(new());
+        inside.tenants.push(tenant.clone());
         drop(inside);
         if doubled {
             let first_time = self.settings.doubled.lock().insert(key.0);
             if first_time {
-                self.settings.reaper.books().second_resource(resource);
+                self.settings.reaper.books().second_resource(tenant.resource());
             }
         }
         Some(tenant)

@@ -17,7 +17,7 @@ fn here() -> Site {
     Location::caller()
 }
 
-fn begin<L, E: Clone, K>(cell: &Cell<L, E, K>) -> u32 {
+fn begin<L, S, E: Clone, K>(cell: &Cell<L, S, E, K>) -> u32 {
     match cell.take(&mut Ticket::default(), here(), Waker::noop(), || ()) {
         Take::Begin(attempt, ()) => attempt,
         _ => panic!("nobody else has begun"),
@@ -27,7 +27,7 @@ fn begin<L, E: Clone, K>(cell: &Cell<L, E, K>) -> u32 {
 #[test]
 fn the_way_to_cancel_an_attempt_reaches_the_close_or_comes_back() {
     model(["found by the seal", "handed back"], |endings| {
-        let cell = Arc::new(Cell::<(), (), ()>::new());
+        let cell = Arc::new(Cell::<(), (), (), ()>::new());
         let attempt = begin(&cell);
         let teller = Arc::clone(&cell);
         let teller = thread::spawn(move || teller.running(attempt, ()).is_some());
@@ -43,13 +43,13 @@ fn the_way_to_cancel_an_attempt_reaches_the_close_or_comes_back() {
 #[test]
 fn a_late_word_of_an_earlier_attempt_ends_nothing() {
     model([], |_| {
-        let cell = Arc::new(Cell::<(), (), ()>::new());
+        let cell = Arc::new(Cell::<(), (), (), ()>::new());
         let earlier = begin(&cell);
         cell.retract(earlier);
         let late = Arc::clone(&cell);
         let late = thread::spawn(move || late.fail(earlier, &()));
         let attempt = begin(&cell);
-        assert!(cell.deliver(attempt, ()).is_ok());
+        assert!(cell.deliver(attempt, (), ()).is_ok());
         late.join().unwrap();
         assert_eq!(cell.peek(), Peek::Ready);
     });
@@ -60,7 +60,7 @@ fn a_cell_may_be_asked_by_whatever_it_lends_tells_cancels_or_wakes() {
     let endings: [fn(&Arc<Asked>, u32, Nosy); 3] = [
         |cell, attempt, error| assert!(cell.fail(attempt, &error)),
         |cell, attempt, lent| {
-            cell.lend_out(attempt, here());
+            drop(cell.lend_out(attempt, Nosy::clone(&lent), here()));
             drop(cell.give_back(lent));
         },
         |cell, _, _| drop(cell.seal()),
@@ -78,8 +78,10 @@ fn a_cell_may_be_asked_by_whatever_it_lends_tells_cancels_or_wakes() {
                 for _ in 0..2 {
                     // Another one at each poll, which puts the earlier one out.
                     let waker = Waker::from(Arc::new(Nosy::new(&theirs, &counted)));
-                    if let Take::Begin(attempt, ()) = theirs.take(&mut ticket, here(), &waker, || ()) {
-                        theirs.retract(attempt);
+                    match theirs.take(&mut ticket, here(), &waker, || ()) {
+                        Take::Begin(attempt, ()) => theirs.retract(attempt),
+                        Take::Lent(lent) => drop(theirs.give_back(lent)),
+                        _ => {}
                     }
                 }
                 theirs.leave(&mut ticket);
@@ -89,13 +91,12 @@ fn a_cell_may_be_asked_by_whatever_it_lends_tells_cancels_or_wakes() {
             waiter.join().unwrap();
             cell.leave(&mut before);
             drop(cell.seal());
-            drop(cell.remove());
             assert_eq!(alive.load(Ordering::Relaxed), 0);
         });
     }
 }
 
-type Asked = Cell<Nosy, Nosy, Nosy>;
+type Asked = Cell<Nosy, Nosy, Nosy, Nosy>;
 
 /// A handle, an error, a way to cancel, a waker: whatever is done with it, it looks into the cell, which under the
 /// cell's own lock is a deadlock. Its clone alone does not: errors are cloned there, which is a count.

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::Error;
 use crate::account::Acquiring;
-use crate::acquisition::{Sink, begin};
+use crate::acquisition::{Acquisition, AtOnce, Attempt, Sink, begin};
 use crate::cell::{Cell, Found, Site, Take};
 use crate::context::Surroundings;
 use crate::lease::Lease;
@@ -49,7 +49,7 @@ pub struct Shared<R: Resource> {
 
 struct Slot<R: Resource> {
     /// A loan lasts no longer than it takes to clone the `Arc`.
-    cell: Cell<Arc<Lease<R>>, Error<R::Cause>, AbortHandle>,
+    cell: Cell<Arc<Lease<R>>, (), Error<R::Cause>, AbortHandle>,
     resource: Arc<R>,
     reaper: Reaper,
 }
@@ -116,11 +116,10 @@ where
 
 impl<R: Resource> Drop for Shared<R> {
     fn drop(&mut self) {
+        // A handle that was at home goes with this: ours was one of the counts, and the last user's drop releases it.
         if let Found::Acquiring(Some(task)) = self.slot.cell.seal() {
             task.abort();
         }
-        // Ours was one of the counts; the last user's drop releases it.
-        drop(self.slot.cell.remove());
     }
 }
 
@@ -134,14 +133,18 @@ impl<R: Resource> Sink<R> for Slot<R>
 where
     R::Handle: Sync,
 {
-    type Lent = Arc<Lease<R>>;
-
-    fn cell(&self) -> &Cell<Arc<Lease<R>>, Error<R::Cause>, AbortHandle> {
-        &self.cell
+    fn deliver(&self, attempt: u32, lease: Lease<R>) {
+        if let Err((refused, ())) = self.cell.deliver(attempt, Arc::new(lease), ()) {
+            refused.late();
+        }
     }
 
-    fn arrived(&self, lease: Lease<R>) -> Arc<Lease<R>> {
-        Arc::new(lease)
+    fn fail(&self, attempt: u32, error: &Error<R::Cause>) -> bool {
+        self.cell.fail(attempt, error)
+    }
+
+    fn running(&self, attempt: u32, cancel: AbortHandle) -> Option<AbortHandle> {
+        self.cell.running(attempt, cancel)
     }
 }
 
@@ -200,15 +203,25 @@ where
                     drop(slot.cell.give_back(lease));
                     return Poll::Ready(Ok(handle));
                 }
-                Take::Begin(attempt, counted) => {
+                Take::Begin(number, counted) => {
                     let surroundings = Surroundings { reaper: slot.reaper.clone(), taken_at: this.site };
                     let enlist = |waker: &Waker| slot.cell.enlist(&mut this.ticket, waker);
-                    match begin(slot, attempt, &slot.resource, surroundings, counted, enlist, cx) {
+                    let outcome = match Acquisition::<R>::at_once(&slot.resource, surroundings) {
+                        AtOnce::Made(handle, account) => {
+                            Some(Ok(Lease::new(handle, Arc::clone(&slot.resource), account)))
+                        }
+                        AtOnce::Failed(error) => Some(Err(error)),
+                        AtOnce::NotYet(surroundings) => {
+                            let attempt = Attempt { number, counted, surroundings };
+                            begin(slot, &slot.resource, attempt, enlist, cx)
+                        }
+                    };
+                    match outcome {
                         Some(Err(error)) => {
-                            slot.cell.fail(attempt, &error);
+                            slot.cell.fail(number, &error);
                             return Poll::Ready(Err(error));
                         }
-                        Some(Ok(lease)) => slot.deliver(attempt, lease),
+                        Some(Ok(lease)) => slot.deliver(number, lease),
                         None => {}
                     }
                 }
