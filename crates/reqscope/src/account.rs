@@ -120,11 +120,17 @@ impl Books {
         self.busy.poll_idle(cx)
     }
 
+    #[inline]
     fn tell(&self, event: impl FnOnce(&dyn Observer)) {
         if let Some(observer) = &self.observer {
-            if catch_unwind(AssertUnwindSafe(|| event(&**observer))).is_err() {
-                count(&self.observer_panics);
-            }
+            self.tell_it(&**observer, event);
+        }
+    }
+
+    #[cold]
+    fn tell_it(&self, observer: &dyn Observer, event: impl FnOnce(&dyn Observer)) {
+        if catch_unwind(AssertUnwindSafe(|| event(observer))).is_err() {
+            count(&self.observer_panics);
         }
     }
 }
@@ -149,13 +155,13 @@ enum State {
 }
 
 impl<R> Account<R> {
+    #[inline]
     pub(crate) fn open(books: Arc<Books>, taken_at: &'static Location<'static>, waited: Duration) -> Self {
         books.busy.add(Busy::HANDLE);
         count(&books.acquired);
+        books.tell(|observer| observer.acquired(Subject::of::<R>(taken_at), waited));
         let home = Runtime::try_current().ok();
-        let account = Account { books, taken_at, home, state: State::Open(Exit::Completed), resource: PhantomData };
-        account.books.tell(|observer| observer.acquired(account.subject(), waited));
-        account
+        Account { books, taken_at, home, state: State::Open(Exit::Completed), resource: PhantomData }
     }
 
     pub(crate) fn books(&self) -> &Arc<Books> {
@@ -198,6 +204,7 @@ impl<R> Account<R> {
         self.state = State::Releasing(exit);
     }
 
+    #[inline]
     pub(crate) fn released(mut self, exit: Exit) {
         count(&self.books.released);
         self.books.tell(|observer| observer.released(self.subject(), exit));
@@ -221,6 +228,7 @@ impl<R> Account<R> {
         self.close();
     }
 
+    #[cold]
     fn abandon(&mut self, exit: Exit, why: Abandoned) {
         count(&self.books.abandoned);
         self.books.tell(|observer| observer.abandoned(self.subject(), exit, why));
@@ -237,6 +245,7 @@ impl<R> Account<R> {
 }
 
 impl<R> Drop for Account<R> {
+    #[inline]
     fn drop(&mut self) {
         match self.state {
             State::Open(_) => self.abandon(Exit::of_drop(), Abandoned::NoRuntime),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use crate::account::{Account, Acquiring};
+use crate::account::Acquiring;
 use crate::context::Surroundings;
 use crate::lease::Lease;
 use crate::observer::Subject;
@@ -60,7 +60,7 @@ impl<R: Resource> Lease<R> {
 
     async fn acquire_under(surroundings: Surroundings, resource: Arc<R>) -> Result<Self, Error<R::Cause>> {
         match Acquisition::<R>::at_once(&resource, surroundings) {
-            AtOnce::Made(handle, account) => Ok(Lease::new(handle, resource, account)),
+            AtOnce::Made(handle, surroundings) => Ok(Lease::new(handle, resource, surroundings.open(Duration::ZERO))),
             AtOnce::Failed(error) => Err(error),
             AtOnce::NotYet(surroundings) => Acquisition::new(resource, surroundings).await,
         }
@@ -84,7 +84,7 @@ pub(crate) struct Acquisition<R: Resource> {
 
 /// What came of asking for a handle that needs no waiting for.
 pub(crate) enum AtOnce<R: Resource> {
-    Made(R::Handle, Account<R>),
+    Made(R::Handle, Surroundings),
     Failed(Error<R::Cause>),
     /// There is none. With the surroundings, for whoever waits for one.
     NotYet(Surroundings),
@@ -97,7 +97,7 @@ impl<R: Resource> Acquisition<R> {
         let (answer, surroundings) = surroundings.enter(|| resource.try_acquire());
         match answer {
             Ok(None) => AtOnce::NotYet(surroundings),
-            Ok(Some(handle)) => AtOnce::Made(handle, surroundings.open(Duration::ZERO)),
+            Ok(Some(handle)) => AtOnce::Made(handle, surroundings),
             Err(panic) => {
                 let error = Error::panicked(Stage::Acquiring, panic.payload());
                 tell::<R>(&surroundings, &error);

@@ -45,13 +45,13 @@ struct State<L, S, E, K> {
     places: Places<E>,
 }
 
-enum Phase<L, S, K> {
+pub(crate) enum Phase<L, S, K> {
     Unused,
     Acquiring(Option<K>),
     Held(Whereabouts<L>, S),
 }
 
-enum Whereabouts<L> {
+pub(crate) enum Whereabouts<L> {
     Home(L),
     Lent(Loan),
 }
@@ -80,10 +80,10 @@ pub(crate) enum Take<L, E, C> {
 
 /// What [`Cell::seal`] found.
 pub(crate) enum Found<L, S, K> {
-    Nothing,
-    Acquiring(Option<K>),
-    Home(L, S),
+    /// It is out. Its stub waits here for it.
     Lent(Site),
+    /// Anything else, which is the caller's now.
+    Over(Phase<L, S, K>),
 }
 
 impl<L, S, E: Clone, K> Cell<L, S, E, K> {
@@ -261,8 +261,19 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
     }
 
     /// Ends all lending. What was at home is the caller's, who may [`keep`](Cell::keep) it here.
+    #[inline]
     pub(crate) fn seal(&self) -> Found<L, S, K> {
-        let Ok(found) = self.move_on(|state| Ok::<_, Infallible>(state.seal()));
+        let mut state = self.state.lock();
+        state.sealed = true;
+        let found = match &state.phase {
+            Phase::Held(Whereabouts::Lent(loan), _) => Found::Lent(loan.since),
+            _ => Found::Over(mem::replace(&mut state.phase, Phase::Unused)),
+        };
+        if !state.places.is_empty() {
+            let wakers = state.places.wakers();
+            drop(state);
+            foreign::wake_all(wakers);
+        }
         found
     }
 
@@ -273,13 +284,18 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
 
     /// Takes out what was kept.
     pub(crate) fn remove(&self) -> Option<(L, S)> {
-        match mem::replace(&mut self.state.lock().phase, Phase::Unused) {
+        let mut state = self.state.lock();
+        if !matches!(state.phase, Phase::Held(Whereabouts::Home(_), _)) {
+            return None;
+        }
+        match mem::replace(&mut state.phase, Phase::Unused) {
             Phase::Held(Whereabouts::Home(lent), stub) => Some((lent, stub)),
             _ => None,
         }
     }
 
     /// A waiter goes away. All were woken together, so there is no wake-up that it would have to pass on (3).
+    #[inline]
     pub(crate) fn leave(&self, ticket: &mut Ticket) {
         if ticket.has_place() {
             let left = self.state.lock().places.leave(ticket);
@@ -323,19 +339,6 @@ impl<L, S, E, K> State<L, S, E, K> {
                 }
             }
             _ => None,
-        }
-    }
-
-    fn seal(&mut self) -> Found<L, S, K> {
-        self.sealed = true;
-        if let Phase::Held(Whereabouts::Lent(loan), _) = &self.phase {
-            // Its stub waits here for it.
-            return Found::Lent(loan.since);
-        }
-        match mem::replace(&mut self.phase, Phase::Unused) {
-            Phase::Acquiring(cancel) => Found::Acquiring(cancel),
-            Phase::Held(Whereabouts::Home(lent), stub) => Found::Home(lent, stub),
-            _ => Found::Nothing,
         }
     }
 

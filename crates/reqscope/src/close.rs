@@ -71,14 +71,10 @@ impl Future for Close {
 }
 
 impl Drop for Close {
+    #[inline]
     fn drop(&mut self) {
-        let Some(closing) = self.closing.take() else { return };
-        if let Some(job) = &closing.current {
-            let home = job.home.clone();
-            reaper::spawn(home, async move {
-                // Each release is on the books by itself.
-                drop(closing.await);
-            });
+        if let Some(closing) = self.closing.take() {
+            closing.hand_over();
         }
     }
 }
@@ -107,6 +103,7 @@ struct Closing {
 }
 
 impl Closing {
+    #[cold]
     /// The first two phases, and the beginning of the third. `None`: nothing is left to do or to say.
     fn begin(scope: &ScopeState, mut tenants: Tenants, told: Exit) -> Option<Box<Self>> {
         let mut problems = Vec::new();
@@ -128,11 +125,23 @@ impl Closing {
                 return None;
             }
         }
-        let patience = scope.settings.close_deadline;
+        let patience = scope.settings.close_timeout;
         let mut closing =
             Closing { told, verdict, problems, tenants, current: None, patience, deadline: None, overdue: false };
         closing.begin_next();
         (closing.current.is_some() || !closing.problems.is_empty()).then(|| Box::new(closing))
+    }
+
+    /// Goes on in the reaper.
+    #[cold]
+    fn hand_over(self: Box<Self>) {
+        if let Some(job) = &self.current {
+            let home = job.home.clone();
+            reaper::spawn(home, async move {
+                // Each release is on the books by itself.
+                drop(self.await);
+            });
+        }
     }
 
     /// Begins the next settling release that has to wait, or, after the last, all the others.

@@ -34,7 +34,10 @@ use crate::Exit;
 /// # });
 /// ```
 #[derive(Clone, Debug)]
-pub struct CloseError {
+pub struct CloseError(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     told: Exit,
     verdict: Exit,
     problems: Vec<Problem>,
@@ -100,30 +103,30 @@ pub enum Problem {
 impl CloseError {
     /// `None` where there is nothing to complain of.
     pub(crate) fn of(told: Exit, verdict: Exit, problems: Vec<Problem>) -> Option<Self> {
-        (!problems.is_empty()).then_some(CloseError { told, verdict, problems })
+        (!problems.is_empty()).then(|| CloseError(Arc::new(Inner { told, verdict, problems })))
     }
 
     /// The exit that [`Scope::close`](crate::Scope::close) was told.
     pub fn told(&self) -> Exit {
-        self.told
+        self.0.told
     }
 
     /// The exit that the resources were told.
     pub fn verdict(&self) -> Exit {
-        self.verdict
+        self.0.verdict
     }
 
     /// All that went wrong, in the order in which it was found. Never empty.
     pub fn problems(&self) -> &[Problem] {
-        &self.problems
+        &self.0.problems
     }
 }
 
 impl fmt::Display for CloseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the scope was told `{}` and closed as `{}`", self.told, self.verdict)?;
+        write!(f, "the scope was told `{}` and closed as `{}`", self.0.told, self.0.verdict)?;
         let mut separator = ": ";
-        for problem in &self.problems {
+        for problem in &self.0.problems {
             write!(f, "{separator}{problem}")?;
             separator = "; ";
         }
@@ -134,7 +137,7 @@ impl fmt::Display for CloseError {
 impl Error for CloseError {
     /// The first failed release, if there is one.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.problems.iter().find_map(|problem| match problem {
+        self.0.problems.iter().find_map(|problem| match problem {
             Problem::ReleaseFailed { error, .. } => Some(&**error as _),
             _ => None,
         })

@@ -37,8 +37,14 @@ pub(crate) fn drop_quietly<T>(value: T) {
 }
 
 /// Wakes them all: one that panics keeps the others neither asleep nor from what comes after.
+#[inline]
 pub(crate) fn wake_all(wakers: Vec<Waker>) {
-    for waker in wakers {
-        drop_quietly(call(|| waker.wake()));
+    if !wakers.is_empty() {
+        wakers.into_iter().for_each(wake);
     }
+}
+
+#[cold]
+fn wake(waker: Waker) {
+    drop_quietly(call(|| waker.wake()));
 }

@@ -230,7 +230,7 @@ impl<R: Resource> Get<R> {
         let settings = &slot.scope.settings;
         let (_, patience) = match &mut self.patience {
             Some(patience) if patience.0 == loan.number => patience,
-            patience => patience.insert((loan.number, Deadline::after(settings.lend_deadline))),
+            patience => patience.insert((loan.number, Deadline::after(settings.lend_timeout))),
         };
         let missed = ready!(patience.poll_missed(Stage::Waiting, cx));
         slot.cell.leave(&mut self.ticket);
@@ -242,6 +242,7 @@ impl<R: Resource> Get<R> {
 }
 
 impl<R: Resource> Drop for Get<R> {
+    #[inline]
     fn drop(&mut self) {
         if let Some(slot) = &self.slot {
             slot.cell.leave(&mut self.ticket);

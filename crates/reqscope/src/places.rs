@@ -32,6 +32,13 @@ impl Ticket {
     }
 }
 
+impl<E> List<E> {
+    #[cold]
+    fn wakers(&mut self) -> Vec<Waker> {
+        self.taken.iter_mut().filter_map(|place| place.waker.take()).collect()
+    }
+}
+
 impl<E> Places<E> {
     pub(crate) fn new() -> Self {
         Places { list: None }
@@ -93,7 +100,8 @@ impl<E> Places<E> {
     }
 
     /// All wakers, to be woken.
+    #[inline]
     pub(crate) fn wakers(&mut self) -> Vec<Waker> {
-        self.taken().filter_map(|place| place.waker.take()).collect()
+        self.list.as_mut().map_or_else(Vec::new, |list| list.wakers())
     }
 }

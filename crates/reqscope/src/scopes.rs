@@ -164,12 +164,7 @@ impl ScopesBuilder {
     /// Makes the scopes, with a reaper of their own. No I/O, no runtime.
     pub fn build(self) -> Scopes {
         let Self { reaper, close_timeout, lend_timeout } = self;
-        let settings = Settings {
-            reaper: reaper.build(),
-            close_deadline: close_timeout,
-            lend_deadline: lend_timeout,
-            doubled: Default::default(),
-        };
+        let settings = Settings { reaper: reaper.build(), close_timeout, lend_timeout, doubled: Default::default() };
         Scopes { settings: Arc::new(settings) }
     }
 }

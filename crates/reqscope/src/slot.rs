@@ -3,10 +3,11 @@ use std::future::{Future, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use crate::account::{Account, Acquiring};
 use crate::acquisition::{self, Acquisition, AtOnce, Attempt, Sink};
-use crate::cell::{Cell, Found, Site, Take};
+use crate::cell::{Cell, Found, Phase, Site, Take, Whereabouts};
 use crate::close_error::Problem;
 use crate::context::Surroundings;
 use crate::lease::{Lease, Release, end, look};
@@ -81,7 +82,9 @@ impl<R: Resource> Slot<R> {
     pub(crate) fn make_now(&self, number: u32, counted: Acquiring, site: Site) -> Now<R> {
         let surroundings = Surroundings { reaper: self.scope.settings.reaper.clone(), taken_at: site };
         match Acquisition::<R>::at_once(&self.resource, surroundings) {
-            AtOnce::Made(handle, account) => self.lend_out(number, handle, account, site),
+            AtOnce::Made(handle, surroundings) => {
+                self.lend_out(number, handle, surroundings.open(Duration::ZERO), site)
+            }
             AtOnce::Failed(error) => self.failed(number, error),
             AtOnce::NotYet(surroundings) => Now::NotYet(Attempt { number, counted, surroundings }),
         }
@@ -154,16 +157,13 @@ impl<R: Resource> Slot<R> {
         self.order.store(self.scope.acquired(), Ordering::Relaxed);
     }
 
-    /// Ends all lending, and cancels what is being acquired.
-    #[inline]
-    fn end(&self) -> Found<R::Handle, Account<R>, AbortHandle> {
-        let found = self.cell.seal();
-        match &found {
-            Found::Acquiring(Some(cancel)) => cancel.abort(),
+    /// Cancels, or tells of, what a seal found elsewhere.
+    fn cut_off(&self, found: &Found<R::Handle, Account<R>, AbortHandle>) {
+        match found {
+            Found::Over(Phase::Acquiring(Some(cancel))) => cancel.abort(),
             Found::Lent(since) => self.scope.settings.reaper.books().still_lent(Subject::of::<R>(since)),
-            _ => {}
+            Found::Over(_) => {}
         }
-        found
     }
 
     /// A resource that panics when it is asked is taken at its gravest.
@@ -205,16 +205,18 @@ impl<R: Resource> Tenant for Slot<R> {
 
     fn seal(&self, told: Exit, problems: &mut Vec<Problem>) -> bool {
         let resource = type_name::<R>();
-        let problem = match self.end() {
-            Found::Nothing => return false,
-            Found::Home(handle, account) => {
+        let found = self.cell.seal();
+        self.cut_off(&found);
+        let problem = match found {
+            Found::Over(Phase::Unused) => return false,
+            Found::Over(Phase::Held(Whereabouts::Home(handle), account)) => {
                 if self.settles(told) && look(&*self.resource, &handle) == Health::Dead {
                     problems.push(Problem::Dead { resource });
                 }
                 self.cell.keep(handle, account);
                 return true;
             }
-            Found::Acquiring(_) => Problem::StillAcquiring { resource },
+            Found::Over(_) => Problem::StillAcquiring { resource },
             Found::Lent(since) => Problem::StillLent { resource, since },
         };
         if self.settles(told) {
@@ -249,7 +251,9 @@ impl<R: Resource> Tenant for Slot<R> {
         if [told, told.worst(Exit::Failed)].into_iter().any(|verdict| self.settles(verdict)) {
             return false;
         }
-        if let Found::Home(handle, account) = self.end() {
+        let found = self.cell.seal();
+        self.cut_off(&found);
+        if let Found::Over(Phase::Held(Whereabouts::Home(handle), account)) = found {
             // What is left to do goes to the reaper; an error was heard by the observer.
             drop(end(&self.resource, handle, account, told.worst(self.scope.marked()), Deadline::after));
         }

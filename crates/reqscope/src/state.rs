@@ -14,8 +14,8 @@ use crate::{Exit, foreign};
 /// What all scopes of one server have in common.
 pub(crate) struct Settings {
     pub(crate) reaper: Reaper,
-    pub(crate) close_deadline: Duration,
-    pub(crate) lend_deadline: Duration,
+    pub(crate) close_timeout: Duration,
+    pub(crate) lend_timeout: Duration,
     /// The types of which the observer has heard that there are two.
     pub(crate) doubled: Mutex<HashSet<TypeId>>,
 }

@@ -68,14 +68,22 @@ impl Tenants {
     }
 
     pub(crate) fn push(&mut self, tenant: Arc<dyn Tenant>) {
-        *self = match mem::take(self) {
-            Tenants::None => Tenants::One(tenant),
-            Tenants::One(first) => Tenants::Many(vec![first, tenant]),
-            Tenants::Many(mut tenants) => {
-                tenants.push(tenant);
-                Tenants::Many(tenants)
-            }
+        match mem::replace(self, Tenants::One(tenant)) {
+            Tenants::None => {}
+            before => self.join(before),
+        }
+    }
+
+    /// The newest one comes after those that were there before.
+    #[cold]
+    fn join(&mut self, before: Self) {
+        let mut all = match before {
+            Tenants::None => Vec::new(),
+            Tenants::One(first) => vec![first],
+            Tenants::Many(many) => many,
         };
+        all.extend(self.next());
+        *self = Tenants::Many(all);
     }
 
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&dyn Tenant) -> bool) {

@@ -10,7 +10,7 @@ use loom::thread;
 
 use super::model;
 use crate::Peek;
-use crate::cell::{Cell, Found, Site, Take};
+use crate::cell::{Cell, Found, Phase, Site, Take};
 use crate::places::Ticket;
 
 fn here() -> Site {
@@ -31,7 +31,7 @@ fn the_way_to_cancel_an_attempt_reaches_the_close_or_comes_back() {
         let attempt = begin(&cell);
         let teller = Arc::clone(&cell);
         let teller = thread::spawn(move || teller.running(attempt, ()).is_some());
-        let found = matches!(cell.seal(), Found::Acquiring(Some(())));
+        let found = matches!(cell.seal(), Found::Over(Phase::Acquiring(Some(()))));
         endings.note(match (found, teller.join().unwrap()) {
             (true, false) => "found by the seal",
             (false, true) => "handed back",

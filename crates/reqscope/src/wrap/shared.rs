@@ -5,11 +5,12 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use crate::Error;
 use crate::account::Acquiring;
 use crate::acquisition::{Acquisition, AtOnce, Attempt, Sink, begin};
-use crate::cell::{Cell, Found, Site, Take};
+use crate::cell::{Cell, Found, Phase, Site, Take};
 use crate::context::Surroundings;
 use crate::lease::Lease;
 use crate::places::Ticket;
@@ -117,7 +118,7 @@ where
 impl<R: Resource> Drop for Shared<R> {
     fn drop(&mut self) {
         // A handle that was at home goes with this: ours was one of the counts, and the last user's drop releases it.
-        if let Found::Acquiring(Some(task)) = self.slot.cell.seal() {
+        if let Found::Over(Phase::Acquiring(Some(task))) = self.slot.cell.seal() {
             task.abort();
         }
     }
@@ -207,7 +208,8 @@ where
                     let surroundings = Surroundings { reaper: slot.reaper.clone(), taken_at: this.site };
                     let enlist = |waker: &Waker| slot.cell.enlist(&mut this.ticket, waker);
                     let outcome = match Acquisition::<R>::at_once(&slot.resource, surroundings) {
-                        AtOnce::Made(handle, account) => {
+                        AtOnce::Made(handle, surroundings) => {
+                            let account = surroundings.open(Duration::ZERO);
                             Some(Ok(Lease::new(handle, Arc::clone(&slot.resource), account)))
                         }
                         AtOnce::Failed(error) => Some(Err(error)),
