@@ -1,6 +1,10 @@
+mod stage;
+mod display;
+
+pub use stage::Stage;
+
 use std::any::Any;
 use std::borrow::Cow;
-use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,31 +76,6 @@ enum Kind {
     Exhausted,
     Panicked,
     Runtime,
-}
-
-/// Where in the life of a handle an [`Error`] arose.
-///
-/// ```
-/// use reqscope::{Error, Stage};
-/// use std::io;
-///
-/// let cut = Error::failed(io::Error::other("connection reset")).at(Stage::Validating);
-/// assert_eq!(cut.stage(), Some(Stage::Validating));
-/// assert_eq!(cut.to_string(), "the resource failed while validating");
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Stage {
-    /// Waiting for somebody else: a pool's queue, or a guard that the same request holds.
-    Waiting,
-    /// Making a handle.
-    Acquiring,
-    /// Proving that a handle is alive and clean.
-    Validating,
-    /// Working with a handle.
-    Using,
-    /// Giving a handle back.
-    Releasing,
 }
 
 impl<C> Error<C> {
@@ -334,62 +313,5 @@ impl<C> From<C> for Error<C> {
 impl<C> Clone for Error<C> {
     fn clone(&self) -> Self {
         Error(Arc::clone(&self.0))
-    }
-}
-
-impl<C> fmt::Display for Error<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, stage, context, elapsed, holder, permanent, .. } = &*self.0;
-        f.write_str(match kind {
-            Kind::Failed if *permanent => "the resource failed for good",
-            Kind::Failed => "the resource failed",
-            Kind::Timeout => "timed out",
-            Kind::Closed => "closed",
-            Kind::Unavailable => "the backend is unavailable",
-            Kind::Exhausted => "a limit is reached",
-            Kind::Panicked => "the resource panicked",
-            Kind::Runtime => "the async runtime is of no use",
-        })?;
-        if let Some(elapsed) = elapsed {
-            write!(f, " after {:.1} s", elapsed.as_secs_f64())?;
-        }
-        if let Some(stage) = stage {
-            write!(f, " while {stage}")?;
-        }
-        if let Some(context) = context {
-            write!(f, ": {context}")?;
-        }
-        if let Some(holder) = holder {
-            write!(f, "; held since {}:{}", holder.file(), holder.line())?;
-        }
-        Ok(())
-    }
-}
-
-impl<C: fmt::Debug> fmt::Debug for Error<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Error({self}")?;
-        if let Some(cause) = self.cause() {
-            write!(f, "; cause: {cause:?}")?;
-        }
-        f.write_str(")")
-    }
-}
-
-impl<C: std::error::Error + 'static> std::error::Error for Error<C> {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.cause().map(|cause| cause as _)
-    }
-}
-
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Stage::Waiting => "waiting",
-            Stage::Acquiring => "acquiring",
-            Stage::Validating => "validating",
-            Stage::Using => "using",
-            Stage::Releasing => "releasing",
-        })
     }
 }

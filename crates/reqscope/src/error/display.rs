@@ -1,0 +1,50 @@
+//! The words of an error: its own level only, the next one is its source.
+
+use std::fmt;
+
+use super::{Error, Inner, Kind};
+
+impl<C> fmt::Display for Error<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { kind, stage, context, elapsed, holder, permanent, .. } = &*self.0;
+        f.write_str(match kind {
+            Kind::Failed if *permanent => "the resource failed for good",
+            Kind::Failed => "the resource failed",
+            Kind::Timeout => "timed out",
+            Kind::Closed => "closed",
+            Kind::Unavailable => "the backend is unavailable",
+            Kind::Exhausted => "a limit is reached",
+            Kind::Panicked => "the resource panicked",
+            Kind::Runtime => "the async runtime is of no use",
+        })?;
+        if let Some(elapsed) = elapsed {
+            write!(f, " after {:.1} s", elapsed.as_secs_f64())?;
+        }
+        if let Some(stage) = stage {
+            write!(f, " while {stage}")?;
+        }
+        if let Some(context) = context {
+            write!(f, ": {context}")?;
+        }
+        if let Some(holder) = holder {
+            write!(f, "; held since {}:{}", holder.file(), holder.line())?;
+        }
+        Ok(())
+    }
+}
+
+impl<C: fmt::Debug> fmt::Debug for Error<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Error({self}")?;
+        if let Some(cause) = self.cause() {
+            write!(f, "; cause: {cause:?}")?;
+        }
+        f.write_str(")")
+    }
+}
+
+impl<C: std::error::Error + 'static> std::error::Error for Error<C> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.cause().map(|cause| cause as _)
+    }
+}

@@ -1,0 +1,38 @@
+use std::fmt;
+
+/// Where in the life of a handle an [`Error`] arose.
+///
+/// ```
+/// use reqscope::{Error, Stage};
+/// use std::io;
+///
+/// let cut = Error::failed(io::Error::other("connection reset")).at(Stage::Validating);
+/// assert_eq!(cut.stage(), Some(Stage::Validating));
+/// assert_eq!(cut.to_string(), "the resource failed while validating");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Stage {
+    /// Waiting for somebody else: a pool's queue, or a guard that the same request holds.
+    Waiting,
+    /// Making a handle.
+    Acquiring,
+    /// Proving that a handle is alive and clean.
+    Validating,
+    /// Working with a handle.
+    Using,
+    /// Giving a handle back.
+    Releasing,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Stage::Waiting => "waiting",
+            Stage::Acquiring => "acquiring",
+            Stage::Validating => "validating",
+            Stage::Using => "using",
+            Stage::Releasing => "releasing",
+        })
+    }
+}
