@@ -123,7 +123,7 @@ mod ext;
 pub use boxed::BoxResource;
 pub use close::Close;
 pub use close_error::{CloseError, Problem};
-pub use error::{Error, Stage};
+pub use error::{ConnectFailure, Error, Holding, Shortage, Stage};
 pub use exit::Exit;
 pub use ext::ResourceExt;
 pub use function::{DropHandle, ResourceFn, resource_fn};

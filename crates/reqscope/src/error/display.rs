@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use super::{Error, Inner, Kind};
+use super::{Error, Inner, Kind, Stage};
 
 impl<C> fmt::Display for Error<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, stage, context, elapsed, holder, permanent, .. } = &*self.0;
+        let Inner { kind, stage, context, elapsed, holder, shortage, permanent, cause: _ } = &*self.0;
         f.write_str(match kind {
             Kind::Failed if *permanent => "the resource failed for good",
             Kind::Failed => "the resource failed",
@@ -20,14 +20,20 @@ impl<C> fmt::Display for Error<C> {
         if let Some(elapsed) = elapsed {
             write!(f, " after {:.1} s", elapsed.as_secs_f64())?;
         }
-        if let Some(stage) = stage {
-            write!(f, " while {stage}")?;
+        match stage {
+            Some(Stage::Waiting) if shortage.is_some() => f.write_str(" waiting for a connection")?,
+            Some(stage) => write!(f, " while {stage}")?,
+            None => {}
         }
         if let Some(context) = context {
             write!(f, ": {context}")?;
         }
         if let Some(holder) = holder {
             write!(f, "; held since {}:{}", holder.file(), holder.line())?;
+        }
+        if let Some(shortage) = shortage {
+            let separator = if context.is_none() && holder.is_none() { ": " } else { "; " };
+            write!(f, "{separator}{shortage}")?;
         }
         Ok(())
     }

@@ -1,13 +1,15 @@
 mod stage;
+mod shortage;
 mod display;
-
-pub use stage::Stage;
 
 use std::any::Any;
 use std::borrow::Cow;
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use shortage::{ConnectFailure, Holding, Shortage};
+pub use stage::Stage;
 
 /// The one error of the whole stack, with the resource's own error as its typed [`cause`](Error::cause).
 ///
@@ -63,6 +65,8 @@ struct Inner<C> {
     context: Option<Cow<'static, str>>,
     elapsed: Option<Duration>,
     holder: Option<&'static Location<'static>>,
+    /// Boxed: few errors have one, and it is larger than all the rest.
+    shortage: Option<Box<Shortage>>,
     permanent: bool,
     cause: Option<Arc<C>>,
 }
@@ -86,6 +90,7 @@ impl<C> Error<C> {
             context: None,
             elapsed: None,
             holder: None,
+            shortage: None,
             permanent: false,
             cause: None,
         }))
@@ -235,6 +240,13 @@ impl<C> Error<C> {
         self
     }
 
+    /// Adds what the pool knew, for the writers of pools: see [`Shortage`].
+    #[must_use]
+    pub fn with_shortage(mut self, shortage: Shortage) -> Self {
+        self.inner().shortage = Some(Box::new(shortage));
+        self
+    }
+
     /// To write in place when nobody shares the error yet, and in a copy when somebody does.
     fn inner(&mut self) -> &mut Inner<C> {
         if Arc::get_mut(&mut self.0).is_none() {
@@ -245,6 +257,7 @@ impl<C> Error<C> {
                 context: shared.context.clone(),
                 elapsed: shared.elapsed,
                 holder: shared.holder,
+                shortage: shared.shortage.clone(),
                 permanent: shared.permanent,
                 cause: shared.cause.clone(),
             });
@@ -296,6 +309,21 @@ impl<C> Error<C> {
     /// Where in the program the handle that was waited for had been taken; `None` where nobody was waited for.
     pub fn holder(&self) -> Option<&'static Location<'static>> {
         self.0.holder
+    }
+
+    /// What the pool knew, where one was waited for in vain; `None` where no pool has answered.
+    ///
+    /// ```
+    /// use reqscope::Error;
+    ///
+    /// fn log<C>(error: &Error<C>) {
+    ///     let Some(shortage) = error.shortage() else { return };
+    ///     eprintln!("{} waiting for {} handles", shortage.waiting, shortage.max_size);
+    /// }
+    /// # log(&Error::<std::io::Error>::closed());
+    /// ```
+    pub fn shortage(&self) -> Option<&Shortage> {
+        self.0.shortage.as_deref()
     }
 
     /// The resource's own error.

@@ -19,6 +19,7 @@ mod reentry;
 mod runtimes;
 mod settling;
 mod sharing;
+mod shortages;
 #[cfg(feature = "tracing")]
 mod spans;
 mod support;

@@ -1,0 +1,187 @@
+use std::error::Error as StdError;
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Error;
+
+/// What a pool knew when somebody waited in vain for one of its handles: the figures behind the words of an
+/// [`Error`], for a log, a metric or a page for operators.
+///
+/// [`Error::shortage`] has it. Its `Display` is what the error says after the colon; what is zero or unknown is left
+/// out there, save how many of how many are in use. It is a picture of one moment: the figures are consistent with
+/// each other, and may be others a moment later.
+///
+/// # Secrets
+///
+/// Words that are not ours come from the last connect failure alone, and of that no more than its `Display` says. A
+/// driver whose errors quote the password of its URL must be kept from it in the resource's
+/// [`acquire`](crate::Resource::acquire).
+///
+/// # Examples
+///
+/// Where an operator looks first:
+///
+/// ```
+/// use reqscope::{Error, Shortage};
+///
+/// fn advice<C>(error: &Error<C>) -> Option<&'static str> {
+///     let shortage: &Shortage = error.shortage()?;
+///     Some(match shortage {
+///         _ if shortage.own.is_some() => "a request asks twice: lend the first one down",
+///         _ if shortage.last_failure.is_some() => "look at the database",
+///         _ if shortage.in_use == shortage.max_size => "somebody holds on to them: look at the oldest holder",
+///         _ => "connecting is slow",
+///     })
+/// }
+/// # use std::io;
+/// # assert!(advice(&Error::<io::Error>::closed()).is_none());
+/// # let error = Error::<io::Error>::exhausted().with_shortage(Shortage::default());
+/// # assert!(advice(&error).unwrap().starts_with("somebody"));
+/// ```
+///
+/// A pool of your own says the same in the same words. Begin with `default`, where all is zero, and set what you know:
+///
+/// ```
+/// use reqscope::{Error, Holding, Shortage, Stage};
+/// # use std::io;
+/// use std::{panic::Location, time::Duration};
+///
+/// let mut shortage = Shortage::default();
+/// shortage.max_size = 10;
+/// shortage.in_use = 10;
+/// shortage.waiting = 41;
+/// shortage.oldest = Some(Holding::new(Location::caller(), Duration::from_secs(28)));
+///
+/// let error = Error::<io::Error>::timeout(Stage::Waiting, Duration::from_secs(5)).with_shortage(shortage);
+/// let said = error.to_string();
+/// assert!(said.starts_with("timed out after 5.0 s waiting for a connection: 10 of 10 in use, 41 waiting; "));
+/// assert!(said.contains("; oldest holder 28 s, taken at "));
+/// ```
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Shortage {
+    /// How many handles the pool may have.
+    pub max_size: usize,
+    /// Those that were lent out or on their way back: a handle is in use until its release has ended (law L13).
+    pub in_use: usize,
+    /// Those that nobody used.
+    pub idle: usize,
+    /// Those that were being made.
+    pub creating: usize,
+    /// How many stood in the queue, counting whoever has this error if it stood there too.
+    pub waiting: usize,
+    /// The handle that had been out for longest.
+    pub oldest: Option<Holding>,
+    /// Why the last attempt to make a handle failed, if none has succeeded since.
+    pub last_failure: Option<ConnectFailure>,
+    /// Where the scope that waits had taken a handle that it still holds. It waits for itself, then, if all others do
+    /// the same; the first handle is there to be used, so lend it down instead of asking for a second one.
+    pub own: Option<&'static Location<'static>>,
+}
+
+/// A handle that is out: who has it, and for how long. Part of a [`Shortage`].
+///
+/// ```
+/// use reqscope::Holding;
+/// use std::{panic::Location, time::Duration};
+///
+/// let report = Holding::new(Location::caller(), Duration::from_secs(28));
+/// assert!(report.taken_at.file().ends_with(".rs"));
+/// assert_eq!(report.held.as_secs(), 28);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Holding {
+    /// The line of the program that took it: the call of `Lazy::get` or `Lease::acquire`.
+    pub taken_at: &'static Location<'static>,
+    /// For how long it had been out.
+    pub held: Duration,
+}
+
+/// An attempt to make a handle that failed. Part of a [`Shortage`].
+///
+/// Its `Debug` shows the error as its `Display` does, since it is bound for logs.
+///
+/// ```
+/// use reqscope::{ConnectFailure, Error};
+/// use std::{io, time::Duration};
+///
+/// let refused = Error::failed(io::Error::other("connection refused"));
+/// let failure = ConnectFailure::new(&refused, Duration::from_millis(1_100));
+/// assert_eq!(failure.error.to_string(), "connection refused");
+///
+/// let late = Error::<io::Error>::timeout(reqscope::Stage::Acquiring, Duration::from_secs(2));
+/// let failure = ConnectFailure::new(&late, Duration::ZERO);
+/// assert_eq!(failure.error.to_string(), "timed out after 2.0 s while acquiring");
+/// ```
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct ConnectFailure {
+    /// The resource's own error if there was one, else the [`Error`] that says what happened instead: a timeout, a
+    /// panic. Shared with the errors of those who waited for that attempt.
+    pub error: Arc<dyn StdError + Send + Sync>,
+    /// How long ago that was.
+    pub ago: Duration,
+}
+
+impl Holding {
+    /// Of a handle that was taken there, that long ago.
+    pub fn new(taken_at: &'static Location<'static>, held: Duration) -> Self {
+        Holding { taken_at, held }
+    }
+}
+
+impl ConnectFailure {
+    /// Of the error that [`Resource::acquire`](crate::Resource::acquire) answered, that long ago.
+    pub fn new<C: StdError + Send + Sync + 'static>(error: &Error<C>, ago: Duration) -> Self {
+        let error: Arc<dyn StdError + Send + Sync> = match &error.0.cause {
+            Some(cause) => Arc::<C>::clone(cause),
+            None => Arc::new(error.clone()),
+        };
+        ConnectFailure { error, ago }
+    }
+}
+
+impl fmt::Display for Shortage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shortage { max_size, in_use, idle, creating, waiting, oldest, last_failure, own } = self;
+        write!(f, "{in_use} of {max_size} in use")?;
+        for (figure, what) in [(idle, "idle"), (creating, "creating"), (waiting, "waiting")] {
+            if *figure > 0 {
+                write!(f, ", {figure} {what}")?;
+            }
+        }
+        if let Some(Holding { taken_at, held }) = oldest {
+            let (held, file, line) = (Seconds(*held), taken_at.file(), taken_at.line());
+            write!(f, "; oldest holder {held}, taken at {file}:{line}")?;
+        }
+        if let Some(ConnectFailure { error, ago }) = last_failure {
+            write!(f, "; last connect failure {} ago: {error}", Seconds(*ago))?;
+        }
+        if let Some(own) = own {
+            let (file, line) = (own.file(), own.line());
+            write!(f, "; this request already holds one, taken at {file}:{line}")?;
+            f.write_str(": lend it down instead of asking twice")?;
+        }
+        Ok(())
+    }
+}
+
+/// Whole seconds, but of the first ten also the tenths.
+struct Seconds(Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = if self.0 < Duration::from_secs(10) { 1 } else { 0 };
+        write!(f, "{:.digits$} s", self.0.as_secs_f64())
+    }
+}
+
+impl fmt::Debug for ConnectFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let error = format_args!("{}", self.error);
+        f.debug_struct("ConnectFailure").field("error", &error).field("ago", &self.ago).finish()
+    }
+}

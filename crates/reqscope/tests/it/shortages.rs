@@ -1,0 +1,160 @@
+//! What an error says of a pool that had nothing to give: everything an operator needs, and nothing else.
+
+use std::fmt;
+use std::io;
+use std::panic::Location;
+use std::time::Duration;
+
+use reqscope::{ConnectFailure, Error, Holding, Shortage, Stage};
+
+type Io = Error<io::Error>;
+
+fn timeout(shortage: Shortage) -> Io {
+    Io::timeout(Stage::Waiting, Duration::from_secs(5)).with_shortage(shortage)
+}
+
+fn busy() -> Shortage {
+    let mut shortage = Shortage::default();
+    (shortage.max_size, shortage.in_use, shortage.creating, shortage.waiting) = (10, 10, 3, 41);
+    shortage
+}
+
+fn held(held: Duration) -> Shortage {
+    let mut shortage = busy();
+    shortage.oldest = Some(Holding::new(Location::caller(), held));
+    shortage
+}
+
+fn failed<C: std::error::Error + Send + Sync + 'static>(error: &Error<C>) -> Shortage {
+    let mut shortage = busy();
+    shortage.last_failure = Some(ConnectFailure::new(error, Duration::from_millis(1_100)));
+    shortage
+}
+
+#[test]
+fn one_line_says_all_that_an_operator_needs() {
+    let taken_at = Location::caller();
+    let mut shortage = failed(&Io::failed(io::Error::other("connection refused")));
+    shortage.oldest = Some(Holding::new(taken_at, Duration::from_secs(28)));
+    let place = format!("{}:{}", taken_at.file(), taken_at.line());
+    assert_eq!(
+        timeout(shortage).to_string(),
+        format!(
+            "timed out after 5.0 s waiting for a connection: 10 of 10 in use, 3 creating, 41 waiting; \
+             oldest holder 28 s, taken at {place}; last connect failure 1.1 s ago: connection refused"
+        )
+    );
+}
+
+#[test]
+fn all_that_is_said_is_also_a_field() {
+    let taken_at = Location::caller();
+    let mut shortage = failed(&Io::failed(io::Error::other("connection refused")));
+    shortage.oldest = Some(Holding::new(taken_at, Duration::from_secs(28)));
+    shortage.own = Some(taken_at);
+    let error = timeout(shortage);
+    let told = error.shortage().unwrap();
+    assert_eq!((told.max_size, told.in_use, told.idle, told.creating, told.waiting), (10, 10, 0, 3, 41));
+    assert_eq!(told.oldest, Some(Holding::new(taken_at, Duration::from_secs(28))));
+    assert_eq!(told.own, Some(taken_at));
+    let failure = told.last_failure.as_ref().unwrap();
+    assert_eq!((failure.error.to_string().as_str(), failure.ago.as_millis()), ("connection refused", 1_100));
+}
+
+#[test]
+fn a_request_that_waits_for_itself_is_told_where_it_took_the_first_one() {
+    let own = Location::caller();
+    let mut shortage = busy();
+    shortage.own = Some(own);
+    let end = format!(
+        "; this request already holds one, taken at {}:{}: lend it down instead of asking twice",
+        own.file(),
+        own.line()
+    );
+    let said = timeout(shortage).to_string();
+    assert!(said.ends_with(&end), "{said}");
+}
+
+#[test]
+fn what_is_zero_or_unknown_is_left_out() {
+    let mut shortage = Shortage::default();
+    shortage.max_size = 10;
+    assert_eq!(shortage.to_string(), "0 of 10 in use");
+    shortage.idle = 2;
+    assert_eq!(shortage.to_string(), "0 of 10 in use, 2 idle");
+    assert_eq!(Shortage::default().to_string(), "0 of 0 in use");
+}
+
+#[test]
+fn tenths_are_told_of_the_first_ten_seconds_only() {
+    let said = |age| held(age).to_string();
+    assert!(said(Duration::from_millis(40)).contains("; oldest holder 0.0 s, "));
+    assert!(said(Duration::from_millis(9_940)).contains("; oldest holder 9.9 s, "));
+    assert!(said(Duration::from_millis(10_400)).contains("; oldest holder 10 s, "));
+    assert!(said(Duration::from_secs(7_200)).contains("; oldest holder 7200 s, "));
+}
+
+#[test]
+fn every_kind_of_error_can_tell_of_a_shortage() {
+    assert_eq!(
+        Io::exhausted().with_shortage(busy()).to_string(),
+        "a limit is reached: 10 of 10 in use, 3 creating, 41 waiting"
+    );
+    assert_eq!(
+        Io::unavailable().at(Stage::Acquiring).with_context("the replica").with_shortage(busy()).to_string(),
+        "the backend is unavailable while acquiring: the replica; 10 of 10 in use, 3 creating, 41 waiting"
+    );
+    assert!(Io::closed().shortage().is_none());
+}
+
+#[test]
+fn a_connect_that_failed_without_a_cause_says_what_happened_instead() {
+    let late = Io::timeout(Stage::Acquiring, Duration::from_secs(2));
+    let said = timeout(failed(&late)).to_string();
+    assert!(said.ends_with("; last connect failure 1.1 s ago: timed out after 2.0 s while acquiring"), "{said}");
+}
+
+#[test]
+fn clones_share_the_cause_of_the_connect_that_failed() {
+    let refused = Io::failed(io::Error::other("connection refused"));
+    let failure = failed(&refused).last_failure.unwrap();
+    let cause = failure.error.downcast_ref::<io::Error>().unwrap();
+    assert!(std::ptr::eq(cause, refused.cause().unwrap()));
+}
+
+/// A driver's error that keeps its whole configuration.
+struct Refused {
+    password: &'static str,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("connection refused")
+    }
+}
+
+impl fmt::Debug for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.password)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+#[test]
+fn of_the_connect_that_failed_nothing_is_shown_but_its_display() {
+    let shortage = failed(&Error::failed(Refused { password: "hunter2" }));
+    let error = timeout(shortage.clone());
+    for said in [format!("{shortage}"), format!("{shortage:?}"), format!("{error}"), format!("{error:?}")] {
+        assert!(said.contains("connection refused") && !said.contains("hunter2"), "{said}");
+    }
+}
+
+#[test]
+fn a_shortage_that_is_added_to_a_clone_is_not_seen_in_the_other() {
+    let error = Io::exhausted();
+    let clone = error.clone().with_shortage(busy());
+    assert!(error.shortage().is_none() && clone.shortage().is_some());
+    let told = clone.clone().at(Stage::Waiting);
+    assert_eq!(told.shortage().unwrap().waiting, 41);
+}
