@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use crate::account::Acquiring;
-use crate::context::Surroundings;
+use crate::context::{Origin, Surroundings};
 use crate::lease::Lease;
 use crate::observer::Subject;
 use crate::reaper::Reaper;
@@ -34,9 +34,9 @@ impl<R: Resource> Lease<R> {
     /// Dropping the future drops the acquisition, which owns what it has half-made (law L3).
     #[track_caller]
     pub fn acquire(resource: &Arc<R>) -> impl Future<Output = Result<Self, Error<R::Cause>>> + Send + use<R> {
-        let taken_at = Location::caller();
+        let origin = Origin { taken_at: Location::caller(), scope: None };
         let surroundings =
-            Surroundings::current().unwrap_or_else(|| Surroundings { reaper: Reaper::global().clone(), taken_at });
+            Surroundings::current().unwrap_or_else(|| Surroundings { reaper: Reaper::global().clone(), origin });
         Self::acquire_under(surroundings, Arc::clone(resource))
     }
 
@@ -54,7 +54,8 @@ impl<R: Resource> Lease<R> {
         reaper: &Reaper,
         resource: &Arc<R>,
     ) -> impl Future<Output = Result<Self, Error<R::Cause>>> + Send + use<R> {
-        let surroundings = Surroundings { reaper: reaper.clone(), taken_at: Location::caller() };
+        let origin = Origin { taken_at: Location::caller(), scope: None };
+        let surroundings = Surroundings { reaper: reaper.clone(), origin };
         Self::acquire_under(surroundings, Arc::clone(resource))
     }
 
@@ -125,7 +126,7 @@ impl<R: Resource> Acquisition<R> {
 }
 
 fn tell<R: Resource>(surroundings: &Surroundings, error: &Error<R::Cause>) {
-    surroundings.reaper.books().acquire_failed(Subject::of::<R>(surroundings.taken_at), error);
+    surroundings.reaper.books().acquire_failed(Subject::of::<R>(surroundings.origin.taken_at), error);
 }
 
 impl<R: Resource> Future for Acquisition<R> {

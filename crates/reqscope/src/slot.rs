@@ -9,7 +9,7 @@ use crate::account::{Account, Acquiring};
 use crate::acquisition::{self, Acquisition, AtOnce, Attempt, Sink};
 use crate::cell::{Cell, Found, Phase, Site, Take, Whereabouts};
 use crate::close_error::Problem;
-use crate::context::Surroundings;
+use crate::context::{Origin, Surroundings};
 use crate::lease::{Lease, Release, end, look};
 use crate::observer::Subject;
 use crate::places::Ticket;
@@ -80,7 +80,8 @@ impl<R: Resource> Slot<R> {
     /// The first half of an attempt: a handle that need not be waited for.
     #[inline]
     pub(crate) fn make_now(&self, number: u32, counted: Acquiring, site: Site) -> Now<R> {
-        let surroundings = Surroundings { reaper: self.scope.settings.reaper.clone(), taken_at: site };
+        let origin = Origin { taken_at: site, scope: Some(self.scope.id) };
+        let surroundings = Surroundings { reaper: self.scope.settings.reaper.clone(), origin };
         match Acquisition::<R>::at_once(&self.resource, surroundings) {
             AtOnce::Made(handle, surroundings) => {
                 self.lend_out(number, handle, surroundings.open(Duration::ZERO), site)

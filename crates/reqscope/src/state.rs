@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use crate::context::ScopeId;
 use crate::reaper::Reaper;
 use crate::sync::{AtomicBool, AtomicUsize, Mutex, Ordering};
 use crate::tenants::{Key, Tenant, Tenants};
@@ -21,6 +22,7 @@ pub(crate) struct Settings {
 }
 
 pub(crate) struct ScopeState {
+    pub(crate) id: ScopeId,
     pub(crate) settings: Arc<Settings>,
     failed: AtomicBool,
     closed: AtomicBool,
@@ -44,6 +46,7 @@ impl ScopeState {
     pub(crate) fn open(settings: Arc<Settings>) -> Self {
         settings.reaper.books().scope_opened();
         ScopeState {
+            id: ScopeId::next(),
             settings,
             failed: AtomicBool::new(false),
             closed: AtomicBool::new(false),

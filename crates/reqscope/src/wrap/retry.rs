@@ -83,7 +83,7 @@ impl<R: Resource> Resource for Retry<R> {
                 outcome => return outcome,
             };
             if let Some(surroundings) = Surroundings::current() {
-                let subject = Subject::of::<R>(surroundings.taken_at);
+                let subject = Subject::of::<R>(surroundings.origin.taken_at);
                 surroundings.reaper.books().acquire_failed(subject, &error);
             }
             let mut pause = Deadline::after(self.policy.pause(attempt));

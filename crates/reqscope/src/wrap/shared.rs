@@ -11,7 +11,7 @@ use crate::Error;
 use crate::account::Acquiring;
 use crate::acquisition::{Acquisition, AtOnce, Attempt, Sink, begin};
 use crate::cell::{Cell, Found, Phase, Site, Take};
-use crate::context::Surroundings;
+use crate::context::{Origin, Surroundings};
 use crate::lease::Lease;
 use crate::places::Ticket;
 use crate::reaper::Reaper;
@@ -205,7 +205,8 @@ where
                     return Poll::Ready(Ok(handle));
                 }
                 Take::Begin(number, counted) => {
-                    let surroundings = Surroundings { reaper: slot.reaper.clone(), taken_at: this.site };
+                    let origin = Origin { taken_at: this.site, scope: None };
+                    let surroundings = Surroundings { reaper: slot.reaper.clone(), origin };
                     let enlist = |waker: &Waker| slot.cell.enlist(&mut this.ticket, waker);
                     let outcome = match Acquisition::<R>::at_once(&slot.resource, surroundings) {
                         AtOnce::Made(handle, surroundings) => {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqscope::{
-    Abandoned, Close, CloseError, DrainReport, Error, Exit, Get, Guard, Health, Lazy, Lease, Observer, Peek, Problem,
-    Reaper, ReaperBuilder, Release, Resource, Scope, ScopeHandle, Scopes, ScopesBuilder, Shared, Stage, Stats,
-    Subject, resource_fn,
+    Abandoned, Close, CloseError, ConnectFailure, DrainReport, Error, Exit, Get, Guard, Health, Holding, Lazy, Lease,
+    Observer, Peek, Problem, Reaper, ReaperBuilder, Release, Resource, Scope, ScopeHandle, Scopes, ScopesBuilder,
+    Shared, Shortage, Stage, Stats, Subject, resource_fn,
 };
 use reqscope_testkit::Probe;
 
@@ -39,7 +39,7 @@ impl Resource for Maker {
 #[test]
 fn plain_values_are_everything() {
     everything::<(Exit, Stage, Health, Peek, Stats, DrainReport, Subject, Abandoned)>();
-    everything::<(Problem, CloseError, Error<Infallible>)>();
+    everything::<(Problem, CloseError, Error<Infallible>, Shortage, Holding, ConnectFailure)>();
 }
 
 #[test]
