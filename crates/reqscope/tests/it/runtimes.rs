@@ -2,12 +2,12 @@
 
 use std::pin::pin;
 use std::sync::{Arc, mpsc};
-use std::task::Poll;
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use reqscope::{Abandoned, Exit, Lease, Peek};
+use reqscope::{Abandoned, Exit, Lazy, Lease, Peek};
 use reqscope_testkit::{Outcome, Probe, Verb, poll_once};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::LocalSet;
 
 use crate::support::{Event, Server, get_now, runtime, settle};
@@ -108,30 +108,64 @@ fn an_acquisition_ends_with_its_runtime_and_whoever_waits_elsewhere_hears_of_it(
     assert_eq!(server.probe.counts().acquiring, 0);
 }
 
+/// Runs it on a runtime whose doors are closed: a task is dropped there as soon as it is spawned.
+fn while_it_shuts_down<T: Send + 'static>(code: impl FnOnce() -> T + Send + 'static) -> T {
+    let threads = Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
+    let (begin, begun) = mpsc::channel();
+    let (end, ended) = mpsc::channel();
+    threads.spawn(async move {
+        begin.send(()).unwrap();
+        while !tokio::spawn(std::future::pending::<()>()).is_finished() {
+            std::thread::yield_now();
+        }
+        end.send(code()).unwrap();
+    });
+    begun.recv().unwrap();
+    threads.shutdown_background();
+    ended.recv_timeout(Duration::from_secs(5)).expect("it comes back")
+}
+
 /// A runtime that shuts down refuses the task of the acquisition and drops it in place. A `get` that had no place among
 /// the waiters yet did not hear of that, began anew, and again: 778,649 acquisitions in 3 s, and a shutdown that hung.
 #[test]
 fn a_get_that_is_polled_while_its_runtime_shuts_down_hears_so_at_once() {
-    let threads = Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
-    let (polling, is_polling) = mpsc::channel();
-    let (end, ended) = mpsc::channel();
     let server = Server::new();
     server.probe.on(Verb::Acquire).always(Outcome::ok().after_polls(1));
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);
-    threads.spawn(async move {
-        polling.send(()).unwrap();
-        // Until the other worker has closed the doors: then a task is dropped as soon as it is spawned.
-        while !tokio::spawn(std::future::pending::<()>()).is_finished() {
-            std::thread::yield_now();
-        }
-        end.send(poll_once(pin!(lazy.get())).map(|answer| answer.unwrap_err().to_string())).unwrap();
-    });
-    is_polling.recv().unwrap();
-    threads.shutdown_background();
-    let Ok(Poll::Ready(error)) = ended.recv_timeout(Duration::from_secs(5)) else { panic!("it did not come back") };
-    assert!(error.contains("the runtime that was acquiring has ended"), "{error}");
+    let Poll::Ready(Err(error)) = while_it_shuts_down(move || poll_once(pin!(lazy.get()))) else {
+        panic!("it does not end, or well")
+    };
+    assert!(error.to_string().contains("the runtime that was acquiring has ended"), "{error}");
     assert_eq!(server.probe.counts().acquires, 1);
+}
+
+/// Asks once more, on a runtime that runs.
+struct AskAgain(Lazy<Probe>, Handle);
+
+impl Wake for AskAgain {
+    fn wake(self: Arc<Self>) {
+        let AskAgain(lazy, runtime) = &*self;
+        let _context = runtime.enter();
+        assert!(poll_once(pin!(lazy.get())).is_pending());
+    }
+}
+
+/// It ends before whoever began it has told how to cancel it. By then the next one may be under way.
+#[test]
+fn an_attempt_that_ends_with_its_runtime_does_not_cancel_the_next_one() {
+    let (second, server) = (runtime(), Server::new());
+    server.probe.on(Verb::Acquire).never().slow(1);
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    let waker = Waker::from(Arc::new(AskAgain(lazy.clone(), second.handle().clone())));
+    let mut get = lazy.get();
+    let answer = while_it_shuts_down(move || pin!(&mut get).poll(&mut Context::from_waker(&waker)));
+    assert!(matches!(answer, Poll::Ready(Err(_))));
+    assert_eq!(lazy.peek(), Peek::Acquiring);
+    second.block_on(lazy.get()).unwrap().use_once();
+    assert_eq!(server.probe.counts().acquires, 2);
+    assert_eq!(server.heard.count(Event::AcquireFailed), 1);
 }
 
 #[test]
