@@ -103,8 +103,8 @@ struct Closing {
 }
 
 impl Closing {
-    #[cold]
     /// The first two phases, and the beginning of the third. `None`: nothing is left to do or to say.
+    #[cold]
     fn begin(scope: &ScopeState, mut tenants: Tenants, told: Exit) -> Option<Box<Self>> {
         let mut problems = Vec::new();
         tenants.retain(|tenant| tenant.seal(told, &mut problems));
