@@ -101,7 +101,7 @@ impl Surroundings {
     }
 }
 
-#[cfg(all(test, not(reqscope_loom)))]
+#[cfg(test)]
 mod tests {
     use std::convert::Infallible;
     use std::sync::Arc;

@@ -81,7 +81,7 @@ pub struct Shortage {
     pub own: Option<&'static Location<'static>>,
 }
 
-/// A handle that is out: who has it, and for how long. Part of a [`Shortage`].
+/// A handle that is out: who has it, and for how long. In a [`Shortage`] it is the one that has been out for longest.
 ///
 /// ```
 /// use reqscope::Holding;

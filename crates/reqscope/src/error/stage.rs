@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// Where in the life of a handle an [`Error`] arose.
+/// Where in the life of a handle an [`Error`](crate::Error) arose.
 ///
 /// ```
 /// use reqscope::{Error, Stage};
