@@ -189,6 +189,14 @@ impl<C> Error<C> {
         self
     }
 
+    /// The same, of a backend that cannot be reached: what whoever asks behind an open breaker is told.
+    pub(crate) fn into_unavailable(mut self) -> Self {
+        if self.0.kind == Kind::Failed {
+            self.inner().kind = Kind::Unavailable;
+        }
+        self
+    }
+
     /// Adds the resource's own error.
     ///
     /// For a kind that has no cause by itself:

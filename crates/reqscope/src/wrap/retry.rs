@@ -1,13 +1,11 @@
-use std::collections::hash_map::RandomState;
 use std::future::poll_fn;
-use std::hash::BuildHasher;
 use std::time::Duration;
 
 use crate::context::Surroundings;
 use crate::observer::Subject;
 use crate::resource::{Health, Resource};
 use crate::time::Deadline;
-use crate::{Error, Exit, Stage};
+use crate::{Error, Exit, Stage, chance};
 
 /// Tries again to acquire, with growing pauses in between.
 ///
@@ -174,9 +172,7 @@ impl RetryPolicy {
     fn pause(&self, attempt: u32) -> Duration {
         let doublings = (attempt - 1).min(31);
         let bound = self.first_pause.saturating_mul(1 << doublings).min(self.longest_pause);
-        // The standard library's only source of chance: good enough to scatter callers.
-        let chance = RandomState::new().hash_one(attempt);
-        bound.mul_f64(chance as f64 / u64::MAX as f64)
+        bound.mul_f64(chance::fraction())
     }
 }
 

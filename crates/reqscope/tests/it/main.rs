@@ -13,6 +13,7 @@ mod leases;
 mod lending;
 mod model;
 mod observing;
+mod pool;
 mod quiet_drop;
 mod races;
 mod reentry;

@@ -1,0 +1,226 @@
+//! The way out: what was used last, else a place in the line.
+
+use std::future::{Future, poll_fn};
+use std::panic::Location;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+
+use super::breaker::Attempt;
+use super::inner::{Inner, Note};
+use super::pooled::Pooled;
+use super::slots::Refusal;
+use super::waiters::Ticket;
+use super::{create, upkeep};
+use crate::cell::Site;
+use crate::context::Origin;
+use crate::lease::look;
+use crate::resource::{Health, Resource};
+use crate::runtime::Runtime;
+use crate::time::Deadline;
+use crate::{Error, Exit, Stage};
+
+type Outcome<R, T> = Result<T, Error<<R as Resource>::Cause>>;
+
+/// An object, and whether a look at it is enough.
+struct Taken<R: Resource> {
+    pooled: Pooled<R>,
+    fresh: bool,
+}
+
+impl<R: Resource> Inner<R> {
+    pub(super) fn note(&self, site: Site) -> Note {
+        let origin = Origin::current().unwrap_or(Origin { taken_at: site, scope: None });
+        Note { origin, since: self.clock.now() }
+    }
+
+    /// An object that needs neither waiting nor a proof.
+    #[inline]
+    pub(super) fn take_now(self: &Arc<Self>, site: Site) -> Option<Pooled<R>> {
+        let note = self.note(site);
+        let mut state = self.state.lock();
+        let stub = state.slots.next()?;
+        if note.since.since(stub.returned) > self.config.validate_after || stub.expires <= note.since {
+            return None;
+        }
+        let (slot, handle) = state.slots.take(note)?;
+        let upkeep = state.upkeep;
+        drop(state);
+        if !upkeep {
+            upkeep::start(self);
+        }
+        let mut pooled = Pooled::new(Arc::clone(self), slot, handle);
+        match look(&*self.resource, &pooled) {
+            Health::Ready => Some(pooled),
+            Health::Dead => {
+                self.found_dead(pooled);
+                None
+            }
+            _ => {
+                // It was not used: whoever can wait for a proof finds it where it was.
+                let handle = pooled.take();
+                self.put_unused(pooled.slot(), handle);
+                None
+            }
+        }
+    }
+
+    /// An object, after all the waiting that is needed.
+    pub(super) async fn check_out(self: &Arc<Self>, site: Site) -> Outcome<R, Pooled<R>> {
+        let note = self.note(site);
+        let mut deadline = Deadline::after(self.config.acquire_timeout);
+        let mut again = false;
+        loop {
+            let Taken { mut pooled, fresh } = match self.take(note) {
+                Some(taken) if !again => taken,
+                _ => self.wait(note, again, &mut deadline).await?,
+            };
+            let sound = match look(&*self.resource, &pooled) {
+                Health::Dead => false,
+                Health::Ready if fresh => true,
+                // If we are dropped here the object is in doubt, and goes where dropped ones go.
+                _ => self.prove(&mut pooled, &mut deadline).await?,
+            };
+            if sound {
+                return Ok(pooled);
+            }
+            self.found_dead(pooled);
+            // It was our turn, and still is.
+            again = true;
+        }
+    }
+
+    /// What is idle, old or not.
+    fn take(self: &Arc<Self>, note: Note) -> Option<Taken<R>> {
+        let mut state = self.state.lock();
+        let fresh = note.since.since(state.slots.next()?.returned) <= self.config.validate_after;
+        let (slot, handle) = state.slots.take(note)?;
+        let upkeep = state.upkeep;
+        drop(state);
+        if !upkeep {
+            upkeep::start(self);
+        }
+        Some(Taken { pooled: Pooled::new(Arc::clone(self), slot, handle), fresh })
+    }
+
+    /// Whether it is alive and clean.
+    async fn prove(&self, pooled: &mut Pooled<R>, deadline: &mut Deadline) -> Outcome<R, bool> {
+        let mut proof = pin!(self.validate(pooled, self.config.validate_timeout));
+        poll_fn(|cx| match proof.as_mut().poll(cx) {
+            Poll::Ready(outcome) => Poll::Ready(Ok(outcome.is_ok())),
+            Poll::Pending => deadline.poll_missed(Stage::Validating, cx).map(Err),
+        })
+        .await
+    }
+
+    /// One of a kind is dead: the others that are idle must prove themselves, all at once.
+    fn found_dead(self: &Arc<Self>, mut pooled: Pooled<R>) {
+        let origin = Origin { taken_at: Location::caller(), scope: None };
+        let note = Note { origin, since: self.clock.now() };
+        let handle = pooled.take();
+        self.discard(pooled.slot(), handle, Exit::Cancelled);
+        let suspects = self.state.lock().slots.take_all(note);
+        for (slot, handle) in suspects {
+            drop(Pooled::new(Arc::clone(self), slot, handle));
+        }
+    }
+
+    /// A place in the line, until there is something.
+    async fn wait(self: &Arc<Self>, note: Note, again: bool, deadline: &mut Deadline) -> Outcome<R, Taken<R>> {
+        // It leaves the line if we are dropped, and passes on what it was granted.
+        let mut place = self.join(note, again)?;
+        poll_fn(|cx| place.poll(note, deadline, cx)).await
+    }
+
+    fn join(self: &Arc<Self>, note: Note, again: bool) -> Outcome<R, Place<'_, R>> {
+        let mut state = self.state.lock();
+        let limit = self.config.max_waiters(state.slots.max());
+        let joined = state.slots.join(note, limit, again);
+        drop(state);
+        match joined {
+            Ok(ticket) => Ok(Place { pool: self, ticket, created: false }),
+            Err(Refusal::Closed) => Err(Error::closed()),
+            Err(Refusal::Full) => Err(self.explain(Error::exhausted(), note)),
+        }
+    }
+}
+
+/// A place in the line.
+struct Place<'a, R: Resource> {
+    pool: &'a Arc<Inner<R>>,
+    ticket: Ticket,
+    /// Whether a creation was begun from here: then its outcome is waited for, also behind an open breaker.
+    created: bool,
+}
+
+impl<R: Resource> Place<'_, R> {
+    fn poll(&mut self, note: Note, deadline: &mut Deadline, cx: &mut Context<'_>) -> Poll<Outcome<R, Taken<R>>> {
+        loop {
+            match self.look(cx.waker()) {
+                Look::Ready(outcome) => return Poll::Ready(outcome.map_err(|error| self.pool.explain(error, note))),
+                // In the line, with a waker: whatever happens from here on is heard.
+                Look::Wait => break,
+                Look::Create(slot, attempt) => {
+                    self.created = true;
+                    create::begin(self.pool, slot, attempt, cx);
+                    if Runtime::try_current().is_err() {
+                        return Poll::Ready(Err(Error::runtime("a pool that has to wait needs a tokio runtime")));
+                    }
+                }
+            }
+        }
+        let missed = ready!(deadline.poll_missed(Stage::Waiting, cx));
+        Poll::Ready(Err(self.pool.explain(missed, note)))
+    }
+
+    fn look(&self, waker: &Waker) -> Look<R> {
+        let spare = waker.clone();
+        let mut state = self.pool.state.lock();
+        if let Some((slot, handle)) = state.slots.waiters().take(&self.ticket) {
+            drop(state);
+            let pooled = Pooled::new(Arc::clone(self.pool), slot, handle);
+            return Look::Ready(Ok(Taken { pooled, fresh: true }));
+        }
+        if state.slots.is_closed() {
+            return Look::Ready(Err(Error::closed()));
+        }
+        match state.begin(&self.pool.config) {
+            Ok(Some((slot, attempt))) => return Look::Create(slot, attempt),
+            Ok(None) => {}
+            Err(refusal) => {
+                let probing = refusal.next_probe.is_none();
+                let counts = state.slots.counts();
+                let hopes = counts.lent + counts.ending + counts.creating - usize::from(probing);
+                // What is out may come back, and a creation of our own is waited for.
+                if hopes == 0 && !(probing && self.created) {
+                    drop(state);
+                    return Look::Ready(Err(refusal.cause.into_unavailable()));
+                }
+            }
+        }
+        let old = state.slots.waiters().register(&self.ticket, spare);
+        drop(state);
+        drop(old);
+        Look::Wait
+    }
+}
+
+/// What somebody in the line finds.
+enum Look<R: Resource> {
+    Ready(Outcome<R, Taken<R>>),
+    /// A slot, to create something in.
+    Create(u32, Attempt),
+    Wait,
+}
+
+impl<R: Resource> Drop for Place<'_, R> {
+    fn drop(&mut self) {
+        let mut state = self.pool.state.lock();
+        let (grant, waker) = state.slots.waiters().leave(&self.ticket);
+        drop(state);
+        drop(waker);
+        if let Some((slot, handle)) = grant {
+            self.pool.put_unused(slot, handle);
+        }
+    }
+}

@@ -1,0 +1,48 @@
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::sync::{AtomicU64, Ordering};
+
+/// The coarse clock of a pool. Its janitor advances it; who takes an object or puts one back only reads it.
+///
+/// It is tokio's, so that a paused clock is obeyed.
+pub(super) struct Clock {
+    epoch: Instant,
+    ticks: AtomicU64,
+}
+
+/// Tenths of a second since the pool was built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Tick(u32);
+
+impl Tick {
+    pub(super) const LENGTH: Duration = Duration::from_millis(100);
+    pub(super) const NEVER: Tick = Tick(u32::MAX);
+
+    pub(super) fn since(self, earlier: Tick) -> Duration {
+        Self::LENGTH * self.0.saturating_sub(earlier.0)
+    }
+
+    pub(super) fn after(self, wait: Duration) -> Tick {
+        let ticks = wait.as_millis().div_ceil(Self::LENGTH.as_millis());
+        Tick(self.0.saturating_add(u32::try_from(ticks).unwrap_or(u32::MAX)))
+    }
+}
+
+impl Clock {
+    pub(super) fn new() -> Self {
+        Clock { epoch: Instant::now(), ticks: AtomicU64::new(0) }
+    }
+
+    #[inline]
+    pub(super) fn now(&self) -> Tick {
+        // Relaxed: it is ±100 ms anyway.
+        Tick(self.ticks.load(Ordering::Relaxed) as u32)
+    }
+
+    pub(super) fn advance(&self) {
+        let ticks = self.epoch.elapsed().as_millis() / Tick::LENGTH.as_millis();
+        self.ticks.fetch_max(u64::try_from(ticks).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,127 @@
+//! A creation belongs to the pool: whoever caused it may leave, and what it brings goes to the oldest waiter.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, ready};
+
+use tokio::time::Instant;
+
+use super::breaker::Attempt;
+use super::inner::{Begun, Inner};
+use crate::lease::Lease;
+use crate::resource::Resource;
+use crate::runtime::Runtime;
+use crate::{Error, chance, foreign};
+
+type Making<R> = Pin<Box<dyn Future<Output = Result<Lease<R>, Error<<R as Resource>::Cause>>> + Send>>;
+
+struct Creation<R: Resource> {
+    /// Weak: a pool that is dropped meanwhile stays dropped.
+    pool: Weak<Inner<R>>,
+    slot: u32,
+    /// `None` once it has ended.
+    making: Option<(Making<R>, Attempt)>,
+}
+
+/// Runs it on this runtime.
+pub(super) fn spawn<R: Resource>(pool: &Arc<Inner<R>>, slot: u32, attempt: Attempt) {
+    go_on(Creation::new(pool, slot, attempt));
+}
+
+/// Polls it once in place, since many resources are there at once, and then goes on in a task.
+pub(super) fn begin<R: Resource>(pool: &Arc<Inner<R>>, slot: u32, attempt: Attempt, cx: &mut Context<'_>) {
+    let mut creation = Creation::new(pool, slot, attempt);
+    if Pin::new(&mut creation).poll(cx).is_pending() {
+        // The task polls it again before anything else: no wake-up is lost.
+        go_on(creation);
+    }
+}
+
+fn go_on<R: Resource>(creation: Creation<R>) {
+    // Without a runtime, or on one that is shutting down, it is dropped here, and gives its slot back.
+    if let Ok(runtime) = Runtime::try_current() {
+        drop(runtime.spawn(creation));
+    }
+}
+
+impl<R: Resource> Creation<R> {
+    #[track_caller]
+    fn new(pool: &Arc<Inner<R>>, slot: u32, attempt: Attempt) -> Self {
+        let making: Making<R> = Box::pin(Lease::acquire_in(&pool.reaper, &pool.resource));
+        Creation { pool: Arc::downgrade(pool), slot, making: Some((making, attempt)) }
+    }
+}
+
+impl<R: Resource> Future for Creation<R> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let Some((making, _)) = &mut this.making else { return Poll::Ready(()) };
+        let outcome = ready!(making.as_mut().poll(cx));
+        let (Some((_, attempt)), Some(pool)) = (this.making.take(), this.pool.upgrade()) else {
+            return Poll::Ready(());
+        };
+        match outcome {
+            Ok(lease) => pool.created(this.slot, attempt, lease),
+            Err(error) => pool.create_failed(this.slot, attempt, error),
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<R: Resource> Drop for Creation<R> {
+    fn drop(&mut self) {
+        let Some((making, attempt)) = self.making.take() else { return };
+        foreign::drop_quietly(making);
+        if let Some(pool) = self.pool.upgrade() {
+            pool.create_lost(self.slot, attempt);
+        }
+    }
+}
+
+impl<R: Resource> Inner<R> {
+    /// Takes a slot for a creation, if one is wanted and the breaker lets it.
+    fn begin(&self) -> Option<Begun> {
+        let mut state = self.state.lock();
+        let begun = state.begin(&self.config);
+        drop(state);
+        // A refusal is dropped here, outside of the lock.
+        begun.ok().flatten()
+    }
+
+    /// Begins the creations that are wanted. Where there is no runtime for them, those who wait are woken: whoever is
+    /// polled first begins.
+    pub(super) fn feed(self: &Arc<Self>) {
+        if Runtime::try_current().is_err() {
+            let wakers = self.state.lock().slots.waiters().wakers();
+            return foreign::wake_all(wakers);
+        }
+        while let Some((slot, attempt)) = self.begin() {
+            spawn(self, slot, attempt);
+        }
+    }
+
+    fn create_failed(&self, slot: u32, attempt: Attempt, error: Error<R::Cause>) {
+        let (now, slow) = (Instant::now(), error.is_timeout());
+        let mut state = self.state.lock();
+        state.slots.free(slot);
+        let forgotten = state.breaker.failed(attempt, now, slow, error, chance::fraction());
+        // They find the breaker open, and the cause in it.
+        let wakers = state.slots.waiters().wakers();
+        drop(state);
+        drop(forgotten);
+        foreign::wake_all(wakers);
+    }
+
+    /// It was cut off, with its runtime. Whoever waits on another one begins again.
+    fn create_lost(&self, slot: u32, attempt: Attempt) {
+        let mut state = self.state.lock();
+        state.slots.free(slot);
+        state.breaker.abandoned(attempt);
+        let wakers = state.slots.waiters().wakers();
+        drop(state);
+        foreign::wake_all(wakers);
+    }
+}

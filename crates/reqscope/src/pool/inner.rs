@@ -1,0 +1,178 @@
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::breaker::{Attempt, Breaker, Refusal, Verdict};
+use super::clock::{Clock, Tick};
+use super::config::Config;
+use super::slots::{Put, Slots};
+use crate::account::Account;
+use crate::context::Origin;
+use crate::lease::{self, Lease};
+use crate::reaper::{self, Reaper};
+use crate::resource::Resource;
+use crate::sync::Mutex;
+use crate::time::Deadline;
+use crate::{Error, Exit, chance, foreign};
+
+/// What a pool's users, its tasks and its owner share. Tasks hold it weakly.
+pub(super) struct Inner<R: Resource> {
+    pub(super) config: Config,
+    pub(super) resource: Arc<R>,
+    /// Its own: objects that are idle belong to no scope's books.
+    pub(super) reaper: Reaper,
+    pub(super) clock: Clock,
+    pub(super) state: Mutex<State<R>>,
+}
+
+/// One short lock: what is idle, who waits, and whether the backend lives.
+pub(super) struct State<R: Resource> {
+    pub(super) slots: Slots<R::Handle, Stub<R>, Note>,
+    pub(super) breaker: Breaker<Error<R::Cause>>,
+    pub(super) generation: u32,
+    /// Whether a janitor is at work.
+    pub(super) upkeep: bool,
+}
+
+/// What stays in the slot of an object.
+pub(super) struct Stub<R> {
+    pub(super) account: Account<R>,
+    /// When it came back last.
+    pub(super) returned: Tick,
+    pub(super) expires: Tick,
+    pub(super) uses: u32,
+    pub(super) generation: u32,
+}
+
+/// Who has an object.
+#[derive(Clone, Copy)]
+pub(super) struct Note {
+    pub(super) origin: Origin,
+    pub(super) since: Tick,
+}
+
+/// A slot to create something in, and the breaker's word for it.
+pub(super) type Begun = (u32, Attempt);
+
+impl<R: Resource> State<R> {
+    /// Takes a slot for a creation. `None`: none is wanted, or enough of them run.
+    ///
+    /// # Errors
+    ///
+    /// Why the breaker does not let it.
+    pub(super) fn begin(&mut self, config: &Config) -> Result<Option<Begun>, Refusal<Error<R::Cause>>> {
+        if !self.slots.wants(config.create_concurrency, config.min_idle) {
+            return Ok(None);
+        }
+        match self.breaker.ask(Instant::now()) {
+            Verdict::Go(attempt) | Verdict::Probe(attempt) => Ok(Some((self.slots.begin(), attempt))),
+            Verdict::Refuse(refusal) => Err(refusal),
+        }
+    }
+}
+
+impl<R: Resource> Inner<R> {
+    /// An object is sound, and free for the next one.
+    #[inline]
+    pub(super) fn put(self: &Arc<Self>, slot: u32, handle: R::Handle) {
+        let now = self.clock.now();
+        let mut state = self.state.lock();
+        let State { slots, generation, .. } = &mut *state;
+        let put = slots.put(slot, handle, |stub| {
+            stub.uses += 1;
+            stub.returned = now;
+            stub.generation == *generation
+                && stub.expires > now
+                && self.config.max_uses.is_none_or(|most| stub.uses < most)
+        });
+        drop(state);
+        self.see_to(slot, put);
+    }
+
+    /// The same for one that nobody has touched.
+    pub(super) fn put_unused(self: &Arc<Self>, slot: u32, handle: R::Handle) {
+        let put = self.state.lock().slots.put(slot, handle, |_| true);
+        self.see_to(slot, put);
+    }
+
+    /// What is left to do after an object was put somewhere, outside of the lock.
+    #[inline]
+    fn see_to(self: &Arc<Self>, slot: u32, put: Put<R::Handle, Stub<R>>) {
+        match put {
+            Put::Idle => {}
+            Put::Granted(waker) => foreign::wake_all(waker.into_iter().collect()),
+            Put::Refused(handle, stub) => self.retire(slot, handle, stub, Exit::Completed),
+        }
+    }
+
+    /// Ends an object whose slot is `Ending`. The slot is free when the release has ended (L13).
+    #[cold]
+    pub(super) fn retire(self: &Arc<Self>, slot: u32, handle: R::Handle, stub: Stub<R>, exit: Exit) {
+        let ending = Ending { pool: Arc::clone(self), slot };
+        if let Ok(Some(release)) = lease::end(&self.resource, handle, stub.account, exit, Deadline::after) {
+            let home = release.home().cloned();
+            reaper::spawn(home, async move {
+                // Of an error the observer has heard.
+                drop(release.await);
+                drop(ending);
+            });
+        }
+    }
+
+    /// Ends an object that is out.
+    pub(super) fn discard(self: &Arc<Self>, slot: u32, handle: R::Handle, exit: Exit) {
+        let stub = self.state.lock().slots.end(slot);
+        self.retire(slot, handle, stub, exit);
+    }
+
+    /// A creation has brought an object.
+    pub(super) fn created(self: &Arc<Self>, slot: u32, attempt: Attempt, lease: Lease<R>) {
+        let now = self.clock.now();
+        let taken_at = Lease::taken_at(&lease);
+        let (handle, account) = lease.into_parts();
+        let expires = self.config.lifetime(chance::fraction()).map_or(Tick::NEVER, |lifetime| now.after(lifetime));
+        let mut state = self.state.lock();
+        let State { slots, breaker, generation, .. } = &mut *state;
+        breaker.succeeded(attempt);
+        let stub = Stub { account, returned: now, expires, uses: 0, generation: *generation };
+        let put = slots.created(slot, handle, stub, Note { origin: Origin { taken_at, scope: None }, since: now });
+        drop(state);
+        self.see_to(slot, put);
+        // Those who waited while one creation at a time was allowed.
+        self.feed();
+    }
+}
+
+impl<R: Resource> Inner<R> {
+    pub(super) fn new(config: Config, reaper: Reaper, resource: R) -> Self {
+        let state =
+            State { slots: Slots::new(config.max_size), breaker: Breaker::new(), generation: 0, upkeep: false };
+        Inner { config, resource: Arc::new(resource), reaper, clock: Clock::new(), state: Mutex::new(state) }
+    }
+
+    /// No more of anything. What is idle ends; what is out ends when it comes back.
+    pub(super) fn close(self: &Arc<Self>) {
+        let (idle, wakers) = self.state.lock().slots.close();
+        self.retire_all(idle);
+        foreign::wake_all(wakers);
+    }
+
+    pub(super) fn retire_all(self: &Arc<Self>, objects: Vec<(u32, R::Handle, Stub<R>)>) {
+        for (slot, handle, stub) in objects {
+            self.retire(slot, handle, stub, Exit::Completed);
+        }
+    }
+}
+
+/// The slot of an object that is being released.
+struct Ending<R: Resource> {
+    pool: Arc<Inner<R>>,
+    slot: u32,
+}
+
+impl<R: Resource> Drop for Ending<R> {
+    fn drop(&mut self) {
+        self.pool.state.lock().slots.free(self.slot);
+        self.pool.feed();
+    }
+}

@@ -1,0 +1,271 @@
+// In the order of the floors.
+mod config;
+mod waiters;
+mod slots;
+mod breaker;
+mod clock;
+mod inner;
+mod create;
+mod doubtful;
+mod pooled;
+mod checkin;
+mod upkeep;
+mod checkout;
+mod get;
+mod status;
+
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use config::{PoolBuilder, Reset};
+pub use get::GetPooled;
+pub use pooled::Pooled;
+pub use status::PoolStatus;
+
+use self::inner::Inner;
+use crate::resource::{Health, Resource};
+use crate::stats::DrainReport;
+use crate::{Error, Exit, Holding, foreign};
+
+/// A bounded set of handles of one resource, used again and again.
+///
+/// It is a [`Resource`] itself: a request-scoped cell over `Arc<Pool<R>>` takes one object out per request, however often
+/// the request asks. By hand take one with [`get`](Pool::get) and give it back with [`put`](Pool::put).
+///
+/// - Who finds nothing idle waits, first come first served, for at most the acquire timeout (30 s). What comes back
+///   goes into the hands of the one who has waited for longest; if that one leaves, to the next (law L17).
+/// - A creation belongs to the pool. Whoever caused it may leave: what it brings serves the next one.
+/// - An object whose use was cut, or that was dropped without a word, is [validated](Resource::validate) before anybody
+///   else gets it, and released if that fails (law L14). Its slot is held until then (law L13).
+/// - The first object found dead sends all that are idle to be validated, side by side: a dead backend costs one
+///   timeout and not one for each.
+/// - While the backend is down, callers fail at once with the cause, and one creation every 15 to 25 ms looks whether
+///   it is back; one at a time and further apart, up to 1 s, if the failures are slow (law L18).
+///
+/// # Runtimes
+///
+/// A creation, a proof and the janitor run on the runtime of the caller that caused them. If that runtime ends, their
+/// slots come back, and whoever waits on another one begins again. So a static pool serves one test's runtime after
+/// the other, as far as the handles themselves do.
+///
+/// # Drop
+///
+/// Dropping the pool releases what is idle, in the background. Objects that are out are released when they come
+/// back. [`close`](Pool::close) does the same and waits for the end.
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use reqscope::{Error, Exit, Pool, Scopes, resource_fn};
+/// use std::{convert::Infallible, sync::Arc, time::Duration};
+///
+/// let lists = resource_fn(|| async { Ok::<_, Error<Infallible>>(Vec::new()) });
+/// let pool = Arc::new(Pool::builder().max_size(10).acquire_timeout(Duration::from_secs(5)).build(lists));
+///
+/// // In a request:
+/// # let scopes = Scopes::new();
+/// let scope = scopes.open();
+/// scope.lazy(&pool).get().await.unwrap().push("first"); // checked out
+/// scope.lazy(&pool).get().await.unwrap().push("second"); // the same list
+/// scope.close(Exit::Completed).await.unwrap(); // back in the pool
+///
+/// // By hand:
+/// let list = pool.get().await.unwrap();
+/// assert_eq!(*list, ["first", "second"]);
+/// pool.put(list);
+/// # });
+/// ```
+pub struct Pool<R: Resource> {
+    inner: Arc<Inner<R>>,
+}
+
+impl<R: Resource> Pool<R> {
+    /// Begins with the defaults, each of which says its reason.
+    pub fn builder() -> PoolBuilder<R> {
+        PoolBuilder::new()
+    }
+
+    /// A pool with all defaults: at most 10 objects.
+    pub fn new(resource: R) -> Self {
+        Pool::builder().build(resource)
+    }
+
+    /// Takes an object out: what was used last, else what somebody gives back or a new one, whichever comes first.
+    ///
+    /// # Errors
+    ///
+    /// - [`is_timeout`](Error::is_timeout) after the acquire timeout (30 s), which bounds waiting, creation and proof
+    ///   together
+    /// - [`is_unavailable`](Error::is_unavailable) at once, with the cause, while the backend is down
+    /// - [`is_exhausted`](Error::is_exhausted) at once, if too many wait already
+    /// - [`is_closed`](Error::is_closed) after [`close`](Pool::close)
+    /// - an error that names it, if it has to wait and there is no tokio runtime, or one without timers
+    ///
+    /// [`shortage`](Error::shortage) has the figures: who holds what since when, and how the last creation failed.
+    ///
+    /// # Deadlock
+    ///
+    /// Who holds one object and waits for a second can wait for itself, until the timeout. Lend the first one down.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses its place in the line and nothing else.
+    #[track_caller]
+    #[inline]
+    pub fn get(&self) -> GetPooled<R> {
+        GetPooled::new(&self.inner, Location::caller())
+    }
+
+    /// Takes an object out if one is idle that needs no proof, and nobody waits.
+    #[track_caller]
+    #[inline]
+    pub fn try_get(&self) -> Option<Pooled<R>> {
+        self.inner.take_now(Location::caller())
+    }
+
+    /// Gives an object back whose use ended in order. Whoever waits for longest gets it.
+    ///
+    /// To give one back that is not in order, drop it: it is proved before anybody else gets it.
+    #[inline]
+    pub fn put(&self, pooled: Pooled<R>) {
+        if let Err(doubtful) = Inner::reclaim(pooled, Exit::Completed) {
+            drop(doubtful);
+        }
+    }
+
+    /// Changes how many objects there may be. What is idle and too many is released at once, the longest idle first; what
+    /// is out and too many, when it comes back.
+    ///
+    /// # Panics
+    ///
+    /// If `max_size` is 0: [`pause`](Pool::pause) is meant for that.
+    pub fn resize(&self, max_size: usize) {
+        assert!(max_size > 0, "a pool without slots serves nobody");
+        let surplus = self.inner.state.lock().slots.resize(max_size);
+        self.inner.retire_all(surplus);
+        self.inner.feed();
+    }
+
+    /// Releases all objects: those that are idle at once, the others when they come back. What comes after is new.
+    ///
+    /// For a fail-over, or after the password was changed.
+    pub fn clear(&self) {
+        let mut state = self.inner.state.lock();
+        state.generation = state.generation.wrapping_add(1);
+        let all = state.slots.weed(usize::MAX, |_| true);
+        drop(state);
+        self.inner.retire_all(all);
+    }
+
+    /// Lends nothing until [`resume`](Pool::resume); who asks waits.
+    pub fn pause(&self) {
+        self.inner.state.lock().slots.pause();
+    }
+
+    /// Goes on after [`pause`](Pool::pause).
+    pub fn resume(&self) {
+        let wakers = self.inner.state.lock().slots.resume();
+        foreign::wake_all(wakers);
+    }
+
+    /// Ends the pool, as soon as it is called: nobody gets anything any more, and what is idle is released. The future
+    /// waits for what is out, and for all releases, at most for the timeout.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future only waits. Dropped, it takes nothing back.
+    pub fn close(&self, timeout: Duration) -> impl Future<Output = DrainReport> + Send + use<R> {
+        self.inner.close();
+        self.inner.reaper.drain(timeout)
+    }
+
+    /// What the pool holds now.
+    pub fn status(&self) -> PoolStatus {
+        self.inner.status()
+    }
+
+    /// Who has an object now, those who have had theirs for longest first. The times are ±100 ms.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use reqscope::{Error, Pool, resource_fn};
+    /// # use std::convert::Infallible;
+    ///
+    /// let pool = Pool::new(resource_fn(|| async { Ok::<_, Error<Infallible>>(()) }));
+    /// let object = pool.get().await.unwrap(); // this line
+    /// for holder in pool.holders() {
+    ///     eprintln!("for {:?}, taken at {}", holder.held, holder.taken_at);
+    /// }
+    /// # assert_eq!(pool.holders()[0].taken_at.line(), line!() - 4);
+    /// # pool.put(object);
+    /// # });
+    /// ```
+    pub fn holders(&self) -> Vec<Holding> {
+        self.inner.holders()
+    }
+
+    /// Whether [`close`](Pool::close) was called.
+    pub fn is_closed(&self) -> bool {
+        self.inner.state.lock().slots.is_closed()
+    }
+}
+
+impl<R: Resource> PoolBuilder<R> {
+    /// The pool. It makes nothing before somebody asks (law L2).
+    pub fn build(self, resource: R) -> Pool<R> {
+        let (config, reaper) = self.into_parts();
+        Pool { inner: Arc::new(Inner::new(config, reaper, resource)) }
+    }
+}
+
+impl<R: Resource> Resource for Pool<R> {
+    type Handle = Pooled<R>;
+    type Cause = R::Cause;
+
+    #[track_caller]
+    fn acquire(&self) -> impl Future<Output = Result<Pooled<R>, Error<R::Cause>>> + Send {
+        self.inner.check_out(Location::caller())
+    }
+
+    async fn validate(&self, pooled: &mut Pooled<R>) -> Result<(), Error<R::Cause>> {
+        self.inner.resource.validate(pooled).await
+    }
+
+    async fn release(&self, pooled: Pooled<R>, exit: Exit) -> Result<(), Error<R::Cause>> {
+        if let Err(doubtful) = Inner::reclaim(pooled, exit) {
+            Inner::release(doubtful, exit).await;
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn try_acquire(&self) -> Option<Pooled<R>> {
+        self.inner.take_now(Location::caller())
+    }
+
+    #[inline]
+    fn probe(&self, pooled: &Pooled<R>) -> Health {
+        self.inner.resource.probe(pooled)
+    }
+
+    #[inline]
+    fn reclaim(&self, pooled: Pooled<R>, exit: Exit) -> Result<(), Pooled<R>> {
+        Inner::reclaim(pooled, exit)
+    }
+}
+
+impl<R: Resource> Drop for Pool<R> {
+    fn drop(&mut self) {
+        self.inner.close();
+    }
+}
+
+impl<R: Resource> fmt::Debug for Pool<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("status", &self.status()).finish_non_exhaustive()
+    }
+}

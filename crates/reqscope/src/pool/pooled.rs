@@ -1,0 +1,106 @@
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use super::doubtful::Doubtful;
+use super::inner::Inner;
+use crate::resource::Resource;
+
+/// An object of a [`Pool`](super::Pool), for one user.
+///
+/// It derefs to the handle of the resource inside. It goes back by [`Pool::put`](super::Pool::put), or, held by a
+/// scope or a lease, with the verdict of those. Dropping it is a verdict too: nobody knows in what state its user
+/// left it, so the pool proves it before anybody else gets it (law L14), or ends it.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use reqscope::{Error, Pool, resource_fn};
+/// # use std::convert::Infallible;
+///
+/// let pool = Pool::new(resource_fn(|| async { Ok::<_, Error<Infallible>>(Vec::new()) }));
+/// let mut list = pool.get().await.unwrap();
+/// list.push("first");
+/// pool.put(list);
+/// assert_eq!(*pool.get().await.unwrap(), ["first"]); // the same list
+/// # });
+/// ```
+#[must_use = "an object that is dropped must be proved before anybody else gets it"]
+pub struct Pooled<R: Resource> {
+    /// `None` only while it is taken apart.
+    handle: Option<R::Handle>,
+    slot: u32,
+    pool: Arc<Inner<R>>,
+}
+
+const WHOLE: &str = "only what consumes it takes it apart";
+
+impl<R: Resource> Pooled<R> {
+    #[inline]
+    pub(super) fn new(pool: Arc<Inner<R>>, slot: u32, handle: R::Handle) -> Self {
+        Pooled { handle: Some(handle), slot, pool }
+    }
+
+    pub(super) fn pool(&self) -> &Arc<Inner<R>> {
+        &self.pool
+    }
+
+    pub(super) fn slot(&self) -> u32 {
+        self.slot
+    }
+
+    /// Whoever takes the handle sees to its slot.
+    pub(super) fn take(&mut self) -> R::Handle {
+        self.handle.take().expect(WHOLE)
+    }
+}
+
+impl<R: Resource> Deref for Pooled<R> {
+    type Target = R::Handle;
+
+    fn deref(&self) -> &R::Handle {
+        self.handle.as_ref().expect(WHOLE)
+    }
+}
+
+impl<R: Resource> DerefMut for Pooled<R> {
+    fn deref_mut(&mut self) -> &mut R::Handle {
+        self.handle.as_mut().expect(WHOLE)
+    }
+}
+
+/// As far as the handle inside does it: a wrapper that asks for `AsMut` of a connection takes it pooled or bare.
+impl<R: Resource, T: ?Sized> AsRef<T> for Pooled<R>
+where
+    R::Handle: AsRef<T>,
+{
+    fn as_ref(&self) -> &T {
+        (**self).as_ref()
+    }
+}
+
+impl<R: Resource, T: ?Sized> AsMut<T> for Pooled<R>
+where
+    R::Handle: AsMut<T>,
+{
+    fn as_mut(&mut self) -> &mut T {
+        (**self).as_mut()
+    }
+}
+
+impl<R: Resource> Drop for Pooled<R> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(handle) = self.handle.take() {
+            Doubtful::new(Arc::clone(&self.pool), self.slot, handle).hand_over();
+        }
+    }
+}
+
+impl<R: Resource> fmt::Debug for Pooled<R>
+where
+    R::Handle: fmt::Debug,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Pooled").field(&**self).finish()
+    }
+}

@@ -1,0 +1,82 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqscope::{Exit, Lease, Pool, Scopes};
+use reqscope_testkit::{Probe, poll_once};
+
+use crate::watchdog::watch;
+
+fn pool(size: usize, probe: Probe) -> Pool<Probe> {
+    watch();
+    Pool::builder().max_size(size).build(probe)
+}
+
+#[tokio::test]
+async fn what_is_given_back_is_what_the_next_one_gets() {
+    let pool = pool(10, Probe::new());
+    let first = pool.get().await.unwrap();
+    let number = first.id();
+    pool.put(first);
+    let second = pool.get().await.unwrap();
+    assert_eq!(second.id(), number);
+    pool.put(second);
+}
+
+#[tokio::test]
+async fn a_full_pool_serves_its_waiters_first_come_first_served() {
+    let pool = Arc::new(pool(1, Probe::new()));
+    let held = pool.get().await.unwrap();
+    let (mut first, mut second) = (Box::pin(pool.get()), Box::pin(pool.get()));
+    assert!(poll_once(first.as_mut()).is_pending());
+    assert!(poll_once(second.as_mut()).is_pending());
+    pool.put(held);
+    assert!(poll_once(second.as_mut()).is_pending());
+    pool.put(first.await.unwrap());
+    pool.put(second.await.unwrap());
+    assert_eq!(pool.status().idle, 1);
+}
+
+#[tokio::test]
+async fn a_waiter_that_leaves_after_its_grant_passes_it_on() {
+    let pool = pool(1, Probe::new());
+    let held = pool.get().await.unwrap();
+    let (mut first, mut second) = (Box::pin(pool.get()), Box::pin(pool.get()));
+    assert!(poll_once(first.as_mut()).is_pending());
+    assert!(poll_once(second.as_mut()).is_pending());
+    pool.put(held);
+    drop(first);
+    pool.put(second.await.unwrap());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_dropped_without_a_word_is_proved_before_anybody_gets_it() {
+    let pool = pool(1, Probe::new());
+    let object = pool.get().await.unwrap();
+    drop(object);
+    assert_eq!((pool.status().idle, pool.status().in_use), (0, 1));
+    let again = pool.get().await.unwrap();
+    pool.put(again);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_in_vain_is_told_why() {
+    let pool = Pool::builder().max_size(1).acquire_timeout(Duration::from_secs(5)).build(Probe::new());
+    let held = pool.get().await.unwrap();
+    let error = pool.get().await.unwrap_err();
+    assert!(error.is_timeout(), "{error}");
+    let shortage = error.shortage().unwrap();
+    assert_eq!((shortage.max_size, shortage.in_use), (1, 1));
+    pool.put(held);
+}
+
+#[tokio::test]
+async fn a_scope_holds_one_object_for_all_who_ask() {
+    let (scopes, pool) = (Scopes::new(), Arc::new(pool(1, Probe::new())));
+    let scope = scopes.open();
+    drop(scope.lazy(&pool).get().await.unwrap());
+    drop(scope.lazy(&pool).get().await.unwrap());
+    scope.close(Exit::Completed).await.unwrap();
+    let lease = Lease::acquire(&pool).await.unwrap();
+    Lease::complete(lease).await.unwrap();
+    assert!(pool.close(Duration::from_secs(1)).await.is_clean());
+}

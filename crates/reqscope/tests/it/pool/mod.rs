@@ -1,0 +1,3 @@
+//! The pool, by law: one test each.
+
+mod checking_out;
