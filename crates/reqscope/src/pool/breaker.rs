@@ -150,12 +150,12 @@ impl<E: Clone> Breaker<E> {
         }
     }
 
-    /// The latest failure and when it came, even if the backend has served since.
-    /// Whether the last word of the backend was a failure.
+    /// Whether there is an outage; also while it is probed.
     pub(super) fn is_open(&self) -> bool {
         !matches!(self.state, State::Closed)
     }
 
+    /// The latest failure and when it came, even if the backend has served since.
     pub(super) fn last_failure(&self) -> Option<(&E, Instant)> {
         self.last.as_ref().map(|(error, at)| (error, *at))
     }
@@ -181,3 +181,6 @@ impl<E: Clone> Breaker<E> {
         Verdict::Refuse(Refusal { cause, failed_at, since, next_probe })
     }
 }
+
+#[cfg(test)]
+mod tests;

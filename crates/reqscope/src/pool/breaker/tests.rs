@@ -1,0 +1,340 @@
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const QUICKLY: Duration = Duration::from_millis(1);
+const SLOWLY: Duration = QUICK;
+
+/// A breaker, a clock that moves by hand, and the number of the last failure, by which it can be told again.
+struct World {
+    breaker: Breaker<Arc<u32>>,
+    now: Instant,
+    failures: u32,
+}
+
+impl World {
+    fn new() -> Self {
+        World { breaker: Breaker::new(), now: Instant::now(), failures: 0 }
+    }
+
+    /// A creation that the breaker allows, probe or not.
+    fn begin(&mut self) -> Attempt {
+        match self.breaker.ask(self.now) {
+            Verdict::Go(attempt) | Verdict::Probe(attempt) => attempt,
+            Verdict::Refuse(refusal) => panic!("{refusal:?}"),
+        }
+    }
+
+    fn fail_as(&mut self, attempt: Attempt, backs_off: bool, fraction: f64) {
+        self.failures += 1;
+        let error = Arc::new(self.failures);
+        drop(self.breaker.failed(attempt, self.now, backs_off, error, fraction));
+    }
+
+    fn fail(&mut self, attempt: Attempt) {
+        self.fail_as(attempt, false, 1.0);
+    }
+
+    /// A creation that fails after `took`; returns the pause before the next one.
+    fn fail_after(&mut self, took: Duration, fraction: f64) -> Duration {
+        let attempt = self.begin();
+        self.now += took;
+        self.fail_as(attempt, false, fraction);
+        self.pause()
+    }
+
+    /// The same, and the longest pause after it.
+    fn outlast(&mut self, took: Duration) -> Duration {
+        let pause = self.fail_after(took, 1.0);
+        self.now += pause;
+        pause
+    }
+
+    fn refusal(&mut self) -> Refusal<Arc<u32>> {
+        match self.breaker.ask(self.now) {
+            Verdict::Refuse(refusal) => refusal,
+            let_through => panic!("{let_through:?}"),
+        }
+    }
+
+    fn pause(&self) -> Duration {
+        match self.breaker.state {
+            State::Open(outage) => outage.due - self.now,
+            _ => panic!("not open"),
+        }
+    }
+
+    /// A failure, the pause after it, and the probe that is due then.
+    fn probe(&mut self) -> Attempt {
+        self.outlast(QUICKLY);
+        match self.breaker.ask(self.now) {
+            Verdict::Probe(attempt) => attempt,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_closed_breaker_lets_everybody_through() {
+    let mut world = World::new();
+    assert!((0..100).all(|_| matches!(world.breaker.ask(world.now), Verdict::Go(_))));
+    assert_eq!(world.breaker.last_failure(), None);
+}
+
+#[test]
+fn one_failure_opens_it_and_says_why_since_when_and_until_when() {
+    let mut world = World::new();
+    let pause = world.fail_after(QUICKLY, 0.5);
+    let expected =
+        Refusal { cause: Arc::new(1), failed_at: world.now, since: world.now, next_probe: Some(world.now + pause) };
+    world.now += pause - Duration::from_nanos(1);
+    assert_eq!(world.refusal(), expected);
+}
+
+#[test]
+fn a_probe_that_is_due_is_the_only_one() {
+    let mut world = World::new();
+    let probe = world.probe();
+    world.now += Duration::from_secs(3600);
+    assert_eq!(world.refusal().next_probe, None);
+    world.fail(probe);
+    assert!(world.refusal().next_probe.is_some());
+}
+
+#[test]
+fn an_outage_lasts_from_its_first_failure_to_its_first_success() {
+    let mut world = World::new();
+    let began = world.now + QUICKLY;
+    for failures in 1..20 {
+        world.outlast(QUICKLY);
+        let probe = world.begin();
+        let refusal = world.refusal();
+        assert_eq!((refusal.since, *refusal.cause), (began, failures));
+        world.breaker.abandoned(probe);
+    }
+    let probe = world.begin();
+    world.breaker.succeeded(probe);
+    assert!(!world.breaker.is_open());
+
+    world.fail_after(QUICKLY, 1.0);
+    assert_eq!(world.refusal().since, world.now);
+}
+
+#[test]
+fn an_abandoned_probe_lets_the_next_one_probe_at_once() {
+    let mut world = World::new();
+    let probe = world.probe();
+    world.breaker.abandoned(probe);
+    let probe = world.begin();
+    assert_eq!(world.refusal().next_probe, None);
+    world.breaker.succeeded(probe);
+    assert!(!world.breaker.is_open());
+}
+
+#[test]
+fn an_abandoned_attempt_of_before_does_not_make_room_for_a_second_probe() {
+    let mut world = World::new();
+    let before = world.begin();
+    let _probe = world.probe();
+    world.breaker.abandoned(before);
+    assert_eq!(world.refusal().next_probe, None);
+}
+
+#[test]
+fn an_abandoned_attempt_of_a_closed_breaker_changes_nothing() {
+    let mut world = World::new();
+    let (abandoned, failed) = (world.begin(), world.begin());
+    world.breaker.abandoned(abandoned);
+    assert!(!world.breaker.is_open());
+    world.fail(failed);
+    assert!(world.breaker.is_open());
+}
+
+#[test]
+fn attempts_that_fail_together_count_once() {
+    let mut world = World::new();
+    let burst: Vec<_> = (0..10).map(|_| world.begin()).collect();
+    world.now += SLOWLY;
+    for attempt in burst {
+        world.fail(attempt);
+    }
+    assert_eq!(world.pause(), FIRST);
+    assert_eq!(*world.refusal().cause, 10);
+    world.now += FIRST;
+    assert_eq!(world.fail_after(SLOWLY, 1.0), 2 * FIRST);
+}
+
+#[test]
+fn a_failure_of_an_attempt_of_before_does_not_end_the_probe() {
+    let mut world = World::new();
+    let before = world.begin();
+    let probe = world.probe();
+    world.fail(before);
+    assert_eq!(world.refusal().next_probe, None);
+    world.fail(probe);
+    assert!(world.refusal().next_probe.is_some());
+}
+
+#[test]
+fn a_failure_is_older_than_the_success_that_came_while_it_was_under_way() {
+    let mut world = World::new();
+    let (late, good) = (world.begin(), world.begin());
+    world.breaker.succeeded(good);
+    world.fail(late);
+    assert!(!world.breaker.is_open());
+    // The same the other way round: the order of two answers is chance.
+    let (good, early) = (world.begin(), world.begin());
+    world.fail(early);
+    world.breaker.succeeded(good);
+    assert!(!world.breaker.is_open());
+}
+
+#[test]
+fn slow_failures_back_off_to_a_second_and_a_quick_one_ends_that() {
+    let mut world = World::new();
+    let pauses: Vec<_> = (0..40).map(|_| world.outlast(SLOWLY).as_millis()).collect();
+    assert_eq!(pauses[..6], [100, 200, 400, 800, 1000, 1000]);
+    assert_eq!(pauses[39], 1000);
+
+    world.outlast(QUICKLY);
+    assert_eq!(world.fail_after(SLOWLY, 1.0), FIRST);
+}
+
+#[test]
+fn a_success_ends_the_backoff() {
+    let mut world = World::new();
+    world.outlast(SLOWLY);
+    let probe = world.begin();
+    world.breaker.succeeded(probe);
+    assert_eq!(world.fail_after(SLOWLY, 1.0), FIRST);
+}
+
+#[test]
+fn an_error_that_backs_off_does_so_however_quick_it_was() {
+    let mut world = World::new();
+    let attempt = world.begin();
+    world.fail_as(attempt, true, 1.0);
+    assert_eq!(world.pause(), FIRST);
+}
+
+#[test]
+fn the_last_failure_outlives_the_outage() {
+    let mut world = World::new();
+    let probe = world.probe();
+    let failed_at = world.now - SOON - SOON_SPREAD;
+    world.breaker.succeeded(probe);
+    assert_eq!(world.breaker.last_failure(), Some((&Arc::new(1), failed_at)));
+}
+
+#[test]
+fn no_error_is_dropped_under_the_lock() {
+    let mut world = World::new();
+    let (first, second) = (world.begin(), world.begin());
+    let error = Arc::new(1);
+    let kept = world.breaker.failed(first, world.now, false, Arc::clone(&error), 1.0);
+    assert_eq!(kept, None);
+    let replaced = world.breaker.failed(second, world.now, false, Arc::new(2), 1.0).unwrap();
+    assert!(Arc::ptr_eq(&replaced, &error));
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Ask,
+    Pass(Duration),
+    Succeed(usize),
+    Fail(usize, bool, f64),
+    Abandon(usize),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        6 => Just(Step::Ask),
+        4 => (0..1500_u64).prop_map(|millis| Step::Pass(Duration::from_millis(millis))),
+        2 => (0..1500_u64).prop_map(|micros| Step::Pass(Duration::from_micros(micros))),
+        1 => any::<usize>().prop_map(Step::Succeed),
+        6 => (any::<usize>(), any::<bool>(), 0.0..=1.0).prop_map(|(which, slow, by)| Step::Fail(which, slow, by)),
+        2 => any::<usize>().prop_map(Step::Abandon),
+    ];
+    prop::collection::vec(step, 0..100)
+}
+
+fn one_of<T>(all: &mut Vec<T>, which: usize) -> T {
+    all.swap_remove(which % all.len())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn quick_failures_are_probed_after_15_to_25_ms(took in 0..250_u64, fraction in 0.0..=1.0) {
+        let pause = World::new().fail_after(Duration::from_millis(took), fraction);
+        prop_assert!((Duration::from_millis(15)..=Duration::from_millis(25)).contains(&pause), "{pause:?}");
+    }
+
+    #[test]
+    fn slow_failures_are_probed_within_their_bound(fractions in prop::collection::vec(0.0..=1.0, 1..40)) {
+        let mut world = World::new();
+        for (fraction, failures) in fractions.into_iter().zip(0..) {
+            let pause = world.fail_after(SLOWLY, fraction);
+            let bound = Duration::from_millis(100 << u32::min(failures, 4)).min(Duration::from_secs(1));
+            prop_assert!(pause <= bound, "{pause:?} after {failures}");
+            prop_assert!(pause.abs_diff(bound.mul_f64(fraction)) < QUICKLY);
+            world.now += pause;
+        }
+    }
+
+    #[test]
+    fn whatever_happens_there_are_never_two_probes_and_a_success_closes(steps in steps()) {
+        let mut world = World::new();
+        // The attempts under way, and whether the failure of each counts: nothing has moved since it began.
+        let mut under_way: Vec<(Attempt, bool)> = Vec::new();
+        // While it is open, when the next probe may begin at the earliest.
+        let mut due = None;
+        for step in steps {
+            match step {
+                Step::Pass(time) => world.now += time,
+                Step::Ask => match world.breaker.ask(world.now) {
+                    Verdict::Go(attempt) => {
+                        prop_assert_eq!(due, None, "it is open");
+                        under_way.push((attempt, true));
+                    }
+                    Verdict::Probe(attempt) => {
+                        prop_assert!(due.is_some_and(|due| due <= world.now), "not due");
+                        prop_assert!(!under_way.iter().any(|(_, counts)| *counts), "a second probe");
+                        under_way.push((attempt, true));
+                    }
+                    Verdict::Refuse(refusal) => {
+                        let probing = under_way.iter().any(|(_, counts)| *counts);
+                        prop_assert_eq!(refusal.next_probe, due.filter(|_| !probing));
+                        prop_assert_eq!(*refusal.cause, world.failures);
+                        prop_assert!(refusal.since <= refusal.failed_at && refusal.failed_at <= world.now);
+                    }
+                },
+                // The rest is about an attempt under way.
+                _ if under_way.is_empty() => {}
+                Step::Succeed(which) => {
+                    let (attempt, _) = one_of(&mut under_way, which);
+                    world.breaker.succeeded(attempt);
+                    prop_assert!(!world.breaker.is_open());
+                    due = None;
+                    under_way.iter_mut().for_each(|(_, counts)| *counts = false);
+                }
+                Step::Fail(which, backs_off, fraction) => {
+                    let (attempt, counts) = one_of(&mut under_way, which);
+                    world.fail_as(attempt, backs_off, fraction);
+                    if counts {
+                        due = Some(world.now + world.pause());
+                        under_way.iter_mut().for_each(|(_, counts)| *counts = false);
+                    }
+                    prop_assert_eq!(!world.breaker.is_open(), due.is_none());
+                }
+                Step::Abandon(which) => {
+                    let (attempt, _) = one_of(&mut under_way, which);
+                    world.breaker.abandoned(attempt);
+                }
+            }
+        }
+    }
+}
