@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reqscope::{Error, Guard, Lazy, Lease, Peek, Stage};
 use reqscope_testkit::{Probe, Scripted, Verb, poll_once};
-use tokio::time::Instant;
+use tokio::time::{Instant, advance};
 
 use crate::support::{Event, Server, bounded, get_now, settle};
 
@@ -57,6 +57,27 @@ async fn the_lend_timeout_is_for_one_loan_and_begins_anew_with_the_next() {
         user.await.unwrap().unwrap();
     }
     assert_eq!(server.stats().lent_too_long, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_loan_of_a_handle_that_has_just_arrived_is_a_loan_like_any_other() {
+    let server = Server::new();
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    let (first, line) = (get_now(&lazy), line!());
+    let holder = bounded(lazy.get()).await.unwrap_err().holder().unwrap();
+    assert_eq!((holder.file().ends_with("lending.rs"), holder.line()), (true, line));
+
+    let mut waiter = pin!(lazy.get());
+    assert!(poll_once(waiter.as_mut()).is_pending());
+    advance(Duration::from_secs(3)).await;
+    drop(Guard::detach(first));
+    let second = get_now(&lazy);
+    assert!(poll_once(waiter.as_mut()).is_pending());
+    advance(Duration::from_secs(3)).await;
+    assert!(poll_once(waiter.as_mut()).is_pending(), "nobody has kept a guard for 5 seconds");
+    drop(second);
+    assert!(poll_once(waiter.as_mut()).is_ready());
 }
 
 #[tokio::test(start_paused = true)]

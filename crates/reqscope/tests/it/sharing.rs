@@ -1,9 +1,14 @@
 //! The promises of `Shared`: one handle for everybody, replaced when it is dead, released when its last user has gone.
 
+use std::any::Any;
+use std::convert::Infallible;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
-use reqscope::{Exit, Health, Shared};
+use parking_lot::Mutex;
+use reqscope::{Error, Exit, Health, Reaper, Shared, resource_fn};
 use reqscope_testkit::{Probe, Verb, poll_once};
 
 use crate::support::{Server, settle};
@@ -113,6 +118,25 @@ async fn dropped_while_it_acquires_it_cancels_that_and_answers_who_waits() {
     assert!(get.await.is_err_and(|error| error.is_closed()));
     server.at_the_end().await;
     assert_eq!(server.probe.counts().acquires_cut, 1);
+}
+
+#[tokio::test]
+async fn what_arrives_after_it_was_dropped_is_released_and_counted_as_late() {
+    let reaper = Reaper::new();
+    let owner = Arc::new(Mutex::new(None::<Box<dyn Any + Send>>));
+    let of_resource = Arc::clone(&owner);
+    let resource = resource_fn(move || {
+        // It does not wait afterwards, so nothing cancels it.
+        drop(of_resource.lock().take());
+        async { Ok::<_, Error<Infallible>>(()) }
+    });
+    let shared = Shared::new_in(&reaper, resource);
+    let get = shared.get();
+    *owner.lock() = Some(Box::new(shared));
+    assert!(get.await.is_err_and(|error| error.is_closed()));
+    assert!(reaper.drain(Duration::from_secs(1)).await.is_clean());
+    let stats = reaper.stats();
+    assert_eq!((stats.acquired, stats.late, stats.released), (1, 1, 1));
 }
 
 #[tokio::test]
