@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use super::breaker::Attempt;
-use super::inner::{Inner, Note};
-use super::pooled::Pooled;
+use super::clock::Tick;
+use super::inner::{Inner, Note, Stub};
+use super::pooled::{Parts, Pooled};
 use super::slots::Refusal;
 use super::waiters::Ticket;
 use super::{create, upkeep};
@@ -34,35 +35,41 @@ impl<R: Resource> Inner<R> {
         Note { origin, since: self.clock.now() }
     }
 
-    /// An object that needs neither waiting nor a proof.
+    /// Whether a look at it is enough.
     #[inline]
-    pub(super) fn take_now(self: &Arc<Self>, site: Site) -> Option<Pooled<R>> {
+    fn is_fresh(&self, stub: &Stub<R>, now: Tick) -> bool {
+        now.ticks_since(stub.returned) < self.fresh && stub.expires > now
+    }
+
+    /// An object that needs neither waiting nor a proof: its slot and its handle, which the caller puts into a
+    /// [`Pooled`].
+    #[inline]
+    pub(super) fn take_now(self: &Arc<Self>, site: Site) -> Option<(u32, R::Handle)> {
         let note = self.note(site);
         let mut state = self.state.lock();
-        let stub = state.slots.next()?;
-        if note.since.since(stub.returned) > self.config.validate_after || stub.expires <= note.since {
-            return None;
-        }
-        let (slot, handle) = state.slots.take(note)?;
+        let (slot, handle) = state.slots.take(note, |stub| self.is_fresh(stub, note.since))?;
         let upkeep = state.upkeep;
         drop(state);
         if !upkeep {
             upkeep::start(self);
         }
-        let mut pooled = Pooled::new(Arc::clone(self), slot, handle);
-        match look(&*self.resource, &pooled) {
-            Health::Ready => Some(pooled),
-            Health::Dead => {
-                self.found_dead(pooled);
-                None
-            }
-            _ => {
-                // It was not used: whoever can wait for a proof finds it where it was.
-                let handle = pooled.take();
-                self.put_unused(pooled.slot(), handle);
+        match look(&*self.resource, &handle) {
+            Health::Ready => Some((slot, handle)),
+            health => {
+                self.hold_back(slot, handle, health);
                 None
             }
         }
+    }
+
+    /// It must be proved, by whoever can wait for that.
+    #[cold]
+    fn hold_back(self: &Arc<Self>, slot: u32, handle: R::Handle, health: Health) {
+        if health == Health::Dead {
+            return self.found_dead(slot, handle);
+        }
+        // It was not used, and lies where it was.
+        self.put_unused(slot, handle);
     }
 
     /// An object, after all the waiting that is needed.
@@ -84,7 +91,8 @@ impl<R: Resource> Inner<R> {
             if sound {
                 return Ok(pooled);
             }
-            self.found_dead(pooled);
+            let Parts { slot, handle, .. } = pooled.into_parts();
+            self.found_dead(slot, handle);
             // It was our turn, and still is.
             again = true;
         }
@@ -93,8 +101,11 @@ impl<R: Resource> Inner<R> {
     /// What is idle, old or not.
     fn take(self: &Arc<Self>, note: Note) -> Option<Taken<R>> {
         let mut state = self.state.lock();
-        let fresh = note.since.since(state.slots.next()?.returned) <= self.config.validate_after;
-        let (slot, handle) = state.slots.take(note)?;
+        let mut fresh = false;
+        let (slot, handle) = state.slots.take(note, |stub| {
+            fresh = self.is_fresh(stub, note.since);
+            true
+        })?;
         let upkeep = state.upkeep;
         drop(state);
         if !upkeep {
@@ -114,11 +125,10 @@ impl<R: Resource> Inner<R> {
     }
 
     /// One of a kind is dead: the others that are idle must prove themselves, all at once.
-    fn found_dead(self: &Arc<Self>, mut pooled: Pooled<R>) {
+    fn found_dead(self: &Arc<Self>, slot: u32, handle: R::Handle) {
         let origin = Origin { taken_at: Location::caller(), scope: None };
         let note = Note { origin, since: self.clock.now() };
-        let handle = pooled.take();
-        self.discard(pooled.slot(), handle, Exit::Cancelled);
+        self.discard(slot, handle, Exit::Cancelled);
         let suspects = self.state.lock().slots.take_all(note);
         for (slot, handle) in suspects {
             drop(Pooled::new(Arc::clone(self), slot, handle));

@@ -18,15 +18,25 @@ pub(super) struct Tick(u32);
 
 impl Tick {
     pub(super) const LENGTH: Duration = Duration::from_millis(100);
+    pub(super) const ZERO: Tick = Tick(0);
     pub(super) const NEVER: Tick = Tick(u32::MAX);
 
     pub(super) fn since(self, earlier: Tick) -> Duration {
         Self::LENGTH * self.0.saturating_sub(earlier.0)
     }
 
+    #[inline]
+    pub(super) fn ticks_since(self, earlier: Tick) -> u32 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// How many of them make that time, rounded up.
+    pub(super) fn count(time: Duration) -> u32 {
+        u32::try_from(time.as_millis().div_ceil(Self::LENGTH.as_millis())).unwrap_or(u32::MAX)
+    }
+
     pub(super) fn after(self, wait: Duration) -> Tick {
-        let ticks = wait.as_millis().div_ceil(Self::LENGTH.as_millis());
-        Tick(self.0.saturating_add(u32::try_from(ticks).unwrap_or(u32::MAX)))
+        Tick(self.0.saturating_add(Self::count(wait)))
     }
 }
 

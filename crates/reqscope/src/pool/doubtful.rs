@@ -39,7 +39,6 @@ impl<R: Resource> Doubtful<R> {
     }
 
     /// Proves it in the background. Without a runtime it ends.
-    #[cold]
     pub(super) fn hand_over(self) {
         let exit = self.exit;
         let home = self.pool.state.lock().slots.stub(self.slot).and_then(|stub| stub.account.home().cloned());

@@ -1,5 +1,6 @@
 use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,6 +15,10 @@ type CheckOut<R> = Pin<Box<dyn Future<Output = Result<Pooled<R>, Error<<R as Res
 
 /// The future of [`Pool::get`](super::Pool::get). What is idle and sound it takes at its first poll, without an
 /// allocation.
+///
+/// # Panics
+///
+/// If it is polled after it has ended.
 ///
 /// # Cancel safety
 ///
@@ -35,16 +40,21 @@ type CheckOut<R> = Pin<Box<dyn Future<Output = Result<Pooled<R>, Error<<R as Res
 /// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct GetPooled<R: Resource> {
-    pool: Arc<Inner<R>>,
+    step: Step<R>,
     site: Site,
-    /// Once it has to wait.
-    waiting: Option<CheckOut<R>>,
+}
+
+enum Step<R: Resource> {
+    /// The pool moves on into what is taken.
+    First(Arc<Inner<R>>),
+    Waiting(CheckOut<R>),
+    Over,
 }
 
 impl<R: Resource> GetPooled<R> {
     #[inline]
     pub(super) fn new(pool: &Arc<Inner<R>>, site: Site) -> Self {
-        GetPooled { pool: Arc::clone(pool), site, waiting: None }
+        GetPooled { step: Step::First(Arc::clone(pool)), site }
     }
 }
 
@@ -54,9 +64,11 @@ impl<R: Resource> Future for GetPooled<R> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if this.waiting.is_none() {
-            if let Some(pooled) = this.pool.take_now(this.site) {
-                return Poll::Ready(Ok(pooled));
+        if let Step::First(pool) = &this.step {
+            if let Some((slot, handle)) = pool.take_now(this.site) {
+                if let Step::First(pool) = mem::replace(&mut this.step, Step::Over) {
+                    return Poll::Ready(Ok(Pooled::new(pool, slot, handle)));
+                }
             }
         }
         this.poll_waiting(cx)
@@ -66,16 +78,22 @@ impl<R: Resource> Future for GetPooled<R> {
 impl<R: Resource> GetPooled<R> {
     #[cold]
     fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<Result<Pooled<R>, Error<R::Cause>>> {
-        let waiting = self.waiting.get_or_insert_with(|| {
-            let (pool, site) = (Arc::clone(&self.pool), self.site);
-            Box::pin(async move { pool.check_out(site).await })
-        });
-        waiting.as_mut().poll(cx)
+        let site = self.site;
+        let mut waiting: CheckOut<R> = match mem::replace(&mut self.step, Step::Over) {
+            Step::First(pool) => Box::pin(async move { pool.check_out(site).await }),
+            Step::Waiting(waiting) => waiting,
+            Step::Over => panic!("`GetPooled` polled after it has ended"),
+        };
+        let outcome = waiting.as_mut().poll(cx);
+        if outcome.is_pending() {
+            self.step = Step::Waiting(waiting);
+        }
+        outcome
     }
 }
 
 impl<R: Resource> fmt::Debug for GetPooled<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GetPooled").field("waiting", &self.waiting.is_some()).finish_non_exhaustive()
+        f.debug_struct("GetPooled").field("waiting", &matches!(self.step, Step::Waiting(_))).finish_non_exhaustive()
     }
 }

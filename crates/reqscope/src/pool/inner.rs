@@ -22,6 +22,8 @@ pub(super) struct Inner<R: Resource> {
     /// Its own: objects that are idle belong to no scope's books.
     pub(super) reaper: Reaper,
     pub(super) clock: Clock,
+    /// `validate_after`, in ticks.
+    pub(super) fresh: u32,
     pub(super) state: Mutex<State<R>>,
 }
 
@@ -29,7 +31,6 @@ pub(super) struct Inner<R: Resource> {
 pub(super) struct State<R: Resource> {
     pub(super) slots: Slots<R::Handle, Stub<R>, Note>,
     pub(super) breaker: Breaker<Error<R::Cause>>,
-    pub(super) generation: u32,
     /// Whether a janitor is at work.
     pub(super) upkeep: bool,
 }
@@ -40,8 +41,7 @@ pub(super) struct Stub<R> {
     /// When it came back last.
     pub(super) returned: Tick,
     pub(super) expires: Tick,
-    pub(super) uses: u32,
-    pub(super) generation: u32,
+    pub(super) uses_left: u32,
 }
 
 /// Who has an object.
@@ -77,16 +77,15 @@ impl<R: Resource> Inner<R> {
     pub(super) fn put(self: &Arc<Self>, slot: u32, handle: R::Handle) {
         let now = self.clock.now();
         let mut state = self.state.lock();
-        let State { slots, generation, .. } = &mut *state;
-        let put = slots.put(slot, handle, |stub| {
-            stub.uses += 1;
+        let put = state.slots.put(slot, handle, |stub| {
             stub.returned = now;
-            stub.generation == *generation
-                && stub.expires > now
-                && self.config.max_uses.is_none_or(|most| stub.uses < most)
+            stub.uses_left -= 1;
+            stub.uses_left > 0 && stub.expires > now
         });
         drop(state);
-        self.see_to(slot, put);
+        if !matches!(put, Put::Idle) {
+            self.see_to(slot, put);
+        }
     }
 
     /// The same for one that nobody has touched.
@@ -96,7 +95,7 @@ impl<R: Resource> Inner<R> {
     }
 
     /// What is left to do after an object was put somewhere, outside of the lock.
-    #[inline]
+    #[cold]
     fn see_to(self: &Arc<Self>, slot: u32, put: Put<R::Handle, Stub<R>>) {
         match put {
             Put::Idle => {}
@@ -132,9 +131,10 @@ impl<R: Resource> Inner<R> {
         let (handle, account) = lease.into_parts();
         let expires = self.config.lifetime(chance::fraction()).map_or(Tick::NEVER, |lifetime| now.after(lifetime));
         let mut state = self.state.lock();
-        let State { slots, breaker, generation, .. } = &mut *state;
+        let State { slots, breaker, .. } = &mut *state;
         breaker.succeeded(attempt);
-        let stub = Stub { account, returned: now, expires, uses: 0, generation: *generation };
+        let uses_left = self.config.max_uses.unwrap_or(u32::MAX);
+        let stub = Stub { account, returned: now, expires, uses_left };
         let put = slots.created(slot, handle, stub, Note { origin: Origin { taken_at, scope: None }, since: now });
         drop(state);
         self.see_to(slot, put);
@@ -145,9 +145,10 @@ impl<R: Resource> Inner<R> {
 
 impl<R: Resource> Inner<R> {
     pub(super) fn new(config: Config, reaper: Reaper, resource: R) -> Self {
-        let state =
-            State { slots: Slots::new(config.max_size), breaker: Breaker::new(), generation: 0, upkeep: false };
-        Inner { config, resource: Arc::new(resource), reaper, clock: Clock::new(), state: Mutex::new(state) }
+        let state = State { slots: Slots::new(config.max_size), breaker: Breaker::new(), upkeep: false };
+        let fresh = Tick::count(config.validate_after);
+        let (resource, state) = (Arc::new(resource), Mutex::new(state));
+        Inner { config, resource, reaper, clock: Clock::new(), fresh, state }
     }
 
     /// No more of anything. What is idle ends; what is out ends when it comes back.

@@ -25,6 +25,7 @@ pub use get::GetPooled;
 pub use pooled::Pooled;
 pub use status::PoolStatus;
 
+use self::clock::Tick;
 use self::inner::Inner;
 use crate::resource::{Health, Resource};
 use crate::stats::DrainReport;
@@ -124,7 +125,8 @@ impl<R: Resource> Pool<R> {
     #[track_caller]
     #[inline]
     pub fn try_get(&self) -> Option<Pooled<R>> {
-        self.inner.take_now(Location::caller())
+        let (slot, handle) = self.inner.take_now(Location::caller())?;
+        Some(Pooled::new(Arc::clone(&self.inner), slot, handle))
     }
 
     /// Gives an object back whose use ended in order. Whoever waits for longest gets it.
@@ -154,10 +156,7 @@ impl<R: Resource> Pool<R> {
     ///
     /// For a fail-over, or after the password was changed.
     pub fn clear(&self) {
-        let mut state = self.inner.state.lock();
-        state.generation = state.generation.wrapping_add(1);
-        let all = state.slots.weed(usize::MAX, |_| true);
-        drop(state);
+        let all = self.inner.state.lock().slots.clear(|stub| stub.expires = Tick::ZERO);
         self.inner.retire_all(all);
     }
 
@@ -242,9 +241,10 @@ impl<R: Resource> Resource for Pool<R> {
         Ok(())
     }
 
+    #[track_caller]
     #[inline]
     fn try_acquire(&self) -> Option<Pooled<R>> {
-        self.inner.take_now(Location::caller())
+        self.try_get()
     }
 
     #[inline]

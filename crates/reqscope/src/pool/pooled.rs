@@ -26,10 +26,23 @@ use crate::resource::Resource;
 /// ```
 #[must_use = "an object that is dropped must be proved before anybody else gets it"]
 pub struct Pooled<R: Resource> {
-    /// `None` only while it is taken apart.
-    handle: Option<R::Handle>,
-    slot: u32,
-    pool: Arc<Inner<R>>,
+    /// `None` only after it was taken apart.
+    parts: Option<Parts<R>>,
+}
+
+/// Whoever takes them sees to the slot.
+pub(super) struct Parts<R: Resource> {
+    pub(super) pool: Arc<Inner<R>>,
+    pub(super) slot: u32,
+    pub(super) handle: R::Handle,
+}
+
+impl<R: Resource> Parts<R> {
+    /// To be proved in the background.
+    #[cold]
+    fn hand_over(self) {
+        Doubtful::new(self.pool, self.slot, self.handle).hand_over();
+    }
 }
 
 const WHOLE: &str = "only what consumes it takes it apart";
@@ -37,20 +50,16 @@ const WHOLE: &str = "only what consumes it takes it apart";
 impl<R: Resource> Pooled<R> {
     #[inline]
     pub(super) fn new(pool: Arc<Inner<R>>, slot: u32, handle: R::Handle) -> Self {
-        Pooled { handle: Some(handle), slot, pool }
+        Pooled { parts: Some(Parts { pool, slot, handle }) }
     }
 
     pub(super) fn pool(&self) -> &Arc<Inner<R>> {
-        &self.pool
+        &self.parts.as_ref().expect(WHOLE).pool
     }
 
-    pub(super) fn slot(&self) -> u32 {
-        self.slot
-    }
-
-    /// Whoever takes the handle sees to its slot.
-    pub(super) fn take(&mut self) -> R::Handle {
-        self.handle.take().expect(WHOLE)
+    #[inline]
+    pub(super) fn into_parts(mut self) -> Parts<R> {
+        self.parts.take().expect(WHOLE)
     }
 }
 
@@ -58,13 +67,13 @@ impl<R: Resource> Deref for Pooled<R> {
     type Target = R::Handle;
 
     fn deref(&self) -> &R::Handle {
-        self.handle.as_ref().expect(WHOLE)
+        &self.parts.as_ref().expect(WHOLE).handle
     }
 }
 
 impl<R: Resource> DerefMut for Pooled<R> {
     fn deref_mut(&mut self) -> &mut R::Handle {
-        self.handle.as_mut().expect(WHOLE)
+        &mut self.parts.as_mut().expect(WHOLE).handle
     }
 }
 
@@ -90,8 +99,8 @@ where
 impl<R: Resource> Drop for Pooled<R> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(handle) = self.handle.take() {
-            Doubtful::new(Arc::clone(&self.pool), self.slot, handle).hand_over();
+        if let Some(parts) = self.parts.take() {
+            parts.hand_over();
         }
     }
 }

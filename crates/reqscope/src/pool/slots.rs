@@ -125,26 +125,23 @@ impl<T, S, N: Copy> Slots<T, S, N> {
         self.state == State::Closed
     }
 
-    /// The stub of what would be taken next. `None`: there is nothing to take, or others come first.
+    /// Takes what was used last, if it is `good` enough. `None` also where others wait.
     #[inline]
-    pub(super) fn next(&self) -> Option<&S> {
+    pub(super) fn take(&mut self, note: N, good: impl FnOnce(&S) -> bool) -> Option<(u32, T)> {
         if self.state != State::Open || !self.waiters.is_idle() {
             return None;
         }
-        match &self.entries[*self.idle.last()? as usize] {
-            Entry::Held(_, stub) => Some(stub),
+        let slot = *self.idle.last()?;
+        match &mut self.entries[slot as usize] {
+            Entry::Held(place @ Whereabouts::Idle(_), stub) if good(stub) => {
+                self.idle.pop();
+                match mem::replace(place, Whereabouts::Lent(note)) {
+                    Whereabouts::Idle(object) => Some((slot, object)),
+                    Whereabouts::Lent(_) => None,
+                }
+            }
             _ => None,
         }
-    }
-
-    /// Takes what was used last.
-    #[inline]
-    pub(super) fn take(&mut self, note: N) -> Option<(u32, T)> {
-        if self.state != State::Open || !self.waiters.is_idle() {
-            return None;
-        }
-        let slot = self.idle.pop()?;
-        self.lend(slot, note).map(|object| (slot, object))
     }
 
     #[inline]
@@ -171,24 +168,29 @@ impl<T, S, N: Copy> Slots<T, S, N> {
     #[inline]
     pub(super) fn put(&mut self, slot: u32, object: T, wanted: impl FnOnce(&mut S) -> bool) -> Put<T, S> {
         let surplus = self.state == State::Closed || self.taken() > self.max;
-        let entry = &mut self.entries[slot as usize];
-        if let Entry::Held(place, stub) = entry {
-            if wanted(stub) && !surplus {
-                if self.state == State::Paused || self.waiters.is_idle() {
-                    *place = Whereabouts::Idle(object);
-                    self.idle.push(slot);
-                    return Put::Idle;
-                }
-                return match self.waiters.grant((slot, object)) {
-                    Ok((note, waker)) => {
-                        *place = Whereabouts::Lent(note);
-                        Put::Granted(waker)
-                    }
-                    Err((_, object)) => self.refuse(slot, object),
-                };
-            }
+        let Entry::Held(place, stub) = &mut self.entries[slot as usize] else { return self.refuse(slot, object) };
+        if !wanted(stub) || surplus {
+            return self.refuse(slot, object);
         }
-        self.refuse(slot, object)
+        if self.state == State::Open && !self.waiters.is_idle() {
+            return self.grant(slot, object);
+        }
+        *place = Whereabouts::Idle(object);
+        self.idle.push(slot);
+        Put::Idle
+    }
+
+    #[cold]
+    fn grant(&mut self, slot: u32, object: T) -> Put<T, S> {
+        match self.waiters.grant((slot, object)) {
+            Ok((note, waker)) => {
+                if let Entry::Held(place, _) = &mut self.entries[slot as usize] {
+                    *place = Whereabouts::Lent(note);
+                }
+                Put::Granted(waker)
+            }
+            Err((slot, object)) => self.refuse(slot, object),
+        }
     }
 
     #[cold]
@@ -283,6 +285,18 @@ impl<T, S, N: Copy> Slots<T, S, N> {
         self.idle = idle;
         self.ending += weeded.len();
         weeded
+    }
+
+    /// Takes all that is idle out of the pool. `mark` sees the stub of each object that is out, so that it is not wanted
+    /// when it comes back.
+    pub(super) fn clear(&mut self, mut mark: impl FnMut(&mut S)) -> Vec<(u32, T, S)> {
+        let all = self.weed(usize::MAX, |_| true);
+        for entry in &mut self.entries {
+            if let Entry::Held(_, stub) = entry {
+                mark(stub);
+            }
+        }
+        all
     }
 
     /// Lends all that is idle, to be proved.
