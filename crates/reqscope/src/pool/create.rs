@@ -104,10 +104,10 @@ impl<R: Resource> Inner<R> {
     }
 
     fn create_failed(&self, slot: u32, attempt: Attempt, error: Error<R::Cause>) {
-        let (now, slow) = (Instant::now(), error.is_timeout());
+        let (now, backs_off) = (Instant::now(), error.is_timeout() || error.is_permanent());
         let mut state = self.state.lock();
         state.slots.free(slot);
-        let forgotten = state.breaker.failed(attempt, now, slow, error, chance::fraction());
+        let forgotten = state.breaker.failed(attempt, now, backs_off, error, chance::fraction());
         // They find the breaker open, and the cause in it.
         let wakers = state.slots.waiters().wakers();
         drop(state);

@@ -44,7 +44,7 @@ use crate::{Error, Exit, Holding, foreign};
 /// - The first object found dead sends all that are idle to be validated, side by side: a dead backend costs one
 ///   timeout and not one for each.
 /// - While the backend is down, callers fail at once with the cause, and one creation every 15 to 25 ms looks whether
-///   it is back; one at a time and further apart, up to 1 s, if the failures are slow (law L18).
+///   it is back; further apart, up to 1 s, if the failures are slow or [permanent](Error::is_permanent) (law L18).
 ///
 /// # Runtimes
 ///

@@ -1,0 +1,40 @@
+//! How often a backend is asked that serves nobody (L18).
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use reqscope::{Error, Pool, resource_fn};
+
+use crate::watchdog::watch;
+
+/// The creations within five seconds, in which somebody asks every 10 ms and each creation fails at once.
+async fn creations(failure: fn(io::Error) -> Error<io::Error>) -> u32 {
+    watch();
+    let creations = Arc::new(AtomicU32::new(0));
+    let counter = Arc::clone(&creations);
+    let pool = Pool::new(resource_fn(move || {
+        counter.fetch_add(1, Ordering::Relaxed);
+        async move { Err::<(), _>(failure(io::Error::other("no"))) }
+    }));
+    for _ in 0..500 {
+        assert!(pool.get().await.unwrap_err().is_unavailable());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    creations.load(Ordering::Relaxed)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_refuses_is_asked_again_soon() {
+    let creations = creations(Error::failed).await;
+    // Every second or third time that somebody asks.
+    assert!((500 / 3 - 1..=500 / 2 + 1).contains(&creations), "{creations}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_will_never_serve_us_is_not_hammered() {
+    // Half a second apart on average, once the backoff has reached its end.
+    let creations = creations(Error::permanent).await;
+    assert!((5..50).contains(&creations), "{creations}");
+}
