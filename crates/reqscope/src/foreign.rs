@@ -45,6 +45,6 @@ pub(crate) fn wake_all(wakers: Vec<Waker>) {
 }
 
 #[cold]
-fn wake(waker: Waker) {
+pub(crate) fn wake(waker: Waker) {
     drop_quietly(call(|| waker.wake()));
 }

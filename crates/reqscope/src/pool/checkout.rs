@@ -17,7 +17,6 @@ use crate::cell::Site;
 use crate::context::Origin;
 use crate::lease::look;
 use crate::resource::{Health, Resource};
-use crate::runtime::Runtime;
 use crate::time::Deadline;
 use crate::{Error, Exit, Stage};
 
@@ -78,9 +77,10 @@ impl<R: Resource> Inner<R> {
         let mut deadline = Deadline::after(self.config.acquire_timeout);
         let mut again = false;
         loop {
-            let Taken { mut pooled, fresh } = match self.take(note) {
-                Some(taken) if !again => taken,
-                _ => self.wait(note, again, &mut deadline).await?,
+            let Taken { mut pooled, fresh } = match self.enter(note, again)? {
+                Entered::Taken(taken) => taken,
+                // It leaves the line if we are dropped, and passes on what it was granted.
+                Entered::Waiting(mut place) => poll_fn(|cx| place.poll(note, &mut deadline, cx)).await?,
             };
             let sound = match look(&*self.resource, &pooled) {
                 Health::Dead => false,
@@ -98,20 +98,30 @@ impl<R: Resource> Inner<R> {
         }
     }
 
-    /// What is idle, old or not.
-    fn take(self: &Arc<Self>, note: Note) -> Option<Taken<R>> {
-        let mut state = self.state.lock();
+    /// What is idle, old or not, or a place in the line. Both are one step: nothing becomes idle in between.
+    fn enter(self: &Arc<Self>, note: Note, again: bool) -> Outcome<R, Entered<'_, R>> {
         let mut fresh = false;
-        let (slot, handle) = state.slots.take(note, |stub| {
+        let mut state = self.state.lock();
+        let taken = state.slots.take(note, |stub| {
             fresh = self.is_fresh(stub, note.since);
             true
-        })?;
-        let upkeep = state.upkeep;
-        drop(state);
-        if !upkeep {
-            upkeep::start(self);
+        });
+        if let Some((slot, handle)) = taken {
+            let upkeep = state.upkeep;
+            drop(state);
+            if !upkeep {
+                upkeep::start(self);
+            }
+            return Ok(Entered::Taken(Taken { pooled: Pooled::new(Arc::clone(self), slot, handle), fresh }));
         }
-        Some(Taken { pooled: Pooled::new(Arc::clone(self), slot, handle), fresh })
+        let limit = self.config.max_waiters(state.slots.max());
+        let joined = state.slots.join(note, limit, again);
+        drop(state);
+        match joined {
+            Ok(ticket) => Ok(Entered::Waiting(Place { pool: self, ticket, created: false })),
+            Err(Refusal::Closed) => Err(Error::closed()),
+            Err(Refusal::Full) => Err(self.explain(Error::exhausted(), note)),
+        }
     }
 
     /// Whether it is alive and clean.
@@ -134,25 +144,12 @@ impl<R: Resource> Inner<R> {
             drop(Pooled::new(Arc::clone(self), slot, handle));
         }
     }
+}
 
-    /// A place in the line, until there is something.
-    async fn wait(self: &Arc<Self>, note: Note, again: bool, deadline: &mut Deadline) -> Outcome<R, Taken<R>> {
-        // It leaves the line if we are dropped, and passes on what it was granted.
-        let mut place = self.join(note, again)?;
-        poll_fn(|cx| place.poll(note, deadline, cx)).await
-    }
-
-    fn join(self: &Arc<Self>, note: Note, again: bool) -> Outcome<R, Place<'_, R>> {
-        let mut state = self.state.lock();
-        let limit = self.config.max_waiters(state.slots.max());
-        let joined = state.slots.join(note, limit, again);
-        drop(state);
-        match joined {
-            Ok(ticket) => Ok(Place { pool: self, ticket, created: false }),
-            Err(Refusal::Closed) => Err(Error::closed()),
-            Err(Refusal::Full) => Err(self.explain(Error::exhausted(), note)),
-        }
-    }
+/// The first step of a check-out.
+enum Entered<'a, R: Resource> {
+    Taken(Taken<R>),
+    Waiting(Place<'a, R>),
 }
 
 /// A place in the line.
@@ -165,31 +162,38 @@ struct Place<'a, R: Resource> {
 
 impl<R: Resource> Place<'_, R> {
     fn poll(&mut self, note: Note, deadline: &mut Deadline, cx: &mut Context<'_>) -> Poll<Outcome<R, Taken<R>>> {
-        loop {
-            match self.look(cx.waker()) {
-                Look::Ready(outcome) => return Poll::Ready(outcome.map_err(|error| self.pool.explain(error, note))),
-                // In the line, with a waker: whatever happens from here on is heard.
-                Look::Wait => break,
-                Look::Create(slot, attempt) => {
-                    self.created = true;
-                    create::begin(self.pool, slot, attempt, cx);
-                    if Runtime::try_current().is_err() {
-                        return Poll::Ready(Err(Error::runtime("a pool that has to wait needs a tokio runtime")));
-                    }
-                }
+        let mut found = self.look(cx.waker());
+        if let Look::Create(slot, attempt) = found {
+            self.created = true;
+            if !create::begin(self.pool, slot, attempt, cx) {
+                return Poll::Ready(Err(Error::runtime("a pool that has to wait needs a tokio runtime")));
             }
+            found = self.look(cx.waker());
+        }
+        match found {
+            Look::Ready(outcome) => return Poll::Ready(outcome.map_err(|error| self.pool.explain(error, note))),
+            Look::Create(slot, attempt) => {
+                // One for each poll: on a runtime that is shutting down it came to nothing at once, and would again.
+                self.pool.create_lost(slot, attempt);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Look::Wait => {}
         }
         let missed = ready!(deadline.poll_missed(Stage::Waiting, cx));
         Poll::Ready(Err(self.pool.explain(missed, note)))
     }
 
+    /// Looks for a grant. If there is none it leaves the waker: whatever happens from here on is heard.
     fn look(&self, waker: &Waker) -> Look<R> {
         let spare = waker.clone();
         let mut state = self.pool.state.lock();
         if let Some((slot, handle)) = state.slots.waiters().take(&self.ticket) {
+            let now = self.pool.clock.now();
+            let fresh = state.slots.stub(slot).is_some_and(|stub| self.pool.is_fresh(stub, now));
             drop(state);
             let pooled = Pooled::new(Arc::clone(self.pool), slot, handle);
-            return Look::Ready(Ok(Taken { pooled, fresh: true }));
+            return Look::Ready(Ok(Taken { pooled, fresh }));
         }
         if state.slots.is_closed() {
             return Look::Ready(Err(Error::closed()));
@@ -200,7 +204,7 @@ impl<R: Resource> Place<'_, R> {
             Err(refusal) => {
                 let probing = refusal.next_probe.is_none();
                 let counts = state.slots.counts();
-                let hopes = counts.lent + counts.ending + counts.creating - usize::from(probing);
+                let hopes = counts.lent + counts.ending + counts.creating.saturating_sub(usize::from(probing));
                 // What is out may come back, and a creation of our own is waited for.
                 if hopes == 0 && !(probing && self.created) {
                     drop(state);

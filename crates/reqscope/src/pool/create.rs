@@ -24,25 +24,18 @@ struct Creation<R: Resource> {
     making: Option<(Making<R>, Attempt)>,
 }
 
-/// Runs it on this runtime.
-pub(super) fn spawn<R: Resource>(pool: &Arc<Inner<R>>, slot: u32, attempt: Attempt) {
-    go_on(Creation::new(pool, slot, attempt));
-}
-
-/// Polls it once in place, since many resources are there at once, and then goes on in a task.
-pub(super) fn begin<R: Resource>(pool: &Arc<Inner<R>>, slot: u32, attempt: Attempt, cx: &mut Context<'_>) {
+/// Polls it once in place, since many resources are there at once, and then goes on in a task. `false`: there is no
+/// runtime for one.
+pub(super) fn begin<R: Resource>(pool: &Arc<Inner<R>>, slot: u32, attempt: Attempt, cx: &mut Context<'_>) -> bool {
     let mut creation = Creation::new(pool, slot, attempt);
-    if Pin::new(&mut creation).poll(cx).is_pending() {
-        // The task polls it again before anything else: no wake-up is lost.
-        go_on(creation);
+    if Pin::new(&mut creation).poll(cx).is_ready() {
+        return true;
     }
-}
-
-fn go_on<R: Resource>(creation: Creation<R>) {
-    // Without a runtime, or on one that is shutting down, it is dropped here, and gives its slot back.
-    if let Ok(runtime) = Runtime::try_current() {
-        drop(runtime.spawn(creation));
-    }
+    // It is dropped here where there is no runtime, and gives its slot back. The task polls it again before anything
+    // else: no wake-up is lost.
+    let Ok(runtime) = Runtime::try_current() else { return false };
+    drop(runtime.spawn(creation));
+    true
 }
 
 impl<R: Resource> Creation<R> {
@@ -94,12 +87,14 @@ impl<R: Resource> Inner<R> {
     /// Begins the creations that are wanted. Where there is no runtime for them, those who wait are woken: whoever is
     /// polled first begins.
     pub(super) fn feed(self: &Arc<Self>) {
-        if Runtime::try_current().is_err() {
+        let Ok(runtime) = Runtime::try_current() else {
             let wakers = self.state.lock().slots.waiters().wakers();
             return foreign::wake_all(wakers);
-        }
-        while let Some((slot, attempt)) = self.begin() {
-            spawn(self, slot, attempt);
+        };
+        // Not for ever: on a runtime that is shutting down each of them comes to nothing at once.
+        for _ in 0..self.config.create_concurrency {
+            let Some((slot, attempt)) = self.begin() else { return };
+            drop(runtime.spawn(Creation::new(self, slot, attempt)));
         }
     }
 
@@ -116,7 +111,7 @@ impl<R: Resource> Inner<R> {
     }
 
     /// It was cut off, with its runtime. Whoever waits on another one begins again.
-    fn create_lost(&self, slot: u32, attempt: Attempt) {
+    pub(super) fn create_lost(&self, slot: u32, attempt: Attempt) {
         let mut state = self.state.lock();
         state.slots.free(slot);
         state.breaker.abandoned(attempt);

@@ -99,7 +99,7 @@ impl<R: Resource> Inner<R> {
     fn see_to(self: &Arc<Self>, slot: u32, put: Put<R::Handle, Stub<R>>) {
         match put {
             Put::Idle => {}
-            Put::Granted(waker) => foreign::wake_all(waker.into_iter().collect()),
+            Put::Granted(waker) => waker.into_iter().for_each(foreign::wake),
             Put::Refused(handle, stub) => self.retire(slot, handle, stub, Exit::Completed),
         }
     }
