@@ -4,7 +4,7 @@ use super::inner::{Inner, Note, State};
 use crate::resource::Resource;
 use crate::{ConnectFailure, Error, Holding, Shortage};
 
-/// What a pool holds at this moment, by [`Pool::status`]. All figures are of one instant.
+/// What a pool holds at this moment, by [`Pool::status`](crate::Pool::status). All figures are of one instant.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
