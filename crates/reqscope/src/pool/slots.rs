@@ -250,7 +250,8 @@ impl<T, S, N: Copy> Slots<T, S, N> {
         self.put(slot, object, |_| true)
     }
 
-    /// A place in the line, at its head for one who had its turn already.
+    /// A place in the line, at its head for one who had its turn already. `limit`: how many may wait for what others
+    /// have.
     pub(super) fn join(&mut self, note: N, limit: usize, again: bool) -> Result<Ticket, Refusal> {
         if self.state == State::Closed {
             return Err(Refusal::Closed);
@@ -258,7 +259,9 @@ impl<T, S, N: Copy> Slots<T, S, N> {
         if again {
             return Ok(self.waiters.rejoin(note));
         }
-        if self.waiters.waiting() >= limit {
+        // For whom something is made, or can be, waits for nobody's object.
+        let made = self.creating + self.max.saturating_sub(self.taken());
+        if self.waiters.waiting() >= limit.saturating_add(made) {
             return Err(Refusal::Full);
         }
         Ok(self.waiters.join(note))

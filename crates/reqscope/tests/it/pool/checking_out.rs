@@ -80,3 +80,11 @@ async fn a_scope_holds_one_object_for_all_who_ask() {
     Lease::complete(lease).await.unwrap();
     assert!(pool.close(Duration::from_secs(1)).await.is_clean());
 }
+
+#[tokio::test]
+async fn those_for_whom_an_object_is_made_do_not_count_as_waiters() {
+    let pool = Pool::builder().max_size(1).max_waiters(0).build(Probe::new());
+    let object = pool.get().await.unwrap();
+    assert!(pool.get().await.unwrap_err().is_exhausted());
+    pool.put(object);
+}
