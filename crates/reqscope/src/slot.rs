@@ -249,7 +249,8 @@ impl<R: Resource> Tenant for Slot<R> {
     }
 
     fn close_alone(&self, told: Exit) -> bool {
-        if [told, told.worst(Exit::Failed)].into_iter().any(|verdict| self.settles(verdict)) {
+        // The verdict is what was told, or `Failed` under a `Completed`: what does not settle that settles nothing.
+        if self.settles(told) {
             return false;
         }
         let found = self.cell.seal();
