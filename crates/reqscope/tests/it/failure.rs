@@ -71,6 +71,21 @@ async fn a_waiter_hears_of_its_own_attempt_whatever_came_after() {
 }
 
 #[tokio::test]
+async fn whoever_has_heard_of_a_failure_stands_in_nobodys_way() {
+    let server = Server::new();
+    server.probe.on(Verb::Acquire).close();
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    let mut failed = pin!(lazy.get());
+    assert!(poll_once(failed.as_mut()).is_pending());
+    server.probe.on(Verb::Acquire).error();
+    assert!(failed.as_mut().await.is_err());
+    server.probe.on(Verb::Acquire).ok();
+    drop(get_now(&lazy));
+    drop(get_now(&lazy)); // at home, and nobody waits for it, though that `get` has not been dropped
+}
+
+#[tokio::test]
 async fn a_failure_wakes_all_who_wait() {
     let server = Server::new();
     server.probe.on(Verb::Acquire).close();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqscope::{Abandoned, Close, CloseError, Error, Exit, Guard, Health, Problem, Scope, Stage};
-use reqscope_testkit::{Gate, Probe, Scripted, Verb, poll_once};
+use reqscope_testkit::{Gate, Outcome, Probe, Scripted, Verb, poll_once};
 use tokio::time::Instant;
 
 use crate::hooked::{At, Hooked};
@@ -179,6 +179,17 @@ async fn all_settling_releases_share_one_deadline_of_5_seconds_and_the_others_ha
     server.at_the_end().await;
     assert_eq!(began.elapsed().as_secs(), 10);
     assert_eq!(server.heard.count(Event::Abandoned(Exit::Completed, Abandoned::Deadline)), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_settling_release_has_the_time_that_the_one_before_has_left() {
+    let (server, all) = resources([true, true]);
+    all[1].on(Verb::Release).next(Outcome::ok().after(Duration::from_secs(3)));
+    all[0].on(Verb::Release).never();
+    let scope = used(&server, &all);
+    let began = Instant::now();
+    assert!(release_error(&problem(scope.close(Exit::Completed)).await).is_timeout());
+    assert_eq!(began.elapsed().as_secs(), 5);
 }
 
 #[tokio::test(start_paused = true)]
@@ -370,6 +381,18 @@ async fn a_resource_that_panics_when_it_is_asked_is_taken_at_its_gravest() {
     assert_eq!(bomb.dropped(), 1, "it was waited for");
     server.scopes.drain(Duration::from_secs(1)).await;
     assert_eq!(bomb.dropped(), 2);
+}
+
+#[tokio::test]
+async fn one_that_panics_before_it_waits_fails_the_close_as_well() {
+    let server = Server::new();
+    // A panic at the question whether it settles is a yes.
+    let bombs = Hooked::new(|at| assert!(!matches!(at, At::Settles | At::Reclaim), "the bomb goes off"));
+    let scope = server.scopes.open();
+    drop(scope.lazy(&bombs).get().await.unwrap());
+    let problem = problem(scope.close(Exit::Completed)).await;
+    assert!(matches!(problem, Problem::ReleaseFailed { .. }), "{problem:?}");
+    assert_eq!(server.heard.count(Event::ReleaseFailed(Exit::Completed)), 1);
 }
 
 #[tokio::test]
