@@ -57,8 +57,9 @@ fn a_late_word_of_an_earlier_attempt_ends_nothing() {
 
 #[test]
 fn a_cell_may_be_asked_by_whatever_it_lends_tells_cancels_or_wakes() {
-    let endings: [fn(&Arc<Asked>, u32, Nosy); 3] = [
+    let endings: [fn(&Arc<Asked>, u32, Nosy); 4] = [
         |cell, attempt, error| assert!(cell.fail(attempt, &error)),
+        |cell, attempt, lent| assert!(cell.deliver(attempt, Nosy::clone(&lent), lent).is_ok()),
         |cell, attempt, lent| {
             drop(cell.lend_out(attempt, Nosy::clone(&lent), here()));
             drop(cell.give_back(lent));
