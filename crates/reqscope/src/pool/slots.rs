@@ -250,8 +250,8 @@ impl<T, S, N: Copy> Slots<T, S, N> {
         self.put(slot, object, |_| true)
     }
 
-    /// A place in the line, at its head for one who had its turn already. `limit`: how many may wait for what others
-    /// have.
+    /// A place in the line, at its head for one who had its turn already: for whom [`take`](Slots::take) has nothing, in
+    /// the same step (3). `limit`: how many may wait for what others have.
     pub(super) fn join(&mut self, note: N, limit: usize, again: bool) -> Result<Ticket, Refusal> {
         if self.state == State::Closed {
             return Err(Refusal::Closed);
@@ -354,3 +354,6 @@ impl<T, S, N: Copy> Slots<T, S, N> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -106,3 +106,28 @@ impl<G, N> Waiters<G, N> {
         self.line.binary_search_by_key(&ticket.0, |waiter| waiter.number).ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    impl<G, N> Waiters<G, N> {
+        /// The invariants that one look can tell.
+        pub(in crate::pool) fn check(&self) {
+            assert!(self.line.iter().map(|waiter| waiter.number).is_sorted(), "the line is out of order");
+            let mut numbers: BTreeSet<i64> = self.line.iter().map(|waiter| waiter.number).collect();
+            assert!(self.granted.iter().all(|(number, _)| numbers.insert(*number)), "in two places (1)");
+            assert!(
+                numbers.iter().all(|number| (self.first + 1..self.next).contains(number)),
+                "a number was not drawn"
+            );
+        }
+
+        /// What this one has not heard of yet.
+        pub(in crate::pool) fn granted(&self, ticket: &Ticket) -> Option<&G> {
+            self.granted.iter().find(|(number, _)| *number == ticket.0).map(|(_, grant)| grant)
+        }
+    }
+}

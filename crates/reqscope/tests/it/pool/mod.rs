@@ -2,3 +2,4 @@
 
 mod backing_off;
 mod checking_out;
+mod pausing;

@@ -1,0 +1,92 @@
+//! The machine by itself: whatever a user, a waiter, a creation and an owner do to it, in any order, every numbered
+//! invariant is looked at after each step.
+
+mod world;
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use self::world::{Machine, Step, Woken, World};
+use super::*;
+
+fn steps() -> impl Strategy<Value = Step> {
+    let which = || 0..8_usize;
+    prop_oneof![
+        6 => prop::bool::weighted(0.8).prop_map(Step::Take),
+        6 => (0..4_usize).prop_map(Step::Join),
+        1 => Just(Step::Rejoin),
+        4 => which().prop_map(Step::Register),
+        4 => which().prop_map(Step::Hear),
+        2 => which().prop_map(Step::Leave),
+        6 => (which(), prop::bool::weighted(0.8)).prop_map(|(index, wanted)| Step::Put(index, wanted)),
+        1 => which().prop_map(Step::End),
+        8 => (1..4_usize, 0..3_usize).prop_map(|(limit, spare)| Step::Begin(limit, spare)),
+        5 => which().prop_map(Step::Created),
+        1 => which().prop_map(Step::FreeCreating),
+        3 => which().prop_map(Step::FreeEnding),
+        1 => (0..4_usize).prop_map(Step::Weed),
+        1 => Just(Step::TakeAll),
+        1 => (1..5_usize).prop_map(Step::Resize),
+        1 => Just(Step::Pause),
+        2 => Just(Step::Resume),
+        1 => prop::bool::weighted(0.1).prop_map(|close| if close { Step::Close } else { Step::Take(true) }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_done_to_the_slots_the_invariants_hold(max in 1..4_usize, steps in vec(steps(), 0..120)) {
+        let mut world = World::new(max);
+        for step in steps {
+            let (taken, waiting) = (world.taken(), world.slots.counts().waiting);
+            world.step(&step);
+            world.check();
+            assert!(world.taken() <= world.slots.max().max(taken), "more than there may be (2)");
+            assert!(!world.slots.is_closed() || world.slots.counts().waiting <= waiting, "somebody queues up (5)");
+        }
+        world.end();
+    }
+}
+
+#[test]
+fn what_came_back_last_goes_out_first() {
+    let mut slots = Machine::new(2);
+    for object in [1, 2] {
+        let slot = slots.begin();
+        assert!(matches!(slots.created(slot, object, object, 0), Put::Idle));
+    }
+    assert_eq!(slots.take(0, |_| true), Some((1, 2)));
+    assert_eq!(slots.take(0, |_| true), Some((0, 1)));
+    assert_eq!(slots.take(0, |_| true), None);
+}
+
+#[test]
+fn whose_object_can_be_made_counts_not_as_waiting() {
+    let mut slots = Machine::new(2);
+    let join = |slots: &mut Machine| slots.join(0, 0, false).map(drop);
+    assert_eq!(join(&mut slots), Ok(()));
+    slots.begin();
+    assert_eq!(join(&mut slots), Ok(()));
+    assert_eq!(join(&mut slots), Err(Refusal::Full));
+    assert_eq!(slots.counts().waiting, 2);
+}
+
+#[test]
+fn after_a_pause_the_idle_ones_go_to_the_head_of_the_line() {
+    let mut slots = Machine::new(1);
+    slots.pause();
+    let (first, second) = (slots.join(1, 9, false).expect("open"), slots.join(2, 9, false).expect("open"));
+    let slot = slots.begin();
+    assert!(matches!(slots.created(slot, 7, 7, 0), Put::Idle));
+    let woken = Arc::new(Woken::default());
+    assert!(slots.waiters().register(&second, Waker::from(Arc::clone(&woken))).is_none());
+    slots.resume().into_iter().for_each(Waker::wake);
+    assert_eq!(slots.waiters().take(&first), Some((slot, 7)));
+    // It may begin a creation, if there is room.
+    assert_eq!(woken.count(), 1);
+}

@@ -1,0 +1,379 @@
+use std::collections::{BTreeSet, VecDeque};
+use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Wake, Waker};
+
+use super::super::*;
+
+/// An object is its number, and so is its stub; a note is the number of whoever has it.
+pub(super) type Machine = Slots<u32, u32, u32>;
+
+impl<T, S, N: Copy> Slots<T, S, N> {
+    /// The invariants that one look can tell.
+    fn check(&self) {
+        let of = |wanted: fn(&Entry<T, S, N>) -> bool| -> BTreeSet<u32> {
+            let numbered = self.entries.iter().enumerate().filter(|(_, entry)| wanted(entry));
+            numbered.map(|(number, _)| number as u32).collect()
+        };
+        let listed = |list: &[u32]| -> BTreeSet<u32> {
+            let set: BTreeSet<u32> = list.iter().copied().collect();
+            assert_eq!(set.len(), list.len(), "one slot is on a list twice (1)");
+            set
+        };
+        assert_eq!(listed(&self.vacant), of(|entry| matches!(entry, Entry::Vacant)), "the vacant ones (1)");
+        let idle = of(|entry| matches!(entry, Entry::Held(Whereabouts::Idle(_), _)));
+        assert_eq!(listed(&self.idle), idle, "the idle ones (1)");
+        assert_eq!(self.creating, of(|entry| matches!(entry, Entry::Creating)).len(), "the count of creations (1)");
+        assert_eq!(self.ending, of(|entry| matches!(entry, Entry::Ending)).len(), "the count of the ending ones (1)");
+        assert_eq!(self.counts().lent, self.lent().count(), "the count of those that are out (1)");
+        self.waiters.check();
+        let starves = self.state == State::Open && !self.idle.is_empty() && self.waiters.waiting() > 0;
+        assert!(!starves, "somebody waits beside what is idle (3)");
+        assert!(self.state != State::Closed || self.idle.is_empty(), "idle in a closed pool (5)");
+    }
+}
+
+/// What can be done to it. Numbers choose among what there is, modulo.
+#[derive(Clone, Debug)]
+pub(super) enum Step {
+    /// What was used last, if it pleases.
+    Take(bool),
+    /// A place in the line, for so many at most.
+    Join(usize),
+    Rejoin,
+    /// One who waits leaves a waker.
+    Register(usize),
+    /// One who waits looks for a grant.
+    Hear(usize),
+    Leave(usize),
+    Put(usize, bool),
+    End(usize),
+    /// A creation, if it is wanted by so many at a time, and so many spare ones.
+    Begin(usize, usize),
+    Created(usize),
+    FreeCreating(usize),
+    FreeEnding(usize),
+    Weed(usize),
+    TakeAll,
+    Resize(usize),
+    Pause,
+    Resume,
+    Close,
+}
+
+/// The machine, and what whoever deals with it has been told.
+pub(super) struct World {
+    pub(super) slots: Machine,
+    lent: Vec<(u32, u32)>,
+    creating: Vec<u32>,
+    ending: Vec<u32>,
+    /// In the order in which they are to be served.
+    line: VecDeque<Waiting>,
+    /// With the object that the machine has for them.
+    granted: Vec<(Waiting, u32)>,
+    objects: u32,
+    people: u32,
+}
+
+struct Waiting {
+    ticket: Ticket,
+    who: u32,
+    woken: Arc<Woken>,
+    registered: bool,
+}
+
+/// Counts.
+#[derive(Default)]
+pub(super) struct Woken(AtomicUsize);
+
+impl Woken {
+    pub(super) fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl World {
+    pub(super) fn new(max: usize) -> Self {
+        World {
+            slots: Slots::new(max),
+            lent: Vec::new(),
+            creating: Vec::new(),
+            ending: Vec::new(),
+            line: VecDeque::new(),
+            granted: Vec::new(),
+            objects: 0,
+            people: 0,
+        }
+    }
+
+    fn somebody(&mut self) -> u32 {
+        self.people += 1;
+        self.people
+    }
+
+    pub(super) fn step(&mut self, step: &Step) {
+        match *step {
+            Step::Take(pleases) => {
+                let (who, before) = (self.somebody(), self.slots.counts());
+                let taken = self.slots.take(who, |_| pleases);
+                let free = self.slots.state == State::Open && before.idle > 0;
+                assert_eq!(taken.is_some(), free && pleases);
+                self.lent.extend(taken);
+            }
+            Step::Join(limit) => self.join(limit, false),
+            Step::Rejoin => self.join(0, true),
+            Step::Register(index) => {
+                if let Some(waiting) = pick(self.line.len(), index).map(|index| &mut self.line[index]) {
+                    let waker = Waker::from(Arc::clone(&waiting.woken));
+                    let old = self.slots.waiters().register(&waiting.ticket, waker);
+                    assert_eq!(old.is_some(), mem::replace(&mut waiting.registered, true));
+                }
+            }
+            Step::Hear(index) => {
+                let Some(index) = pick(self.granted.len() + self.line.len(), index) else { return };
+                if let Some(waiting) = self.line.get(index.wrapping_sub(self.granted.len())) {
+                    assert_eq!(self.slots.waiters().take(&waiting.ticket), None);
+                } else {
+                    let (waiting, object) = self.granted.remove(index);
+                    let (slot, granted) = self.slots.waiters().take(&waiting.ticket).expect("it was granted");
+                    assert_eq!(granted, object);
+                    assert_eq!(self.slots.waiters().take(&waiting.ticket), None, "granted twice");
+                    self.lent.push((slot, object));
+                }
+            }
+            Step::Leave(index) => self.leave(index),
+            Step::Put(index, wanted) => {
+                if let Some(index) = pick(self.lent.len(), index) {
+                    let (slot, object) = self.lent.swap_remove(index);
+                    self.put(slot, object, wanted);
+                }
+            }
+            Step::End(index) => {
+                if let Some(index) = pick(self.lent.len(), index) {
+                    let (slot, object) = self.lent.swap_remove(index);
+                    assert_eq!(self.slots.end(slot), object);
+                    self.ending.push(slot);
+                }
+            }
+            Step::Begin(limit, spare) => {
+                if self.slots.wants(limit, spare) {
+                    let slot = self.slots.begin();
+                    self.creating.push(slot);
+                    let counts = self.slots.counts();
+                    assert!(counts.creating <= limit, "more creations than allowed (4)");
+                    assert!(
+                        counts.creating + counts.idle <= counts.waiting + spare.max(counts.idle),
+                        "for nobody (4)"
+                    );
+                }
+            }
+            Step::Created(index) => {
+                if let Some(index) = pick(self.creating.len(), index) {
+                    let slot = self.creating.swap_remove(index);
+                    self.objects += 1;
+                    let object = self.objects;
+                    let put = self.slots.created(slot, object, object, 0);
+                    self.has_put(slot, object, true, put);
+                }
+            }
+            Step::FreeCreating(index) => {
+                if let Some(index) = pick(self.creating.len(), index) {
+                    self.slots.free(self.creating.swap_remove(index));
+                }
+            }
+            Step::FreeEnding(index) => {
+                if let Some(index) = pick(self.ending.len(), index) {
+                    self.slots.free(self.ending.swap_remove(index));
+                }
+            }
+            Step::Weed(most) => {
+                let weeded = self.slots.weed(most, |stub| stub % 2 == 0);
+                assert!(weeded.len() <= most && weeded.iter().all(|(_, object, _)| object % 2 == 0));
+                self.have_ended(weeded);
+            }
+            Step::TakeAll => {
+                let who = self.somebody();
+                let all = self.slots.take_all(who);
+                assert_eq!(self.slots.counts().idle, 0);
+                self.lent.extend(all);
+            }
+            Step::Resize(max) => {
+                let surplus = self.slots.resize(max);
+                let idle = self.slots.counts().idle;
+                assert!(self.taken() - surplus.len() <= max || idle == 0, "idle and too many (2)");
+                self.have_ended(surplus);
+            }
+            Step::Pause => self.slots.pause(),
+            Step::Resume => {
+                let paused = self.slots.state == State::Paused;
+                let wakers = self.slots.resume();
+                if paused {
+                    self.wake(wakers);
+                    self.hear_of_grants();
+                } else {
+                    assert!(wakers.is_empty());
+                }
+            }
+            Step::Close => {
+                let (idle, wakers) = self.slots.close();
+                self.wake(wakers);
+                self.have_ended(idle);
+            }
+        }
+    }
+
+    /// What is idle, else a place in the line: one step.
+    fn join(&mut self, limit: usize, again: bool) {
+        let who = self.somebody();
+        if let Some(taken) = self.slots.take(who, |_| true) {
+            self.lent.push(taken);
+            return;
+        }
+        match self.slots.join(who, limit, again) {
+            Ok(ticket) => {
+                assert!(!self.slots.is_closed());
+                let waiting = Waiting { ticket, who, woken: Arc::default(), registered: false };
+                if again {
+                    self.line.push_front(waiting);
+                } else {
+                    self.line.push_back(waiting);
+                }
+            }
+            Err(Refusal::Closed) => assert!(self.slots.is_closed()),
+            Err(Refusal::Full) => assert!(!again && self.line.len() >= limit),
+        }
+    }
+
+    fn leave(&mut self, index: usize) {
+        if let Some(index) = pick(self.line.len() + self.granted.len(), index) {
+            if index < self.line.len() {
+                let waiting = self.line.remove(index).expect("it is there");
+                let (grant, waker) = self.slots.waiters().leave(&waiting.ticket);
+                assert_eq!((grant, waker.is_some()), (None, waiting.registered));
+            } else {
+                let (waiting, object) = self.granted.remove(index - self.line.len());
+                let (grant, _) = self.slots.waiters().leave(&waiting.ticket);
+                let (slot, granted) = grant.expect("it was granted");
+                assert_eq!(granted, object);
+                self.put(slot, object, true);
+            }
+        }
+    }
+
+    fn put(&mut self, slot: u32, object: u32, wanted: bool) {
+        let put = self.slots.put(slot, object, |stub| {
+            assert_eq!(*stub, object, "the stub of another one");
+            wanted
+        });
+        self.has_put(slot, object, wanted, put);
+    }
+
+    /// Where it went is where it should have gone.
+    fn has_put(&mut self, slot: u32, object: u32, wanted: bool, put: Put<u32, u32>) {
+        match put {
+            Put::Idle => {
+                assert!(wanted && self.slots.state != State::Closed);
+                assert!(self.line.is_empty() || self.slots.state == State::Paused, "a waiter was passed over (3)");
+            }
+            Put::Granted(waker) => {
+                assert!(wanted && self.slots.state == State::Open, "nobody is granted anything (5)");
+                let head = self.line.front().expect("whoever was granted it waited");
+                assert_eq!(waker.is_some(), head.registered, "the head of the line is woken");
+                waker.into_iter().for_each(Waker::wake);
+                self.hear_of_grants();
+            }
+            Put::Refused(refused, stub) => {
+                assert_eq!((refused, stub), (object, object));
+                // Its own slot is still taken.
+                let surplus = self.taken() > self.slots.max();
+                assert!(!wanted || surplus || self.slots.is_closed(), "refused for no reason");
+                self.ending.push(slot);
+            }
+        }
+    }
+
+    /// Those at the head of the line for whom the machine has something.
+    fn hear_of_grants(&mut self) {
+        while self.line.len() > self.slots.counts().waiting {
+            let waiting = self.line.pop_front().expect("the machine knows of fewer");
+            let (slot, object) = *self.slots.waiters.granted(&waiting.ticket).expect("first come, first served");
+            let Entry::Held(Whereabouts::Lent(note), _) = &self.slots.entries[slot as usize] else {
+                panic!("what was granted is out");
+            };
+            assert_eq!(*note, waiting.who, "the note of another one");
+            assert_eq!(waiting.woken.count() > 0, waiting.registered, "granted, and not woken");
+            self.granted.push((waiting, object));
+        }
+    }
+
+    /// All who had left a waker are woken, and will leave it again.
+    fn wake(&mut self, wakers: Vec<Waker>) {
+        assert_eq!(wakers.len(), self.line.iter().filter(|waiting| waiting.registered).count(), "not all were woken");
+        wakers.into_iter().for_each(Waker::wake);
+        for waiting in &mut self.line {
+            assert_eq!(waiting.woken.count() > 0, waiting.registered);
+            waiting.registered = false;
+            waiting.woken = Arc::default();
+        }
+    }
+
+    fn have_ended(&mut self, objects: Vec<(u32, u32, u32)>) {
+        for (slot, object, stub) in objects {
+            assert_eq!(object, stub);
+            self.ending.push(slot);
+        }
+    }
+
+    pub(super) fn taken(&self) -> usize {
+        self.slots.taken()
+    }
+
+    /// Whoever was told a slot's number is its owner, and nobody else (1).
+    pub(super) fn check(&self) {
+        self.slots.check();
+        let counts = self.slots.counts();
+        assert_eq!(counts.lent, self.lent.len() + self.granted.len(), "those that are out (1)");
+        assert_eq!(counts.creating, self.creating.len(), "creations (1)");
+        assert_eq!(counts.ending, self.ending.len(), "the ending ones (1)");
+        assert_eq!(counts.waiting, self.line.len(), "those who wait");
+        let of = |slot: u32| &self.slots.entries[slot as usize];
+        for (slot, object) in &self.lent {
+            assert!(matches!(of(*slot), Entry::Held(Whereabouts::Lent(_), stub) if stub == object), "not lent (1)");
+        }
+        assert!(self.creating.iter().all(|slot| matches!(of(*slot), Entry::Creating)), "not a creation (1)");
+        assert!(self.ending.iter().all(|slot| matches!(of(*slot), Entry::Ending)), "not ending (1)");
+    }
+
+    /// Everybody leaves, everything comes back.
+    pub(super) fn end(mut self) {
+        self.step(&Step::Close);
+        self.check();
+        while !self.line.is_empty() || !self.granted.is_empty() {
+            self.step(&Step::Leave(0));
+            self.check();
+        }
+        while !self.lent.is_empty() {
+            self.step(&Step::Put(0, true));
+        }
+        while !self.creating.is_empty() {
+            self.step(&Step::Created(0));
+        }
+        while !self.ending.is_empty() {
+            self.step(&Step::FreeEnding(0));
+            self.check();
+        }
+        assert_eq!(self.slots.counts(), Counts { max: self.slots.max(), ..Counts::default() });
+    }
+}
+
+/// The one at this index, modulo what there is.
+fn pick(count: usize, index: usize) -> Option<usize> {
+    (count > 0).then(|| index % count.max(1))
+}
