@@ -3,6 +3,7 @@
 
 mod auto_traits;
 mod closing;
+mod closing_time;
 mod cut_close;
 mod draining;
 mod errors;

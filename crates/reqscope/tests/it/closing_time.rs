@@ -1,0 +1,83 @@
+//! L12 in a close: the time that its releases have, together and each.
+
+use std::time::Duration;
+
+use reqscope::{Abandoned, Exit, Problem};
+use reqscope_testkit::{Gate, Outcome, Probe, Verb};
+use tokio::time::Instant;
+
+use crate::settling::{each_release, problem, release_error, resources, used};
+use crate::support::{Event, Server, bounded, get_now, settle};
+
+#[tokio::test(start_paused = true)]
+async fn all_settling_releases_share_one_deadline_of_5_seconds_and_the_others_have_their_own() {
+    let (server, all) = resources([false, true, true]);
+    each_release(&all, Gate::never);
+    let scope = used(&server, &all);
+    let began = Instant::now();
+    let error = bounded(scope.close(Exit::Completed)).await.unwrap_err();
+    assert_eq!(began.elapsed().as_secs(), 5);
+    let [hung, behind_it] = error.problems() else { panic!("{error}") };
+    assert!(release_error(hung).is_timeout());
+    assert!(matches!(behind_it, Problem::StillReleasing { .. }), "{behind_it:?}");
+    assert_eq!(server.stats().abandoned, 1);
+    server.at_the_end().await;
+    assert_eq!(began.elapsed().as_secs(), 10);
+    assert_eq!(server.heard.count(Event::Abandoned(Exit::Completed, Abandoned::Deadline)), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_settling_release_has_the_time_that_the_one_before_has_left() {
+    let (server, all) = resources([true, true]);
+    all[1].on(Verb::Release).next(Outcome::ok().after(Duration::from_secs(3)));
+    all[0].on(Verb::Release).never();
+    let scope = used(&server, &all);
+    let began = Instant::now();
+    assert!(release_error(&problem(scope.close(Exit::Completed)).await).is_timeout());
+    assert_eq!(began.elapsed().as_secs(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_settling_release_that_hangs_does_not_stop_the_one_behind_it() {
+    let (server, all) = resources([true, true]);
+    all[0].on(Verb::Release).slow(3);
+    all[1].on(Verb::Release).never();
+    let error = bounded(used(&server, &all).close(Exit::Completed)).await.unwrap_err();
+    let [_, Problem::StillReleasing { .. }] = error.problems() else { panic!("{error}") };
+    server.at_the_end().await;
+    assert_eq!((server.stats().released, server.stats().abandoned), (1, 1));
+    assert_eq!(server.exits(), [Exit::Completed; 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_of_the_time_is_enough_for_one_that_does_not_wait() {
+    let (server, all) = resources([true, true]);
+    all[1].on(Verb::Release).never();
+    let scope = used(&server, &all);
+    let error = scope.close(Exit::Completed).await.unwrap_err();
+    assert_eq!(error.problems().len(), 1, "{error}");
+    server.at_the_end().await;
+    assert_eq!((server.stats().released, server.stats().abandoned), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_release_that_hangs_in_the_reaper_holds_up_no_other() {
+    let (server, all) = resources([false, false, false]);
+    all[2].on(Verb::Release).never();
+    drop(used(&server, &all));
+    settle().await;
+    assert_eq!(server.stats().released, 2);
+    assert_eq!(server.stats().pending_releases, 1);
+    server.at_the_end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_close_timeout_can_be_set() {
+    let server = Server::configured(Probe::new().settling(), |builder| builder.close_timeout(Duration::from_secs(1)));
+    server.probe.on(Verb::Release).never();
+    let scope = server.scopes.open();
+    drop(get_now(&scope.lazy(&server.probe)));
+    let began = Instant::now();
+    assert!(release_error(&problem(scope.close(Exit::Completed)).await).is_timeout());
+    assert_eq!(began.elapsed().as_secs(), 1);
+}
