@@ -13,7 +13,7 @@ impl<R: Resource> Inner<R> {
     #[inline]
     pub(super) fn reclaim(pooled: Pooled<R>, exit: Exit) -> Result<(), Pooled<R>> {
         let pool = pooled.pool();
-        if exit.is_in_doubt() || pool.config.reset == Reset::Always || look(&*pool.resource, &pooled) == Health::Dead
+        if exit.is_in_doubt() || pool.config.reset == Reset::Always || look(&*pool.resource, &pooled) != Health::Ready
         {
             return Err(pooled);
         }

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqscope::{Exit, Lease, Pool, Scopes};
+use reqscope::{Exit, Health, Lease, Pool, Scopes};
 use reqscope_testkit::{Probe, poll_once};
 
 use crate::watchdog::watch;
@@ -87,4 +87,18 @@ async fn those_for_whom_an_object_is_made_do_not_count_as_waiters() {
     let object = pool.get().await.unwrap();
     assert!(pool.get().await.unwrap_err().is_exhausted());
     pool.put(object);
+}
+
+/// A transaction left open would hold its locks for as long as nobody takes the object.
+#[tokio::test(start_paused = true)]
+async fn what_does_not_look_ready_when_it_comes_back_is_proved_before_it_is_idle() {
+    let probe = Probe::new();
+    let pool = pool(1, probe.clone());
+    let object = pool.get().await.unwrap();
+    probe.set_health(Health::Unknown);
+    pool.put(object);
+    assert_eq!((pool.status().idle, pool.status().in_use), (0, 1));
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!((pool.status().idle, pool.status().in_use), (1, 0));
+    assert_eq!((probe.counts().acquired, probe.counts().validated), (1, 1));
 }
