@@ -215,6 +215,20 @@ impl SqliteConn {
     }
 }
 
+/// A handle that is a connection, or has one inside as a pooled one does, is what a
+/// [`Transaction`](crate::Transaction) goes around.
+impl AsRef<SqliteConn> for SqliteConn {
+    fn as_ref(&self) -> &SqliteConn {
+        self
+    }
+}
+
+impl AsMut<SqliteConn> for SqliteConn {
+    fn as_mut(&mut self) -> &mut SqliteConn {
+        self
+    }
+}
+
 impl Drop for SqliteConn {
     fn drop(&mut self) {
         self.stop();

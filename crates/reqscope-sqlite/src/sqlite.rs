@@ -15,7 +15,8 @@ use crate::{SqliteConn, SqliteError};
 /// Each acquisition opens a connection on a thread of its own, and each release closes it. That takes 0.1 ms, because
 /// one more connection stays open for as long as this resource or one of its connections lives: so none of them is
 /// the last one to close, which would write the whole log back and remove it (16 ms on the same machine). What a fresh
-/// connection pays for is reading its schema and filling its page cache. There are as many threads as connections in use.
+/// connection pays for is reading its schema and filling its page cache. There are as many threads as connections in
+/// use. A [`Pool`](reqscope::Pool) around it bounds them, and keeps the caches warm.
 ///
 /// Every connection is in WAL mode, where readers and one writer work side by side, with `synchronous = NORMAL` and
 /// `foreign_keys = ON`. In that mode a power cut may take the last commits with it; it never damages the database. For

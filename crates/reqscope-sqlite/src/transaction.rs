@@ -7,7 +7,8 @@ use reqscope::{Error, Exit, Health, Lease, Resource, Stage};
 use crate::database::{Database, WriterPermit};
 use crate::{SqliteConn, SqliteError};
 
-/// A transaction around any resource of SQLite connections: acquiring it begins one, releasing it ends it.
+/// A transaction around any resource of SQLite connections, bare or pooled: acquiring it begins one, releasing it ends
+/// it.
 ///
 /// It commits on [`Exit::Completed`] and rolls back on everything else. In a scope that is the whole of the request:
 /// every function of it works in the same transaction, and a front end answers after the commit (law L11).
@@ -36,8 +37,22 @@ use crate::{SqliteConn, SqliteError};
 ///
 /// # Right and wrong stacks
 ///
-/// `Transaction` goes around a pool, so that each request begins its own. A pool of transactions would hand the
-/// transaction of one request to the next, and never commit it.
+/// `Transaction` goes around a [`Pool`](reqscope::Pool), so that each request begins its own, on a connection that was
+/// used before. A pool of transactions would hand the transaction of one request to the next, and never commit it.
+///
+/// ```
+/// use reqscope::Pool;
+/// use reqscope_sqlite::{Sqlite, Transaction};
+/// use std::sync::Arc;
+///
+/// let pool = Arc::new(Pool::builder().max_size(10).build(Sqlite::new("app.db")));
+/// let writing = Arc::new(Transaction::new(pool.clone()));
+/// let reading = Arc::new(Transaction::read_only(pool.clone()));
+/// ```
+///
+/// The connection goes back when its transaction has ended; one with a cut statement is stopped and closed, and holds
+/// its slot until then (laws L13, L14). A request that holds a connection and asks for a transaction takes two out of
+/// the pool; where that is the last one, the timeout says so. Work with the connection of the transaction.
 ///
 /// # Examples
 ///
@@ -111,7 +126,7 @@ impl<P> Transaction<P> {
 
 impl<P> Transaction<P>
 where
-    P: Resource<Handle = SqliteConn, Cause = SqliteError>,
+    P: Resource<Handle: AsRef<SqliteConn> + AsMut<SqliteConn>, Cause = SqliteError>,
 {
     /// The turn to write, and then a connection.
     async fn writer(&self) -> Result<(WriterPermit, Lease<P>), Error<SqliteError>> {
@@ -119,7 +134,7 @@ where
             Some(database) => database,
             None => {
                 let lease = Lease::acquire(&self.connections).await?;
-                let database = self.database.get_or_init(|| Arc::clone(lease.database()));
+                let database = self.database.get_or_init(|| Arc::clone(lease.as_ref().database()));
                 if let Some(permit) = database.try_writer() {
                     return Ok((permit, lease));
                 }
@@ -131,7 +146,7 @@ where
         // Dropped here, we leave the queue; dropped after it, the permit goes to the next.
         let permit = database.writer().await;
         let lease = Lease::acquire(&self.connections).await?;
-        if !Arc::ptr_eq(database, lease.database()) {
+        if !Arc::ptr_eq(database, lease.as_ref().database()) {
             Lease::complete(lease).await?;
             return Err(Error::permanent(SqliteError::OtherDatabase));
         }
@@ -141,7 +156,7 @@ where
 
 impl<P> Resource for Transaction<P>
 where
-    P: Resource<Handle = SqliteConn, Cause = SqliteError>,
+    P: Resource<Handle: AsRef<SqliteConn> + AsMut<SqliteConn>, Cause = SqliteError>,
 {
     type Handle = OpenTransaction<P>;
     type Cause = SqliteError;
@@ -166,7 +181,7 @@ where
         };
         // Dropped here: the lease goes back as cancelled, and the permit is with the connection's thread, which
         // lets go of it when nothing is open any more.
-        match lease.begin(permit).await {
+        match lease.as_mut().begin(permit).await {
             Ok(()) => Ok(OpenTransaction { lease }),
             Err(cause) => {
                 drop(Lease::fail(lease));
@@ -185,9 +200,9 @@ where
     ///
     /// It never waits.
     async fn validate(&self, open: &mut OpenTransaction<P>) -> Result<(), Error<SqliteError>> {
-        match open.lease.is_idle() {
+        match open.is_idle() {
             false => Err(Error::from(SqliteError::InDoubt).at(Stage::Validating)),
-            true if !open.lease.has_transaction() => Err(Error::from(SqliteError::RolledBack).at(Stage::Validating)),
+            true if !open.has_transaction() => Err(Error::from(SqliteError::RolledBack).at(Stage::Validating)),
             true => Ok(()),
         }
     }
@@ -208,8 +223,8 @@ where
         let mut lease = open.lease;
         // Dropped here, when the deadline has passed: the lease goes back as cancelled, and the thread stops.
         let outcome = match self.mode {
-            Mode::Write if exit.is_completed() => lease.commit().await,
-            _ => lease.clean().await,
+            Mode::Write if exit.is_completed() => lease.as_mut().commit().await,
+            _ => lease.as_mut().clean().await,
         };
         let exit = if outcome.is_ok() { exit } else { exit.worst(Exit::Failed) };
         // The transaction has ended, and the client need not wait until its connection is back: the reaper does.
@@ -218,7 +233,7 @@ where
     }
 
     fn probe(&self, open: &OpenTransaction<P>) -> Health {
-        let healthy = open.lease.is_idle() && open.lease.has_transaction();
+        let healthy = open.is_idle() && open.has_transaction();
         if healthy { Health::Ready } else { Health::Dead }
     }
 
@@ -259,25 +274,25 @@ impl<P> fmt::Debug for Transaction<P> {
 /// Lease::complete(lease).await.unwrap(); // COMMIT
 /// # });
 /// ```
-pub struct OpenTransaction<P: Resource<Handle = SqliteConn>> {
+pub struct OpenTransaction<P: Resource> {
     lease: Lease<P>,
 }
 
-impl<P: Resource<Handle = SqliteConn>> Deref for OpenTransaction<P> {
+impl<P: Resource<Handle: AsRef<SqliteConn>>> Deref for OpenTransaction<P> {
     type Target = SqliteConn;
 
     fn deref(&self) -> &SqliteConn {
-        &self.lease
+        self.lease.as_ref()
     }
 }
 
-impl<P: Resource<Handle = SqliteConn>> DerefMut for OpenTransaction<P> {
+impl<P: Resource<Handle: AsRef<SqliteConn> + AsMut<SqliteConn>>> DerefMut for OpenTransaction<P> {
     fn deref_mut(&mut self) -> &mut SqliteConn {
-        &mut self.lease
+        self.lease.as_mut()
     }
 }
 
-impl<P: Resource<Handle = SqliteConn>> fmt::Debug for OpenTransaction<P> {
+impl<P: Resource<Handle: AsRef<SqliteConn>>> fmt::Debug for OpenTransaction<P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("OpenTransaction").field(&**self).finish()
     }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use reqscope::ResourceExt;
+use reqscope::{Pool, ResourceExt};
 use reqscope_sqlite::{Sqlite, Transaction};
 use reqscope_testkit::laws;
 
@@ -15,4 +15,9 @@ laws!(transactions_that_write_keep_the_laws, |_probe| writing(&sqlite()));
 laws!(transactions_that_read_keep_the_laws, |_probe| reading(&sqlite()));
 laws!(transactions_over_wrapped_connections_keep_the_laws, |_probe| {
     Transaction::new(Arc::new(bare().timeout(crate::support::PATIENCE)))
+});
+laws!(pooled_connections_keep_the_laws, |_probe| Pool::new(bare()));
+laws!(transactions_that_write_over_a_pool_keep_the_laws, |_probe| Transaction::new(Arc::new(Pool::new(bare()))));
+laws!(transactions_that_read_over_a_pool_keep_the_laws, |_probe| {
+    Transaction::read_only(Arc::new(Pool::new(bare())))
 });

@@ -5,6 +5,7 @@
 mod connection;
 mod faults;
 mod laws;
+mod pool;
 mod queue;
 mod runtimes;
 mod support;
