@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use crate::boxed::BoxResource;
+use crate::pool::{Pool, PoolBuilder};
 use crate::resource::Resource;
 use crate::wrap::{Retry, RetryPolicy, Shared, Timeout};
 
@@ -35,6 +36,27 @@ pub trait ResourceExt: Resource + Sized {
     /// Tries again to acquire: [`Retry`].
     fn retry(self, policy: RetryPolicy) -> Retry<Self> {
         Retry::new(self, policy)
+    }
+
+    /// A bounded set of handles that are used again: [`Pool`], as the builder says.
+    ///
+    /// What stands before it is done for each creation, what stands after it for each check-out. The pool bounds and
+    /// spaces its creations by itself, so a [`timeout`](ResourceExt::timeout) or a [`retry`](ResourceExt::retry)
+    /// before it is seldom of use.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use reqscope::{Error, Pool, ResourceExt, resource_fn};
+    /// # use std::convert::Infallible;
+    ///
+    /// let pool = resource_fn(|| async { Ok::<_, Error<Infallible>>(7) }).pooled(Pool::builder().max_size(20));
+    /// let number = pool.get().await.unwrap();
+    /// assert_eq!(*number, 7);
+    /// pool.put(number);
+    /// # });
+    /// ```
+    fn pooled(self, builder: PoolBuilder<Self>) -> Pool<Self> {
+        builder.build(self)
     }
 
     /// One handle for everybody: [`Shared`]. No resource any more, so it comes last.

@@ -71,6 +71,9 @@
 //! | a piece of work that you bound yourself | [`Lease`] | when you say so, or drop it |
 //! | everybody | [`Shared`] | when the last user has dropped it |
 //!
+//! A [`Pool`] keeps handles between those uses, and is a resource like any other: over it a cell or a lease checks one
+//! out and gives it back.
+//!
 //! Around a resource go [`Timeout`], [`Retry`] and your own: a wrapper is a `Resource` around a `Resource`. Code in a
 //! `Drop` reaches async release through the [`Reaper`]. An [`Observer`] hears what nobody awaits.
 //!
