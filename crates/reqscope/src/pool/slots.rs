@@ -14,8 +14,8 @@
 //!
 //! 1. A slot has one owner: this machine while it is vacant or idle, else whoever was told its number, until it says
 //!    `put`, `end` and `free`, or `created`.
-//! 2. Never more slots are taken than `max`, save after a [`resize`](Slots::resize) below that: then each one that
-//!    comes back is refused until there are few enough.
+//! 2. Never more slots are taken than `max`, save after a [`resize`](Slots::resize) below that: then what comes back is
+//!    refused until no more than `max` are left that are not ending.
 //! 3. Nobody stands in the line while something is idle, unless the pool is paused.
 //! 4. A creation is begun only where [`wants`](Slots::wants) says so: no more run than somebody waits for.
 //! 5. After [`close`](Slots::close) nothing becomes idle and nobody is granted anything.
@@ -106,6 +106,11 @@ impl<T, S, N: Copy> Slots<T, S, N> {
         self.entries.len() - self.vacant.len()
     }
 
+    /// Those that are not on their way out.
+    fn staying(&self) -> usize {
+        self.taken() - self.ending
+    }
+
     pub(super) fn counts(&self) -> Counts {
         Counts {
             max: self.max,
@@ -167,7 +172,8 @@ impl<T, S, N: Copy> Slots<T, S, N> {
     /// An object comes back. `wanted` looks at its stub, and says whether it may stay.
     #[inline]
     pub(super) fn put(&mut self, slot: u32, object: T, wanted: impl FnOnce(&mut S) -> bool) -> Put<T, S> {
-        let surplus = self.state == State::Closed || self.taken() > self.max;
+        // Whoever is not too many with those that are ending is not without.
+        let surplus = self.state == State::Closed || (self.taken() > self.max && self.staying() > self.max);
         let Entry::Held(place, stub) = &mut self.entries[slot as usize] else { return self.refuse(slot, object) };
         if !wanted(stub) || surplus {
             return self.refuse(slot, object);
@@ -311,7 +317,7 @@ impl<T, S, N: Copy> Slots<T, S, N> {
     /// Changes the size. What is idle and too many goes out, the longest idle first.
     pub(super) fn resize(&mut self, max: usize) -> Vec<(u32, T, S)> {
         self.max = max;
-        self.weed(self.taken().saturating_sub(max), |_| true)
+        self.weed(self.staying().saturating_sub(max), |_| true)
     }
 
     /// Lends nothing and creates nothing until [`resume`](Slots::resume).

@@ -90,3 +90,16 @@ fn after_a_pause_the_idle_ones_go_to_the_head_of_the_line() {
     // It may begin a creation, if there is room.
     assert_eq!(woken.count(), 1);
 }
+
+// What was on its way out counted as one that stays, and another one had to go for it.
+#[test]
+fn a_pool_that_shrinks_sends_away_no_more_than_are_too_many() {
+    let mut slots = Machine::new(3);
+    let (first, second, third) = (slots.begin(), slots.begin(), slots.begin());
+    assert!(matches!(slots.created(first, 1, 1, 0), Put::Idle));
+    assert!(matches!(slots.created(second, 2, 2, 0), Put::Idle));
+    assert_eq!(slots.resize(2), [(first, 1, 1)]);
+    assert_eq!(slots.resize(2), []);
+    assert!(matches!(slots.created(third, 3, 3, 0), Put::Idle));
+    assert_eq!(slots.counts(), Counts { max: 2, idle: 2, ending: 1, ..Counts::default() });
+}

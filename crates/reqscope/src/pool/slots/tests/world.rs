@@ -205,9 +205,9 @@ impl World {
                 self.lent.extend(all);
             }
             Step::Resize(max) => {
+                let (staying, idle) = (self.staying(), self.slots.counts().idle);
                 let surplus = self.slots.resize(max);
-                let idle = self.slots.counts().idle;
-                assert!(self.taken() - surplus.len() <= max || idle == 0, "idle and too many (2)");
+                assert_eq!(surplus.len(), staying.saturating_sub(max).min(idle), "neither too many nor too few (2)");
                 self.have_ended(surplus);
             }
             Step::Pause => self.slots.pause(),
@@ -292,7 +292,7 @@ impl World {
             Put::Refused(refused, stub) => {
                 assert_eq!((refused, stub), (object, object));
                 // Its own slot is still taken.
-                let surplus = self.taken() > self.slots.max();
+                let surplus = self.staying() > self.slots.max();
                 assert!(!wanted || surplus || self.slots.is_closed(), "refused for no reason");
                 self.ending.push(slot);
             }
@@ -333,6 +333,11 @@ impl World {
 
     pub(super) fn taken(&self) -> usize {
         self.slots.taken()
+    }
+
+    /// Those that are not on their way out.
+    fn staying(&self) -> usize {
+        self.taken() - self.ending.len()
     }
 
     /// Whoever was told a slot's number is its owner, and nobody else (1).
