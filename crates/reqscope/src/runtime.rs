@@ -8,4 +8,8 @@ pub(crate) use tokio::{
 };
 
 #[cfg(all(test, reqscope_loom))]
-pub(crate) use crate::loom::runtime::{AbortHandle, Runtime, Sleep, sleep_until};
+pub(crate) use crate::loom::runtime::{AbortHandle, Runtime, Sleep, TIME_PASSES, sleep_until};
+
+/// Whether work that waits for the time to pass is of any use.
+#[cfg(not(all(test, reqscope_loom)))]
+pub(crate) const TIME_PASSES: bool = true;

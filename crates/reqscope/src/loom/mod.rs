@@ -15,6 +15,7 @@ mod first_use;
 mod late;
 mod lending;
 mod outside_locks;
+mod pool;
 mod probe;
 pub(crate) mod runtime;
 pub(crate) mod sync;

@@ -50,6 +50,8 @@ pub(super) enum Acquire {
     /// The same, and then it fails.
     Error,
     Never,
+    /// The first one never ends, the others do soon.
+    NotTheFirst,
 }
 
 pub(super) struct Probe {
@@ -87,6 +89,12 @@ impl Probe {
         *self.attempts.lock()
     }
 
+    fn attempt(&self) -> usize {
+        let mut attempts = self.attempts.lock();
+        *attempts += 1;
+        *attempts
+    }
+
     fn make(&self) -> Handle {
         self.journal.write(Entry::Acquired(self.name));
         Handle { sound: true, uses: loom::cell::Cell::new(0) }
@@ -121,14 +129,15 @@ impl Resource for Probe {
     type Cause = Infallible;
 
     async fn acquire(&self) -> Result<Handle, Error<Infallible>> {
-        *self.attempts.lock() += 1;
+        let attempt = self.attempt();
         match self.acquire {
             Acquire::Never => std::future::pending().await,
+            Acquire::NotTheFirst if attempt == 1 => std::future::pending().await,
             Acquire::Error => {
                 once().await;
                 Err(Error::unavailable())
             }
-            Acquire::Soon | Acquire::AtOnce => {
+            Acquire::Soon | Acquire::AtOnce | Acquire::NotTheFirst => {
                 once().await;
                 Ok(self.make())
             }

@@ -2,6 +2,7 @@
 //! clock stands still.
 
 use std::future::{Future, poll_fn};
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,7 +10,11 @@ use std::task::{Context, Poll};
 use loom::future::{AtomicWaker, block_on};
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
+use parking_lot::Mutex;
 use tokio::time::Instant;
+
+/// What only advances with time, as a janitor does, is not there.
+pub(crate) const TIME_PASSES: bool = false;
 
 /// It lives as long as the model.
 #[derive(Clone)]
@@ -28,6 +33,7 @@ impl Runtime {
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> JoinHandle {
         let task = Arc::new(Task { aborted: AtomicBool::new(false), waker: AtomicWaker::new() });
         let own = Arc::clone(&task);
+        TASKS.lock().push(Arc::clone(&task));
         let mut future = Box::pin(future);
         // Nobody joins it: a model is over when all its threads are, and one that is stuck fails it.
         drop(thread::spawn(move || {
@@ -38,6 +44,17 @@ impl Runtime {
         }));
         JoinHandle { task }
     }
+}
+
+loom::lazy_static! {
+    /// Those of this order. Not the checker's lock: it adds no order of its own.
+    static ref TASKS: Mutex<Vec<Arc<Task>>> = Mutex::default();
+}
+
+/// Cuts off all tasks that there are, as the end of a runtime does.
+pub(super) fn end_all_tasks() {
+    let tasks = mem::take(&mut *TASKS.lock());
+    tasks.into_iter().for_each(|task| AbortHandle { task }.abort());
 }
 
 /// Never told: there is always one.
