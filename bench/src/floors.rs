@@ -1,5 +1,5 @@
 //! What the same costs without reqscope: a value made on first use and shared, which nobody borrows exclusively, gives
-//! back, or hears the end of.
+//! back, or hears the end of; and a stack of values, which knows of none whether it is sound, or who has it.
 
 /// [`tokio::sync::OnceCell`] in an `Arc`.
 pub(crate) mod once_cell {
@@ -64,6 +64,44 @@ pub(crate) mod lazy {
         now(lazy.get_unpin());
         for _ in 0..times {
             black_box(now(black_box(&lazy).get_unpin()));
+        }
+    }
+}
+
+/// A [`tokio::sync::Semaphore`] in front of a stack under a lock: the least of a pool where one can wait.
+pub(crate) mod semaphore {
+    use std::hint::black_box;
+
+    use parking_lot::Mutex;
+    use tokio::sync::Semaphore;
+
+    use crate::poll::now;
+    use crate::ready::HANDLE;
+
+    pub(crate) fn get(times: usize) {
+        let (permits, stack) = (Semaphore::new(1), Mutex::new(vec![HANDLE]));
+        for _ in 0..times {
+            let permit = now(black_box(&permits).acquire()).expect("nobody closes it");
+            let handle = black_box(&stack).lock().pop();
+            black_box(&stack).lock().extend(black_box(handle));
+            drop(permit);
+        }
+    }
+}
+
+/// A stack under a lock, where nobody can wait.
+pub(crate) mod stack {
+    use std::hint::black_box;
+
+    use parking_lot::Mutex;
+
+    use crate::ready::HANDLE;
+
+    pub(crate) fn get(times: usize) {
+        let stack = Mutex::new(vec![HANDLE]);
+        for _ in 0..times {
+            let handle = black_box(&stack).lock().pop();
+            black_box(&stack).lock().extend(black_box(handle));
         }
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! `run` repeats one operation and does nothing else, so that whoever counts from outside can run it so many times
 //! and twice as many: the difference is the operation alone. `memory` attacks a server in a process of its own, which
-//! is `serve`, and tells how much memory that one holds.
+//! is `serve`, and tells how much memory that one holds. `outage` takes the backend away from a pool under load.
 
 mod floors;
 mod http;
 mod memory;
+mod outage;
 mod poll;
+mod pool;
 mod ready;
 mod scope;
 mod server;
@@ -37,11 +39,18 @@ enum Command {
         #[arg(default_value_t = 50_000)]
         half: usize,
     },
+    /// Stops a backend under a pool and starts it again, and prints what the callers noticed, as JSON.
+    Outage {
+        /// How often.
+        #[arg(default_value_t = 20)]
+        restarts: usize,
+    },
     /// Serves until its standard input ends; prints its address, and at the end its statistics, as JSON.
     Serve,
 }
 
-/// One thing that is measured. Those named `once-cell`, `lazy` and `plain` are floors: what it costs without reqscope.
+/// One thing that is measured. Those named `once-cell`, `lazy`, `plain`, `semaphore` and `stack` are floors: what it
+/// costs without reqscope.
 #[derive(Clone, Copy, ValueEnum)]
 enum Operation {
     ScopeUnused,
@@ -58,6 +67,12 @@ enum Operation {
     HttpUsed,
     HttpOnceCellUnused,
     HttpOnceCellUsed,
+    PoolGet,
+    PoolFirst,
+    PoolLater,
+    PoolLeave,
+    SemaphoreGet,
+    StackGet,
 }
 
 impl Operation {
@@ -77,6 +92,12 @@ impl Operation {
             Operation::HttpUsed => http::used(times),
             Operation::HttpOnceCellUnused => http::once_cell_unused(times),
             Operation::HttpOnceCellUsed => http::once_cell_used(times),
+            Operation::PoolGet => pool::get(times),
+            Operation::PoolFirst => pool::first(times),
+            Operation::PoolLater => pool::later(times),
+            Operation::PoolLeave => pool::leave(times),
+            Operation::SemaphoreGet => floors::semaphore::get(times),
+            Operation::StackGet => floors::stack::get(times),
         }
     }
 }
@@ -91,6 +112,7 @@ fn main() -> anyhow::Result<()> {
             Ok(())
         }
         Command::Memory { half } => memory::run(half),
+        Command::Outage { restarts } => outage::run(restarts),
         Command::Serve => server::run(),
     }
 }

@@ -2,11 +2,14 @@
 //!
 //! Instructions and allocations are counted by valgrind, from outside: each operation runs so many times and twice as
 //! many, and the difference is the operation alone. So the figures are the same on a busy machine, and the floors are
-//! measured in the same run.
+//! measured in the same run. What happens to a server or to a pool over real sockets is watched in processes of their
+//! own.
 
 mod conditions;
 mod figures;
 mod memory;
+mod outage;
+mod overhead;
 mod table;
 mod valgrind;
 
@@ -21,19 +24,24 @@ use crate::tree::Tree;
 use conditions::Conditions;
 use figures::Figure;
 use memory::Memory;
+use outage::Outage;
+use overhead::Overhead;
 use valgrind::Valgrind;
 
-/// Which half to measure, and where to put it.
+/// Which part to measure, and where to put it.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Measures the operations only.
-    #[arg(long, conflicts_with = "memory")]
+    /// Measures the operations only, and what a pool takes per object.
+    #[arg(long, group = "part")]
     operations: bool,
     /// Measures the memory of a server only.
-    #[arg(long)]
+    #[arg(long, group = "part")]
     memory: bool,
+    /// Measures only what callers notice when the backend of their pool goes down and comes back.
+    #[arg(long, group = "part")]
+    outage: bool,
     /// Puts the result into README.md, whether it is good or not.
-    #[arg(long, conflicts_with_all = ["operations", "memory"])]
+    #[arg(long, conflicts_with = "part")]
     write: bool,
     /// Prints JSON instead of a table.
     #[arg(long)]
@@ -45,14 +53,23 @@ pub(crate) struct Options {
 struct Findings {
     conditions: Conditions,
     figures: Vec<Figure>,
+    overhead: Option<Overhead>,
     memory: Option<Memory>,
+    outage: Option<Outage>,
 }
 
 impl Findings {
+    /// What is told in words, and whether it holds.
+    fn promises(&self) -> Vec<(String, bool)> {
+        let overhead = self.overhead.iter().map(|overhead| (overhead.to_string(), overhead.holds));
+        let memory = self.memory.iter().map(|memory| (memory.to_string(), memory.holds));
+        overhead.chain(memory).chain(self.outage.iter().flat_map(Outage::promises)).collect()
+    }
+
     /// What does not hold, a line each.
     fn broken(&self) -> Vec<String> {
-        let figures = self.figures.iter().filter(|figure| !figure.holds).map(Figure::to_string);
-        figures.chain(self.memory.as_ref().filter(|memory| !memory.holds).map(Memory::to_string)).collect()
+        let figures = self.figures.iter().map(|figure| (figure.to_string(), figure.holds));
+        figures.chain(self.promises()).filter(|(_, holds)| !holds).map(|(line, _)| line).collect()
     }
 }
 
@@ -61,9 +78,15 @@ pub(crate) fn run(tree: &Tree, options: &Options) -> anyhow::Result<ExitCode> {
     let valgrind = Valgrind::find_or_install()?;
     let conditions = Conditions::ask(&valgrind)?;
     let program = build(tree)?;
-    let figures = if options.memory { Vec::new() } else { figures::measure(&valgrind, &program)? };
-    let memory = if options.operations { None } else { Some(memory::measure(&program)?) };
-    let findings = Findings { conditions, figures, memory };
+    let all = !(options.operations || options.memory || options.outage);
+    let operations = all || options.operations;
+    let findings = Findings {
+        conditions,
+        figures: if operations { figures::measure(&valgrind, &program)? } else { Vec::new() },
+        overhead: operations.then(|| overhead::measure(&valgrind, &program)).transpose()?,
+        memory: (all || options.memory).then(|| memory::measure(&program)).transpose()?,
+        outage: (all || options.outage).then(|| outage::measure(&program)).transpose()?,
+    };
 
     if options.json {
         println!("{}", serde_json::to_string_pretty(&findings)?);

@@ -12,7 +12,7 @@ use crate::tree::Tree;
 const BEGIN: &str = "<!-- figures: begin; written by `cargo xtask bench --write` -->\n";
 const END: &str = "<!-- figures: end -->\n";
 
-/// A table, the memory, and the conditions.
+/// A table, what is told in words, and the conditions.
 pub(super) fn render(findings: &Findings) -> String {
     let mut text = String::new();
     if !findings.figures.is_empty() {
@@ -23,9 +23,9 @@ pub(super) fn render(findings: &Findings) -> String {
         }
         text.push('\n');
     }
-    if let Some(memory) = &findings.memory {
-        let verdict = if memory.holds { "holds" } else { "**does not hold**" };
-        text.push_str(&format!("{memory}: {verdict}.\n\n"));
+    for (promise, holds) in findings.promises() {
+        let verdict = if holds { "holds" } else { "**does not hold**" };
+        text.push_str(&format!("{promise}: {verdict}.\n\n"));
     }
     let conditions = &findings.conditions;
     text.push_str(&format!(
@@ -40,17 +40,18 @@ fn row(figure: &Figure) -> String {
     let sign = if over.is_some() { "+" } else { "" };
     let under = over.map(|over| format!("{} {}, {}", over.name, over.cost.instructions, over.cost.allocations));
     let over = over.map(|over| format!(", over {}", over.name)).unwrap_or_default();
-    let allocations = must.allocations.map(|most| format!(", {most}")).unwrap_or_default();
-    let holds = if *holds { "yes" } else { "**no**" };
+    let (must, holds) = match must {
+        Some(must) => (must.words(sign), if *holds { "yes" } else { "**no**" }),
+        None => ("-".to_owned(), "-"),
+    };
     let floors = floors
         .iter()
         .map(|Measured { name, cost }| format!("{name} {sign}{}, {sign}{}", cost.instructions, cost.allocations));
     let floors: Vec<String> = under.into_iter().chain(floors).collect();
     format!(
-        "| {operation}{over} | {sign}{} | {sign}{} | <= {sign}{}{allocations} | {holds} | {} |\n",
+        "| {operation}{over} | {sign}{} | {sign}{} | {must} | {holds} | {} |\n",
         cost.instructions,
         cost.allocations,
-        must.instructions,
         floors.join("; "),
     )
 }

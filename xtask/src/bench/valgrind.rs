@@ -54,8 +54,14 @@ impl Valgrind {
     pub(super) fn cost(&self, program: &Path, operation: &str) -> anyhow::Result<Cost> {
         eprintln!("measuring {operation}");
         let instructions = difference(|times| instructions(program, operation, times))?;
-        let allocations = difference(|times| allocations(program, operation, times))?;
+        let allocations = difference(|times| heap(program, operation, times, "total heap usage: "))?;
         Ok(Cost { instructions, allocations })
+    }
+
+    /// How many bytes each repetition of this `operation` of the program leaves on the heap.
+    pub(super) fn left(&self, program: &Path, operation: &str) -> anyhow::Result<u64> {
+        eprintln!("measuring {operation}");
+        difference(|times| heap(program, operation, times, "in use at exit: "))
     }
 }
 
@@ -76,10 +82,11 @@ fn instructions(program: &Path, operation: &str, times: u64) -> anyhow::Result<u
     number_after(&report, "Collected : ")
 }
 
-/// Those of the heap, `realloc` included. Memcheck counts them in passing, and nothing in the program has to.
-fn allocations(program: &Path, operation: &str, times: u64) -> anyhow::Result<u64> {
+/// What memcheck, which counts in passing, says of the heap behind this mark: the bytes `in use at exit`, or the
+/// allocations of the `total heap usage`, `realloc` included. Nothing in the program has to count.
+fn heap(program: &Path, operation: &str, times: u64, mark: &str) -> anyhow::Result<u64> {
     let options = ["--tool=memcheck", "--leak-check=no", "--undef-value-errors=no"];
-    number_after(&run(&options, program, operation, times)?, "total heap usage: ")
+    number_after(&run(&options, program, operation, times)?, mark)
 }
 
 /// What valgrind says about a run.

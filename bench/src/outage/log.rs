@@ -1,0 +1,149 @@
+//! What everybody tells, and what it comes to.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use serde::Serialize;
+
+use super::CALLERS;
+
+/// The shortest time between two probes.
+const STEP: Duration = Duration::from_millis(15);
+
+/// What `cargo xtask bench` reads. Times are in microseconds.
+#[derive(Serialize)]
+pub(super) struct Seen {
+    callers: usize,
+    /// To what was asked during the outages.
+    answers: usize,
+    answer_p50: u64,
+    answer_p99: u64,
+    /// By how much a timer as long as a caller's pause was late, over the whole run.
+    lag_p50: u64,
+    lag_p99: u64,
+    /// Attempts of the pool to connect during the outages, how many [`STEP`]s those had, and the most attempts within any
+    /// one.
+    connects: usize,
+    steps: u128,
+    most_per_step: usize,
+    /// For each restart, how long after the independent client's first success the callers had theirs.
+    delays: Vec<u64>,
+}
+
+/// From when the breaker was seen open until the backend was started again.
+pub(super) struct Outage {
+    pub(super) open: Instant,
+    pub(super) back: Instant,
+}
+
+impl Outage {
+    fn contains(&self, moment: Instant) -> bool {
+        self.open <= moment && moment < self.back
+    }
+}
+
+/// Each list is in order: the time is read under its lock.
+#[derive(Default)]
+pub(super) struct Log {
+    /// When somebody asked the pool, and how long the answer took; in the order of the answers.
+    answers: Mutex<Vec<(Instant, Duration)>>,
+    /// When somebody had an answer of the backend.
+    good: Mutex<Vec<Instant>>,
+    connects: Mutex<Vec<Instant>>,
+    lags: Mutex<Vec<Duration>>,
+    closed: AtomicBool,
+}
+
+impl Log {
+    pub(super) fn answer(&self, asked: Instant, took: Duration) {
+        self.answers.lock().push((asked, took));
+    }
+
+    pub(super) fn good(&self) {
+        self.good.lock().push(Instant::now());
+    }
+
+    pub(super) fn connect(&self) {
+        self.connects.lock().push(Instant::now());
+    }
+
+    pub(super) fn lag(&self, lag: Duration) {
+        self.lags.lock().push(lag);
+    }
+
+    pub(super) fn first_good_since(&self, moment: Instant) -> Option<Instant> {
+        let good = self.good.lock();
+        good.get(good.partition_point(|good| *good < moment)).copied()
+    }
+
+    /// Everybody may go home.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn sum_up(&self, outages: &[Outage], delays: &[Duration]) -> Seen {
+        let during = |moment: Instant| outages.iter().any(|outage| outage.contains(moment));
+        let answers = self.answers.lock();
+        let answers: Vec<Duration> =
+            answers.iter().filter(|(asked, _)| during(*asked)).map(|(_, took)| *took).collect();
+        let connects: Vec<Instant> = self.connects.lock().iter().copied().filter(|begun| during(*begun)).collect();
+        let down: Duration = outages.iter().map(|outage| outage.back - outage.open).sum();
+        let [answer_p50, answer_p99] = percentiles(&answers);
+        let [lag_p50, lag_p99] = percentiles(&self.lags.lock());
+        Seen {
+            callers: CALLERS,
+            answers: answers.len(),
+            answer_p50,
+            answer_p99,
+            lag_p50,
+            lag_p99,
+            connects: connects.len(),
+            steps: down.as_micros() / STEP.as_micros(),
+            most_per_step: most_within(STEP, &connects),
+            delays: delays.iter().copied().map(micros).collect(),
+        }
+    }
+}
+
+/// How many of these moments, which are in order, lie in a time of that length at most.
+fn most_within(length: Duration, moments: &[Instant]) -> usize {
+    let from = |first: usize| moments[first..].iter().take_while(|moment| **moment - moments[first] < length).count();
+    (0..moments.len()).map(from).max().unwrap_or(0)
+}
+
+/// The 50th and the 99th.
+fn percentiles(times: &[Duration]) -> [u64; 2] {
+    let mut sorted = times.to_vec();
+    sorted.sort_unstable();
+    [50, 99].map(|percent| sorted.get(sorted.len() * percent / 100).copied().map_or(0, micros))
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_a_step_apart_are_not_in_the_same_one() {
+        let begun = Instant::now();
+        let after = |millis: u64| begun + Duration::from_millis(millis);
+        assert_eq!(most_within(STEP, &[after(0), after(15), after(30)]), 1);
+        assert_eq!(most_within(STEP, &[after(0), after(15), after(29), after(40)]), 2);
+        assert_eq!(most_within(STEP, &[]), 0);
+    }
+
+    #[test]
+    fn one_slow_answer_in_a_hundred_is_not_hidden() {
+        let mut times = [Duration::from_micros(2); 100];
+        times[17] = Duration::from_millis(9);
+        assert_eq!(percentiles(&times), [2, 9_000]);
+    }
+}
