@@ -53,22 +53,12 @@ impl<R: Resource> Inner<R> {
             upkeep::start(self);
         }
         match look(&*self.resource, &handle) {
-            Health::Ready => Some((slot, handle)),
-            health => {
-                self.hold_back(slot, handle, health);
+            Health::Dead => {
+                self.found_dead(slot, handle);
                 None
             }
+            _ => Some((slot, handle)),
         }
-    }
-
-    /// It must be proved, by whoever can wait for that.
-    #[cold]
-    fn hold_back(self: &Arc<Self>, slot: u32, handle: R::Handle, health: Health) {
-        if health == Health::Dead {
-            return self.found_dead(slot, handle);
-        }
-        // It was not used, and lies where it was.
-        self.put_unused(slot, handle);
     }
 
     /// An object, after all the waiting that is needed.
@@ -84,7 +74,8 @@ impl<R: Resource> Inner<R> {
             };
             let sound = match look(&*self.resource, &pooled) {
                 Health::Dead => false,
-                Health::Ready if fresh => true,
+                // It was proved on its way back, if it had to be.
+                _ if fresh => true,
                 // If we are dropped here the object is in doubt, and goes where dropped ones go.
                 _ => self.prove(&mut pooled, &mut deadline).await?,
             };
@@ -135,6 +126,7 @@ impl<R: Resource> Inner<R> {
     }
 
     /// One of a kind is dead: the others that are idle must prove themselves, all at once.
+    #[cold]
     fn found_dead(self: &Arc<Self>, slot: u32, handle: R::Handle) {
         let origin = Origin { taken_at: Location::caller(), scope: None };
         let note = Note { origin, since: self.clock.now() };

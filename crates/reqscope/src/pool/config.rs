@@ -196,7 +196,7 @@ impl<R: Resource> PoolBuilder<R> {
     /// that died without a word (a firewall, a crash) is found here and not by its next user.
     ///
     /// [`Duration::ZERO`] validates on each check-out, [`Duration::MAX`] only in doubt. A handle whose probe says
-    /// [`Unknown`](crate::Health::Unknown) is validated whatever this says.
+    /// [`Unknown`](crate::Health::Unknown) when it comes back is validated then, in the background, whatever this says.
     pub fn validate_after(mut self, idle: Duration) -> Self {
         self.config.validate_after = idle;
         self

@@ -1,12 +1,13 @@
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::inner::Inner;
 use crate::lease::look;
 use crate::resource::{Health, Resource};
+use crate::runtime::Runtime;
 use crate::time::Deadline;
 use crate::{Error, Exit, Stage, foreign, reaper};
 
@@ -38,11 +39,18 @@ impl<R: Resource> Doubtful<R> {
         Doubtful { pool, slot, handle: Some(handle), exit: Exit::of_drop() }
     }
 
-    /// Proves it in the background. Without a runtime it ends.
+    /// Proves it: at once, if that needs no waiting, else in the background. Without a runtime it ends.
     pub(super) fn hand_over(self) {
         let exit = self.exit;
         let home = self.pool.state.lock().slots.stub(self.slot).and_then(|stub| stub.account.home().cloned());
-        reaper::spawn(home, self.prove(exit));
+        let mut proof = Box::pin(self.prove(exit));
+        // Nothing of the user's is polled while unwinding, nor where it could not find its runtime.
+        let here = Runtime::try_current().is_ok() && !std::thread::panicking();
+        // The task polls it again before anything else: no wake-up is lost.
+        if here && proof.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+            return;
+        }
+        reaper::spawn(home, proof);
     }
 
     /// Puts it back if it proves sound.

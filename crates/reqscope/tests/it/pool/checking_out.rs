@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqscope::{Exit, Health, Lease, Pool, Scopes};
-use reqscope_testkit::{Probe, poll_once};
+use reqscope_testkit::{Probe, Verb, poll_once};
 
 use crate::watchdog::watch;
 
@@ -48,14 +48,26 @@ async fn a_waiter_that_leaves_after_its_grant_passes_it_on() {
     pool.put(second.await.unwrap());
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn what_is_dropped_without_a_word_is_proved_before_anybody_gets_it() {
-    let pool = pool(1, Probe::new());
-    let object = pool.get().await.unwrap();
-    drop(object);
+    let probe = Probe::new();
+    let pool = pool(1, probe.clone());
+    probe.on(Verb::Validate).slow(1);
+    drop(pool.get().await.unwrap());
     assert_eq!((pool.status().idle, pool.status().in_use), (0, 1));
-    let again = pool.get().await.unwrap();
-    pool.put(again);
+    let mut next = Box::pin(pool.get());
+    assert!(poll_once(next.as_mut()).is_pending());
+    pool.put(next.await.unwrap());
+    assert_eq!((probe.counts().acquired, probe.counts().validated), (1, 1));
+}
+
+#[tokio::test]
+async fn a_proof_that_needs_no_waiting_is_over_at_once() {
+    let probe = Probe::new();
+    let pool = pool(1, probe.clone());
+    drop(pool.get().await.unwrap());
+    assert_eq!((pool.status().idle, pool.status().in_use), (1, 0));
+    assert_eq!(probe.counts().validated, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -96,9 +108,11 @@ async fn what_does_not_look_ready_when_it_comes_back_is_proved_before_it_is_idle
     let pool = pool(1, probe.clone());
     let object = pool.get().await.unwrap();
     probe.set_health(Health::Unknown);
+    probe.on(Verb::Validate).slow(1);
     pool.put(object);
     assert_eq!((pool.status().idle, pool.status().in_use), (0, 1));
-    tokio::time::sleep(Duration::from_millis(1)).await;
-    assert_eq!((pool.status().idle, pool.status().in_use), (1, 0));
+    let again = pool.get().await.unwrap();
+    // Nobody proves it again on its way out: it is fresh.
     assert_eq!((probe.counts().acquired, probe.counts().validated), (1, 1));
+    pool.put(again);
 }
