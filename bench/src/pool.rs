@@ -27,7 +27,8 @@ pub(crate) fn get(times: usize) {
     let pool = filled();
     for _ in 0..times {
         let object = now(black_box(&pool).get()).expect("it is idle");
-        pool.put(black_box(object));
+        black_box(*object);
+        pool.put(object);
     }
 }
 
