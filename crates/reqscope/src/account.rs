@@ -107,6 +107,10 @@ impl Books {
         self.tell(|observer| observer.lent_too_long(of, held_since));
     }
 
+    pub(crate) fn held_too_long(&self, of: Subject, held: Duration) {
+        self.tell(|observer| observer.held_too_long(of, held));
+    }
+
     pub(crate) fn still_lent(&self, of: Subject) {
         count(&self.still_lent);
         self.tell(|observer| observer.still_lent(of));

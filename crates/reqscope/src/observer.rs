@@ -44,6 +44,13 @@ pub trait Observer: Send + Sync + 'static {
         let _unheard = (of, held_since);
     }
 
+    /// Somebody has had a handle of a [`Pool`](crate::Pool) for longer than its
+    /// [`leak_after`](crate::PoolBuilder::leak_after): a leak, or a request that hangs. Told once per use, by the
+    /// pool's janitor, while the use goes on.
+    fn held_too_long(&self, of: Subject, held: Duration) {
+        let _unheard = (of, held);
+    }
+
     /// A handle was released.
     fn released(&self, of: Subject, exit: Exit) {
         let _unheard = (of, exit);

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::panic::Location;
@@ -62,6 +63,8 @@ use super::Error;
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Shortage {
+    /// What the pool is called, if it [has a name](crate::PoolBuilder::name).
+    pub name: Option<Cow<'static, str>>,
     /// How many handles the pool may have.
     pub max_size: usize,
     /// Those that were lent out or on their way back: a handle is in use until its release has ended (law L13).
@@ -146,7 +149,10 @@ impl ConnectFailure {
 
 impl fmt::Display for Shortage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Shortage { max_size, in_use, idle, creating, waiting, oldest, last_failure, own } = self;
+        let Shortage { name, max_size, in_use, idle, creating, waiting, oldest, last_failure, own } = self;
+        if let Some(name) = name {
+            write!(f, "pool {name}: ")?;
+        }
         write!(f, "{in_use} of {max_size} in use")?;
         for (figure, what) in [(idle, "idle"), (creating, "creating"), (waiting, "waiting")] {
             if *figure > 0 {

@@ -1,14 +1,13 @@
 //! The way out: what was used last, else a place in the line.
 
 use std::future::{Future, poll_fn};
-use std::panic::Location;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use super::breaker::Attempt;
 use super::clock::Tick;
-use super::inner::{Inner, Note, Stub};
+use super::inner::{Counters, Inner, Note, Stub};
 use super::pooled::{Parts, Pooled};
 use super::slots::Refusal;
 use super::waiters::Ticket;
@@ -40,18 +39,37 @@ impl<R: Resource> Inner<R> {
         now.ticks_since(stub.returned) < self.fresh && stub.expires > now
     }
 
+    /// The same, where there is time to think of the proofs besides.
+    fn is_alive(&self, stub: &Stub<R>, now: Tick) -> bool {
+        now.ticks_since(stub.alive_at()) < self.fresh && stub.expires > now
+    }
+
     /// An object that needs neither waiting nor a proof: its slot and its handle, which the caller puts into a
     /// [`Pooled`].
     #[inline]
     pub(super) fn take_now(self: &Arc<Self>, site: Site) -> Option<(u32, R::Handle)> {
         let note = self.note(site);
         let mut state = self.state.lock();
-        let (slot, handle) = state.slots.take(note, |stub| self.is_fresh(stub, note.since))?;
-        let upkeep = state.upkeep;
-        drop(state);
-        if !upkeep {
-            upkeep::start(self);
+        if !state.upkeep {
+            drop(state);
+            return self.take_unattended(site);
         }
+        let (slot, handle) = state.slots.take(note, |stub| self.is_fresh(stub, note.since))?;
+        drop(state);
+        self.look_at(slot, handle)
+    }
+
+    /// The same where nobody has kept the clock: it is set first, or what is old would look fresh.
+    #[cold]
+    fn take_unattended(self: &Arc<Self>, site: Site) -> Option<(u32, R::Handle)> {
+        upkeep::start(self);
+        let note = self.note(site);
+        let (slot, handle) = self.state.lock().slots.take(note, |stub| self.is_fresh(stub, note.since))?;
+        self.look_at(slot, handle)
+    }
+
+    #[inline]
+    fn look_at(self: &Arc<Self>, slot: u32, handle: R::Handle) -> Option<(u32, R::Handle)> {
         match look(&*self.resource, &handle) {
             Health::Dead => {
                 self.found_dead(slot, handle);
@@ -63,6 +81,7 @@ impl<R: Resource> Inner<R> {
 
     /// An object, after all the waiting that is needed.
     pub(super) async fn check_out(self: &Arc<Self>, site: Site) -> Outcome<R, Pooled<R>> {
+        upkeep::start(self);
         let note = self.note(site);
         let mut deadline = Deadline::after(self.config.acquire_timeout);
         let mut again = false;
@@ -94,22 +113,21 @@ impl<R: Resource> Inner<R> {
         let mut fresh = false;
         let mut state = self.state.lock();
         let taken = state.slots.take(note, |stub| {
-            fresh = self.is_fresh(stub, note.since);
+            fresh = self.is_alive(stub, note.since);
             true
         });
         if let Some((slot, handle)) = taken {
-            let upkeep = state.upkeep;
             drop(state);
-            if !upkeep {
-                upkeep::start(self);
-            }
             return Ok(Entered::Taken(Taken { pooled: Pooled::new(Arc::clone(self), slot, handle), fresh }));
         }
         let limit = self.config.max_waiters(state.slots.max());
         let joined = state.slots.join(note, limit, again);
         drop(state);
         match joined {
-            Ok(ticket) => Ok(Entered::Waiting(Place { pool: self, ticket, created: false })),
+            Ok(ticket) => {
+                Counters::add(&self.counters.waits, u64::from(!again));
+                Ok(Entered::Waiting(Place { pool: self, ticket, created: false }))
+            }
             Err(Refusal::Closed) => Err(Error::closed()),
             Err(Refusal::Full) => Err(self.explain(Error::exhausted(), note)),
         }
@@ -120,21 +138,22 @@ impl<R: Resource> Inner<R> {
         let mut proof = pin!(self.validate(pooled, self.config.validate_timeout));
         poll_fn(|cx| match proof.as_mut().poll(cx) {
             Poll::Ready(outcome) => Poll::Ready(Ok(outcome.is_ok())),
-            Poll::Pending => deadline.poll_missed(Stage::Validating, cx).map(Err),
+            Poll::Pending => deadline.poll_missed(Stage::Validating, cx).map(|missed| Err(self.timed_out(missed))),
         })
         .await
+    }
+
+    /// The acquire timeout has passed.
+    fn timed_out(&self, missed: Error<R::Cause>) -> Error<R::Cause> {
+        Counters::add(&self.counters.timeouts, u64::from(missed.is_timeout()));
+        missed
     }
 
     /// One of a kind is dead: the others that are idle must prove themselves, all at once.
     #[cold]
     fn found_dead(self: &Arc<Self>, slot: u32, handle: R::Handle) {
-        let origin = Origin { taken_at: Location::caller(), scope: None };
-        let note = Note { origin, since: self.clock.now() };
         self.discard(slot, handle, Exit::Cancelled);
-        let suspects = self.state.lock().slots.take_all(note);
-        for (slot, handle) in suspects {
-            drop(Pooled::new(Arc::clone(self), slot, handle));
-        }
+        self.suspect(|_| true);
     }
 }
 
@@ -173,7 +192,7 @@ impl<R: Resource> Place<'_, R> {
             Look::Wait => {}
         }
         let missed = ready!(deadline.poll_missed(Stage::Waiting, cx));
-        Poll::Ready(Err(self.pool.explain(missed, note)))
+        Poll::Ready(Err(self.pool.explain(self.pool.timed_out(missed), note)))
     }
 
     /// Looks for a grant. If there is none it leaves the waker: whatever happens from here on is heard.
@@ -182,7 +201,11 @@ impl<R: Resource> Place<'_, R> {
         let mut state = self.pool.state.lock();
         if let Some((slot, handle)) = state.slots.waiters().take(&self.ticket) {
             let now = self.pool.clock.now();
-            let fresh = state.slots.stub(slot).is_some_and(|stub| self.pool.is_fresh(stub, now));
+            let fresh = state.slots.stub(slot).is_some_and(|stub| self.pool.is_alive(stub, now));
+            if let Some(note) = state.slots.note(slot) {
+                // The wait is over, and the use begins.
+                note.since = now;
+            }
             drop(state);
             let pooled = Pooled::new(Arc::clone(self.pool), slot, handle);
             return Look::Ready(Ok(Taken { pooled, fresh }));
@@ -190,7 +213,7 @@ impl<R: Resource> Place<'_, R> {
         if state.slots.is_closed() {
             return Look::Ready(Err(Error::closed()));
         }
-        match state.begin(&self.pool.config) {
+        match state.begin(&self.pool.config, self.pool.config.min_idle) {
             Ok(Some((slot, attempt))) => return Look::Create(slot, attempt),
             Ok(None) => {}
             Err(refusal) => {

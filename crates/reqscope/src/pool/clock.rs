@@ -2,13 +2,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Mutex, Ordering};
 
 /// The coarse clock of a pool. Its janitor advances it; who takes an object or puts one back only reads it.
 ///
 /// It is tokio's, so that a paused clock is obeyed.
 pub(super) struct Clock {
-    epoch: Instant,
+    /// When its first tick was.
+    epoch: Mutex<Instant>,
     ticks: AtomicU64,
 }
 
@@ -30,6 +31,11 @@ impl Tick {
         self.0.saturating_sub(earlier.0)
     }
 
+    /// How many of them are over after that time.
+    fn whole(time: Duration) -> u64 {
+        u64::try_from(time.as_millis() / Self::LENGTH.as_millis()).unwrap_or(u64::MAX)
+    }
+
     /// How many of them make that time, rounded up.
     pub(super) fn count(time: Duration) -> u32 {
         u32::try_from(time.as_millis().div_ceil(Self::LENGTH.as_millis())).unwrap_or(u32::MAX)
@@ -42,7 +48,7 @@ impl Tick {
 
 impl Clock {
     pub(super) fn new() -> Self {
-        Clock { epoch: Instant::now(), ticks: AtomicU64::new(0) }
+        Clock { epoch: Mutex::new(Instant::now()), ticks: AtomicU64::new(0) }
     }
 
     #[inline]
@@ -52,7 +58,16 @@ impl Clock {
     }
 
     pub(super) fn advance(&self) {
-        let ticks = self.epoch.elapsed().as_millis() / Tick::LENGTH.as_millis();
-        self.ticks.fetch_max(u64::try_from(ticks).unwrap_or(u64::MAX), Ordering::Relaxed);
+        let now = Instant::now();
+        let mut epoch = self.epoch.lock();
+        let ticks = self.ticks.load(Ordering::Relaxed);
+        let passed = Tick::whole(now.saturating_duration_since(*epoch));
+        if passed >= ticks {
+            self.ticks.store(passed, Ordering::Relaxed);
+        } else if let Some(earlier) = now.checked_sub(Tick::LENGTH * ticks as u32) {
+            // A runtime whose clock was paused, and went ahead, has handed over to another one. This goes on from there,
+            // instead of standing still until that one has caught up.
+            *epoch = earlier;
+        }
     }
 }

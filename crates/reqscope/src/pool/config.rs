@@ -104,8 +104,10 @@ impl<R: Resource> PoolBuilder<R> {
         PoolBuilder { config, reaper: Reaper::builder(), resource: PhantomData }
     }
 
-    /// What errors and reports call the pool. Default: the name of the resource's type, which tells two pools apart
-    /// unless both are over the same type.
+    /// What the pool is called in its [status](crate::PoolStatus::name), its `Debug`, and the
+    /// [shortage](crate::Shortage::name) of an error: `pool orders: 10 of 10 in use`. Default: none. Then the status
+    /// has the name of the resource's type, which tells two pools apart unless both are over the same type, and errors
+    /// leave it out, as they have the cause's type.
     ///
     /// It is read by people and goes into logs, so no URL with a password.
     pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
@@ -133,8 +135,11 @@ impl<R: Resource> PoolBuilder<R> {
     /// How many idle handles the pool keeps ready. Default: 0, since a pool that nobody uses should cost its backend
     /// nothing, and the first request waits for one connect only.
     ///
-    /// They are made in the background, from the first use on: building a pool does no I/O. More than the size counts
-    /// as the size, now or after a later resize.
+    /// They are made in the background, from the first use on: building a pool does no I/O. To have them before that,
+    /// [`warm`](crate::Pool::warm) it. More than the size counts as the size, now or after a later resize.
+    ///
+    /// The janitor sees to it within 100 ms, and callers who wait come first. While the backend is down it tries once a
+    /// second, if nobody else does.
     pub fn min_idle(mut self, handles: usize) -> Self {
         self.config.min_idle = handles;
         self
@@ -232,7 +237,9 @@ impl<R: Resource> PoolBuilder<R> {
     /// and let go of what a server piled up for them, and stay below what firewalls and servers cut by themselves.
     ///
     /// Each gets up to a tenth less, by chance: those that were made together are not replaced together. One in use is
-    /// left alone until it comes back; an idle one is replaced before it is retired.
+    /// left alone until it comes back. An idle one without which fewer than [`min_idle`](Self::min_idle) were left is
+    /// replaced before it is retired: until then, as while the backend is down, it may be used, after a validation.
+    /// Where the pool is full it goes first, one at a time.
     pub fn max_lifetime(mut self, lifetime: impl Into<Option<Duration>>) -> Self {
         self.config.max_lifetime = lifetime.into();
         self
@@ -251,7 +258,8 @@ impl<R: Resource> PoolBuilder<R> {
     /// since [`validate_after`](Self::validate_after) finds dead ones in time. It is for a network that forgets quiet
     /// connections sooner than the [`idle_timeout`](Self::idle_timeout) retires them.
     ///
-    /// It keeps a handle from being forgotten, not from being retired.
+    /// It keeps a handle from being forgotten, not from being retired. At most a tenth of the idle ones, and at least
+    /// one, is away for it at a time. When it finds one dead, all the others that are idle are validated at once.
     pub fn keepalive(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.config.keepalive = interval.into();
         self
@@ -274,15 +282,20 @@ impl<R: Resource> PoolBuilder<R> {
     /// never. Default: 60 s, twice the default of [`acquire_timeout`](Self::acquire_timeout): whoever began to wait
     /// with that use has long given up.
     ///
-    /// It is a report and no more: the pool takes nothing from its users. Work that holds a handle for longer by
+    /// The report goes to [`Observer::held_too_long`], and is counted in
+    /// [`PoolStatus::held_too_long`](crate::PoolStatus::held_too_long). It is no more than that: the pool takes nothing
+    /// from its users. Work that holds a handle for longer by
     /// design, such as an export, is better off with a pool of its own.
     pub fn leak_after(mut self, held: impl Into<Option<Duration>>) -> Self {
         self.config.leak_after = held.into();
         self
     }
 
-    /// Who hears of what nobody awaits. Default: nobody; the counters count all the same. Said twice, the last one
-    /// counts.
+    /// Who hears of the handles that are made and retired, of those that are abandoned, and of uses that are too long.
+    /// Default: nobody; the counters count all the same. Said twice, the last one counts.
+    ///
+    /// It is not told of check-outs: those are counted in [`PoolStatus::uses`](crate::PoolStatus::uses). A request's
+    /// own are heard by the observer of its [`Scopes`](crate::Scopes).
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.reaper = self.reaper.observer(observer);
         self
@@ -306,6 +319,16 @@ impl Config {
     /// How many may wait for a handle of somebody else, in a pool of this size.
     pub(super) fn max_waiters(&self, size: usize) -> usize {
         self.max_waiters.unwrap_or(size.saturating_mul(WAITERS_PER_SLOT))
+    }
+
+    /// After how many uses a handle is retired.
+    pub(super) fn max_uses(&self) -> u32 {
+        self.max_uses.unwrap_or(u32::MAX)
+    }
+
+    /// How many uses there were, if so many are left.
+    pub(super) fn uses(&self, left: u32) -> u64 {
+        u64::from(self.max_uses() - left)
     }
 
     /// The lifetime of one handle; `fraction` is by chance between 0 and 1.

@@ -76,9 +76,9 @@ impl<R: Resource> Drop for Creation<R> {
 
 impl<R: Resource> Inner<R> {
     /// Takes a slot for a creation, if one is wanted and the breaker lets it.
-    fn begin(&self) -> Option<Begun> {
+    fn begin(&self, spare: usize) -> Option<Begun> {
         let mut state = self.state.lock();
-        let begun = state.begin(&self.config);
+        let begun = state.begin(&self.config, spare);
         drop(state);
         // A refusal is dropped here, outside of the lock.
         begun.ok().flatten()
@@ -87,13 +87,18 @@ impl<R: Resource> Inner<R> {
     /// Begins the creations that are wanted. Where there is no runtime for them, those who wait are woken: whoever is
     /// polled first begins.
     pub(super) fn feed(self: &Arc<Self>) {
+        self.feed_up_to(self.config.min_idle);
+    }
+
+    /// The same, with so many idle ones besides.
+    pub(super) fn feed_up_to(self: &Arc<Self>, spare: usize) {
         let Ok(runtime) = Runtime::try_current() else {
             let wakers = self.state.lock().slots.waiters().wakers();
             return foreign::wake_all(wakers);
         };
         // Not for ever: on a runtime that is shutting down each of them comes to nothing at once.
         for _ in 0..self.config.create_concurrency {
-            let Some((slot, attempt)) = self.begin() else { return };
+            let Some((slot, attempt)) = self.begin(spare) else { return };
             drop(runtime.spawn(Creation::new(self, slot, attempt)));
         }
     }
@@ -108,6 +113,7 @@ impl<R: Resource> Inner<R> {
         drop(state);
         drop(forgotten);
         foreign::wake_all(wakers);
+        self.changed.notify_waiters();
     }
 
     /// It was cut off, with its runtime. Whoever waits on another one begins again.
@@ -118,5 +124,6 @@ impl<R: Resource> Inner<R> {
         let wakers = state.slots.waiters().wakers();
         drop(state);
         foreign::wake_all(wakers);
+        self.changed.notify_waiters();
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::inner::Inner;
+use super::inner::{Inner, Note, Stub};
 use crate::lease::look;
 use crate::resource::{Health, Resource};
 use crate::runtime::Runtime;
@@ -32,11 +32,20 @@ pub(super) struct Doubtful<R: Resource> {
     /// `None` once its way is decided.
     handle: Option<R::Handle>,
     exit: Exit,
+    /// Whether somebody has had it since it was idle.
+    used: bool,
 }
 
 impl<R: Resource> Doubtful<R> {
     pub(super) fn new(pool: Arc<Inner<R>>, slot: u32, handle: R::Handle) -> Self {
-        Doubtful { pool, slot, handle: Some(handle), exit: Exit::of_drop() }
+        Doubtful { pool, slot, handle: Some(handle), exit: Exit::of_drop(), used: true }
+    }
+
+    /// One that was idle.
+    pub(super) fn idle(pool: Arc<Inner<R>>, slot: u32, handle: R::Handle) -> Self {
+        let mut idle = Doubtful::new(pool, slot, handle);
+        idle.used = false;
+        idle
     }
 
     /// Proves it: at once, if that needs no waiting, else in the background. Without a runtime it ends.
@@ -56,14 +65,31 @@ impl<R: Resource> Doubtful<R> {
     /// Puts it back if it proves sound.
     pub(super) async fn prove(mut self, exit: Exit) {
         self.exit = exit;
+        let began = self.pool.clock.now();
         let Some(handle) = &mut self.handle else { return };
-        if look(&*self.pool.resource, handle) == Health::Dead {
-            return;
-        }
-        if self.pool.validate(handle, self.pool.config.validate_timeout).await.is_ok() {
-            if let Some(handle) = self.handle.take() {
-                self.pool.put(self.slot, handle);
+        let sound = look(&*self.pool.resource, handle) != Health::Dead
+            && self.pool.validate(handle, self.pool.config.validate_timeout).await.is_ok();
+        match self.handle.take_if(|_| sound) {
+            Some(handle) if self.used => self.pool.put(self.slot, handle),
+            Some(handle) => self.pool.put_proved(self.slot, handle),
+            None if self.used => {}
+            None => {
+                let pool = Arc::clone(&self.pool);
+                drop(self);
+                // What has shown since that it is alive is left alone, or a few dead ones would be enough to keep all
+                // the others from their users.
+                pool.suspect(|stub| stub.alive_at() < began);
             }
+        }
+    }
+}
+
+impl<R: Resource> Inner<R> {
+    /// Has such of the idle ones proved, all side by side.
+    pub(super) fn suspect(self: &Arc<Self>, which: impl FnMut(&Stub<R>) -> bool) {
+        let suspects = self.state.lock().slots.take_some(usize::MAX, Note::own(), which);
+        for (slot, handle) in suspects {
+            Doubtful::idle(Arc::clone(self), slot, handle).hand_over();
         }
     }
 }

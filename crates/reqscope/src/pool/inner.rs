@@ -1,5 +1,7 @@
+use std::panic::Location;
 use std::sync::Arc;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::breaker::{Attempt, Breaker, Refusal, Verdict};
@@ -11,7 +13,7 @@ use crate::context::Origin;
 use crate::lease::{self, Lease};
 use crate::reaper::{self, Reaper};
 use crate::resource::Resource;
-use crate::sync::Mutex;
+use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::time::Deadline;
 use crate::{Error, Exit, chance, foreign};
 
@@ -25,6 +27,9 @@ pub(super) struct Inner<R: Resource> {
     /// `validate_after`, in ticks.
     pub(super) fresh: u32,
     pub(super) state: Mutex<State<R>>,
+    /// Told when a creation has ended, in whatever way.
+    pub(super) changed: Notify,
+    pub(super) counters: Counters,
 }
 
 /// One short lock: what is idle, who waits, and whether the backend lives.
@@ -33,6 +38,26 @@ pub(super) struct State<R: Resource> {
     pub(super) breaker: Breaker<Error<R::Cause>>,
     /// Whether a janitor is at work.
     pub(super) upkeep: bool,
+    /// When the last one has looked at the uses.
+    pub(super) inspected: Tick,
+}
+
+/// What happened so far, apart from what the reaper counts. All of it is rare.
+#[derive(Default)]
+pub(super) struct Counters {
+    pub(super) waits: AtomicU64,
+    pub(super) timeouts: AtomicU64,
+    pub(super) unsound: AtomicU64,
+    pub(super) held_too_long: AtomicU64,
+    /// Those of the objects that are gone.
+    pub(super) uses: AtomicU64,
+}
+
+impl Counters {
+    pub(super) fn add(counter: &AtomicU64, more: u64) {
+        // Relaxed: each of them is read by itself.
+        counter.fetch_add(more, Ordering::Relaxed);
+    }
 }
 
 /// What stays in the slot of an object.
@@ -40,8 +65,22 @@ pub(super) struct Stub<R> {
     pub(super) account: Account<R>,
     /// When it came back last.
     pub(super) returned: Tick,
+    /// When it was proved last without being used.
+    pub(super) proved: Tick,
     pub(super) expires: Tick,
     pub(super) uses_left: u32,
+}
+
+impl<R> Stub<R> {
+    /// Whether the pool was cleared while it was out.
+    fn is_cleared(&self) -> bool {
+        self.expires == Tick::ZERO
+    }
+
+    /// When it was last known to be alive.
+    pub(super) fn alive_at(&self) -> Tick {
+        self.returned.max(self.proved)
+    }
 }
 
 /// Who has an object.
@@ -51,17 +90,30 @@ pub(super) struct Note {
     pub(super) since: Tick,
 }
 
+impl Note {
+    /// The pool itself has it, and is asked neither where it took it nor since when.
+    #[track_caller]
+    pub(super) fn own() -> Self {
+        Note { origin: Origin { taken_at: Location::caller(), scope: None }, since: Tick::NEVER }
+    }
+
+    /// Whether a user of the pool has it.
+    pub(super) fn is_users(&self) -> bool {
+        self.since != Tick::NEVER
+    }
+}
+
 /// A slot to create something in, and the breaker's word for it.
 pub(super) type Begun = (u32, Attempt);
 
 impl<R: Resource> State<R> {
-    /// Takes a slot for a creation. `None`: none is wanted, or enough of them run.
+    /// Takes a slot for a creation. `None`: none is wanted, or enough of them run. `spare`: how many are to be idle.
     ///
     /// # Errors
     ///
     /// Why the breaker does not let it.
-    pub(super) fn begin(&mut self, config: &Config) -> Result<Option<Begun>, Refusal<Error<R::Cause>>> {
-        if !self.slots.wants(config.create_concurrency, config.min_idle) {
+    pub(super) fn begin(&mut self, config: &Config, spare: usize) -> Result<Option<Begun>, Refusal<Error<R::Cause>>> {
+        if !self.slots.wants(config.create_concurrency, spare) {
             return Ok(None);
         }
         match self.breaker.ask(Instant::now()) {
@@ -90,7 +142,17 @@ impl<R: Resource> Inner<R> {
 
     /// The same for one that nobody has touched.
     pub(super) fn put_unused(self: &Arc<Self>, slot: u32, handle: R::Handle) {
-        let put = self.state.lock().slots.put(slot, handle, |_| true);
+        let put = self.state.lock().slots.put(slot, handle, |stub| !stub.is_cleared());
+        self.see_to(slot, put);
+    }
+
+    /// The same for one that was proved and not used.
+    pub(super) fn put_proved(self: &Arc<Self>, slot: u32, handle: R::Handle) {
+        let now = self.clock.now();
+        let put = self.state.lock().slots.put(slot, handle, |stub| {
+            stub.proved = now;
+            !stub.is_cleared()
+        });
         self.see_to(slot, put);
     }
 
@@ -108,6 +170,7 @@ impl<R: Resource> Inner<R> {
     #[cold]
     pub(super) fn retire(self: &Arc<Self>, slot: u32, handle: R::Handle, stub: Stub<R>, exit: Exit) {
         let ending = Ending { pool: Arc::clone(self), slot };
+        Counters::add(&self.counters.uses, self.config.uses(stub.uses_left));
         if let Ok(Some(release)) = lease::end(&self.resource, handle, stub.account, exit, Deadline::after) {
             let home = release.home().cloned();
             reaper::spawn(home, async move {
@@ -120,6 +183,7 @@ impl<R: Resource> Inner<R> {
 
     /// Ends an object that is out.
     pub(super) fn discard(self: &Arc<Self>, slot: u32, handle: R::Handle, exit: Exit) {
+        Counters::add(&self.counters.unsound, 1);
         let stub = self.state.lock().slots.end(slot);
         self.retire(slot, handle, stub, exit);
     }
@@ -133,11 +197,12 @@ impl<R: Resource> Inner<R> {
         let mut state = self.state.lock();
         let State { slots, breaker, .. } = &mut *state;
         breaker.succeeded(attempt);
-        let uses_left = self.config.max_uses.unwrap_or(u32::MAX);
-        let stub = Stub { account, returned: now, expires, uses_left };
+        let uses_left = self.config.max_uses();
+        let stub = Stub { account, returned: now, proved: now, expires, uses_left };
         let put = slots.created(slot, handle, stub, Note { origin: Origin { taken_at, scope: None }, since: now });
         drop(state);
         self.see_to(slot, put);
+        self.changed.notify_waiters();
         // Those who waited while one creation at a time was allowed.
         self.feed();
     }
@@ -145,10 +210,24 @@ impl<R: Resource> Inner<R> {
 
 impl<R: Resource> Inner<R> {
     pub(super) fn new(config: Config, reaper: Reaper, resource: R) -> Self {
-        let state = State { slots: Slots::new(config.max_size), breaker: Breaker::new(), upkeep: false };
+        let state = State {
+            slots: Slots::new(config.max_size),
+            breaker: Breaker::new(),
+            upkeep: false,
+            inspected: Tick::ZERO,
+        };
         let fresh = Tick::count(config.validate_after);
         let (resource, state) = (Arc::new(resource), Mutex::new(state));
-        Inner { config, resource, reaper, clock: Clock::new(), fresh, state }
+        Inner {
+            config,
+            resource,
+            reaper,
+            clock: Clock::new(),
+            fresh,
+            state,
+            changed: Notify::new(),
+            counters: Counters::default(),
+        }
     }
 
     /// No more of anything. What is idle ends; what is out ends when it comes back.

@@ -160,6 +160,69 @@ impl<R: Resource> Pool<R> {
         self.inner.retire_all(all);
     }
 
+    /// Creates objects until [`min_idle`](PoolBuilder::min_idle) of them are idle, or there is no slot for more, and waits
+    /// for that. Without it the first check-out makes its own, and the others come in the background.
+    ///
+    /// For the start of a program: a wrong password is found before the first request.
+    ///
+    /// While the pool is paused it creates nothing, and says `Ok`.
+    ///
+    /// # Errors
+    ///
+    /// - [`is_unavailable`](Error::is_unavailable), with the cause, if a creation fails
+    /// - [`is_timeout`](Error::is_timeout) after the acquire timeout; the creations go on
+    /// - [`is_closed`](Error::is_closed) after [`close`](Pool::close)
+    /// - an error that names it, if there is no tokio runtime, or one without timers
+    ///
+    /// # Cancel safety
+    ///
+    /// The future only waits. Dropped, the creations go on for the pool.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use reqscope::{Error, Pool, resource_fn};
+    /// # use std::convert::Infallible;
+    ///
+    /// let pool = Pool::builder().min_idle(2).build(resource_fn(|| async { Ok::<_, Error<Infallible>>(()) }));
+    /// pool.warm().await.unwrap();
+    /// assert_eq!(pool.status().idle, 2);
+    /// # });
+    /// ```
+    pub fn warm(&self) -> impl Future<Output = Result<(), Error<R::Cause>>> + Send + use<R> {
+        let inner = Arc::clone(&self.inner);
+        async move { inner.warm().await }
+    }
+
+    /// Releases the idle objects that do not please. Returns how many those are.
+    ///
+    /// They are looked at one by one, the longest idle first, outside of every lock: the others can be had meanwhile, and
+    /// `pleases` may ask the pool itself. It is not asked of those that are out.
+    ///
+    /// If it panics over an object, that one is released, as nobody knows what was wrong with it, and the next one is
+    /// looked at. The panic goes no further.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use reqscope::{Error, Pool, resource_fn};
+    /// # use std::convert::Infallible;
+    ///
+    /// let buffers = Pool::new(resource_fn(|| async { Ok::<_, Error<Infallible>>(Vec::<u8>::new()) }));
+    /// let mut buffer = buffers.get().await.unwrap();
+    /// buffer.reserve(1 << 20);
+    /// buffers.put(buffer);
+    ///
+    /// // Under memory pressure:
+    /// assert_eq!(buffers.retain(|buffer| buffer.capacity() < 4096), 1);
+    /// # });
+    /// ```
+    pub fn retain(&self, pleases: impl FnMut(&R::Handle) -> bool) -> usize {
+        self.inner.retain(pleases)
+    }
+
     /// Lends nothing until [`resume`](Pool::resume); who asks waits.
     pub fn pause(&self) {
         self.inner.state.lock().slots.pause();
@@ -182,12 +245,13 @@ impl<R: Resource> Pool<R> {
         self.inner.reaper.drain(timeout)
     }
 
-    /// What the pool holds now.
+    /// What the pool holds now, and what it has done so far.
     pub fn status(&self) -> PoolStatus {
         self.inner.status()
     }
 
-    /// Who has an object now, those who have had theirs for longest first. The times are ±100 ms.
+    /// Who has an object now, those who have had theirs for longest first. The times are ±100 ms. Objects that the pool
+    /// itself has, to prove them, are not among them.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {

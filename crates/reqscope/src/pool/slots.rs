@@ -22,6 +22,8 @@
 //! 6. Nothing foreign is called here. What leaves (an object, a waker) is dropped or woken by the caller, outside of
 //!    the lock.
 
+mod idle;
+
 use std::mem;
 use std::task::Waker;
 
@@ -160,8 +162,7 @@ impl<T, S, N: Copy> Slots<T, S, N> {
         }
     }
 
-    /// The stub of an object that is out.
-    #[inline]
+    /// The stub of an object.
     pub(super) fn stub(&mut self, slot: u32) -> Option<&mut S> {
         match &mut self.entries[slot as usize] {
             Entry::Held(_, stub) => Some(stub),
@@ -277,41 +278,12 @@ impl<T, S, N: Copy> Slots<T, S, N> {
         &mut self.waiters
     }
 
-    /// Takes what is idle and does not please out of the pool, those that were idle longest first, `most` of them.
-    pub(super) fn weed(&mut self, most: usize, mut out: impl FnMut(&S) -> bool) -> Vec<(u32, T, S)> {
-        let mut weeded = Vec::new();
-        let mut idle = mem::take(&mut self.idle);
-        idle.retain(|&slot| {
-            let entry = &mut self.entries[slot as usize];
-            let goes = weeded.len() < most && matches!(entry, Entry::Held(_, stub) if out(stub));
-            if goes {
-                if let Entry::Held(Whereabouts::Idle(object), stub) = mem::replace(entry, Entry::Ending) {
-                    weeded.push((slot, object, stub));
-                }
-            }
-            !goes
-        });
-        self.idle = idle;
-        self.ending += weeded.len();
-        weeded
-    }
-
-    /// Takes all that is idle out of the pool. `mark` sees the stub of each object that is out, so that it is not wanted
-    /// when it comes back.
-    pub(super) fn clear(&mut self, mut mark: impl FnMut(&mut S)) -> Vec<(u32, T, S)> {
-        let all = self.weed(usize::MAX, |_| true);
-        for entry in &mut self.entries {
-            if let Entry::Held(_, stub) = entry {
-                mark(stub);
-            }
+    /// The note on who has this one.
+    pub(super) fn note(&mut self, slot: u32) -> Option<&mut N> {
+        match &mut self.entries[slot as usize] {
+            Entry::Held(Whereabouts::Lent(note), _) => Some(note),
+            _ => None,
         }
-        all
-    }
-
-    /// Lends all that is idle, to be proved.
-    pub(super) fn take_all(&mut self, note: N) -> Vec<(u32, T)> {
-        let idle = mem::take(&mut self.idle);
-        idle.into_iter().filter_map(|slot| self.lend(slot, note).map(|object| (slot, object))).collect()
     }
 
     /// Changes the size. What is idle and too many goes out, the longest idle first.

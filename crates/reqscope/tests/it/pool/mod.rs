@@ -2,4 +2,10 @@
 
 mod backing_off;
 mod checking_out;
+mod figures;
+mod janitor;
+mod keeping;
 mod pausing;
+mod retaining;
+mod rounds;
+mod watching;

@@ -1,0 +1,59 @@
+//! What a pool tells of itself.
+
+use std::any::type_name;
+use std::panic::Location;
+use std::sync::Arc;
+
+use reqscope_testkit::{Probe, Verb};
+
+use super::rounds::{ROUND, SECOND, ageless, pass};
+use crate::support::settle;
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_has_a_name_says_it() {
+    let pool = ageless().name("orders").max_size(1).acquire_timeout(SECOND).build(Probe::new());
+    let object = pool.get().await.unwrap();
+    let error = pool.get().await.unwrap_err();
+    assert!(error.to_string().contains("waiting for a connection: pool orders: 1 of 1 in use"), "{error}");
+    assert_eq!(error.shortage().unwrap().name.as_deref(), Some("orders"));
+    assert!(format!("{pool:?}").contains("name: \"orders\""), "{pool:?}");
+    pool.put(object);
+    assert_eq!(ageless().build(Probe::new()).status().name, type_name::<Probe>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_status_counts_what_has_happened() {
+    let probe = Probe::new();
+    let pool = Arc::new(ageless().max_size(1).acquire_timeout(SECOND).build(probe.clone()));
+    probe.on(Verb::Acquire).error();
+    pool.get().await.unwrap_err();
+    pass(SECOND).await;
+    let mut object = pool.get().await.unwrap();
+    assert!(pool.get().await.unwrap_err().is_timeout());
+    object.kill();
+    pool.put(object);
+    settle().await;
+    let object = pool.get().await.unwrap();
+    pool.put(object);
+    let status = pool.status();
+    assert_eq!((status.create_failed, status.created, status.retired, status.unsound), (1, 2, 1, 1));
+    assert_eq!((status.waits, status.timeouts, status.uses), (4, 1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn holders_are_told_where_they_took_theirs_the_oldest_first() {
+    let pool = ageless().build(Probe::new());
+    let (first, line) = (pool.get().await.unwrap(), line!());
+    pass(5 * SECOND).await;
+    let second = pool.get().await.unwrap();
+    pass(5 * SECOND).await;
+    let holders = pool.holders();
+    assert_eq!((holders.len(), holders[0].taken_at.line()), (2, line));
+    assert_eq!(holders[0].taken_at.file(), Location::caller().file());
+    for (holder, held) in holders.iter().zip([10 * SECOND, 5 * SECOND]) {
+        assert!((held - ROUND..=held + ROUND).contains(&holder.held), "{holder:?}");
+    }
+    pool.put(second);
+    pool.put(first);
+    assert!(pool.holders().is_empty());
+}

@@ -1,0 +1,80 @@
+//! Who puts a janitor to work, and when it ends.
+
+use reqscope_testkit::{Probe, Verb};
+
+use super::rounds::{ROUND, SECOND, ageless, fill, pass};
+use crate::support::{bounded, runtime, settle};
+
+#[test]
+fn a_janitor_dies_with_its_runtime_and_the_next_check_out_has_another_one() {
+    let pool = ageless().idle_timeout(SECOND).build(Probe::new());
+    for round in 1..=2 {
+        let runtime = paused();
+        runtime.block_on(async {
+            fill(&pool, 2).await;
+            pass(2 * SECOND).await;
+        });
+        assert_eq!((pool.status().idle, pool.status().retired), (0, 2 * round));
+    }
+}
+
+#[test]
+fn what_was_idle_without_a_janitor_is_not_taken_for_fresh() {
+    let probe = Probe::new();
+    let pool = ageless().validate_after(ROUND).build(probe.clone());
+    runtime().block_on(fill(&pool, 1));
+    // The clock of this thread goes on, and nobody reads it for the pool.
+    let began = std::time::Instant::now();
+    while began.elapsed() < 2 * ROUND {
+        std::thread::yield_now();
+    }
+    assert!(pool.try_get().is_none());
+    runtime().block_on(async { pool.put(pool.get().await.unwrap()) });
+    assert_eq!(probe.on(Verb::Validate).calls(), 1);
+}
+
+#[test]
+fn a_runtime_without_timers_gets_no_janitor_and_no_complaints() {
+    let pool = ageless().build(Probe::new());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        for _ in 0..3 {
+            let object = pool.get().await.unwrap();
+            pool.put(object);
+            settle().await;
+        }
+    });
+    assert_eq!(pool.status().uses, 3);
+}
+
+#[test]
+fn a_janitor_with_nothing_to_look_after_goes_home() {
+    let runtime = paused();
+    runtime.block_on(async {
+        let pool = ageless().idle_timeout(SECOND).min_idle(1).build(Probe::new());
+        let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+        fill(&pool, 1).await;
+        pass(10 * SECOND).await;
+        assert_eq!(tasks(), 1, "it keeps one idle");
+        bounded(pool.close(SECOND)).await;
+        pass(2 * ROUND).await;
+        assert_eq!(tasks(), 0, "the pool is closed");
+
+        let pool = ageless().idle_timeout(SECOND).build(Probe::new());
+        fill(&pool, 1).await;
+        pass(2 * SECOND).await;
+        assert_eq!(tasks(), 0, "the pool is empty");
+        let object = pool.get().await.unwrap();
+        settle().await;
+        assert_eq!(tasks(), 1, "somebody has come back");
+        pool.put(object);
+        drop(pool);
+        pass(2 * ROUND).await;
+        assert_eq!(tasks(), 0, "the pool is gone");
+    });
+}
+
+/// A runtime whose clock stands still.
+fn paused() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+}

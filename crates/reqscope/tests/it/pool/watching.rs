@@ -1,0 +1,152 @@
+//! The janitor has the quiet ones proved, and tells of those who keep theirs for too long.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use reqscope::{Exit, Observer, Scopes, Subject};
+use reqscope_testkit::{Outcome, Probe, Verb};
+
+use super::rounds::{ROUND, SECOND, ageless, fill, ids, pass};
+use crate::support::settle;
+
+// keepalive
+
+#[tokio::test(start_paused = true)]
+async fn quiet_ones_are_validated_again_and_again() {
+    let probe = Probe::new();
+    let pool = ageless().keepalive(30 * SECOND).build(probe.clone());
+    fill(&pool, 3).await;
+    pass(29 * SECOND).await;
+    assert_eq!(probe.on(Verb::Validate).calls(), 0);
+    pass(2 * SECOND).await;
+    assert_eq!(probe.on(Verb::Validate).calls(), 3);
+    pass(31 * SECOND).await;
+    assert_eq!(probe.on(Verb::Validate).calls(), 6);
+    assert_eq!((pool.status().idle, pool.status().uses), (3, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_used_need_not_be_kept_alive() {
+    let probe = Probe::new();
+    let pool = ageless().keepalive(30 * SECOND).validate_after(Duration::MAX).build(probe.clone());
+    for _ in 0..10 {
+        fill(&pool, 1).await;
+        pass(20 * SECOND).await;
+    }
+    assert_eq!((probe.on(Verb::Validate).calls(), pool.status().created), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_dead_one_that_is_found_has_all_the_others_looked_at() {
+    let probe = Probe::new();
+    let pool = ageless().max_size(40).keepalive(30 * SECOND).validate_timeout(2 * SECOND).build(probe.clone());
+    fill(&pool, 40).await;
+    probe.on(Verb::Validate).always(Outcome::never());
+    // A tenth begins in the first round, and all the others when the first one of these has failed: two timeouts.
+    pass(30 * SECOND + 4 * SECOND + 4 * ROUND).await;
+    assert_eq!((pool.status().idle, pool.status().unsound, pool.status().retired), (0, 40, 40));
+}
+
+#[tokio::test(start_paused = true)]
+async fn to_be_kept_alive_is_not_to_be_used() {
+    let probe = Probe::new();
+    let pool = ageless().keepalive(10 * SECOND).idle_timeout(60 * SECOND).max_uses(2).build(probe.clone());
+    fill(&pool, 4).await;
+    let object = pool.get().await.unwrap();
+    let last = object.id();
+    pass(15 * SECOND).await;
+    pool.put(object);
+    settle().await;
+    // Used twice, it has gone; those that were only proved are there.
+    assert_eq!(ids(&pool).len(), 3);
+    assert!(!ids(&pool).contains(&last));
+    pass(46 * SECOND).await;
+    assert_eq!(pool.status().idle, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_was_kept_alive_does_not_come_before_those_that_are_used() {
+    let pool = ageless().keepalive(30 * SECOND).build(Probe::new());
+    fill(&pool, 3).await;
+    let before = ids(&pool);
+    pass(20 * SECOND).await;
+    let object = pool.get().await.unwrap();
+    assert_eq!(Some(&object.id()), before.last());
+    pool.put(object);
+    pass(12 * SECOND).await;
+    assert_eq!(ids(&pool), before);
+}
+
+// leak_after
+
+/// Writes down who has had theirs for too long.
+#[derive(Clone, Default)]
+struct Leaks(Arc<Mutex<Vec<(u32, Duration)>>>);
+
+impl Observer for Leaks {
+    fn held_too_long(&self, of: Subject, held: Duration) {
+        self.0.lock().push((of.taken_at.line(), held));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_one_for_too_long_is_reported_once_for_each_use() {
+    let leaks = Leaks::default();
+    let pool = ageless().leak_after(60 * SECOND).observer(leaks.clone()).build(Probe::new());
+    let (object, line) = (pool.get().await.unwrap(), line!());
+    pass(59 * SECOND).await;
+    assert_eq!(*leaks.0.lock(), []);
+    pass(SECOND + 2 * ROUND).await;
+    let (reported, held) = leaks.0.lock()[0];
+    assert_eq!(reported, line);
+    assert!((60 * SECOND..=60 * SECOND + 2 * ROUND).contains(&held), "{held:?}");
+    pass(600 * SECOND).await;
+    pool.put(object);
+    let object = pool.get().await.unwrap();
+    pass(600 * SECOND).await;
+    assert_eq!((leaks.0.lock().len(), pool.status().held_too_long), (2, 2));
+    pool.put(object);
+}
+
+#[tokio::test(start_paused = true)]
+async fn to_wait_is_not_to_hold() {
+    let leaks = Leaks::default();
+    let builder = ageless().max_size(1).leak_after(10 * SECOND).acquire_timeout(60 * SECOND);
+    let pool = Arc::new(builder.observer(leaks.clone()).build(Probe::new()));
+    let first = pool.get().await.unwrap();
+    let waiting = tokio::spawn(pool.get());
+    pass(9 * SECOND).await;
+    pool.put(first);
+    let second = waiting.await.unwrap().unwrap();
+    pass(9 * SECOND).await;
+    assert_eq!(*leaks.0.lock(), []);
+    let held = pool.holders()[0].held;
+    assert!((9 * SECOND..10 * SECOND).contains(&held), "{held:?}");
+    pool.put(second);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_pool_reports_nothing_that_it_does_itself() {
+    let (leaks, probe) = (Leaks::default(), Probe::new());
+    let builder = ageless().leak_after(SECOND).keepalive(10 * SECOND).validate_timeout(60 * SECOND);
+    let pool = builder.observer(leaks.clone()).build(probe.clone());
+    fill(&pool, 1).await;
+    probe.on(Verb::Validate).close();
+    pass(30 * SECOND).await;
+    assert_eq!((pool.status().in_use, pool.holders().len(), leaks.0.lock().len()), (1, 0, 0));
+    probe.on(Verb::Validate).ok();
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_request_it_is_the_requests_own_line_that_is_reported() {
+    let leaks = Leaks::default();
+    let pool = Arc::new(ageless().leak_after(SECOND).observer(leaks.clone()).build(Probe::new()));
+    let scope = Scopes::new().open();
+    let lazy = scope.lazy(&pool);
+    let (guard, line) = (lazy.get().await.unwrap(), line!());
+    pass(2 * SECOND).await;
+    assert_eq!(leaks.0.lock()[0].0, line);
+    drop(guard);
+    scope.close(Exit::Completed).await.unwrap();
+}
