@@ -45,7 +45,7 @@ pub(crate) fn unused(times: usize) {
 
 /// With a scope whose handler takes a handle and gives it back.
 pub(crate) fn used(times: usize) {
-    let ready = &Arc::new(Ready);
+    let ready = &Arc::new(Ready::<false>);
     let handler = |request: Request<Incoming>| async move {
         let lazy = request.scope().lazy(ready);
         drop(black_box(lazy.get().await.expect("it is ready")));

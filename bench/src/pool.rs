@@ -11,12 +11,12 @@ use reqscope::{Exit, Pool, Scopes};
 use crate::poll::now;
 use crate::ready::Ready;
 
-fn pool(size: usize) -> Pool<Ready> {
+fn pool(size: usize) -> Pool<Ready<true>> {
     Pool::builder().max_size(size).acquire_timeout(Duration::from_secs(5)).build(Ready)
 }
 
 /// A pool whose only object is idle.
-fn filled() -> Pool<Ready> {
+fn filled() -> Pool<Ready<true>> {
     let pool = pool(1);
     pool.put(now(pool.get()).expect("it is ready"));
     pool

@@ -2,12 +2,15 @@ use std::convert::Infallible;
 
 use reqscope::{Error, Exit, Health, Resource};
 
-/// A resource that never waits: each verb has its answer at once, as a pool's has on its hot path.
-pub(crate) struct Ready;
+/// A resource that never waits: each verb has its answer at once.
+///
+/// There are two of it, so that no row changes for what another one compiles: what a single caller has in line, two
+/// callers call.
+pub(crate) struct Ready<const IN_A_POOL: bool>;
 
 pub(crate) const HANDLE: u64 = 7;
 
-impl Resource for Ready {
+impl<const IN_A_POOL: bool> Resource for Ready<IN_A_POOL> {
     type Handle = u64;
     type Cause = Infallible;
 
