@@ -11,7 +11,7 @@ use super::CALLERS;
 /// The shortest time between two probes.
 const STEP: Duration = Duration::from_millis(15);
 
-/// What `cargo xtask bench` reads. Times are in microseconds.
+/// What `cargo xtask bench` reads. Times are in nanoseconds.
 #[derive(Serialize)]
 pub(super) struct Seen {
     callers: usize,
@@ -19,9 +19,11 @@ pub(super) struct Seen {
     answers: usize,
     answer_p50: u64,
     answer_p99: u64,
+    answer_longest: u64,
     /// By how much a timer as long as a caller's pause was late, over the whole run.
     lag_p50: u64,
     lag_p99: u64,
+    lag_longest: u64,
     /// Attempts of the pool to connect during the outages, how many [`STEP`]s those had, and the most attempts within any
     /// one.
     connects: usize,
@@ -93,19 +95,21 @@ impl Log {
             answers.iter().filter(|(asked, _)| during(*asked)).map(|(_, took)| *took).collect();
         let connects: Vec<Instant> = self.connects.lock().iter().copied().filter(|begun| during(*begun)).collect();
         let down: Duration = outages.iter().map(|outage| outage.back - outage.open).sum();
-        let [answer_p50, answer_p99] = percentiles(&answers);
-        let [lag_p50, lag_p99] = percentiles(&self.lags.lock());
+        let [answer_p50, answer_p99, answer_longest] = percentiles(&answers);
+        let [lag_p50, lag_p99, lag_longest] = percentiles(&self.lags.lock());
         Seen {
             callers: CALLERS,
             answers: answers.len(),
             answer_p50,
             answer_p99,
+            answer_longest,
             lag_p50,
             lag_p99,
+            lag_longest,
             connects: connects.len(),
             steps: down.as_micros() / STEP.as_micros(),
             most_per_step: most_within(STEP, &connects),
-            delays: delays.iter().copied().map(micros).collect(),
+            delays: delays.iter().copied().map(nanos).collect(),
         }
     }
 }
@@ -116,15 +120,16 @@ fn most_within(length: Duration, moments: &[Instant]) -> usize {
     (0..moments.len()).map(from).max().unwrap_or(0)
 }
 
-/// The 50th and the 99th.
-fn percentiles(times: &[Duration]) -> [u64; 2] {
+/// The 50th, the 99th, and the longest.
+fn percentiles(times: &[Duration]) -> [u64; 3] {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();
-    [50, 99].map(|percent| sorted.get(sorted.len() * percent / 100).copied().map_or(0, micros))
+    let at = |index: usize| sorted.get(index).copied().map_or(0, nanos);
+    [at(sorted.len() * 50 / 100), at(sorted.len() * 99 / 100), at(sorted.len().saturating_sub(1))]
 }
 
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -143,7 +148,7 @@ mod tests {
     #[test]
     fn one_slow_answer_in_a_hundred_is_not_hidden() {
         let mut times = [Duration::from_micros(2); 100];
-        times[17] = Duration::from_millis(9);
-        assert_eq!(percentiles(&times), [2, 9_000]);
+        times[17] = Duration::from_micros(9);
+        assert_eq!(percentiles(&times), [2_000, 9_000, 9_000]);
     }
 }
