@@ -201,8 +201,21 @@ impl Probe {
         self.books.releases()
     }
 
-    /// Breaks all the handles that there are.
-    pub(crate) fn kill_all(&self) {
+    /// Breaks all the handles that there are, as a backend does that goes away: their probes answer `Dead` from now on.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use reqscope::{Health, Resource};
+    /// use reqscope_testkit::Probe;
+    ///
+    /// let probe = Probe::new();
+    /// let before = probe.acquire().await.unwrap();
+    /// probe.kill_all();
+    /// let after = probe.acquire().await.unwrap();
+    /// assert_eq!((probe.probe(&before), probe.probe(&after)), (Health::Dead, Health::Ready));
+    /// # });
+    /// ```
+    pub fn kill_all(&self) {
         (0..self.counts().acquired).for_each(|id| self.books.killed(id));
     }
 

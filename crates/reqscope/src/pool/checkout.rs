@@ -103,6 +103,9 @@ impl<R: Resource> Inner<R> {
             }
             let Parts { slot, handle, .. } = pooled.into_parts();
             self.found_dead(slot, handle);
+            if deadline.has_passed() {
+                return Err(self.explain(Error::timeout(Stage::Validating, deadline.elapsed()), note));
+            }
             // It was our turn, and still is.
             again = true;
         }

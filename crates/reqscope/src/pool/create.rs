@@ -9,10 +9,11 @@ use tokio::time::Instant;
 
 use super::breaker::Attempt;
 use super::inner::{Begun, Inner};
+use crate::account::Acquiring;
 use crate::lease::Lease;
-use crate::resource::Resource;
+use crate::resource::{Health, Resource};
 use crate::runtime::Runtime;
-use crate::{Error, chance, foreign};
+use crate::{Error, Exit, Stage, chance, foreign};
 
 type Making<R> = Pin<Box<dyn Future<Output = Result<Lease<R>, Error<<R as Resource>::Cause>>> + Send>>;
 
@@ -20,8 +21,12 @@ struct Creation<R: Resource> {
     /// Weak: a pool that is dropped meanwhile stays dropped.
     pool: Weak<Inner<R>>,
     slot: u32,
+    /// How often the pool had been cleared when it began.
+    clears: u32,
     /// `None` once it has ended.
     making: Option<(Making<R>, Attempt)>,
+    /// A close waits for it. Dropped last.
+    _counted: Acquiring,
 }
 
 /// Polls it once in place, since many resources are there at once, and then goes on in a task. `false`: there is no
@@ -41,9 +46,23 @@ pub(super) fn begin<R: Resource>(pool: &Arc<Inner<R>>, slot: u32, attempt: Attem
 impl<R: Resource> Creation<R> {
     #[track_caller]
     fn new(pool: &Arc<Inner<R>>, slot: u32, attempt: Attempt) -> Self {
-        let making: Making<R> = Box::pin(Lease::acquire_in(&pool.reaper, &pool.resource));
-        Creation { pool: Arc::downgrade(pool), slot, making: Some((making, attempt)) }
+        let acquiring = Lease::acquire_in(&pool.reaper, &pool.resource);
+        let making: Making<R> = Box::pin(async move { arrive(acquiring.await?).await });
+        let clears = pool.state.lock().clears;
+        let counted = Acquiring::begin(pool.reaper.books());
+        Creation { pool: Arc::downgrade(pool), slot, clears, making: Some((making, attempt)), _counted: counted }
     }
+}
+
+/// What is dead from the start was not created: a backend, or what stands before it, that accepts and hangs up is one
+/// that is down, and not to be asked again and again.
+async fn arrive<R: Resource>(lease: Lease<R>) -> Result<Lease<R>, Error<R::Cause>> {
+    if lease.probe() != Health::Dead {
+        return Ok(lease);
+    }
+    // The slot follows the work (L13). Of an error the observer hears.
+    drop(Lease::end(lease, Exit::Failed).await);
+    Err(Error::unavailable().at(Stage::Acquiring).with_context("it was dead on arrival"))
 }
 
 impl<R: Resource> Future for Creation<R> {
@@ -57,7 +76,7 @@ impl<R: Resource> Future for Creation<R> {
             return Poll::Ready(());
         };
         match outcome {
-            Ok(lease) => pool.created(this.slot, attempt, lease),
+            Ok(lease) => pool.created(this.slot, attempt, lease, this.clears),
             Err(error) => pool.create_failed(this.slot, attempt, error),
         }
         Poll::Ready(())
@@ -75,11 +94,14 @@ impl<R: Resource> Drop for Creation<R> {
 }
 
 impl<R: Resource> Inner<R> {
-    /// Takes a slot for a creation, if one is wanted and the breaker lets it.
+    /// Takes a slot for a creation, if one is wanted and the breaker lets it. If it does not, those who wait look whether
+    /// there is anything left to wait for.
     fn begin(&self, spare: usize) -> Option<Begun> {
         let mut state = self.state.lock();
         let begun = state.begin(&self.config, spare);
+        let wakers = if begun.is_err() { state.slots.waiters().wakers() } else { Vec::new() };
         drop(state);
+        foreign::wake_all(wakers);
         // A refusal is dropped here, outside of the lock.
         begun.ok().flatten()
     }

@@ -14,7 +14,8 @@ use crate::{Error, Exit, Stage, foreign, reaper};
 impl<R: Resource> Inner<R> {
     /// [`Resource::validate`] within a time, with panics turned into errors.
     pub(super) async fn validate(&self, handle: &mut R::Handle, within: Duration) -> Result<(), Error<R::Cause>> {
-        let mut validating = pin!(self.resource.validate(handle));
+        // A block, so that the call itself is in the first poll: it may panic, too.
+        let mut validating = pin!(async { self.resource.validate(handle).await });
         let mut deadline = Deadline::after(within);
         poll_fn(|cx| match foreign::call(|| validating.as_mut().poll(cx)) {
             Ok(Poll::Pending) => deadline.poll_missed(Stage::Validating, cx).map(Err),

@@ -36,6 +36,8 @@ pub(super) struct Inner<R: Resource> {
 pub(super) struct State<R: Resource> {
     pub(super) slots: Slots<R::Handle, Stub<R>, Note>,
     pub(super) breaker: Breaker<Error<R::Cause>>,
+    /// How often all was sent away. A creation that began before the last time is sent after it.
+    pub(super) clears: u32,
     /// Whether a janitor is at work.
     pub(super) upkeep: bool,
     /// When the last one has looked at the uses.
@@ -188,18 +190,22 @@ impl<R: Resource> Inner<R> {
         self.retire(slot, handle, stub, exit);
     }
 
-    /// A creation has brought an object.
-    pub(super) fn created(self: &Arc<Self>, slot: u32, attempt: Attempt, lease: Lease<R>) {
+    /// A creation has brought an object, that began after so many clears.
+    pub(super) fn created(self: &Arc<Self>, slot: u32, attempt: Attempt, lease: Lease<R>, clears: u32) {
         let now = self.clock.now();
         let taken_at = Lease::taken_at(&lease);
         let (handle, account) = lease.into_parts();
         let expires = self.config.lifetime(chance::fraction()).map_or(Tick::NEVER, |lifetime| now.after(lifetime));
         let mut state = self.state.lock();
-        let State { slots, breaker, .. } = &mut *state;
-        breaker.succeeded(attempt);
+        state.breaker.succeeded(attempt);
         let uses_left = self.config.max_uses();
         let stub = Stub { account, returned: now, proved: now, expires, uses_left };
-        let put = slots.created(slot, handle, stub, Note { origin: Origin { taken_at, scope: None }, since: now });
+        let put = if state.clears == clears {
+            state.slots.created(slot, handle, stub, Note { origin: Origin { taken_at, scope: None }, since: now })
+        } else {
+            state.slots.unwanted(slot);
+            Put::Refused(handle, stub)
+        };
         drop(state);
         self.see_to(slot, put);
         self.changed.notify_waiters();
@@ -213,6 +219,7 @@ impl<R: Resource> Inner<R> {
         let state = State {
             slots: Slots::new(config.max_size),
             breaker: Breaker::new(),
+            clears: 0,
             upkeep: false,
             inspected: Tick::ZERO,
         };

@@ -156,7 +156,10 @@ impl<R: Resource> Pool<R> {
     ///
     /// For a fail-over, or after the password was changed.
     pub fn clear(&self) {
-        let all = self.inner.state.lock().slots.clear(|stub| stub.expires = Tick::ZERO);
+        let mut state = self.inner.state.lock();
+        state.clears = state.clears.wrapping_add(1);
+        let all = state.slots.clear(|stub| stub.expires = Tick::ZERO);
+        drop(state);
         self.inner.retire_all(all);
     }
 

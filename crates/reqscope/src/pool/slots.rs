@@ -6,6 +6,7 @@
 //! |------------|-----------------|-------------------------|------------|-------------------------|------------|
 //! | `Vacant`   | -               | -                       | -          | -                       | -          |
 //! | `Creating` | -               | -                       | -          | → `Idle`, or to a waiter| → `Vacant` |
+//! |            |                 |                         |            | or, `unwanted`, `Ending`|            |
 //! | `Idle`     | → `Lent`        | -                       | -          | -                       | -          |
 //! | `Lent`     | -               | → `Idle`, or to a waiter| → `Ending` | -                       | -          |
 //! | `Ending`   | -               | -                       | -          | -                       | → `Vacant` |
@@ -255,6 +256,13 @@ impl<T, S, N: Copy> Slots<T, S, N> {
         self.creating -= 1;
         self.entries[slot as usize] = Entry::Held(Whereabouts::Lent(note), stub);
         self.put(slot, object, |_| true)
+    }
+
+    /// The creation has brought an object that nobody wants any more: the caller ends it.
+    pub(super) fn unwanted(&mut self, slot: u32) {
+        self.creating -= 1;
+        self.ending += 1;
+        self.entries[slot as usize] = Entry::Ending;
     }
 
     /// A place in the line, at its head for one who had its turn already: for whom [`take`](Slots::take) has nothing, in

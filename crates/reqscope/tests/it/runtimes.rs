@@ -1,7 +1,7 @@
 //! What the core needs of a runtime, and what it says where it gets less.
 
 use std::pin::pin;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use reqscope_testkit::{Outcome, Probe, Verb, poll_once};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::LocalSet;
 
-use crate::support::{Event, Server, get_now, runtime, settle};
+use crate::support::{Event, Server, get_now, runtime, settle, while_it_shuts_down};
 
 fn without_timers() -> Runtime {
     Builder::new_current_thread().build().unwrap()
@@ -106,23 +106,6 @@ fn an_acquisition_ends_with_its_runtime_and_whoever_waits_elsewhere_hears_of_it(
     assert!(!error.is_permanent());
     drop(second.block_on(lazy.get()).unwrap());
     assert_eq!(server.probe.counts().acquiring, 0);
-}
-
-/// Runs it on a runtime whose doors are closed: a task is dropped there as soon as it is spawned.
-fn while_it_shuts_down<T: Send + 'static>(code: impl FnOnce() -> T + Send + 'static) -> T {
-    let threads = Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
-    let (begin, begun) = mpsc::channel();
-    let (end, ended) = mpsc::channel();
-    threads.spawn(async move {
-        begin.send(()).unwrap();
-        while !tokio::spawn(std::future::pending::<()>()).is_finished() {
-            std::thread::yield_now();
-        }
-        end.send(code()).unwrap();
-    });
-    begun.recv().unwrap();
-    threads.shutdown_background();
-    ended.recv_timeout(Duration::from_secs(5)).expect("it comes back")
 }
 
 /// A runtime that shuts down refuses the task of the acquisition and drops it in place. A `get` that had no place among

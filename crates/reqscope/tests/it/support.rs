@@ -3,7 +3,7 @@
 use std::error::Error as StdError;
 use std::panic::Location;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -190,4 +190,21 @@ pub(crate) fn runtime() -> tokio::runtime::Runtime {
 /// A panic that a test means, out of the way of its own.
 pub(crate) fn panics<T>(code: impl FnOnce() -> T) -> bool {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(code)).is_err()
+}
+
+/// Runs it on a runtime whose doors are closed: a task is dropped there as soon as it is spawned.
+pub(crate) fn while_it_shuts_down<T: Send + 'static>(code: impl FnOnce() -> T + Send + 'static) -> T {
+    let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
+    let (begin, begun) = mpsc::channel();
+    let (end, ended) = mpsc::channel();
+    threads.spawn(async move {
+        begin.send(()).unwrap();
+        while !tokio::spawn(std::future::pending::<()>()).is_finished() {
+            std::thread::yield_now();
+        }
+        end.send(code()).unwrap();
+    });
+    begun.recv().unwrap();
+    threads.shutdown_background();
+    ended.recv_timeout(Duration::from_secs(5)).expect("it comes back")
 }

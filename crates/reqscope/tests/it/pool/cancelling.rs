@@ -1,0 +1,92 @@
+//! A caller may leave at each of its awaits: nothing is lost, and nobody hangs.
+
+use reqscope::{Exit, Resource};
+use reqscope_testkit::{Outcome, Verb, cancel_at};
+use std::time::Duration;
+
+use reqscope_testkit::Probe;
+
+use super::rig::Rig;
+use crate::support::{bounded, settle};
+
+/// More often than there are slots, so that one that is lost each time is missed.
+const ROUNDS: usize = 12;
+
+fn slow(configure: impl FnOnce(reqscope::PoolBuilder<Probe>) -> reqscope::PoolBuilder<Probe>) -> Rig {
+    let rig = Rig::configured(Probe::new(), configure);
+    for verb in [Verb::Acquire, Verb::Validate, Verb::Release] {
+        rig.probe.on(verb).always(Outcome::ok().after_polls(3));
+    }
+    rig
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_get_that_is_cut_while_something_is_made_for_it() {
+    for polls in 0..12 {
+        let rig = slow(|builder| builder.max_size(2));
+        for _ in 0..ROUNDS {
+            rig.pool.clear();
+            if let Some(object) = bounded(cancel_at(polls, rig.pool.get())).await {
+                rig.pool.put(object.unwrap());
+            }
+        }
+        rig.at_the_end(0).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_get_that_is_cut_while_it_waits_for_others() {
+    for polls in 0..6 {
+        let rig = slow(|builder| builder.max_size(1));
+        for _ in 0..ROUNDS {
+            let held = rig.take().await;
+            let (cut, next) = (tokio::spawn(cancel_at(polls, rig.pool.get())), tokio::spawn(rig.pool.get()));
+            settle().await;
+            rig.pool.put(held);
+            if let Some(object) = bounded(cut).await.unwrap() {
+                rig.pool.put(object.unwrap());
+            }
+            rig.pool.put(bounded(next).await.unwrap().unwrap());
+        }
+        assert_eq!(rig.probe.counts().acquired, 1);
+        rig.at_the_end(0).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_get_that_is_cut_while_its_object_is_proved() {
+    for outcome in [Outcome::ok(), Outcome::error(), Outcome::panic()] {
+        for polls in 0..12 {
+            let rig = slow(|builder| builder.max_size(2).validate_after(Duration::ZERO));
+            rig.probe.on(Verb::Validate).always(outcome.clone().after_polls(2));
+            for _ in 0..ROUNDS {
+                match bounded(cancel_at(polls, rig.pool.get())).await {
+                    Some(Ok(object)) => rig.pool.put(object),
+                    Some(Err(error)) => assert!(error.is_unavailable() || error.is_timeout(), "{error}"),
+                    None => settle().await,
+                }
+            }
+            rig.at_the_end(0).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_is_cut_while_the_object_is_proved() {
+    for exit in [Exit::Completed, Exit::Cancelled, Exit::Panicked] {
+        for outcome in [Outcome::ok(), Outcome::error(), Outcome::panic(), Outcome::never()] {
+            for polls in 0..6 {
+                let rig = slow(|builder| builder.max_size(2));
+                for _ in 0..ROUNDS {
+                    let object = rig.take().await;
+                    rig.probe.on(Verb::Validate).always(outcome.clone().after_polls(2));
+                    let released = cancel_at(polls, rig.pool.release(object, exit));
+                    if let Some(released) = bounded(released).await {
+                        released.unwrap();
+                    }
+                }
+                rig.at_the_end(0).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! A creation may fail, hang, panic, or bring something useless: it costs nobody a slot.
+
+use std::time::Duration;
+
+use reqscope::{Health, Stage};
+use reqscope_testkit::{Outcome, Probe, Verb};
+use tokio::time::{Instant, sleep};
+
+use super::rig::Rig;
+use crate::support::{bounded, settle};
+
+#[tokio::test(start_paused = true)]
+async fn a_creation_that_fails_tells_its_cause_and_frees_its_slot() {
+    let rig = Rig::new(2);
+    for _ in 0..5 {
+        rig.probe.on(Verb::Acquire).error();
+        let error = bounded(rig.pool.get()).await.unwrap_err();
+        assert!(error.is_unavailable() && error.cause().is_some(), "{error}");
+        assert_eq!(rig.counts(), [0; 5]);
+        sleep(Duration::from_millis(25)).await;
+    }
+    rig.at_the_end(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_creation_that_panics_is_one_that_fails() {
+    let rig = Rig::new(2);
+    for polls in 0..5 {
+        rig.probe.on(Verb::Acquire).next(Outcome::panic().after_polls(polls));
+        let error = bounded(rig.pool.get()).await.unwrap_err();
+        assert!(error.is_panicked(), "{error}");
+        assert_eq!(rig.counts(), [0; 5]);
+        sleep(Duration::from_millis(25)).await;
+    }
+    rig.at_the_end(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_creation_that_hangs_is_given_up_after_its_timeout() {
+    let rig = Rig::configured(Probe::new(), |builder| builder.max_size(2).create_timeout(Duration::from_secs(3)));
+    for _ in 0..3 {
+        rig.probe.on(Verb::Acquire).never();
+        let began = Instant::now();
+        let error = bounded(rig.pool.get()).await.unwrap_err();
+        assert!(error.is_timeout() && error.stage() == Some(Stage::Acquiring), "{error}");
+        assert_eq!(began.elapsed().as_secs(), 3);
+        assert_eq!(rig.counts(), [0; 5]);
+        sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(rig.probe.counts().acquires_cut, 3);
+    rig.at_the_end(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_creation_brings_after_its_caller_has_left_serves_the_next_one() {
+    let rig = Rig::new(1);
+    rig.probe.on(Verb::Acquire).close();
+    let (first, second) = (rig.waiter(), rig.waiter());
+    settle().await;
+    drop(first);
+    rig.probe.on(Verb::Acquire).ok();
+    rig.pool.put(bounded(second).await.unwrap());
+    assert_eq!(rig.probe.counts().acquires, 1);
+    rig.at_the_end(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_when_everybody_has_left_is_kept() {
+    let rig = Rig::new(1);
+    rig.probe.on(Verb::Acquire).close();
+    drop(rig.waiter());
+    settle().await;
+    assert_eq!(rig.counts(), [0, 0, 1, 0, 0]);
+    rig.probe.on(Verb::Acquire).ok();
+    settle().await;
+    assert_eq!(rig.counts(), [0, 1, 0, 0, 0]);
+    rig.at_the_end(0).await;
+}
+
+/// As behind a balancer whose backends are gone: it accepts each connection, and closes it at once.
+#[tokio::test(start_paused = true)]
+async fn what_is_dead_on_arrival_is_a_creation_that_failed() {
+    for probe in [Probe::new(), Probe::new().reclaiming()] {
+        let rig = Rig::configured(probe, |builder| builder.max_size(2));
+        rig.probe.set_health(Health::Dead);
+        let began = Instant::now();
+        for _ in 0..100 {
+            let error = bounded(rig.pool.get()).await.unwrap_err();
+            assert!(error.is_unavailable(), "{error}");
+            sleep(Duration::from_millis(1)).await;
+        }
+        let most = began.elapsed().as_millis() / 15 + 1;
+        assert!(u128::from(rig.probe.counts().acquires) <= most, "{:?}", rig.probe.counts());
+        rig.probe.set_health(Health::Ready);
+        rig.at_the_end(0).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_begun_before_a_clear_is_not_kept_after_it() {
+    let rig = Rig::new(1);
+    rig.probe.on(Verb::Acquire).close();
+    let mut caller = rig.waiter();
+    settle().await;
+    rig.pool.clear();
+    rig.probe.on(Verb::Acquire).always(Outcome::ok());
+    let object = bounded(caller.as_mut()).await.unwrap();
+    assert_eq!(object.id(), 1, "the first one may have come from the wrong server");
+    rig.pool.put(object);
+    rig.at_the_end(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_grant_that_is_passed_on_after_a_clear_is_not_kept() {
+    let rig = Rig::new(1);
+    let held = rig.take().await;
+    let (first, second) = (rig.waiter(), rig.waiter());
+    rig.pool.put(held);
+    rig.pool.clear();
+    drop(first);
+    let object = bounded(second).await.unwrap();
+    assert_eq!(object.id(), 1);
+    rig.pool.put(object);
+    rig.at_the_end(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nobody_may_wait_for_others_one_can_still_wait_for_a_creation() {
+    let rig = Rig::configured(Probe::new(), |builder| builder.max_size(2).max_waiters(0));
+    rig.probe.on(Verb::Acquire).always(Outcome::ok().after_polls(2));
+    let both = rig.take_all(2).await;
+    assert!(bounded(rig.pool.get()).await.unwrap_err().is_exhausted());
+    rig.put_all(both);
+    rig.closes_clean(0).await;
+}

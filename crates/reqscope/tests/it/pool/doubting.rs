@@ -1,0 +1,244 @@
+//! What is in doubt reaches nobody before it was proved (law L14), and keeps its slot until it has ended (L13).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqscope::{Error, Exit, Health, Lease, Pool, Reset, Resource};
+use reqscope_testkit::{Outcome, Probe, ProbeHandle, Scripted, Verb};
+use tokio::time::{Instant, sleep};
+
+use super::rig::Rig;
+use crate::support::{bounded, panics, settle};
+
+/// One use, by way of a lease, that ends like this; and the number of what the next one gets.
+async fn next_after(rig: &Rig, exit: Exit) -> u64 {
+    let lease = bounded(Lease::acquire(&rig.pool)).await.unwrap();
+    bounded(Lease::end(lease, exit)).await.unwrap();
+    let next = rig.take().await;
+    let id = next.id();
+    rig.pool.put(next);
+    id
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_use_that_ended_in_order_needs_no_proof() {
+    let rig = Rig::new(1);
+    for exit in [Exit::Completed, Exit::Failed] {
+        assert_eq!(next_after(&rig, exit).await, 0);
+    }
+    assert_eq!(rig.probe.counts().validated, 0);
+    rig.at_the_end(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_use_that_was_cut_or_panicked_is_followed_by_a_proof() {
+    let rig = Rig::new(1);
+    for (proofs, exit) in [(1, Exit::Cancelled), (2, Exit::Panicked)] {
+        assert_eq!(next_after(&rig, exit).await, 0);
+        assert_eq!(rig.probe.counts().validated, proofs);
+    }
+    rig.at_the_end(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_are_proved_where_that_is_asked_for() {
+    let rig = Rig::configured(Probe::new(), |builder| builder.max_size(1).reset(Reset::Always));
+    assert_eq!(next_after(&rig, Exit::Completed).await, 0);
+    settle().await;
+    assert_eq!(rig.probe.counts().validated, 2);
+    rig.at_the_end(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_proved_is_released_with_the_exit_of_its_use() {
+    for outcome in [Outcome::error(), Outcome::panic(), Outcome::never()] {
+        let rig = Rig::new(1);
+        rig.probe.on(Verb::Validate).always(outcome);
+        assert_eq!(next_after(&rig, Exit::Cancelled).await, 1);
+        assert_eq!(next_after(&rig, Exit::Panicked).await, 2);
+        assert_eq!(rig.probe.record(0).exits, [Exit::Cancelled]);
+        assert_eq!(rig.probe.record(1).exits, [Exit::Panicked]);
+        rig.at_the_end(0).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_died_in_use_is_never_proved_and_never_reused() {
+    let rig = Rig::new(1);
+    for (number, exit) in [Exit::Completed, Exit::Failed, Exit::Cancelled, Exit::Panicked].into_iter().enumerate() {
+        let mut lease = bounded(Lease::acquire(&rig.pool)).await.unwrap();
+        assert_eq!(lease.id(), number as u64);
+        lease.kill();
+        bounded(Lease::end(lease, exit)).await.unwrap();
+    }
+    assert_eq!(rig.probe.counts().validated, 0);
+    rig.at_the_end(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_was_cut_in_an_operation_is_used_by_nobody_before_its_end() {
+    let rig = Rig::new(1);
+    rig.probe.on(Verb::Operate).never();
+    let mut object = rig.take().await;
+    object.taken_by(1);
+    drop(reqscope_testkit::cancel_at(1, object.operate()).await);
+    drop(object);
+    let mut next = rig.take().await;
+    next.taken_by(2);
+    next.use_once();
+    rig.pool.put(next);
+    rig.at_the_end(0).await;
+}
+
+/// A validation that hangs: the slot is held for its whole timeout, and whoever waits is served then.
+#[tokio::test(start_paused = true)]
+async fn a_slot_is_held_until_the_proof_and_the_release_have_ended() {
+    let rig = Rig::configured(Probe::new(), |builder| {
+        builder.max_size(1).validate_timeout(Duration::from_secs(2)).release_timeout(Duration::from_secs(3))
+    });
+    rig.probe.on(Verb::Validate).never();
+    rig.probe.on(Verb::Release).never();
+    drop(rig.take().await);
+    let (began, waiter) = (Instant::now(), rig.waiter());
+    settle().await;
+    assert_eq!(rig.counts(), [1, 0, 0, 0, 1]);
+    sleep(Duration::from_millis(2_500)).await;
+    assert_eq!(rig.counts(), [0, 0, 0, 1, 1]);
+    let next = bounded(waiter).await.unwrap();
+    assert_eq!((began.elapsed().as_secs(), next.id()), (5, 1));
+    rig.pool.put(next);
+    rig.at_the_end(1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_is_free_when_its_release_has_ended_however_it_ended() {
+    for outcome in [Outcome::ok(), Outcome::error(), Outcome::panic()] {
+        let rig = Rig::new(1);
+        rig.probe.on(Verb::Release).close();
+        let mut object = rig.take().await;
+        object.kill();
+        rig.pool.put(object);
+        let waiter = rig.waiter();
+        settle().await;
+        assert_eq!((rig.counts(), rig.probe.counts().acquires), ([0, 0, 0, 1, 1], 1));
+        rig.probe.on(Verb::Release).always(outcome);
+        let next = bounded(waiter).await.unwrap();
+        assert_eq!(next.id(), 1);
+        rig.pool.put(next);
+        rig.at_the_end(0).await;
+    }
+}
+
+/// A resource whose verbs panic before there is a future.
+struct Trap {
+    probe: Probe,
+    verb: &'static str,
+}
+
+impl Trap {
+    fn spring(&self, verb: &str) {
+        assert_ne!(self.verb, verb, "sprung, on purpose");
+    }
+}
+
+impl Resource for Trap {
+    type Handle = ProbeHandle;
+    type Cause = Scripted;
+
+    fn acquire(&self) -> impl Future<Output = Result<ProbeHandle, Error<Scripted>>> + Send {
+        self.spring("acquire");
+        self.probe.acquire()
+    }
+
+    fn validate(&self, handle: &mut ProbeHandle) -> impl Future<Output = Result<(), Error<Scripted>>> + Send {
+        self.spring("validate");
+        self.probe.validate(handle)
+    }
+
+    fn release(&self, handle: ProbeHandle, exit: Exit) -> impl Future<Output = Result<(), Error<Scripted>>> + Send {
+        self.spring("release");
+        self.probe.release(handle, exit)
+    }
+
+    fn try_acquire(&self) -> Option<ProbeHandle> {
+        self.spring("try_acquire");
+        None
+    }
+
+    fn probe(&self, handle: &ProbeHandle) -> Health {
+        self.spring("probe");
+        self.probe.probe(handle)
+    }
+
+    fn reclaim(&self, handle: ProbeHandle, _exit: Exit) -> Result<(), ProbeHandle> {
+        self.spring("reclaim");
+        Err(handle)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verb_that_panics_before_there_is_a_future_costs_no_slot() {
+    for verb in ["acquire", "validate", "release", "try_acquire", "probe", "reclaim"] {
+        let probe = Probe::new();
+        let pool = Arc::new(Pool::builder().max_size(2).build(Trap { probe: probe.clone(), verb }));
+        for _ in 0..5 {
+            match bounded(pool.get()).await {
+                Ok(object) => drop(object),
+                Err(error) => assert!(["acquire", "try_acquire", "probe"].contains(&verb), "{verb}: {error}"),
+            }
+            sleep(Duration::from_secs(5)).await;
+            let status = pool.status();
+            assert_eq!((status.in_use, status.creating, status.ending, status.waiting), (0, 0, 0, 0), "{verb}");
+        }
+        assert_eq!(pool.close(Duration::from_secs(60)).await.live, 0, "{verb}");
+        assert_eq!(probe.counts().live(), 0, "{verb}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_is_dropped_while_unwinding_has_panicked() {
+    let rig = Rig::new(1);
+    rig.probe.on(Verb::Validate).error();
+    let object = rig.take().await;
+    assert!(panics(|| {
+        let _held = object;
+        panic!("in the middle of its use");
+    }));
+    let next = rig.take().await;
+    assert_eq!(next.id(), 1);
+    assert_eq!(rig.probe.record(0).exits, [Exit::Panicked]);
+    rig.pool.put(next);
+    rig.at_the_end(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_idle_for_long_is_proved_and_replaced_if_it_fails() {
+    for outcome in [Outcome::error(), Outcome::panic(), Outcome::never()] {
+        let rig = Rig::new(1);
+        rig.fill(1).await;
+        sleep(Duration::from_secs(10)).await;
+        rig.pool.put(rig.take().await);
+        assert_eq!(rig.probe.record(0).validated, 1);
+        sleep(Duration::from_secs(10)).await;
+        rig.probe.on(Verb::Validate).next(outcome);
+        let began = Instant::now();
+        let object = rig.take().await;
+        assert_eq!(object.id(), 1);
+        assert!(began.elapsed() <= Duration::from_millis(2_100), "{:?}", began.elapsed());
+        rig.pool.put(object);
+        rig.at_the_end(0).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_lay_idle_while_the_pool_was_paused_is_proved_before_a_waiter_gets_it() {
+    let rig = Rig::new(1);
+    rig.fill(1).await;
+    rig.pool.pause();
+    let waiter = rig.waiter();
+    sleep(Duration::from_secs(10)).await;
+    rig.pool.resume();
+    rig.pool.put(bounded(waiter).await.unwrap());
+    assert_eq!(rig.probe.record(0).validated, 1);
+    rig.at_the_end(0).await;
+}

@@ -1,0 +1,114 @@
+//! Objects that die while nobody uses them are found together, and reach nobody.
+
+use std::time::Duration;
+
+use reqscope_testkit::{Probe, Verb, poll_once};
+use tokio::time::Instant;
+
+use super::rig::Rig;
+use crate::support::{bounded, settle};
+
+const SIZE: usize = 10;
+
+/// As when a firewall has forgotten all the connections: only an answer that does not come tells.
+#[tokio::test(start_paused = true)]
+async fn all_that_died_together_are_found_in_the_time_of_one_or_two_proofs() {
+    let timeout = Duration::from_secs(2);
+    let rig = Rig::configured(Probe::new(), |builder| {
+        builder.max_size(SIZE).validate_after(Duration::ZERO).validate_timeout(timeout)
+    });
+    rig.fill(SIZE).await;
+    for _ in 0..SIZE {
+        rig.probe.on(Verb::Validate).never();
+    }
+    let began = Instant::now();
+    let first = rig.take().await;
+    assert!(began.elapsed() <= timeout + Duration::from_millis(10), "{:?}", began.elapsed());
+    assert_eq!(first.id(), SIZE as u64, "it is a new one");
+    // The others are being proved by now, at the same time.
+    let mut all = vec![first];
+    all.extend(rig.take_all(SIZE - 1).await);
+    assert!(began.elapsed() <= 2 * timeout + Duration::from_millis(10), "{:?}", began.elapsed());
+    assert!(all.iter().all(|object| object.id() >= SIZE as u64));
+    rig.put_all(all);
+    rig.at_the_end(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_who_come_together_when_all_are_dead_lose_one_timeout_together() {
+    let timeout = Duration::from_secs(2);
+    let rig = Rig::configured(Probe::new(), |builder| {
+        builder.max_size(SIZE).validate_after(Duration::ZERO).validate_timeout(timeout)
+    });
+    rig.fill(SIZE).await;
+    for _ in 0..SIZE {
+        rig.probe.on(Verb::Validate).never();
+    }
+    let began = Instant::now();
+    let waiters: Vec<_> = (0..SIZE).map(|_| rig.waiter()).collect();
+    for waiter in waiters {
+        rig.pool.put(bounded(waiter).await.unwrap());
+    }
+    assert!(began.elapsed() <= timeout + Duration::from_millis(10), "{:?}", began.elapsed());
+    rig.at_the_end(0).await;
+}
+
+/// A look at each tells: nobody waits for anything.
+#[tokio::test(start_paused = true)]
+async fn what_a_look_shows_to_be_dead_costs_no_time_at_all() {
+    let rig = Rig::new(SIZE);
+    rig.fill(SIZE).await;
+    rig.probe.kill_all();
+    let began = Instant::now();
+    let all = rig.take_all(SIZE).await;
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert!(all.iter().all(|object| object.id() >= SIZE as u64));
+    assert_eq!(rig.probe.counts().validated, 0);
+    rig.put_all(all);
+    rig.at_the_end(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sound_one_among_suspects_stays_and_serves() {
+    let rig = Rig::configured(Probe::new(), |builder| builder.max_size(SIZE).validate_after(Duration::ZERO));
+    rig.fill(SIZE).await;
+    rig.probe.on(Verb::Validate).error();
+    let object = rig.take().await;
+    rig.pool.put(object);
+    settle().await;
+    let counts = rig.probe.counts();
+    assert!(counts.validated >= SIZE as u64 - 1, "all the others were proved: {counts:?}");
+    assert_eq!(counts.released, 1, "{counts:?}");
+    rig.at_the_end(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_dead_at_hand_off_is_replaced_in_the_turn_of_who_waited() {
+    let rig = Rig::new(1);
+    let held = rig.take().await;
+    let (first, mut second) = (rig.waiter(), rig.waiter());
+    rig.pool.put(held);
+    // It was granted, and dies before the waiter looks.
+    rig.probe.kill_all();
+    let object = bounded(first).await.unwrap();
+    assert_eq!(object.id(), 1);
+    assert!(poll_once(second.as_mut()).is_pending());
+    rig.pool.put(object);
+    rig.pool.put(bounded(second).await.unwrap());
+    rig.at_the_end(0).await;
+}
+
+/// The same, and that waiter is gone: the grant is passed on, and found dead by the next one.
+#[tokio::test(start_paused = true)]
+async fn one_that_dies_as_a_grant_on_its_way_reaches_nobody() {
+    let rig = Rig::new(1);
+    let held = rig.take().await;
+    let (first, second) = (rig.waiter(), rig.waiter());
+    rig.pool.put(held);
+    rig.probe.kill_all();
+    drop(first);
+    let object = bounded(second).await.unwrap();
+    assert_eq!(object.id(), 1);
+    rig.pool.put(object);
+    rig.at_the_end(0).await;
+}

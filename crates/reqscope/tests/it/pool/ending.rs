@@ -1,0 +1,164 @@
+//! The end of a pool, and what is out, under way or waiting then.
+
+use std::time::Duration;
+
+use reqscope_testkit::{Outcome, Probe, Verb};
+use tokio::time::Instant;
+
+use super::rig::Rig;
+use crate::support::{bounded, panics, settle, while_it_shuts_down};
+
+/// Without a pool there is nobody to ask: all that was made has to be gone by itself.
+async fn gone(probe: &Probe) {
+    settle().await;
+    let counts = probe.counts();
+    assert_eq!((counts.live(), counts.acquiring, counts.abandoned), (0, 0, 0), "{counts:?}");
+    assert_eq!((counts.double_released, counts.used_after_release), (0, 0), "{counts:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_is_dropped_releases_what_is_idle_at_once_and_the_rest_when_it_comes_back() {
+    let Rig { pool, probe } = Rig::new(3);
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        all.push(pool.get().await.unwrap());
+    }
+    pool.put(all.remove(0));
+    drop(pool);
+    settle().await;
+    assert_eq!(probe.counts().released, 1);
+    // Whatever has happened to them.
+    drop(all.remove(0));
+    assert!(panics(|| {
+        let _held = all.remove(0);
+        panic!("in the middle of its use");
+    }));
+    gone(&probe).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_is_dropped_tells_those_who_wait() {
+    let rig = Rig::new(1);
+    let held = rig.take().await;
+    let (first, second) = (rig.waiter(), tokio::spawn(rig.waiter()));
+    let Rig { pool, probe } = rig;
+    drop(pool);
+    assert!(bounded(first).await.unwrap_err().is_closed());
+    assert!(bounded(second).await.unwrap().unwrap_err().is_closed());
+    drop(held);
+    gone(&probe).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_creation_brings_to_a_pool_that_is_gone_is_released() {
+    let rig = Rig::new(1);
+    rig.probe.on(Verb::Acquire).close();
+    drop(rig.waiter());
+    settle().await;
+    let Rig { pool, probe } = rig;
+    drop(pool);
+    probe.on(Verb::Acquire).ok();
+    gone(&probe).await;
+    assert_eq!(probe.counts().acquired, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_waits_for_what_is_out_and_what_is_under_way() {
+    let rig = Rig::new(3);
+    let (held, doubtful) = (rig.take().await, rig.take().await);
+    rig.probe.on(Verb::Acquire).close();
+    rig.probe.on(Verb::Validate).close();
+    let waiter = rig.waiter();
+    drop(doubtful);
+    settle().await;
+    let began = Instant::now();
+    let close = rig.pool.close(Duration::from_secs(2));
+    assert!(bounded(waiter).await.unwrap_err().is_closed());
+    assert!(rig.pool.get().await.unwrap_err().is_closed() && rig.pool.try_get().is_none());
+    let report = close.await;
+    assert_eq!(began.elapsed().as_secs(), 2, "there was something to wait for");
+    assert_eq!((report.live, report.acquiring), (2, 1), "{report:?}");
+    rig.pool.put(held);
+    rig.probe.on(Verb::Acquire).ok();
+    rig.probe.on(Verb::Validate).ok();
+    rig.closes_clean(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_bounds_a_release_that_hangs() {
+    let rig = Rig::configured(Probe::new(), |builder| builder.max_size(2).release_timeout(Duration::from_secs(3)));
+    rig.fill(2).await;
+    rig.probe.on(Verb::Release).never();
+    let began = Instant::now();
+    let report = rig.pool.close(Duration::from_secs(60)).await;
+    assert_eq!(began.elapsed().as_secs(), 3);
+    assert_eq!((report.released, report.abandoned, report.live), (1, 1, 0));
+    rig.closes_clean(1).await;
+}
+
+/// On real threads: whoever gives back does not know whether the pool is closed by then.
+#[test]
+fn a_close_that_races_with_what_comes_back_loses_nothing() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
+    for round in 0..200 {
+        let rig = Rig::new(4);
+        runtime.block_on(async {
+            let all = rig.take_all(4).await;
+            let returns: Vec<_> = all
+                .into_iter()
+                .enumerate()
+                .map(|(number, object)| {
+                    let pool = rig.pool.clone();
+                    tokio::spawn(async move { if number == 0 { drop(object) } else { pool.put(object) } })
+                })
+                .collect();
+            let getter = tokio::spawn(rig.pool.get());
+            if round % 2 == 0 {
+                tokio::task::yield_now().await;
+            }
+            let close = rig.pool.close(Duration::from_secs(60));
+            for task in returns {
+                task.await.unwrap();
+            }
+            // It was served before the close, or told of it.
+            match getter.await.unwrap() {
+                Ok(object) => rig.pool.put(object),
+                Err(error) => assert!(error.is_closed(), "{error}"),
+            }
+            let report = close.await;
+            assert!(report.is_clean(), "{report:?}");
+            rig.balanced(0);
+        });
+    }
+}
+
+/// The future of a close only waits.
+#[tokio::test(start_paused = true)]
+async fn a_close_whose_future_is_dropped_is_a_close() {
+    let rig = Rig::new(2);
+    rig.fill(2).await;
+    drop(rig.pool.close(Duration::from_secs(1)));
+    settle().await;
+    assert_eq!(rig.probe.counts().released, 2);
+    assert!(rig.pool.get().await.unwrap_err().is_closed());
+    rig.closes_clean(0).await;
+}
+
+#[test]
+fn a_pool_that_is_dropped_while_its_runtime_shuts_down_or_outside_of_any_abandons_what_it_had() {
+    for shutting_down in [true, false] {
+        let home = crate::support::runtime();
+        let rig = Rig::new(2);
+        rig.probe.on(Verb::Release).always(Outcome::ok().after_polls(1));
+        home.block_on(rig.fill(2));
+        drop(home);
+        let Rig { pool, probe } = rig;
+        if shutting_down {
+            while_it_shuts_down(move || drop(pool));
+        } else {
+            drop(pool);
+        }
+        let counts = probe.counts();
+        assert_eq!((counts.live(), counts.abandoned), (0, 2), "{counts:?}");
+    }
+}

@@ -1,0 +1,133 @@
+//! A dead backend is cheap (law L18): callers fail fast with the cause, and reconnects are few.
+
+use std::time::Duration;
+
+use reqscope_testkit::{Outcome, Probe, Verb, poll_once};
+use tokio::time::{Instant, sleep};
+
+use super::rig::Rig;
+use crate::support::{bounded, settle};
+
+const CALLERS: usize = 64;
+
+/// So many callers ask at once, and are all told why there is nothing, without any time passing.
+async fn all_fail_at_once(rig: &Rig) {
+    let began = Instant::now();
+    let callers: Vec<_> = (0..CALLERS).map(|_| tokio::spawn(rig.pool.get())).collect();
+    for caller in callers {
+        let error = bounded(caller).await.unwrap().unwrap_err();
+        assert!(error.is_unavailable() && error.cause().is_some(), "{error}");
+    }
+    assert_eq!(began.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_is_down_from_the_start_is_told_to_all_at_once() {
+    let rig = Rig::configured(Probe::new(), |builder| builder.max_size(10).create_concurrency(3));
+    rig.probe.on(Verb::Acquire).always(Outcome::error().after_polls(1));
+    all_fail_at_once(&rig).await;
+    assert!(rig.probe.counts().acquires <= 3, "{:?}", rig.probe.counts());
+    assert!(rig.pool.status().down);
+    rig.at_the_end(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_seconds_of_outage_cost_at_most_one_connect_per_step_of_the_probe() {
+    let rig = Rig::new(10);
+    rig.fill(10).await;
+    rig.probe.kill_all();
+    rig.probe.on(Verb::Acquire).always(Outcome::error());
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(10) {
+        all_fail_at_once(&rig).await;
+        sleep(Duration::from_millis(10)).await;
+    }
+    let connects = rig.probe.counts().acquires - 10;
+    // A step is 15 to 25 ms.
+    assert!((100..=10_000 / 15 + 4).contains(&connects), "{connects}");
+
+    rig.probe.on(Verb::Acquire).always(Outcome::ok());
+    let back = Instant::now();
+    while rig.pool.get().await.map(|object| rig.pool.put(object)).is_err() {
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert!(back.elapsed() <= Duration::from_millis(30), "{:?}", back.elapsed());
+    rig.at_the_end(0).await;
+}
+
+/// One object is out, so there is something to wait for.
+#[tokio::test(start_paused = true)]
+async fn when_it_is_back_those_who_wait_are_served_in_order_by_few_creations_at_a_time() {
+    let rig = Rig::configured(Probe::new(), |builder| builder.max_size(10).create_concurrency(3));
+    rig.fill(1).await;
+    let held = rig.take().await;
+    rig.probe.on(Verb::Acquire).error().close();
+    let waiters: Vec<_> = (0..9).map(|_| tokio::spawn(rig.waiter())).collect();
+    sleep(Duration::from_secs(10)).await;
+    assert_eq!(rig.counts(), [1, 0, 1, 0, 9], "one looks whether the backend is back");
+    for served in 0..9 {
+        rig.probe.on(Verb::Acquire).ok();
+        settle().await;
+        let left = 8 - served;
+        assert_eq!(rig.counts(), [2 + served, 0, left.min(3), 0, left], "after {served}");
+    }
+    let mut all = vec![held];
+    for waiter in waiters {
+        all.push(bounded(waiter).await.unwrap().unwrap());
+    }
+    assert!(all.iter().map(|object| object.id()).is_sorted(), "{all:?}");
+    rig.put_all(all);
+    rig.at_the_end(0).await;
+}
+
+/// Nothing comes back, and nobody asks any more: the one who waits is still served.
+#[tokio::test(start_paused = true)]
+async fn who_waits_behind_an_outage_is_served_soon_after_its_end_though_nobody_else_asks() {
+    let rig = Rig::new(2);
+    rig.fill(1).await;
+    let held = rig.take().await;
+    rig.probe.on(Verb::Acquire).error();
+    let (began, waiter) = (Instant::now(), tokio::spawn(rig.waiter()));
+    let object = bounded(waiter).await.unwrap().unwrap();
+    assert!(began.elapsed() <= Duration::from_millis(200), "{:?}", began.elapsed());
+    rig.pool.put(held);
+    rig.pool.put(object);
+    rig.at_the_end(0).await;
+}
+
+/// What the waiters hoped for dies, and there is nothing left to hope for.
+#[tokio::test(start_paused = true)]
+async fn who_waits_behind_an_outage_is_told_when_the_last_object_has_died() {
+    let rig = Rig::new(2);
+    let mut held = rig.take().await;
+    rig.probe.on(Verb::Acquire).always(Outcome::error());
+    let waiter = rig.waiter();
+    held.kill();
+    rig.pool.put(held);
+    let began = Instant::now();
+    let error = bounded(waiter).await.unwrap_err();
+    assert!(error.is_unavailable(), "{error}");
+    assert!(began.elapsed() <= Duration::from_millis(200), "{:?}", began.elapsed());
+    rig.at_the_end(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_backend_that_hangs_is_probed_by_one_at_a_time() {
+    let rig = Rig::configured(Probe::new(), |builder| builder.max_size(10).create_timeout(Duration::from_secs(1)));
+    rig.probe.on(Verb::Acquire).always(Outcome::never());
+    let first: Vec<_> = (0..CALLERS).map(|_| tokio::spawn(rig.pool.get())).collect();
+    for caller in first {
+        assert!(bounded(caller).await.unwrap().unwrap_err().is_timeout());
+    }
+    let before = rig.probe.counts().acquires;
+    assert!(before <= 4, "the first ones: {before}");
+    for _ in 0..1000 {
+        let mut get = Box::pin(rig.pool.get());
+        drop(poll_once(get.as_mut()));
+        assert!(rig.pool.status().creating <= 1);
+        sleep(Duration::from_millis(10)).await;
+    }
+    // Each of them takes a second, and then there is a pause.
+    assert!(rig.probe.counts().acquires - before <= 10, "{:?}", rig.probe.counts());
+    rig.at_the_end(0).await;
+}

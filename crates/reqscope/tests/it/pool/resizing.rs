@@ -1,0 +1,92 @@
+//! A pool that changes its size under its users.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use reqscope_testkit::{Outcome, Verb};
+
+use super::rig::Rig;
+use crate::support::settle;
+
+/// Users come and go while the size goes from ten to one and back: never do two have the same object, never are there
+/// more than allowed once those that were too many are gone, and everybody is served.
+#[tokio::test(start_paused = true)]
+async fn a_size_that_goes_down_and_up_again_under_load_loses_nothing_and_lets_nobody_out_twice() {
+    let rig = Rig::new(10);
+    for verb in [Verb::Acquire, Verb::Validate, Verb::Release] {
+        rig.probe.on(verb).always(Outcome::ok().after_polls(2));
+    }
+    let out = Arc::new(Mutex::new(HashSet::new()));
+    let users: Vec<_> = (0..40_u64)
+        .map(|user| {
+            let (pool, out) = (Arc::clone(&rig.pool), Arc::clone(&out));
+            tokio::spawn(async move {
+                for round in 0..50 {
+                    let mut object = pool.get().await.unwrap();
+                    let id = object.id();
+                    assert!(out.lock().insert(id), "two have {id}");
+                    object.taken_by(user);
+                    object.use_once();
+                    tokio::time::sleep(Duration::from_millis(1 + user % 3)).await;
+                    object.use_once();
+                    if (user + round) % 7 == 0 {
+                        object.kill();
+                    }
+                    assert!(out.lock().remove(&id));
+                    if (user + round) % 3 == 0 { drop(object) } else { pool.put(object) }
+                }
+            })
+        })
+        .collect();
+    for size in [10, 1, 10, 3, 1, 7, 1, 10].into_iter().cycle().take(64) {
+        rig.pool.resize(size);
+        tokio::time::sleep(Duration::from_millis(3)).await;
+        settle().await;
+        if size == 1 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            assert!(out.lock().len() <= 1, "{:?}", rig.pool.status());
+        }
+    }
+    for user in users {
+        user.await.unwrap();
+    }
+    rig.pool.resize(10);
+    rig.at_the_end(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_grows_serves_those_who_wait_at_once() {
+    let rig = Rig::new(1);
+    let held = rig.take().await;
+    let waiters = [tokio::spawn(rig.waiter()), tokio::spawn(rig.waiter())];
+    rig.pool.resize(3);
+    for waiter in waiters {
+        rig.pool.put(waiter.await.unwrap().unwrap());
+    }
+    rig.pool.put(held);
+    rig.at_the_end(0).await;
+}
+
+/// What is being released still takes up its slot.
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_shrank_creates_nothing_before_those_that_are_too_many_have_ended() {
+    let rig = Rig::new(3);
+    let all = rig.take_all(3).await;
+    rig.pool.resize(1);
+    rig.probe.on(Verb::Release).close();
+    all.into_iter().for_each(|mut object| {
+        object.kill();
+        rig.pool.put(object);
+    });
+    let waiter = tokio::spawn(rig.waiter());
+    settle().await;
+    assert_eq!(rig.counts(), [0, 0, 0, 3, 1]);
+    rig.probe.on(Verb::Release).ok().ok();
+    settle().await;
+    assert_eq!(rig.counts(), [0, 0, 0, 1, 1]);
+    rig.probe.on(Verb::Release).ok();
+    rig.pool.put(waiter.await.unwrap().unwrap());
+    rig.at_the_end(0).await;
+}

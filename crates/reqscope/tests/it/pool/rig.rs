@@ -1,0 +1,111 @@
+use std::collections::HashSet;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqscope::{GetPooled, Pool, PoolBuilder, Pooled};
+use reqscope_testkit::{Outcome, Probe, Verb, poll_once};
+use tokio::runtime::Runtime;
+
+use crate::support::{bounded, settle};
+use crate::watchdog::watch;
+
+/// A pool over a probe, whose books are compared at the end of each test.
+pub(super) struct Rig {
+    pub(super) pool: Arc<Pool<Probe>>,
+    pub(super) probe: Probe,
+}
+
+/// A caller that has to wait, in the state that it is in after its first poll.
+pub(super) type Waiter = Pin<Box<GetPooled<Probe>>>;
+
+impl Rig {
+    pub(super) fn new(size: usize) -> Self {
+        Self::configured(Probe::new(), |builder| builder.max_size(size))
+    }
+
+    pub(super) fn configured(probe: Probe, configure: impl FnOnce(PoolBuilder<Probe>) -> PoolBuilder<Probe>) -> Self {
+        watch();
+        let pool = Arc::new(configure(Pool::builder()).build(probe.clone()));
+        Rig { pool, probe }
+    }
+
+    /// A `get` that has to succeed.
+    pub(super) async fn take(&self) -> Pooled<Probe> {
+        bounded(self.pool.get()).await.unwrap()
+    }
+
+    pub(super) async fn take_all(&self, count: usize) -> Vec<Pooled<Probe>> {
+        let mut taken = Vec::new();
+        for _ in 0..count {
+            taken.push(self.take().await);
+        }
+        taken
+    }
+
+    /// So many idle objects, that were made and used once.
+    pub(super) async fn fill(&self, count: usize) {
+        self.put_all(self.take_all(count).await);
+    }
+
+    pub(super) fn put_all(&self, objects: impl IntoIterator<Item = Pooled<Probe>>) {
+        objects.into_iter().for_each(|object| self.pool.put(object));
+    }
+
+    /// A `get` that finds nothing at its first poll.
+    #[track_caller]
+    pub(super) fn waiter(&self) -> Waiter {
+        let mut get = Box::pin(self.pool.get());
+        assert!(poll_once(get.as_mut()).is_pending(), "it has to wait");
+        get
+    }
+
+    /// The same, on another runtime.
+    #[track_caller]
+    pub(super) fn waiter_on(&self, runtime: &Runtime) -> Waiter {
+        let _context = runtime.enter();
+        self.waiter()
+    }
+
+    /// (in use, idle, creating, ending, waiting)
+    pub(super) fn counts(&self) -> [usize; 5] {
+        let status = self.pool.status();
+        [status.in_use, status.idle, status.creating, status.ending, status.waiting]
+    }
+
+    /// Everybody has given back what they had. The backend is well again: then each slot can be used, by one at a time,
+    /// and when the pool is closed everything that was ever made is released, but for those that were `abandoned`.
+    pub(super) async fn at_the_end(self, abandoned: u64) {
+        for verb in [Verb::Acquire, Verb::Validate, Verb::Release] {
+            self.probe.on(verb).always(Outcome::ok());
+        }
+        // Longer than any timeout here, so that what hangs is given up, and no breaker is open.
+        tokio::time::sleep(Duration::from_secs(120)).await;
+        let [in_use, _, creating, ending, waiting] = self.counts();
+        assert_eq!([in_use, creating, ending, waiting], [0; 4], "something is lost: {:?}", self.pool);
+        let max_size = self.pool.status().max_size;
+        let all = self.take_all(max_size).await;
+        let different: HashSet<u64> = all.iter().map(|object| object.id()).collect();
+        assert_eq!(different.len(), max_size, "two have the same object");
+        assert!(poll_once(pin!(self.pool.get())).is_pending(), "there is one too many");
+        self.put_all(all);
+        self.closes_clean(abandoned).await;
+    }
+
+    pub(super) async fn closes_clean(self, abandoned: u64) {
+        let report = self.pool.close(Duration::from_secs(60)).await;
+        assert!(report.is_clean(), "{report:?}");
+        settle().await;
+        assert_eq!(self.counts(), [0; 5], "{:?}", self.pool);
+        self.balanced(abandoned);
+    }
+
+    /// The probe's own books: nothing is out any more, nothing ended twice.
+    pub(super) fn balanced(&self, abandoned: u64) {
+        let counts = self.probe.counts();
+        assert_eq!((counts.live(), counts.acquiring), (0, 0), "something still lives: {counts:?}");
+        assert_eq!(counts.abandoned, abandoned, "dropped without a release: {counts:?}");
+        let wrong = (counts.double_released, counts.used_after_release, counts.used_in_doubt);
+        assert_eq!(wrong, (0, 0, 0), "{counts:?}");
+    }
+}

@@ -1,0 +1,81 @@
+//! A request that asks twice: through one slot it gets the same object, through two it waits for itself, and is told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqscope::{Error, Exit, Lease, Pool, Resource, Scopes};
+use reqscope_testkit::{Probe, Scripted};
+
+use super::rig::Rig;
+use crate::support::bounded;
+
+/// Something around a pool, as a transaction is.
+struct Around(Arc<Pool<Probe>>);
+
+impl Resource for Around {
+    type Handle = Lease<Pool<Probe>>;
+    type Cause = Scripted;
+
+    async fn acquire(&self) -> Result<Self::Handle, Error<Scripted>> {
+        Lease::acquire(&self.0).await
+    }
+
+    async fn release(&self, lease: Self::Handle, exit: Exit) -> Result<(), Error<Scripted>> {
+        Lease::end(lease, exit).await
+    }
+}
+
+fn rig() -> Rig {
+    Rig::configured(Probe::new(), |builder| builder.max_size(1).acquire_timeout(Duration::from_secs(2)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn through_one_slot_it_gets_the_same_object() {
+    let (rig, scope) = (rig(), Scopes::new().open());
+    let lazy = scope.lazy(&rig.pool);
+    let first = lazy.get().await.unwrap().id();
+    assert_eq!(lazy.get().await.unwrap().id(), first);
+    scope.close(Exit::Completed).await.unwrap();
+    rig.at_the_end(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn through_two_slots_it_is_told_that_it_waits_for_itself_and_where_it_took_the_first_one() {
+    let (rig, scope) = (rig(), Scopes::new().open());
+    let around = Arc::new(Around(Arc::clone(&rig.pool)));
+    let (get, line) = (scope.lazy(&around).get(), line!());
+    let transaction = get.await.unwrap();
+    let error = bounded(scope.lazy(&rig.pool).get()).await.unwrap_err();
+    assert!(error.is_timeout(), "{error}");
+    let own = error.shortage().unwrap().own.expect("it is its own");
+    assert_eq!((own.file(), own.line()), (file!(), line));
+    drop(transaction);
+    scope.close(Exit::Completed).await.unwrap();
+    rig.at_the_end(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_other_way_round_it_is_told_the_same() {
+    let (rig, scope) = (rig(), Scopes::new().open());
+    let around = Arc::new(Around(Arc::clone(&rig.pool)));
+    let direct = scope.lazy(&rig.pool).get().await.unwrap();
+    let error = bounded(scope.lazy(&around).get()).await.unwrap_err();
+    assert_eq!(error.shortage().unwrap().own.map(std::panic::Location::file), Some(file!()));
+    drop(direct);
+    scope.close(Exit::Completed).await.unwrap();
+    rig.at_the_end(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_another_request_is_not_told_that_it_is_its_own_fault() {
+    let (rig, scopes) = (rig(), Scopes::new());
+    let (other, scope) = (scopes.open(), scopes.open());
+    let held = other.lazy(&rig.pool).get().await.unwrap();
+    let error = bounded(scope.lazy(&rig.pool).get()).await.unwrap_err();
+    assert!(error.is_timeout() && error.shortage().unwrap().own.is_none(), "{error}");
+    drop(held);
+    for scope in [other, scope] {
+        scope.close(Exit::Completed).await.unwrap();
+    }
+    rig.at_the_end(0).await;
+}
