@@ -41,29 +41,37 @@ pub(crate) fn run(target: SocketAddr, load: &Load) -> Result<Report> {
 }
 
 /// Each thread is one client and takes the next part that nobody has played.
+///
+/// Over the second half the storm abates: one client leaves after the other. While all are there they outnumber the
+/// connections of a pool, and who hangs up within milliseconds does so in the queue; cut at work are those who come
+/// when there is no queue.
 fn storm(target: SocketAddr, load: &Load, seed: u64) -> Tally {
     let bar = ProgressBar::new(load.requests).with_style(
         ProgressStyle::with_template("  {bar:48.cyan/blue} {human_pos}/{human_len} requests, {elapsed}")
             .expect("the template is well-formed"),
     );
     let next = AtomicU64::new(0);
-    let play = || {
+    let play = |place: u64| {
+        // The first client stays to the end.
+        let leaves = load.requests - load.requests * place / u64::from(load.connections) / 2;
         let mut client = Client::new(target);
         let mut tally = Tally::new();
-        loop {
-            // Relaxed: only the number matters, and no two threads get the same one.
+        // Relaxed, here and below: only the number matters, and no two threads get the same one.
+        while next.load(Ordering::Relaxed) < leaves {
             let number = next.fetch_add(1, Ordering::Relaxed);
             if number >= load.requests {
-                return tally;
+                break;
             }
             let part = Part::draw(seed, number);
             tally.record(&part, client.play(&part));
             bar.inc(1);
         }
+        tally
     };
     let mut all = Tally::new();
+    let play = &play;
     thread::scope(|scope| {
-        let clients: Vec<_> = (0..load.connections).map(|_| scope.spawn(play)).collect();
+        let clients: Vec<_> = (0..load.connections).map(|place| scope.spawn(move || play(place.into()))).collect();
         for client in clients {
             all.merge(client.join().expect("a client does not panic"));
         }

@@ -11,6 +11,7 @@ use hyper::{Response, StatusCode};
 use reqscope::{Guard, Lazy, Lease, Resource, ScopeHandle};
 use tokio::try_join;
 
+use crate::ledger::Count;
 use crate::options::{Fault, Server};
 use crate::pause::pause;
 use crate::stage::{Progress, Stage};
@@ -23,13 +24,21 @@ const CHUNKS: usize = 8;
 const CHUNK: [u8; 16 * 1024] = [b'.'; 16 * 1024];
 const AFTER_A_CHUNK: Duration = Duration::from_millis(2);
 
+/// How many guards are forgotten at most. A pool that has lost all its slots would end the storm in time-outs.
+const FORGOTTEN: u64 = 5;
+
 /// The handlers of one server.
 pub(crate) struct Handlers<S> {
     pub(crate) store: S,
     pub(crate) settings: Server,
+    forgotten: Count,
 }
 
 impl<S: Store> Handlers<S> {
+    pub(crate) fn new(store: S, settings: Server) -> Self {
+        Handlers { store, settings, forgotten: Count::default() }
+    }
+
     /// Answers a request that has a scope.
     pub(crate) async fn answer(&self, path: &str, scope: &ScopeHandle, progress: Progress) -> Response<Body> {
         progress.enter(Stage::BeforeFirstUse);
@@ -57,7 +66,7 @@ impl<S: Store> Handlers<S> {
     async fn once(&self, scope: &ScopeHandle, progress: &Progress) -> Result<&'static str> {
         let guard = self.hold(scope, progress).await?;
         match self.settings.r#break {
-            Some(Fault::Leak) if now_and_then() => std::mem::forget(guard),
+            Some(Fault::Leak) if now_and_then() && self.forgotten.add() < FORGOTTEN => std::mem::forget(guard),
             Some(Fault::Double) if now_and_then() => guard.badge().release_by_hand(),
             _ => (),
         }

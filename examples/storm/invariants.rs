@@ -1,9 +1,10 @@
 //! What has to hold when the storm is over.
-use reqscope_hyper::ServeReport;
 use serde::Serialize;
 
 use crate::fate::Fate;
 use crate::report::Report;
+use crate::served::Served;
+use crate::stats::Pool;
 
 /// One invariant, by name, and how it was found.
 #[derive(Serialize)]
@@ -30,7 +31,7 @@ pub(crate) fn check(report: &Report) -> Vec<Invariant> {
     let uncut: Vec<_> = stages.iter().filter(|(_, count)| *count == 0).map(|(stage, _)| *stage).collect();
     let none = |name, count: u64, what: &str| invariant(name, count == 0, format!("{count} {what}"));
 
-    vec![
+    let mut invariants = vec![
         invariant("every fate is sent", unsent.is_empty(), format!("never sent: {}", listed(&unsent))),
         invariant("every stage is cut", uncut.is_empty(), format!("never cut: {}", listed(&uncut))),
         invariant(
@@ -82,18 +83,46 @@ pub(crate) fn check(report: &Report) -> Vec<Invariant> {
             tally.promised <= server.committed,
             format!("{} answers, {} commits", tally.promised, server.committed),
         ),
-        invariant("the server still serves", report.probe == 10, format!("{} of 10 handles answer", report.probe)),
+        invariant(
+            "the server still serves",
+            report.probe == server.available(),
+            format!("{} of {} handles answer", report.probe, server.available()),
+        ),
+    ];
+    invariants.extend(server.pool.iter().flat_map(pool));
+    invariants
+}
+
+fn pool(pool: &Pool) -> [Invariant; 3] {
+    let Pool { size, in_use, idle, in_between, waiting, opened, closed, most } = *pool;
+    [
+        invariant(
+            "the pool is at rest",
+            pool.is_at_rest(),
+            format!("{in_use} in use, {in_between} opening or closing, {waiting} waiting"),
+        ),
+        invariant("the pool keeps to its size", most <= size, format!("{most} connections at once, size {size}")),
+        invariant(
+            "every connection is idle or closed",
+            opened == closed + idle,
+            format!("{opened} opened, {closed} closed, {idle} idle"),
+        ),
     ]
 }
 
 /// What the server itself says at its end: reqscope's own accounts.
-pub(crate) fn shutdown(served: &ServeReport) -> Invariant {
-    let drained = &served.drained;
+pub(crate) fn shutdown(served: &Served) -> Vec<Invariant> {
+    let drained = &served.requests.drained;
     let found = format!(
         "{} scopes open, {} handles live, {} abandoned",
         drained.open_scopes, drained.live, drained.abandoned
     );
-    invariant("the shutdown is clean", served.is_clean(), found)
+    let mut invariants = vec![invariant("the shutdown is clean", served.requests.is_clean(), found)];
+    invariants.extend(served.pool.map(|closed| {
+        let found = format!("{} connections left, {} abandoned", closed.live, closed.abandoned);
+        invariant("the pool closes whole", closed.is_clean(), found)
+    }));
+    invariants
 }
 
 fn invariant(name: &'static str, holds: bool, found: String) -> Invariant {
@@ -119,7 +148,7 @@ mod tests {
     use crate::fate::{Fate, Part};
     use crate::options::Load;
     use crate::report::Report;
-    use crate::stats::{Cut, Stats};
+    use crate::stats::{Cut, Pool, Stats};
     use crate::tally::Tally;
 
     /// A report of a storm in which all went well, but for what `spoil` does to it.
@@ -133,6 +162,7 @@ mod tests {
         }
         let cut = Cut { acquiring: 1, holding: 1, transaction: 1, body: 1, ..Cut::default() };
         let mut stats = Stats { acquired: 3, released: 3, committed: 1, rows: 1, cut, ..Stats::default() };
+        stats.pool = Some(Pool { size: 10, idle: 2, opened: 3, closed: 1, most: 3, ..Pool::default() });
         let mut probe = 10;
         spoil(&mut tally, &mut stats, &mut probe);
         let report = Report::new(1, &load, Duration::ZERO, tally, stats, probe);
@@ -160,6 +190,18 @@ mod tests {
         assert_eq!(broken(|_, server, _| server.rows = 2), ["every commit is a row"]);
         assert_eq!(broken(|_, server, _| (server.committed, server.rows) = (0, 0)), ["no 200 without a commit"]);
         assert_eq!(broken(|_, _, probe| *probe = 9), ["the server still serves"]);
+    }
+
+    #[test]
+    fn a_pool_that_lost_a_slot_or_a_connection_breaks_the_storm() {
+        let spoiled = |spoil: fn(&mut Pool)| broken(|_, server, _| server.pool.iter_mut().for_each(spoil));
+        assert_eq!(spoiled(|pool| pool.in_use = 1), ["the pool is at rest"]);
+        assert_eq!(spoiled(|pool| pool.in_between = 1), ["the pool is at rest"]);
+        assert_eq!(spoiled(|pool| pool.waiting = 1), ["the pool is at rest"]);
+        assert_eq!(spoiled(|pool| pool.most = 11), ["the pool keeps to its size"]);
+        assert_eq!(spoiled(|pool| pool.closed = 0), ["every connection is idle or closed"]);
+        // Of a smaller one fewer handles can be had at once.
+        assert_eq!(spoiled(|pool| pool.size = 4), ["the server still serves"]);
     }
 
     #[test]

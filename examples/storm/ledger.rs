@@ -30,6 +30,8 @@ pub(crate) struct Books {
     /// By stage: how many handlers were cut there.
     pub(crate) cut: [Count; STAGES],
     out: Mutex<HashMap<u64, State>>,
+    /// How many were out at once, at most.
+    most: AtomicU64,
 }
 
 /// Every handle that is out is in one of these states.
@@ -67,6 +69,11 @@ impl Books {
         }
     }
 
+    /// How many handles were out at once, at most.
+    pub(crate) fn most(&self) -> u64 {
+        self.most.load(Ordering::Relaxed)
+    }
+
     /// The counters of these books; the rest is for those to fill in who know it.
     pub(crate) fn stats(&self) -> Stats {
         let cut = |stage: Stage| self.cut[stage as usize].get();
@@ -98,7 +105,10 @@ impl Badge {
     /// For a handle that has just been acquired.
     pub(crate) fn issue(books: Arc<Books>) -> Badge {
         let number = books.acquired.add();
-        books.out.lock().insert(number, State::Held);
+        let mut out = books.out.lock();
+        out.insert(number, State::Held);
+        books.most.fetch_max(out.len() as u64, Ordering::Relaxed);
+        drop(out);
         Badge { number, books }
     }
 

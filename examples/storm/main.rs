@@ -21,6 +21,7 @@ mod options;
 mod pause;
 mod report;
 mod response;
+mod served;
 mod server;
 mod sqlite;
 mod stage;

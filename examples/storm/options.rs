@@ -68,6 +68,9 @@ pub(crate) struct Server {
     /// What the handlers share
     #[arg(long, value_enum, default_value_t)]
     pub(crate) resource: Kind,
+    /// How many connections the handlers share, where there is a database
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) pool: u16,
     /// Every handler first waits this long at most
     #[arg(long, value_name = "MS", default_value = "5", value_parser = milliseconds)]
     pub(crate) pre_ms: Duration,
@@ -86,7 +89,7 @@ pub(crate) struct Server {
 pub(crate) enum Kind {
     /// A number in memory: nothing but reqscope itself is tried
     Counter,
-    /// A database in a temporary file
+    /// A database in a temporary file, through a pool
     #[default]
     Sqlite,
 }

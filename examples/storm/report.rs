@@ -9,12 +9,12 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 use console::style;
 use indicatif::HumanCount;
-use reqscope_hyper::ServeReport;
 use serde::Serialize;
 
 use crate::invariants::{self, Invariant};
 use crate::options::Load;
-use crate::stats::Stats;
+use crate::served::Served;
+use crate::stats::{Pool, Stats};
 use crate::tally::Tally;
 
 /// Everything there is to tell.
@@ -49,8 +49,8 @@ impl Report {
     }
 
     /// Adds how the server of this process came to its end.
-    pub(crate) fn after_shutdown(mut self, served: &ServeReport) -> Report {
-        self.invariants.push(invariants::shutdown(served));
+    pub(crate) fn after_shutdown(mut self, served: &Served) -> Report {
+        self.invariants.extend(invariants::shutdown(served));
         self
     }
 
@@ -100,6 +100,20 @@ impl fmt::Display for Report {
             ("SQLITE_BUSY", server.busy),
         ];
         writeln!(f, "\nTransactions\n{}\n", counts(&transactions))?;
+
+        if let Some(pool) = &server.pool {
+            let Pool { size, in_use, idle, in_between: _, waiting, opened, closed, most } = *pool;
+            let slots = [
+                ("size", size),
+                ("most at once", most),
+                ("in use", in_use),
+                ("idle", idle),
+                ("waiting", waiting),
+                ("opened", opened),
+                ("closed", closed),
+            ];
+            writeln!(f, "Pool\n{}\n", counts(&slots))?;
+        }
 
         for Invariant { name, holds, found } in &self.invariants {
             if *holds {

@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper::{Method, Request, Response, StatusCode};
 use reqscope::{Lease, Scopes};
-use reqscope_hyper::{RequestExt, ScopeService, ServeReport, serve};
+use reqscope_hyper::{RequestExt, ScopeService, serve};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -22,13 +22,14 @@ use crate::counter::CounterStore;
 use crate::handlers::{Body, Handlers, respond};
 use crate::ledger::Ledger;
 use crate::options::{Kind, Server};
+use crate::served::Served;
 use crate::sqlite::SqliteStore;
 use crate::stage::Progress;
 use crate::stats::{Core, Stats};
 use crate::store::{Store, Tags};
 
 /// Serves until `signal`.
-pub(crate) async fn run(settings: Server, listener: TcpListener, signal: impl Signal) -> Result<ServeReport> {
+pub(crate) async fn run(settings: Server, listener: TcpListener, signal: impl Signal) -> Result<Served> {
     let ledger = Arc::new(Ledger::new());
     match settings.resource {
         Kind::Counter => {
@@ -56,12 +57,18 @@ async fn serve_store<S: Store>(
     ledger: Arc<Ledger>,
     listener: TcpListener,
     signal: impl Signal,
-) -> ServeReport {
+) -> Served {
     let scopes = Scopes::new();
-    let handlers = Arc::new(Handlers { store, settings });
+    let handlers = Arc::new(Handlers::new(store, settings));
     let scoped = Scoped { handlers: Arc::clone(&handlers), ledger: Arc::clone(&ledger) };
-    let router = Router { handlers, ledger, scopes: scopes.clone(), scoped: ScopeService::new(&scopes, scoped) };
-    serve(listener, router, &scopes).release_grace(RELEASE_GRACE).graceful(signal).await
+    let router = Router {
+        handlers: Arc::clone(&handlers),
+        ledger,
+        scopes: scopes.clone(),
+        scoped: ScopeService::new(&scopes, scoped),
+    };
+    let requests = serve(listener, router, &scopes).release_grace(RELEASE_GRACE).graceful(signal).await;
+    Served { requests, pool: handlers.store.close().await }
 }
 
 /// Longer than the deadline of a release.
@@ -149,7 +156,8 @@ impl<S: Store> Router<S> {
         let reqscope::Stats { acquired, released, abandoned, taken, live, .. } = scopes;
         let core = Core { acquired, released, abandoned, taken, live };
         let (open_scopes, pending_releases) = (scopes.open_scopes, scopes.pending_releases);
-        let stats = Stats { rows, open_scopes, pending_releases, core, ..self.ledger.books().stats() };
+        let pool = self.handlers.store.pool();
+        let stats = Stats { rows, open_scopes, pending_releases, pool, core, ..self.ledger.books().stats() };
         Ok(serde_json::to_string(&stats)?)
     }
 

@@ -1,13 +1,15 @@
 //! A store in an SQLite database, in a temporary file.
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
-use reqscope::Lease;
+use reqscope::{DrainReport, Lease, Pool, Pooled};
 use reqscope_sqlite::{OpenTransaction, Sqlite, SqliteConn, Transaction};
 use tempfile::TempDir;
 
 use crate::ledger::Ledger;
 use crate::options::Server;
+use crate::stats;
 use crate::store::{Store, Tags};
 use crate::watched::Watched;
 
@@ -16,11 +18,23 @@ const SCHEMA: &str = "
     CREATE TABLE tags (id INTEGER PRIMARY KEY, tag INTEGER NOT NULL);
     INSERT INTO latest VALUES (1, 0);";
 
+/// How long a handler waits for a connection. A storm's own clients wait for milliseconds, unless slots are lost.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long the last connections may take to close.
+const CLOSE: Duration = Duration::from_secs(2);
+
+/// The connections are watched below the pool, and their uses above it.
+type Connections = Pool<Watched<Sqlite>>;
+
 pub(crate) struct SqliteStore {
     /// Nobody watches this one: for the storm's own questions.
     own: Arc<Sqlite>,
-    singles: Arc<Watched<Arc<Sqlite>>>,
-    transactions: Arc<Watched<Transaction<Sqlite>>>,
+    singles: Arc<Watched<Arc<Connections>>>,
+    transactions: Arc<Watched<Transaction<Connections>>>,
+    pool: Arc<Connections>,
+    /// The books of the connections, not of their uses.
+    connections: Arc<Ledger>,
     /// Removes the database when the server has gone.
     _folder: TempDir,
 }
@@ -28,26 +42,52 @@ pub(crate) struct SqliteStore {
 impl SqliteStore {
     pub(crate) async fn open(server: &Server, ledger: &Arc<Ledger>) -> Result<SqliteStore> {
         let folder = tempfile::tempdir().context("no place for the database")?;
-        let own = Arc::new(Sqlite::new(folder.path().join("storm.db")));
+        let file = folder.path().join("storm.db");
+        let own = Arc::new(Sqlite::new(&file));
         let mut conn = Lease::acquire(&own).await?;
         conn.call(|db| db.execute_batch(SCHEMA)).await?;
         Lease::complete(conn).await?;
-        let singles = Watched::new(Arc::clone(&own), ledger, server.acquire_ms);
-        let transactions = Watched::new(Transaction::new(Arc::clone(&own)), ledger, server.acquire_ms);
-        Ok(SqliteStore { own, singles: Arc::new(singles), transactions: Arc::new(transactions), _folder: folder })
+
+        let connections = Arc::new(Ledger::new());
+        let pool = Pool::builder().max_size(server.pool.into()).acquire_timeout(PATIENCE);
+        let pool = Arc::new(pool.build(Watched::new(Sqlite::new(&file), &connections, Duration::ZERO)));
+        let singles = Arc::new(Watched::new(Arc::clone(&pool), ledger, server.acquire_ms));
+        let transactions = Transaction::new(Arc::clone(&pool));
+        let transactions = Arc::new(Watched::new(transactions, ledger, server.acquire_ms));
+        Ok(SqliteStore { own, singles, transactions, pool, connections, _folder: folder })
     }
 }
 
 impl Store for SqliteStore {
-    type Single = Arc<Sqlite>;
-    type Transaction = Transaction<Sqlite>;
+    type Single = Arc<Connections>;
+    type Transaction = Transaction<Connections>;
 
-    fn singles(&self) -> &Arc<Watched<Arc<Sqlite>>> {
+    fn singles(&self) -> &Arc<Watched<Arc<Connections>>> {
         &self.singles
     }
 
-    fn transactions(&self) -> &Arc<Watched<Transaction<Sqlite>>> {
+    fn transactions(&self) -> &Arc<Watched<Transaction<Connections>>> {
         &self.transactions
+    }
+
+    fn pool(&self) -> Option<stats::Pool> {
+        let status = self.pool.status();
+        let books = self.connections.books();
+        let connections = books.stats();
+        Some(stats::Pool {
+            size: status.max_size as u64,
+            in_use: status.in_use as u64,
+            idle: status.idle as u64,
+            in_between: (status.creating + status.ending) as u64,
+            waiting: status.waiting as u64,
+            opened: connections.acquired,
+            closed: connections.released,
+            most: books.most(),
+        })
+    }
+
+    async fn close(&self) -> Option<DrainReport> {
+        Some(self.pool.close(CLOSE).await)
     }
 
     async fn rows(&self) -> Result<u64> {
@@ -81,7 +121,17 @@ impl Tags for SqliteConn {
     }
 }
 
-impl Tags for OpenTransaction<Sqlite> {
+impl Tags for Pooled<Watched<Sqlite>> {
+    async fn write(&mut self, tag: u32) -> Result<()> {
+        self.using().write(tag).await
+    }
+
+    async fn read(&mut self) -> Result<u32> {
+        self.using().read().await
+    }
+}
+
+impl Tags for OpenTransaction<Connections> {
     async fn write(&mut self, tag: u32) -> Result<()> {
         SqliteConn::write(self, tag).await
     }

@@ -30,6 +30,8 @@ pub(crate) struct Stats {
     pub(crate) pending_releases: u64,
     /// Operations that the database refused because another one was in its way.
     pub(crate) busy: u64,
+    /// The pool under the handlers; `None` where there is none.
+    pub(crate) pool: Option<Pool>,
     /// Handlers that were cut, by stage.
     pub(crate) cut: Cut,
     /// What reqscope says itself. A reset does not touch it.
@@ -47,6 +49,21 @@ pub(crate) struct Cut {
     pub(crate) body: u64,
 }
 
+/// A pool, and the connections that it has made since the server began. A reset does not touch it.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Pool {
+    pub(crate) size: u64,
+    pub(crate) in_use: u64,
+    pub(crate) idle: u64,
+    /// Slots whose connection is being opened or closed.
+    pub(crate) in_between: u64,
+    pub(crate) waiting: u64,
+    pub(crate) opened: u64,
+    pub(crate) closed: u64,
+    /// How many connections there were at once, at most.
+    pub(crate) most: u64,
+}
+
 /// The accounts of the server's `Scopes`, which count a transaction and its connection as two.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Core {
@@ -60,6 +77,19 @@ pub(crate) struct Core {
 impl Stats {
     /// Is everything that a request left behind at its end?
     pub(crate) fn is_settled(&self) -> bool {
-        self.live == 0 && self.open_scopes == 0 && self.pending_releases == 0
+        let pool_rests = self.pool.is_none_or(|pool| pool.is_at_rest());
+        self.live == 0 && self.open_scopes == 0 && self.pending_releases == 0 && pool_rests
+    }
+
+    /// How many of 10 handles can be taken at once, if none is lost.
+    pub(crate) fn available(&self) -> u64 {
+        self.pool.map_or(10, |pool| pool.size.min(10))
+    }
+}
+
+impl Pool {
+    /// Does nobody use it, wait for it or come back to it?
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.in_use == 0 && self.in_between == 0 && self.waiting == 0
     }
 }

@@ -3,8 +3,9 @@ use std::future::Future;
 use std::sync::Arc;
 
 use anyhow::Result;
-use reqscope::Resource;
+use reqscope::{DrainReport, Resource};
 
+use crate::stats::Pool;
 use crate::watched::Watched;
 
 /// Two resources over the same data: handles for single uses, and transactions.
@@ -19,6 +20,15 @@ pub(crate) trait Store: Send + Sync + 'static {
     fn rows(&self) -> impl Future<Output = Result<u64>> + Send;
     /// Removes all rows.
     fn clear(&self) -> impl Future<Output = Result<()>> + Send;
+
+    /// The pool under both, if there is one.
+    fn pool(&self) -> Option<Pool> {
+        None
+    }
+    /// Closes the pool, if there is one.
+    fn close(&self) -> impl Future<Output = Option<DrainReport>> + Send {
+        async { None }
+    }
 }
 
 /// A place that holds one tag, the same for all handles: who reads back another's tag was not alone.

@@ -89,6 +89,19 @@ impl<R: Resource> Resource for Watched<R> {
     }
 }
 
+/// A connection that is watched is a connection still, to the transaction around it.
+impl<H: AsRef<T>, T> AsRef<T> for Marked<H> {
+    fn as_ref(&self) -> &T {
+        self.inner.as_ref()
+    }
+}
+
+impl<H: AsMut<T>, T> AsMut<T> for Marked<H> {
+    fn as_mut(&mut self) -> &mut T {
+        self.using().as_mut()
+    }
+}
+
 impl<R: Resource> Watched<R> {
     /// What settles and was completed is a commit.
     fn committed(&self, badge: &Badge, exit: Exit) {

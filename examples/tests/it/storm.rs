@@ -27,15 +27,27 @@ fn broken(report: &Value) -> Vec<&str> {
 
 #[test]
 fn a_storm_on_sqlite_leaves_nothing_behind() {
-    survives(&["--requests", "1500", "--connections", "16", "--seed", "1", "--resource", "sqlite"]);
+    let report = survives(&["--requests", "1500", "--connections", "16", "--seed", "1", "--resource", "sqlite"]);
+    let pool = |name: &str| report["server"]["pool"][name].as_u64().unwrap();
+    assert_eq!((pool("size"), pool("in_use"), pool("in_between"), pool("waiting")), (10, 0, 0, 0));
+    assert_eq!(pool("opened"), pool("closed") + pool("idle"));
+    assert!((2..=10).contains(&pool("most")), "{}", pool("most"));
+}
+
+/// The less there is, the more is handed from one to the other.
+#[test]
+fn a_storm_on_a_pool_of_two_leaves_nothing_behind() {
+    let report = survives(&["--requests", "1500", "--connections", "8", "--seed", "9", "--pool", "2"]);
+    assert_eq!(report["server"]["pool"]["most"], 2);
 }
 
 #[test]
 fn a_storm_on_a_counter_leaves_nothing_behind() {
-    survives(&["--requests", "1500", "--connections", "16", "--seed", "2", "--resource", "counter"]);
+    let report = survives(&["--requests", "1500", "--connections", "16", "--seed", "2", "--resource", "counter"]);
+    assert!(report["server"]["pool"].is_null());
 }
 
-fn survives(arguments: &[&str]) {
+fn survives(arguments: &[&str]) -> Value {
     let (output, report) = storm(arguments);
     assert!(output.status.success(), "{}", said(&output));
     assert_eq!(broken(&report), [""; 0]);
@@ -50,11 +62,12 @@ fn survives(arguments: &[&str]) {
     }
     let sent: u64 = report["fates"].as_array().unwrap().iter().map(|fate| fate["sent"].as_u64().unwrap()).sum();
     assert_eq!(sent, 1500);
+    report
 }
 
 #[test]
 fn a_forgotten_guard_is_caught() {
-    fails("leak", &["no handle is live", "the shutdown is clean"]);
+    fails("leak", &["no handle is live", "the shutdown is clean", "the pool is at rest", "the pool closes whole"]);
 }
 
 #[test]
