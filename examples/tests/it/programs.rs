@@ -24,6 +24,16 @@ fn cpu_loop_ends_when_its_client_has_gone() {
     assert!(line("the loop ends") < line("the server shuts down"), "{said}");
 }
 
+#[test]
+fn outage_keeps_its_promises() {
+    let output = run(&mut example("outage"));
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert_eq!(said.lines().filter(|line| line.starts_with("✓ ")).count(), 7, "{said}");
+    // The cause of the outage is told, not only its fact.
+    assert!(said.contains("the backend is unavailable while acquiring"), "{said}");
+}
+
 #[cfg(unix)]
 #[test]
 fn quickstart_counts_its_visitors_until_ctrl_c() {
