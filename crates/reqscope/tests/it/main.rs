@@ -15,6 +15,7 @@ mod lending;
 mod model;
 mod observing;
 mod pool;
+mod pool_model;
 mod quiet_drop;
 mod races;
 mod reentry;

@@ -1,0 +1,50 @@
+use proptest::collection::vec;
+use proptest::prelude::*;
+use reqscope::{Exit, Health};
+use reqscope_testkit::Verb;
+
+use super::{Fate, MILLIS, MOST, Start, Step, play};
+
+fn starts() -> impl Strategy<Value = Start> {
+    any::<[bool; 3]>().prop_map(|[min_idle, always_reset, reclaims]| Start { min_idle, always_reset, reclaims })
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    let which = || 0..6_u8;
+    let exit = prop_oneof![Just(Exit::Completed), Just(Exit::Failed), Just(Exit::Cancelled), Just(Exit::Panicked)];
+    let health = prop_oneof![3 => Just(Health::Ready), 1 => Just(Health::Unknown), 1 => Just(Health::Dead)];
+    let verb = prop_oneof![2 => Just(Verb::Acquire), 1 => Just(Verb::Validate), 1 => Just(Verb::Release)];
+    let fate = prop_oneof![
+        1 => Just(Fate::Ok), 3 => Just(Fate::Slow), 2 => Just(Fate::Error), 1 => Just(Fate::Permanent),
+        1 => Just(Fate::Panic), 1 => Just(Fate::Never),
+    ];
+    prop_oneof![
+        10 => Just(Step::Get),
+        2 => Just(Step::TryGet),
+        8 => (which(), 1..4_u8).prop_map(|(get, polls)| Step::Poll(get, polls)),
+        2 => which().prop_map(Step::DropGet),
+        6 => which().prop_map(Step::Put),
+        2 => (which(), exit, 0..4_u8).prop_map(|(object, exit, polls)| Step::Release(object, exit, polls)),
+        2 => which().prop_map(Step::DropObject),
+        1 => which().prop_map(Step::Kill),
+        1 => health.prop_map(Step::Health),
+        5 => (verb, fate).prop_map(|(verb, fate)| Step::Script(verb, fate)),
+        2 => (1..=MOST).prop_map(Step::Resize),
+        1 => Just(Step::Clear),
+        1 => Just(Step::Pause),
+        2 => Just(Step::Resume),
+        1 => prop::bool::weighted(0.2).prop_map(|close| if close { Step::Close(1) } else { Step::Get }),
+        5 => Just(Step::Run),
+        2 => prop::sample::select(&MILLIS[..]).prop_map(Step::Pass),
+        1 => any::<bool>().prop_map(|inside| Step::Runtime { inside }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_done_to_a_pool_nothing_is_lost(start in starts(), steps in vec(steps(), 0..60)) {
+        play(start, steps);
+    }
+}
