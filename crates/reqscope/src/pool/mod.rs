@@ -52,6 +52,10 @@ use crate::{Error, Exit, Holding, foreign};
 /// slots come back, and whoever waits on another one begins again. So a static pool serves one test's runtime after
 /// the other, as far as the handles themselves do.
 ///
+/// The janitor is a task that looks after the pool every 100 ms: what is idle, too old or too few. The first check-out puts
+/// it to work; it keeps no dropped pool alive, and goes home when there is nothing to look after. On a current-thread
+/// runtime that lives on without being driven it stands still, and with it the pool's ages.
+///
 /// # Drop
 ///
 /// Dropping the pool releases what is idle, in the background. Objects that are out are released when they come

@@ -42,9 +42,11 @@ async fn the_first_dead_one_that_is_found_has_all_the_others_looked_at() {
     let probe = Probe::new();
     let pool = ageless().max_size(40).keepalive(30 * SECOND).validate_timeout(2 * SECOND).build(probe.clone());
     fill(&pool, 40).await;
+    pass(20 * SECOND).await;
+    fill(&pool, 39).await;
     probe.on(Verb::Validate).always(Outcome::never());
-    // A tenth begins in the first round, and all the others when the first one of these has failed: two timeouts.
-    pass(30 * SECOND + 4 * SECOND + 4 * ROUND).await;
+    // The one that was not used again is due now, the others in 20 s. It costs one timeout, and they another one together.
+    pass(10 * SECOND + 4 * SECOND + 3 * ROUND).await;
     assert_eq!((pool.status().idle, pool.status().unsound, pool.status().retired), (0, 40, 40));
 }
 
