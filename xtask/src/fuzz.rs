@@ -1,4 +1,4 @@
-//! `cargo xtask fuzz`: random operations on a scope, steered by the code that they reach, against the core's model.
+//! `cargo xtask fuzz`: random operations on a scope and on a pool, steered by the code that they reach.
 //!
 //! What a run finds out about the ways through the code stays in the target folder and helps the next run. The corpus
 //! in the tree is a small part of it, which the ordinary tests replay; only `--keep` changes it.

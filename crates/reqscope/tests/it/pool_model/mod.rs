@@ -4,8 +4,10 @@
 //! could go on. Nobody has an object that another one has, nor one in doubt that was not proved. At the end the pool
 //! can lend as many objects as it says, and once it is closed nothing lives any more.
 //!
-//! The sequences come from a random generator, and from the fuzzer, which compiles this very folder.
+//! The sequences come from a random generator, from the corpus, and from the fuzzer, which compiles this very folder.
 
+#[cfg(test)]
+mod corpus;
 #[cfg(test)]
 mod random;
 mod world;
