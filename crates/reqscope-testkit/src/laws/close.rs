@@ -139,7 +139,7 @@ pub(super) async fn a_hung_acquire_ends<R: Resource>(bench: Bench<'_, R>) -> Ver
         }
         drop((answer, lazy, scope));
         trial.drained(&scopes).await?;
-        trial.still_works().await?;
+        trial.works_again().await?;
         trial.end().await?;
     }
     Ok(())

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use reqscope::{Error, Exit, Guard, Lazy, Resource, Scopes};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::outside::{Counted, Manner, Outside};
 use super::report::{Breach, Law, Verdict};
@@ -201,6 +201,21 @@ impl<R: Resource> Trial<R> {
     pub(super) async fn still_works(&self) -> Verdict {
         let handle = self.acquire().await?;
         self.release(handle, Exit::Completed).await
+    }
+
+    /// The same, after acquisitions have failed. A pool spares a backend that has just refused, and refuses itself for a
+    /// while without asking (L18); but not for long.
+    pub(super) async fn works_again(&self) -> Verdict {
+        let began = Instant::now();
+        loop {
+            match self.within("acquire", self.outside.acquire()).await? {
+                Ok(handle) => return self.release(handle, Exit::Completed).await,
+                Err(error) if began.elapsed() >= BOUND => {
+                    return self.breach(format!("acquire still failed after {BOUND:?}: {error}"));
+                }
+                Err(_) => sleep(Duration::from_millis(1)).await,
+            }
+        }
     }
 
     /// Ends the trial: the resource goes, and then the books have to balance on both sides. Whatever keeps the

@@ -10,6 +10,7 @@ mod ending;
 mod figures;
 mod janitor;
 mod keeping;
+mod laws;
 mod outage;
 mod pausing;
 mod resizing;

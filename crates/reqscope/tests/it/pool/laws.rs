@@ -1,0 +1,41 @@
+//! The suite of the laws, on pools over a probe: it cancels at each await, and counts inside and outside.
+
+use std::time::Duration;
+
+use reqscope::{Pool, Reset};
+use reqscope_testkit::{Probe, laws};
+
+use crate::watchdog::watch;
+
+/// A creation that hangs is the pool's, and may keep callers waiting for this long; the suite waits for 5 s.
+const CREATE_TIMEOUT: Duration = Duration::from_secs(1);
+
+fn pool(probe: Probe, size: usize, reset: Reset) -> Pool<Probe> {
+    watch();
+    Pool::builder().max_size(size).create_timeout(CREATE_TIMEOUT).reset(reset).build(probe)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_keeps_the_laws() {
+    laws(|probe| pool(probe, 3, Reset::AfterDoubt)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_of_one_keeps_the_laws() {
+    laws(|probe| pool(probe, 1, Reset::AfterDoubt)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_proves_everything_keeps_the_laws() {
+    laws(|probe| {
+        watch();
+        let builder = Pool::builder().max_size(2).create_timeout(CREATE_TIMEOUT);
+        builder.validate_after(Duration::ZERO).reset(Reset::Always).build(probe)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pool_keeps_the_laws_on_many_threads() {
+    laws(|probe| pool(probe, 3, Reset::AfterDoubt)).await;
+}
