@@ -84,27 +84,27 @@ impl<R: Resource> Inner<R> {
         upkeep::start(self);
         let note = self.note(site);
         let mut deadline = Deadline::after(self.config.acquire_timeout);
-        let mut again = false;
+        let (mut again, mut unsound) = (false, 0);
         loop {
             let Taken { mut pooled, fresh } = match self.enter(note, again)? {
                 Entered::Taken(taken) => taken,
                 // It leaves the line if we are dropped, and passes on what it was granted.
                 Entered::Waiting(mut place) => poll_fn(|cx| place.poll(note, &mut deadline, cx)).await?,
             };
-            let sound = match look(&*self.resource, &pooled) {
-                Health::Dead => false,
+            let proof = match look(&*self.resource, &pooled) {
+                Health::Dead => Err(Error::unavailable().at(Stage::Validating).with_context("it was dead")),
                 // It was proved on its way back, if it had to be.
-                _ if fresh => true,
+                _ if fresh => Ok(()),
                 // If we are dropped here the object is in doubt, and goes where dropped ones go.
                 _ => self.prove(&mut pooled, &mut deadline).await?,
             };
-            if sound {
-                return Ok(pooled);
-            }
+            let Err(error) = proof else { return Ok(pooled) };
             let Parts { slot, handle, .. } = pooled.into_parts();
             self.found_dead(slot, handle);
-            if deadline.has_passed() {
-                return Err(self.explain(Error::timeout(Stage::Validating, deadline.elapsed()), note));
+            unsound += 1;
+            if unsound > self.config.max_size {
+                // The last one was new. Where not even those are sound, going on would do nothing but reconnect.
+                return Err(self.explain(error.into_unavailable(), note));
             }
             // It was our turn, and still is.
             again = true;
@@ -136,11 +136,11 @@ impl<R: Resource> Inner<R> {
         }
     }
 
-    /// Whether it is alive and clean.
-    async fn prove(&self, pooled: &mut Pooled<R>, deadline: &mut Deadline) -> Outcome<R, bool> {
+    /// Whether it is alive and clean, and if not, why.
+    async fn prove(&self, pooled: &mut Pooled<R>, deadline: &mut Deadline) -> Outcome<R, Outcome<R, ()>> {
         let mut proof = pin!(self.validate(pooled, self.config.validate_timeout));
         poll_fn(|cx| match proof.as_mut().poll(cx) {
-            Poll::Ready(outcome) => Poll::Ready(Ok(outcome.is_ok())),
+            Poll::Ready(outcome) => Poll::Ready(Ok(outcome)),
             Poll::Pending => deadline.poll_missed(Stage::Validating, cx).map(|missed| Err(self.timed_out(missed))),
         })
         .await

@@ -129,6 +129,19 @@ async fn a_slot_is_free_when_its_release_has_ended_however_it_ended() {
     }
 }
 
+/// Nothing waits here, so it must end by itself.
+#[tokio::test(start_paused = true)]
+async fn where_nothing_can_ever_be_proved_a_get_says_why_after_as_many_tries_as_there_are_slots() {
+    let rig = Rig::configured(Probe::new().reclaiming(), |builder| {
+        builder.max_size(2).validate_after(Duration::ZERO).reset(Reset::Always)
+    });
+    rig.probe.on(Verb::Validate).always(Outcome::error());
+    let error = bounded(rig.pool.get()).await.unwrap_err();
+    assert!(error.is_unavailable() && error.cause().is_some(), "{error}");
+    assert_eq!(rig.probe.counts().acquires, 3);
+    rig.at_the_end(0).await;
+}
+
 /// A resource whose verbs panic before there is a future.
 struct Trap {
     probe: Probe,
