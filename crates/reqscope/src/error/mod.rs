@@ -197,6 +197,16 @@ impl<C> Error<C> {
         self
     }
 
+    /// The same for one who was refused at once, and to whom the time that somebody else has waited means nothing.
+    pub(crate) fn into_refusal(mut self) -> Self {
+        if self.0.kind == Kind::Timeout {
+            let inner = self.inner();
+            inner.kind = Kind::Unavailable;
+            inner.elapsed = None;
+        }
+        self.into_unavailable()
+    }
+
     /// Adds the resource's own error.
     ///
     /// For a kind that has no cause by itself:

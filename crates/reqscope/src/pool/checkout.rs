@@ -129,7 +129,7 @@ impl<R: Resource> Inner<R> {
         match joined {
             Ok(ticket) => {
                 Counters::add(&self.counters.waits, u64::from(!again));
-                Ok(Entered::Waiting(Place { pool: self, ticket, created: false }))
+                Ok(Entered::Waiting(Place { pool: self, ticket, created: false, waited: false }))
             }
             Err(Refusal::Closed) => Err(Error::closed()),
             Err(Refusal::Full) => Err(self.explain(Error::exhausted(), note)),
@@ -172,6 +172,8 @@ struct Place<'a, R: Resource> {
     ticket: Ticket,
     /// Whether a creation was begun from here: then its outcome is waited for, also behind an open breaker.
     created: bool,
+    /// Whether it was left pending: then the error of what it waited for is its own.
+    waited: bool,
 }
 
 impl<R: Resource> Place<'_, R> {
@@ -184,6 +186,7 @@ impl<R: Resource> Place<'_, R> {
             }
             found = self.look(cx.waker());
         }
+        self.waited = true;
         match found {
             Look::Ready(outcome) => return Poll::Ready(outcome.map_err(|error| self.pool.explain(error, note))),
             Look::Create(slot, attempt) => {
@@ -226,7 +229,10 @@ impl<R: Resource> Place<'_, R> {
                 // What is out may come back, and a creation of our own is waited for.
                 if hopes == 0 && !(probing && self.created) {
                     drop(state);
-                    return Look::Ready(Err(refusal.cause.into_unavailable()));
+                    let cause = refusal.cause;
+                    let told =
+                        if self.waited || self.created { cause.into_unavailable() } else { cause.into_refusal() };
+                    return Look::Ready(Err(told));
                 }
             }
         }

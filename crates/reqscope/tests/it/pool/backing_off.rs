@@ -38,3 +38,23 @@ async fn a_backend_that_will_never_serve_us_is_not_hammered() {
     let creations = creations(Error::permanent).await;
     assert!((5..50).contains(&creations), "{creations}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_waited_is_told_of_the_timeout_and_who_is_refused_at_once_is_not() {
+    watch();
+    let never = resource_fn(std::future::pending::<Result<(), Error<io::Error>>>);
+    let pool = Pool::builder().create_timeout(Duration::from_millis(300)).build(never);
+    let waited = pool.get().await.unwrap_err();
+    assert!(waited.is_timeout(), "{waited}");
+    let mut refused = 0;
+    for _ in 0..3 {
+        let before = tokio::time::Instant::now();
+        let error = pool.get().await.unwrap_err();
+        if before.elapsed().is_zero() {
+            refused += 1;
+            assert!(error.is_unavailable() && error.elapsed().is_none(), "{error}");
+            assert!(error.shortage().unwrap().last_failure.is_some());
+        }
+    }
+    assert!(refused > 0);
+}
