@@ -191,9 +191,9 @@ impl<R: Resource> Place<'_, R> {
             Look::Ready(outcome) => return Poll::Ready(outcome.map_err(|error| self.pool.explain(error, note))),
             Look::Create(slot, attempt) => {
                 // One for each poll: on a runtime that is shutting down it came to nothing at once, and would again.
+                // The deadline below says so, if it has a clock.
                 self.pool.create_lost(slot, attempt);
                 cx.waker().wake_by_ref();
-                return Poll::Pending;
             }
             Look::Wait => {}
         }

@@ -208,3 +208,42 @@ fn an_object_that_nobody_can_prove_ends_and_its_slot_is_free() {
     }
     paused().block_on(rig.at_the_end(3));
 }
+
+/// L13: the server may still be working for it.
+#[test]
+fn a_release_whose_runtime_ends_goes_home_with_its_slot_or_is_abandoned_with_it() {
+    for home_stays in [true, false] {
+        let (stays, ends, rig) = (runtime(), runtime(), Rig::new(1));
+        let held = if home_stays { &stays } else { &ends }.block_on(rig.take());
+        rig.probe.on(Verb::Release).close();
+        ends.block_on(async {
+            rig.pool.clear();
+            rig.pool.put(held);
+            settle().await;
+        });
+        stays.block_on(async move {
+            ends.shutdown_background();
+            settle().await;
+        });
+        let abandoned = rig.probe.counts().abandoned;
+        assert_eq!((rig.pool.status().ending, abandoned), if home_stays { (1, 0) } else { (0, 1) });
+        rig.probe.on(Verb::Release).ok();
+        stays.block_on(settle());
+        assert_eq!(rig.pool.status().ending, 0);
+    }
+}
+
+#[test]
+fn inside_a_runtime_that_has_ended_a_get_is_told_so() {
+    let (ended, rig) = (runtime(), Rig::new(1));
+    rig.probe.on(Verb::Acquire).always(Outcome::ok().after_polls(3));
+    let handle = ended.handle().clone();
+    drop(ended);
+    let _inside = handle.enter();
+    let mut get = pin!(rig.pool.get());
+    let error = (0..100).find_map(|_| match poll_once(get.as_mut()) {
+        Poll::Ready(outcome) => Some(outcome.unwrap_err()),
+        Poll::Pending => None,
+    });
+    assert!(error.is_some(), "it was asked a hundred times");
+}
