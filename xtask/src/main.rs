@@ -53,7 +53,7 @@ enum Chore {
     Loom,
     /// Breaks the core a line at a time, and fails where no test hears of it.
     Mutants(mutants::Options),
-    /// Plays random operations on a scope, steered by the code that they reach, against the model of the core.
+    /// Plays random operations on a scope and on a pool, steered by the code that they reach, against their models.
     Fuzz(fuzz::Options),
     /// Measures what the operations cost and how much memory a server holds; fails if that is more than promised.
     Bench(bench::Options),
