@@ -17,7 +17,8 @@ use crate::sync::{AtomicU64, Mutex, Ordering};
 use crate::time::Deadline;
 use crate::{Error, Exit, chance, foreign};
 
-/// What a pool's users, its tasks and its owner share. Tasks hold it weakly.
+/// What a pool's users, its tasks and its owner share. The janitor and the creations hold it weakly; a proof and a
+/// release, whose time is bounded, hold it with their object.
 pub(super) struct Inner<R: Resource> {
     pub(super) config: Config,
     pub(super) resource: Arc<R>,
