@@ -40,12 +40,15 @@ async fn a_full_pool_serves_its_waiters_first_come_first_served() {
 async fn a_waiter_that_leaves_after_its_grant_passes_it_on() {
     let pool = pool(1, Probe::new());
     let held = pool.get().await.unwrap();
+    let number = held.id();
     let (mut first, mut second) = (Box::pin(pool.get()), Box::pin(pool.get()));
     assert!(poll_once(first.as_mut()).is_pending());
     assert!(poll_once(second.as_mut()).is_pending());
     pool.put(held);
     drop(first);
-    pool.put(second.await.unwrap());
+    let passed_on = second.await.unwrap();
+    assert_eq!(passed_on.id(), number, "the very object");
+    pool.put(passed_on);
 }
 
 #[tokio::test]
