@@ -1,0 +1,60 @@
+//! What everybody is asked to do.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::backend::{Backend, Refused};
+
+/// A way to share a bounded set of objects among tasks.
+pub(crate) trait Contender: 'static {
+    type Pool<B: Backend>: Send + Sync + 'static;
+
+    /// An object that is out. Dropping it gives it back, unless [`put`](Contender::put) says otherwise.
+    type Guard<B: Backend>: Send + 'static;
+
+    fn build<B: Backend>(backend: Arc<B>, settings: &Settings) -> impl Future<Output = Self::Pool<B>> + Send;
+
+    fn get<B: Backend>(pool: &Self::Pool<B>) -> impl Future<Output = Result<Self::Guard<B>, Refused>> + Send;
+
+    /// Gives it back after a use that ended in order.
+    fn put<B: Backend>(pool: &Self::Pool<B>, guard: Self::Guard<B>) {
+        let _pool = pool;
+        drop(guard);
+    }
+
+    /// Which object it is.
+    fn id<B: Backend>(guard: &mut Self::Guard<B>) -> impl Future<Output = u64> + Send;
+
+    /// Changes the size, where that can be done.
+    fn resize<B: Backend>(pool: &Self::Pool<B>, size: usize) -> Result<(), NotOffered> {
+        let (_pool, _size) = (pool, size);
+        Err(NotOffered)
+    }
+
+    /// Keeps the idle objects that please, where that can be done.
+    fn retain<B: Backend>(pool: &Self::Pool<B>, pleases: impl FnMut(&B::Object) -> bool) -> Result<(), NotOffered> {
+        let (_pool, _pleases) = (pool, pleases);
+        Err(NotOffered)
+    }
+}
+
+/// The contender has nothing of the kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NotOffered;
+
+/// How a pool is set up. What a contender has no setting for stays out; all that is not named here is its default.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) size: usize,
+    /// Whether an object is asked at each check-out whether it is sound.
+    pub(crate) validates: bool,
+    /// For waiting, creating, validating and releasing, each where it can be set.
+    pub(crate) timeout: Duration,
+}
+
+impl Settings {
+    pub(crate) fn new(size: usize) -> Settings {
+        Settings { size, validates: false, timeout: Duration::from_secs(5) }
+    }
+}

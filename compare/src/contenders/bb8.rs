@@ -1,0 +1,50 @@
+use std::sync::Arc;
+
+use ::bb8::{ManageConnection, Pool, PooledConnection};
+
+use crate::backend::{Backend, Refused};
+use crate::contender::{Contender, Settings};
+
+pub(crate) struct Bb8;
+
+pub(crate) struct Adapter<B>(Arc<B>);
+
+impl<B: Backend> ManageConnection for Adapter<B> {
+    type Connection = B::Object;
+    type Error = Refused;
+
+    async fn connect(&self) -> Result<B::Object, Refused> {
+        self.0.create().await
+    }
+
+    async fn is_valid(&self, object: &mut B::Object) -> Result<(), Refused> {
+        self.0.validate(object).await
+    }
+
+    fn has_broken(&self, object: &mut B::Object) -> bool {
+        self.0.is_broken(object)
+    }
+}
+
+impl Contender for Bb8 {
+    type Pool<B: Backend> = Pool<Adapter<B>>;
+    type Guard<B: Backend> = PooledConnection<'static, Adapter<B>>;
+
+    async fn build<B: Backend>(backend: Arc<B>, settings: &Settings) -> Pool<Adapter<B>> {
+        Pool::builder()
+            .max_size(u32::try_from(settings.size).expect("it is small"))
+            .test_on_check_out(settings.validates)
+            .connection_timeout(settings.timeout)
+            .build(Adapter(backend))
+            .await
+            .expect("it creates nothing yet")
+    }
+
+    async fn get<B: Backend>(pool: &Pool<Adapter<B>>) -> Result<Self::Guard<B>, Refused> {
+        pool.get_owned().await.map_err(Refused::by)
+    }
+
+    async fn id<B: Backend>(guard: &mut Self::Guard<B>) -> u64 {
+        B::id(guard)
+    }
+}

@@ -1,0 +1,77 @@
+use std::sync::Arc;
+
+use ::deadpool::Runtime;
+use ::deadpool::managed::{self, Manager, Metrics, Object, Pool, PoolConfig, RecycleError, RecycleResult, Timeouts};
+
+use crate::backend::{Backend, Refused};
+use crate::contender::{Contender, NotOffered, Settings};
+
+/// As its examples build it: no timeouts.
+pub(crate) struct Deadpool;
+
+/// With its timeouts for waiting, creating and recycling.
+pub(crate) struct DeadpoolTimeouts;
+
+pub(crate) struct Adapter<B>(Arc<B>);
+
+impl<B: Backend> Manager for Adapter<B> {
+    type Type = B::Object;
+    type Error = Refused;
+
+    async fn create(&self) -> Result<B::Object, Refused> {
+        self.0.create().await
+    }
+
+    async fn recycle(&self, object: &mut B::Object, _metrics: &Metrics) -> RecycleResult<Refused> {
+        if self.0.is_broken(object) {
+            return Err(RecycleError::message("it is broken"));
+        }
+        self.0.validate(object).await.map_err(RecycleError::Backend)
+    }
+}
+
+fn build<B: Backend>(backend: Arc<B>, settings: &Settings, timeouts: Timeouts) -> Pool<Adapter<B>> {
+    let config = PoolConfig { timeouts, ..PoolConfig::new(settings.size) };
+    let builder = Pool::builder(Adapter(backend)).config(config).runtime(Runtime::Tokio1);
+    builder.build().expect("the runtime is named")
+}
+
+macro_rules! contender {
+    ($name:ty, $timeouts:expr) => {
+        impl Contender for $name {
+            type Pool<B: Backend> = Pool<Adapter<B>>;
+            type Guard<B: Backend> = Object<Adapter<B>>;
+
+            async fn build<B: Backend>(backend: Arc<B>, settings: &Settings) -> Pool<Adapter<B>> {
+                build(backend, settings, $timeouts(settings))
+            }
+
+            async fn get<B: Backend>(pool: &Pool<Adapter<B>>) -> Result<Object<Adapter<B>>, Refused> {
+                pool.get().await.map_err(Refused::by)
+            }
+
+            async fn id<B: Backend>(guard: &mut Object<Adapter<B>>) -> u64 {
+                B::id(guard)
+            }
+
+            fn resize<B: Backend>(pool: &Pool<Adapter<B>>, size: usize) -> Result<(), NotOffered> {
+                pool.resize(size);
+                Ok(())
+            }
+
+            fn retain<B: Backend>(
+                pool: &Pool<Adapter<B>>,
+                mut pleases: impl FnMut(&B::Object) -> bool,
+            ) -> Result<(), NotOffered> {
+                pool.retain(|object, _metrics| pleases(object));
+                Ok(())
+            }
+        }
+    };
+}
+
+contender!(Deadpool, |_: &Settings| Timeouts::default());
+contender!(DeadpoolTimeouts, |settings: &Settings| {
+    let timeout = Some(settings.timeout);
+    managed::Timeouts { wait: timeout, create: timeout, recycle: timeout }
+});

@@ -1,0 +1,82 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqscope::{Error, Exit, Health, Pool, Pooled, Resource};
+
+use crate::backend::{Backend, Refused};
+use crate::contender::{Contender, NotOffered, Settings};
+
+pub(crate) struct Reqscope;
+
+/// The backend as a resource.
+pub(crate) struct Adapter<B> {
+    backend: Arc<B>,
+    validates: bool,
+}
+
+impl<B: Backend> Resource for Adapter<B> {
+    type Handle = B::Object;
+    type Cause = Refused;
+
+    async fn acquire(&self) -> Result<B::Object, Error<Refused>> {
+        self.backend.create().await.map_err(Error::failed)
+    }
+
+    async fn validate(&self, handle: &mut B::Object) -> Result<(), Error<Refused>> {
+        self.backend.validate(handle).await.map_err(Error::failed)
+    }
+
+    fn probe(&self, handle: &B::Object) -> Health {
+        match self.backend.is_broken(handle) {
+            true => Health::Dead,
+            false if self.validates => Health::Unknown,
+            false => Health::Ready,
+        }
+    }
+
+    async fn release(&self, handle: B::Object, _exit: Exit) -> Result<(), Error<Refused>> {
+        self.backend.release(handle).await;
+        Ok(())
+    }
+}
+
+impl Contender for Reqscope {
+    type Pool<B: Backend> = Pool<Adapter<B>>;
+    type Guard<B: Backend> = Pooled<Adapter<B>>;
+
+    async fn build<B: Backend>(backend: Arc<B>, settings: &Settings) -> Pool<Adapter<B>> {
+        let builder = Pool::builder()
+            .max_size(settings.size)
+            .acquire_timeout(settings.timeout)
+            .create_timeout(settings.timeout)
+            .validate_timeout(settings.timeout)
+            .release_timeout(settings.timeout);
+        let builder = if settings.validates { builder.validate_after(Duration::ZERO) } else { builder };
+        builder.build(Adapter { backend, validates: settings.validates })
+    }
+
+    async fn get<B: Backend>(pool: &Pool<Adapter<B>>) -> Result<Pooled<Adapter<B>>, Refused> {
+        pool.get().await.map_err(Refused::by)
+    }
+
+    fn put<B: Backend>(pool: &Pool<Adapter<B>>, guard: Pooled<Adapter<B>>) {
+        pool.put(guard);
+    }
+
+    async fn id<B: Backend>(guard: &mut Pooled<Adapter<B>>) -> u64 {
+        B::id(guard)
+    }
+
+    fn resize<B: Backend>(pool: &Pool<Adapter<B>>, size: usize) -> Result<(), NotOffered> {
+        pool.resize(size);
+        Ok(())
+    }
+
+    fn retain<B: Backend>(
+        pool: &Pool<Adapter<B>>,
+        pleases: impl FnMut(&B::Object) -> bool,
+    ) -> Result<(), NotOffered> {
+        pool.retain(pleases);
+        Ok(())
+    }
+}

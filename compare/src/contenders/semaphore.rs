@@ -1,0 +1,54 @@
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::backend::{Backend, Refused};
+use crate::contender::{Contender, Settings};
+
+/// A [`Semaphore`] in front of a stack under a lock: the least where one can wait.
+pub(crate) struct SemaphoreStack;
+
+pub(crate) struct Shared<B: Backend> {
+    permits: Arc<Semaphore>,
+    stack: Arc<Mutex<Vec<B::Object>>>,
+    backend: Arc<B>,
+}
+
+pub(crate) struct Guard<B: Backend> {
+    /// `None` only in the drop.
+    object: Option<B::Object>,
+    stack: Arc<Mutex<Vec<B::Object>>>,
+    /// Dropped last, when the object is there for the next one.
+    _permit: OwnedSemaphorePermit,
+}
+
+impl<B: Backend> Drop for Guard<B> {
+    fn drop(&mut self) {
+        self.stack.lock().extend(self.object.take());
+    }
+}
+
+impl Contender for SemaphoreStack {
+    type Pool<B: Backend> = Shared<B>;
+    type Guard<B: Backend> = Guard<B>;
+
+    async fn build<B: Backend>(backend: Arc<B>, settings: &Settings) -> Shared<B> {
+        let (permits, stack) = (Arc::new(Semaphore::new(settings.size)), Arc::default());
+        Shared { permits, stack, backend }
+    }
+
+    async fn get<B: Backend>(pool: &Shared<B>) -> Result<Guard<B>, Refused> {
+        let permit = Arc::clone(&pool.permits).acquire_owned().await.map_err(Refused::by)?;
+        let idle = pool.stack.lock().pop();
+        let object = match idle {
+            Some(object) => object,
+            None => pool.backend.create().await?,
+        };
+        Ok(Guard { object: Some(object), stack: Arc::clone(&pool.stack), _permit: permit })
+    }
+
+    async fn id<B: Backend>(guard: &mut Guard<B>) -> u64 {
+        B::id(guard.object.as_ref().expect("it is taken out in the drop"))
+    }
+}

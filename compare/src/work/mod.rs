@@ -1,0 +1,3 @@
+//! The work: what each does, how fast, and how fairly.
+
+pub(crate) mod contended;
