@@ -3,6 +3,8 @@
 mod backend;
 mod contender;
 mod contenders;
+#[allow(dead_code, reason = "the scripts that judge by it come next")]
+mod verdict;
 mod work;
 
 use std::time::Duration;
