@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::valgrind::{Cost, Valgrind};
+use crate::valgrind::{Cost, Valgrind};
 
 /// One operation, measured.
 #[derive(Serialize)]
@@ -149,7 +149,7 @@ pub(super) fn measure(valgrind: &Valgrind, program: &Path) -> anyhow::Result<Vec
         if let Some(cost) = known.get(run) {
             return Ok(*cost);
         }
-        let cost = valgrind.cost(program, run)?;
+        let cost = valgrind.cost(program, &[run])?;
         known.insert(run, cost);
         Ok(cost)
     };

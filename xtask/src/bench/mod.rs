@@ -5,13 +5,11 @@
 //! measured in the same run. What happens to a server or to a pool over real sockets is watched in processes of their
 //! own.
 
-mod conditions;
 mod figures;
 mod memory;
 mod outage;
 mod overhead;
 mod table;
-mod valgrind;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,13 +18,16 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::cargo::Cargo;
+use crate::conditions::Conditions;
+use crate::readme::Marks;
 use crate::tree::Tree;
-use conditions::Conditions;
+use crate::valgrind::Valgrind;
 use figures::Figure;
 use memory::Memory;
 use outage::Outage;
 use overhead::Overhead;
-use valgrind::Valgrind;
+
+const MARKS: Marks = Marks { what: "figures", chore: "bench" };
 
 /// Which part to measure, and where to put it.
 #[derive(Args)]
@@ -94,7 +95,7 @@ pub(crate) fn run(tree: &Tree, options: &Options) -> anyhow::Result<ExitCode> {
         println!("{}", table::render(&findings));
     }
     if options.write {
-        table::write(tree, &findings)?;
+        MARKS.write(tree, &table::render(&findings))?;
     }
     let broken = findings.broken();
     for line in &broken {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::valgrind::Valgrind;
+use crate::valgrind::{TIMES, Valgrind};
 
 const MUST: u64 = 128;
 
@@ -27,6 +27,6 @@ impl fmt::Display for Overhead {
 
 /// The difference between a pool of so many and one of twice as many, divided.
 pub(super) fn measure(valgrind: &Valgrind, program: &Path) -> anyhow::Result<Overhead> {
-    let bytes = valgrind.left(program, "pool-leave")?;
+    let bytes = valgrind.left(program, &["pool-leave"], TIMES)?;
     Ok(Overhead { bytes, must: MUST, holds: bytes <= MUST })
 }

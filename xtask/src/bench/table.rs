@@ -1,16 +1,7 @@
 //! The findings as Markdown, for the screen and for README.md.
 
-use std::fs;
-use std::path::Path;
-
-use anyhow::Context;
-
 use super::Findings;
 use super::figures::{Figure, Measured};
-use crate::tree::Tree;
-
-const BEGIN: &str = "<!-- figures: begin; written by `cargo xtask bench --write` -->\n";
-const END: &str = "<!-- figures: end -->\n";
 
 /// A table, what is told in words, and the conditions.
 pub(super) fn render(findings: &Findings) -> String {
@@ -54,29 +45,4 @@ fn row(figure: &Figure) -> String {
         cost.allocations,
         floors.join("; "),
     )
-}
-
-/// Puts it between the marks in README.md.
-pub(super) fn write(tree: &Tree, findings: &Findings) -> anyhow::Result<()> {
-    let file = Path::new("README.md");
-    let text = replace(&tree.read(file)?, &render(findings)).context("README.md has no marks for the figures")?;
-    fs::write(tree.root().join(file), text).context("README.md")
-}
-
-fn replace(document: &str, table: &str) -> Option<String> {
-    let (before, rest) = document.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}\n{table}\n{END}{after}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_stands_between_the_marks_is_replaced() {
-        let document = format!("# A\n{BEGIN}old\n{END}\nend\n");
-        assert_eq!(replace(&document, "new\n").unwrap(), format!("# A\n{BEGIN}\nnew\n\n{END}\nend\n"));
-        assert_eq!(replace("# A\n", "new\n"), None);
-    }
 }

@@ -3,19 +3,19 @@ use std::process::Command;
 use anyhow::Context;
 use serde::Serialize;
 
-use super::valgrind::Valgrind;
+use crate::valgrind::Valgrind;
 
 /// Under which a figure is what it is. Another compiler gives other figures.
 #[derive(Serialize)]
-pub(super) struct Conditions {
-    pub(super) compiler: String,
-    pub(super) profile: &'static str,
-    pub(super) target: String,
-    pub(super) valgrind: String,
+pub(crate) struct Conditions {
+    pub(crate) compiler: String,
+    pub(crate) profile: &'static str,
+    pub(crate) target: String,
+    pub(crate) valgrind: String,
 }
 
 impl Conditions {
-    pub(super) fn ask(valgrind: &Valgrind) -> anyhow::Result<Conditions> {
+    pub(crate) fn ask(valgrind: &Valgrind) -> anyhow::Result<Conditions> {
         let output = Command::new("rustc").arg("-vV").output().context("rustc")?;
         let text = String::from_utf8(output.stdout)?;
         let target = text.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc tells no host")?;

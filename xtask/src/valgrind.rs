@@ -1,3 +1,8 @@
+//! Instructions and allocations, counted from outside.
+//!
+//! A program whose operation is to be counted has a subcommand `run` with the operation's words and a number: it repeats
+//! the operation so many times, and does nothing else.
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -5,18 +10,18 @@ use anyhow::{Context, bail};
 use serde::Serialize;
 
 /// So many times, and twice as many. What is not divisible by it has happened before or after.
-const TIMES: u64 = 1_000;
+pub(crate) const TIMES: u64 = 1_000;
 
 /// What one operation takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Cost {
-    pub(super) instructions: u64,
-    pub(super) allocations: u64,
+pub(crate) struct Cost {
+    pub(crate) instructions: u64,
+    pub(crate) allocations: u64,
 }
 
 impl Cost {
     /// What this takes more than that. Something built on another thing never takes less.
-    pub(super) fn over(self, that: Cost) -> Cost {
+    pub(crate) fn over(self, that: Cost) -> Cost {
         Cost {
             instructions: self.instructions.saturating_sub(that.instructions),
             allocations: self.allocations.saturating_sub(that.allocations),
@@ -25,13 +30,13 @@ impl Cost {
 }
 
 /// The valgrind of this machine.
-pub(super) struct Valgrind {
+pub(crate) struct Valgrind {
     version: String,
 }
 
 impl Valgrind {
     /// Installs Debian's package if there is none and this process may.
-    pub(super) fn find_or_install() -> anyhow::Result<Valgrind> {
+    pub(crate) fn find_or_install() -> anyhow::Result<Valgrind> {
         let Some(version) = version() else {
             eprintln!("installing valgrind");
             let installed = Command::new("apt-get")
@@ -46,22 +51,22 @@ impl Valgrind {
         Ok(Valgrind { version })
     }
 
-    pub(super) fn version(&self) -> &str {
+    pub(crate) fn version(&self) -> &str {
         &self.version
     }
 
     /// What one `operation` of the program takes.
-    pub(super) fn cost(&self, program: &Path, operation: &str) -> anyhow::Result<Cost> {
-        eprintln!("measuring {operation}");
-        let instructions = difference(|times| instructions(program, operation, times))?;
-        let allocations = difference(|times| heap(program, operation, times, "total heap usage: "))?;
+    pub(crate) fn cost(&self, program: &Path, operation: &[&str]) -> anyhow::Result<Cost> {
+        eprintln!("measuring {}", operation.join(" "));
+        let instructions = difference(TIMES, |times| instructions(program, operation, times))?;
+        let allocations = difference(TIMES, |times| heap(program, operation, times, "total heap usage: "))?;
         Ok(Cost { instructions, allocations })
     }
 
-    /// How many bytes each repetition of this `operation` of the program leaves on the heap.
-    pub(super) fn left(&self, program: &Path, operation: &str) -> anyhow::Result<u64> {
-        eprintln!("measuring {operation}");
-        difference(|times| heap(program, operation, times, "in use at exit: "))
+    /// How many bytes each of so many repetitions of this `operation` of the program leaves on the heap.
+    pub(crate) fn left(&self, program: &Path, operation: &[&str], times: u64) -> anyhow::Result<u64> {
+        eprintln!("measuring {}", operation.join(" "));
+        difference(times, |times| heap(program, operation, times, "in use at exit: "))
     }
 }
 
@@ -70,29 +75,29 @@ fn version() -> Option<String> {
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Of one, out of many: what happens once per run falls out.
-fn difference(count: impl Fn(u64) -> anyhow::Result<u64>) -> anyhow::Result<u64> {
-    let (once, twice) = (count(TIMES)?, count(2 * TIMES)?);
+/// Of one, out of so many and twice as many: what happens once per run falls out.
+fn difference(times: u64, count: impl Fn(u64) -> anyhow::Result<u64>) -> anyhow::Result<u64> {
+    let (once, twice) = (count(times)?, count(2 * times)?);
     let difference = twice.checked_sub(once).context("twice as many took less")?;
-    Ok((difference + TIMES / 2) / TIMES)
+    Ok((difference + times / 2) / times)
 }
 
-fn instructions(program: &Path, operation: &str, times: u64) -> anyhow::Result<u64> {
+fn instructions(program: &Path, operation: &[&str], times: u64) -> anyhow::Result<u64> {
     let report = run(&["--tool=callgrind", "--callgrind-out-file=/dev/null"], program, operation, times)?;
     number_after(&report, "Collected : ")
 }
 
 /// What memcheck, which counts in passing, says of the heap behind this mark: the bytes `in use at exit`, or the
 /// allocations of the `total heap usage`, `realloc` included. Nothing in the program has to count.
-fn heap(program: &Path, operation: &str, times: u64, mark: &str) -> anyhow::Result<u64> {
+fn heap(program: &Path, operation: &[&str], times: u64, mark: &str) -> anyhow::Result<u64> {
     let options = ["--tool=memcheck", "--leak-check=no", "--undef-value-errors=no"];
     number_after(&run(&options, program, operation, times)?, mark)
 }
 
 /// What valgrind says about a run.
-fn run(options: &[&str], program: &Path, operation: &str, times: u64) -> anyhow::Result<String> {
+fn run(options: &[&str], program: &Path, operation: &[&str], times: u64) -> anyhow::Result<String> {
     let mut command = Command::new("valgrind");
-    command.args(options).arg(program).args(["run", operation, &times.to_string()]);
+    command.args(options).arg(program).arg("run").args(operation).arg(times.to_string());
     let output = command.output().context("valgrind")?;
     let report = String::from_utf8_lossy(&output.stderr).into_owned();
     if !output.status.success() {
@@ -114,9 +119,9 @@ mod tests {
 
     #[test]
     fn what_a_run_begins_and_ends_with_does_not_count() {
-        assert_eq!(difference(|times| Ok(465_234 + 227 * times)).unwrap(), 227);
-        assert_eq!(difference(|times| Ok(70 + 3 * times + times / TIMES)).unwrap(), 3);
-        assert!(difference(|times| Ok(5 * TIMES - times)).is_err());
+        assert_eq!(difference(TIMES, |times| Ok(465_234 + 227 * times)).unwrap(), 227);
+        assert_eq!(difference(TIMES, |times| Ok(70 + 3 * times + times / TIMES)).unwrap(), 3);
+        assert!(difference(TIMES, |times| Ok(5 * TIMES - times)).is_err());
     }
 
     #[test]
