@@ -6,6 +6,9 @@ use std::future::Future;
 pub(crate) trait Backend: Send + Sync + 'static {
     type Object: Send + Sync + 'static;
 
+    /// Whether the verbs do nothing at all, and who has objects of his own can leave them out.
+    const IS_NOTHING: bool = false;
+
     /// Makes one.
     fn create(&self) -> impl Future<Output = Result<Self::Object, Refused>> + Send;
 
@@ -38,6 +41,8 @@ pub(crate) struct Ready;
 
 impl Backend for Ready {
     type Object = u64;
+
+    const IS_NOTHING: bool = true;
 
     async fn create(&self) -> Result<u64, Refused> {
         Ok(7)

@@ -8,10 +8,21 @@ use crate::backend::{Backend, Refused};
 
 /// A way to share a bounded set of objects among tasks.
 pub(crate) trait Contender: 'static {
+    /// What tables call it.
+    const TITLE: &'static str;
+
+    /// The package it comes from; none, if it is a floor: what a few lines of one's own would do.
+    const PACKAGE: Option<&'static str>;
+
     type Pool<B: Backend>: Send + Sync + 'static;
 
     /// An object that is out. Dropping it gives it back, unless [`put`](Contender::put) says otherwise.
     type Guard<B: Backend>: Send + 'static;
+
+    /// How many it lends at once if it is set up for so many.
+    fn lends(size: usize) -> usize {
+        size
+    }
 
     fn build<B: Backend>(backend: Arc<B>, settings: &Settings) -> impl Future<Output = Self::Pool<B>> + Send;
 
@@ -27,9 +38,9 @@ pub(crate) trait Contender: 'static {
     fn id<B: Backend>(guard: &mut Self::Guard<B>) -> impl Future<Output = u64> + Send;
 
     /// Changes the size, where that can be done.
-    fn resize<B: Backend>(pool: &Self::Pool<B>, size: usize) -> Result<(), NotOffered> {
+    fn resize<B: Backend>(pool: &Self::Pool<B>, size: usize) -> impl Future<Output = Result<(), NotOffered>> + Send {
         let (_pool, _size) = (pool, size);
-        Err(NotOffered)
+        async { Err(NotOffered) }
     }
 
     /// Keeps the idle objects that please, where that can be done.

@@ -3,6 +3,7 @@
 mod backend;
 mod contender;
 mod contenders;
+mod list;
 #[allow(dead_code, reason = "the scripts that judge by it come next")]
 mod verdict;
 mod work;
@@ -23,6 +24,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Who is compared, and in which version; prints JSON.
+    List,
     /// 64 tasks on 8 objects on 2 workers, in interleaved rounds; prints JSON.
     Contended {
         /// Who; all if nobody is named.
@@ -38,6 +41,7 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
+        Command::List => list::print(),
         Command::Contended { contenders, rounds, time } => {
             let contenders = if contenders.is_empty() { Name::value_variants() } else { &contenders };
             for _ in 0..rounds {

@@ -27,6 +27,9 @@ impl<B: Backend> ManageConnection for Adapter<B> {
 }
 
 impl Contender for Bb8 {
+    const TITLE: &'static str = "bb8";
+    const PACKAGE: Option<&'static str> = Some("bb8");
+
     type Pool<B: Backend> = Pool<Adapter<B>>;
     type Guard<B: Backend> = PooledConnection<'static, Adapter<B>>;
 

@@ -37,8 +37,11 @@ fn build<B: Backend>(backend: Arc<B>, settings: &Settings, timeouts: Timeouts) -
 }
 
 macro_rules! contender {
-    ($name:ty, $timeouts:expr) => {
+    ($name:ty, $title:literal, $timeouts:expr) => {
         impl Contender for $name {
+            const TITLE: &'static str = $title;
+            const PACKAGE: Option<&'static str> = Some("deadpool");
+
             type Pool<B: Backend> = Pool<Adapter<B>>;
             type Guard<B: Backend> = Object<Adapter<B>>;
 
@@ -54,7 +57,7 @@ macro_rules! contender {
                 B::id(guard)
             }
 
-            fn resize<B: Backend>(pool: &Pool<Adapter<B>>, size: usize) -> Result<(), NotOffered> {
+            async fn resize<B: Backend>(pool: &Pool<Adapter<B>>, size: usize) -> Result<(), NotOffered> {
                 pool.resize(size);
                 Ok(())
             }
@@ -70,8 +73,8 @@ macro_rules! contender {
     };
 }
 
-contender!(Deadpool, |_: &Settings| Timeouts::default());
-contender!(DeadpoolTimeouts, |settings: &Settings| {
+contender!(Deadpool, "deadpool", |_: &Settings| Timeouts::default());
+contender!(DeadpoolTimeouts, "deadpool with timeouts", |settings: &Settings| {
     let timeout = Some(settings.timeout);
     managed::Timeouts { wait: timeout, create: timeout, recycle: timeout }
 });

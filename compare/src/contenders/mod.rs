@@ -2,8 +2,16 @@
 
 mod bb8;
 mod deadpool;
+mod fastpool;
+mod mobc;
+mod mutex;
+mod no_pool;
+mod r2d2;
 mod reqscope;
 mod semaphore;
+mod sqlx;
+
+use std::fmt;
 
 use clap::ValueEnum;
 
@@ -16,7 +24,14 @@ pub(crate) enum Name {
     Deadpool,
     DeadpoolTimeouts,
     Bb8,
+    Mobc,
+    Fastpool,
+    Asyncband,
+    R2d2,
+    Sqlx,
     Semaphore,
+    Mutex,
+    NoPool,
 }
 
 /// What is done to any contender.
@@ -33,7 +48,21 @@ impl Name {
             Name::Deadpool => visitor.visit::<deadpool::Deadpool>(),
             Name::DeadpoolTimeouts => visitor.visit::<deadpool::DeadpoolTimeouts>(),
             Name::Bb8 => visitor.visit::<bb8::Bb8>(),
+            Name::Mobc => visitor.visit::<mobc::Mobc>(),
+            Name::Fastpool => visitor.visit::<fastpool::Fastpool>(),
+            Name::Asyncband => visitor.visit::<fastpool::Asyncband>(),
+            Name::R2d2 => visitor.visit::<r2d2::R2d2>(),
+            Name::Sqlx => visitor.visit::<sqlx::Sqlx>(),
+            Name::Mutex => visitor.visit::<mutex::BareMutex>(),
+            Name::NoPool => visitor.visit::<no_pool::NoPool>(),
             Name::Semaphore => visitor.visit::<semaphore::SemaphoreStack>(),
         }
+    }
+}
+
+/// As the command line takes it.
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.to_possible_value().expect("none is skipped").get_name())
     }
 }

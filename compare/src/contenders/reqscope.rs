@@ -41,6 +41,9 @@ impl<B: Backend> Resource for Adapter<B> {
 }
 
 impl Contender for Reqscope {
+    const TITLE: &'static str = "reqscope";
+    const PACKAGE: Option<&'static str> = Some("reqscope");
+
     type Pool<B: Backend> = Pool<Adapter<B>>;
     type Guard<B: Backend> = Pooled<Adapter<B>>;
 
@@ -67,7 +70,7 @@ impl Contender for Reqscope {
         B::id(guard)
     }
 
-    fn resize<B: Backend>(pool: &Pool<Adapter<B>>, size: usize) -> Result<(), NotOffered> {
+    async fn resize<B: Backend>(pool: &Pool<Adapter<B>>, size: usize) -> Result<(), NotOffered> {
         pool.resize(size);
         Ok(())
     }

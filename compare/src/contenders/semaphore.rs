@@ -30,6 +30,9 @@ impl<B: Backend> Drop for Guard<B> {
 }
 
 impl Contender for SemaphoreStack {
+    const TITLE: &'static str = "Semaphore + Mutex<Vec>";
+    const PACKAGE: Option<&'static str> = None;
+
     type Pool<B: Backend> = Shared<B>;
     type Guard<B: Backend> = Guard<B>;
 

@@ -1,0 +1,61 @@
+use std::sync::Arc;
+
+use ::mobc::{Connection, Manager, Pool, async_trait};
+
+use crate::backend::{Backend, Refused};
+use crate::contender::{Contender, NotOffered, Settings};
+
+/// It keeps all that come back, where its default keeps 2.
+pub(crate) struct Mobc;
+
+pub(crate) struct Adapter<B>(Arc<B>);
+
+#[async_trait]
+impl<B: Backend> Manager for Adapter<B> {
+    type Connection = B::Object;
+    type Error = Refused;
+
+    async fn connect(&self) -> Result<B::Object, Refused> {
+        self.0.create().await
+    }
+
+    async fn check(&self, object: B::Object) -> Result<B::Object, Refused> {
+        self.0.validate(&object).await?;
+        Ok(object)
+    }
+
+    fn validate(&self, object: &mut B::Object) -> bool {
+        !self.0.is_broken(object)
+    }
+}
+
+impl Contender for Mobc {
+    const TITLE: &'static str = "mobc";
+    const PACKAGE: Option<&'static str> = Some("mobc");
+
+    type Pool<B: Backend> = Pool<Adapter<B>>;
+    type Guard<B: Backend> = Connection<Adapter<B>>;
+
+    async fn build<B: Backend>(backend: Arc<B>, settings: &Settings) -> Pool<Adapter<B>> {
+        let size = settings.size as u64;
+        Pool::builder()
+            .max_open(size)
+            .max_idle(size)
+            .test_on_check_out(settings.validates)
+            .get_timeout(Some(settings.timeout))
+            .build(Adapter(backend))
+    }
+
+    async fn get<B: Backend>(pool: &Pool<Adapter<B>>) -> Result<Self::Guard<B>, Refused> {
+        pool.get().await.map_err(Refused::by)
+    }
+
+    async fn id<B: Backend>(guard: &mut Self::Guard<B>) -> u64 {
+        B::id(guard)
+    }
+
+    async fn resize<B: Backend>(pool: &Pool<Adapter<B>>, size: usize) -> Result<(), NotOffered> {
+        pool.set_max_open_conns(size as u64).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,44 @@
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use crate::backend::{Backend, Refused};
+use crate::contender::{Contender, Settings};
+
+/// One object in tokio's [`Mutex`], as most programs begin: made by the first user, lent to one at a time whatever size
+/// was asked for, and made anew where the last user left it broken.
+pub(crate) struct BareMutex;
+
+pub(crate) struct Shared<B: Backend> {
+    object: Arc<Mutex<Option<B::Object>>>,
+    backend: Arc<B>,
+}
+
+impl Contender for BareMutex {
+    const TITLE: &'static str = "Mutex around one";
+    const PACKAGE: Option<&'static str> = None;
+
+    type Pool<B: Backend> = Shared<B>;
+    type Guard<B: Backend> = OwnedMutexGuard<Option<B::Object>>;
+
+    fn lends(_size: usize) -> usize {
+        1
+    }
+
+    async fn build<B: Backend>(backend: Arc<B>, _settings: &Settings) -> Shared<B> {
+        Shared { object: Arc::default(), backend }
+    }
+
+    async fn get<B: Backend>(pool: &Shared<B>) -> Result<Self::Guard<B>, Refused> {
+        let mut guard = Arc::clone(&pool.object).lock_owned().await;
+        guard.take_if(|object| pool.backend.is_broken(object));
+        if guard.is_none() {
+            *guard = Some(pool.backend.create().await?);
+        }
+        Ok(guard)
+    }
+
+    async fn id<B: Backend>(guard: &mut Self::Guard<B>) -> u64 {
+        B::id(guard.as_ref().expect("it is made before the guard is given out"))
+    }
+}

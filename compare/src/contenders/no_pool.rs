@@ -1,0 +1,42 @@
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::backend::{Backend, Refused};
+use crate::contender::{Contender, Settings};
+
+/// A new object each time, which ends after its use. A [`Semaphore`] bounds them, as the limit on connections of a
+/// server would.
+pub(crate) struct NoPool;
+
+pub(crate) struct Shared<B> {
+    permits: Arc<Semaphore>,
+    backend: Arc<B>,
+}
+
+pub(crate) struct Guard<B: Backend> {
+    object: B::Object,
+    /// Dropped last, when the object has ended.
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Contender for NoPool {
+    const TITLE: &'static str = "no pool";
+    const PACKAGE: Option<&'static str> = None;
+
+    type Pool<B: Backend> = Shared<B>;
+    type Guard<B: Backend> = Guard<B>;
+
+    async fn build<B: Backend>(backend: Arc<B>, settings: &Settings) -> Shared<B> {
+        Shared { permits: Arc::new(Semaphore::new(settings.size)), backend }
+    }
+
+    async fn get<B: Backend>(pool: &Shared<B>) -> Result<Guard<B>, Refused> {
+        let permit = Arc::clone(&pool.permits).acquire_owned().await.map_err(Refused::by)?;
+        Ok(Guard { object: pool.backend.create().await?, _permit: permit })
+    }
+
+    async fn id<B: Backend>(guard: &mut Guard<B>) -> u64 {
+        B::id(&guard.object)
+    }
+}

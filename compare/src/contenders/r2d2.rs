@@ -1,0 +1,71 @@
+use std::sync::Arc;
+
+use ::r2d2::{ManageConnection, NopErrorHandler, Pool, PooledConnection};
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
+
+use crate::backend::{Backend, Refused};
+use crate::contender::{Contender, Settings};
+
+/// It blocks its callers. Who is async tries to get an idle object at once, and else waits for one on a thread that
+/// may block; if objects are validated, always there, as the validation blocks as well. It creates on threads of its
+/// own, and nothing before somebody asks, where its default fills the pool.
+pub(crate) struct R2d2;
+
+pub(crate) struct Adapter<B> {
+    backend: Arc<B>,
+    runtime: Handle,
+}
+
+pub(crate) struct Blocking<B: Backend> {
+    pool: Pool<Adapter<B>>,
+    validates: bool,
+}
+
+impl<B: Backend> ManageConnection for Adapter<B> {
+    type Connection = B::Object;
+    type Error = Refused;
+
+    fn connect(&self) -> Result<B::Object, Refused> {
+        self.runtime.block_on(self.backend.create())
+    }
+
+    fn is_valid(&self, object: &mut B::Object) -> Result<(), Refused> {
+        self.runtime.block_on(self.backend.validate(object))
+    }
+
+    fn has_broken(&self, object: &mut B::Object) -> bool {
+        self.backend.is_broken(object)
+    }
+}
+
+impl Contender for R2d2 {
+    const TITLE: &'static str = "r2d2 (blocking)";
+    const PACKAGE: Option<&'static str> = Some("r2d2");
+
+    type Pool<B: Backend> = Blocking<B>;
+    type Guard<B: Backend> = PooledConnection<Adapter<B>>;
+
+    async fn build<B: Backend>(backend: Arc<B>, settings: &Settings) -> Blocking<B> {
+        let pool = Pool::builder()
+            .max_size(u32::try_from(settings.size).expect("it is small"))
+            .min_idle(Some(0))
+            .test_on_check_out(settings.validates)
+            .connection_timeout(settings.timeout)
+            .error_handler(Box::new(NopErrorHandler))
+            .build_unchecked(Adapter { backend, runtime: Handle::current() });
+        Blocking { pool, validates: settings.validates }
+    }
+
+    async fn get<B: Backend>(pool: &Blocking<B>) -> Result<Self::Guard<B>, Refused> {
+        if let Some(guard) = (!pool.validates).then(|| pool.pool.try_get()).flatten() {
+            return Ok(guard);
+        }
+        let pool = pool.pool.clone();
+        spawn_blocking(move || pool.get()).await.map_err(Refused::by)?.map_err(Refused::by)
+    }
+
+    async fn id<B: Backend>(guard: &mut Self::Guard<B>) -> u64 {
+        B::id(guard)
+    }
+}
