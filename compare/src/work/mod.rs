@@ -1,3 +1,92 @@
-//! The work: what each does, how fast, and how fairly.
+//! The work: what each costs, how fast it is, and how fairly it serves.
+//!
+//! One file a row. A row is measured in rounds in which everybody has his turn, and prints them as JSON: what they come
+//! to is said by whoever reads them. Instructions, allocations and bytes are counted from outside, over [`run`].
 
+pub(crate) mod cancelled;
 pub(crate) mod contended;
+pub(crate) mod counting;
+pub(crate) mod leave;
+pub(crate) mod rounds;
+pub(crate) mod run;
+pub(crate) mod storm;
+pub(crate) mod uncontended;
+pub(crate) mod waits;
+
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Args, Subcommand, ValueEnum};
+use serde::Serialize;
+
+use crate::contenders::Name;
+use rounds::{Round, rounds};
+use run::Operation;
+
+#[derive(Subcommand)]
+pub(crate) enum Work {
+    /// Repeats one operation, for whoever counts from outside.
+    Run {
+        operation: Operation,
+        contender: Name,
+        /// How often.
+        times: usize,
+    },
+    /// Get and return by one task that has the pool to itself, in nanoseconds.
+    Uncontended {
+        /// Asks the object each time whether it is sound.
+        #[arg(long)]
+        validates: bool,
+        #[command(flatten)]
+        turns: Turns,
+    },
+    /// 64 tasks on 8 objects on 2 workers, without a clock: how many operations, and how evenly they are spread.
+    Contended(Turns),
+    /// The same with clocks: how long they wait.
+    Waits(Turns),
+    /// 1000 waiters on 8 objects, of which every second one leaves.
+    Cancelled(Turns),
+    /// 1000 gets at once on an empty pool of 100 whose objects take a millisecond to make.
+    Storm(Turns),
+}
+
+/// Who, and how often.
+#[derive(Args)]
+pub(crate) struct Turns {
+    /// Who; all if nobody is named.
+    contenders: Vec<Name>,
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// How long each works in each round, in milliseconds, where that can be said.
+    #[arg(long, default_value_t = 300)]
+    time: u64,
+}
+
+impl Turns {
+    fn time(&self) -> Duration {
+        Duration::from_millis(self.time)
+    }
+
+    fn print<T: Serialize>(&self, mut measure: impl FnMut(Name) -> anyhow::Result<T>) -> anyhow::Result<()> {
+        let contenders = if self.contenders.is_empty() { Name::value_variants() } else { &self.contenders };
+        let measure = |name: Name| measure(name).with_context(|| format!("{name:?}"));
+        let rounds: Vec<Round<T>> = rounds(contenders, self.rounds, measure)?;
+        println!("{}", serde_json::to_string(&rounds)?);
+        Ok(())
+    }
+}
+
+impl Work {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        match self {
+            Work::Run { operation, contender, times } => contender.visit(run::Run { operation, times }),
+            Work::Uncontended { validates, turns } => {
+                turns.print(|name| name.visit(uncontended::Turn { validates, time: turns.time() }))
+            }
+            Work::Contended(turns) => turns.print(|name| name.visit(contended::Turn(turns.time()))),
+            Work::Waits(turns) => turns.print(|name| name.visit(waits::Turn(turns.time()))),
+            Work::Cancelled(turns) => turns.print(|name| name.visit(cancelled::Turn)),
+            Work::Storm(turns) => turns.print(|name| name.visit(storm::Turn)),
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Idle objects, so that whoever counts from outside finds their memory.
+
+use std::mem;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::backend::{Ready, Refused};
+use crate::contender::{Contender, Settings};
+
+/// Some give back in a task of their own, which nobody can wait for.
+const GIVEN_BACK: Duration = Duration::from_millis(300);
+
+/// Leaves a pool behind in which so many objects are idle.
+pub(super) async fn objects<C: Contender>(objects: usize) -> Result<(), Refused> {
+    let pool = C::build(Arc::new(Ready), &Settings::new(objects)).await;
+    let mut taken = Vec::with_capacity(objects);
+    for _ in 0..objects {
+        taken.push(C::get(&pool).await?);
+    }
+    for object in taken {
+        C::put(&pool, object);
+    }
+    sleep(GIVEN_BACK).await;
+    mem::forget(pool);
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! 1000 gets at once on an empty pool of 100 whose objects take a millisecond to make.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tokio::runtime;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout_at};
+
+use super::counting::Counting;
+use super::waits::{Waits, histogram, record};
+use crate::contender::{Contender, Settings};
+use crate::contenders::Visitor;
+
+const GETS: usize = 1000;
+const OBJECTS: usize = 100;
+const CREATION: Duration = Duration::from_millis(1);
+/// What a statement takes. So they want more than there is for as long as objects are being made.
+const USE: Duration = Duration::from_millis(10);
+/// Who is not served by then is not served.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+pub(crate) struct Turn;
+
+/// What came of them. Times are in nanoseconds.
+#[derive(Serialize)]
+pub(crate) struct Weathered {
+    created: u64,
+    served: usize,
+    /// Until the last of them had given back what it got.
+    took: u64,
+    waits: Waits,
+}
+
+impl Visitor for Turn {
+    type Output = anyhow::Result<Weathered>;
+
+    fn visit<C: Contender>(self) -> anyhow::Result<Weathered> {
+        let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let weathered = runtime.block_on(weather::<C>());
+        // A thread that somebody blocks is not waited for.
+        runtime.shutdown_background();
+        weathered
+    }
+}
+
+async fn weather<C: Contender>() -> anyhow::Result<Weathered> {
+    let backend = Arc::new(Counting::slow(CREATION));
+    let pool = Arc::new(C::build(Arc::clone(&backend), &Settings::new(OBJECTS)).await);
+    let begun = Instant::now();
+    let mut tasks: JoinSet<_> = (0..GETS)
+        .map(|_| {
+            let pool = Arc::clone(&pool);
+            async move {
+                let guard = C::get(&pool).await?;
+                let waited = begun.elapsed();
+                sleep(USE).await;
+                C::put(&pool, guard);
+                anyhow::Ok(waited)
+            }
+        })
+        .collect();
+
+    let mut waits = histogram();
+    while let Ok(Some(ended)) = timeout_at((begun + PATIENCE).into(), tasks.join_next()).await {
+        if let Ok(Ok(waited)) = ended {
+            record(&mut waits, waited);
+        }
+    }
+    let took = u64::try_from(begun.elapsed().as_nanos())?;
+    let served = usize::try_from(waits.len())?;
+    Ok(Weathered { created: backend.created(), served, took, waits: Waits::of(&waits) })
+}

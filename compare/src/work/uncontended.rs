@@ -1,0 +1,59 @@
+//! Get and return, by one task that has the pool to itself.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::runtime;
+use tokio::task::unconstrained;
+
+use crate::backend::{Ready, Refused};
+use crate::contender::{Contender, Settings};
+use crate::contenders::Visitor;
+
+/// Operations between two looks at the clock.
+const BATCH: usize = 500;
+
+/// At least so long, after one batch to get warm. The nanoseconds of one operation are the result.
+pub(crate) struct Turn {
+    pub(crate) validates: bool,
+    pub(crate) time: Duration,
+}
+
+impl Visitor for Turn {
+    type Output = anyhow::Result<f64>;
+
+    fn visit<C: Contender>(self) -> anyhow::Result<f64> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let timing = async {
+            let pool = filled::<C>(self.validates).await?;
+            repeat::<C>(&pool, BATCH).await?;
+            let (begun, mut batches) = (Instant::now(), 0);
+            loop {
+                repeat::<C>(&pool, BATCH).await?;
+                batches += 1;
+                let elapsed = begun.elapsed();
+                if elapsed >= self.time {
+                    return Ok(elapsed.as_nanos() as f64 / (batches * BATCH) as f64);
+                }
+            }
+        };
+        runtime.block_on(unconstrained(timing))
+    }
+}
+
+/// A pool whose only object is idle.
+pub(super) async fn filled<C: Contender>(validates: bool) -> Result<C::Pool<Ready>, Refused> {
+    let settings = Settings { validates, ..Settings::new(1) };
+    let pool = C::build(Arc::new(Ready), &settings).await;
+    repeat::<C>(&pool, 1).await?;
+    Ok(pool)
+}
+
+pub(super) async fn repeat<C: Contender>(pool: &C::Pool<Ready>, times: usize) -> Result<(), Refused> {
+    for _ in 0..times {
+        let guard = C::get(black_box(pool)).await?;
+        C::put(pool, black_box(guard));
+    }
+    Ok(())
+}

@@ -1,0 +1,69 @@
+//! How long each of the 64 tasks on 8 objects waits.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+use tokio::task::yield_now;
+
+use super::contended::contend;
+use crate::backend::{Ready, Refused};
+use crate::contender::Contender;
+use crate::contenders::Visitor;
+
+/// For so long, with a look at the clock before and after each wait.
+pub(crate) struct Turn(pub(crate) Duration);
+
+/// In nanoseconds.
+#[derive(Serialize)]
+pub(crate) struct Waits {
+    median: u64,
+    p99: u64,
+    longest: u64,
+}
+
+impl Visitor for Turn {
+    type Output = anyhow::Result<Waits>;
+
+    fn visit<C: Contender>(self) -> anyhow::Result<Waits> {
+        let mut waits = histogram();
+        for of_one in contend::<C, _, _>(self.0, clock_oneself::<C>)? {
+            waits.add(of_one)?;
+        }
+        Ok(Waits::of(&waits))
+    }
+}
+
+impl Waits {
+    pub(super) fn of(waits: &Histogram<u64>) -> Waits {
+        let [median, p99] = [0.5, 0.99].map(|quantile| waits.value_at_quantile(quantile));
+        Waits { median, p99, longest: waits.max() }
+    }
+}
+
+/// What a task does that counts its operations, with clocks. The waits are the result.
+async fn clock_oneself<C: Contender>(
+    pool: Arc<C::Pool<Ready>>,
+    ended: Arc<AtomicBool>,
+) -> Result<Histogram<u64>, Refused> {
+    let mut waits = histogram();
+    while !ended.load(Ordering::Relaxed) {
+        let begun = Instant::now();
+        let guard = C::get(&pool).await?;
+        record(&mut waits, begun.elapsed());
+        yield_now().await;
+        C::put(&pool, guard);
+    }
+    Ok(waits)
+}
+
+pub(super) fn histogram() -> Histogram<u64> {
+    Histogram::new(3).expect("three figures are few enough")
+}
+
+pub(super) fn record(waits: &mut Histogram<u64>, wait: Duration) {
+    // Without a bound of its own the histogram takes whatever a `u64` can be.
+    waits.saturating_record(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
+}
