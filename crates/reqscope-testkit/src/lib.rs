@@ -8,6 +8,11 @@
 //! - [`laws`](fn@laws) runs any resource under the laws, cancelling it at every await in turn.
 //! - [`poll_once`], [`poll_n`], [`cancel_at`], [`Wakes`] and [`until`] poll by hand, cancel at a chosen await, and
 //!   wait without sleeping.
+#![cfg_attr(
+    feature = "proxy",
+    doc = "- [`FaultProxy`] breaks TCP connections by [`Script`], as networks and servers do."
+)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 mod books;
 mod gate;
 mod laws;
@@ -16,8 +21,12 @@ mod outcome;
 mod poll;
 mod probe;
 mod until;
+#[cfg(feature = "proxy")]
+mod fault_proxy;
 
 pub use books::{Counts, Fate, Record, Release};
+#[cfg(feature = "proxy")]
+pub use fault_proxy::{Connections, Direction, FaultProxy, Script, Traffic};
 pub use gate::Gate;
 pub use laws::{Breach, Law, Report, judge, laws, run_laws};
 pub use ledger::{Balance, Entry, Ledger};
@@ -26,6 +35,7 @@ pub use poll::{Wakes, cancel_at, poll_n, poll_once};
 pub use probe::{Probe, ProbeHandle, Verb};
 pub use until::until;
 
-#[cfg(doctest)]
+// It shows the features, too.
+#[cfg(all(doctest, feature = "proxy"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

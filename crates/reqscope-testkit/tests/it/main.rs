@@ -1,4 +1,7 @@
 //! The test kit under test.
+#![allow(clippy::unwrap_used, reason = "a panic in a test is its report, in its helpers too")]
+#[cfg(feature = "proxy")]
+mod fault_proxy;
 mod gate;
 mod laws;
 mod ledger;

@@ -1,0 +1,45 @@
+/// Which way bytes go through a [`FaultProxy`](crate::FaultProxy).
+///
+/// ```
+/// use reqscope_testkit::{Direction, Script};
+///
+/// // The server hears everything, and its answers get lost.
+/// let script = Script::new().black_hole(Direction::ToClient);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Direction {
+    /// From the client to the server.
+    ToServer,
+    /// From the server to the client.
+    ToClient,
+    /// Both ways.
+    Both,
+}
+
+/// One of the two ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    ToServer,
+    ToClient,
+}
+
+impl Direction {
+    pub(super) fn covers(self, way: Way) -> bool {
+        match self {
+            Direction::ToServer => way == Way::ToServer,
+            Direction::ToClient => way == Way::ToClient,
+            Direction::Both => true,
+        }
+    }
+}
+
+impl Way {
+    /// The other one.
+    pub(super) fn back(self) -> Way {
+        match self {
+            Way::ToServer => Way::ToClient,
+            Way::ToClient => Way::ToServer,
+        }
+    }
+}

@@ -1,0 +1,281 @@
+mod direction;
+mod script;
+mod traffic;
+mod plan;
+mod performance;
+mod queue;
+mod door;
+mod inner;
+mod relay;
+mod connection;
+mod connections;
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::select;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+
+use connections::Which;
+use door::Door;
+use inner::Inner;
+
+pub use connections::Connections;
+pub use direction::Direction;
+pub use script::Script;
+pub use traffic::Traffic;
+
+/// How long an accept that failed is not tried again: it fails when the process has no descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
+/// A TCP proxy in front of a real server, that does by script what networks and servers do to connections.
+///
+/// It forwards everything until it is told otherwise, faithfully: a peer's FIN is forwarded as a FIN, its reset as a
+/// reset, and a receiver that does not read slows the sender down. Faults are told to some of its connections
+/// ([`open`](FaultProxy::open), [`coming`](FaultProxy::coming), [`all`](FaultProxy::all), [`next`](FaultProxy::next),
+/// [`nth`](FaultProxy::nth)), by hand or as a [`Script`]. This is what the two ends see:
+///
+/// | fault | client and server | bytes on their way |
+/// |---|---|---|
+/// | [`cut`](Connections::cut) | end of file; an error on a later write | lost |
+/// | [`reset`](Connections::reset) | `ConnectionReset` | lost |
+/// | [`stall`](Connections::stall) | nothing | arrive after [`heal`](Connections::heal) |
+/// | [`black_hole`](Connections::black_hole) | nothing, for ever | lost, and so are all to come |
+/// | [`delay`](Connections::delay) | the same, later | arrive |
+/// | [`half_close`](Connections::half_close) | the receiver: end of file; the sender: nothing | lost in that direction |
+/// | [`refuse`](FaultProxy::refuse) | `ConnectionRefused`, for those who connect | those of open connections pass |
+///
+/// What surprises: a client is connected as soon as the system says so, a moment before the proxy has accepted it.
+/// Where it has not been answered yet, wait with [`until`](FaultProxy::until) before you speak of it as open. And a
+/// server that cannot be reached is met by a client as a reset, not as a refusal. The proxy runs on the runtime that
+/// started it: a test that blocks the only thread of it stops the proxy, too.
+///
+/// Dropping it ends all: the port is closed at once, its connections are as soon as the runtime runs.
+///
+/// # Examples
+///
+/// A client whose query is cut at every byte of the answer:
+///
+/// ```
+/// use reqscope_testkit::{Direction, FaultProxy, Script};
+/// use std::io::ErrorKind::ConnectionReset;
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+/// use tokio::net::{TcpListener, TcpStream};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// let server = TcpListener::bind("127.0.0.1:0").await?;
+/// let proxy = FaultProxy::start(server.local_addr()?)?;
+/// tokio::spawn(async move {
+///     while let Ok((mut connection, _)) = server.accept().await {
+///         connection.write_all(b"answer").await.ok();
+///     }
+/// });
+///
+/// for bytes in 0..6 {
+///     proxy.next().play(Script::new().forward(Direction::ToClient, bytes).reset());
+///     let mut client = TcpStream::connect(proxy.addr()).await?;
+///     let mut answer = Vec::new();
+///     let error = client.read_to_end(&mut answer).await.unwrap_err();
+///     assert_eq!((answer.len() as u64, error.kind()), (bytes, ConnectionReset));
+/// }
+///
+/// let mut client = TcpStream::connect(proxy.addr()).await?;
+/// let mut answer = String::new();
+/// client.read_to_string(&mut answer).await?;
+/// assert_eq!(answer, "answer");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A backend that goes away and comes back:
+///
+/// ```
+/// use reqscope_testkit::FaultProxy;
+/// use std::io::ErrorKind::ConnectionRefused;
+/// use tokio::net::{TcpListener, TcpStream};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// let server = TcpListener::bind("127.0.0.1:0").await?;
+/// let proxy = FaultProxy::start(server.local_addr()?)?;
+///
+/// proxy.refuse()?;
+/// proxy.open().reset();
+/// assert_eq!(TcpStream::connect(proxy.addr()).await.unwrap_err().kind(), ConnectionRefused);
+///
+/// proxy.heal()?;
+/// TcpStream::connect(proxy.addr()).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a proxy that is dropped ends its connections"]
+pub struct FaultProxy {
+    inner: Arc<Inner>,
+    accepting: JoinHandle<()>,
+}
+
+impl FaultProxy {
+    /// Starts one in front of this server, on a free port of 127.0.0.1.
+    ///
+    /// A name is resolved now, which blocks, and once. The server need not run yet.
+    ///
+    /// # Errors
+    ///
+    /// The name cannot be resolved, or there is no port or descriptor left.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with I/O. A script that waits for time needs its clock, too.
+    pub fn start(upstream: impl ToSocketAddrs) -> io::Result<Self> {
+        let upstream = upstream.to_socket_addrs()?.collect();
+        let (door, addr) = Door::open()?;
+        let inner = Arc::new(Inner::new(door, addr, upstream));
+        let accepting = tokio::spawn(accept(Arc::clone(&inner)));
+        Ok(FaultProxy { inner, accepting })
+    }
+
+    /// Where clients connect to.
+    pub fn addr(&self) -> SocketAddr {
+        self.inner.addr
+    }
+
+    /// What has happened so far.
+    pub fn traffic(&self) -> Traffic {
+        self.inner.lock().traffic
+    }
+
+    /// Waits until the condition holds for what has happened so far, and panics where it was called if that takes longer
+    /// than `bound`.
+    ///
+    /// It looks whenever something is counted, and at no other time. The bound is on tokio's clock; one that is paused
+    /// passes it as soon as everybody waits, even if it is for a socket.
+    ///
+    /// # Panics
+    ///
+    /// After `bound`, at the line of the caller, with what had happened; or if polled outside a tokio runtime with a
+    /// clock.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost by dropping it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// use reqscope_testkit::FaultProxy;
+    /// use std::time::Duration;
+    /// use tokio::net::{TcpListener, TcpStream};
+    ///
+    /// let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    /// let proxy = FaultProxy::start(server.local_addr().unwrap()).unwrap();
+    /// let client = TcpStream::connect(proxy.addr()).await.unwrap();
+    ///
+    /// let bound = Duration::from_secs(5);
+    /// proxy.until(bound, |traffic| traffic.accepted == 1).await;
+    /// proxy.open().cut();
+    /// proxy.until(bound, |traffic| traffic.open == 0).await;
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn until(&self, bound: Duration, condition: impl FnMut(&Traffic) -> bool) -> impl Future<Output = Traffic> {
+        let caller = Location::caller();
+        async move {
+            match timeout(bound, self.inner.until(condition)).await {
+                Ok(traffic) => traffic,
+                Err(_) => panic!("{caller}: it did not come to that within {bound:?}: {:?}", self.traffic()),
+            }
+        }
+    }
+
+    /// The connections that are open.
+    pub fn open(&self) -> Connections<'_> {
+        Connections::new(&self.inner, Which::Open)
+    }
+
+    /// The connections that will come, but for those of which [`next`](FaultProxy::next) and [`nth`](FaultProxy::nth)
+    /// have spoken.
+    pub fn coming(&self) -> Connections<'_> {
+        Connections::new(&self.inner, Which::Coming)
+    }
+
+    /// Those that are open and those that will come, in one moment: none slips through between.
+    pub fn all(&self) -> Connections<'_> {
+        Connections::new(&self.inner, Which::All)
+    }
+
+    /// The connection that comes next; spoken of twice, the one after it too.
+    pub fn next(&self) -> Connections<'_> {
+        Connections::new(&self.inner, Which::Next)
+    }
+
+    /// The connection with this number, open or yet to come. They are counted from 0, in the order in which they are
+    /// accepted. One that has ended is not there any more, and what it is told is lost.
+    pub fn nth(&self, number: usize) -> Connections<'_> {
+        Connections::new(&self.inner, Which::Nth(number))
+    }
+
+    /// Refuses new connections from now on, until [`heal`](FaultProxy::heal). The open ones stay as they are.
+    ///
+    /// The port is closed, and kept: nobody else gets it meanwhile. A client that had connected a moment ago and was not
+    /// accepted yet is reset.
+    ///
+    /// # Errors
+    ///
+    /// The port could not be kept: somebody else was faster, or there is no descriptor left. It is closed all the same.
+    pub fn refuse(&self) -> io::Result<()> {
+        self.inner.lock().door.refuse(self.addr())
+    }
+
+    /// All is well again: connections are accepted, nothing is planned for those to come, and the open ones forward
+    /// everything, but for those in a black hole or half closed.
+    ///
+    /// # Errors
+    ///
+    /// The port cannot be opened again. All the rest is done.
+    pub fn heal(&self) -> io::Result<()> {
+        self.inner.lock().plan = Default::default();
+        self.all().heal();
+        self.inner.reopen()
+    }
+}
+
+/// Accepts until it is dropped, and its connections with it.
+async fn accept(inner: Arc<Inner>) {
+    let mut connections = JoinSet::new();
+    loop {
+        select! {
+            accepted = inner.accept() => match accepted {
+                Ok((entry, client)) => {
+                    connections.spawn(connection::serve(entry, client));
+                }
+                Err(_) => sleep(ACCEPT_PAUSE).await,
+            },
+            Some(ended) = connections.join_next() => drop(ended),
+        }
+    }
+}
+
+/// The port is closed here and now; the sockets belong to their tasks, which end when their runtime runs them.
+impl Drop for FaultProxy {
+    fn drop(&mut self) {
+        self.inner.lock().door = Door::Shut;
+        self.accepting.abort();
+    }
+}
+
+impl fmt::Debug for FaultProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FaultProxy")
+            .field("addr", &self.addr())
+            .field("traffic", &self.traffic())
+            .finish_non_exhaustive()
+    }
+}

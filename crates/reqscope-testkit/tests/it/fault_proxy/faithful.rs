@@ -1,0 +1,199 @@
+//! Without a fault it is as if it were not there.
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use reqscope_testkit::{Direction, FaultProxy};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::ends::{Net, Seen, ask, before_a_line_server, end, passes, reset, rest};
+
+#[tokio::test]
+async fn bytes_pass_both_ways_and_are_counted() {
+    let net = Net::new().await;
+    let (mut client, mut server) = net.connect().await;
+    passes(&mut client, &mut server, b"question").await;
+    let traffic = net.proxy.traffic();
+    assert_eq!((traffic.from_client, traffic.to_server), (8, 8), "who has received a byte finds it counted");
+    passes(&mut server, &mut client, b"yes").await;
+    let traffic = net.proxy.traffic();
+    assert_eq!((traffic.from_server, traffic.to_client), (3, 3));
+    assert_eq!((traffic.accepted, traffic.open, traffic.swallowed, traffic.unreachable), (1, 1, 0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_talk_at_once_and_each_hears_its_own() {
+    let proxy = before_a_line_server().await;
+    let talks = (0..20).map(|number| {
+        let addr = proxy.addr();
+        tokio::spawn(async move {
+            let mut client = TcpStream::connect(addr).await.unwrap();
+            for round in 0..20 {
+                let answer = ask(&mut client, &format!("q{number} {round}")).await.unwrap();
+                assert_eq!(answer, format!("Q{number} {round}\n"));
+            }
+        })
+    });
+    for talk in talks.collect::<Vec<_>>() {
+        talk.await.unwrap();
+    }
+    let traffic = proxy.until(Duration::from_secs(20), |traffic| traffic.open == 0).await;
+    assert_eq!((traffic.accepted, traffic.left_by_client, traffic.left_by_server), (20, 20, 20));
+}
+
+#[tokio::test]
+async fn a_fin_of_the_client_is_forwarded_and_the_answer_still_comes() {
+    let net = Net::new().await;
+    let (mut client, mut server) = net.connect().await;
+    client.write_all(b"all of it").await.unwrap();
+    client.shutdown().await.unwrap();
+    assert_eq!(rest(&mut server).await, (b"all of it".to_vec(), Seen::Fin));
+    passes(&mut server, &mut client, b"heard").await;
+    drop(server);
+    assert_eq!(end(&mut client).await, Seen::Fin);
+    net.empty().await;
+}
+
+#[tokio::test]
+async fn a_fin_of_the_server_is_forwarded_and_it_still_hears() {
+    let net = Net::new().await;
+    let (mut client, mut server) = net.connect().await;
+    server.shutdown().await.unwrap();
+    assert_eq!(end(&mut client).await, Seen::Fin);
+    passes(&mut client, &mut server, b"still here").await;
+    drop(client);
+    assert_eq!(end(&mut server).await, Seen::Fin);
+    net.empty().await;
+}
+
+#[tokio::test]
+async fn a_reset_is_forwarded_as_a_reset() {
+    let net = Net::new().await;
+    let (client, mut server) = net.connect().await;
+    reset(client);
+    assert_eq!(end(&mut server).await, Seen::Reset);
+    let (mut client, server) = net.connect().await;
+    reset(server);
+    assert_eq!(end(&mut client).await, Seen::Reset);
+    net.empty().await;
+}
+
+#[tokio::test]
+async fn what_was_sent_before_a_reset_arrives_before_it() {
+    let net = Net::new().await;
+    let (mut client, mut server) = net.connect().await;
+    net.proxy.open().delay(Direction::ToServer, Duration::from_millis(1));
+    client.write_all(b"last words").await.unwrap();
+    net.until(|traffic| traffic.from_client == 10).await;
+    reset(client);
+    assert_eq!(rest(&mut server).await, (b"last words".to_vec(), Seen::Reset));
+}
+
+#[tokio::test]
+async fn a_reset_that_follows_a_fin_is_forwarded() {
+    let net = Net::new().await;
+    let (mut client, mut server) = net.connect().await;
+    client.shutdown().await.unwrap();
+    net.until(|traffic| traffic.left_by_client == 1).await;
+    assert_eq!(server.read(&mut [0]).await.unwrap(), 0);
+    reset(client);
+    net.empty().await;
+    assert!(server.write_all(b"answer").await.is_err(), "nobody is there any more");
+}
+
+#[tokio::test]
+async fn who_writes_to_one_that_has_gone_hears_of_it() {
+    let net = Net::new().await;
+    let (client, mut server) = net.connect().await;
+    drop(client);
+    assert_eq!(end(&mut server).await, Seen::Fin);
+    server.write_all(b"are you there?").await.unwrap();
+    net.empty().await;
+    assert!(server.write_all(b"hello?").await.is_err());
+}
+
+#[tokio::test]
+async fn a_receiver_that_does_not_read_slows_the_sender_down() {
+    const MUCH: u64 = 16 * 1024 * 1024;
+    let net = Net::new().await;
+    let (mut client, mut server) = net.connect().await;
+    let sending = tokio::spawn(async move {
+        client.write_all(&vec![7; MUCH as usize]).await.unwrap();
+        client
+    });
+    let mut most = 0;
+    let all = net.until(|traffic| {
+        most = most.max(traffic.from_client - traffic.to_server);
+        traffic.to_server == MUCH
+    });
+    let reading = async {
+        let mut chunk = [0; 1024];
+        while server.read(&mut chunk).await.unwrap() > 0 {}
+    };
+    tokio::select! {
+        _ = all => {}
+        () = reading => panic!("the client is still there"),
+    }
+    assert!(most <= 64 * 1024, "it held {most} bytes");
+    drop(sending.await.unwrap());
+}
+
+/// A port where nobody listens yet, and that nobody else gets meanwhile.
+fn a_silent_port() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let addr = socket.local_addr().unwrap();
+    (socket, addr)
+}
+
+#[tokio::test]
+async fn a_client_whose_server_is_not_there_is_reset() {
+    let (_kept, nobody) = a_silent_port();
+    let proxy = FaultProxy::start(nobody).unwrap();
+    let mut client = TcpStream::connect(proxy.addr()).await.unwrap();
+    assert_eq!(end(&mut client).await, Seen::Reset);
+    let traffic = proxy.until(Duration::from_secs(20), |traffic| traffic.open == 0).await;
+    assert_eq!((traffic.accepted, traffic.unreachable), (1, 1));
+}
+
+#[tokio::test]
+async fn a_server_that_comes_later_is_found() {
+    let (later, addr) = a_silent_port();
+    let proxy = FaultProxy::start(addr).unwrap();
+    assert_eq!(end(&mut TcpStream::connect(proxy.addr()).await.unwrap()).await, Seen::Reset);
+    let listener = later.listen(8).unwrap();
+    let mut client = TcpStream::connect(proxy.addr()).await.unwrap();
+    let (mut server, _) = listener.accept().await.unwrap();
+    passes(&mut client, &mut server, b"hello").await;
+}
+
+#[tokio::test]
+async fn dropping_it_ends_its_connections_and_frees_the_port() {
+    let net = Net::new().await;
+    let (mut client, mut server) = net.connect().await;
+    let addr = net.proxy.addr();
+    drop(net);
+    assert!(TcpStream::connect(addr).await.is_err(), "the port is closed at once");
+    assert_eq!(end(&mut client).await, Seen::Fin);
+    assert_eq!(end(&mut server).await, Seen::Fin);
+    drop((client, server));
+    let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    assert_eq!(tasks, 0, "tasks are left");
+}
+
+#[test]
+fn it_can_be_dropped_when_its_runtime_has_gone() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let net = runtime.block_on(Net::new());
+    let ends = runtime.block_on(net.connect());
+    drop(runtime);
+    assert_eq!(net.proxy.traffic().open, 0);
+    net.proxy.all().reset();
+    drop((net, ends));
+}
+
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "faithful.rs")]
+async fn a_wait_in_vain_panics_with_the_line_of_its_caller() {
+    Net::new().await.until(|traffic| traffic.accepted == 1).await;
+}

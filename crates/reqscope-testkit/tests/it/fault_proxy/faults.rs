@@ -1,0 +1,271 @@
+//! One fault each, seen from both ends, and that it can be healed where it can.
+use std::io::ErrorKind;
+use std::time::Duration;
+
+use reqscope_testkit::Direction::{Both, ToClient, ToServer};
+use reqscope_testkit::{FaultProxy, Script};
+use socket2::{Domain, Socket, Type};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use super::ends::{Net, Seen, ask, before_a_line_server, end, passes, rest};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[tokio::test]
+async fn a_cut_is_a_fin_to_both() {
+    let net = Net::new().await;
+    let (mut client, mut server) = net.connect().await;
+    passes(&mut client, &mut server, b"before").await;
+    net.proxy.open().cut();
+    assert_eq!(end(&mut client).await, Seen::Fin);
+    assert_eq!(end(&mut server).await, Seen::Fin);
+    net.empty().await;
+}
+
+#[tokio::test]
+async fn a_cut_is_a_fin_and_no_reset_even_to_one_who_was_not_read() {
+    let net = Net::new().await;
+    let (mut client, mut server) = net.connect().await;
+    net.proxy.open().stall(ToServer);
+    client.write_all(&[7; 128 * 1024]).await.unwrap();
+    net.until(|traffic| traffic.from_client == 64 * 1024).await;
+    net.proxy.open().cut();
+    net.empty().await;
+    assert_eq!(end(&mut client).await, Seen::Fin);
+    assert!(client.take_error().unwrap().is_none(), "no reset came behind the FIN");
+    assert_eq!(end(&mut server).await, Seen::Fin);
+}
+
+#[tokio::test]
+async fn a_reset_is_a_reset_to_both() {
+    let net = Net::new().await;
+    let (mut client, mut server) = net.connect().await;
+    passes(&mut client, &mut server, b"before").await;
+    net.proxy.open().reset();
+    assert_eq!(end(&mut client).await, Seen::Reset);
+    assert_eq!(end(&mut server).await, Seen::Reset);
+    net.empty().await;
+}
+
+#[tokio::test]
+async fn what_a_stall_keeps_arrives_when_it_is_healed() {
+    let net = Net::new().await;
+    let (mut client, mut server) = net.connect().await;
+    net.proxy.open().stall(Both);
+    client.write_all(b"question").await.unwrap();
+    server.write_all(b"notice").await.unwrap();
+    client.shutdown().await.unwrap();
+    let traffic = net.until(|t| (t.from_client, t.from_server, t.left_by_client) == (8, 6, 1)).await;
+    assert_eq!((traffic.to_server, traffic.to_client), (0, 0));
+    net.proxy.open().heal();
+    assert_eq!(rest(&mut server).await, (b"question".to_vec(), Seen::Fin));
+    drop(server);
+    assert_eq!(rest(&mut client).await, (b"notice".to_vec(), Seen::Fin));
+    net.empty().await;
+}
+
+#[tokio::test]
+async fn in_a_stall_nothing_is_seen_neither_bytes_nor_a_fin() {
+    let net = Net::new().await;
+    let (mut client, mut server) = net.connect().await;
+    net.proxy.open().stall(Both);
+    client.write_all(b"question").await.unwrap();
+    client.shutdown().await.unwrap();
+    net.until(|traffic| traffic.left_by_client == 1).await;
+    net.proxy.open().reset();
+    assert_eq!(end(&mut server).await, Seen::Reset, "the first thing that it sees");
+    assert_eq!(end(&mut client).await, Seen::Reset);
+}
+
+#[tokio::test]
+async fn in_a_stall_a_reset_waits_too() {
+    let net = Net::new().await;
+    let (client, mut server) = net.connect().await;
+    net.proxy.open().stall(ToServer);
+    super::ends::reset(client);
+    let traffic = net.until(|traffic| traffic.left_by_client == 1).await;
+    assert_eq!(traffic.open, 1);
+    net.proxy.open().cut();
+    assert_eq!(end(&mut server).await, Seen::Fin, "the first thing that it sees");
+}
+
+#[tokio::test]
+async fn a_stall_of_one_direction_leaves_the_other_alone() {
+    let net = Net::new().await;
+    let (mut client, mut server) = net.connect().await;
+    net.proxy.open().stall(ToClient);
+    server.write_all(b"answer").await.unwrap();
+    passes(&mut client, &mut server, b"question").await;
+    net.until(|traffic| traffic.from_server == 6).await;
+    net.proxy.open().reset();
+    assert_eq!(end(&mut client).await, Seen::Reset);
+}
+
+#[tokio::test]
+async fn a_black_hole_answers_nothing_not_even_a_fin() {
+    let net = Net::new().await;
+    let (mut client, mut server) = net.connect().await;
+    net.proxy.open().black_hole(Both);
+    client.write_all(b"question").await.unwrap();
+    server.write_all(b"notice").await.unwrap();
+    client.shutdown().await.unwrap();
+    server.shutdown().await.unwrap();
+    let both_left = net.until(|t| (t.left_by_client, t.left_by_server, t.swallowed) == (1, 1, 14)).await;
+    assert_eq!((both_left.open, both_left.to_server, both_left.to_client), (1, 0, 0));
+    net.proxy.open().heal(); // in vain
+    net.proxy.open().half_close(Both); // in vain, too
+    passes_nothing(&net, &mut client, &mut server).await;
+}
+
+/// The next thing that both see is the reset by hand.
+async fn passes_nothing(net: &Net, client: &mut TcpStream, server: &mut TcpStream) {
+    let again = net.connect().await; // the proxy has had its turn
+    net.proxy.nth(0).reset();
+    assert_eq!(end(client).await, Seen::Reset);
+    assert_eq!(end(server).await, Seen::Reset);
+    drop(again);
+}
+
+#[tokio::test]
+async fn a_reset_falls_into_a_black_hole_too() {
+    let net = Net::new().await;
+    let (client, mut server) = net.connect().await;
+    net.proxy.open().black_hole(Both);
+    super::ends::reset(client);
+    let traffic = net.until(|traffic| traffic.left_by_client == 1).await;
+    assert_eq!(traffic.open, 1);
+    net.proxy.open().cut();
+    assert_eq!(end(&mut server).await, Seen::Fin, "the first thing that it sees");
+}
+
+#[tokio::test]
+async fn who_connects_into_a_black_hole_is_accepted_and_the_server_does_not_hear_of_it() {
+    let net = Net::new().await;
+    net.proxy.next().black_hole(Both);
+    let mut lost = net.client().await;
+    lost.write_all(b"question").await.unwrap();
+    net.until(|traffic| traffic.swallowed == 8).await;
+    let (mut client, mut server) = net.connect().await;
+    passes(&mut client, &mut server, b"the first one that the server hears of").await;
+    net.proxy.nth(0).cut();
+    assert_eq!(end(&mut lost).await, Seen::Fin);
+}
+
+#[tokio::test]
+async fn a_black_hole_of_one_direction_loses_the_answers_only() {
+    let net = Net::new().await;
+    let (mut client, mut server) = net.connect().await;
+    net.proxy.open().black_hole(ToClient);
+    passes(&mut client, &mut server, b"COMMIT").await;
+    server.write_all(b"OK").await.unwrap();
+    drop(server);
+    net.until(|traffic| (traffic.swallowed, traffic.left_by_server) == (2, 1)).await;
+    net.proxy.open().reset();
+    assert_eq!(end(&mut client).await, Seen::Reset, "the first thing that it sees");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delay_makes_everything_late_and_nothing_else() {
+    let net = Net::new().await;
+    let (mut client, mut server) = net.connect().await;
+    net.proxy.open().delay(ToServer, HOUR);
+    let began = Instant::now();
+    passes(&mut server, &mut client, b"not delayed").await;
+    assert!(began.elapsed() < HOUR);
+    client.write_all(b"question").await.unwrap();
+    client.shutdown().await.unwrap();
+    assert_eq!(late(&mut server).await, (b"question".to_vec(), Seen::Fin));
+    assert!(began.elapsed() >= HOUR, "it took {:?}", began.elapsed());
+    assert!(began.elapsed() < 2 * HOUR, "a latency, not a rate: {:?}", began.elapsed());
+}
+
+/// As `rest`, without its bound.
+async fn late(stream: &mut TcpStream) -> (Vec<u8>, Seen) {
+    use tokio::io::AsyncReadExt;
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).await.unwrap();
+    (bytes, Seen::Fin)
+}
+
+#[tokio::test]
+async fn what_a_delay_keeps_arrives_when_it_is_healed() {
+    let net = Net::new().await;
+    let (mut client, mut server) = net.connect().await;
+    net.proxy.open().delay(Both, Duration::MAX);
+    client.write_all(b"question").await.unwrap();
+    net.until(|traffic| traffic.from_client == 8).await;
+    net.proxy.open().heal();
+    passes(&mut client, &mut server, b"").await;
+    client.shutdown().await.unwrap();
+    assert_eq!(rest(&mut server).await, (b"question".to_vec(), Seen::Fin));
+}
+
+#[tokio::test]
+async fn a_half_close_ends_one_direction_and_the_other_goes_on() {
+    let net = Net::new().await;
+    let (mut client, mut server) = net.connect().await;
+    net.proxy.open().half_close(ToClient);
+    assert_eq!(end(&mut client).await, Seen::Fin);
+    passes(&mut client, &mut server, b"still heard").await;
+    server.write_all(b"to nobody").await.unwrap();
+    net.until(|traffic| traffic.swallowed == 9).await;
+    drop(client);
+    assert_eq!(end(&mut server).await, Seen::Fin);
+    drop(server);
+    net.empty().await;
+}
+
+#[tokio::test]
+async fn a_half_close_towards_the_server_lets_its_answer_pass() {
+    let net = Net::new().await;
+    let (mut client, mut server) = net.connect().await;
+    net.proxy.open().half_close(ToServer);
+    assert_eq!(end(&mut server).await, Seen::Fin);
+    passes(&mut server, &mut client, b"answer").await;
+}
+
+#[tokio::test]
+async fn while_it_refuses_open_connections_go_on_and_new_ones_are_refused_until_it_is_healed() {
+    let proxy = before_a_line_server().await;
+    let addr = proxy.addr();
+    let mut before = TcpStream::connect(addr).await.unwrap();
+    assert_eq!(ask(&mut before, "a").await.unwrap(), "A\n");
+    for _ in 0..3 {
+        proxy.refuse().unwrap();
+        proxy.refuse().unwrap(); // said twice is said once
+        assert_eq!(TcpStream::connect(addr).await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
+        assert_eq!(ask(&mut before, "b").await.unwrap(), "B\n");
+        proxy.heal().unwrap();
+        let mut after = TcpStream::connect(addr).await.unwrap();
+        assert_eq!(ask(&mut after, "c").await.unwrap(), "C\n");
+    }
+    assert_eq!(proxy.addr(), addr);
+    assert_eq!(proxy.traffic().accepted, 4);
+}
+
+#[tokio::test]
+async fn while_it_refuses_nobody_else_gets_the_port() {
+    let proxy = FaultProxy::start("127.0.0.1:9").unwrap();
+    proxy.refuse().unwrap();
+    let thief = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    assert_eq!(thief.bind(&proxy.addr().into()).unwrap_err().kind(), ErrorKind::AddrInUse);
+    proxy.heal().unwrap();
+}
+
+#[tokio::test]
+async fn healing_the_proxy_heals_all_of_it() {
+    let net = Net::new().await;
+    let (mut client, mut server) = net.connect().await;
+    net.proxy.all().stall(Both);
+    net.proxy.next().reset();
+    net.proxy.nth(2).play(Script::new().cut());
+    net.proxy.refuse().unwrap();
+    net.proxy.heal().unwrap();
+    passes(&mut client, &mut server, b"open").await;
+    for _ in 0..3 {
+        let (mut client, mut server) = net.connect().await;
+        passes(&mut client, &mut server, b"to come").await;
+    }
+}
