@@ -14,7 +14,7 @@ const SELF: &str = env!("CARGO_PKG_NAME");
 
 /// One contender, as tables name it.
 #[derive(Serialize)]
-struct Listed {
+pub(crate) struct Listed {
     /// As the other subcommands take it.
     name: String,
     title: &'static str,
@@ -38,13 +38,19 @@ impl Visitor for Listing {
     type Output = Listed;
 
     fn visit<C: Contender>(self) -> Listed {
-        let kind = match C::PACKAGE {
+        Listed::new(self.0.to_string(), C::TITLE, C::PACKAGE)
+    }
+}
+
+impl Listed {
+    pub(crate) fn new(name: String, title: &'static str, package: Option<&'static str>) -> Listed {
+        let kind = match package {
             Some("reqscope") => Kind::Ours,
             Some(_) => Kind::Rival,
             None => Kind::Floor,
         };
-        let version = C::PACKAGE.map(|package| version(LOCK, package).expect("what is linked is locked"));
-        Listed { name: self.0.to_string(), title: C::TITLE, package: C::PACKAGE, version, kind }
+        let version = package.map(|package| version(LOCK, package).expect("what is linked is locked"));
+        Listed { name, title, package, version, kind }
     }
 }
 

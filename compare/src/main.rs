@@ -4,12 +4,13 @@ mod backend;
 mod contender;
 mod contenders;
 mod list;
-#[allow(dead_code, reason = "the scripts that judge by it come next")]
 mod verdict;
 mod work;
+mod cells;
 
 use clap::{Parser, Subcommand};
 
+use cells::Cells;
 use work::Work;
 
 /// The same work and the same faults on reqscope and on what people use today.
@@ -25,11 +26,14 @@ enum Command {
     List,
     #[command(flatten)]
     Work(Work),
+    #[command(flatten)]
+    Cells(Cells),
 }
 
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::List => list::print(),
         Command::Work(work) => work.run(),
+        Command::Cells(cells) => cells.run(),
     }
 }

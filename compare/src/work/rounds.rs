@@ -1,11 +1,10 @@
 //! Everybody in turn, again and again: what the machine does meanwhile, it does to all.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use anyhow::Context;
 use serde::Serialize;
-
-use crate::contenders::Name;
 
 /// What came of one turn of each.
 #[derive(Serialize)]
@@ -16,15 +15,15 @@ pub(crate) struct Round<T> {
 }
 
 /// So many rounds, each in an order of its own.
-pub(crate) fn rounds<T>(
-    contenders: &[Name],
+pub(crate) fn rounds<N: Copy + Display, T>(
+    contenders: &[N],
     rounds: usize,
-    mut measure: impl FnMut(Name) -> anyhow::Result<T>,
+    mut measure: impl FnMut(N) -> anyhow::Result<T>,
 ) -> anyhow::Result<Vec<Round<T>>> {
     let first = contenders.first().context("there is nobody to measure")?;
     (0..rounds)
         .map(|_| {
-            let mut order: Vec<&Name> = contenders.iter().chain([first]).collect();
+            let mut order: Vec<&N> = contenders.iter().chain([first]).collect();
             fastrand::shuffle(&mut order);
             let (mut each, mut again) = (BTreeMap::new(), None);
             for name in order {

@@ -1,0 +1,40 @@
+use std::sync::Arc;
+
+use ::async_once_cell::Lazy;
+
+use crate::backend::Refused;
+use crate::cells::cell::LazyCell;
+use crate::cells::source::Source;
+
+/// async-once-cell's [`Lazy`] in an [`Arc`], for one request. It goes on where a user who was dropped left off.
+pub(crate) struct ArcLazy;
+
+impl LazyCell for ArcLazy {
+    const TITLE: &'static str = "async-once-cell Lazy";
+    const PACKAGE: &'static str = "async-once-cell";
+
+    type Server<S: Source> = Arc<S>;
+    type Request<S: Source> = Arc<Lazy<S::Object, S::Acquire>>;
+    type Handle<S: Source> = Arc<Lazy<S::Object, S::Acquire>>;
+    type Loan<'a, S: Source> = &'a S::Object;
+
+    fn serve<S: Source>(source: Arc<S>) -> Arc<S> {
+        source
+    }
+
+    fn open<S: Source>(source: &Arc<S>) -> Self::Request<S> {
+        Arc::new(Lazy::new(source.acquire()))
+    }
+
+    fn handle<S: Source>(cell: &Self::Request<S>) -> &Self::Handle<S> {
+        cell
+    }
+
+    async fn get<'a, S: Source>(_source: &'a Arc<S>, cell: &'a Self::Handle<S>) -> Result<&'a S::Object, Refused> {
+        Ok(cell.get_unpin().await)
+    }
+
+    fn object<'a, S: Source>(loan: &'a &S::Object) -> &'a S::Object {
+        loan
+    }
+}

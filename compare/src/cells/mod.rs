@@ -1,0 +1,121 @@
+//! Lazy cells: one object of one request, acquired on first use.
+
+pub(crate) mod books;
+pub(crate) mod cell;
+pub(crate) mod contenders;
+pub(crate) mod judge;
+pub(crate) mod rows;
+pub(crate) mod source;
+pub(crate) mod stage;
+pub(crate) mod work;
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde::Serialize;
+
+use crate::list::Listed;
+use crate::work::rounds::rounds;
+use cell::LazyCell;
+use contenders::{Name, Visitor};
+use rows::Row;
+use work::Operation;
+
+#[derive(Subcommand)]
+pub(crate) enum Cells {
+    /// Repeats one operation on a lazy cell, for whoever counts from outside.
+    #[command(name = "cell-run")]
+    Run {
+        operation: Operation,
+        contender: Name,
+        /// How often.
+        times: usize,
+    },
+    /// The same in rounds, in nanoseconds for each; prints JSON.
+    #[command(name = "cell-time")]
+    Time {
+        operation: Operation,
+        #[command(flatten)]
+        turns: Turns,
+    },
+    /// Whose lazy cells are compared, and in which version; prints JSON.
+    #[command(name = "cell-list")]
+    List,
+    /// The rows of their honesty table; prints JSON.
+    #[command(name = "cell-rows")]
+    Rows,
+    /// Plays fault scripts on them; prints a line of JSON for each.
+    #[command(name = "cell-fault")]
+    Fault {
+        /// Which one; all if none is named.
+        row: Option<Row>,
+        /// Who; all if nobody is named.
+        contender: Option<Name>,
+    },
+}
+
+/// Who, and how often.
+#[derive(Args)]
+pub(crate) struct Turns {
+    /// Who; all if nobody is named.
+    contenders: Vec<Name>,
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// How long each works in each round, in milliseconds.
+    #[arg(long, default_value_t = 100)]
+    time: u64,
+}
+
+/// The one that is named, or all.
+fn or_all<T: ValueEnum + Clone>(one: Option<T>) -> Vec<T> {
+    one.map_or_else(|| T::value_variants().to_vec(), |one| vec![one])
+}
+
+impl Cells {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        match self {
+            Cells::Run { operation, contender, times } => contender.visit(work::Run { operation, times }),
+            Cells::Time { operation, turns } => {
+                let Turns { contenders, rounds: times, time } = turns;
+                let contenders = if contenders.is_empty() { Name::value_variants() } else { &contenders };
+                let turn = work::Turn { operation, time: Duration::from_millis(time) };
+                let rounds = rounds(contenders, times, |name| name.visit(turn))?;
+                println!("{}", serde_json::to_string(&rounds)?);
+                Ok(())
+            }
+            Cells::List => {
+                let all: Vec<Listed> = Name::value_variants().iter().map(|name| name.visit(Listing(*name))).collect();
+                println!("{}", serde_json::to_string_pretty(&all)?);
+                Ok(())
+            }
+            Cells::Rows => {
+                #[derive(Serialize)]
+                struct Listed {
+                    name: &'static str,
+                    title: &'static str,
+                }
+                let listed = |row: &Row| Listed { name: row.name(), title: row.title() };
+                println!("{}", serde_json::to_string_pretty(&Row::ALL.iter().map(listed).collect::<Vec<_>>())?);
+                Ok(())
+            }
+            Cells::Fault { row, contender } => {
+                for row in or_all(row) {
+                    for name in or_all(contender) {
+                        println!("{}", serde_json::to_string(&judge::judge(row, name))?);
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+struct Listing(Name);
+
+impl Visitor for Listing {
+    type Output = Listed;
+
+    fn visit<C: LazyCell>(self) -> Listed {
+        Listed::new(self.0.to_string(), C::TITLE, Some(C::PACKAGE))
+    }
+}

@@ -1,0 +1,23 @@
+use std::pin::pin;
+
+use reqscope::Exit;
+use reqscope_testkit::{Outcome, poll_once};
+
+use crate::cells::cell::LazyCell;
+use crate::cells::stage::{Flaw, Stage, ensure, settle};
+
+/// As when the client hangs up.
+pub(super) async fn play<C: LazyCell>() -> Result<(), Flaw> {
+    let stage = Stage::<C>::new();
+    let request = stage.open();
+    {
+        let only = stage.user(&request);
+        let only = pin!(only.glance());
+        ensure(poll_once(only).is_pending(), || "the user did not wait".to_owned())?;
+        settle().await;
+        ensure(stage.seen().running() == 1, || "the user began no acquisition".to_owned())?;
+    }
+    C::end(request, Exit::Cancelled).await;
+    stage.gate.always(Outcome::ok());
+    stage.all_back().await
+}

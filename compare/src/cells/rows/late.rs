@@ -1,0 +1,38 @@
+use std::pin::pin;
+
+use reqscope::Exit;
+use reqscope_testkit::{Outcome, poll_once};
+use tokio::sync::oneshot;
+
+use crate::cells::cell::LazyCell;
+use crate::cells::stage::{Flaw, PATIENCE, Stage, ensure, settle};
+
+/// The trap of every lazy getter: a task that the request has spawned still waits, the request ends, and the object
+/// comes.
+pub(super) async fn play<C: LazyCell>() -> Result<(), Flaw> {
+    let stage = Stage::<C>::new();
+    let request = stage.open();
+    let (leave, left) = oneshot::channel::<()>();
+    let user = stage.user(&request);
+    let task = tokio::spawn(async move {
+        // It works until it is told to leave, and then it does.
+        let leave = async { drop(left.await) };
+        user.work(leave).await
+    });
+    settle().await;
+    ensure(stage.seen().running() == 1, || "the user began no acquisition".to_owned())?;
+
+    stage.at_arrival(move || {
+        // As when a connection is dropped: nobody waits for the end of the end.
+        let _ended = poll_once(pin!(C::end(request, Exit::Cancelled)));
+    });
+    stage.gate.always(Outcome::ok());
+    let back = stage.comes(|seen| seen.made() == 1 && seen.all_back().is_ok()).await;
+    let seen = stage.seen();
+
+    drop(leave);
+    drop(task.await);
+    stage.all_back().await?;
+    ensure(seen.made() == 1, || format!("{} objects arrived", seen.made()))?;
+    ensure(back, || format!("{PATIENCE:?} after the end of the request a task of it still had the object"))
+}

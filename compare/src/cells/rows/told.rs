@@ -1,0 +1,33 @@
+use reqscope::Exit;
+use reqscope_testkit::Outcome;
+
+use crate::cells::cell::LazyCell;
+use crate::cells::stage::{Flaw, Stage, Use, ensure};
+
+/// A handler that returned, one that failed, one that was dropped, one that panicked.
+pub(super) async fn play<C: LazyCell>() -> Result<(), Flaw> {
+    C::tells()?;
+    let stage = Stage::<C>::new();
+    stage.gate.always(Outcome::ok());
+    let exits = [Exit::Completed, Exit::Failed, Exit::Cancelled, Exit::Panicked];
+    for (number, exit) in (0..).zip(exits) {
+        let request = stage.open();
+        let used = stage.user(&request).glance().await;
+        ensure(used == Use::Served(number), || format!("the user: {used:?}"))?;
+        match exit {
+            Exit::Cancelled => drop(request),
+            Exit::Panicked => {
+                let unwound = tokio::spawn(async move {
+                    let _request = request;
+                    panic!("the handler panics, as the script says");
+                });
+                let unwound: Result<(), _> = unwound.await;
+                ensure(unwound.is_err(), || "a panic was swallowed".to_owned())?;
+            }
+            _ => C::end(request, exit).await,
+        }
+        stage.all_back().await?;
+    }
+    let told = stage.seen().told();
+    ensure(told == exits, || format!("{exits:?} was told as {told:?}"))
+}
