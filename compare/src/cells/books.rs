@@ -48,8 +48,10 @@ pub(crate) struct Attempt {
 impl Attempt {
     pub(crate) fn made(mut self) -> Arc<Held> {
         self.made = true;
-        let number = self.books.seen().made() as u64;
-        self.books.write(Event::Made(number));
+        let mut events = self.books.0.lock();
+        let number = events.iter().filter(|event| matches!(event, Event::Made(_))).count() as u64;
+        events.push(Event::Made(number));
+        drop(events);
         Arc::new(Held { number, books: self.books.clone() })
     }
 }

@@ -5,7 +5,7 @@ use reqscope_testkit::{Outcome, poll_once};
 use tokio::sync::oneshot;
 
 use crate::cells::cell::LazyCell;
-use crate::cells::stage::{Flaw, PATIENCE, Stage, ensure, settle};
+use crate::cells::stage::{Flaw, PATIENCE, Stage, Use, ensure, outcome, settle};
 
 /// The trap of every lazy getter: a task that the request has spawned still waits, the request ends, and the object
 /// comes.
@@ -14,11 +14,8 @@ pub(super) async fn play<C: LazyCell>() -> Result<(), Flaw> {
     let request = stage.open();
     let (leave, left) = oneshot::channel::<()>();
     let user = stage.user(&request);
-    let task = tokio::spawn(async move {
-        // It works until it is told to leave, and then it does.
-        let leave = async { drop(left.await) };
-        user.work(leave).await
-    });
+    // If it gets the object, it works with it until it is told to leave.
+    let task = tokio::spawn(async move { user.work(async { drop(left.await) }).await });
     settle().await;
     ensure(stage.seen().running() == 1, || "the user began no acquisition".to_owned())?;
 
@@ -31,7 +28,8 @@ pub(super) async fn play<C: LazyCell>() -> Result<(), Flaw> {
     let seen = stage.seen();
 
     drop(leave);
-    drop(task.await);
+    let used = outcome(task).await;
+    ensure(used != Use::Hung, || "the task hung".to_owned())?;
     stage.all_back().await?;
     ensure(seen.made() == 1, || format!("{} objects arrived", seen.made()))?;
     ensure(back, || format!("{PATIENCE:?} after the end of the request a task of it still had the object"))
