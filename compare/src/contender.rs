@@ -60,12 +60,14 @@ pub(crate) struct Settings {
     pub(crate) size: usize,
     /// Whether an object is asked at each check-out whether it is sound.
     pub(crate) validates: bool,
+    /// How many idle objects are kept ready.
+    pub(crate) min_idle: usize,
     /// For waiting, creating, validating and releasing, each where it can be set.
     pub(crate) timeout: Duration,
 }
 
 impl Settings {
     pub(crate) fn new(size: usize) -> Settings {
-        Settings { size, validates: false, timeout: Duration::from_secs(5) }
+        Settings { size, validates: false, min_idle: 0, timeout: Duration::from_secs(5) }
     }
 }

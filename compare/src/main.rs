@@ -3,6 +3,7 @@
 mod backend;
 mod contender;
 mod contenders;
+mod faults;
 mod list;
 mod verdict;
 mod work;
@@ -24,6 +25,10 @@ struct Arguments {
 enum Command {
     /// Who is compared, and in which version; prints JSON.
     List,
+    /// The rows of the honesty table; prints JSON.
+    Rows,
+    /// One cell of the honesty table: causes one fault, in a process of its own, and prints the verdict as JSON.
+    Fault(faults::Fault),
     #[command(flatten)]
     Work(Work),
     #[command(flatten)]
@@ -33,6 +38,8 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::List => list::print(),
+        Command::Rows => faults::print_rows(),
+        Command::Fault(fault) => fault.run(),
         Command::Work(work) => work.run(),
         Command::Cells(cells) => cells.run(),
     }

@@ -1,9 +1,9 @@
 //! What a fault script found.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One cell of the honesty table; a script says it from what it has seen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verdict", content = "saw", rename_all = "lowercase")]
 pub(crate) enum Verdict {
     Pass,

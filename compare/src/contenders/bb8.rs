@@ -34,13 +34,15 @@ impl Contender for Bb8 {
     type Guard<B: Backend> = PooledConnection<'static, Adapter<B>>;
 
     async fn build<B: Backend>(backend: Arc<B>, settings: &Settings) -> Pool<Adapter<B>> {
+        let [size, min_idle] = [settings.size, settings.min_idle].map(|n| u32::try_from(n).expect("it is small"));
         Pool::builder()
-            .max_size(u32::try_from(settings.size).expect("it is small"))
+            .max_size(size)
+            .min_idle(min_idle)
             .test_on_check_out(settings.validates)
             .connection_timeout(settings.timeout)
             .build(Adapter(backend))
             .await
-            .expect("it creates nothing yet")
+            .expect("its first objects can be made")
     }
 
     async fn get<B: Backend>(pool: &Pool<Adapter<B>>) -> Result<Self::Guard<B>, Refused> {

@@ -47,9 +47,10 @@ impl Contender for R2d2 {
     type Guard<B: Backend> = PooledConnection<Adapter<B>>;
 
     async fn build<B: Backend>(backend: Arc<B>, settings: &Settings) -> Blocking<B> {
+        let [size, min_idle] = [settings.size, settings.min_idle].map(|n| u32::try_from(n).expect("it is small"));
         let pool = Pool::builder()
-            .max_size(u32::try_from(settings.size).expect("it is small"))
-            .min_idle(Some(0))
+            .max_size(size)
+            .min_idle(Some(min_idle))
             .test_on_check_out(settings.validates)
             .connection_timeout(settings.timeout)
             .error_handler(Box::new(NopErrorHandler))

@@ -50,6 +50,7 @@ impl Contender for Reqscope {
     async fn build<B: Backend>(backend: Arc<B>, settings: &Settings) -> Pool<Adapter<B>> {
         let builder = Pool::builder()
             .max_size(settings.size)
+            .min_idle(settings.min_idle)
             .acquire_timeout(settings.timeout)
             .create_timeout(settings.timeout)
             .validate_timeout(settings.timeout)

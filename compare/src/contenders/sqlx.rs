@@ -89,8 +89,10 @@ impl Contender for Sqlx {
 
     async fn build<B: Backend>(backend: Arc<B>, settings: &Settings) -> Pool<B> {
         let objects = Arc::new(Objects { backend, by_address: Mutex::default() });
+        let [size, min_idle] = [settings.size, settings.min_idle].map(|n| u32::try_from(n).expect("it is small"));
         let mut options = SqlitePoolOptions::new()
-            .max_connections(u32::try_from(settings.size).expect("it is small"))
+            .max_connections(size)
+            .min_connections(min_idle)
             .acquire_timeout(settings.timeout);
         if !B::IS_NOTHING {
             let (at_birth, at_return) = (Arc::clone(&objects), Arc::clone(&objects));

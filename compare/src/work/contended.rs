@@ -26,8 +26,8 @@ pub(crate) struct Turn(pub(crate) Duration);
 pub(crate) struct Served {
     per_second: f64,
     /// Of the task that was served least, and of the one that was served most.
-    least: u64,
-    most: u64,
+    pub(crate) least: u64,
+    pub(crate) most: u64,
 }
 
 impl Visitor for Turn {

@@ -1,0 +1,118 @@
+//! Runs one script on one contender: in a process of its own, since what is judged may hang, panic or abort.
+
+use std::env;
+use std::io::Write;
+use std::panic::{self, PanicHookInfo};
+use std::process::{self, Output};
+use std::time::Duration;
+
+use clap::Args;
+use tokio::process::Command;
+use tokio::runtime;
+use tokio::time::timeout;
+
+use super::Row;
+use super::steps::message;
+use crate::contender::Contender;
+use crate::contenders::{Name, Visitor};
+use crate::verdict::{Judged, Verdict};
+
+/// For a whole script. Each of its steps has a shorter limit of its own.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// The `fault` subcommand.
+#[derive(Args)]
+pub(crate) struct Fault {
+    row: Row,
+    contender: Name,
+    /// In this process, which may then hang or abort. Prints the verdict alone, and each panic.
+    #[arg(long)]
+    here: bool,
+}
+
+impl Fault {
+    /// Prints the verdict as JSON.
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let Fault { row, contender, here } = self;
+        if here {
+            contender.visit(Here(row))
+        } else {
+            let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+            let verdict = runtime.block_on(watch(row, contender))?;
+            let judged = Judged { row: row.name(), contender: contender.to_string(), verdict };
+            println!("{}", serde_json::to_string(&judged)?);
+            Ok(())
+        }
+    }
+}
+
+/// Runs it in a child.
+async fn watch(row: Row, contender: Name) -> anyhow::Result<Verdict> {
+    let mut child = Command::new(env::current_exe()?);
+    child.args(["fault", row.name(), &contender.to_string(), "--here"]).kill_on_drop(true);
+    match timeout(LIMIT, child.output()).await {
+        Ok(output) => Ok(read(&output?)),
+        Err(_) => Ok(Verdict::Fail(format!("hangs: no verdict within {LIMIT:?}"))),
+    }
+}
+
+/// What a child found, or how it died.
+fn read(output: &Output) -> Verdict {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| {
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let last = stderr.lines().last().unwrap_or("without a word");
+        Verdict::Fail(format!("the process dies ({}): {last}", output.status))
+    })
+}
+
+/// Runs it in this process, and ends that.
+struct Here(Row);
+
+impl Visitor for Here {
+    type Output = anyhow::Result<()>;
+
+    fn visit<C: Contender>(self) -> anyhow::Result<()> {
+        panic::set_hook(Box::new(tell));
+        let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let verdict = match runtime.block_on(async move { tokio::spawn(self.0.run::<C>()).await }) {
+            Ok(result) => Verdict::from(result),
+            Err(error) => Verdict::Fail(format!("panics: {}", message(error.into_panic()))),
+        };
+        println!("{}", serde_json::to_string(&verdict)?);
+        std::io::stdout().flush()?;
+        // Not by return: what hangs would hold up the end of the runtime.
+        process::exit(0)
+    }
+}
+
+/// One line for each panic: the last one says why a process was aborted.
+fn tell(panic: &PanicHookInfo<'_>) {
+    eprintln!("panic: {}", panic.payload_as_str().unwrap_or("without a word").replace('\n', " "));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::ExitStatus;
+
+    use super::*;
+
+    fn output(status: i32, stdout: &str, stderr: &str) -> Output {
+        Output { status: ExitStatus::from_raw(status), stdout: stdout.into(), stderr: stderr.into() }
+    }
+
+    #[test]
+    fn a_child_that_says_its_verdict_is_believed() {
+        for verdict in [Verdict::Pass, Verdict::NotOffered, Verdict::Fail("55 out of a pool of 10".to_owned())] {
+            let said = serde_json::to_string(&verdict).unwrap();
+            assert_eq!(read(&output(0, &said, "panic: on the way\n")), verdict);
+        }
+    }
+
+    #[test]
+    fn a_child_that_dies_fails_with_its_last_words() {
+        let died = read(&output(6, "", "panic: the first\npanic: there is no reactor\n"));
+        let Verdict::Fail(saw) = died else { panic!("{died:?}") };
+        assert!(saw.contains("signal: 6") && saw.ends_with("panic: there is no reactor"), "{saw}");
+    }
+}

@@ -1,0 +1,90 @@
+//! The honesty table: one script per row, run on every contender.
+//!
+//! A script causes its fault and then looks whether the pool still does what a pool is for. It judges by what it has
+//! seen and never by whom it sees. What is not offered is that, too: a hook that is never called.
+
+mod judge;
+mod scripted;
+mod steps;
+mod wired;
+
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
+use serde::Serialize;
+
+pub(crate) use judge::Fault;
+
+use crate::contender::Contender;
+use steps::Unmet;
+
+macro_rules! rows {
+    ($($variant:ident = $module:ident: $title:literal)+) => {
+        $(mod $module;)+
+
+        /// A row of the table.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Row {
+            $($variant,)+
+        }
+
+        impl Row {
+            const ALL: &[Row] = &[$(Row::$variant,)+];
+
+            pub(crate) fn name(self) -> &'static str {
+                match self {
+                    $(Row::$variant => stringify!($module),)+
+                }
+            }
+
+            pub(crate) fn title(self) -> &'static str {
+                match self {
+                    $(Row::$variant => $title,)+
+                }
+            }
+
+            async fn run<C: Contender>(self) -> Result<(), Unmet> {
+                match self {
+                    $(Row::$variant => $module::run::<C>().await,)+
+                }
+            }
+        }
+    };
+}
+
+rows! {
+    CancelledWaiter = cancelled_waiter: "a waiter is cancelled after its grant"
+    CancelledValidation = cancelled_validation: "a get is cancelled in validation"
+    PanicInCreate = panic_in_create: "a panic in each creation, as many as there are slots"
+    PanicInRetain = panic_in_retain: "a panic in a predicate"
+    Resize = resize: "resized 10, 1, 10 under load"
+    OutsideRuntime = outside_runtime: "guard and pool dropped outside a runtime"
+    Unwinding = unwinding: "a user panics in the middle of an operation"
+    BlackHole = black_hole: "10 idle connections are black-holed"
+    Fairness = fairness: "64 tasks on 8 objects: the least served gets 0.9 of the most served"
+    HungRelease = hung_release: "a release that hangs"
+    PoolGone = pool_gone: "the pool is dropped with guards out"
+    LateCreation = late_creation: "a creation ends after its caller has gone"
+    Impatience = impatience: "callers less patient than a creation is long"
+}
+
+impl ValueEnum for Row {
+    fn value_variants<'a>() -> &'a [Row] {
+        Row::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.name()).help(self.title()))
+    }
+}
+
+/// Prints the rows.
+pub(crate) fn print_rows() -> anyhow::Result<()> {
+    #[derive(Serialize)]
+    struct Listed {
+        name: &'static str,
+        title: &'static str,
+    }
+    let rows: Vec<Listed> = Row::ALL.iter().map(|row| Listed { name: row.name(), title: row.title() }).collect();
+    println!("{}", serde_json::to_string_pretty(&rows)?);
+    Ok(())
+}

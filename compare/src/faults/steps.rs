@@ -1,0 +1,138 @@
+//! What the scripts are made of. Each step is bounded, and says what was seen if it does not go as it should.
+
+use std::any::Any;
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::backend::Backend;
+use crate::contender::{Contender, NotOffered};
+use crate::verdict::Verdict;
+
+/// For what should take no time at all.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Between two looks at something.
+const GLANCE: Duration = Duration::from_millis(5);
+
+/// Why a contender does not pass.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Unmet {
+    Saw(String),
+    NotOffered,
+}
+
+impl Unmet {
+    pub(crate) fn saw(what: impl fmt::Display) -> Unmet {
+        Unmet::Saw(what.to_string())
+    }
+}
+
+impl From<NotOffered> for Unmet {
+    fn from(_: NotOffered) -> Unmet {
+        Unmet::NotOffered
+    }
+}
+
+impl From<Result<(), Unmet>> for Verdict {
+    fn from(result: Result<(), Unmet>) -> Verdict {
+        match result {
+            Ok(()) => Verdict::Pass,
+            Err(Unmet::Saw(what)) => Verdict::Fail(what),
+            Err(Unmet::NotOffered) => Verdict::NotOffered,
+        }
+    }
+}
+
+/// Returns what was seen, unless the condition holds.
+macro_rules! ensure {
+    ($condition:expr, $($saw:tt)+) => {
+        match $condition {
+            true => {}
+            false => return Err($crate::faults::steps::Unmet::saw(format_args!($($saw)+))),
+        }
+    };
+}
+pub(crate) use ensure;
+
+/// Whether it holds before the time is over.
+pub(crate) async fn comes_true(limit: Duration, condition: impl Fn() -> bool) -> bool {
+    let begun = Instant::now();
+    while !condition() {
+        if begun.elapsed() > limit {
+            return false;
+        }
+        sleep(GLANCE).await;
+    }
+    true
+}
+
+/// The output, unless it takes longer.
+pub(crate) async fn within<T>(limit: Duration, what: &str, future: impl Future<Output = T>) -> Result<T, Unmet> {
+    timeout(limit, future).await.map_err(|_| Unmet::saw(format_args!("hangs: {what}, for {limit:?}")))
+}
+
+/// Takes one out. Whoever is refused tries again, as long as it has patience.
+pub(crate) async fn take<C: Contender, B: Backend>(
+    pool: &Arc<C::Pool<B>>,
+    patience: Duration,
+) -> Result<C::Guard<B>, Unmet> {
+    let begun = Instant::now();
+    loop {
+        let left = patience.saturating_sub(begun.elapsed());
+        // In a task of its own, for a get that panics.
+        let pool = Arc::clone(pool);
+        let get = tokio::spawn(async move { C::get(&pool).await });
+        let stop = get.abort_handle();
+        let Ok(outcome) = timeout(left, get).await else {
+            stop.abort();
+            return Err(Unmet::saw(format_args!("hangs: a get waits, for {patience:?}")));
+        };
+        match outcome.map_err(|error| Unmet::saw(format_args!("a get panics: {}", message(error.into_panic()))))? {
+            Ok(guard) => return Ok(guard),
+            Err(refused) if begun.elapsed() > patience => {
+                return Err(Unmet::saw(format_args!("a get is refused for {patience:?}: {refused}")));
+            }
+            Err(_) => sleep(GLANCE).await,
+        }
+    }
+}
+
+/// Takes out as many as there are slots.
+pub(crate) async fn take_all<C: Contender, B: Backend>(
+    pool: &Arc<C::Pool<B>>,
+    slots: usize,
+) -> Result<Vec<C::Guard<B>>, Unmet> {
+    let mut guards = Vec::new();
+    while guards.len() < slots {
+        match take::<C, B>(pool, PATIENCE).await {
+            Ok(guard) => guards.push(guard),
+            Err(Unmet::Saw(saw)) => {
+                return Err(Unmet::saw(format_args!("{} of {slots} slots serve, then {saw}", guards.len())));
+            }
+            Err(other) => return Err(other),
+        }
+    }
+    Ok(guards)
+}
+
+/// Puts so many idle objects into it.
+pub(crate) async fn fill<C: Contender, B: Backend>(pool: &Arc<C::Pool<B>>, slots: usize) -> Result<(), Unmet> {
+    for guard in take_all::<C, B>(pool, slots).await? {
+        C::put(pool, guard);
+    }
+    Ok(())
+}
+
+/// What a panic said.
+pub(crate) fn message(panic: Box<dyn Any + Send>) -> String {
+    match panic.downcast::<String>() {
+        Ok(message) => *message,
+        Err(panic) => {
+            panic.downcast::<&str>().map_or_else(|_| "without a word".to_owned(), |said| (*said).to_owned())
+        }
+    }
+}
