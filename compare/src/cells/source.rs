@@ -29,10 +29,13 @@ pub(crate) trait Source: Send + Sync + 'static {
     }
 }
 
-/// A source that never waits: what is measured over it is the cell alone.
+/// A source that never waits, and says so where it is asked: what is measured over it is the cell alone.
 pub(crate) struct AtHand;
 
-pub(crate) const OBJECT: u64 = 7;
+/// One that never waits either, but has only the verbs that might.
+pub(crate) struct Plain;
+
+const OBJECT: u64 = 7;
 
 impl Source for AtHand {
     type Object = u64;
@@ -51,4 +54,15 @@ impl Source for AtHand {
     fn reclaim(&self, _object: u64, _exit: Exit) -> Result<(), u64> {
         Ok(())
     }
+}
+
+impl Source for Plain {
+    type Object = u64;
+    type Acquire = Ready<u64>;
+
+    fn acquire(&self) -> Ready<u64> {
+        ready(OBJECT)
+    }
+
+    async fn release(&self, _object: u64, _exit: Exit) {}
 }

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use reqscope::Exit;
-use tokio::runtime;
+use tokio::runtime::{self, Runtime};
+use tokio::task::yield_now;
 
 use super::cell::LazyCell;
 use super::contenders::Visitor;
-use super::source::AtHand;
+use super::source::{AtHand, Plain, Source};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Operation {
@@ -21,6 +22,8 @@ pub(crate) enum Operation {
     Unused,
     /// A request that asks once: open, first use, end.
     First,
+    /// The same over a source without shortcuts: nothing is at hand, and nothing is taken back at once.
+    Plain,
     /// One more use in a request that has its object.
     Later,
 }
@@ -38,8 +41,7 @@ impl Visitor for Run {
     fn visit<C: LazyCell>(self) -> anyhow::Result<()> {
         // Nothing here ever waits, but a handler always has a runtime around it.
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        let _entered = runtime.enter();
-        repeat::<C>(self.operation, self.times);
+        repeat::<C>(&runtime, self.operation, self.times);
         Ok(())
     }
 }
@@ -59,11 +61,10 @@ impl Visitor for Turn {
 
     fn visit<C: LazyCell>(self) -> anyhow::Result<f64> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        let _entered = runtime.enter();
-        repeat::<C>(self.operation, BATCH);
+        repeat::<C>(&runtime, self.operation, BATCH);
         let (begun, mut batches) = (Instant::now(), 0);
         loop {
-            repeat::<C>(self.operation, BATCH);
+            repeat::<C>(&runtime, self.operation, BATCH);
             batches += 1;
             let elapsed = begun.elapsed();
             if elapsed >= self.time {
@@ -73,7 +74,8 @@ impl Visitor for Turn {
     }
 }
 
-fn repeat<C: LazyCell>(operation: Operation, times: usize) {
+fn repeat<C: LazyCell>(runtime: &Runtime, operation: Operation, times: usize) {
+    let _entered = runtime.enter();
     let server = C::serve(Arc::new(AtHand));
     let server = black_box(&server);
     match operation {
@@ -84,11 +86,20 @@ fn repeat<C: LazyCell>(operation: Operation, times: usize) {
         }
         Operation::First => {
             for _ in 0..times {
-                let request = C::open(server);
-                let loan = now(C::get(server, C::handle(&request))).expect("it is at hand");
-                drop(black_box(loan));
-                now(C::end(request, Exit::Completed));
+                first::<C, _>(server);
             }
+        }
+        Operation::Plain => {
+            let server = C::serve(Arc::new(Plain));
+            // In the runtime, as a handler is: what is spawned there need not be sent to it.
+            runtime.block_on(async {
+                for number in 1..=times {
+                    first::<C, _>(black_box(&server));
+                    if number % HELD_UP == 0 || number == times {
+                        yield_now().await;
+                    }
+                }
+            });
         }
         Operation::Later => {
             let request = C::open(server);
@@ -99,6 +110,18 @@ fn repeat<C: LazyCell>(operation: Operation, times: usize) {
             }
         }
     }
+}
+
+/// After so many the runtime runs what they have spawned: more than one, so that its own turn does not count, and no more
+/// than it takes in one turn.
+const HELD_UP: usize = 50;
+
+#[inline(always)]
+fn first<C: LazyCell, S: Source>(server: &C::Server<S>) {
+    let request = C::open(server);
+    let loan = now(C::get(server, C::handle(&request))).expect("it does not wait");
+    drop(black_box(loan));
+    now(C::end(request, Exit::Completed));
 }
 
 /// The output of a future that never waits. In line, as an `.await` is: no executor is part of what is measured.
