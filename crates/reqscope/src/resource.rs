@@ -89,7 +89,7 @@ pub trait Resource: Send + Sync + 'static {
     ///
     /// # Cancel safety
     ///
-    /// Dropped at any `.await`, it has proved nothing: the handle is as doubtful as before.
+    /// Dropped at any `.await`, it has proved nothing, and its question may be on its way: the pool ends that handle.
     ///
     /// # Examples
     ///

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use super::breaker::Attempt;
 use super::clock::Tick;
+use super::doubtful::Doubtful;
 use super::inner::{Counters, Inner, Note, Stub};
 use super::pooled::{Parts, Pooled};
 use super::slots::Refusal;
@@ -86,17 +87,17 @@ impl<R: Resource> Inner<R> {
         let mut deadline = Deadline::after(self.config.acquire_timeout);
         let (mut again, mut unsound) = (false, 0);
         loop {
-            let Taken { mut pooled, fresh } = match self.enter(note, again)? {
+            let Taken { pooled, fresh } = match self.enter(note, again)? {
                 Entered::Taken(taken) => taken,
                 // It leaves the line if we are dropped, and passes on what it was granted.
                 Entered::Waiting(mut place) => poll_fn(|cx| place.poll(note, &mut deadline, cx)).await?,
             };
-            let proof = match look(&*self.resource, &pooled) {
-                Health::Dead => Err(Error::unavailable().at(Stage::Validating).with_context("it was dead")),
+            let (pooled, proof) = match look(&*self.resource, &pooled) {
+                Health::Dead => (pooled, Err(Error::unavailable().at(Stage::Validating).with_context("it was dead"))),
                 // It was proved on its way back, if it had to be.
-                _ if fresh => Ok(()),
-                // If we are dropped here the object is in doubt, and goes where dropped ones go.
-                _ => self.prove(&mut pooled, &mut deadline).await?,
+                _ if fresh => (pooled, Ok(())),
+                // If we are dropped here the object ends.
+                _ => self.prove(pooled, &mut deadline).await?,
             };
             let Err(error) = proof else { return Ok(pooled) };
             let Parts { slot, handle, .. } = pooled.into_parts();
@@ -137,13 +138,27 @@ impl<R: Resource> Inner<R> {
     }
 
     /// Whether it is alive and clean, and if not, why.
-    async fn prove(&self, pooled: &mut Pooled<R>, deadline: &mut Deadline) -> Outcome<R, Outcome<R, ()>> {
-        let mut proof = pin!(self.validate(pooled, self.config.validate_timeout));
-        poll_fn(|cx| match proof.as_mut().poll(cx) {
-            Poll::Ready(outcome) => Poll::Ready(Ok(outcome)),
-            Poll::Pending => deadline.poll_missed(Stage::Validating, cx).map(|missed| Err(self.timed_out(missed))),
-        })
-        .await
+    ///
+    /// A proof that is cut ends the object. Another one would not help: it would take the answer that the first left
+    /// unread for its own, and so would every user after it.
+    async fn prove(
+        self: &Arc<Self>,
+        pooled: Pooled<R>,
+        deadline: &mut Deadline,
+    ) -> Outcome<R, (Pooled<R>, Outcome<R, ()>)> {
+        let Parts { pool, slot, handle } = pooled.into_parts();
+        let mut doubtful = Doubtful::new(pool, slot, handle);
+        let proof = {
+            let mut proof = pin!(self.validate(doubtful.handle(), self.config.validate_timeout));
+            poll_fn(|cx| match proof.as_mut().poll(cx) {
+                Poll::Ready(outcome) => Poll::Ready(Ok(outcome)),
+                Poll::Pending => {
+                    deadline.poll_missed(Stage::Validating, cx).map(|missed| Err(self.timed_out(missed)))
+                }
+            })
+            .await?
+        };
+        Ok((Pooled::new(Arc::clone(self), slot, doubtful.into_handle()), proof))
     }
 
     /// The acquire timeout has passed.

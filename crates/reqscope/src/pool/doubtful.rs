@@ -26,6 +26,8 @@ impl<R: Resource> Inner<R> {
     }
 }
 
+const UNDECIDED: &str = "only what consumes it decides its way";
+
 /// An object that nobody uses, of which nobody knows whether it is sound. Dropped, it ends.
 pub(super) struct Doubtful<R: Resource> {
     pool: Arc<Inner<R>>,
@@ -47,6 +49,16 @@ impl<R: Resource> Doubtful<R> {
         let mut idle = Doubtful::new(pool, slot, handle);
         idle.used = false;
         idle
+    }
+
+    /// The object, for whoever proves it himself.
+    pub(super) fn handle(&mut self) -> &mut R::Handle {
+        self.handle.as_mut().expect(UNDECIDED)
+    }
+
+    /// Its way is the caller's.
+    pub(super) fn into_handle(mut self) -> R::Handle {
+        self.handle.take().expect(UNDECIDED)
     }
 
     /// Proves it: at once, if that needs no waiting, else in the background. Without a runtime it ends.

@@ -118,7 +118,8 @@ impl<R: Resource> Pool<R> {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses its place in the line and nothing else.
+    /// Dropping the future loses its place in the line, and the object that is just being proved for it: that one ends,
+    /// as the answer to the proof may still be on its way.
     #[track_caller]
     #[inline]
     pub fn get(&self) -> GetPooled<R> {

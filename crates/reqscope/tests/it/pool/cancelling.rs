@@ -71,6 +71,19 @@ async fn a_get_that_is_cut_while_its_object_is_proved() {
     }
 }
 
+/// The question of a proof that was cut may be on its way: a second proof would read its answer for that to its own.
+#[tokio::test(start_paused = true)]
+async fn an_object_whose_proof_was_cut_is_used_by_nobody() {
+    let rig = Rig::configured(Probe::new(), |builder| builder.max_size(1).validate_after(Duration::ZERO));
+    rig.pool.put(rig.take().await);
+    rig.probe.on(Verb::Validate).never();
+    drop(cancel_at(1, rig.pool.get()).await);
+    let next = rig.take().await;
+    assert_eq!((next.id(), rig.probe.record(0).exits), (1, vec![Exit::Cancelled]));
+    rig.pool.put(next);
+    rig.at_the_end(0).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_release_that_is_cut_while_the_object_is_proved() {
     for exit in [Exit::Completed, Exit::Cancelled, Exit::Panicked] {
