@@ -1,79 +1,73 @@
-//! Plays a script in a thread and a runtime of its own, and gives it a limit.
+//! Runs one script on one contender: in a process of its own, as the pools'.
 
-use std::any::Any;
-use std::future::Future;
-use std::sync::mpsc;
-use std::thread;
-use std::time::Duration;
-
-use tokio::runtime;
+use clap::Args;
+use tokio::runtime::{self, Runtime};
 
 use super::cell::LazyCell;
 use super::contenders::{Name, Visitor};
 use super::rows::Row;
-use super::stage::Flaw;
-use crate::verdict::{Judged, Verdict};
+use crate::faults::judge::{apart, here};
 
-/// Far above what a script takes whose every wait runs out.
-const LIMIT: Duration = Duration::from_secs(10);
-
-/// What this contender makes of this script.
-pub(crate) fn judge(row: Row, name: Name) -> Judged {
-    Judged { row: row.name(), contender: name.to_string(), verdict: name.visit(Judge(row)) }
+/// The `cell-fault` subcommand.
+#[derive(Args)]
+pub(crate) struct Fault {
+    row: Row,
+    contender: Name,
+    /// In this process, which may then hang or abort. Prints the verdict alone, and each panic.
+    #[arg(long)]
+    here: bool,
 }
 
-struct Judge(Row);
-
-impl Visitor for Judge {
-    type Output = Verdict;
-
-    fn visit<C: LazyCell>(self) -> Verdict {
-        verdict(LIMIT, self.0.play::<C>())
+impl Fault {
+    /// Prints the verdict as JSON.
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let Fault { row, contender, here } = self;
+        if here { contender.visit(Here(row)) } else { apart("cell-fault", row.name(), contender.to_string()) }
     }
 }
 
-/// A script that is not done in time has hung, even where it blocks its thread; one that panics has failed.
-pub(crate) fn verdict(limit: Duration, script: impl Future<Output = Result<(), Flaw>> + Send + 'static) -> Verdict {
-    let (says, said) = mpsc::channel();
-    // It is not joined: one that blocks ends with the process.
-    let thread = thread::spawn(move || {
-        let runtime =
-            runtime::Builder::new_current_thread().enable_all().build().expect("threads and files are left");
-        let verdict = Verdict::from(runtime.block_on(script));
-        runtime.shutdown_background();
-        // Nobody listens any more if the limit has passed.
-        says.send(verdict).ok();
-    });
-    match said.recv_timeout(limit) {
-        Ok(verdict) => verdict,
-        Err(mpsc::RecvTimeoutError::Timeout) => Verdict::Fail(format!("not done after {limit:?}")),
-        Err(mpsc::RecvTimeoutError::Disconnected) => {
-            let panic = thread.join().expect_err("it says what it has found, or panics");
-            Verdict::Fail(format!("panicked: {}", message(&*panic)))
-        }
+struct Here(Row);
+
+impl Visitor for Here {
+    type Output = anyhow::Result<()>;
+
+    fn visit<C: LazyCell>(self) -> anyhow::Result<()> {
+        here(&stage()?, self.0.play::<C>())
     }
 }
 
-fn message(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("with something that is no text")
+/// On one thread a script knows who has come how far.
+fn stage() -> std::io::Result<Runtime> {
+    runtime::Builder::new_current_thread().enable_all().build()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::future::pending;
-
     use clap::ValueEnum;
 
     use super::*;
     use crate::cells::contenders::careless::Careless;
+    use crate::faults::judge::verdict;
+    use crate::verdict::Verdict;
 
-    const SOON: Duration = Duration::from_millis(50);
+    struct Judge(Row);
+
+    impl Visitor for Judge {
+        type Output = Verdict;
+
+        fn visit<C: LazyCell>(self) -> Verdict {
+            verdict(&stage().unwrap(), self.0.play::<C>())
+        }
+    }
+
+    fn judge(row: Row, name: Name) -> Verdict {
+        name.visit(Judge(row))
+    }
 
     #[test]
     fn ours_passes_every_row() {
         for row in Row::value_variants() {
-            assert_eq!(judge(*row, Name::Reqscope).verdict, Verdict::Pass, "{row:?}");
+            assert_eq!(judge(*row, Name::Reqscope), Verdict::Pass, "{row:?}");
         }
     }
 
@@ -83,34 +77,18 @@ mod tests {
         let careless = |row: Row| Judge(row).visit::<Careless>();
         for row in Row::value_variants() {
             let (verdict, saw) = match row {
-                Row::Unpolled => (judge(*row, Name::OnceCell).verdict, "the next user: Hung"),
+                Row::Unpolled => (judge(*row, Name::OnceCell), "the next user hangs"),
                 Row::Cancelled => (careless(*row), "2 acquisitions at the same time"),
-                Row::Impatient => (judge(*row, Name::OnceCell).verdict, "0 of 20 users were served"),
+                Row::Impatient => (judge(*row, Name::OnceCell), "0 of 20 users were served"),
                 Row::Abandoned => (careless(*row), "object 0 was never given back"),
                 Row::Late => (careless(*row), "a task of it still had the object"),
-                Row::Panic => (judge(*row, Name::Shared).verdict, "the next user: Panicked"),
-                Row::Once => (careless(*row), "one of 8 users: Served(1)"),
+                Row::Panic => (judge(*row, Name::Shared), "the next user panics: inner future panicked"),
+                Row::Once => (careless(*row), "one of 8 users is served with object 1"),
                 Row::HeldObject => (careless(*row), "given back while the task worked with it"),
-                Row::HeldCell => (judge(*row, Name::OnceCell).verdict, "its object was still out"),
+                Row::HeldCell => (judge(*row, Name::OnceCell), "its object was still out"),
                 Row::Told => (careless(*row), "was told as [Completed, Completed, Completed, Completed]"),
             };
             assert!(matches!(&verdict, Verdict::Fail(seen) if seen.contains(saw)), "{row:?}: {verdict:?}");
         }
-    }
-
-    #[test]
-    fn a_script_that_does_not_end_has_hung() {
-        let waits = verdict(SOON, pending());
-        let blocks = verdict(SOON, async {
-            thread::sleep(100 * SOON);
-            Ok(())
-        });
-        assert_eq!([waits, blocks], [(); 2].map(|()| Verdict::Fail(format!("not done after {SOON:?}"))));
-    }
-
-    #[test]
-    fn a_script_that_panics_has_failed() {
-        let panics = verdict(LIMIT, async { panic!("two and {}", "two") });
-        assert_eq!(panics, Verdict::Fail("panicked: two and two".to_owned()));
     }
 }

@@ -44,14 +44,9 @@ pub(crate) enum Cells {
     /// The rows of their honesty table; prints JSON.
     #[command(name = "cell-rows")]
     Rows,
-    /// Plays fault scripts on them; prints a line of JSON for each.
+    /// One cell of it: causes one fault, in a process of its own, and prints the verdict as JSON.
     #[command(name = "cell-fault")]
-    Fault {
-        /// Which one; all if none is named.
-        row: Option<Row>,
-        /// Who; all if nobody is named.
-        contender: Option<Name>,
-    },
+    Fault(judge::Fault),
 }
 
 /// Who, and how often.
@@ -64,11 +59,6 @@ pub(crate) struct Turns {
     /// How long each works in each round, in milliseconds.
     #[arg(long, default_value_t = 100)]
     time: u64,
-}
-
-/// The one that is named, or all.
-fn or_all<T: ValueEnum + Clone>(one: Option<T>) -> Vec<T> {
-    one.map_or_else(|| T::value_variants().to_vec(), |one| vec![one])
 }
 
 impl Cells {
@@ -98,14 +88,7 @@ impl Cells {
                 println!("{}", serde_json::to_string_pretty(&Row::ALL.iter().map(listed).collect::<Vec<_>>())?);
                 Ok(())
             }
-            Cells::Fault { row, contender } => {
-                for row in or_all(row) {
-                    for name in or_all(contender) {
-                        println!("{}", serde_json::to_string(&judge::judge(row, name))?);
-                    }
-                }
-                Ok(())
-            }
+            Cells::Fault(fault) => fault.run(),
         }
     }
 }

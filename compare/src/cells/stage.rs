@@ -1,24 +1,20 @@
 //! Where a script is played: a cell over a source that waits, breaks and writes down what happens to it.
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use reqscope::Exit;
 use reqscope_testkit::Gate;
 use tokio::task::{JoinHandle, yield_now};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
 use super::books::{Books, Event, Held, Seen};
 use super::cell::LazyCell;
 use super::source::Source;
-use crate::contender::NotOffered;
-use crate::verdict::Verdict;
-
-/// Who waits for longer than this waits for ever: nothing in a script takes a tenth of it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+use crate::faults::steps::{PATIENCE, Unmet, comes_true, message};
 
 /// A source whose acquisitions wait at a gate, and are on the books.
 pub(crate) struct Watched {
@@ -62,40 +58,6 @@ pub(crate) struct Stage<C: LazyCell> {
     at_arrival: Arc<Mutex<Option<Hook>>>,
 }
 
-/// What was seen that must not be, or [`NotOffered`].
-#[derive(Debug)]
-pub(crate) enum Flaw {
-    Saw(String),
-    NotOffered,
-}
-
-impl From<String> for Flaw {
-    fn from(saw: String) -> Flaw {
-        Flaw::Saw(saw)
-    }
-}
-
-impl From<NotOffered> for Flaw {
-    fn from(NotOffered: NotOffered) -> Flaw {
-        Flaw::NotOffered
-    }
-}
-
-impl From<Result<(), Flaw>> for Verdict {
-    fn from(result: Result<(), Flaw>) -> Verdict {
-        match result {
-            Ok(()) => Verdict::Pass,
-            Err(Flaw::Saw(saw)) => Verdict::Fail(saw),
-            Err(Flaw::NotOffered) => Verdict::NotOffered,
-        }
-    }
-}
-
-/// Fails with what was seen, unless the condition holds.
-pub(crate) fn ensure(condition: bool, saw: impl FnOnce() -> String) -> Result<(), Flaw> {
-    if condition { Ok(()) } else { Err(Flaw::Saw(saw())) }
-}
-
 impl<C: LazyCell> Stage<C> {
     pub(crate) fn new() -> Self {
         let (gate, books, at_arrival) = (Gate::closed(), Books::default(), Arc::default());
@@ -121,20 +83,15 @@ impl<C: LazyCell> Stage<C> {
 
     /// Waits until this is so; says whether that came.
     pub(crate) async fn comes(&self, condition: impl Fn(&Seen) -> bool) -> bool {
-        let begun = Instant::now();
-        while !condition(&self.seen()) {
-            if begun.elapsed() > PATIENCE {
-                return false;
-            }
-            sleep(Duration::from_millis(1)).await;
-        }
-        true
+        comes_true(PATIENCE, || condition(&self.seen())).await
     }
 
     /// At the end of a script, when everybody has left: everything is back, exactly once.
-    pub(crate) async fn all_back(&self) -> Result<(), Flaw> {
+    pub(crate) async fn all_back(&self) -> Result<(), Unmet> {
         self.comes(|seen| seen.all_back().is_ok()).await;
-        Ok(self.seen().all_back()?)
+        // Time for whoever would give it back once more.
+        settle().await;
+        self.seen().all_back().map_err(Unmet::saw)
     }
 }
 
@@ -150,8 +107,19 @@ pub(crate) enum Use {
     /// With the object of this number.
     Served(u64),
     Refused(String),
-    Panicked,
+    Panicked(String),
     Hung,
+}
+
+impl fmt::Display for Use {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Use::Served(number) => write!(f, "is served with object {number}"),
+            Use::Refused(why) => write!(f, "is refused: {why}"),
+            Use::Panicked(message) => write!(f, "panics: {message}"),
+            Use::Hung => write!(f, "hangs, for {PATIENCE:?}"),
+        }
+    }
 }
 
 impl<C: LazyCell> User<C> {
@@ -182,7 +150,7 @@ impl<C: LazyCell> User<C> {
 pub(crate) async fn outcome(mut task: JoinHandle<Use>) -> Use {
     match timeout(PATIENCE, &mut task).await {
         Ok(Ok(used)) => used,
-        Ok(Err(_panic)) => Use::Panicked,
+        Ok(Err(error)) => Use::Panicked(message(error.into_panic())),
         Err(_elapsed) => {
             task.abort();
             Use::Hung

@@ -1,6 +1,7 @@
 //! Runs one script on one contender: in a process of its own, since what is judged may hang, panic or abort.
 
 use std::env;
+use std::future::Future;
 use std::io::Write;
 use std::panic::{self, PanicHookInfo};
 use std::process::{self, Output};
@@ -8,11 +9,11 @@ use std::time::Duration;
 
 use clap::Args;
 use tokio::process::Command;
-use tokio::runtime;
+use tokio::runtime::{self, Runtime};
 use tokio::time::timeout;
 
 use super::Row;
-use super::steps::message;
+use super::steps::{Unmet, message};
 use crate::contender::Contender;
 use crate::contenders::{Name, Visitor};
 use crate::verdict::{Judged, Verdict};
@@ -34,22 +35,21 @@ impl Fault {
     /// Prints the verdict as JSON.
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let Fault { row, contender, here } = self;
-        if here {
-            contender.visit(Here(row))
-        } else {
-            let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-            let verdict = runtime.block_on(watch(row, contender))?;
-            let judged = Judged { row: row.name(), contender: contender.to_string(), verdict };
-            println!("{}", serde_json::to_string(&judged)?);
-            Ok(())
-        }
+        if here { contender.visit(Here(row)) } else { apart("fault", row.name(), contender.to_string()) }
     }
 }
 
-/// Runs it in a child.
-async fn watch(row: Row, contender: Name) -> anyhow::Result<Verdict> {
+/// Has this subcommand run a script in a child, and prints the verdict.
+pub(crate) fn apart(subcommand: &str, row: &'static str, contender: String) -> anyhow::Result<()> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let verdict = runtime.block_on(watch(&[subcommand, row, &contender, "--here"]))?;
+    println!("{}", serde_json::to_string(&Judged { row, contender, verdict })?);
+    Ok(())
+}
+
+async fn watch(arguments: &[&str]) -> anyhow::Result<Verdict> {
     let mut child = Command::new(env::current_exe()?);
-    child.args(["fault", row.name(), &contender.to_string(), "--here"]).kill_on_drop(true);
+    child.args(arguments).kill_on_drop(true);
     match timeout(LIMIT, child.output()).await {
         Ok(output) => Ok(read(&output?)),
         Err(_) => Ok(Verdict::Fail(format!("hangs: no verdict within {LIMIT:?}"))),
@@ -72,18 +72,31 @@ impl Visitor for Here {
     type Output = anyhow::Result<()>;
 
     fn visit<C: Contender>(self) -> anyhow::Result<()> {
-        panic::set_hook(Box::new(tell));
-        let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        let verdict = match runtime.block_on(async move { tokio::spawn(self.0.run::<C>()).await }) {
-            Ok(result) => Verdict::from(result),
-            Err(error) => Verdict::Fail(format!("panics: {}", message(error.into_panic()))),
-        };
-        println!("{}", serde_json::to_string(&verdict)?);
-        std::io::stdout().flush()?;
-        // Not by return: what hangs would hold up the end of the runtime.
-        process::exit(0)
+        here(&runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?, self.0.run::<C>())
     }
 }
+
+/// Runs a script in this process, prints the verdict, and ends the process.
+pub(crate) fn here(runtime: &Runtime, script: impl Script) -> anyhow::Result<()> {
+    panic::set_hook(Box::new(tell));
+    println!("{}", serde_json::to_string(&verdict(runtime, script))?);
+    std::io::stdout().flush()?;
+    // Not by return: what hangs would hold up the end of the runtime.
+    process::exit(0)
+}
+
+/// What a script comes to, if it comes to an end.
+pub(crate) fn verdict(runtime: &Runtime, script: impl Script) -> Verdict {
+    match runtime.block_on(async { tokio::spawn(script).await }) {
+        Ok(result) => Verdict::from(result),
+        Err(error) => Verdict::Fail(format!("panics: {}", message(error.into_panic()))),
+    }
+}
+
+/// A script on its way.
+pub(crate) trait Script: Future<Output = Result<(), Unmet>> + Send + 'static {}
+
+impl<F: Future<Output = Result<(), Unmet>> + Send + 'static> Script for F {}
 
 /// One line for each panic: the last one says why a process was aborted.
 fn tell(panic: &PanicHookInfo<'_>) {

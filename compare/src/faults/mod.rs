@@ -3,9 +3,9 @@
 //! A script causes its fault and then looks whether the pool still does what a pool is for. It judges by what it has
 //! seen and never by whom it sees. What is not offered is that, too: a hook that is never called.
 
-mod judge;
+pub(crate) mod judge;
 mod scripted;
-mod steps;
+pub(crate) mod steps;
 mod wired;
 
 use clap::ValueEnum;

@@ -4,18 +4,19 @@ use reqscope::Exit;
 use reqscope_testkit::{Outcome, poll_once};
 
 use crate::cells::cell::LazyCell;
-use crate::cells::stage::{Flaw, Stage, ensure, settle};
+use crate::cells::stage::{Stage, settle};
+use crate::faults::steps::{Unmet, ensure};
 
 /// As when the client hangs up.
-pub(super) async fn play<C: LazyCell>() -> Result<(), Flaw> {
+pub(super) async fn play<C: LazyCell>() -> Result<(), Unmet> {
     let stage = Stage::<C>::new();
     let request = stage.open();
     {
         let only = stage.user(&request);
         let only = pin!(only.glance());
-        ensure(poll_once(only).is_pending(), || "the user did not wait".to_owned())?;
+        ensure!(poll_once(only).is_pending(), "the user did not wait");
         settle().await;
-        ensure(stage.seen().running() == 1, || "the user began no acquisition".to_owned())?;
+        ensure!(stage.seen().running() == 1, "the user began no acquisition");
     }
     C::end(request, Exit::Cancelled).await;
     stage.gate.always(Outcome::ok());

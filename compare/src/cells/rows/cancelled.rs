@@ -4,26 +4,27 @@ use reqscope::Exit;
 use reqscope_testkit::{Outcome, poll_once};
 
 use crate::cells::cell::LazyCell;
-use crate::cells::stage::{Flaw, Stage, Use, ensure, outcome, settle};
+use crate::cells::stage::{Stage, Use, outcome, settle};
+use crate::faults::steps::{Unmet, ensure};
 
-pub(super) async fn play<C: LazyCell>() -> Result<(), Flaw> {
+pub(super) async fn play<C: LazyCell>() -> Result<(), Unmet> {
     let stage = Stage::<C>::new();
     let request = stage.open();
     {
         let first = stage.user(&request);
         let first = pin!(first.glance());
-        ensure(poll_once(first).is_pending(), || "the first user did not wait".to_owned())?;
+        ensure!(poll_once(first).is_pending(), "the first user did not wait");
         settle().await;
-        ensure(stage.seen().running() == 1, || "the first user began no acquisition".to_owned())?;
+        ensure!(stage.seen().running() == 1, "the first user began no acquisition");
     }
     let next = stage.user(&request).spawn();
     settle().await;
     stage.gate.always(Outcome::ok());
     let next = outcome(next).await;
-    ensure(matches!(next, Use::Served(_)), || format!("the next user: {next:?}"))?;
+    ensure!(matches!(next, Use::Served(_)), "the next user {next}");
     settle().await;
     let seen = stage.seen();
-    ensure(seen.peak() == 1, || format!("{} acquisitions at the same time", seen.peak()))?;
+    ensure!(seen.peak() == 1, "{} acquisitions at the same time", seen.peak());
     C::end(request, Exit::Completed).await;
     stage.all_back().await
 }

@@ -3,28 +3,27 @@ use reqscope_testkit::Outcome;
 use tokio::sync::oneshot;
 
 use crate::cells::cell::LazyCell;
-use crate::cells::stage::{Flaw, Stage, Use, ensure, outcome, settle};
+use crate::cells::stage::{Stage, Use, outcome, settle};
+use crate::faults::steps::{Unmet, ensure};
 
-pub(super) async fn play<C: LazyCell>() -> Result<(), Flaw> {
+pub(super) async fn play<C: LazyCell>() -> Result<(), Unmet> {
     let stage = Stage::<C>::new();
     stage.gate.always(Outcome::ok());
     let request = stage.open();
     let (leave, left) = oneshot::channel::<()>();
     let user = stage.user(&request);
     let task = tokio::spawn(async move { user.work(async { drop(left.await) }).await });
-    ensure(stage.comes(|seen| seen.made() == 1).await, || "the task was not served".to_owned())?;
+    ensure!(stage.comes(|seen| seen.made() == 1).await, "the task was not served");
     settle().await;
 
     C::end(request, Exit::Completed).await;
     settle().await;
     let seen = stage.seen();
-    ensure(seen.out() == 1 && seen.told().is_empty(), || {
-        format!("given back while the task worked with it: {seen:?}")
-    })?;
+    ensure!(seen.out() == 1 && seen.told().is_empty(), "given back while the task worked with it: {seen:?}");
 
     let sent = leave.send(());
-    ensure(sent.is_ok(), || "the task lost its object".to_owned())?;
+    ensure!(sent.is_ok(), "the task lost its object");
     let used = outcome(task).await;
-    ensure(used == Use::Served(0), || format!("the task: {used:?}"))?;
+    ensure!(used == Use::Served(0), "the task {used}");
     stage.all_back().await
 }

@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use clap::builder::PossibleValue;
 
 use super::cell::LazyCell;
-use super::stage::Flaw;
+use crate::faults::steps::Unmet;
 
 macro_rules! rows {
     ($($variant:ident = $module:ident: $title:literal)+) => {
@@ -31,7 +31,7 @@ macro_rules! rows {
                 }
             }
 
-            pub(crate) async fn play<C: LazyCell>(self) -> Result<(), Flaw> {
+            pub(crate) async fn play<C: LazyCell>(self) -> Result<(), Unmet> {
                 match self {
                     $(Row::$variant => $module::play::<C>().await,)+
                 }

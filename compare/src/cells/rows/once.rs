@@ -2,11 +2,12 @@ use reqscope::Exit;
 use reqscope_testkit::Outcome;
 
 use crate::cells::cell::LazyCell;
-use crate::cells::stage::{Flaw, Stage, Use, ensure, outcome, settle};
+use crate::cells::stage::{Stage, Use, outcome, settle};
+use crate::faults::steps::{Unmet, ensure};
 
 const USERS: usize = 8;
 
-pub(super) async fn play<C: LazyCell>() -> Result<(), Flaw> {
+pub(super) async fn play<C: LazyCell>() -> Result<(), Unmet> {
     let stage = Stage::<C>::new();
     let request = stage.open();
     let users: Vec<_> = (0..USERS).map(|_| stage.user(&request).spawn()).collect();
@@ -14,11 +15,11 @@ pub(super) async fn play<C: LazyCell>() -> Result<(), Flaw> {
     stage.gate.always(Outcome::ok());
     for user in users {
         let used = outcome(user).await;
-        ensure(used == Use::Served(0), || format!("one of {USERS} users: {used:?}"))?;
+        ensure!(used == Use::Served(0), "one of {USERS} users {used}");
     }
     let seen = stage.seen();
-    ensure(seen.begun() == 1, || format!("{} acquisitions", seen.begun()))?;
-    ensure(seen.out() == 1, || "the object was gone before the request ended".to_owned())?;
+    ensure!(seen.begun() == 1, "{} acquisitions", seen.begun());
+    ensure!(seen.out() == 1, "the object was gone before the request ended");
     C::end(request, Exit::Completed).await;
     stage.all_back().await
 }

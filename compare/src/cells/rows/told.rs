@@ -2,10 +2,11 @@ use reqscope::Exit;
 use reqscope_testkit::Outcome;
 
 use crate::cells::cell::LazyCell;
-use crate::cells::stage::{Flaw, Stage, Use, ensure};
+use crate::cells::stage::{Stage, Use};
+use crate::faults::steps::{Unmet, ensure};
 
 /// A handler that returned, one that failed, one that was dropped, one that panicked.
-pub(super) async fn play<C: LazyCell>() -> Result<(), Flaw> {
+pub(super) async fn play<C: LazyCell>() -> Result<(), Unmet> {
     C::tells()?;
     let stage = Stage::<C>::new();
     stage.gate.always(Outcome::ok());
@@ -13,7 +14,7 @@ pub(super) async fn play<C: LazyCell>() -> Result<(), Flaw> {
     for (number, exit) in (0..).zip(exits) {
         let request = stage.open();
         let used = stage.user(&request).glance().await;
-        ensure(used == Use::Served(number), || format!("the user: {used:?}"))?;
+        ensure!(used == Use::Served(number), "the user {used}");
         match exit {
             Exit::Cancelled => drop(request),
             Exit::Panicked => {
@@ -22,12 +23,13 @@ pub(super) async fn play<C: LazyCell>() -> Result<(), Flaw> {
                     panic!("the handler panics, as the script says");
                 });
                 let unwound: Result<(), _> = unwound.await;
-                ensure(unwound.is_err(), || "a panic was swallowed".to_owned())?;
+                ensure!(unwound.is_err(), "a panic was swallowed");
             }
             _ => C::end(request, exit).await,
         }
         stage.all_back().await?;
     }
     let told = stage.seen().told();
-    ensure(told == exits, || format!("{exits:?} was told as {told:?}"))
+    ensure!(told == exits, "{exits:?} was told as {told:?}");
+    Ok(())
 }
