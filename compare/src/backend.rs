@@ -37,9 +37,12 @@ impl Refused {
 }
 
 /// A backend that never waits: what is measured over it is the pool alone.
-pub(crate) struct Ready;
+///
+/// There are two of it, so that what is counted by instructions has one caller only: what a single caller has in line,
+/// two callers call.
+pub(crate) struct Ready<const COUNTED: bool>;
 
-impl Backend for Ready {
+impl<const COUNTED: bool> Backend for Ready<COUNTED> {
     type Object = u64;
 
     const IS_NOTHING: bool = true;

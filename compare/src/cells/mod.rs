@@ -69,7 +69,7 @@ impl Cells {
                 let Turns { contenders, rounds: times, time } = turns;
                 let contenders = if contenders.is_empty() { Name::value_variants() } else { &contenders };
                 let turn = work::Turn { operation, time: Duration::from_millis(time) };
-                let rounds = rounds(contenders, times, |name| name.visit(turn))?;
+                let rounds = rounds(contenders, times, |name| name.visit(turn).map(Some))?;
                 println!("{}", serde_json::to_string(&rounds)?);
                 Ok(())
             }

@@ -6,6 +6,7 @@ use reqscope::{Error, Exit, Health, Pool, Pooled, Resource};
 use crate::backend::{Backend, Refused};
 use crate::contender::{Contender, NotOffered, Settings};
 
+/// Without its bound on how many may wait, which nobody else has.
 pub(crate) struct Reqscope;
 
 /// The backend as a resource.
@@ -51,6 +52,7 @@ impl Contender for Reqscope {
         let builder = Pool::builder()
             .max_size(settings.size)
             .min_idle(settings.min_idle)
+            .max_waiters(usize::MAX)
             .acquire_timeout(settings.timeout)
             .create_timeout(settings.timeout)
             .validate_timeout(settings.timeout)

@@ -22,6 +22,7 @@ pub(super) async fn run<C: Contender>() -> Result<(), Unmet> {
         let turn = thread::spawn(|| Turn(TIME).visit::<C>());
         ensure!(comes_true(TIME + PATIENCE, || turn.is_finished()).await, "hangs: a task waits");
         let served = turn.join().map_err(|panic| Unmet::saw(message(panic)))?.map_err(Unmet::saw)?;
+        let served = served.ok_or(Unmet::NotOffered)?;
         let ratio = served.least as f64 / served.most as f64;
         if ratio >= LEAST {
             return Ok(());

@@ -30,8 +30,10 @@ pub(crate) struct Turn;
 
 #[derive(Serialize)]
 pub(crate) struct Left {
-    /// Who stayed and was not served.
+    /// Who stayed and had no answer.
     hung: usize,
+    /// Who stayed and was told that there is none for him.
+    refused: usize,
     /// Objects that the pool could still give when everybody had gone.
     back: usize,
     created: u64,
@@ -40,14 +42,17 @@ pub(crate) struct Left {
 }
 
 impl Visitor for Turn {
-    type Output = anyhow::Result<Left>;
+    type Output = anyhow::Result<Option<Left>>;
 
-    fn visit<C: Contender>(self) -> anyhow::Result<Left> {
+    fn visit<C: Contender>(self) -> anyhow::Result<Option<Left>> {
+        if C::lends(OBJECTS) < OBJECTS {
+            return Ok(None);
+        }
         let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let left = runtime.block_on(leave::<C>());
         // A thread that somebody blocks is not waited for.
         runtime.shutdown_background();
-        left
+        left.map(Some)
     }
 }
 
@@ -93,22 +98,23 @@ async fn leave<C: Contender>() -> anyhow::Result<Left> {
     for guard in taken {
         C::put(&pool, guard);
     }
-    let mut hung = staying.len();
+    let mut refused = 0;
     while let Ok(Some(ended)) = timeout_at((begun + PATIENCE).into(), staying.join_next()).await {
-        hung -= usize::from(ended.is_ok_and(|served| served));
+        refused += usize::from(!ended?);
     }
     let took = u64::try_from(begun.elapsed().as_nanos())?;
+    let hung = staying.len();
     // Who hangs goes too: what is asked now is whether the pool has come back from all this.
     staying.shutdown().await;
     leaving.shutdown().await;
     let back = take::<C>(&pool).await.len();
-    Ok(Left { hung, back, created: backend.created(), took })
+    Ok(Left { hung, refused, back, created: backend.created(), took })
 }
 
 /// All that the pool has.
 async fn take<C: Contender>(pool: &C::Pool<Counting>) -> Vec<C::Guard<Counting>> {
     let mut taken = Vec::new();
-    while taken.len() < C::lends(OBJECTS) {
+    while taken.len() < OBJECTS {
         match timeout(PATIENCE / 10, C::get(pool)).await {
             Ok(Ok(guard)) => taken.push(guard),
             Ok(Err(_)) | Err(_) => break,

@@ -31,20 +31,23 @@ pub(crate) struct Served {
 }
 
 impl Visitor for Turn {
-    type Output = anyhow::Result<Served>;
+    type Output = anyhow::Result<Option<Served>>;
 
-    fn visit<C: Contender>(self) -> anyhow::Result<Served> {
+    fn visit<C: Contender>(self) -> anyhow::Result<Option<Served>> {
         let begun = Instant::now();
-        let counts = contend::<C, _, _>(self.0, count_oneself::<C>)?;
+        let Some(counts) = contend::<C, _, _>(self.0, count_oneself::<C>)? else { return Ok(None) };
         let all: u64 = counts.iter().sum();
         let (least, most) = counts.iter().fold((u64::MAX, 0), |(least, most), n| (least.min(*n), most.max(*n)));
-        Ok(Served { per_second: all as f64 / begun.elapsed().as_secs_f64(), least, most })
+        Ok(Some(Served { per_second: all as f64 / begun.elapsed().as_secs_f64(), least, most }))
     }
 }
 
 /// Takes an object, lets the others run, as whoever waits for a database does, and gives it back. How often is the
 /// result.
-async fn count_oneself<C: Contender>(pool: Arc<C::Pool<Ready>>, ended: Arc<AtomicBool>) -> Result<u64, Refused> {
+async fn count_oneself<C: Contender>(
+    pool: Arc<C::Pool<Ready<false>>>,
+    ended: Arc<AtomicBool>,
+) -> Result<u64, Refused> {
     let mut served = 0;
     while !ended.load(Ordering::Relaxed) {
         let guard = C::get(&pool).await?;
@@ -55,19 +58,22 @@ async fn count_oneself<C: Contender>(pool: Arc<C::Pool<Ready>>, ended: Arc<Atomi
     Ok(served)
 }
 
-/// All tasks at it until the time is over. Each ends with a result.
+/// All tasks at it until the time is over. Each ends with a result. `None` if there are not so many objects to lend.
 pub(super) fn contend<C, F, T>(
     time: Duration,
-    serve_oneself: impl Fn(Arc<C::Pool<Ready>>, Arc<AtomicBool>) -> F,
-) -> anyhow::Result<Vec<T>>
+    serve_oneself: impl Fn(Arc<C::Pool<Ready<false>>>, Arc<AtomicBool>) -> F,
+) -> anyhow::Result<Option<Vec<T>>>
 where
     C: Contender,
     F: Future<Output = Result<T, Refused>> + Send + 'static,
     T: Send + 'static,
 {
+    if C::lends(OBJECTS) < OBJECTS {
+        return Ok(None);
+    }
     let runtime = runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
     runtime.block_on(async {
-        let pool = Arc::new(C::build(Arc::new(Ready), &Settings::new(OBJECTS)).await);
+        let pool = Arc::new(C::build(Arc::new(Ready::<false>), &Settings::new(OBJECTS)).await);
         let ended = Arc::new(AtomicBool::new(false));
         let mut tasks: JoinSet<_> =
             (0..TASKS).map(|_| serve_oneself(Arc::clone(&pool), Arc::clone(&ended))).collect();
@@ -77,6 +83,6 @@ where
         while let Some(result) = tasks.join_next().await {
             results.push(result??);
         }
-        Ok(results)
+        Ok(Some(results))
     })
 }

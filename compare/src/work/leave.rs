@@ -4,17 +4,19 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::ensure;
 use tokio::time::sleep;
 
-use crate::backend::{Ready, Refused};
+use crate::backend::Ready;
 use crate::contender::{Contender, Settings};
 
 /// Some give back in a task of their own, which nobody can wait for.
 const GIVEN_BACK: Duration = Duration::from_millis(300);
 
 /// Leaves a pool behind in which so many objects are idle.
-pub(super) async fn objects<C: Contender>(objects: usize) -> Result<(), Refused> {
-    let pool = C::build(Arc::new(Ready), &Settings::new(objects)).await;
+pub(super) async fn objects<C: Contender>(objects: usize) -> anyhow::Result<()> {
+    ensure!(C::lends(objects) == objects, "it has no {objects} objects");
+    let pool = C::build(Arc::new(Ready::<false>), &Settings::new(objects)).await;
     let mut taken = Vec::with_capacity(objects);
     for _ in 0..objects {
         taken.push(C::get(&pool).await?);

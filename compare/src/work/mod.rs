@@ -67,7 +67,7 @@ impl Turns {
         Duration::from_millis(self.time)
     }
 
-    fn print<T: Serialize>(&self, mut measure: impl FnMut(Name) -> anyhow::Result<T>) -> anyhow::Result<()> {
+    fn print<T: Serialize>(&self, measure: impl Fn(Name) -> anyhow::Result<Option<T>>) -> anyhow::Result<()> {
         let contenders = if self.contenders.is_empty() { Name::value_variants() } else { &self.contenders };
         let measure = |name: Name| measure(name).with_context(|| format!("{name:?}"));
         let rounds: Vec<Round<T>> = rounds(contenders, self.rounds, measure)?;
@@ -81,7 +81,8 @@ impl Work {
         match self {
             Work::Run { operation, contender, times } => contender.visit(run::Run { operation, times }),
             Work::Uncontended { validates, turns } => {
-                turns.print(|name| name.visit(uncontended::Turn { validates, time: turns.time() }))
+                let turn = |name: Name| name.visit(uncontended::Turn { validates, time: turns.time() });
+                turns.print(|name| turn(name).map(Some))
             }
             Work::Contended(turns) => turns.print(|name| name.visit(contended::Turn(turns.time()))),
             Work::Waits(turns) => turns.print(|name| name.visit(waits::Turn(turns.time()))),

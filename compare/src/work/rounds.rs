@@ -14,11 +14,11 @@ pub(crate) struct Round<T> {
     again: T,
 }
 
-/// So many rounds, each in an order of its own.
+/// So many rounds, each in an order of its own. Who cannot do it stays out.
 pub(crate) fn rounds<N: Copy + Display, T>(
     contenders: &[N],
     rounds: usize,
-    mut measure: impl FnMut(N) -> anyhow::Result<T>,
+    mut measure: impl FnMut(N) -> anyhow::Result<Option<T>>,
 ) -> anyhow::Result<Vec<Round<T>>> {
     let first = contenders.first().context("there is nobody to measure")?;
     (0..rounds)
@@ -27,7 +27,8 @@ pub(crate) fn rounds<N: Copy + Display, T>(
             fastrand::shuffle(&mut order);
             let (mut each, mut again) = (BTreeMap::new(), None);
             for name in order {
-                if let Some(earlier) = each.insert(name.to_string(), measure(*name)?) {
+                let Some(outcome) = measure(*name)? else { continue };
+                if let Some(earlier) = each.insert(name.to_string(), outcome) {
                     again = Some(earlier);
                 }
             }

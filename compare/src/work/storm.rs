@@ -34,14 +34,17 @@ pub(crate) struct Weathered {
 }
 
 impl Visitor for Turn {
-    type Output = anyhow::Result<Weathered>;
+    type Output = anyhow::Result<Option<Weathered>>;
 
-    fn visit<C: Contender>(self) -> anyhow::Result<Weathered> {
+    fn visit<C: Contender>(self) -> anyhow::Result<Option<Weathered>> {
+        if C::lends(OBJECTS) < OBJECTS {
+            return Ok(None);
+        }
         let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let weathered = runtime.block_on(weather::<C>());
         // A thread that somebody blocks is not waited for.
         runtime.shutdown_background();
-        weathered
+        weathered.map(Some)
     }
 }
 

@@ -43,14 +43,14 @@ impl Visitor for Turn {
 }
 
 /// A pool whose only object is idle.
-pub(super) async fn filled<C: Contender>(validates: bool) -> Result<C::Pool<Ready>, Refused> {
+pub(super) async fn filled<C: Contender>(validates: bool) -> Result<C::Pool<Ready<true>>, Refused> {
     let settings = Settings { validates, ..Settings::new(1) };
-    let pool = C::build(Arc::new(Ready), &settings).await;
+    let pool = C::build(Arc::new(Ready::<true>), &settings).await;
     repeat::<C>(&pool, 1).await?;
     Ok(pool)
 }
 
-pub(super) async fn repeat<C: Contender>(pool: &C::Pool<Ready>, times: usize) -> Result<(), Refused> {
+pub(super) async fn repeat<C: Contender>(pool: &C::Pool<Ready<true>>, times: usize) -> Result<(), Refused> {
     for _ in 0..times {
         let guard = C::get(black_box(pool)).await?;
         C::put(pool, black_box(guard));

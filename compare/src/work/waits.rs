@@ -25,14 +25,15 @@ pub(crate) struct Waits {
 }
 
 impl Visitor for Turn {
-    type Output = anyhow::Result<Waits>;
+    type Output = anyhow::Result<Option<Waits>>;
 
-    fn visit<C: Contender>(self) -> anyhow::Result<Waits> {
+    fn visit<C: Contender>(self) -> anyhow::Result<Option<Waits>> {
+        let Some(of_all) = contend::<C, _, _>(self.0, clock_oneself::<C>)? else { return Ok(None) };
         let mut waits = histogram();
-        for of_one in contend::<C, _, _>(self.0, clock_oneself::<C>)? {
+        for of_one in of_all {
             waits.add(of_one)?;
         }
-        Ok(Waits::of(&waits))
+        Ok(Some(Waits::of(&waits)))
     }
 }
 
@@ -45,7 +46,7 @@ impl Waits {
 
 /// What a task does that counts its operations, with clocks. The waits are the result.
 async fn clock_oneself<C: Contender>(
-    pool: Arc<C::Pool<Ready>>,
+    pool: Arc<C::Pool<Ready<false>>>,
     ended: Arc<AtomicBool>,
 ) -> Result<Histogram<u64>, Refused> {
     let mut waits = histogram();
@@ -64,6 +65,6 @@ pub(super) fn histogram() -> Histogram<u64> {
 }
 
 pub(super) fn record(waits: &mut Histogram<u64>, wait: Duration) {
-    // Without a bound of its own the histogram takes whatever a `u64` can be.
-    waits.saturating_record(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX));
+    let nanos = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
+    waits.record(nanos).expect("it grows to whatever a `u64` can be");
 }
