@@ -11,6 +11,7 @@ use loom::future::{AtomicWaker, block_on};
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 use parking_lot::Mutex;
+use tokio::runtime::RuntimeFlavor;
 use tokio::time::Instant;
 
 /// What only advances with time, as a janitor does, is not there.
@@ -28,6 +29,11 @@ impl Runtime {
     /// There is one only.
     pub(crate) fn id(&self) -> usize {
         0
+    }
+
+    /// As that of one that may stand still.
+    pub(crate) fn runtime_flavor(&self) -> RuntimeFlavor {
+        RuntimeFlavor::CurrentThread
     }
 
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> JoinHandle {

@@ -161,6 +161,8 @@ impl<R: Resource> PoolBuilder<R> {
     /// validated. Default: 30 s, as is usual, and less than the 60 s of [`Scopes`](crate::Scopes), so that
     /// the pool, which knows why, speaks first.
     ///
+    /// Unless it is below 0.5 s, it may come 10 ms late on a multi-thread runtime: in a crowd nobody reads the clock.
+    ///
     /// Where clients give up sooner, make it shorter than their patience. Nothing that was begun is lost: the
     /// connection that comes too late for its caller goes to the next.
     ///

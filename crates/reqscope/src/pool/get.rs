@@ -5,7 +5,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use super::checkout::{Entered, First};
 use super::inner::Inner;
+use super::place::Place;
 use super::pooled::Pooled;
 use crate::Error;
 use crate::cell::Site;
@@ -45,16 +47,17 @@ pub struct GetPooled<R: Resource> {
 }
 
 enum Step<R: Resource> {
-    /// The pool moves on into what is taken.
-    First(Arc<Inner<R>>),
-    Waiting(CheckOut<R>),
-    Over,
+    /// The pool moves on, into what is taken or into a later step. `None`: it is over.
+    First(Option<Arc<Inner<R>>>),
+    /// In the line, without a timer.
+    Queued(Place<R>),
+    CheckOut(CheckOut<R>),
 }
 
 impl<R: Resource> GetPooled<R> {
     #[inline]
     pub(super) fn new(pool: &Arc<Inner<R>>, site: Site) -> Self {
-        GetPooled { step: Step::First(Arc::clone(pool)), site }
+        GetPooled { step: Step::First(Some(Arc::clone(pool))), site }
     }
 }
 
@@ -64,29 +67,60 @@ impl<R: Resource> Future for GetPooled<R> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if let Step::First(pool) = &this.step {
-            if let Some((slot, handle)) = pool.take_now(this.site) {
-                if let Step::First(pool) = mem::replace(&mut this.step, Step::Over) {
-                    return Poll::Ready(Ok(Pooled::new(pool, slot, handle)));
-                }
+        if let Step::First(first) = &mut this.step {
+            let taken = first.as_ref().and_then(|pool| pool.take_alone(this.site));
+            if let Some((slot, handle)) = taken {
+                let pool = first.take().expect("it has lent");
+                return Poll::Ready(Ok(Pooled::new(pool, slot, handle)));
             }
         }
-        this.poll_waiting(cx)
+        this.poll_line(cx)
     }
 }
 
 impl<R: Resource> GetPooled<R> {
-    #[cold]
-    fn poll_waiting(&mut self, cx: &mut Context<'_>) -> Poll<Result<Pooled<R>, Error<R::Cause>>> {
-        let site = self.site;
-        let mut waiting: CheckOut<R> = match mem::replace(&mut self.step, Step::Over) {
-            Step::First(pool) => Box::pin(async move { pool.check_out(site).await }),
-            Step::Waiting(waiting) => waiting,
-            Step::Over => panic!("`GetPooled` polled after it has ended"),
+    /// What there is to do in a crowd: to queue, and to hear of the grant.
+    #[inline(never)]
+    fn poll_line(&mut self, cx: &mut Context<'_>) -> Poll<Result<Pooled<R>, Error<R::Cause>>> {
+        let begun = match mem::replace(&mut self.step, Step::First(None)) {
+            Step::First(Some(pool)) => match pool.take_or_queue(self.site, cx.waker()) {
+                Some(First::Taken(slot, handle)) => return Poll::Ready(Ok(Pooled::new(pool, slot, handle))),
+                Some(First::Queued(ticket)) => {
+                    self.step = Step::Queued(Place::new(pool, ticket));
+                    return Poll::Pending;
+                }
+                None => (pool, None),
+            },
+            Step::Queued(mut place) => match place.hear() {
+                Some(taken) if taken.is_sound() => return Poll::Ready(Ok(taken.pooled)),
+                Some(taken) => (Arc::clone(taken.pooled.pool()), Some(Entered::Taken(taken))),
+                // The attendant has been here, or something may have come of what is left to do.
+                None => (Arc::clone(place.pool()), Some(Entered::Waiting(place))),
+            },
+            Step::CheckOut(check_out) => return self.poll_check_out(check_out, cx),
+            Step::First(None) => panic!("`GetPooled` polled after it has ended"),
         };
-        let outcome = waiting.as_mut().poll(cx);
+        self.begin_check_out(begun, cx)
+    }
+
+    #[cold]
+    fn begin_check_out(
+        &mut self,
+        (pool, begun): (Arc<Inner<R>>, Option<Entered<R>>),
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Pooled<R>, Error<R::Cause>>> {
+        self.poll_check_out(Box::pin(pool.check_out(self.site, begun)), cx)
+    }
+
+    #[cold]
+    fn poll_check_out(
+        &mut self,
+        mut check_out: CheckOut<R>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Pooled<R>, Error<R::Cause>>> {
+        let outcome = check_out.as_mut().poll(cx);
         if outcome.is_pending() {
-            self.step = Step::Waiting(waiting);
+            self.step = Step::CheckOut(check_out);
         }
         outcome
     }
@@ -94,6 +128,8 @@ impl<R: Resource> GetPooled<R> {
 
 impl<R: Resource> fmt::Debug for GetPooled<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GetPooled").field("waiting", &matches!(self.step, Step::Waiting(_))).finish_non_exhaustive()
+        f.debug_struct("GetPooled")
+            .field("waiting", &matches!(self.step, Step::Queued(_) | Step::CheckOut(_)))
+            .finish_non_exhaustive()
     }
 }

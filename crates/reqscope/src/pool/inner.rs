@@ -13,7 +13,8 @@ use crate::context::Origin;
 use crate::lease::{self, Lease};
 use crate::reaper::{self, Reaper};
 use crate::resource::Resource;
-use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::runtime::TIME_PASSES;
+use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::time::Deadline;
 use crate::{Error, Exit, chance, foreign};
 
@@ -28,6 +29,8 @@ pub(super) struct Inner<R: Resource> {
     /// `validate_after`, in ticks.
     pub(super) fresh: u32,
     pub(super) state: Mutex<State<R>>,
+    /// Whether an attendant is at work. Written under the lock; outside of it, a hint that there is a crowd.
+    pub(super) attended: AtomicBool,
     /// Told when a creation has ended, in whatever way.
     pub(super) changed: Notify,
     pub(super) counters: Counters,
@@ -48,7 +51,6 @@ pub(super) struct State<R: Resource> {
 /// What happened so far, apart from what the reaper counts. All of it is rare.
 #[derive(Default)]
 pub(super) struct Counters {
-    pub(super) waits: AtomicU64,
     pub(super) timeouts: AtomicU64,
     pub(super) unsound: AtomicU64,
     pub(super) held_too_long: AtomicU64,
@@ -233,6 +235,8 @@ impl<R: Resource> Inner<R> {
             clock: Clock::new(),
             fresh,
             state,
+            // In a model nobody needs a timer.
+            attended: AtomicBool::new(!TIME_PASSES),
             changed: Notify::new(),
             counters: Counters::default(),
         }

@@ -10,6 +10,8 @@ mod doubtful;
 mod pooled;
 mod checkin;
 mod upkeep;
+mod attendant;
+mod place;
 mod checkout;
 mod get;
 mod status;
@@ -299,7 +301,7 @@ impl<R: Resource> Resource for Pool<R> {
 
     #[track_caller]
     fn acquire(&self) -> impl Future<Output = Result<Pooled<R>, Error<R::Cause>>> + Send {
-        self.inner.check_out(Location::caller())
+        self.get()
     }
 
     async fn validate(&self, pooled: &mut Pooled<R>) -> Result<(), Error<R::Cause>> {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::doubtful::Doubtful;
 use super::inner::Inner;
-use crate::resource::Resource;
+use crate::lease::look;
+use crate::resource::{Health, Resource};
 
 /// An object of a [`Pool`](super::Pool), for one user.
 ///
@@ -55,6 +56,12 @@ impl<R: Resource> Pooled<R> {
 
     pub(super) fn pool(&self) -> &Arc<Inner<R>> {
         &self.parts.as_ref().expect(WHOLE).pool
+    }
+
+    /// What a look at it says.
+    #[inline]
+    pub(super) fn health(&self) -> Health {
+        look(&*self.pool().resource, self)
     }
 
     #[inline]

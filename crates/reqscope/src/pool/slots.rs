@@ -129,6 +129,11 @@ impl<T, S, N: Copy> Slots<T, S, N> {
         self.max
     }
 
+    /// How many have had to wait so far.
+    pub(super) fn joined(&self) -> u64 {
+        self.waiters.joined()
+    }
+
     pub(super) fn is_closed(&self) -> bool {
         self.state == State::Closed
     }
@@ -279,7 +284,15 @@ impl<T, S, N: Copy> Slots<T, S, N> {
         if self.waiters.waiting() >= limit.saturating_add(made) {
             return Err(Refusal::Full);
         }
-        Ok(self.waiters.join(note))
+        Ok(self.waiters.join(note, None))
+    }
+
+    /// The same for one who has nothing to hope for but what others have, and leaves its waker at once. `None`: there is
+    /// something else, or nobody may wait any more.
+    #[inline]
+    pub(super) fn queue(&mut self, note: N, limit: usize, waker: &mut Option<Waker>) -> Option<Ticket> {
+        let full = self.state == State::Open && self.idle.is_empty() && self.taken() >= self.max;
+        (full && self.waiters.waiting() < limit).then(|| self.waiters.join(note, waker.take()))
     }
 
     pub(super) fn waiters(&mut self) -> &mut Waiters<(u32, T), N> {

@@ -77,6 +77,7 @@ impl<R: Resource> Inner<R> {
         let counts = state.slots.counts();
         let (down, last_failure) = (state.breaker.is_open(), state.last_failure());
         let uses: u64 = state.slots.stubs().map(|stub| self.config.uses(stub.uses_left)).sum();
+        let waits = state.slots.joined();
         drop(state);
         let (books, counters) = (self.reaper.stats(), &self.counters);
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -95,7 +96,7 @@ impl<R: Resource> Inner<R> {
             retired: books.released + books.abandoned,
             unsound: read(&counters.unsound),
             uses: uses + read(&counters.uses),
-            waits: read(&counters.waits),
+            waits,
             timeouts: read(&counters.timeouts),
             held_too_long: read(&counters.held_too_long),
         }

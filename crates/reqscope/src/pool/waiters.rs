@@ -6,6 +6,7 @@
 //! 3. Wakers come cloned, and leave to be woken or dropped outside of the lock.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::task::Waker;
 
 pub(super) struct Waiters<G, N> {
@@ -16,6 +17,8 @@ pub(super) struct Waiters<G, N> {
     /// The next number at the end of the line; at its head they count down from -1.
     next: i64,
     first: i64,
+    /// Whoever has this number or a higher one has not been visited.
+    visited: i64,
 }
 
 struct Waiter<N> {
@@ -30,7 +33,7 @@ pub(super) struct Ticket(i64);
 
 impl<G, N> Waiters<G, N> {
     pub(super) fn new() -> Self {
-        Waiters { line: VecDeque::new(), granted: Vec::new(), next: 0, first: -1 }
+        Waiters { line: VecDeque::new(), granted: Vec::new(), next: 0, first: -1, visited: 0 }
     }
 
     /// How many stand in the line.
@@ -50,11 +53,16 @@ impl<G, N> Waiters<G, N> {
         self.line.front().map(|waiter| waiter.note)
     }
 
+    /// How many have joined so far.
+    pub(super) fn joined(&self) -> u64 {
+        self.next.unsigned_abs()
+    }
+
     /// A place at the end of the line.
-    pub(super) fn join(&mut self, note: N) -> Ticket {
+    pub(super) fn join(&mut self, note: N, waker: Option<Waker>) -> Ticket {
         let number = self.next;
         self.next += 1;
-        self.line.push_back(Waiter { number, waker: None, note });
+        self.line.push_back(Waiter { number, waker, note });
         Ticket(number)
     }
 
@@ -100,6 +108,13 @@ impl<G, N> Waiters<G, N> {
     /// The wakers of all in the line, who stay there.
     pub(super) fn wakers(&mut self) -> Vec<Waker> {
         self.line.iter_mut().filter_map(|waiter| waiter.waker.take()).collect()
+    }
+
+    /// The wakers of those who have joined since the last visit, and stay in the line. `None`: nobody has.
+    pub(super) fn visit(&mut self) -> Option<Vec<Waker>> {
+        let visited = mem::replace(&mut self.visited, self.next);
+        let newcomers = self.line.iter_mut().rev().take_while(|waiter| waiter.number >= visited);
+        (visited < self.next).then(|| newcomers.filter_map(|waiter| waiter.waker.take()).collect())
     }
 
     fn find(&self, ticket: &Ticket) -> Option<usize> {

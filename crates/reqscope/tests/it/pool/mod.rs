@@ -4,6 +4,7 @@ mod backing_off;
 mod cancelling;
 mod checking_out;
 mod creating;
+mod crowds;
 mod doubting;
 mod dying;
 mod ending;

@@ -42,6 +42,10 @@ pub(super) enum Step {
     /// A place in the line, for so many at most.
     Join(usize),
     Rejoin,
+    /// The same for one who has nothing else to hope for, and leaves a waker at once.
+    Queue(usize),
+    /// All who have joined since the last time are woken.
+    Visit,
     /// One who waits leaves a waker.
     Register(usize),
     /// One who waits looks for a grant.
@@ -74,6 +78,10 @@ pub(super) struct World {
     granted: Vec<(Waiting, u32)>,
     objects: u32,
     people: u32,
+    /// How many have joined the line at its end.
+    joined: usize,
+    /// Those of them who have joined since the last visit.
+    newcomers: usize,
 }
 
 struct Waiting {
@@ -81,6 +89,8 @@ struct Waiting {
     who: u32,
     woken: Arc<Woken>,
     registered: bool,
+    /// The how-manieth it was. 0: at the head of the line.
+    joined: usize,
 }
 
 /// Counts.
@@ -110,6 +120,8 @@ impl World {
             granted: Vec::new(),
             objects: 0,
             people: 0,
+            joined: 0,
+            newcomers: 0,
         }
     }
 
@@ -129,6 +141,19 @@ impl World {
             }
             Step::Join(limit) => self.join(limit, false),
             Step::Rejoin => self.join(0, true),
+            Step::Queue(limit) => self.queue(limit),
+            Step::Visit => {
+                let newcomers = mem::take(&mut self.newcomers);
+                let wakers = self.slots.waiters().visit();
+                assert_eq!(wakers.is_some(), newcomers > 0, "who has joined since the last visit");
+                let wakers = wakers.unwrap_or_default();
+                let new = |waiting: &&mut Waiting| waiting.joined > self.joined - newcomers;
+                let mut registered = 0;
+                for waiting in self.line.iter_mut().filter(new) {
+                    registered += usize::from(mem::take(&mut waiting.registered));
+                }
+                assert_eq!(wakers.len(), registered, "not all newcomers were woken, or others too");
+            }
             Step::Register(index) => {
                 if let Some(waiting) = pick(self.line.len(), index).map(|index| &mut self.line[index]) {
                     let waker = Waker::from(Arc::clone(&waiting.woken));
@@ -239,16 +264,38 @@ impl World {
         match self.slots.join(who, limit, again) {
             Ok(ticket) => {
                 assert!(!self.slots.is_closed());
-                let waiting = Waiting { ticket, who, woken: Arc::default(), registered: false };
                 if again {
-                    self.line.push_front(waiting);
+                    let woken = Arc::default();
+                    self.line.push_front(Waiting { ticket, who, woken, registered: false, joined: 0 });
                 } else {
-                    self.line.push_back(waiting);
+                    self.has_joined(ticket, who, Arc::default(), false);
                 }
             }
             Err(Refusal::Closed) => assert!(self.slots.is_closed()),
             Err(Refusal::Full) => assert!(!again && self.line.len() >= limit),
         }
+    }
+
+    /// Where nothing can be made, and nothing is there.
+    fn queue(&mut self, limit: usize) {
+        let (who, counts, woken) = (self.somebody(), self.slots.counts(), Arc::<Woken>::default());
+        let mut waker = Some(Waker::from(Arc::clone(&woken)));
+        let taken = counts.idle + counts.lent + counts.creating + counts.ending;
+        let crowded = self.slots.state == State::Open && taken >= counts.max && counts.idle == 0;
+        match self.slots.queue(who, limit, &mut waker) {
+            Some(ticket) => {
+                assert!(crowded && counts.waiting < limit && waker.is_none());
+                self.has_joined(ticket, who, woken, true);
+            }
+            None => assert!(waker.is_some() && !(crowded && counts.waiting < limit)),
+        }
+    }
+
+    fn has_joined(&mut self, ticket: Ticket, who: u32, woken: Arc<Woken>, registered: bool) {
+        self.joined += 1;
+        self.newcomers += 1;
+        assert_eq!(self.slots.joined(), self.joined as u64);
+        self.line.push_back(Waiting { ticket, who, woken, registered, joined: self.joined });
     }
 
     fn leave(&mut self, index: usize) {

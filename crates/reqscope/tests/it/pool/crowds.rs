@@ -1,0 +1,201 @@
+//! In a crowd, on a runtime with threads, whoever joins the line makes no timer at first: all laws hold there too.
+
+use std::pin::pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use reqscope::{PoolBuilder, Pooled};
+use reqscope_testkit::{Outcome, Probe, Verb, poll_once};
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinSet;
+
+use super::rig::{Rig, Waiter};
+use crate::support::{bounded, runtime, settle};
+
+/// Many enough that nearly all of them come while an attendant is at work.
+const CROWD: usize = 100;
+
+fn threads() -> Runtime {
+    Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap()
+}
+
+fn paused() -> Runtime {
+    Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+}
+
+fn of_one(configure: impl FnOnce(PoolBuilder<Probe>) -> PoolBuilder<Probe>) -> Rig {
+    Rig::configured(Probe::new(), |builder| configure(builder.max_size(1)))
+}
+
+/// Those who stand in the line, in order, for the object that somebody has.
+fn crowd(rig: &Rig, runtime: &Runtime) -> Vec<Waiter> {
+    (0..CROWD).map(|_| rig.waiter_on(runtime)).collect()
+}
+
+/// What those find who are polled now.
+fn served(waiters: &mut [Waiter]) -> Vec<(usize, Pooled<Probe>)> {
+    let poll = |(index, waiter): (usize, &mut Waiter)| match poll_once(waiter.as_mut()) {
+        Poll::Ready(outcome) => Some((index, outcome.unwrap())),
+        Poll::Pending => None,
+    };
+    waiters.iter_mut().enumerate().filter_map(poll).collect()
+}
+
+async fn end(rig: Rig) {
+    let report = rig.pool.close(Duration::from_secs(60)).await;
+    assert!(report.is_clean(), "{report:?}");
+    rig.balanced(0);
+}
+
+#[test]
+fn a_crowd_is_served_in_the_order_in_which_it_came() {
+    let (rig, threads) = (of_one(|builder| builder), threads());
+    threads.block_on(async {
+        let mut held = rig.take().await;
+        let mut waiters = crowd(&rig, &threads);
+        for _ in 0..CROWD {
+            rig.pool.put(held);
+            let mut served = served(&mut waiters);
+            assert_eq!(served.len(), 1);
+            let (index, object) = served.remove(0);
+            assert_eq!(index, 0, "somebody was passed over");
+            drop(waiters.remove(0));
+            held = object;
+        }
+        rig.pool.put(held);
+        assert_eq!(rig.pool.status().waits, 1 + CROWD as u64);
+        end(rig).await;
+    });
+}
+
+#[test]
+fn whoever_is_not_served_hears_of_it_after_the_timeout_and_not_before() {
+    const TIMEOUT: Duration = Duration::from_millis(500);
+    let (rig, threads) = (of_one(|builder| builder.acquire_timeout(TIMEOUT)), threads());
+    threads.block_on(async {
+        let held = rig.take().await;
+        let mut callers = JoinSet::new();
+        for _ in 0..CROWD {
+            let pool = rig.pool.clone();
+            callers.spawn(async move {
+                let begun = Instant::now();
+                let error = pool.get().await.unwrap_err();
+                (error.is_timeout(), begun.elapsed())
+            });
+        }
+        for (is_timeout, waited) in bounded(callers.join_all()).await {
+            // Late by a round, by which a machine under load makes a good deal more.
+            assert!(is_timeout && (TIMEOUT..TIMEOUT * 5).contains(&waited), "{waited:?}");
+        }
+        assert_eq!(rig.pool.status().timeouts, CROWD as u64);
+        rig.pool.put(held);
+        end(rig).await;
+    });
+}
+
+#[test]
+fn who_leaves_a_crowd_passes_on_what_it_was_granted() {
+    let (rig, threads) = (of_one(|builder| builder), threads());
+    threads.block_on(async {
+        let held = rig.take().await;
+        let mut waiters = crowd(&rig, &threads);
+        let last = waiters.pop().unwrap();
+        rig.pool.put(held);
+        // The first of them has it, and has not heard of it. The others had their turn as soon as they come to it.
+        drop(waiters);
+        rig.pool.put(bounded(last).await.unwrap());
+        assert_eq!(rig.probe.counts().acquired, 1, "it is the same object");
+        end(rig).await;
+    });
+}
+
+/// Callers on one runtime, in a line that began on another one, of which this is the end.
+fn outlive(there: Runtime, end: impl FnOnce(Runtime) -> Option<Runtime>) {
+    let (rig, here) = (of_one(|builder| builder.max_waiters(2 * CROWD)), paused());
+    let held = there.block_on(rig.take());
+    let _there = crowd(&rig, &there);
+    let callers = here.block_on(async {
+        let pool = || rig.pool.clone();
+        let callers: JoinSet<_> = (0..CROWD).map(|_| pool()).map(async |pool| pool.get().await).collect();
+        settle().await;
+        callers
+    });
+    let _there = end(there);
+    here.block_on(async {
+        for outcome in bounded(callers.join_all()).await {
+            assert!(outcome.unwrap_err().is_timeout());
+        }
+        rig.pool.put(held);
+    });
+}
+
+#[test]
+fn with_the_runtime_of_the_attendant_nobody_loses_the_timeout() {
+    outlive(threads(), |runtime| {
+        drop(runtime);
+        None
+    });
+}
+
+#[test]
+fn a_runtime_that_stands_still_lets_nobody_down_on_another_one() {
+    outlive(runtime(), Some);
+}
+
+#[test]
+fn a_slot_that_becomes_free_in_a_crowd_is_filled_again() {
+    let (rig, threads) = (of_one(|builder| builder), threads());
+    threads.block_on(async {
+        let held = rig.take().await;
+        let mut waiters = crowd(&rig, &threads);
+        let last = waiters.split_off(CROWD - 2);
+        drop(waiters);
+        // It cannot prove itself.
+        rig.probe.on(Verb::Validate).next(Outcome::error());
+        drop(held);
+        for waiter in last {
+            rig.pool.put(bounded(waiter).await.unwrap());
+        }
+        assert_eq!(rig.probe.counts().acquired, 2);
+        end(rig).await;
+    });
+}
+
+#[test]
+fn a_close_a_pause_and_a_resize_reach_a_crowd() {
+    let (rig, threads) = (of_one(|builder| builder), threads());
+    threads.block_on(async {
+        let held = rig.take().await;
+        let mut waiters = crowd(&rig, &threads);
+        rig.pool.resize(2);
+        let grown = bounded(waiters.remove(0)).await.unwrap();
+        rig.pool.pause();
+        rig.put_all([held, grown]);
+        assert!(served(&mut waiters).is_empty(), "lent while it is paused");
+        rig.pool.resume();
+        let lent = served(&mut waiters);
+        assert_eq!(lent.iter().map(|(index, _)| *index).collect::<Vec<_>>(), [0, 1]);
+        drop(waiters.drain(..2));
+        let close = end(rig);
+        let mut close = pin!(close);
+        assert!(poll_once(close.as_mut()).is_pending(), "two are out");
+        for waiter in waiters {
+            assert!(bounded(waiter).await.unwrap_err().is_closed());
+        }
+        drop(lent);
+        close.await;
+    });
+}
+
+#[test]
+fn a_crowd_is_not_larger_than_it_may_be() {
+    let (rig, threads) = (of_one(|builder| builder.max_waiters(CROWD)), threads());
+    threads.block_on(async {
+        let held = rig.take().await;
+        let waiters = crowd(&rig, &threads);
+        assert!(bounded(rig.pool.get()).await.unwrap_err().is_exhausted());
+        drop(waiters);
+        rig.pool.put(held);
+        end(rig).await;
+    });
+}
