@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqscope_testkit::{Direction, FaultProxy};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::steps::{Unmet, ensure, fill, take};
 use super::wired::{PING_TIMEOUT, Wired, serve};
@@ -25,7 +25,8 @@ pub(super) async fn run<C: Contender>() -> Result<(), Unmet> {
     let pool = Arc::new(C::build(Arc::clone(&backend), &settings).await);
     let slots = C::lends(SLOTS);
     fill::<C, _>(&pool, slots).await?;
-    tokio::time::sleep(PING_TIMEOUT).await;
+    // What is proved on its way back is home by then.
+    sleep(PING_TIMEOUT).await;
 
     proxy.open().black_hole(Direction::Both);
     let pings = backend.pings();

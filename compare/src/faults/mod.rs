@@ -4,6 +4,8 @@
 //! seen and never by whom it sees. What is not offered is that, too: a hook that is never called.
 
 pub(crate) mod judge;
+#[cfg(test)]
+mod naive;
 mod scripted;
 pub(crate) mod steps;
 mod wired;
@@ -55,7 +57,8 @@ rows! {
     CancelledWaiter = cancelled_waiter: "a waiter is cancelled after its grant"
     CancelledValidation = cancelled_validation: "a get is cancelled in validation"
     PanicInCreate = panic_in_create: "a panic in each creation, as many as there are slots"
-    PanicInRetain = panic_in_retain: "a panic in a predicate"
+    PanicInRetain = panic_in_retain: "a panic in a predicate over the idle objects"
+    PanicInLook = panic_in_look: "a panic in the look at an object, as many as there are slots"
     Resize = resize: "resized 10, 1, 10 under load"
     OutsideRuntime = outside_runtime: "guard and pool dropped outside a runtime"
     Unwinding = unwinding: "a user panics in the middle of an operation"
@@ -87,4 +90,25 @@ pub(crate) fn print_rows() -> anyhow::Result<()> {
     let rows: Vec<Listed> = Row::ALL.iter().map(|row| Listed { name: row.name(), title: row.title() }).collect();
     println!("{}", serde_json::to_string_pretty(&rows)?);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::naive::Naive;
+    use super::*;
+
+    /// And so that each says what it saw.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn every_script_fails_a_naive_pool() {
+        let mut passed = Vec::new();
+        for row in Row::ALL {
+            // A panic of the script is a verdict, too.
+            match tokio::spawn(row.run::<Naive>()).await {
+                Ok(Err(Unmet::Saw(saw))) => println!("{}: {saw}", row.name()),
+                Err(panic) => println!("{}: {panic}", row.name()),
+                Ok(other) => passed.push((row.name(), other)),
+            }
+        }
+        assert!(passed.is_empty(), "{passed:?}");
+    }
 }

@@ -6,9 +6,10 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::runtime;
+use tokio::time::sleep;
 
 use super::scripted::Scripted;
-use super::steps::{PATIENCE, Unmet, comes_true, ensure, message, take};
+use super::steps::{ARRIVAL, PATIENCE, Unmet, comes_true, ensure, message, take};
 use crate::contender::{Contender, Settings};
 
 const SLOTS: usize = 2;
@@ -64,6 +65,7 @@ async fn survive<C: Contender>(backend: &Arc<Scripted>, settings: Settings) -> R
             if C::lends(settings.size) > 1 {
                 let idle = take::<C, _>(&pool, PATIENCE).await?;
                 C::put(&pool, idle);
+                sleep(ARRIVAL).await;
             }
             Ok(Survivors::<C>::from((pool, guard)))
         });

@@ -3,8 +3,10 @@
 
 use std::sync::Arc;
 
+use tokio::time::sleep;
+
 use super::scripted::Scripted;
-use super::steps::{PATIENCE, Unmet, comes_true, ensure, take_all, within};
+use super::steps::{ARRIVAL, PATIENCE, Unmet, comes_true, ensure, take_all, within};
 use crate::contender::{Contender, Settings};
 
 const SLOTS: usize = 3;
@@ -16,6 +18,7 @@ pub(super) async fn run<C: Contender>() -> Result<(), Unmet> {
     let mut guards = take_all::<C, _>(&pool, slots).await?;
     if slots > 1 {
         C::put(&pool, guards.remove(0));
+        sleep(ARRIVAL).await;
     }
     drop(pool);
     for guard in &mut guards {

@@ -25,6 +25,9 @@ pub(crate) struct Object {
 #[derive(Default)]
 struct Books {
     created: u64,
+    /// How often somebody looked whether an object is broken, and how many looks from now on panic.
+    looks: u64,
+    panics: usize,
     alive: HashMap<u64, Wire>,
 }
 
@@ -46,6 +49,20 @@ impl Scripted {
     /// How many have not ended.
     pub(crate) fn alive(&self) -> usize {
         self.books.lock().alive.len()
+    }
+
+    /// How often somebody has looked at an object.
+    pub(crate) fn looks(&self) -> u64 {
+        self.books.lock().looks
+    }
+
+    /// So many looks from now on panic.
+    pub(crate) fn panic_at_looks(&self, times: usize) {
+        self.books.lock().panics = times;
+    }
+
+    pub(crate) fn panics_left(&self) -> usize {
+        self.books.lock().panics
     }
 
     /// An operation on this object is cut; the object knows.
@@ -88,6 +105,14 @@ impl Backend for Scripted {
     }
 
     fn is_broken(&self, object: &Object) -> bool {
+        let panics = {
+            let mut books = self.books.lock();
+            books.looks += 1;
+            let panics = books.panics > 0;
+            books.panics -= usize::from(panics);
+            panics
+        };
+        assert!(!panics, "a look that panics");
         object.wire(|wire| wire.broken)
     }
 

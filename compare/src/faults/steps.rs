@@ -15,6 +15,9 @@ use crate::verdict::Verdict;
 /// For what should take no time at all.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
+/// For an object to arrive that is given back in a task.
+pub(crate) const ARRIVAL: Duration = Duration::from_millis(20);
+
 /// Between two looks at something.
 const GLANCE: Duration = Duration::from_millis(5);
 
@@ -124,6 +127,7 @@ pub(crate) async fn fill<C: Contender, B: Backend>(pool: &Arc<C::Pool<B>>, slots
     for guard in take_all::<C, B>(pool, slots).await? {
         C::put(pool, guard);
     }
+    sleep(ARRIVAL).await;
     Ok(())
 }
 
