@@ -1,5 +1,5 @@
 //! The chores of the workspace, as code: `cargo xtask test`, `cargo xtask check`, `cargo xtask loom`, `cargo xtask fuzz`,
-//! `cargo xtask mutants`, `cargo xtask bench`.
+//! `cargo xtask mutants`, `cargo xtask bench`, `cargo xtask compare`.
 //!
 //! A rule of the house that a machine can keep is a step here or a lint in the root `Cargo.toml`, not a remark in a
 //! review. Each rule has a file of its own; `test.rs` and `check.rs` are the two lists of steps.
@@ -8,6 +8,7 @@ mod bench;
 mod cargo;
 mod ceiling;
 mod check;
+mod compare;
 mod conditions;
 mod edges;
 mod examples;
@@ -60,6 +61,9 @@ enum Chore {
     Fuzz(fuzz::Options),
     /// Measures what the operations cost and how much memory a server holds; fails if that is more than promised.
     Bench(bench::Options),
+    /// Does the same work and causes the same faults on reqscope and on other pools and lazy cells; fails if a promised
+    /// ratio or a cell of ours does not hold.
+    Compare(compare::Options),
     /// Runs `test`, then `check`.
     Ci,
 }
@@ -75,6 +79,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Chore::Mutants(options) => mutants::run(&tree, &options, &mut report),
         Chore::Fuzz(options) => fuzz::run(&tree, &options, &mut report)?,
         Chore::Bench(options) => return bench::run(&tree, &options),
+        Chore::Compare(options) => return compare::run(&tree, &options),
         Chore::Ci => {
             test::run(&tree, &mut report)?;
             check::run(&tree, &mut report);

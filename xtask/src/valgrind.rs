@@ -1,7 +1,7 @@
 //! Instructions and allocations, counted from outside.
 //!
-//! A program whose operation is to be counted has a subcommand `run` with the operation's words and a number: it repeats
-//! the operation so many times, and does nothing else.
+//! An operation is the words of a command line of the program that is lacking a number: with it, the program repeats the
+//! operation so many times, and does nothing else.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -97,7 +97,7 @@ fn heap(program: &Path, operation: &[&str], times: u64, mark: &str) -> anyhow::R
 /// What valgrind says about a run.
 fn run(options: &[&str], program: &Path, operation: &[&str], times: u64) -> anyhow::Result<String> {
     let mut command = Command::new("valgrind");
-    command.args(options).arg(program).arg("run").args(operation).arg(times.to_string());
+    command.args(options).arg(program).args(operation).arg(times.to_string());
     let output = command.output().context("valgrind")?;
     let report = String::from_utf8_lossy(&output.stderr).into_owned();
     if !output.status.success() {

@@ -149,7 +149,7 @@ pub(super) fn measure(valgrind: &Valgrind, program: &Path) -> anyhow::Result<Vec
         if let Some(cost) = known.get(run) {
             return Ok(*cost);
         }
-        let cost = valgrind.cost(program, &[run])?;
+        let cost = valgrind.cost(program, &["run", run])?;
         known.insert(run, cost);
         Ok(cost)
     };

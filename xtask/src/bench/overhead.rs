@@ -27,6 +27,6 @@ impl fmt::Display for Overhead {
 
 /// The difference between a pool of so many and one of twice as many, divided.
 pub(super) fn measure(valgrind: &Valgrind, program: &Path) -> anyhow::Result<Overhead> {
-    let bytes = valgrind.left(program, &["pool-leave"], TIMES)?;
+    let bytes = valgrind.left(program, &["run", "pool-leave"], TIMES)?;
     Ok(Overhead { bytes, must: MUST, holds: bytes <= MUST })
 }

@@ -1,0 +1,50 @@
+//! Lazy cells at work.
+
+use serde::Serialize;
+
+use super::contender::Contender;
+use super::program::Program;
+use super::rounds::Rounds;
+use super::spread::Spread;
+use super::work::count;
+use crate::valgrind::{Cost, Valgrind};
+
+/// As reqscope-compare calls them, and as they are told.
+pub(super) const OPERATIONS: [(&str, &str); 4] = [
+    ("unused", "open and drop"),
+    ("first", "open, first use, end"),
+    ("plain", "the same over a source without shortcuts"),
+    ("later", "a later use"),
+];
+
+/// What one contender takes for each of the [`OPERATIONS`].
+#[derive(Serialize)]
+pub(super) struct Lazy {
+    pub(super) contender: Contender,
+    pub(super) taken: Vec<Taken>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Taken {
+    pub(super) cost: Cost,
+    pub(super) nanos: Option<Spread>,
+}
+
+/// Measures all of them.
+pub(super) fn measure(program: &Program, valgrind: &Valgrind, contenders: &[Contender]) -> anyhow::Result<Vec<Lazy>> {
+    let timed: Vec<Rounds<f64>> = OPERATIONS
+        .iter()
+        .map(|(operation, _)| program.ask(&["cell-time", operation, "--rounds", "9", "--time", "20"]))
+        .collect::<anyhow::Result<_>>()?;
+    let counted = count(contenders, &OPERATIONS.map(|(operation, _)| operation), |operation, name| {
+        valgrind.cost(program.path(), &["cell-run", operation, name])
+    })?;
+    let of = |contender: &Contender| {
+        let taken = OPERATIONS.iter().zip(&timed).map(|((operation, _), timed)| Taken {
+            cost: counted[&(*operation, contender.name.clone())],
+            nanos: timed.of(&contender.name, |nanos| *nanos),
+        });
+        Lazy { contender: contender.clone(), taken: taken.collect() }
+    };
+    Ok(contenders.iter().map(of).collect())
+}

@@ -1,0 +1,132 @@
+//! `cargo xtask compare`: the same work and the same faults on reqscope and on what people use today.
+//!
+//! The contenders live in `compare/`, a workspace of its own, whose program does one row at a time and prints what came
+//! of it as JSON. Here that is judged: what must hold against a rival is a ratio of figures of one run, and each cell of
+//! our own column of the honesty table must pass.
+
+mod cells;
+mod contender;
+mod honesty;
+mod musts;
+mod program;
+mod rounds;
+mod spread;
+mod table;
+mod work;
+
+use std::process::ExitCode;
+use std::thread;
+use std::time::Instant;
+
+use anyhow::ensure;
+use clap::Args;
+use serde::Serialize;
+
+use crate::conditions::Conditions;
+use crate::readme::Marks;
+use crate::tree::Tree;
+use crate::valgrind::Valgrind;
+use cells::Lazy;
+use honesty::{CELLS, Honesty, Kind, POOLS};
+use musts::Must;
+use program::Program;
+use work::Work;
+
+const MARKS: Marks = Marks { what: "compared", chore: "compare" };
+
+/// Which part, and where to put it.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Measures the work only, which takes the most time.
+    #[arg(long, group = "part")]
+    work: bool,
+    /// Causes the faults only.
+    #[arg(long, group = "part")]
+    faults: bool,
+    /// Causes one fault only, on all pools, or on one of them.
+    #[arg(long, value_name = "ROW", group = "part")]
+    fault: Option<String>,
+    /// The same of the lazy cells.
+    #[arg(long, value_name = "ROW", group = "part")]
+    cell_fault: Option<String>,
+    /// Causes the faults on this contender only.
+    #[arg(long, value_name = "CONTENDER", conflicts_with = "work")]
+    on: Option<String>,
+    /// Puts the result into README.md, whether it is good or not.
+    #[arg(long, conflicts_with_all = ["part", "on"])]
+    write: bool,
+    /// Prints JSON instead of tables.
+    #[arg(long)]
+    json: bool,
+}
+
+/// All that one run has found.
+#[derive(Serialize)]
+struct Findings {
+    conditions: Conditions,
+    cores: usize,
+    seconds: f64,
+    work: Option<Work>,
+    musts: Vec<Must>,
+    lazy: Option<Vec<Lazy>>,
+    /// Of pools, and of lazy cells.
+    honesty: Vec<Honesty>,
+}
+
+impl Findings {
+    /// What does not hold, a line each.
+    fn broken(&self) -> Vec<String> {
+        let musts = self.musts.iter().filter(|must| !must.holds).map(ToString::to_string);
+        let notes = self.honesty.iter().flat_map(Honesty::notes);
+        let ours = notes.filter(|note| note.contender.is_ours()).map(|note| note.to_string());
+        musts.chain(ours).collect()
+    }
+}
+
+/// Measures, causes faults, prints, and fails if something of ours does not hold.
+pub(crate) fn run(tree: &Tree, options: &Options) -> anyhow::Result<ExitCode> {
+    let valgrind = Valgrind::find_or_install()?;
+    let conditions = Conditions::ask(&valgrind)?;
+    let program = Program::build(tree)?;
+    let begun = Instant::now();
+    let all = !(options.work || options.faults || options.fault.is_some() || options.cell_fault.is_some());
+    let (mut work, mut musts, mut lazy) = (None, Vec::new(), None);
+    if options.work || (all && options.on.is_none()) {
+        let measured = work::measure(&program, &valgrind, &POOLS.contenders(&program)?)?;
+        musts = musts::judge(&measured)?;
+        work = Some(measured);
+        lazy = Some(cells::measure(&program, &valgrind, &CELLS.contenders(&program)?)?);
+    }
+    let mut honesty = Vec::new();
+    for (kind, fault) in [(&POOLS, &options.fault), (&CELLS, &options.cell_fault)] {
+        if all || options.faults || fault.is_some() {
+            honesty.extend(judge(kind, fault.as_deref(), options, &program)?);
+        }
+    }
+    ensure!(work.is_some() || !honesty.is_empty(), "there is no such fault, or no such contender");
+
+    let cores = thread::available_parallelism()?.get();
+    let seconds = begun.elapsed().as_secs_f64();
+    let findings = Findings { conditions, cores, seconds, work, musts, lazy, honesty };
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&findings)?);
+    } else {
+        println!("{}", table::render(&findings));
+    }
+    if options.write {
+        MARKS.write(tree, &table::render(&findings))?;
+    }
+    let broken = findings.broken();
+    for line in &broken {
+        eprintln!("does not hold: {line}");
+    }
+    Ok(if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Causes the faults of one kind, those that were asked for. `None` if there are none of that name.
+fn judge(kind: &Kind, fault: Option<&str>, options: &Options, program: &Program) -> anyhow::Result<Option<Honesty>> {
+    let mut contenders = kind.contenders(program)?;
+    contenders.retain(|contender| options.on.as_ref().is_none_or(|name| *name == contender.name));
+    let honesty = kind.judge(program, |row| fault.is_none_or(|name| name == row), contenders)?;
+    Ok((!honesty.contenders.is_empty() && !honesty.rows.is_empty()).then_some(honesty))
+}

@@ -1,0 +1,63 @@
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::spread::Spread;
+
+/// What reqscope-compare prints of a row that it measures in rounds.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(super) struct Rounds<T>(Vec<Round<T>>);
+
+/// One turn of each, and a second one of ours.
+#[derive(Deserialize)]
+struct Round<T> {
+    each: BTreeMap<String, T>,
+    again: T,
+}
+
+impl<T> Rounds<T> {
+    /// One figure of one contender. `None` if it took no part.
+    pub(super) fn of(&self, name: &str, figure: impl Fn(&T) -> f64) -> Option<Spread> {
+        Spread::of(self.0.iter().filter_map(|round| round.each.get(name)).map(figure))
+    }
+
+    /// How many times as much this one has as that one, both in the same round.
+    pub(super) fn ratio(&self, this: &str, that: &str, figure: impl Fn(&T) -> f64) -> Option<Spread> {
+        Spread::of(
+            self.0.iter().filter_map(|round| Some(figure(round.each.get(this)?) / figure(round.each.get(that)?))),
+        )
+    }
+
+    /// The same of two turns of one contender in the same round: what is not 1 is noise.
+    pub(super) fn noise(&self, name: &str, figure: impl Fn(&T) -> f64) -> Option<Spread> {
+        Spread::of(self.0.iter().filter_map(|round| Some(figure(&round.again) / figure(round.each.get(name)?))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROUNDS: &str = r#"[
+        {"each": {"ours": 10.0, "theirs": 30.0}, "again": 11.0},
+        {"each": {"ours": 100.0, "theirs": 200.0, "late": 1.0}, "again": 100.0},
+        {"each": {"ours": 10.0, "theirs": 40.0}, "again": 8.0}
+    ]"#;
+
+    #[test]
+    fn ratios_are_of_the_same_round_and_not_of_the_medians() {
+        let rounds: Rounds<f64> = serde_json::from_str(ROUNDS).unwrap();
+        assert_eq!(rounds.of("ours", |n| *n), Spread::of([10.0, 10.0, 100.0]));
+        assert_eq!(rounds.ratio("theirs", "ours", |n| *n), Spread::of([3.0, 2.0, 4.0]));
+        assert_eq!(rounds.noise("ours", |n| *n), Spread::of([1.1, 1.0, 0.8]));
+    }
+
+    #[test]
+    fn who_takes_no_part_has_no_figures() {
+        let rounds: Rounds<f64> = serde_json::from_str(ROUNDS).unwrap();
+        assert_eq!(rounds.of("nobody", |n| *n), None);
+        assert_eq!(rounds.ratio("nobody", "ours", |n| *n), None);
+        assert_eq!(rounds.ratio("late", "ours", |n| *n), Spread::of([0.01]));
+    }
+}

@@ -1,0 +1,201 @@
+//! The findings as Markdown, for the screen and for README.md.
+
+use super::Findings;
+use super::cells::{Lazy, OPERATIONS};
+use super::honesty::{Honesty, Verdict};
+use super::spread::Spread;
+use super::work::{Work, Worked};
+
+const MILLION: f64 = 1e6;
+const MICROSECOND: f64 = 1e3;
+const MILLISECOND: f64 = 1e6;
+
+/// Where a contender took no part.
+const ABSENT: &str = "-";
+
+/// All tables, what must hold, and the conditions.
+pub(super) fn render(findings: &Findings) -> String {
+    let mut text = String::new();
+    if let Some(work) = &findings.work {
+        text.push_str(&of_work(work));
+    }
+    for must in &findings.musts {
+        let verdict = if must.holds { "holds" } else { "**does not hold**" };
+        text.push_str(&format!("- {must}: {verdict}\n"));
+    }
+    if !findings.musts.is_empty() {
+        text.push('\n');
+    }
+    if let Some(lazy) = &findings.lazy {
+        text.push_str(&of_lazy(lazy));
+    }
+    for honesty in &findings.honesty {
+        text.push_str(&of_honesty(honesty));
+    }
+    let conditions = &findings.conditions;
+    text.push_str(&format!(
+        "{}; {}; {}; {}; {} cores; in {:.0} s.\n",
+        conditions.compiler,
+        conditions.profile,
+        conditions.target,
+        conditions.valgrind,
+        findings.cores,
+        findings.seconds,
+    ));
+    text
+}
+
+/// A table with a row for each of these.
+fn table<T>(head: &[&str], rows: impl IntoIterator<Item = T>, row: impl Fn(T) -> Vec<String>) -> String {
+    let mut text = format!("| {} |\n|---{}|\n", head.join(" | "), "|---:".repeat(head.len() - 1));
+    for of in rows {
+        text.push_str(&format!("| {} |\n", row(of).join(" | ")));
+    }
+    text.push('\n');
+    text
+}
+
+fn of_work(work: &Work) -> String {
+    let noise = &work.noise;
+    let mut text = String::from("Get and return by one task, and with a validation at each get:\n\n");
+    text.push_str(&alone(&work.each));
+    text.push_str("64 tasks on 8 objects on 2 workers:\n\n");
+    text.push_str(&contended(&work.each));
+    text.push_str(
+        "1000 waiters on 8 objects of which every second one leaves, and 1000 gets at once on an empty pool of 100:\n\n",
+    );
+    text.push_str(&crowds(&work.each));
+    text.push_str(&format!(
+        "Medians of interleaved rounds, least and most in brackets; ratios are of the same round. What noise is: two \
+         turns of reqscope in the same round differ by {:.2} in the time of get and return, by {:.2} in throughput, and \
+         by {:.2} in the p99 of the waits.\n\n",
+        noise.nanos, noise.per_second, noise.p99,
+    ));
+    text
+}
+
+fn alone(each: &[Worked]) -> String {
+    let head = [
+        "",
+        "instructions",
+        "allocations",
+        "ns",
+        "times our time",
+        "validated: instructions",
+        "allocations",
+        "ns",
+        "bytes per object",
+    ];
+    table(&head, each, |worked| {
+        let (alone, validated) = (&worked.alone, &worked.validated);
+        vec![
+            worked.contender.title.clone(),
+            alone.cost.instructions.to_string(),
+            alone.cost.allocations.to_string(),
+            format!("{:.0}", alone.nanos),
+            format!("{:.2}", alone.ratio),
+            validated.cost.instructions.to_string(),
+            validated.cost.allocations.to_string(),
+            format!("{:.0}", validated.nanos),
+            worked.bytes.map_or_else(absent, |bytes| bytes.to_string()),
+        ]
+    })
+}
+
+fn contended(each: &[Worked]) -> String {
+    let head = [
+        "",
+        "million operations/s",
+        "ours, times this",
+        "task served least / most",
+        "wait p50, µs",
+        "p99, µs",
+        "longest, ms",
+        "our p99, times this",
+    ];
+    let figures = each.iter().filter_map(|worked| Some((worked, worked.contended.as_ref()?)));
+    table(&head, figures, |(worked, contended)| {
+        let in_unit = |spread: Spread, unit: f64| format!("{:.1}", spread.over(unit));
+        vec![
+            worked.contender.title.clone(),
+            format!("{:.2}", contended.per_second.over(MILLION)),
+            format!("{:.2}", contended.ours_per_second),
+            format!("{:.2}", contended.evenness),
+            in_unit(contended.median, MICROSECOND),
+            in_unit(contended.p99, MICROSECOND),
+            in_unit(contended.longest, MILLISECOND),
+            format!("{:.2}", contended.ours_p99),
+        ]
+    })
+}
+
+fn crowds(each: &[Worked]) -> String {
+    let head = [
+        "",
+        "half leave: hung",
+        "refused",
+        "objects back of 8",
+        "ms",
+        "storm: created",
+        "served",
+        "ms",
+        "wait p99, ms",
+    ];
+    let figures = each.iter().filter_map(|worked| Some((worked, worked.cancelled.as_ref()?, worked.storm.as_ref()?)));
+    table(&head, figures, |(worked, cancelled, storm)| {
+        vec![
+            worked.contender.title.clone(),
+            cancelled.hung.to_string(),
+            cancelled.refused.to_string(),
+            cancelled.back.to_string(),
+            format!("{:.1}", cancelled.nanos.over(MILLISECOND)),
+            format!("{:.0}", storm.created),
+            format!("{:.0}", storm.served.least),
+            format!("{:.0}", storm.nanos.over(MILLISECOND)),
+            format!("{:.0}", storm.p99.over(MILLISECOND)),
+        ]
+    })
+}
+
+fn of_lazy(lazy: &[Lazy]) -> String {
+    let mut text = String::from("Lazy cells, each figure as instructions, allocations, ns:\n\n");
+    let head: Vec<&str> = std::iter::once("").chain(OPERATIONS.iter().map(|(_, title)| *title)).collect();
+    text.push_str(&table(&head, lazy, |lazy| {
+        let taken = lazy.taken.iter().map(|taken| {
+            let nanos = taken.nanos.map_or_else(absent, |nanos| format!("{nanos:.0}"));
+            format!("{}, {}, {nanos}", taken.cost.instructions, taken.cost.allocations)
+        });
+        std::iter::once(lazy.contender.title.clone()).chain(taken).collect()
+    }));
+    text
+}
+
+fn of_honesty(honesty: &Honesty) -> String {
+    let titles = honesty.contenders.iter().map(|contender| contender.title.as_str());
+    let head: Vec<&str> = std::iter::once("").chain(titles).collect();
+    let notes = honesty.notes();
+    let mut number = 0..;
+    let rows: Vec<Vec<String>> = honesty
+        .rows
+        .iter()
+        .map(|row| {
+            let cells = row.cells.iter().map(|cell| match cell.verdict {
+                Verdict::Pass => "pass".to_owned(),
+                // The notes are in the order of the cells.
+                Verdict::Fail(_) => format!("**FAIL** ({})", number.next().map_or(0, |n: usize| n + 1)),
+                Verdict::NotOffered => "not offered".to_owned(),
+            });
+            std::iter::once(row.title.clone()).chain(cells).collect()
+        })
+        .collect();
+    let mut text = table(&head, rows, |row| row);
+    for (note, number) in notes.iter().zip(1..) {
+        text.push_str(&format!("{number}. {note}\n"));
+    }
+    text.push('\n');
+    text
+}
+
+fn absent() -> String {
+    ABSENT.to_owned()
+}

@@ -1,0 +1,252 @@
+//! The work, measured: what each contender takes for it.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::thread;
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use super::contender::{Contender, OURS};
+use super::program::Program;
+use super::rounds::Rounds;
+use super::spread::Spread;
+use crate::valgrind::{Cost, Valgrind};
+
+/// So many idle objects, and twice as many: fewer than the threads that valgrind allows, as one contender has a thread
+/// for each.
+const LEFT: u64 = 200;
+
+/// All contenders at all work.
+#[derive(Serialize)]
+pub(super) struct Work {
+    pub(super) each: Vec<Worked>,
+    pub(super) noise: Noise,
+}
+
+/// By how much two turns of ours differ: their ratio, in each round.
+#[derive(Serialize)]
+pub(super) struct Noise {
+    pub(super) nanos: Spread,
+    pub(super) per_second: Spread,
+    pub(super) p99: Spread,
+}
+
+/// What one contender takes.
+#[derive(Serialize)]
+pub(super) struct Worked {
+    pub(super) contender: Contender,
+    pub(super) alone: Alone,
+    pub(super) validated: Alone,
+    /// Of the rest nothing, where it does not lend so many objects.
+    pub(super) bytes: Option<u64>,
+    pub(super) contended: Option<Contended>,
+    pub(super) cancelled: Option<Cancelled>,
+    pub(super) storm: Option<Storm>,
+}
+
+/// Get and return by one task.
+#[derive(Serialize)]
+pub(super) struct Alone {
+    pub(super) cost: Cost,
+    pub(super) nanos: Spread,
+    /// Its time, in times of ours.
+    pub(super) ratio: Spread,
+}
+
+/// 64 tasks on 8 objects. Waits are in nanoseconds, ratios are of the same round.
+#[derive(Serialize)]
+pub(super) struct Contended {
+    pub(super) per_second: Spread,
+    /// Our throughput, in times of this one's.
+    pub(super) ours_per_second: Spread,
+    /// The operations of the task that was served least, over those of the one that was served most.
+    pub(super) evenness: Spread,
+    pub(super) median: Spread,
+    pub(super) p99: Spread,
+    pub(super) longest: Spread,
+    /// Our 99th percentile, in times of this one's.
+    pub(super) ours_p99: Spread,
+}
+
+/// 1000 waiters, of which every second one leaves. Each figure is the worst of all rounds.
+#[derive(Serialize)]
+pub(super) struct Cancelled {
+    pub(super) hung: f64,
+    pub(super) refused: f64,
+    pub(super) back: f64,
+    pub(super) nanos: Spread,
+}
+
+/// 1000 gets at once on an empty pool.
+#[derive(Serialize)]
+pub(super) struct Storm {
+    pub(super) created: Spread,
+    pub(super) served: Spread,
+    pub(super) nanos: Spread,
+    pub(super) p99: Spread,
+}
+
+#[derive(Deserialize)]
+struct Served {
+    per_second: f64,
+    least: f64,
+    most: f64,
+}
+
+#[derive(Deserialize)]
+struct Waits {
+    median: f64,
+    p99: f64,
+    longest: f64,
+}
+
+#[derive(Deserialize)]
+struct Left {
+    hung: f64,
+    refused: f64,
+    back: f64,
+    took: f64,
+}
+
+#[derive(Deserialize)]
+struct Weathered {
+    created: f64,
+    served: f64,
+    took: f64,
+    waits: Waits,
+}
+
+/// All that is measured in rounds.
+struct Timed {
+    alone: Rounds<f64>,
+    validated: Rounds<f64>,
+    served: Rounds<Served>,
+    waits: Rounds<Waits>,
+    left: Rounds<Left>,
+    weathered: Rounds<Weathered>,
+}
+
+impl Timed {
+    fn measure(program: &Program) -> anyhow::Result<Timed> {
+        Ok(Timed {
+            alone: rounds(program, "uncontended --rounds 15 --time 20")?,
+            validated: rounds(program, "uncontended --validates --rounds 15 --time 20")?,
+            served: rounds(program, "contended --rounds 7 --time 500")?,
+            waits: rounds(program, "waits --rounds 7 --time 400")?,
+            left: rounds(program, "cancelled --rounds 7")?,
+            weathered: rounds(program, "storm --rounds 5")?,
+        })
+    }
+}
+
+fn rounds<T: for<'a> Deserialize<'a>>(program: &Program, words: &str) -> anyhow::Result<Rounds<T>> {
+    eprintln!("measuring {words}");
+    program.ask(&words.split(' ').collect::<Vec<_>>())
+}
+
+/// What is counted from outside, by the operation and the name.
+type Counted = BTreeMap<(&'static str, String), Cost>;
+
+/// Measures everything.
+pub(super) fn measure(program: &Program, valgrind: &Valgrind, contenders: &[Contender]) -> anyhow::Result<Work> {
+    let timed = Timed::measure(program)?;
+    let operations = ["get", "validated"];
+    let counted =
+        count(contenders, &operations, |operation, name| valgrind.cost(program.path(), &["run", operation, name]))?;
+    let bounded = |contender: &&Contender| timed.weathered.of(&contender.name, |_| 0.0).is_some();
+    let bounded: Vec<Contender> = contenders.iter().filter(bounded).cloned().collect();
+    let left = count(&bounded, &["leave"], |operation, name| {
+        valgrind.left(program.path(), &["run", operation, name], LEFT)
+    })?;
+    let each = contenders.iter().map(|contender| worked(contender, &timed, &counted, &left)).collect::<Option<_>>();
+    let noise = noise(&timed).context("ours took no part")?;
+    Ok(Work { each: each.context("somebody has not been measured")?, noise })
+}
+
+/// Counts each operation of each contender, two at a time: who counts instructions does not mind.
+pub(super) fn count<T: Send>(
+    contenders: &[Contender],
+    operations: &[&'static str],
+    count: impl Fn(&'static str, &str) -> anyhow::Result<T> + Sync,
+) -> anyhow::Result<BTreeMap<(&'static str, String), T>> {
+    let names = contenders.iter().map(|contender| contender.name.clone());
+    let all: Vec<_> =
+        names.flat_map(|name| operations.iter().map(move |operation| (*operation, name.clone()))).collect();
+    let ahead = Mutex::new(all.into_iter());
+    let work = || {
+        let next = || ahead.lock().expect("nobody panics with it").next();
+        std::iter::from_fn(next)
+            .map(|(operation, name)| Ok((count(operation, &name)?, operation, name)))
+            .collect::<anyhow::Result<Vec<_>>>()
+    };
+    let (here, there) = thread::scope(|scope| {
+        let there = scope.spawn(work);
+        (work(), there.join())
+    });
+    let both = here?.into_iter().chain(there.expect("it does not panic")?);
+    Ok(both.map(|(counted, operation, name)| ((operation, name), counted)).collect())
+}
+
+fn worked(
+    contender: &Contender,
+    timed: &Timed,
+    counted: &Counted,
+    left: &BTreeMap<(&'static str, String), u64>,
+) -> Option<Worked> {
+    let name = contender.name.as_str();
+    let alone = |operation: &'static str, rounds: &Rounds<f64>| {
+        Some(Alone {
+            cost: *counted.get(&(operation, name.to_owned()))?,
+            nanos: rounds.of(name, |nanos| *nanos)?,
+            ratio: rounds.ratio(name, OURS, |nanos| *nanos)?,
+        })
+    };
+    Some(Worked {
+        contender: contender.clone(),
+        alone: alone("get", &timed.alone)?,
+        validated: alone("validated", &timed.validated)?,
+        bytes: left.get(&("leave", name.to_owned())).copied(),
+        contended: contended(name, timed),
+        cancelled: cancelled(name, timed),
+        storm: storm(name, timed),
+    })
+}
+
+fn contended(name: &str, Timed { served, waits, .. }: &Timed) -> Option<Contended> {
+    Some(Contended {
+        per_second: served.of(name, |served| served.per_second)?,
+        ours_per_second: served.ratio(OURS, name, |served| served.per_second)?,
+        evenness: served.of(name, |served| served.least / served.most)?,
+        median: waits.of(name, |waits| waits.median)?,
+        p99: waits.of(name, |waits| waits.p99)?,
+        longest: waits.of(name, |waits| waits.longest)?,
+        ours_p99: waits.ratio(OURS, name, |waits| waits.p99)?,
+    })
+}
+
+fn cancelled(name: &str, Timed { left, .. }: &Timed) -> Option<Cancelled> {
+    Some(Cancelled {
+        hung: left.of(name, |left| left.hung)?.most,
+        refused: left.of(name, |left| left.refused)?.most,
+        back: left.of(name, |left| left.back)?.least,
+        nanos: left.of(name, |left| left.took)?,
+    })
+}
+
+fn storm(name: &str, Timed { weathered, .. }: &Timed) -> Option<Storm> {
+    Some(Storm {
+        created: weathered.of(name, |weathered| weathered.created)?,
+        served: weathered.of(name, |weathered| weathered.served)?,
+        nanos: weathered.of(name, |weathered| weathered.took)?,
+        p99: weathered.of(name, |weathered| weathered.waits.p99)?,
+    })
+}
+
+fn noise(timed: &Timed) -> Option<Noise> {
+    Some(Noise {
+        nanos: timed.alone.noise(OURS, |nanos| *nanos)?,
+        per_second: timed.served.noise(OURS, |served| served.per_second)?,
+        p99: timed.waits.noise(OURS, |waits| waits.p99)?,
+    })
+}
