@@ -3,6 +3,7 @@
 mod backend;
 mod contender;
 mod contenders;
+mod rows;
 mod faults;
 mod list;
 mod verdict;
@@ -38,7 +39,7 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::List => list::print(),
-        Command::Rows => faults::print_rows(),
+        Command::Rows => faults::Row::print(),
         Command::Fault(fault) => fault.run(),
         Command::Work(work) => work.run(),
         Command::Cells(cells) => cells.run(),

@@ -32,7 +32,7 @@ impl Visitor for Here {
     type Output = anyhow::Result<()>;
 
     fn visit<C: LazyCell>(self) -> anyhow::Result<()> {
-        here(&stage()?, self.0.play::<C>())
+        here(&stage()?, self.0.run::<C>())
     }
 }
 
@@ -56,7 +56,7 @@ mod tests {
         type Output = Verdict;
 
         fn visit<C: LazyCell>(self) -> Verdict {
-            verdict(&stage().unwrap(), self.0.play::<C>())
+            verdict(&stage().unwrap(), self.0.run::<C>())
         }
     }
 

@@ -12,7 +12,6 @@ pub(crate) mod work;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use serde::Serialize;
 
 use crate::list::Listed;
 use crate::work::rounds::rounds;
@@ -78,16 +77,7 @@ impl Cells {
                 println!("{}", serde_json::to_string_pretty(&all)?);
                 Ok(())
             }
-            Cells::Rows => {
-                #[derive(Serialize)]
-                struct Listed {
-                    name: &'static str,
-                    title: &'static str,
-                }
-                let listed = |row: &Row| Listed { name: row.name(), title: row.title() };
-                println!("{}", serde_json::to_string_pretty(&Row::ALL.iter().map(listed).collect::<Vec<_>>())?);
-                Ok(())
-            }
+            Cells::Rows => Row::print(),
             Cells::Fault(fault) => fault.run(),
         }
     }

@@ -10,50 +10,12 @@ mod scripted;
 pub(crate) mod steps;
 mod wired;
 
-use clap::ValueEnum;
-use clap::builder::PossibleValue;
-use serde::Serialize;
-
 pub(crate) use judge::Fault;
 
 use crate::contender::Contender;
-use steps::Unmet;
+use crate::rows::rows;
 
-macro_rules! rows {
-    ($($variant:ident = $module:ident: $title:literal)+) => {
-        $(mod $module;)+
-
-        /// A row of the table.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum Row {
-            $($variant,)+
-        }
-
-        impl Row {
-            const ALL: &[Row] = &[$(Row::$variant,)+];
-
-            pub(crate) fn name(self) -> &'static str {
-                match self {
-                    $(Row::$variant => stringify!($module),)+
-                }
-            }
-
-            pub(crate) fn title(self) -> &'static str {
-                match self {
-                    $(Row::$variant => $title,)+
-                }
-            }
-
-            async fn run<C: Contender>(self) -> Result<(), Unmet> {
-                match self {
-                    $(Row::$variant => $module::run::<C>().await,)+
-                }
-            }
-        }
-    };
-}
-
-rows! {
+rows! { Contender:
     CancelledWaiter = cancelled_waiter: "a waiter is cancelled after its grant"
     CancelledValidation = cancelled_validation: "a get is cancelled in validation"
     PanicInCreate = panic_in_create: "a panic in each creation, as many as there are slots"
@@ -70,31 +32,10 @@ rows! {
     Impatience = impatience: "callers less patient than a creation is long"
 }
 
-impl ValueEnum for Row {
-    fn value_variants<'a>() -> &'a [Row] {
-        Row::ALL
-    }
-
-    fn to_possible_value(&self) -> Option<PossibleValue> {
-        Some(PossibleValue::new(self.name()).help(self.title()))
-    }
-}
-
-/// Prints the rows.
-pub(crate) fn print_rows() -> anyhow::Result<()> {
-    #[derive(Serialize)]
-    struct Listed {
-        name: &'static str,
-        title: &'static str,
-    }
-    let rows: Vec<Listed> = Row::ALL.iter().map(|row| Listed { name: row.name(), title: row.title() }).collect();
-    println!("{}", serde_json::to_string_pretty(&rows)?);
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::naive::Naive;
+    use super::steps::Unmet;
     use super::*;
 
     /// And so that each says what it saw.

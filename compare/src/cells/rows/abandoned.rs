@@ -8,7 +8,7 @@ use crate::cells::stage::{Stage, settle};
 use crate::faults::steps::{Unmet, ensure};
 
 /// As when the client hangs up.
-pub(super) async fn play<C: LazyCell>() -> Result<(), Unmet> {
+pub(super) async fn run<C: LazyCell>() -> Result<(), Unmet> {
     let stage = Stage::<C>::new();
     let request = stage.open();
     {

@@ -6,7 +6,7 @@ use crate::cells::stage::{Stage, Use};
 use crate::faults::steps::{PATIENCE, Unmet, ensure};
 
 /// As an audit log in the background that may or may not ask for the connection again.
-pub(super) async fn play<C: LazyCell>() -> Result<(), Unmet> {
+pub(super) async fn run<C: LazyCell>() -> Result<(), Unmet> {
     let stage = Stage::<C>::new();
     stage.gate.always(Outcome::ok());
     let request = stage.open();

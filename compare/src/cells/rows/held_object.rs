@@ -6,7 +6,7 @@ use crate::cells::cell::LazyCell;
 use crate::cells::stage::{Stage, Use, outcome, settle};
 use crate::faults::steps::{Unmet, ensure};
 
-pub(super) async fn play<C: LazyCell>() -> Result<(), Unmet> {
+pub(super) async fn run<C: LazyCell>() -> Result<(), Unmet> {
     let stage = Stage::<C>::new();
     stage.gate.always(Outcome::ok());
     let request = stage.open();

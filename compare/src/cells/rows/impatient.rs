@@ -13,7 +13,7 @@ const BUDGET: Duration = Duration::from_millis(60);
 const USERS: usize = 20;
 
 /// A backend that is slower than each user's budget, but not by much.
-pub(super) async fn play<C: LazyCell>() -> Result<(), Unmet> {
+pub(super) async fn run<C: LazyCell>() -> Result<(), Unmet> {
     let stage = Stage::<C>::new();
     stage.gate.always(Outcome::ok().after(ACQUISITION));
     let request = stage.open();

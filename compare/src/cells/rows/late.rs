@@ -10,7 +10,7 @@ use crate::faults::steps::{PATIENCE, Unmet, ensure};
 
 /// The trap of every lazy getter: a task that the request has spawned still waits, the request ends, and the object
 /// comes.
-pub(super) async fn play<C: LazyCell>() -> Result<(), Unmet> {
+pub(super) async fn run<C: LazyCell>() -> Result<(), Unmet> {
     let stage = Stage::<C>::new();
     let request = stage.open();
     let (leave, left) = oneshot::channel::<()>();

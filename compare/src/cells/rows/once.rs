@@ -7,7 +7,7 @@ use crate::faults::steps::{Unmet, ensure};
 
 const USERS: usize = 8;
 
-pub(super) async fn play<C: LazyCell>() -> Result<(), Unmet> {
+pub(super) async fn run<C: LazyCell>() -> Result<(), Unmet> {
     let stage = Stage::<C>::new();
     let request = stage.open();
     let users: Vec<_> = (0..USERS).map(|_| stage.user(&request).spawn()).collect();

@@ -6,7 +6,7 @@ use crate::cells::stage::{Stage, Use};
 use crate::faults::steps::{Unmet, ensure};
 
 /// A handler that returned, one that failed, one that was dropped, one that panicked.
-pub(super) async fn play<C: LazyCell>() -> Result<(), Unmet> {
+pub(super) async fn run<C: LazyCell>() -> Result<(), Unmet> {
     C::tells()?;
     let stage = Stage::<C>::new();
     stage.gate.always(Outcome::ok());

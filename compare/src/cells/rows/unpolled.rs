@@ -8,7 +8,7 @@ use crate::cells::stage::{Stage, Use, outcome, settle};
 use crate::faults::steps::{Unmet, ensure};
 
 /// As in a `select!` whose other branch asks for the object too, or a stream that buffers its futures.
-pub(super) async fn play<C: LazyCell>() -> Result<(), Unmet> {
+pub(super) async fn run<C: LazyCell>() -> Result<(), Unmet> {
     let stage = Stage::<C>::new();
     let request = stage.open();
     let first = stage.user(&request);

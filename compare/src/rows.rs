@@ -1,0 +1,65 @@
+//! The rows of an honesty table, a script each.
+
+use serde::Serialize;
+
+/// What each row is called, what it is about, and the module whose `run` plays it on a `$contender`.
+macro_rules! rows {
+    ($contender:path: $($variant:ident = $module:ident: $title:literal)+) => {
+        $(mod $module;)+
+
+        /// A row of the table.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Row {
+            $($variant,)+
+        }
+
+        impl Row {
+            const ALL: &[Row] = &[$(Row::$variant,)+];
+
+            pub(crate) fn name(self) -> &'static str {
+                match self {
+                    $(Row::$variant => stringify!($module),)+
+                }
+            }
+
+            pub(crate) fn title(self) -> &'static str {
+                match self {
+                    $(Row::$variant => $title,)+
+                }
+            }
+
+            pub(crate) async fn run<C: $contender>(self) -> Result<(), $crate::faults::steps::Unmet> {
+                match self {
+                    $(Row::$variant => $module::run::<C>().await,)+
+                }
+            }
+
+            /// Prints all of them.
+            pub(crate) fn print() -> anyhow::Result<()> {
+                $crate::rows::print(Row::ALL.iter().map(|row| (row.name(), row.title())))
+            }
+        }
+
+        impl clap::ValueEnum for Row {
+            fn value_variants<'a>() -> &'a [Row] {
+                Row::ALL
+            }
+
+            fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+                Some(clap::builder::PossibleValue::new(self.name()).help(self.title()))
+            }
+        }
+    };
+}
+pub(crate) use rows;
+
+pub(crate) fn print(rows: impl Iterator<Item = (&'static str, &'static str)>) -> anyhow::Result<()> {
+    #[derive(Serialize)]
+    struct Listed {
+        name: &'static str,
+        title: &'static str,
+    }
+    let rows: Vec<Listed> = rows.map(|(name, title)| Listed { name, title }).collect();
+    println!("{}", serde_json::to_string_pretty(&rows)?);
+    Ok(())
+}
