@@ -83,6 +83,7 @@ fn close(stream: &TcpStream, end: End) {
         End::Over => {}
         End::Reset => drop(socket.set_linger(Some(Duration::ZERO))),
         End::Cut => {
+            // The FIN goes first, or a byte that comes behind the last read would forestall it.
             drop(socket.shutdown(Shutdown::Write));
             let mut chunk = [0; 4096];
             let mut reads = 0;

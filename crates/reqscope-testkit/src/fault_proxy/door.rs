@@ -28,10 +28,8 @@ impl Door {
 
     /// Closes it. What has connected and is not accepted yet is reset.
     pub(super) fn refuse(&mut self, addr: SocketAddr) -> io::Result<()> {
-        if let Door::Open(_) = self {
-            *self = Door::Refusing(None); // the listener goes first: two cannot have the port
-            *self = Door::Refusing(Some(bound(addr)?));
-        }
+        *self = Door::Refusing(None); // the listener goes first: two cannot have the port
+        *self = Door::Refusing(Some(bound(addr)?));
         Ok(())
     }
 

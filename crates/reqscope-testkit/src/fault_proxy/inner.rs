@@ -167,10 +167,9 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         let mut state = self.inner.lock();
-        let left = state.links.remove(&self.number);
+        state.links.remove(&self.number);
         state.traffic.open -= 1;
         drop(state);
-        drop(left); // with the gates of its script: outside of the lock (L19)
         self.inner.counted.notify_waiters();
     }
 }

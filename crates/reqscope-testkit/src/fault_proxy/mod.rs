@@ -25,6 +25,7 @@ use tokio::time::{sleep, timeout};
 use connections::Which;
 use door::Door;
 use inner::Inner;
+use plan::Plan;
 
 pub use connections::Connections;
 pub use direction::Direction;
@@ -52,8 +53,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 /// | [`refuse`](FaultProxy::refuse) | `ConnectionRefused`, for those who connect | those of open connections pass |
 ///
 /// What surprises: a client is connected as soon as the system says so, a moment before the proxy has accepted it.
-/// Where it has not been answered yet, wait with [`until`](FaultProxy::until) before you speak of it as open. And a
-/// server that cannot be reached is met by a client as a reset, not as a refusal. The proxy runs on the runtime that
+/// Where it has not been answered yet, wait with [`until`](FaultProxy::until) before you speak of it as open. One that
+/// is reset as soon as it comes may hear so from its connect or from its first read. And a server that cannot be reached
+/// is met by a client as a reset, not as a refusal. The proxy runs on the runtime that
 /// started it: a test that blocks the only thread of it stops the proxy, too.
 ///
 /// Dropping it ends all: the port is closed at once, its connections are as soon as the runtime runs.
@@ -77,19 +79,18 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 ///         connection.write_all(b"answer").await.ok();
 ///     }
 /// });
-///
-/// for bytes in 0..6 {
-///     proxy.next().play(Script::new().forward(Direction::ToClient, bytes).reset());
+/// let query = async || {
 ///     let mut client = TcpStream::connect(proxy.addr()).await?;
-///     let mut answer = Vec::new();
-///     let error = client.read_to_end(&mut answer).await.unwrap_err();
-///     assert_eq!((answer.len() as u64, error.kind()), (bytes, ConnectionReset));
-/// }
+///     let mut answer = String::new();
+///     client.read_to_string(&mut answer).await?;
+///     std::io::Result::Ok(answer)
+/// };
 ///
-/// let mut client = TcpStream::connect(proxy.addr()).await?;
-/// let mut answer = String::new();
-/// client.read_to_string(&mut answer).await?;
-/// assert_eq!(answer, "answer");
+/// for bytes in 0..=6 {
+///     proxy.next().play(Script::new().forward(Direction::ToClient, bytes).reset());
+///     assert_eq!(query().await.unwrap_err().kind(), ConnectionReset);
+/// }
+/// assert_eq!(query().await?, "answer");
 /// # Ok(())
 /// # }
 /// ```
@@ -154,7 +155,7 @@ impl FaultProxy {
     /// Waits until the condition holds for what has happened so far, and panics where it was called if that takes longer
     /// than `bound`.
     ///
-    /// It looks whenever something is counted, and at no other time. The bound is on tokio's clock; one that is paused
+    /// It looks when something was counted, and at no other time; what holds for a moment only may be missed. The bound is on tokio's clock; one that is paused
     /// passes it as soon as everybody waits, even if it is for a socket.
     ///
     /// # Panics
@@ -241,7 +242,7 @@ impl FaultProxy {
     ///
     /// The port cannot be opened again. All the rest is done.
     pub fn heal(&self) -> io::Result<()> {
-        self.inner.lock().plan = Default::default();
+        self.inner.lock().plan = Plan::default();
         self.all().heal();
         self.inner.reopen()
     }

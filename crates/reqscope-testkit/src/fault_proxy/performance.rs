@@ -3,6 +3,17 @@
 //! 1. A step takes effect in the moment in which the one before has ended; not a byte passes in between.
 //! 2. What has been swallowed is not made up for: a black hole and a close are for good.
 //! 3. What has ended stays as it ended.
+//!
+//! What may pass in one way; the first line that fits holds:
+//!
+//! | the way | bytes and a FIN | a reset |
+//! |---|---|---|
+//! | of a connection that has ended | wait (it is about to be dropped) | waits |
+//! | in a black hole | are swallowed | is swallowed |
+//! | stalled | wait | waits |
+//! | closed: the receiver has been told so, or has gone | are swallowed | passes |
+//! | on which the script counts bytes | pass, so many, and then the next step begins | passes |
+//! | otherwise | pass | passes |
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -69,11 +80,9 @@ struct Lane {
 impl Performance {
     /// Plays this script from now on; what the one before had set is lifted.
     pub(super) fn play(&mut self, script: Script) {
-        if self.end.is_none() {
-            self.steps = script.steps;
-            self.heal();
-            self.advance();
-        }
+        self.steps = script.steps;
+        self.heal();
+        self.advance();
     }
 
     /// For bytes, and for a FIN.
@@ -102,7 +111,7 @@ impl Performance {
         if direction.covers(way) {
             *left -= bytes;
             if *left == 0 {
-                self.advance();
+                self.advance(); // here and now (1)
             }
         }
     }
@@ -162,8 +171,7 @@ impl Performance {
     }
 
     pub(super) fn end(&mut self, end: End) {
-        self.end.get_or_insert(end);
-        self.steps.clear();
+        self.end.get_or_insert(end); // (3)
         self.begin(Wait::Nothing);
     }
 
@@ -205,6 +213,7 @@ impl Performance {
         self.news = true;
     }
 
+    /// Lifts what has lost nothing yet (2).
     fn heal(&mut self) {
         for lane in &mut self.lanes {
             lane.stalled = false;

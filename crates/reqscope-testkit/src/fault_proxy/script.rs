@@ -82,10 +82,11 @@ impl Script {
     }
 
     /// From here on everything is read and nothing is forwarded: no byte, no FIN, no reset. In both directions this is
-    /// a peer that has vanished without a packet.
+    /// a peer that has vanished without a packet; except that the system goes on to acknowledge what is sent, keepalive
+    /// probes too. A deadline on an operation notices it, keepalive and `TCP_USER_TIMEOUT` do not.
     ///
     /// This is for good, as a stream with a hole in it is none that TCP could deliver: [`heal`](Script::heal) does not
-    /// help this connection, only those to come. A connection that comes into a black hole is accepted and never
+    /// help this connection, only those to come. One that comes into a black hole of both directions is accepted and never
     /// answered, and the server does not hear of it.
     pub fn black_hole(self, direction: Direction) -> Self {
         self.then(Step::BlackHole(direction))
@@ -121,7 +122,8 @@ impl Script {
 
     /// Ends the connection, with a reset (RST) to both.
     ///
-    /// Bytes that have not arrived are lost. Steps after this one are not played.
+    /// Bytes that have not arrived are lost. Those that have are read before the error, on Linux; elsewhere the system may
+    /// drop them, too. Steps after this one are not played.
     pub fn reset(self) -> Self {
         self.then(Step::Reset)
     }

@@ -1,4 +1,5 @@
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use reqscope_testkit::{FaultProxy, Traffic};
@@ -7,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 /// Nothing takes this long; a test that does is stuck.
-const BOUND: Duration = Duration::from_secs(20);
+pub(super) const BOUND: Duration = Duration::from_secs(20);
 
 /// How a stream ended, for the one who read it.
 #[derive(Debug, PartialEq, Eq)]
@@ -81,6 +82,15 @@ pub(super) async fn end(stream: &mut TcpStream) -> Seen {
     let (bytes, end) = rest(stream).await;
     assert_eq!(bytes, [], "bytes passed before the end");
     end
+}
+
+/// How a connection ends that is ended as soon as it comes. A reset may overtake the answer of the connect.
+pub(super) async fn meets(addr: SocketAddr) -> Seen {
+    match TcpStream::connect(addr).await {
+        Ok(mut client) => end(&mut client).await,
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Seen::Reset,
+        Err(error) => panic!("neither accepted nor reset: {error}"),
+    }
 }
 
 pub(super) fn reset(stream: TcpStream) {

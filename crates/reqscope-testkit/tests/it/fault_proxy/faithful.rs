@@ -1,12 +1,13 @@
 //! Without a fault it is as if it were not there.
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use reqscope_testkit::{Direction, FaultProxy};
+use reqscope_testkit::{Direction, FaultProxy, Traffic};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::ends::{Net, Seen, ask, before_a_line_server, end, passes, reset, rest};
+use super::ends::{BOUND, Net, Seen, ask, before_a_line_server, end, meets, passes, reset, rest};
 
 #[tokio::test]
 async fn bytes_pass_both_ways_and_are_counted() {
@@ -37,7 +38,7 @@ async fn many_talk_at_once_and_each_hears_its_own() {
     for talk in talks.collect::<Vec<_>>() {
         talk.await.unwrap();
     }
-    let traffic = proxy.until(Duration::from_secs(20), |traffic| traffic.open == 0).await;
+    let traffic = proxy.until(BOUND, |traffic| traffic.open == 0).await;
     assert_eq!((traffic.accepted, traffic.left_by_client, traffic.left_by_server), (20, 20, 20));
 }
 
@@ -147,12 +148,40 @@ fn a_silent_port() -> (TcpSocket, SocketAddr) {
 }
 
 #[tokio::test]
+async fn a_reset_by_one_who_did_not_read_is_a_reset_to_the_one_who_wrote() {
+    let net = Net::new().await;
+    let (client, server) = net.connect().await;
+    let (mut reader, mut writer) = client.into_split();
+    let writing = tokio::spawn(async move { writer.write_all(&vec![7; 64 * 1024 * 1024]).await });
+    let held = |traffic: &Traffic| traffic.from_client - traffic.to_server == 64 * 1024;
+    net.until(|traffic| traffic.to_server > 1024 * 1024 && held(traffic)).await;
+    reset(server);
+    assert_eq!(reader.read(&mut [0]).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert!(writing.await.unwrap().is_err());
+}
+
+/// The system tells of a reset once, and here it tells the direction that writes.
+#[tokio::test]
+async fn a_reset_that_only_a_write_could_notice_is_forwarded_too() {
+    const HELD: usize = 64 * 1024;
+    let net = Net::new().await;
+    let (mut client, mut server) = net.connect().await;
+    net.proxy.open().stall(Direction::ToClient);
+    server.write_all(&[7; 2 * HELD]).await.unwrap();
+    net.until(|traffic| traffic.from_server == HELD as u64).await; // it reads no more
+    reset(server);
+    client.write_all(b"question").await.unwrap();
+    net.until(|traffic| (traffic.swallowed, traffic.left_by_server) == (8, 1)).await;
+    net.proxy.open().heal();
+    assert_eq!(rest(&mut client).await, (vec![7; HELD], Seen::Reset));
+}
+
+#[tokio::test]
 async fn a_client_whose_server_is_not_there_is_reset() {
     let (_kept, nobody) = a_silent_port();
     let proxy = FaultProxy::start(nobody).unwrap();
-    let mut client = TcpStream::connect(proxy.addr()).await.unwrap();
-    assert_eq!(end(&mut client).await, Seen::Reset);
-    let traffic = proxy.until(Duration::from_secs(20), |traffic| traffic.open == 0).await;
+    assert_eq!(meets(proxy.addr()).await, Seen::Reset);
+    let traffic = proxy.until(BOUND, |traffic| traffic.open == 0).await;
     assert_eq!((traffic.accepted, traffic.unreachable), (1, 1));
 }
 
@@ -160,7 +189,7 @@ async fn a_client_whose_server_is_not_there_is_reset() {
 async fn a_server_that_comes_later_is_found() {
     let (later, addr) = a_silent_port();
     let proxy = FaultProxy::start(addr).unwrap();
-    assert_eq!(end(&mut TcpStream::connect(proxy.addr()).await.unwrap()).await, Seen::Reset);
+    assert_eq!(meets(proxy.addr()).await, Seen::Reset);
     let listener = later.listen(8).unwrap();
     let mut client = TcpStream::connect(proxy.addr()).await.unwrap();
     let (mut server, _) = listener.accept().await.unwrap();
@@ -173,7 +202,8 @@ async fn dropping_it_ends_its_connections_and_frees_the_port() {
     let (mut client, mut server) = net.connect().await;
     let addr = net.proxy.addr();
     drop(net);
-    assert!(TcpStream::connect(addr).await.is_err(), "the port is closed at once");
+    // Without an await: the runtime has not run since.
+    assert!(std::net::TcpStream::connect(addr).is_err(), "the port is closed at once");
     assert_eq!(end(&mut client).await, Seen::Fin);
     assert_eq!(end(&mut server).await, Seen::Fin);
     drop((client, server));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqscope_testkit::Direction::{Both, ToClient, ToServer};
 use reqscope_testkit::{FaultProxy, Script};
 use socket2::{Domain, Socket, Type};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
@@ -39,6 +39,20 @@ async fn a_cut_is_a_fin_and_no_reset_even_to_one_who_was_not_read() {
 }
 
 #[tokio::test]
+async fn a_cut_is_a_fin_first_even_to_one_who_goes_on_writing() {
+    let net = Net::new().await;
+    let (client, mut server) = net.connect().await;
+    let (mut reader, mut writer) = client.into_split();
+    net.proxy.open().stall(ToServer);
+    let writing = tokio::spawn(async move { writer.write_all(&vec![7; 64 * 1024 * 1024]).await });
+    net.until(|traffic| traffic.from_client == 64 * 1024).await;
+    net.proxy.open().cut();
+    assert_eq!(reader.read(&mut [0]).await.unwrap(), 0);
+    assert!(writing.await.unwrap().is_err());
+    assert_eq!(end(&mut server).await, Seen::Fin);
+}
+
+#[tokio::test]
 async fn a_reset_is_a_reset_to_both() {
     let net = Net::new().await;
     let (mut client, mut server) = net.connect().await;
@@ -57,11 +71,12 @@ async fn what_a_stall_keeps_arrives_when_it_is_healed() {
     client.write_all(b"question").await.unwrap();
     server.write_all(b"notice").await.unwrap();
     client.shutdown().await.unwrap();
-    let traffic = net.until(|t| (t.from_client, t.from_server, t.left_by_client) == (8, 6, 1)).await;
-    assert_eq!((traffic.to_server, traffic.to_client), (0, 0));
+    server.shutdown().await.unwrap();
+    let all_read = net.until(|traffic| (traffic.left_by_client, traffic.left_by_server) == (1, 1)).await;
+    assert_eq!((all_read.from_client, all_read.from_server, all_read.open), (8, 6, 1));
+    assert_eq!((all_read.to_server, all_read.to_client), (0, 0));
     net.proxy.open().heal();
     assert_eq!(rest(&mut server).await, (b"question".to_vec(), Seen::Fin));
-    drop(server);
     assert_eq!(rest(&mut client).await, (b"notice".to_vec(), Seen::Fin));
     net.empty().await;
 }
@@ -145,8 +160,8 @@ async fn who_connects_into_a_black_hole_is_accepted_and_the_server_does_not_hear
     let net = Net::new().await;
     net.proxy.next().black_hole(Both);
     let mut lost = net.client().await;
-    lost.write_all(b"question").await.unwrap();
-    net.until(|traffic| traffic.swallowed == 8).await;
+    lost.write_all(&[7; 256 * 1024]).await.unwrap();
+    net.until(|traffic| traffic.swallowed == 256 * 1024).await;
     let (mut client, mut server) = net.connect().await;
     passes(&mut client, &mut server, b"the first one that the server hears of").await;
     net.proxy.nth(0).cut();
@@ -156,8 +171,8 @@ async fn who_connects_into_a_black_hole_is_accepted_and_the_server_does_not_hear
 #[tokio::test]
 async fn a_black_hole_of_one_direction_loses_the_answers_only() {
     let net = Net::new().await;
+    net.proxy.next().black_hole(ToClient);
     let (mut client, mut server) = net.connect().await;
-    net.proxy.open().black_hole(ToClient);
     passes(&mut client, &mut server, b"COMMIT").await;
     server.write_all(b"OK").await.unwrap();
     drop(server);
@@ -181,9 +196,19 @@ async fn a_delay_makes_everything_late_and_nothing_else() {
     assert!(began.elapsed() < 2 * HOUR, "a latency, not a rate: {:?}", began.elapsed());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_fin_is_late_too() {
+    let net = Net::new().await;
+    let (client, mut server) = net.connect().await;
+    net.proxy.open().delay(ToServer, HOUR);
+    let began = Instant::now();
+    drop(client);
+    assert_eq!(late(&mut server).await, (Vec::new(), Seen::Fin));
+    assert!(began.elapsed() >= HOUR, "it took {:?}", began.elapsed());
+}
+
 /// As `rest`, without its bound.
 async fn late(stream: &mut TcpStream) -> (Vec<u8>, Seen) {
-    use tokio::io::AsyncReadExt;
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).await.unwrap();
     (bytes, Seen::Fin)
@@ -215,6 +240,33 @@ async fn a_half_close_ends_one_direction_and_the_other_goes_on() {
     assert_eq!(end(&mut server).await, Seen::Fin);
     drop(server);
     net.empty().await;
+}
+
+#[tokio::test]
+async fn a_half_close_of_both_directions_keeps_the_sockets_until_both_have_gone() {
+    let net = Net::new().await;
+    let (mut client, mut server) = net.connect().await;
+    net.proxy.open().half_close(Both);
+    assert_eq!((end(&mut client).await, end(&mut server).await), (Seen::Fin, Seen::Fin));
+    client.write_all(b"to nobody").await.unwrap();
+    server.write_all(b"likewise").await.unwrap();
+    let traffic = net.until(|traffic| traffic.swallowed == 17).await;
+    assert_eq!(traffic.open, 1);
+    drop((client, server));
+    net.empty().await;
+}
+
+#[tokio::test]
+async fn a_half_close_of_both_directions_ends_what_only_a_stall_kept_open() {
+    let net = Net::new().await;
+    let (mut client, mut server) = net.connect().await;
+    net.proxy.open().stall(Both);
+    client.shutdown().await.unwrap();
+    server.shutdown().await.unwrap();
+    net.until(|traffic| (traffic.left_by_client, traffic.left_by_server) == (1, 1)).await;
+    net.proxy.open().play(Script::new().stall(Both).half_close(Both));
+    net.empty().await;
+    assert_eq!((end(&mut client).await, end(&mut server).await), (Seen::Fin, Seen::Fin));
 }
 
 #[tokio::test]

@@ -8,9 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::ends::{Net, Seen, ask, before_a_line_server, end, passes, rest};
+use super::ends::{BOUND, Net, Seen, ask, before_a_line_server, end, meets, passes, rest};
 
-const BOUND: Duration = Duration::from_secs(20);
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[tokio::test]
@@ -21,10 +20,14 @@ async fn an_answer_can_be_cut_at_every_byte() {
         for bytes in 0.. {
             let script = Script::new().forward(ToClient, bytes);
             proxy.next().play(if reset { script.reset() } else { script.cut() });
+            let end = if reset { Seen::Reset } else { Seen::Fin };
+            if bytes == 0 {
+                assert_eq!(meets(proxy.addr()).await, end);
+                continue;
+            }
             let mut client = TcpStream::connect(proxy.addr()).await.unwrap();
             client.write_all(b"a question\n").await.unwrap();
             let seen = rest(&mut client).await;
-            let end = if reset { Seen::Reset } else { Seen::Fin };
             assert_eq!(seen, (answer[..bytes as usize].into(), end), "cut at byte {bytes}");
             if bytes as usize == answer.len() {
                 break;
@@ -69,6 +72,17 @@ async fn after_the_last_step_everything_passes() {
     passes(&mut server, &mut client, b"answer").await;
     passes(&mut client, &mut server, b"question").await;
     passes(&mut server, &mut client, b"answer").await;
+}
+
+#[tokio::test]
+async fn what_has_ended_stays_as_it_ended() {
+    let net = Net::new().await;
+    let (mut client, mut server) = net.connect().await;
+    net.proxy.open().cut();
+    net.proxy.open().reset();
+    assert_eq!((end(&mut client).await, end(&mut server).await), (Seen::Fin, Seen::Fin));
+    net.proxy.next().play(Script::new().forward(Both, 0).reset().cut());
+    assert_eq!(meets(net.proxy.addr()).await, Seen::Reset);
 }
 
 #[tokio::test]
@@ -158,6 +172,21 @@ async fn a_script_takes_the_place_of_the_one_before() {
     passes(&mut server, &mut client, b"the stall is lifted").await;
     client.write_all(b"question").await.unwrap();
     assert_eq!(rest(&mut server).await, (b"q".to_vec(), Seen::Fin), "and nothing resets");
+}
+
+#[tokio::test]
+async fn the_end_of_an_old_wait_is_not_taken_for_the_end_of_a_new_one() {
+    for _ in 0..16 {
+        let net = Net::new().await;
+        let (old, new) = (Gate::closed(), Gate::closed());
+        net.proxy.next().play(Script::new().pass(&old).reset());
+        let (mut client, mut server) = net.connect().await;
+        until(BOUND, || old.waiting() == 1).await;
+        old.ok();
+        net.proxy.open().play(Script::new().pass(&new).cut());
+        until(BOUND, || new.waiting() == 1).await;
+        passes(&mut client, &mut server, b"still open").await;
+    }
 }
 
 #[tokio::test]

@@ -1,9 +1,11 @@
 //! Which connections a fault meets.
-use reqscope_testkit::Direction::{Both, ToClient};
+use std::time::Duration;
+
+use reqscope_testkit::Direction::{Both, ToClient, ToServer};
 use reqscope_testkit::Script;
 use tokio::net::TcpStream;
 
-use super::ends::{Net, Seen, ask, before_a_line_server, end, passes};
+use super::ends::{BOUND, Net, Seen, ask, before_a_line_server, end, meets, passes};
 
 #[tokio::test]
 async fn what_is_told_to_the_open_ones_does_not_meet_those_to_come() {
@@ -22,7 +24,7 @@ async fn what_is_told_to_those_to_come_does_not_meet_the_open_ones() {
     let (mut client, mut server) = net.connect().await;
     net.proxy.coming().reset();
     for _ in 0..2 {
-        assert_eq!(end(&mut net.client().await).await, Seen::Reset);
+        assert_eq!(meets(net.proxy.addr()).await, Seen::Reset);
     }
     passes(&mut client, &mut server, b"old").await;
     net.proxy.coming().heal();
@@ -36,7 +38,7 @@ async fn what_is_told_to_all_meets_both() {
     let (mut open, _server) = net.connect().await;
     net.proxy.all().cut();
     assert_eq!(end(&mut open).await, Seen::Fin);
-    assert_eq!(end(&mut net.client().await).await, Seen::Fin);
+    assert_eq!(meets(net.proxy.addr()).await, Seen::Fin);
 }
 
 #[tokio::test]
@@ -48,7 +50,7 @@ async fn the_nth_is_met_whether_it_is_open_or_to_come() {
     net.proxy.nth(3).cut();
     assert_eq!(end(&mut one).await, Seen::Reset);
     let (mut two, mut other) = net.connect().await;
-    assert_eq!(end(&mut net.client().await).await, Seen::Fin);
+    assert_eq!(meets(net.proxy.addr()).await, Seen::Fin);
     passes(&mut zero, &mut server, b"0").await;
     passes(&mut two, &mut other, b"2").await;
     net.proxy.nth(1).reset(); // it has gone
@@ -61,13 +63,13 @@ async fn the_next_ones_are_met_in_turn_and_those_behind_them_as_all_to_come() {
     proxy.next().cut();
     proxy.next().reset();
     proxy.next().play(Script::new());
-    assert_eq!(end(&mut TcpStream::connect(proxy.addr()).await.unwrap()).await, Seen::Fin);
-    assert_eq!(end(&mut TcpStream::connect(proxy.addr()).await.unwrap()).await, Seen::Reset);
+    assert_eq!(meets(proxy.addr()).await, Seen::Fin);
+    assert_eq!(meets(proxy.addr()).await, Seen::Reset);
     let mut third = TcpStream::connect(proxy.addr()).await.unwrap();
     assert_eq!(ask(&mut third, "c").await.unwrap(), "C\n");
     let mut fourth = TcpStream::connect(proxy.addr()).await.unwrap();
     let (answer, ()) = tokio::join!(ask(&mut fourth, "d"), async {
-        let held = proxy.until(std::time::Duration::from_secs(20), |traffic| traffic.from_server == 4).await;
+        let held = proxy.until(BOUND, |traffic| traffic.from_server == 4).await;
         assert_eq!(held.to_client, 2);
         proxy.nth(3).heal();
     });
@@ -87,4 +89,48 @@ async fn an_idle_pool_is_black_holed_and_new_connections_work() {
     drop(idle);
     let traffic = net.until(|traffic| traffic.left_by_client == 10).await;
     assert_eq!((traffic.open, traffic.swallowed), (11, 0));
+}
+
+/// Everything at once, on two threads: whatever a connection is told, nothing it says is wrong, and a reset ends it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_they_are_told_a_reset_ends_them_all() {
+    let proxy = before_a_line_server().await;
+    let talks: Vec<_> = (0..16)
+        .map(|talker| {
+            let addr = proxy.addr();
+            tokio::spawn(async move {
+                for _ in 0..20 {
+                    // It may be reset before it knows that it is connected.
+                    let Ok(mut client) = TcpStream::connect(addr).await else { continue };
+                    while let Ok(answer) = ask(&mut client, &format!("question {talker}")).await {
+                        assert_eq!(answer, format!("QUESTION {talker}\n"));
+                    }
+                }
+            })
+        })
+        .collect();
+    let mut steps = 0;
+    while !talks.iter().all(|talk| talk.is_finished()) {
+        let nth = proxy.nth(steps % (proxy.traffic().accepted + 1));
+        match steps % 9 {
+            0 => nth.stall(Both),
+            1 => nth.black_hole(ToClient),
+            2 => nth.half_close(ToServer),
+            3 => nth.cut(),
+            4 => nth.delay(Both, Duration::from_millis(1)),
+            5 => nth.play(Script::new().forward(ToClient, 20).reset()),
+            6 => proxy.next().play(Script::new().forward(Both, 100).pause(Duration::from_millis(1)).cut()),
+            7 => nth.heal(),
+            _ => proxy.open().reset(),
+        }
+        steps += 1;
+        tokio::task::yield_now().await;
+    }
+    for talk in talks {
+        talk.await.unwrap();
+    }
+    proxy.open().reset();
+    let traffic = proxy.until(BOUND, |traffic| traffic.open == 0).await;
+    assert_eq!((traffic.accepted, traffic.unreachable), (16 * 20, 0));
+    assert!(traffic.to_server + traffic.to_client + traffic.swallowed <= traffic.from_client + traffic.from_server);
 }
