@@ -52,11 +52,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 /// | [`half_close`](Connections::half_close) | the receiver: end of file; the sender: nothing | lost in that direction |
 /// | [`refuse`](FaultProxy::refuse) | `ConnectionRefused`, for those who connect | those of open connections pass |
 ///
-/// What surprises: a client is connected as soon as the system says so, a moment before the proxy has accepted it.
-/// Where it has not been answered yet, wait with [`until`](FaultProxy::until) before you speak of it as open. One that
-/// is reset as soon as it comes may hear so from its connect or from its first read. And a server that cannot be reached
-/// is met by a client as a reset, not as a refusal. The proxy runs on the runtime that
-/// started it: a test that blocks the only thread of it stops the proxy, too.
+/// What surprises:
+///
+/// - A client is connected as soon as the system says so, a moment before the proxy has accepted it. Where it has not
+///   been answered yet, wait with [`until`](FaultProxy::until) before you speak of it as open.
+/// - A client that is reset as soon as it comes may hear so from its connect or from its first read.
+/// - A server that cannot be reached is met by a client as a reset, not as a refusal.
+/// - The proxy runs on the runtime that started it: a test that blocks the only thread of it stops the proxy, too.
 ///
 /// Dropping it ends all: the port is closed at once, its connections are as soon as the runtime runs.
 ///
