@@ -10,33 +10,27 @@ use crate::contender::{Contender, NotOffered, Settings};
 pub(crate) struct Reqscope;
 
 /// The backend as a resource.
-pub(crate) struct Adapter<B> {
-    backend: Arc<B>,
-    validates: bool,
-}
+pub(crate) struct Adapter<B>(Arc<B>);
 
 impl<B: Backend> Resource for Adapter<B> {
     type Handle = B::Object;
     type Cause = Refused;
 
     async fn acquire(&self) -> Result<B::Object, Error<Refused>> {
-        self.backend.create().await.map_err(Error::failed)
+        self.0.create().await.map_err(Error::failed)
     }
 
     async fn validate(&self, handle: &mut B::Object) -> Result<(), Error<Refused>> {
-        self.backend.validate(handle).await.map_err(Error::failed)
+        self.0.validate(handle).await.map_err(Error::failed)
     }
 
     fn probe(&self, handle: &B::Object) -> Health {
-        match self.backend.is_broken(handle) {
-            true => Health::Dead,
-            false if self.validates => Health::Unknown,
-            false => Health::Ready,
-        }
+        // What it does not show is asked at each check-out, if `validates` says so.
+        if self.0.is_broken(handle) { Health::Dead } else { Health::Ready }
     }
 
     async fn release(&self, handle: B::Object, _exit: Exit) -> Result<(), Error<Refused>> {
-        self.backend.release(handle).await;
+        self.0.release(handle).await;
         Ok(())
     }
 }
@@ -58,7 +52,7 @@ impl Contender for Reqscope {
             .validate_timeout(settings.timeout)
             .release_timeout(settings.timeout);
         let builder = if settings.validates { builder.validate_after(Duration::ZERO) } else { builder };
-        builder.build(Adapter { backend, validates: settings.validates })
+        builder.build(Adapter(backend))
     }
 
     async fn get<B: Backend>(pool: &Pool<Adapter<B>>) -> Result<Pooled<Adapter<B>>, Refused> {

@@ -53,7 +53,8 @@ pub(super) async fn filled<C: Contender>(validates: bool) -> Result<C::Pool<Read
 pub(super) async fn repeat<C: Contender>(pool: &C::Pool<Ready<true>>, times: usize) -> Result<(), Refused> {
     for _ in 0..times {
         let guard = C::get(black_box(pool)).await?;
-        C::put(pool, black_box(guard));
+        black_box(&guard);
+        C::put(pool, guard);
     }
     Ok(())
 }

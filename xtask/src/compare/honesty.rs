@@ -108,7 +108,7 @@ impl Honesty {
 
 /// Why a cell fails.
 pub(super) struct Note<'a> {
-    row: &'a Row,
+    pub(super) row: &'a Row,
     pub(super) contender: &'a Contender,
     saw: &'a str,
     command: &'a str,
@@ -116,8 +116,8 @@ pub(super) struct Note<'a> {
 
 impl fmt::Display for Note<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Note { row, contender, saw, command } = self;
+        let Note { contender, saw, command, .. } = self;
         let who = contender.release().unwrap_or_else(|| contender.title.clone());
-        write!(f, "{who}, {}: {saw} (`{command}`)", row.title)
+        write!(f, "{who}: {saw} (`{command}`)")
     }
 }

@@ -78,7 +78,8 @@ impl Findings {
     fn broken(&self) -> Vec<String> {
         let musts = self.musts.iter().filter(|must| !must.holds).map(ToString::to_string);
         let notes = self.honesty.iter().flat_map(Honesty::notes);
-        let ours = notes.filter(|note| note.contender.is_ours()).map(|note| note.to_string());
+        let ours = notes.filter(|note| note.contender.is_ours());
+        let ours = ours.map(|note| format!("{}: {note}", note.row.title));
         musts.chain(ours).collect()
     }
 }

@@ -1,5 +1,7 @@
 //! The findings as Markdown, for the screen and for README.md.
 
+use std::iter;
+
 use super::Findings;
 use super::cells::{Lazy, OPERATIONS};
 use super::honesty::{Honesty, Verdict};
@@ -9,6 +11,10 @@ use super::work::{Work, Worked};
 const MILLION: f64 = 1e6;
 const MICROSECOND: f64 = 1e3;
 const MILLISECOND: f64 = 1e6;
+
+/// How a column is aligned.
+const FIGURES: &str = "---:";
+const WORDS: &str = "---";
 
 /// Where a contender took no part.
 const ABSENT: &str = "-";
@@ -45,9 +51,9 @@ pub(super) fn render(findings: &Findings) -> String {
     text
 }
 
-/// A table with a row for each of these.
-fn table<T>(head: &[&str], rows: impl IntoIterator<Item = T>, row: impl Fn(T) -> Vec<String>) -> String {
-    let mut text = format!("| {} |\n|---{}|\n", head.join(" | "), "|---:".repeat(head.len() - 1));
+/// A table with a row for each of these, whose columns but the first are aligned so.
+fn table<T>(head: &[&str], align: &str, rows: impl IntoIterator<Item = T>, row: impl Fn(T) -> Vec<String>) -> String {
+    let mut text = format!("| {} |\n|---{}|\n", head.join(" | "), format!("|{align}").repeat(head.len() - 1));
     for of in rows {
         text.push_str(&format!("| {} |\n", row(of).join(" | ")));
     }
@@ -86,10 +92,10 @@ fn alone(each: &[Worked]) -> String {
         "ns",
         "bytes per object",
     ];
-    table(&head, each, |worked| {
+    table(&head, FIGURES, each, |worked| {
         let (alone, validated) = (&worked.alone, &worked.validated);
         vec![
-            worked.contender.title.clone(),
+            plain(&worked.contender.title),
             alone.cost.instructions.to_string(),
             alone.cost.allocations.to_string(),
             format!("{:.0}", alone.nanos),
@@ -114,10 +120,10 @@ fn contended(each: &[Worked]) -> String {
         "our p99, times this",
     ];
     let figures = each.iter().filter_map(|worked| Some((worked, worked.contended.as_ref()?)));
-    table(&head, figures, |(worked, contended)| {
+    table(&head, FIGURES, figures, |(worked, contended)| {
         let in_unit = |spread: Spread, unit: f64| format!("{:.1}", spread.over(unit));
         vec![
-            worked.contender.title.clone(),
+            plain(&worked.contender.title),
             format!("{:.2}", contended.per_second.over(MILLION)),
             format!("{:.2}", contended.ours_per_second),
             format!("{:.2}", contended.evenness),
@@ -142,9 +148,9 @@ fn crowds(each: &[Worked]) -> String {
         "wait p99, ms",
     ];
     let figures = each.iter().filter_map(|worked| Some((worked, worked.cancelled.as_ref()?, worked.storm.as_ref()?)));
-    table(&head, figures, |(worked, cancelled, storm)| {
+    table(&head, FIGURES, figures, |(worked, cancelled, storm)| {
         vec![
-            worked.contender.title.clone(),
+            plain(&worked.contender.title),
             cancelled.hung.to_string(),
             cancelled.refused.to_string(),
             cancelled.back.to_string(),
@@ -159,20 +165,20 @@ fn crowds(each: &[Worked]) -> String {
 
 fn of_lazy(lazy: &[Lazy]) -> String {
     let mut text = String::from("Lazy cells, each figure as instructions, allocations, ns:\n\n");
-    let head: Vec<&str> = std::iter::once("").chain(OPERATIONS.iter().map(|(_, title)| *title)).collect();
-    text.push_str(&table(&head, lazy, |lazy| {
+    let head: Vec<&str> = iter::once("").chain(OPERATIONS.iter().map(|(_, title)| *title)).collect();
+    text.push_str(&table(&head, FIGURES, lazy, |lazy| {
         let taken = lazy.taken.iter().map(|taken| {
             let nanos = taken.nanos.map_or_else(absent, |nanos| format!("{nanos:.0}"));
             format!("{}, {}, {nanos}", taken.cost.instructions, taken.cost.allocations)
         });
-        std::iter::once(lazy.contender.title.clone()).chain(taken).collect()
+        iter::once(plain(&lazy.contender.title)).chain(taken).collect()
     }));
     text
 }
 
 fn of_honesty(honesty: &Honesty) -> String {
-    let titles = honesty.contenders.iter().map(|contender| contender.title.as_str());
-    let head: Vec<&str> = std::iter::once("").chain(titles).collect();
+    let titles: Vec<String> = honesty.contenders.iter().map(|contender| plain(&contender.title)).collect();
+    let head: Vec<&str> = iter::once("").chain(titles.iter().map(String::as_str)).collect();
     let notes = honesty.notes();
     let mut number = 0..;
     let rows: Vec<Vec<String>> = honesty
@@ -185,15 +191,20 @@ fn of_honesty(honesty: &Honesty) -> String {
                 Verdict::Fail(_) => format!("**FAIL** ({})", number.next().map_or(0, |n: usize| n + 1)),
                 Verdict::NotOffered => "not offered".to_owned(),
             });
-            std::iter::once(row.title.clone()).chain(cells).collect()
+            iter::once(row.title.clone()).chain(cells).collect()
         })
         .collect();
-    let mut text = table(&head, rows, |row| row);
+    let mut text = table(&head, WORDS, rows, |row| row);
     for (note, number) in notes.iter().zip(1..) {
-        text.push_str(&format!("{number}. {note}\n"));
+        text.push_str(&format!("{number}. {}\n", plain(&note.to_string())));
     }
     text.push('\n');
     text
+}
+
+/// Nothing in it is a tag.
+fn plain(text: &str) -> String {
+    text.replace('<', "\\<")
 }
 
 fn absent() -> String {
