@@ -1,6 +1,8 @@
 //! The machine by itself: whatever a user, a waiter, a creation and an owner do to it, in any order, every numbered
 //! invariant is looked at after each step.
 
+mod invariants;
+mod step;
 mod world;
 
 use std::sync::Arc;
@@ -9,7 +11,8 @@ use std::task::Waker;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use self::world::{Machine, Step, Woken, World};
+use self::step::Step;
+use self::world::{Machine, Woken, World};
 use super::*;
 
 fn steps() -> impl Strategy<Value = Step> {

@@ -1,70 +1,14 @@
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
 
 use super::super::*;
+use super::step::Step;
 
 /// An object is its number, and so is its stub; a note is the number of whoever has it.
 pub(super) type Machine = Slots<u32, u32, u32>;
-
-impl<T, S, N: Copy> Slots<T, S, N> {
-    /// The invariants that one look can tell.
-    fn check(&self) {
-        let of = |wanted: fn(&Entry<T, S, N>) -> bool| -> BTreeSet<u32> {
-            let numbered = self.entries.iter().enumerate().filter(|(_, entry)| wanted(entry));
-            numbered.map(|(number, _)| number as u32).collect()
-        };
-        let listed = |list: &[u32]| -> BTreeSet<u32> {
-            let set: BTreeSet<u32> = list.iter().copied().collect();
-            assert_eq!(set.len(), list.len(), "one slot is on a list twice (1)");
-            set
-        };
-        assert_eq!(listed(&self.vacant), of(|entry| matches!(entry, Entry::Vacant)), "the vacant ones (1)");
-        let idle = of(|entry| matches!(entry, Entry::Held(Whereabouts::Idle(_), _)));
-        assert_eq!(listed(&self.idle), idle, "the idle ones (1)");
-        assert_eq!(self.creating, of(|entry| matches!(entry, Entry::Creating)).len(), "the count of creations (1)");
-        assert_eq!(self.ending, of(|entry| matches!(entry, Entry::Ending)).len(), "the count of the ending ones (1)");
-        assert_eq!(self.counts().lent, self.lent().count(), "the count of those that are out (1)");
-        self.waiters.check();
-        let starves = self.state == State::Open && !self.idle.is_empty() && self.waiters.waiting() > 0;
-        assert!(!starves, "somebody waits beside what is idle (3)");
-        assert!(self.state != State::Closed || self.idle.is_empty(), "idle in a closed pool (5)");
-    }
-}
-
-/// What can be done to it. Numbers choose among what there is, modulo.
-#[derive(Clone, Debug)]
-pub(super) enum Step {
-    /// What was used last, if it pleases.
-    Take(bool),
-    /// A place in the line, for so many at most.
-    Join(usize),
-    Rejoin,
-    /// The same for one who has nothing else to hope for, and leaves a waker at once.
-    Queue(usize),
-    /// All who have joined since the last time are woken.
-    Visit,
-    /// One who waits leaves a waker.
-    Register(usize),
-    /// One who waits looks for a grant.
-    Hear(usize),
-    Leave(usize),
-    Put(usize, bool),
-    End(usize),
-    /// A creation, if it is wanted by so many at a time, and so many spare ones.
-    Begin(usize, usize),
-    Created(usize),
-    FreeCreating(usize),
-    FreeEnding(usize),
-    Weed(usize),
-    TakeAll,
-    Resize(usize),
-    Pause,
-    Resume,
-    Close,
-}
 
 /// The machine, and what whoever deals with it has been told.
 pub(super) struct World {
