@@ -2,17 +2,20 @@
 
 use crate::cargo::Cargo;
 use crate::report::Report;
-use crate::tree::Tree;
+use crate::tree::{APART, Tree};
 use crate::{
-    ceiling, edges, examples, features, futures, fuzz, imports, licences, links, loom, manifests, msrv, packages,
-    words,
+    ceiling, compare, edges, examples, features, futures, fuzz, imports, licences, links, loom, manifests, msrv,
+    packages, words,
 };
 
 /// Runs all checks, the cheap ones first.
 pub(crate) fn run(tree: &Tree, report: &mut Report) {
     report.step("check: format", || {
         Cargo::new(tree, "fmt --all --check").run_quietly()?;
-        Cargo::new(tree, "fmt --manifest-path fuzz/Cargo.toml --check").run_quietly()
+        for folder in APART {
+            Cargo::new(tree, format!("fmt --manifest-path {folder}/Cargo.toml --check")).run_quietly()?;
+        }
+        Ok(())
     });
     report.step("check: imports of the core go down the floors", || imports::check(tree));
     report.step("check: dependencies between the crates go down the floors", || edges::check(tree));
@@ -33,6 +36,7 @@ pub(crate) fn run(tree: &Tree, report: &mut Report) {
     }
     report.step("check: clippy over the models", || loom::lint(tree));
     report.step("check: clippy over the fuzzer, as its lock file says", || fuzz::lint(tree));
+    report.step("check: clippy over the contenders, as their lock file says", || compare::lint(tree));
     report.step("check: docs", || {
         Cargo::new(tree, "doc --workspace --all-features --no-deps")
             .flags("RUSTDOCFLAGS", "-D warnings")

@@ -113,7 +113,7 @@ fn target_folder(tree: &Tree) -> PathBuf {
 }
 
 fn targets(tree: &Tree) -> anyhow::Result<Vec<String>> {
-    let fuzzer = tree.fuzzer()?;
+    let fuzzer = tree.apart("fuzz")?;
     let programs = fuzzer.workspace_packages().into_iter().flat_map(|package| &package.targets);
     let names: Vec<String> = programs.filter(|target| target.is_bin()).map(|target| target.name.clone()).collect();
     if names.is_empty() {

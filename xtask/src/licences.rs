@@ -5,19 +5,22 @@ use std::collections::BTreeSet;
 use spdx::{Expression, LicenseReq, ParseMode};
 
 use crate::report::none_of;
-use crate::tree::Tree;
+use crate::tree::{APART, Tree};
 
 const ALLOWED: &[&str] =
     &["0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "NCSA", "Unicode-3.0", "Zlib"];
 
 /// Fails for each package, of ours or of others, whose licence expression cannot be met by the allowed ones.
 pub(crate) fn check(tree: &Tree) -> anyhow::Result<()> {
-    let fuzzer = tree.fuzzer()?;
-    let findings = tree.metadata().packages.iter().chain(&fuzzer.packages).filter_map(|package| {
+    let mut packages = tree.metadata().packages.clone();
+    for folder in APART {
+        packages.extend(tree.apart(folder)?.packages);
+    }
+    let findings = packages.iter().filter_map(|package| {
         let problem = judge(package.license.as_deref()).err()?;
         Some(format!("{} {}: {problem}", package.name, package.version))
     });
-    // What both workspaces compile is told once.
+    // What several workspaces compile is told once.
     none_of(findings.collect::<BTreeSet<String>>().into_iter().collect())
 }
 

@@ -6,6 +6,9 @@ use std::process::Command;
 use anyhow::{Context, bail};
 use cargo_metadata::{Metadata, MetadataCommand, Package};
 
+/// The folders that are workspaces of their own, where `--workspace` does not lead.
+pub(crate) const APART: [&str; 2] = ["fuzz", "compare"];
+
 /// The workspace: its packages, its files.
 pub(crate) struct Tree {
     metadata: Metadata,
@@ -42,10 +45,10 @@ impl Tree {
         &self.metadata
     }
 
-    /// The same for the fuzzer, which is a workspace of its own.
-    pub(crate) fn fuzzer(&self) -> anyhow::Result<Metadata> {
-        let manifest = self.root().join("fuzz/Cargo.toml");
-        MetadataCommand::new().manifest_path(manifest).exec().context("cargo metadata of the fuzzer")
+    /// The same for a folder that is a workspace of its own.
+    pub(crate) fn apart(&self, folder: &str) -> anyhow::Result<Metadata> {
+        let manifest = self.root().join(folder).join("Cargo.toml");
+        MetadataCommand::new().manifest_path(manifest).exec().with_context(|| format!("cargo metadata of {folder}"))
     }
 
     /// The members, in no particular order.

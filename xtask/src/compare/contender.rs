@@ -19,6 +19,12 @@ impl Contender {
         self.package.as_deref() == Some(OURS)
     }
 
+    #[cfg(test)]
+    pub(super) fn named(name: &str) -> Contender {
+        let package = Some(name.to_owned());
+        Contender { name: name.to_owned(), title: name.to_owned(), package, version: Some("1.2.3".to_owned()) }
+    }
+
     /// Under which version it did what it did; none for a few lines of one's own.
     pub(super) fn release(&self) -> Option<String> {
         Some(format!("{} {}", self.package.as_deref()?, self.version.as_deref()?))

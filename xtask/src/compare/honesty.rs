@@ -121,3 +121,35 @@ impl fmt::Display for Note<'_> {
         write!(f, "{who}: {saw} (`{command}`)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cell(said: &str) -> Cell {
+        Cell { verdict: serde_json::from_str(said).unwrap(), command: "xtask".to_owned() }
+    }
+
+    #[test]
+    fn a_cell_is_what_its_script_says() {
+        let verdict = cell(r#"{"row": "hang", "contender": "pool", "verdict": "not offered"}"#).verdict;
+        assert!(matches!(verdict, Verdict::NotOffered));
+        assert!(matches!(cell(r#"{"verdict": "pass"}"#).verdict, Verdict::Pass));
+        assert!(serde_json::from_str::<Verdict>(r#"{"verdict": "perhaps"}"#).is_err());
+    }
+
+    #[test]
+    fn each_failing_cell_has_a_note_with_the_release_and_the_command() {
+        let contenders = ["ours", "theirs"].map(Contender::named).into();
+        let fail = r#"{"verdict": "fail", "saw": "it hung"}"#;
+        let row = |cells: [&str; 2]| Row {
+            name: "hang".to_owned(),
+            title: "a fault".to_owned(),
+            cells: cells.map(cell).into(),
+        };
+        let pass = r#"{"verdict": "pass"}"#;
+        let honesty = Honesty { contenders, rows: vec![row([pass, fail]), row([pass, pass]), row([fail, pass])] };
+        let notes: Vec<String> = honesty.notes().iter().map(ToString::to_string).collect();
+        assert_eq!(notes, ["theirs 1.2.3: it hung (`xtask`)", "ours 1.2.3: it hung (`xtask`)"]);
+    }
+}

@@ -124,6 +124,11 @@ pub(crate) fn run(tree: &Tree, options: &Options) -> anyhow::Result<ExitCode> {
     Ok(if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Clippy, which `--workspace` does not lead there.
+pub(crate) fn lint(tree: &Tree) -> anyhow::Result<()> {
+    program::cargo(tree, "clippy --quiet --all-targets").words("-- -D warnings").run_quietly()
+}
+
 /// Causes the faults of one kind, those that were asked for. `None` if there are none of that name.
 fn judge(kind: &Kind, fault: Option<&str>, options: &Options, program: &Program) -> anyhow::Result<Option<Honesty>> {
     let mut contenders = kind.contenders(program)?;

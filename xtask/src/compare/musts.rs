@@ -51,8 +51,8 @@ pub(super) fn judge(work: &Work) -> anyhow::Result<Vec<Must>> {
         musts.push(instructions(ours, find(name)?, least));
     }
     musts.extend(contended(ours, find(CONTENDER)?).context("64 tasks on 8 objects were not measured")?);
-    musts.extend(cancelled(ours));
-    musts.extend(storm(ours));
+    musts.push(cancelled(ours).context("half-cancelled waiters were not measured")?);
+    musts.push(storm(ours).context("a storm was not measured")?);
     Ok(musts)
 }
 
@@ -111,4 +111,111 @@ fn storm(ours: &Worked) -> Option<Must> {
         must: format!("{CREATED}, {SERVED}"),
         holds: [storm.created.least, storm.created.most] == [CREATED; 2] && storm.served.least == SERVED,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::contender::{Contender, OURS};
+    use crate::compare::spread::Spread;
+    use crate::compare::work::{Alone, Cancelled, Contended, Noise, Storm};
+    use crate::valgrind::Cost;
+
+    fn always(value: f64) -> Spread {
+        Spread { median: value, least: value, most: value }
+    }
+
+    /// Does the work as it must be done, in so many instructions.
+    fn worked(name: &str, instructions: u64) -> Worked {
+        let alone = || Alone { cost: Cost { instructions, allocations: 0 }, nanos: always(1.0), ratio: always(1.0) };
+        Worked {
+            contender: Contender::named(name),
+            alone: alone(),
+            validated: alone(),
+            bytes: None,
+            contended: Some(Contended {
+                per_second: always(1.0),
+                ours_per_second: always(THROUGHPUT),
+                evenness: always(EVENNESS),
+                median: always(1.0),
+                p99: always(1.0),
+                longest: always(1.0),
+                ours_p99: always(P99),
+            }),
+            cancelled: Some(Cancelled { hung: 0.0, refused: 0.0, back: BACK, nanos: always(1.0) }),
+            storm: Some(Storm {
+                created: always(CREATED),
+                served: always(SERVED),
+                nanos: always(1.0),
+                p99: always(1.0),
+            }),
+        }
+    }
+
+    /// Where all musts hold, and just so.
+    fn work() -> Work {
+        let each = [(OURS, 200), ("deadpool", 900), ("deadpool-timeouts", 1400), ("bb8", 700)];
+        Work {
+            each: each.map(|(name, instructions)| worked(name, instructions)).into(),
+            noise: Noise { nanos: always(1.0), per_second: always(1.0), p99: always(1.0) },
+        }
+    }
+
+    /// What does not hold when this is done to ours, who is the first, or to deadpool, the second.
+    fn broken(change: impl FnOnce(&mut Worked, &mut Worked)) -> Vec<&'static str> {
+        let mut work = work();
+        let [ours, deadpool, ..] = &mut work.each[..] else { panic!("there are four") };
+        change(ours, deadpool);
+        judge(&work).unwrap().into_iter().filter(|must| !must.holds).map(|must| must.what).collect()
+    }
+
+    #[test]
+    fn a_must_holds_up_to_its_figure() {
+        assert_eq!(judge(&work()).unwrap().len(), 8);
+        assert!(broken(|_, _| ()).is_empty());
+    }
+
+    #[test]
+    fn one_instruction_too_many_breaks_each_ratio() {
+        assert_eq!(broken(|ours, _| ours.alone.cost.instructions += 1), ["get and return, instructions"; 3]);
+        assert_eq!(broken(|_, deadpool| deadpool.alone.cost.instructions -= 1).len(), 1);
+    }
+
+    #[test]
+    fn throughput_and_waits_are_judged_by_the_median_of_the_ratios_to_deadpool() {
+        let change = |spread: &mut Spread, median: f64| spread.median = median;
+        let theirs = |deadpool: &mut Worked| deadpool.contended.take().unwrap();
+        let slow = broken(|_, deadpool| {
+            let mut contended = theirs(deadpool);
+            change(&mut contended.ours_per_second, THROUGHPUT - 0.01);
+            deadpool.contended = Some(contended);
+        });
+        assert_eq!(slow, ["64 tasks on 8 objects, throughput"]);
+        let late = broken(|_, deadpool| {
+            let mut contended = theirs(deadpool);
+            change(&mut contended.ours_p99, P99 + 0.01);
+            contended.ours_per_second.least = 0.0;
+            deadpool.contended = Some(contended);
+        });
+        assert_eq!(late, ["64 tasks on 8 objects, wait (p99)"]);
+    }
+
+    #[test]
+    fn one_bad_round_of_a_crowd_is_one_too_many() {
+        assert_eq!(broken(|ours, _| ours.cancelled.as_mut().unwrap().hung = 1.0).len(), 1);
+        assert_eq!(broken(|ours, _| ours.cancelled.as_mut().unwrap().back = 7.0).len(), 1);
+        assert_eq!(broken(|ours, _| ours.storm.as_mut().unwrap().created.least = 99.0).len(), 1);
+        assert_eq!(broken(|ours, _| ours.storm.as_mut().unwrap().created.most = 101.0).len(), 1);
+        assert_eq!(broken(|ours, _| ours.storm.as_mut().unwrap().served.least = 999.0).len(), 1);
+    }
+
+    #[test]
+    fn what_was_not_measured_does_not_hold() {
+        let mut without = work();
+        without.each.pop();
+        assert!(judge(&without).is_err(), "bb8 took no part");
+        let mut without = work();
+        without.each[0].storm = None;
+        assert!(judge(&without).is_err(), "a row of ours is missing");
+    }
 }

@@ -26,12 +26,9 @@ impl Program {
     /// Builds it, as its own lock file and its own `[profile.bench]` say.
     pub(super) fn build(tree: &Tree) -> anyhow::Result<Program> {
         eprintln!("building reqscope-compare");
-        let target = &tree.metadata().target_directory;
-        Cargo::new(tree, "build --locked --profile bench --manifest-path compare/Cargo.toml")
-            .argument("--target-dir", target.as_std_path())
-            .run_quietly()?;
+        cargo(tree, "build --profile bench").run_quietly()?;
         // Cargo puts what the bench profile makes where that of the release profile goes.
-        Ok(Program { path: target.join("release/reqscope-compare").into() })
+        Ok(Program { path: tree.metadata().target_directory.join("release/reqscope-compare").into() })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -61,6 +58,13 @@ impl Program {
             None => bail!("it hangs: no answer within {limit:?}"),
         }
     }
+}
+
+/// A cargo command over the contenders' workspace, as its lock file says.
+pub(super) fn cargo(tree: &Tree, line: &str) -> Cargo {
+    let target = &tree.metadata().target_directory;
+    Cargo::new(tree, format!("{line} --locked --manifest-path compare/Cargo.toml"))
+        .argument("--target-dir", target.as_std_path())
 }
 
 /// One that takes longer is killed.

@@ -195,10 +195,14 @@ fn of_honesty(honesty: &Honesty) -> String {
         })
         .collect();
     let mut text = table(&head, WORDS, rows, |row| row);
+    if notes.is_empty() {
+        return text;
+    }
+    text.push_str("<details><summary>What failed, and the command that shows it</summary>\n\n");
     for (note, number) in notes.iter().zip(1..) {
         text.push_str(&format!("{number}. {}\n", plain(&note.to_string())));
     }
-    text.push('\n');
+    text.push_str("\n</details>\n\n");
     text
 }
 
