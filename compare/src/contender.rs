@@ -1,10 +1,11 @@
 //! What everybody is asked to do.
 
+use std::fmt::Display;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::{Backend, Refused};
+use crate::backend::Backend;
 
 /// A way to share a bounded set of objects among tasks.
 pub(crate) trait Contender: 'static {
@@ -19,6 +20,9 @@ pub(crate) trait Contender: 'static {
     /// An object that is out. Dropping it gives it back, unless [`put`](Contender::put) says otherwise.
     type Guard<B: Backend>: Send + 'static;
 
+    /// Why there is no object.
+    type Error<B: Backend>: Display + Send + 'static;
+
     /// How many it lends at once if it is set up for so many.
     fn lends(size: usize) -> usize {
         size
@@ -26,7 +30,8 @@ pub(crate) trait Contender: 'static {
 
     fn build<B: Backend>(backend: Arc<B>, settings: &Settings) -> impl Future<Output = Self::Pool<B>> + Send;
 
-    fn get<B: Backend>(pool: &Self::Pool<B>) -> impl Future<Output = Result<Self::Guard<B>, Refused>> + Send;
+    /// As it comes, where that can be done: what a layer of ours would take is not to be measured.
+    fn get<B: Backend>(pool: &Self::Pool<B>) -> impl Future<Output = Result<Self::Guard<B>, Self::Error<B>>> + Send;
 
     /// Gives it back after a use that ended in order.
     fn put<B: Backend>(pool: &Self::Pool<B>, guard: Self::Guard<B>) {

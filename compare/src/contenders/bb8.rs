@@ -1,6 +1,7 @@
+use std::future::Future;
 use std::sync::Arc;
 
-use ::bb8::{ManageConnection, Pool, PooledConnection};
+use ::bb8::{ManageConnection, Pool, PooledConnection, RunError};
 
 use crate::backend::{Backend, Refused};
 use crate::contender::{Contender, Settings};
@@ -32,6 +33,7 @@ impl Contender for Bb8 {
 
     type Pool<B: Backend> = Pool<Adapter<B>>;
     type Guard<B: Backend> = PooledConnection<'static, Adapter<B>>;
+    type Error<B: Backend> = RunError<Refused>;
 
     async fn build<B: Backend>(backend: Arc<B>, settings: &Settings) -> Pool<Adapter<B>> {
         let [size, min_idle] = [settings.size, settings.min_idle].map(|n| u32::try_from(n).expect("it is small"));
@@ -45,8 +47,10 @@ impl Contender for Bb8 {
             .expect("its first objects can be made")
     }
 
-    async fn get<B: Backend>(pool: &Pool<Adapter<B>>) -> Result<Self::Guard<B>, Refused> {
-        pool.get_owned().await.map_err(Refused::by)
+    fn get<B: Backend>(
+        pool: &Pool<Adapter<B>>,
+    ) -> impl Future<Output = Result<Self::Guard<B>, Self::Error<B>>> + Send {
+        pool.get_owned()
     }
 
     async fn id<B: Backend>(guard: &mut Self::Guard<B>) -> u64 {

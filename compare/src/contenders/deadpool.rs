@@ -1,7 +1,10 @@
+use std::future::Future;
 use std::sync::Arc;
 
 use ::deadpool::Runtime;
-use ::deadpool::managed::{self, Manager, Metrics, Object, Pool, PoolConfig, RecycleError, RecycleResult, Timeouts};
+use ::deadpool::managed::{
+    self, Manager, Metrics, Object, Pool, PoolConfig, PoolError, RecycleError, RecycleResult, Timeouts,
+};
 
 use crate::backend::{Backend, Refused};
 use crate::contender::{Contender, NotOffered, Settings};
@@ -44,13 +47,16 @@ macro_rules! contender {
 
             type Pool<B: Backend> = Pool<Adapter<B>>;
             type Guard<B: Backend> = Object<Adapter<B>>;
+            type Error<B: Backend> = PoolError<Refused>;
 
             async fn build<B: Backend>(backend: Arc<B>, settings: &Settings) -> Pool<Adapter<B>> {
                 build(backend, settings, $timeouts(settings))
             }
 
-            async fn get<B: Backend>(pool: &Pool<Adapter<B>>) -> Result<Object<Adapter<B>>, Refused> {
-                pool.get().await.map_err(Refused::by)
+            fn get<B: Backend>(
+                pool: &Pool<Adapter<B>>,
+            ) -> impl Future<Output = Result<Object<Adapter<B>>, Self::Error<B>>> + Send {
+                pool.get()
             }
 
             async fn id<B: Backend>(guard: &mut Object<Adapter<B>>) -> u64 {

@@ -53,6 +53,7 @@ macro_rules! contender {
 
                 type Pool<B: Backend> = Timed<Pool<Adapter<B>>>;
                 type Guard<B: Backend> = Object<Adapter<B>>;
+                type Error<B: Backend> = Refused;
 
                 async fn build<B: Backend>(backend: Arc<B>, settings: &Settings) -> Self::Pool<B> {
                     let adapter = Adapter { backend, validates: settings.validates };

@@ -1,3 +1,4 @@
+use std::future::Future;
 use std::sync::Arc;
 
 use ::mobc::{Connection, Manager, Pool, async_trait};
@@ -35,6 +36,7 @@ impl Contender for Mobc {
 
     type Pool<B: Backend> = Pool<Adapter<B>>;
     type Guard<B: Backend> = Connection<Adapter<B>>;
+    type Error<B: Backend> = ::mobc::Error<Refused>;
 
     async fn build<B: Backend>(backend: Arc<B>, settings: &Settings) -> Pool<Adapter<B>> {
         let size = settings.size as u64;
@@ -46,8 +48,10 @@ impl Contender for Mobc {
             .build(Adapter(backend))
     }
 
-    async fn get<B: Backend>(pool: &Pool<Adapter<B>>) -> Result<Self::Guard<B>, Refused> {
-        pool.get().await.map_err(Refused::by)
+    fn get<B: Backend>(
+        pool: &Pool<Adapter<B>>,
+    ) -> impl Future<Output = Result<Self::Guard<B>, Self::Error<B>>> + Send {
+        pool.get()
     }
 
     async fn id<B: Backend>(guard: &mut Self::Guard<B>) -> u64 {

@@ -20,6 +20,7 @@ impl Contender for BareMutex {
 
     type Pool<B: Backend> = Shared<B>;
     type Guard<B: Backend> = OwnedMutexGuard<Option<B::Object>>;
+    type Error<B: Backend> = Refused;
 
     fn lends(_size: usize) -> usize {
         1

@@ -26,6 +26,7 @@ impl Contender for NoPool {
 
     type Pool<B: Backend> = Shared<B>;
     type Guard<B: Backend> = Guard<B>;
+    type Error<B: Backend> = Refused;
 
     async fn build<B: Backend>(backend: Arc<B>, settings: &Settings) -> Shared<B> {
         Shared { permits: Arc::new(Semaphore::new(settings.size)), backend }

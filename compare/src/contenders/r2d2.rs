@@ -45,6 +45,7 @@ impl Contender for R2d2 {
 
     type Pool<B: Backend> = Blocking<B>;
     type Guard<B: Backend> = PooledConnection<Adapter<B>>;
+    type Error<B: Backend> = Refused;
 
     async fn build<B: Backend>(backend: Arc<B>, settings: &Settings) -> Blocking<B> {
         let [size, min_idle] = [settings.size, settings.min_idle].map(|n| u32::try_from(n).expect("it is small"));

@@ -1,3 +1,4 @@
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +42,7 @@ impl Contender for Reqscope {
 
     type Pool<B: Backend> = Pool<Adapter<B>>;
     type Guard<B: Backend> = Pooled<Adapter<B>>;
+    type Error<B: Backend> = Error<Refused>;
 
     async fn build<B: Backend>(backend: Arc<B>, settings: &Settings) -> Pool<Adapter<B>> {
         let builder = Pool::builder()
@@ -55,8 +57,10 @@ impl Contender for Reqscope {
         builder.build(Adapter(backend))
     }
 
-    async fn get<B: Backend>(pool: &Pool<Adapter<B>>) -> Result<Pooled<Adapter<B>>, Refused> {
-        pool.get().await.map_err(Refused::by)
+    fn get<B: Backend>(
+        pool: &Pool<Adapter<B>>,
+    ) -> impl Future<Output = Result<Pooled<Adapter<B>>, Self::Error<B>>> + Send {
+        pool.get()
     }
 
     fn put<B: Backend>(pool: &Pool<Adapter<B>>, guard: Pooled<Adapter<B>>) {

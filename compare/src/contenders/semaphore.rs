@@ -35,6 +35,7 @@ impl Contender for SemaphoreStack {
 
     type Pool<B: Backend> = Shared<B>;
     type Guard<B: Backend> = Guard<B>;
+    type Error<B: Backend> = Refused;
 
     async fn build<B: Backend>(backend: Arc<B>, settings: &Settings) -> Shared<B> {
         let (permits, stack) = (Arc::new(Semaphore::new(settings.size)), Arc::default());

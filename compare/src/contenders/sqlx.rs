@@ -86,6 +86,7 @@ impl Contender for Sqlx {
 
     type Pool<B: Backend> = Pool<B>;
     type Guard<B: Backend> = Guard<B>;
+    type Error<B: Backend> = Refused;
 
     async fn build<B: Backend>(backend: Arc<B>, settings: &Settings) -> Pool<B> {
         let objects = Arc::new(Objects { backend, by_address: Mutex::default() });

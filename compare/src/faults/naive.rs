@@ -102,6 +102,7 @@ impl Contender for Naive {
 
     type Pool<B: Backend> = Arc<Pool<B>>;
     type Guard<B: Backend> = Guard<B>;
+    type Error<B: Backend> = Refused;
 
     async fn build<B: Backend>(backend: Arc<B>, settings: &Settings) -> Arc<Pool<B>> {
         let state = State { size: settings.size, made: 0, idle: Vec::new(), waiting: Vec::new() };

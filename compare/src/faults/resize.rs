@@ -10,6 +10,7 @@ use tokio::time::{sleep, timeout};
 
 use super::scripted::Scripted;
 use super::steps::{PATIENCE, Unmet, comes_true, ensure, take, take_all};
+use crate::backend::Refused;
 use crate::contender::{Contender, Settings};
 
 const SIZE: usize = 10;
@@ -91,7 +92,7 @@ async fn under_load<C: Contender>() -> Result<(), Unmet> {
 
 async fn load<C: Contender>(pool: Arc<C::Pool<Scripted>>, out: Arc<Out>) -> Result<(), crate::backend::Refused> {
     while !out.enough.load(Ordering::SeqCst) {
-        let guard = C::get(&pool).await?;
+        let guard = C::get(&pool).await.map_err(Refused::by)?;
         let now = out.now.fetch_add(1, Ordering::SeqCst) + 1;
         out.most.fetch_max(now, Ordering::SeqCst);
         sleep(USE).await;

@@ -50,7 +50,7 @@ async fn count_oneself<C: Contender>(
 ) -> Result<u64, Refused> {
     let mut served = 0;
     while !ended.load(Ordering::Relaxed) {
-        let guard = C::get(&pool).await?;
+        let guard = C::get(&pool).await.map_err(Refused::by)?;
         yield_now().await;
         C::put(&pool, guard);
         served += 1;

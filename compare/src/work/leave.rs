@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use tokio::time::sleep;
 
-use crate::backend::Ready;
+use crate::backend::{Ready, Refused};
 use crate::contender::{Contender, Settings};
 
 /// Some give back in a task of their own, which nobody can wait for.
@@ -19,7 +19,7 @@ pub(super) async fn objects<C: Contender>(objects: usize) -> anyhow::Result<()> 
     let pool = C::build(Arc::new(Ready::<false>), &Settings::new(objects)).await;
     let mut taken = Vec::with_capacity(objects);
     for _ in 0..objects {
-        taken.push(C::get(&pool).await?);
+        taken.push(C::get(&pool).await.map_err(Refused::by)?);
     }
     for object in taken {
         C::put(&pool, object);

@@ -10,6 +10,7 @@ use tokio::time::{sleep, timeout_at};
 
 use super::counting::Counting;
 use super::waits::{Waits, histogram, record};
+use crate::backend::Refused;
 use crate::contender::{Contender, Settings};
 use crate::contenders::Visitor;
 
@@ -56,7 +57,7 @@ async fn weather<C: Contender>() -> anyhow::Result<Weathered> {
         .map(|_| {
             let pool = Arc::clone(&pool);
             async move {
-                let guard = C::get(&pool).await?;
+                let guard = C::get(&pool).await.map_err(Refused::by)?;
                 let waited = begun.elapsed();
                 sleep(USE).await;
                 C::put(&pool, guard);

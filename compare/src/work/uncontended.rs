@@ -52,7 +52,7 @@ pub(super) async fn filled<C: Contender>(validates: bool) -> Result<C::Pool<Read
 
 pub(super) async fn repeat<C: Contender>(pool: &C::Pool<Ready<true>>, times: usize) -> Result<(), Refused> {
     for _ in 0..times {
-        let guard = C::get(black_box(pool)).await?;
+        let guard = C::get(black_box(pool)).await.map_err(Refused::by)?;
         black_box(&guard);
         C::put(pool, guard);
     }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use quanta::Instant;
 use serde::Serialize;
 use tokio::task::yield_now;
 
@@ -52,7 +53,7 @@ async fn clock_oneself<C: Contender>(
     let mut waits = histogram();
     while !ended.load(Ordering::Relaxed) {
         let begun = Instant::now();
-        let guard = C::get(&pool).await?;
+        let guard = C::get(&pool).await.map_err(Refused::by)?;
         record(&mut waits, begun.elapsed());
         yield_now().await;
         C::put(&pool, guard);
