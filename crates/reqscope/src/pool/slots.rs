@@ -38,6 +38,8 @@ pub(super) struct Slots<T, S, N> {
     idle: Vec<u32>,
     waiters: Waiters<(u32, T), N>,
     max: usize,
+    /// Whether more are taken than `max`, as can be after a [`resize`](Slots::resize) only.
+    shrunk: bool,
     creating: usize,
     ending: usize,
     state: State,
@@ -99,6 +101,7 @@ impl<T, S, N: Copy> Slots<T, S, N> {
             idle: Vec::new(),
             waiters: Waiters::new(),
             max,
+            shrunk: false,
             creating: 0,
             ending: 0,
             state: State::Open,
@@ -179,21 +182,30 @@ impl<T, S, N: Copy> Slots<T, S, N> {
     /// An object comes back. `wanted` looks at its stub, and says whether it may stay.
     #[inline]
     pub(super) fn put(&mut self, slot: u32, object: T, wanted: impl FnOnce(&mut S) -> bool) -> Put<T, S> {
-        // Whoever is not too many with those that are ending is not without.
-        let surplus = self.state == State::Closed || (self.taken() > self.max && self.staying() > self.max);
         let Entry::Held(place, stub) = &mut self.entries[slot as usize] else { return self.refuse(slot, object) };
-        if !wanted(stub) || surplus {
+        let wanted = wanted(stub);
+        if wanted && self.state == State::Open && self.waiters.is_idle() && !self.shrunk {
+            *place = Whereabouts::Idle(object);
+            self.idle.push(slot);
+            return Put::Idle;
+        }
+        self.put_elsewhere(slot, object, wanted)
+    }
+
+    fn put_elsewhere(&mut self, slot: u32, object: T, wanted: bool) -> Put<T, S> {
+        if !wanted || self.state == State::Closed || self.staying() > self.max {
             return self.refuse(slot, object);
         }
         if self.state == State::Open && !self.waiters.is_idle() {
             return self.grant(slot, object);
         }
-        *place = Whereabouts::Idle(object);
-        self.idle.push(slot);
+        if let Entry::Held(place, _) = &mut self.entries[slot as usize] {
+            *place = Whereabouts::Idle(object);
+            self.idle.push(slot);
+        }
         Put::Idle
     }
 
-    #[cold]
     fn grant(&mut self, slot: u32, object: T) -> Put<T, S> {
         match self.waiters.grant((slot, object)) {
             Ok((note, waker)) => {
@@ -230,6 +242,7 @@ impl<T, S, N: Copy> Slots<T, S, N> {
             Entry::Vacant | Entry::Held(..) => unreachable!("only what is created or ended is freed"),
         }
         self.vacant.push(slot);
+        self.shrunk &= self.taken() > self.max;
     }
 
     /// Whether a creation would have somewhere to go and somebody to go to, and fewer than `limit` run. `spare`: how
@@ -310,6 +323,7 @@ impl<T, S, N: Copy> Slots<T, S, N> {
     /// Changes the size. What is idle and too many goes out, the longest idle first.
     pub(super) fn resize(&mut self, max: usize) -> Vec<(u32, T, S)> {
         self.max = max;
+        self.shrunk = self.taken() > max;
         self.weed(self.staying().saturating_sub(max), |_| true)
     }
 

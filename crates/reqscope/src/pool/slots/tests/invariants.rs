@@ -20,6 +20,7 @@ impl<T, S, N: Copy> Slots<T, S, N> {
         assert_eq!(self.creating, of(|entry| matches!(entry, Entry::Creating)).len(), "the count of creations (1)");
         assert_eq!(self.ending, of(|entry| matches!(entry, Entry::Ending)).len(), "the count of the ending ones (1)");
         assert_eq!(self.counts().lent, self.lent().count(), "the count of those that are out (1)");
+        assert_eq!(self.shrunk, self.taken() > self.max, "more than there may be (2)");
         self.waiters.check();
         let starves = self.state == State::Open && !self.idle.is_empty() && self.waiters.waiting() > 0;
         assert!(!starves, "somebody waits beside what is idle (3)");
