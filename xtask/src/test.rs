@@ -4,9 +4,9 @@
 //! where it may, else it fails and names what is missing and `--no-servers`, the switch that leaves it out on purpose.
 
 use crate::cargo::Cargo;
-use crate::features;
 use crate::report::Report;
 use crate::tree::Tree;
+use crate::{compare, features};
 
 /// Linux-only code has a portable twin, which this flag switches on.
 const PORTABLE: &str = "reqscope_portable";
@@ -36,6 +36,7 @@ pub(crate) fn run(tree: &Tree, report: &mut Report) -> anyhow::Result<()> {
                 .run()
         });
     }
+    report.step("tests: what judges the contenders, and that each of its scripts can fail", || compare::test(tree));
     Ok(())
 }
 

@@ -129,6 +129,11 @@ pub(crate) fn lint(tree: &Tree) -> anyhow::Result<()> {
     program::cargo(tree, "clippy --quiet --all-targets").words("-- -D warnings").run_quietly()
 }
 
+/// The tests of the program itself. They compile the contenders, which takes a minute from nothing and no time after that.
+pub(crate) fn test(tree: &Tree) -> anyhow::Result<()> {
+    program::cargo(tree, "test --no-fail-fast").run()
+}
+
 /// Causes the faults of one kind, those that were asked for. `None` if there are none of that name.
 fn judge(kind: &Kind, fault: Option<&str>, options: &Options, program: &Program) -> anyhow::Result<Option<Honesty>> {
     let mut contenders = kind.contenders(program)?;
