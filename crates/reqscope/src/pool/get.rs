@@ -1,6 +1,5 @@
 use std::fmt;
 use std::future::Future;
-use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -42,13 +41,14 @@ type CheckOut<R> = Pin<Box<dyn Future<Output = Result<Pooled<R>, Error<<R as Res
 /// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct GetPooled<R: Resource> {
-    step: Step<R>,
+    /// `None`: it is over. What is over is dropped at a glance.
+    step: Option<Step<R>>,
     site: Site,
 }
 
 enum Step<R: Resource> {
-    /// The pool moves on, into what is taken or into a later step. `None`: it is over.
-    First(Option<Arc<Inner<R>>>),
+    /// The pool moves on, into what is taken or into a later step.
+    First(Arc<Inner<R>>),
     /// In the line, without a timer.
     Queued(Place<R>),
     CheckOut(CheckOut<R>),
@@ -57,7 +57,7 @@ enum Step<R: Resource> {
 impl<R: Resource> GetPooled<R> {
     #[inline]
     pub(super) fn new(pool: &Arc<Inner<R>>, site: Site) -> Self {
-        GetPooled { step: Step::First(Some(Arc::clone(pool))), site }
+        GetPooled { step: Some(Step::First(Arc::clone(pool))), site }
     }
 }
 
@@ -67,11 +67,11 @@ impl<R: Resource> Future for GetPooled<R> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if let Step::First(first) = &mut this.step {
-            let taken = first.as_ref().and_then(|pool| pool.take_alone(this.site));
-            if let Some((slot, handle)) = taken {
-                let pool = first.take().expect("it has lent");
-                return Poll::Ready(Ok(Pooled::new(pool, slot, handle)));
+        if let Some(Step::First(pool)) = &this.step {
+            if let Some((slot, handle)) = pool.take_alone(this.site) {
+                if let Some(Step::First(pool)) = this.step.take() {
+                    return Poll::Ready(Ok(Pooled::new(pool, slot, handle)));
+                }
             }
         }
         this.poll_line(cx)
@@ -82,11 +82,11 @@ impl<R: Resource> GetPooled<R> {
     /// What there is to do in a crowd: to queue, and to hear of the grant.
     #[inline(never)]
     fn poll_line(&mut self, cx: &mut Context<'_>) -> Poll<Result<Pooled<R>, Error<R::Cause>>> {
-        let begun = match mem::replace(&mut self.step, Step::First(None)) {
-            Step::First(Some(pool)) => match pool.take_or_queue(self.site, cx.waker()) {
+        let begun = match self.step.take().expect("`GetPooled` polled after it has ended") {
+            Step::First(pool) => match pool.take_or_queue(self.site, cx.waker()) {
                 Some(First::Taken(slot, handle)) => return Poll::Ready(Ok(Pooled::new(pool, slot, handle))),
                 Some(First::Queued(ticket)) => {
-                    self.step = Step::Queued(Place::new(pool, ticket));
+                    self.step = Some(Step::Queued(Place::new(pool, ticket)));
                     return Poll::Pending;
                 }
                 None => (pool, None),
@@ -98,7 +98,6 @@ impl<R: Resource> GetPooled<R> {
                 None => (Arc::clone(place.pool()), Some(Entered::Waiting(place))),
             },
             Step::CheckOut(check_out) => return self.poll_check_out(check_out, cx),
-            Step::First(None) => panic!("`GetPooled` polled after it has ended"),
         };
         self.begin_check_out(begun, cx)
     }
@@ -120,7 +119,7 @@ impl<R: Resource> GetPooled<R> {
     ) -> Poll<Result<Pooled<R>, Error<R::Cause>>> {
         let outcome = check_out.as_mut().poll(cx);
         if outcome.is_pending() {
-            self.step = Step::CheckOut(check_out);
+            self.step = Some(Step::CheckOut(check_out));
         }
         outcome
     }
@@ -129,7 +128,7 @@ impl<R: Resource> GetPooled<R> {
 impl<R: Resource> fmt::Debug for GetPooled<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("GetPooled")
-            .field("waiting", &matches!(self.step, Step::Queued(_) | Step::CheckOut(_)))
+            .field("waiting", &matches!(self.step, Some(Step::Queued(_) | Step::CheckOut(_))))
             .finish_non_exhaustive()
     }
 }
