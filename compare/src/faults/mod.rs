@@ -5,7 +5,7 @@
 
 pub(crate) mod judge;
 #[cfg(test)]
-mod naive;
+pub(crate) mod naive;
 mod scripted;
 pub(crate) mod steps;
 mod wired;

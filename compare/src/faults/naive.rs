@@ -9,9 +9,9 @@ use tokio::task::yield_now;
 use crate::backend::{Backend, Refused};
 use crate::contender::{Contender, NotOffered, Settings};
 
-pub(super) struct Naive;
+pub(crate) struct Naive;
 
-pub(super) struct Pool<B: Backend> {
+pub(crate) struct Pool<B: Backend> {
     backend: Arc<B>,
     validates: bool,
     state: Mutex<State<B::Object>>,
@@ -26,7 +26,7 @@ struct State<O> {
     waiting: Vec<oneshot::Sender<O>>,
 }
 
-pub(super) struct Guard<B: Backend> {
+pub(crate) struct Guard<B: Backend> {
     object: Option<B::Object>,
     pool: Weak<Pool<B>>,
 }

@@ -185,3 +185,23 @@ impl Wake for Bell {
         self.task.wake_by_ref();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contenders::Name;
+    use crate::faults::naive::Naive;
+
+    #[test]
+    fn who_loses_what_was_granted_to_one_who_left_is_found_out() {
+        let left = Turn.visit::<Naive>().unwrap().unwrap();
+        assert!(left.hung > 0, "nobody waits for what is lost");
+        assert!(left.back < OBJECTS, "all {} are back", left.back);
+    }
+
+    #[test]
+    fn who_passes_it_on_is_not() {
+        let left = Name::Semaphore.visit(Turn).unwrap().unwrap();
+        assert_eq!((left.hung, left.refused, left.back), (0, 0, OBJECTS));
+    }
+}
