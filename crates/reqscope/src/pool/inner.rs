@@ -134,15 +134,15 @@ impl<R: Resource> Inner<R> {
     pub(super) fn put(self: &Arc<Self>, slot: u32, handle: R::Handle) {
         let now = self.clock.now();
         let mut state = self.state.lock();
-        let put = state.slots.put(slot, handle, |stub| {
+        let put = state.slots.put_idle(slot, handle, |stub| {
             stub.returned = now;
             stub.uses_left -= 1;
             stub.uses_left > 0 && stub.expires > now
         });
+        let Err((handle, wanted)) = put else { return };
+        let put = state.slots.put_elsewhere(slot, handle, wanted);
         drop(state);
-        if !matches!(put, Put::Idle) {
-            self.see_to(slot, put);
-        }
+        self.see_to(slot, put);
     }
 
     /// The same for one that nobody has touched.

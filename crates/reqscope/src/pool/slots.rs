@@ -180,19 +180,34 @@ impl<T, S, N: Copy> Slots<T, S, N> {
     }
 
     /// An object comes back. `wanted` looks at its stub, and says whether it may stay.
-    #[inline]
     pub(super) fn put(&mut self, slot: u32, object: T, wanted: impl FnOnce(&mut S) -> bool) -> Put<T, S> {
-        let Entry::Held(place, stub) = &mut self.entries[slot as usize] else { return self.refuse(slot, object) };
+        match self.put_idle(slot, object, wanted) {
+            Ok(()) => Put::Idle,
+            Err((object, wanted)) => self.put_elsewhere(slot, object, wanted),
+        }
+    }
+
+    /// The same, unless anything is out of the ordinary: then it is left to [`put_elsewhere`](Slots::put_elsewhere).
+    #[inline]
+    pub(super) fn put_idle(
+        &mut self,
+        slot: u32,
+        object: T,
+        wanted: impl FnOnce(&mut S) -> bool,
+    ) -> Result<(), (T, bool)> {
+        let Entry::Held(place, stub) = &mut self.entries[slot as usize] else { return Err((object, false)) };
         let wanted = wanted(stub);
         if wanted && self.state == State::Open && self.waiters.is_idle() && !self.shrunk {
             *place = Whereabouts::Idle(object);
             self.idle.push(slot);
-            return Put::Idle;
+            return Ok(());
         }
-        self.put_elsewhere(slot, object, wanted)
+        Err((object, wanted))
     }
 
-    fn put_elsewhere(&mut self, slot: u32, object: T, wanted: bool) -> Put<T, S> {
+    /// To a waiter, or among the idle ones of a pool that is paused, or out.
+    #[inline(never)]
+    pub(super) fn put_elsewhere(&mut self, slot: u32, object: T, wanted: bool) -> Put<T, S> {
         if !wanted || self.state == State::Closed || self.staying() > self.max {
             return self.refuse(slot, object);
         }
