@@ -83,7 +83,7 @@ impl fmt::Display for MissingScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
             "this request has no scope: nothing around the handler has opened one; wrap the service in that of your \
-             front end, such as reqscope_hyper::ScopeService",
+             front end: reqscope_tower::ScopeLayer for axum, tonic and tower, reqscope_hyper::ScopeService for hyper",
         )
     }
 }

@@ -1,0 +1,56 @@
+use std::convert::Infallible;
+
+use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
+use http::request::Parts;
+use reqscope::ScopeHandle;
+use reqscope_http::RequestExt;
+
+use crate::ScopeError;
+
+/// An extractor for the scope of the request.
+///
+/// For what is not in the state, or not always: [`lazy`](ScopeHandle::lazy) takes any `Arc` of a resource. For what is,
+/// [`Scoped`](crate::Scoped) is shorter. `Option<RequestScope>` is `None` where no layer has opened one.
+///
+/// It is a type of its own because neither axum's traits nor [`ScopeHandle`] are this crate's. Where you have axum at
+/// hand, `Extension<ScopeHandle>` is the same with another error.
+///
+/// # Errors
+///
+/// A [`ScopeError`], where the [`ScopeLayer`](crate::ScopeLayer) is missing.
+///
+/// # Examples
+///
+/// A loop that stops when its client has gone:
+///
+/// ```
+/// use axum::Router;
+/// use axum::routing::get;
+/// use reqscope_tower::RequestScope;
+/// use tokio::task::spawn_blocking;
+///
+/// async fn primes(RequestScope(scope): RequestScope) -> String {
+///     let search = move || (2..).take_while(|_| !scope.is_closed()).take(1000).count();
+///     spawn_blocking(search).await.expect("it does not panic").to_string()
+/// }
+///
+/// let app: Router = Router::new().route("/primes", get(primes));
+/// ```
+#[derive(Clone, Debug)]
+pub struct RequestScope(pub ScopeHandle);
+
+impl<S: Sync> FromRequestParts<S> for RequestScope {
+    type Rejection = ScopeError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ScopeError> {
+        Ok(RequestScope(parts.try_scope()?.clone()))
+    }
+}
+
+impl<S: Sync> OptionalFromRequestParts<S> for RequestScope {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Option<Self>, Infallible> {
+        Ok(parts.try_scope().ok().cloned().map(RequestScope))
+    }
+}
