@@ -8,7 +8,8 @@ use pin_project_lite::pin_project;
 pin_project! {
     /// The body of a response: the handler's own, or that of an answer given in its place.
     ///
-    /// It is transparent: size, end, trailers and errors are those of the handler's body.
+    /// It is transparent: size, end, trailers and errors are those of the handler's body. Its data is what the handler's
+    /// body has; that must be made of `Bytes`, as `Bytes` itself is, since an answer given in its place is in `Bytes`.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -56,8 +57,8 @@ impl<B> ScopeBody<B> {
     }
 }
 
-impl<B: Body<Data = Bytes>> Body for ScopeBody<B> {
-    type Data = Bytes;
+impl<B: Body<Data: From<Bytes>>> Body for ScopeBody<B> {
+    type Data = B::Data;
     type Error = B::Error;
 
     fn poll_frame(
@@ -67,7 +68,7 @@ impl<B: Body<Data = Bytes>> Body for ScopeBody<B> {
         match self.project().kind.project() {
             KindProjection::Handler { body } => body.poll_frame(cx),
             KindProjection::InItsPlace { bytes } if bytes.is_empty() => Poll::Ready(None),
-            KindProjection::InItsPlace { bytes } => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            KindProjection::InItsPlace { bytes } => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes).into())))),
         }
     }
 
