@@ -26,18 +26,39 @@ use crate::ScopeService;
 /// | is dropped | `Cancelled` | none |
 /// | panics | `Panicked` | none |
 ///
+/// The body of the response is streamed after the scope has ended. One that still needs a handle carries a
+/// [`LeaseBody`](crate::LeaseBody). An upgraded connection, such as a WebSocket, outlives its request; it opens a scope of
+/// its own with [`Scopes::open`].
+///
 /// # Where to put it
 ///
-/// As far out as you can, **inside** of what catches panics:
+/// **Outside** of timeouts and of all that uses the scope, **inside** of what catches panics:
 ///
-/// | another layer | stands | or else |
+/// ```
+/// use axum::Router;
+/// use http::StatusCode;
+/// use reqscope::Scopes;
+/// use reqscope_tower::ScopeLayer;
+/// use std::time::Duration;
+/// use tower_http::catch_panic::CatchPanicLayer;
+/// use tower_http::timeout::TimeoutLayer;
+///
+/// # let routes = Router::<()>::new();
+/// let app = routes // in axum the last layer is the outermost one, and has no effect on routes that come after it
+///     .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, Duration::from_secs(10)))
+///     .layer(ScopeLayer::new(&Scopes::new()))
+///     .layer(CatchPanicLayer::new());
+/// ```
+///
+/// | another layer | stands | and if it stands on the other side |
 /// |---|---|---|
-/// | a timeout that answers 408 or 503 | inside | it drops this layer's future, COMMIT or not: the scope closes as `Cancelled`, which is right, but its answer does not wait for the release |
-/// | `CatchPanic` | outside | the panic arrives here as a plain 500: the scope closes as `Failed` and not as `Panicked` |
-/// | compression, CORS, tracing | either side | |
-/// | what answers instead of the handler (authentication, a cache) | inside, if it needs the database | it has no scope |
+/// | a timeout | inside, or is [`timeout`](ScopeLayer::timeout) | it gives up on a COMMIT as well, which goes on: the client is told of a timeout, and the work is done |
+/// | what catches panics | outside | a panic is told as `Failed` and not as `Panicked`, or as a success if it is answered with one |
+/// | what uses the scope: authentication against the database, an extractor in a middleware | inside | it has no scope: a panic of `request.scope()`, a 500 of an extractor |
+/// | what turns a success into a failure, or the other way | inside | its answer goes out, and the scope was closed by another one |
+/// | tracing, compression, CORS | on either side | |
 ///
-/// One scope per request: a second layer around the first opens a second scope, and the handler sees the inner one.
+/// One scope per request: of two layers around each other the handler sees the inner one's.
 ///
 /// # Examples
 ///
@@ -101,9 +122,9 @@ impl ScopeLayer {
     /// Gives each handler so long to return its response; then it is dropped, and the answer is a 503.
     ///
     /// By default there is no limit, since only you know how long your slowest answer takes. Set one: it is all that
-    /// helps against a peer that vanishes without a packet. Unlike a timeout layer it waits for the release before it
-    /// answers. It begins with the call, and ends with the handler: neither the close of the scope nor the body counts.
-    /// The handler can ask until when it has time ([`ScopeHandle::deadline`](reqscope::ScopeHandle::deadline)).
+    /// helps against a peer that vanishes without a packet. It begins with the call, and ends with the handler: neither
+    /// the close of the scope nor the body counts. The handler can ask until when it has time
+    /// ([`ScopeHandle::deadline`](reqscope::ScopeHandle::deadline)), which it cannot of a timeout layer.
     ///
     /// # Panics
     ///

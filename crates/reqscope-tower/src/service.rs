@@ -6,7 +6,30 @@ use reqscope::Scopes;
 use reqscope_http::{Policy, ResponseFuture, ScopeBody};
 use tower_service::Service;
 
-/// A tower [`Service`] whose requests each have a scope; made by a [`ScopeLayer`](crate::ScopeLayer).
+/// A tower [`Service`] whose requests each have a scope; made by a [`ScopeLayer`](crate::ScopeLayer), which says what
+/// happens in it.
+///
+/// It is ready when the service inside is, and `Clone`, `Send` and `Sync` when that is.
+///
+/// To name a service in a signature:
+///
+/// ```
+/// use reqscope::Scopes;
+/// use reqscope_tower::{ScopeLayer, ScopeService};
+/// use tower::Layer;
+///
+/// struct App<S> {
+///     inner: ScopeService<S>,
+/// }
+///
+/// impl<S> App<S> {
+///     fn new(scopes: &Scopes, service: S) -> Self {
+///         App { inner: ScopeLayer::new(scopes).layer(service) }
+///     }
+/// }
+///
+/// assert_eq!(App::new(&Scopes::new(), 7).inner.into_inner(), 7);
+/// ```
 #[derive(Clone, Debug)]
 pub struct ScopeService<S> {
     inner: S,
@@ -24,7 +47,7 @@ impl<S> ScopeService<S> {
         &self.inner
     }
 
-    /// The service inside.
+    /// The service inside. What is called through it has no scope.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }

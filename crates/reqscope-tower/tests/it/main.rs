@@ -1,0 +1,15 @@
+//! The layer over services polled by hand, and the extractors through a real axum router.
+#![allow(clippy::unwrap_used)] // helpers of tests are not tests to clippy
+
+mod bodies;
+mod bounds;
+mod layer;
+mod placement;
+mod support;
+
+#[cfg(feature = "axum")]
+mod scope_error;
+#[cfg(feature = "axum")]
+mod scoped;
+#[cfg(feature = "axum")]
+mod sqlite;

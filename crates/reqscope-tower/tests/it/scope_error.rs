@@ -1,0 +1,108 @@
+//! What the client is told of a resource that could not be had, and what the log is.
+
+use std::error::Error as _;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use http::StatusCode;
+use http::header::RETRY_AFTER;
+use reqscope::{Error, Scopes, Stage};
+use reqscope_testkit::{Gate, Probe, Scripted, Verb, poll_once};
+use reqscope_tower::{ScopeError, ScopeLayer, Scoped};
+use tower::ServiceExt;
+
+use crate::support::{Scene, text};
+
+/// The cause of them all.
+fn scripted() -> Scripted {
+    let gate = Gate::closed();
+    gate.error();
+    let Poll::Ready(Err(error)) = poll_once(pin!(gate.pass())) else { panic!("it fails at once") };
+    *error.cause().unwrap()
+}
+
+#[tokio::test]
+async fn what_passes_is_a_503_that_says_when_to_try_again() {
+    let passing = [
+        Error::unavailable().with_cause(scripted()),
+        Error::exhausted(),
+        Error::timeout(Stage::Waiting, Duration::from_secs(5)),
+        Error::closed(),
+    ];
+    for error in passing {
+        let response = ScopeError::from(error.clone()).into_response();
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{error}");
+        assert_eq!(response.headers()[RETRY_AFTER], "1", "{error}");
+        assert_eq!(text(response).await, "", "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_is_a_500_that_does_not() {
+    let failures =
+        [Error::failed(scripted()), Error::permanent(scripted()), Error::panicked(Stage::Acquiring, &"no")];
+    for error in failures {
+        let response = ScopeError::from(error.clone()).into_response();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR, "{error}");
+        assert!(response.headers().is_empty(), "{error}");
+        assert_eq!(text(response).await, "", "{error}");
+    }
+}
+
+#[test]
+fn it_says_its_own_level_and_has_the_next_one_as_its_source() {
+    let error = ScopeError::from(Error::failed(scripted()).at(Stage::Acquiring));
+    assert_eq!(error.to_string(), "answered with 500 Internal Server Error");
+    let source: &Error<Scripted> = error.source().unwrap().downcast_ref().unwrap();
+    assert_eq!(source.to_string(), "the resource failed while acquiring");
+    assert!(source.source().unwrap().is::<Scripted>());
+}
+
+async fn uses(Scoped(probe): Scoped<Probe>) -> Result<(), ScopeError> {
+    probe.get().await?.use_once();
+    Ok(())
+}
+
+async fn answer(scopes: &Scopes, scene: &Scene) -> Response {
+    let layer = ScopeLayer::new(scopes);
+    let app = Router::new().route("/", any(uses)).with_state(scene.probe.clone()).layer(layer);
+    app.oneshot(Request::new(Body::empty())).await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_mark_in_the_handler_is_enough() {
+    let scene = Scene::new(Probe::new());
+    scene.probe.on(Verb::Acquire).error().never();
+    assert_eq!(answer(&scene.scopes, &scene).await.status(), StatusCode::INTERNAL_SERVER_ERROR);
+
+    let hasty = Scopes::builder().acquire_timeout(Duration::from_secs(2)).build();
+    let response = answer(&hasty, &scene).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let error = response.extensions().get::<ScopeError>().unwrap();
+    assert!(error.source().unwrap().downcast_ref::<Error<Scripted>>().unwrap().is_timeout());
+    assert!(scene.exits().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_layer_outside_finds_it_in_the_response() {
+    async fn log(request: Request, next: Next) -> Response {
+        let mut response = next.run(request).await;
+        let error = response.extensions_mut().remove::<ScopeError>().unwrap();
+        let log = format!("{error}: {}", error.source().unwrap());
+        log.into_response()
+    }
+
+    let scene = Scene::new(Probe::new());
+    scene.probe.on(Verb::Acquire).error();
+    let app = Router::new().route("/", any(uses)).with_state(scene.probe.clone());
+    let app = app.layer(scene.layer()).layer(from_fn(log));
+    let log = text(app.oneshot(Request::new(Body::empty())).await.unwrap()).await;
+    assert_eq!(log, "answered with 500 Internal Server Error: the resource failed while acquiring");
+}
