@@ -2,22 +2,24 @@ use std::future::Future;
 use std::io;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
 #[cfg(unix)]
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::{UnixListener, UnixStream, unix::UCred};
 
 use crate::Watch;
 
 /// Where [`serve`](crate::serve) gets its connections from.
 ///
-/// Implemented for tokio's [`TcpListener`] (IPv4 and IPv6) and [`UnixListener`]. Implement it to count, filter or
-/// tag connections, or for a test without sockets.
+/// Implemented for tokio's [`TcpListener`](tokio::net::TcpListener) (IPv4 and IPv6), for [`Tcp`](crate::Tcp), which
+/// lets you choose the options of its sockets, and for [`UnixListener`]. Implement it to count, filter or tag
+/// connections, or for a test without sockets.
 ///
 /// # Examples
 ///
 /// A listener that knows how many connections there have been:
 ///
 /// ```
+/// use std::net::SocketAddr;
+///
 /// use reqscope_hyper::{Listener, Watch};
 /// use tokio::net::{TcpListener, TcpStream};
 ///
@@ -28,11 +30,12 @@ use crate::Watch;
 ///
 /// impl Listener for Counting {
 ///     type Io = TcpStream;
+///     type Peer = SocketAddr;
 ///
-///     async fn accept(&mut self) -> std::io::Result<TcpStream> {
-///         let socket = Listener::accept(&mut self.inner).await?;
+///     async fn accept(&mut self) -> std::io::Result<(TcpStream, SocketAddr)> {
+///         let accepted = Listener::accept(&mut self.inner).await?; // with keepalive and all that
 ///         self.accepted += 1;
-///         Ok(socket)
+///         Ok(accepted)
 ///     }
 ///
 ///     fn watch(&self, socket: &TcpStream, half_close: bool) -> std::io::Result<Watch> {
@@ -44,6 +47,9 @@ pub trait Listener: Send + 'static {
     /// A connection.
     type Io: AsyncRead + AsyncWrite + Send + Unpin + 'static;
 
+    /// Who is at its other end; the handlers find it in the [`Connection`](crate::Connection).
+    type Peer: Send + Sync + 'static;
+
     /// Waits for the next connection.
     ///
     /// # Errors
@@ -54,7 +60,8 @@ pub trait Listener: Send + 'static {
     ///
     /// The future is dropped and made anew whenever something else happens, so it must not lose a connection then.
     /// Do nothing slow here either, such as a TLS handshake: all other clients would wait for it.
-    fn accept(&mut self) -> impl Future<Output = io::Result<Self::Io>> + Send;
+    /// There is a [`Handshake`](crate::Handshake) for that.
+    fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Io, Self::Peer)>> + Send;
 
     /// The watch over a connection's socket; with `half_close` one that heeds resets only.
     ///
@@ -70,29 +77,16 @@ pub trait Listener: Send + 'static {
     }
 }
 
-/// Nagle's algorithm is switched off: an answer goes out when it is written.
-impl Listener for TcpListener {
-    type Io = TcpStream;
-
-    async fn accept(&mut self) -> io::Result<TcpStream> {
-        let (socket, _peer) = TcpListener::accept(self).await?;
-        // Fails only on a socket that is dead already, and then reading from it says so too.
-        socket.set_nodelay(true).ok();
-        Ok(socket)
-    }
-
-    fn watch(&self, socket: &TcpStream, half_close: bool) -> io::Result<Watch> {
-        if half_close { Watch::for_reset(socket) } else { Watch::new(socket) }
-    }
-}
-
+/// The peer is the process that has connected: its user, its group, its number.
 #[cfg(unix)]
 impl Listener for UnixListener {
     type Io = UnixStream;
+    type Peer = UCred;
 
-    async fn accept(&mut self) -> io::Result<UnixStream> {
-        let (socket, _peer) = UnixListener::accept(self).await?;
-        Ok(socket)
+    async fn accept(&mut self) -> io::Result<(UnixStream, UCred)> {
+        let (socket, _unnamed) = UnixListener::accept(self).await?;
+        let peer = socket.peer_cred()?;
+        Ok((socket, peer))
     }
 
     fn watch(&self, socket: &UnixStream, half_close: bool) -> io::Result<Watch> {

@@ -5,9 +5,22 @@ use std::sync::Arc;
 use reqscope::DrainReport;
 use tokio::task::JoinError;
 
-use crate::connection::Ended;
+use crate::RequestLine;
+use crate::drive::Ended;
 
 /// What [`serve`](crate::serve) did, and how its end went.
+///
+/// A shutdown returns as soon as nothing is left to wait for: no connection, no handler, no open scope, no release.
+/// Which of its two deadlines it had to wait for, and for whom, is told by the last fields:
+///
+/// | | |
+/// |---|---|
+/// | [`is_clean`](ServeReport::is_clean) | it ended before any deadline |
+/// | `cut` is not 0 | the [`request_grace`](crate::Serve::request_grace) passed; [`Trouble::Cut`] named the requests |
+/// | `stuck`, `upgraded` or what `drained` has left is not 0 | the [`release_grace`](crate::Serve::release_grace) passed, too |
+/// | `drained.abandoned` is not 0 | a release hung or had no time; [`Observer::abandoned`](reqscope::Observer::abandoned) named its resource and who took it |
+///
+/// # Examples
 ///
 /// At the end of `main`:
 ///
@@ -29,25 +42,32 @@ use crate::connection::Ended;
 pub struct ServeReport {
     /// Connections that were accepted.
     pub connections: u64,
-    /// Those among them whose peer was seen to go by the disconnect watch.
+    /// Those among them whose peer went before all was said: seen by the disconnect watch, or by hyper where that
+    /// was reading or writing just then.
     pub hung_up: u64,
-    /// Those that hyper gave up on: broken HTTP, a broken pipe, a service or a body that failed.
+    /// Those whose [`Handshake`](crate::Handshake) failed or took too long.
+    pub handshakes_failed: u64,
+    /// Those that hyper gave up on: broken HTTP, a first request that did not come, a service or a body that failed.
     pub failed: u64,
     /// Those that a handler's panic took down. Only HTTP/1 is counted: HTTP/2 loses the one request, not the
     /// connection.
     pub panicked: u64,
-    /// Those that had still not ended when the grace was over, and were cut.
-    pub cut: u64,
     /// Failed accepts, and connections that could not be watched.
     pub accept_errors: u64,
-    /// What became of the open scopes and the pending releases.
+    /// Connections that had still not ended when the time for requests was over, and were cut, upgraded ones too.
+    pub cut: u64,
+    /// Handlers that still run, though they were dropped or should have been: they block their thread.
+    pub stuck: u64,
+    /// Upgraded connections that their owners still keep, though nothing can be read from them or written to them.
+    pub upgraded: u64,
+    /// What became of the open scopes and the pending releases, from the signal to shut down on.
     pub drained: DrainReport,
 }
 
 impl ServeReport {
-    /// Nothing was cut, abandoned or still open at the end.
+    /// Nothing was cut or abandoned, and nothing is left.
     pub fn is_clean(&self) -> bool {
-        self.cut == 0 && self.drained.is_clean()
+        self.cut == 0 && self.stuck == 0 && self.upgraded == 0 && self.drained.is_clean()
     }
 }
 
@@ -61,7 +81,10 @@ impl ServeReport {
 /// fn log(trouble: Trouble<'_>) {
 ///     match trouble {
 ///         Trouble::Accept(error) => eprintln!("cannot accept: {error}"),
+///         Trouble::Handshake(error) => eprintln!("no handshake: {error}"),
 ///         Trouble::Connection(error) => eprintln!("a connection failed: {error}"),
+///         Trouble::Cut(request) => eprintln!("{request} took too long to end"),
+///         Trouble::Stuck(request) => eprintln!("{request} blocks its thread"),
 ///         _ => {}
 ///     }
 /// }
@@ -71,8 +94,16 @@ impl ServeReport {
 pub enum Trouble<'a> {
     /// A connection could not be accepted or watched.
     Accept(&'a io::Error),
-    /// A connection ended in an error: broken HTTP, a broken pipe, a service or a body that failed.
+    /// A connection's handshake failed or took too long.
+    Handshake(&'a io::Error),
+    /// A connection ended in an error: broken HTTP, a first request that did not come, a service or a body that failed.
+    /// That a client hangs up is none.
     Connection(&'a (dyn Error + Send + Sync + 'static)),
+    /// The server shuts down, and this request's handler has not returned in the time for that. It is dropped now.
+    Cut(&'a RequestLine),
+    /// The server has shut down, and this request's handler still runs: it blocks its thread, so that it could not be
+    /// dropped. What it holds is released when it returns, if the process lives so long.
+    Stuck(&'a RequestLine),
 }
 
 pub(crate) type Hear = Arc<dyn Fn(Trouble<'_>) + Send + Sync>;
@@ -81,16 +112,26 @@ pub(crate) type Hear = Arc<dyn Fn(Trouble<'_>) + Send + Sync>;
 pub(crate) struct Tally {
     connections: u64,
     hung_up: u64,
+    handshakes_failed: u64,
     failed: u64,
     panicked: u64,
-    cut: u64,
     accept_errors: u64,
+    cut: u64,
     hear: Hear,
 }
 
 impl Tally {
     pub(crate) fn new(hear: Hear) -> Self {
-        Tally { connections: 0, hung_up: 0, failed: 0, panicked: 0, cut: 0, accept_errors: 0, hear }
+        Tally {
+            connections: 0,
+            hung_up: 0,
+            handshakes_failed: 0,
+            failed: 0,
+            panicked: 0,
+            accept_errors: 0,
+            cut: 0,
+            hear,
+        }
     }
 
     pub(crate) fn accepted(&mut self) {
@@ -106,6 +147,10 @@ impl Tally {
         match ended {
             Ok(Ended::Finished) => (),
             Ok(Ended::HungUp) => self.hung_up += 1,
+            Ok(Ended::NoHandshake(error)) => {
+                self.handshakes_failed += 1;
+                (self.hear)(Trouble::Handshake(&error));
+            }
             Ok(Ended::Failed(error)) => {
                 self.failed += 1;
                 (self.hear)(Trouble::Connection(&*error));
@@ -115,9 +160,25 @@ impl Tally {
         }
     }
 
-    /// The account at the end, when so many connections would not even be cut.
-    pub(crate) fn report(self, stuck: usize, drained: DrainReport) -> ServeReport {
-        let Tally { connections, hung_up, failed, panicked, cut, accept_errors, hear: _ } = self;
-        ServeReport { connections, hung_up, failed, panicked, cut: cut + stuck as u64, accept_errors, drained }
+    /// Connections that no task is left for that could say so.
+    pub(crate) fn cut(&mut self, more: u64) {
+        self.cut += more;
+    }
+
+    /// The account at the end.
+    pub(crate) fn report(self, stuck: u64, upgraded: u64, drained: DrainReport) -> ServeReport {
+        let Tally { connections, hung_up, handshakes_failed, failed, panicked, accept_errors, cut, hear: _ } = self;
+        ServeReport {
+            connections,
+            hung_up,
+            handshakes_failed,
+            failed,
+            panicked,
+            accept_errors,
+            cut,
+            stuck,
+            upgraded,
+            drained,
+        }
     }
 }

@@ -1,6 +1,6 @@
 use std::fmt;
 use std::future::{Future, IntoFuture, Pending, pending};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,42 +8,47 @@ use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::service::Service;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto;
 use reqscope::Scopes;
-use tokio::select;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
 
-use crate::backoff::Backoff;
-use crate::connection::{self, BoxError, Http, Keep};
-use crate::limit::{default_max_connections, is_out_of_descriptors};
-use crate::report::{Hear, Tally};
-use crate::{Listener, ServeReport, Trouble, Watch};
-
-/// For the requests in flight; with the next one it stays below the 30 s that container platforms give by default.
-const REQUEST_GRACE: Duration = Duration::from_secs(15);
-/// Twice the deadline of a release, so that one that hangs is abandoned, and reported, before this is over.
-const RELEASE_GRACE: Duration = Duration::from_secs(10);
-/// An HTTP/2 peer that answers no ping for so long after one is gone.
-const PING: Duration = Duration::from_secs(20);
-/// As long as hyper gives for the head of a request once it knows the version of HTTP.
-const FIRST_REQUEST: Duration = Duration::from_secs(30);
+use crate::accept::accept;
+use crate::drive::BoxError;
+use crate::settings::Settings;
+use crate::{Gauge, Handshake, Listener, NoHandshake, ServeReport, Trouble};
 
 /// Serves HTTP/1 and HTTP/2 on `listener` until the [`graceful`](Serve::graceful) signal, and then drains `scopes`.
 ///
 /// It opens no scope: that is what [`ScopeService`](crate::ScopeService) does, or the tower layer around a router.
-/// What it adds to an accept loop of your own is the [disconnect watch](crate::Watch), a limit on connections,
-/// pauses after failed accepts, and an end at which every handle is accounted for.
+/// What it adds to an accept loop of your own is the [disconnect watch](crate::Watch), sockets that notice a
+/// [vanished peer](crate::Tcp), a limit on connections, pauses after failed accepts, a place for the
+/// [TLS handshake](Serve::handshake), and an end at which every handle is accounted for.
 ///
 /// Await the [`Serve`] that it returns. It never fails: nothing that a client or the kernel does ends it. A port in
 /// use is an error of `bind`, before there is a listener.
 ///
+/// The service is one of hyper. A service of tower, such as axum's `Router`, becomes one by
+/// [`TowerToHyperService`](crate::TowerToHyperService). Each request has the [`Connection`](crate::Connection) that it
+/// came on in its extensions.
+///
+/// # Shutdown
+///
+/// When the [`graceful`](Serve::graceful) signal is ready:
+///
+/// 1. The listener is closed. Connections that wait for a request, or are in their handshake, are closed; the others
+///    when the request in flight is answered. Upgraded connections, which only their owners can end in good order, are
+///    told by [`Connection::shutting_down`](crate::Connection::shutting_down).
+/// 2. After the [`request_grace`](Serve::request_grace) what is left is cut: handlers are dropped, and upgraded
+///    connections fail on the next read or write.
+/// 3. The open scopes and pending releases have the [`release_grace`](Serve::release_grace) to end.
+///
+/// It returns as soon as nothing is left, and the [`ServeReport`] says what was not done in time. A handler that blocks
+/// its thread cannot be dropped: it is named, and left behind.
+///
 /// # Cancel safety
 ///
 /// Dropping the future closes the listener and drops all connections with their handlers, whose scopes close as
-/// `Cancelled`. Nobody waits for the releases then; [`Scopes::drain`] does.
+/// `Cancelled`; upgraded connections fail. Nobody waits for the releases then; [`Scopes::drain`] does.
 ///
 /// # Panics
 ///
@@ -79,23 +84,35 @@ const FIRST_REQUEST: Duration = Duration::from_secs(30);
 /// # Ok(())
 /// # }
 /// ```
+///
+/// With axum, where `ScopeLayer` of `reqscope-tower` opens the scopes:
+///
+/// ```
+/// use axum::{Extension, Router, routing::get};
+/// use reqscope::Scopes;
+/// use reqscope_hyper::{Connection, TowerToHyperService, serve};
+/// use tokio::net::TcpListener;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// let scopes = Scopes::new();
+/// let hello = |Extension(connection): Extension<Connection>| async move { format!("hello {}", connection.peer()) };
+/// let router = Router::new().route("/", get(hello)); // .layer(ScopeLayer::new(&scopes))
+///
+/// let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// # let ctrl_c = std::future::ready(());
+/// serve(listener, TowerToHyperService::new(router), &scopes).graceful(ctrl_c).await;
+/// # Ok(())
+/// # }
+/// ```
 pub fn serve<L, S>(listener: L, service: S, scopes: &Scopes) -> Serve<L, S> {
-    let mut http = auto::Builder::new(TokioExecutor::new());
-    http.http1().timer(TokioTimer::new());
-    http.http2().timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(PING);
     Serve {
         listener,
         service,
         scopes: scopes.clone(),
         signal: pending(),
-        http,
-        watch: true,
-        half_close: false,
-        max_connections: None,
-        first_request: FIRST_REQUEST,
-        request_grace: REQUEST_GRACE,
-        release_grace: RELEASE_GRACE,
-        on_trouble: Arc::new(|_| ()),
+        handshake: NoHandshake,
+        settings: Settings::default(),
     }
 }
 
@@ -109,6 +126,7 @@ pub fn serve<L, S>(listener: L, service: S, scopes: &Scopes) -> Serve<L, S> {
 /// let server: Serve<_, _, _> = serve(listener, service, scopes)
 ///     .max_connections(1000)
 ///     .first_request_timeout(Duration::from_secs(10))
+///     .header_read_timeout(Duration::from_secs(10))
 ///     .watch(true)
 ///     .half_close(false)
 ///     .graceful(async { tokio::signal::ctrl_c().await.expect("a signal handler can be set") })
@@ -119,48 +137,29 @@ pub fn serve<L, S>(listener: L, service: S, scopes: &Scopes) -> Serve<L, S> {
 /// # }
 /// ```
 #[must_use = "a server does nothing unless it is awaited"]
-pub struct Serve<L, S, F = Pending<()>> {
+pub struct Serve<L, S, F = Pending<()>, H = NoHandshake> {
     listener: L,
     service: S,
     scopes: Scopes,
     signal: F,
-    http: Http,
-    watch: bool,
-    half_close: bool,
-    max_connections: Option<usize>,
-    first_request: Duration,
-    request_grace: Duration,
-    release_grace: Duration,
-    on_trouble: Hear,
+    handshake: H,
+    settings: Settings,
 }
 
-impl<L, S, F> Serve<L, S, F> {
-    /// Shuts down gracefully when `signal` is ready: accepts nothing more, lets the requests in flight be answered,
-    /// then drains the scopes.
+impl<L, S, F, H> Serve<L, S, F, H> {
+    /// Shuts down gracefully when `signal` is ready; see [`serve`].
     ///
     /// By default the server never ends.
-    pub fn graceful<G: Future<Output = ()>>(self, signal: G) -> Serve<L, S, G> {
-        Serve {
-            signal,
-            listener: self.listener,
-            service: self.service,
-            scopes: self.scopes,
-            http: self.http,
-            watch: self.watch,
-            half_close: self.half_close,
-            max_connections: self.max_connections,
-            first_request: self.first_request,
-            request_grace: self.request_grace,
-            release_grace: self.release_grace,
-            on_trouble: self.on_trouble,
-        }
+    pub fn graceful<G: Future<Output = ()>>(self, signal: G) -> Serve<L, S, G, H> {
+        let Serve { listener, service, scopes, signal: _, handshake, settings } = self;
+        Serve { listener, service, scopes, signal, handshake, settings }
     }
 
-    /// How long a graceful shutdown waits for requests in flight before it cuts them.
+    /// How long a graceful shutdown waits for requests in flight, and for upgraded connections, before it cuts them.
     ///
     /// The default is 15 s: with the release grace it stays below the 30 s that container platforms give.
     pub fn request_grace(mut self, grace: Duration) -> Self {
-        self.request_grace = grace;
+        self.settings.request_grace = grace;
         self
     }
 
@@ -168,7 +167,7 @@ impl<L, S, F> Serve<L, S, F> {
     ///
     /// The default is 10 s, twice the deadline of a release: one that hangs is abandoned and reported before.
     pub fn release_grace(mut self, grace: Duration) -> Self {
-        self.release_grace = grace;
+        self.settings.release_grace = grace;
         self
     }
 
@@ -177,7 +176,7 @@ impl<L, S, F> Serve<L, S, F> {
     /// On by default. Without it hyper alone decides, and it often does not see the client go: while a body is
     /// unread, a byte is left in its buffer, or the client has sent its next request already.
     pub fn watch(mut self, watch: bool) -> Self {
-        self.watch = watch;
+        self.settings.watch = watch;
         self
     }
 
@@ -186,38 +185,89 @@ impl<L, S, F> Serve<L, S, F> {
     /// Off by default, as in hyper, because a client that hangs up looks the same. When on, the watch heeds resets
     /// only, and a client that closes its socket in good order is noticed only when an answer is written to it.
     pub fn half_close(mut self, half_close: bool) -> Self {
-        self.half_close = half_close;
-        self.http.http1().half_close(half_close);
+        self.settings.half_close = half_close;
+        self.settings.http.http1().half_close(half_close);
         self
     }
 
     /// How many connections are open at once; more wait in the kernel's queue.
     ///
     /// The default is three quarters of the descriptors that the process may open (`ulimit -n`), divided by two
-    /// where the watch is on, as it takes a second one. An upgraded connection no longer counts.
+    /// where the watch is on, as it takes a second one. An upgraded connection counts until it is closed: it has a
+    /// descriptor, too.
     ///
     /// # Panics
     ///
     /// If `max` is 0.
     pub fn max_connections(mut self, max: usize) -> Self {
         assert!(max > 0, "a server without connections serves nobody");
-        self.max_connections = Some(max);
+        self.settings.max_connections = Some(max);
         self
     }
 
-    /// How long a connection may stay without its first request before it is closed.
+    /// What is done on each connection before HTTP is spoken on it, such as a TLS handshake.
     ///
-    /// The default is 30 s, as hyper's for a request's head. hyper's begins when the version of HTTP is known, so a
-    /// client that says nothing at all would hold its place for ever.
+    /// By default nothing. It runs in the connection's own task, bounded by
+    /// [`handshake_timeout`](Serve::handshake_timeout); failures are counted and told to
+    /// [`on_trouble`](Serve::on_trouble). Let TLS offer both `h2` and `http/1.1` (ALPN): both are served.
+    ///
+    /// ```
+    /// # use reqscope_hyper::serve;
+    /// # use std::io;
+    /// # use tokio::net::TcpStream;
+    /// # #[derive(Clone)]
+    /// # struct TlsAcceptor;
+    /// # impl TlsAcceptor {
+    /// #     async fn accept(&self, socket: TcpStream) -> io::Result<TcpStream> {
+    /// #         Ok(socket)
+    /// #     }
+    /// # }
+    /// # fn f(listener: tokio::net::TcpListener, service: (), scopes: &reqscope::Scopes, tls: TlsAcceptor) {
+    /// serve(listener, service, scopes).handshake(move |socket: TcpStream| {
+    ///     let tls = tls.clone(); // of tokio-rustls, for example
+    ///     async move { tls.accept(socket).await }
+    /// })
+    /// # ;}
+    /// ```
+    pub fn handshake<G>(self, handshake: G) -> Serve<L, S, F, G>
+    where
+        L: Listener,
+        G: Handshake<L::Io>,
+    {
+        let Serve { listener, service, scopes, signal, handshake: _, settings } = self;
+        Serve { listener, service, scopes, signal, handshake, settings }
+    }
+
+    /// How long a [`handshake`](Serve::handshake) may take before the connection is closed.
+    ///
+    /// The default is 10 s: a handshake is a few round trips, and this lets it lose some packets on the way.
+    pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.handshake = timeout;
+        self
+    }
+
+    /// How long a connection may stay without its first request before it is closed, the handshake included.
+    ///
+    /// The default is 30 s, as [for a request's head](Serve::header_read_timeout). That one begins when the version of
+    /// HTTP is known, so a client that says nothing at all would hold its place for ever.
     pub fn first_request_timeout(mut self, timeout: Duration) -> Self {
-        self.first_request = timeout;
+        self.settings.first_request = timeout;
+        self
+    }
+
+    /// How long an HTTP/1 client may take to send the head of a request, counted from the end of the one before.
+    ///
+    /// So it is also how long a connection is kept alive between two requests. The default is hyper's 30 s: no honest
+    /// client takes as long for a head, and one that comes back later pays one round trip for a new connection.
+    pub fn header_read_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.http.http1().header_read_timeout(timeout);
         self
     }
 
     /// Changes the settings of hyper.
     ///
-    /// They begin as hyper's own, with timers, so that the time for a request's head is bounded (30 s, also between
-    /// two requests of a connection), and with an HTTP/2 ping every 20 s, so that a frozen peer is noticed. Say
+    /// They begin as hyper's own, with timers. An HTTP/2 peer is pinged every 20 s and has 20 s to answer, so one that
+    /// is frozen or gone is noticed within 40 s, also by proxies' connections, where TCP alone sees only the proxy. Say
     /// `half_close` through [`half_close`](Serve::half_close), which tells the watch too.
     ///
     /// ```
@@ -230,7 +280,7 @@ impl<L, S, F> Serve<L, S, F> {
     /// # ;}
     /// ```
     pub fn http(mut self, set: impl FnOnce(&mut auto::Builder<TokioExecutor>)) -> Self {
-        set(&mut self.http);
+        set(&mut self.settings.http);
         self
     }
 
@@ -238,18 +288,24 @@ impl<L, S, F> Serve<L, S, F> {
     ///
     /// By default these are only counted, in the [`ServeReport`].
     pub fn on_trouble(mut self, hear: impl Fn(Trouble<'_>) + Send + Sync + 'static) -> Self {
-        self.on_trouble = Arc::new(hear);
+        self.settings.hear = Arc::new(hear);
         self
+    }
+
+    /// How many connections there are, to be read while the server runs.
+    pub fn gauge(&self) -> Gauge {
+        self.settings.gauge.clone()
     }
 }
 
-impl<L, S, F, B> IntoFuture for Serve<L, S, F>
+impl<L, S, F, H, B> IntoFuture for Serve<L, S, F, H>
 where
     L: Listener,
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send + 'static,
     S::Error: Into<BoxError>,
     F: Future<Output = ()> + Send + 'static,
+    H: Handshake<L::Io>,
     B: Body + Send + 'static,
     B::Data: Send,
     B::Error: Into<BoxError>,
@@ -258,104 +314,13 @@ where
     type IntoFuture = Pin<Box<dyn Future<Output = ServeReport> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(self.run())
+        let Serve { listener, service, scopes, signal, handshake, settings } = self;
+        Box::pin(accept(listener, service, handshake, signal, scopes, settings))
     }
 }
 
-impl<L, S, F, B> Serve<L, S, F>
-where
-    L: Listener,
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send + 'static,
-    S::Error: Into<BoxError>,
-    F: Future<Output = ()> + Send + 'static,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-{
-    async fn run(self) -> ServeReport {
-        let Serve { mut listener, service, scopes, signal, http, half_close, first_request, .. } = self;
-        let descriptors = if self.watch { 2 } else { 1 };
-        let limit = self.max_connections.unwrap_or_else(|| default_max_connections(descriptors));
-        let permits = Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
-        let http = Arc::new(http);
-        let (stop, stopped) = watch::channel(false);
-        let mut signal = pin!(signal);
-        let mut backoff = Backoff::default();
-        let mut tally = Tally::new(self.on_trouble);
-        // Dropped with this future, and then it drops all connections.
-        let mut connections = JoinSet::new();
-
-        // A connection that was accepted and has no watch yet.
-        let mut accepted: Option<(L::Io, OwnedSemaphorePermit)> = None;
-
-        loop {
-            // Made anew in each turn: every step of it may be dropped without losing a connection.
-            let accept = async {
-                backoff.wait().await;
-                if accepted.is_none() {
-                    let permit = Arc::clone(&permits).acquire_owned().await.expect("the semaphore is never closed");
-                    accepted = Some((listener.accept().await?, permit));
-                }
-                Ok(())
-            };
-            let outcome = select! {
-                biased;
-                () = signal.as_mut() => break,
-                Some(ended) = connections.join_next() => {
-                    tally.ended(ended);
-                    continue;
-                }
-                outcome = accept => outcome,
-            };
-            let watch = outcome.and_then(|()| match &accepted {
-                Some((io, _permit)) if self.watch => listener.watch(io, half_close),
-                _ => Ok(Watch::never()),
-            });
-            let connection = accepted.take();
-            let watch = match watch {
-                Ok(watch) => watch,
-                Err(error) => {
-                    // Where only a descriptor is wanting, the client waits with those who are not accepted yet.
-                    accepted = connection.filter(|_| is_out_of_descriptors(&error));
-                    backoff.failed(&error);
-                    tally.accept_failed(&error);
-                    continue;
-                }
-            };
-            let (io, permit) = connection.expect("what accepts without an error leaves a connection");
-            backoff.succeeded();
-            tally.accepted();
-            let (http, keep) = (Arc::clone(&http), Keep { watch, permit, first_request });
-            connections.spawn(connection::run(io, service.clone(), http, keep, stopped.clone()));
-        }
-
-        drop(listener);
-        stop.send_replace(true);
-        let grace = Instant::now() + self.request_grace;
-        while let Ok(Some(ended)) = timeout_at(grace, connections.join_next()).await {
-            tally.ended(ended);
-        }
-        connections.abort_all();
-        // A handler whose poll blocks cannot be cut; it must not hold up the shutdown.
-        let grace = Instant::now() + self.release_grace;
-        while let Ok(Some(ended)) = timeout_at(grace, connections.join_next()).await {
-            tally.ended(ended);
-        }
-        let stuck = connections.len();
-        let drained = scopes.drain(grace.saturating_duration_since(Instant::now())).await;
-        tally.report(stuck, drained)
-    }
-}
-
-impl<L, S, F> fmt::Debug for Serve<L, S, F> {
+impl<L, S, F, H> fmt::Debug for Serve<L, S, F, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Serve")
-            .field("watch", &self.watch)
-            .field("half_close", &self.half_close)
-            .field("max_connections", &self.max_connections)
-            .field("request_grace", &self.request_grace)
-            .field("release_grace", &self.release_grace)
-            .finish_non_exhaustive()
+        f.debug_struct("Serve").field("settings", &self.settings).finish_non_exhaustive()
     }
 }

@@ -22,9 +22,10 @@ use std::os::fd::AsFd;
 ///
 /// - A client that shuts down its write side and still waits for the answer counts as gone, as it does for hyper by
 ///   default. [`for_reset`](Watch::for_reset) tells the two apart.
-/// - A peer that vanishes without a packet is not seen by anybody. Nor is one that closed in good order after it had
-///   sent more than the kernel takes in while nobody reads: its FIN stands behind those bytes (a reset does not). A
-///   deadline on the request is the answer to both.
+/// - A peer that vanishes without a packet is seen when the kernel gives it up, which by itself it never does while
+///   nothing is sent. [`Tcp`](crate::Tcp) sets the socket so that it does within a minute.
+/// - A peer that closed in good order after it had sent more than the kernel takes in while nobody reads is not seen: its
+///   FIN stands behind those bytes (a reset does not). A deadline on the request is the answer.
 /// - The watch holds a duplicate of the descriptor: the socket is closed when *both* are. Drop the connection first
 ///   and the watch after it, and the peer sees the close only when the handlers are gone.
 /// - It costs one descriptor per connection, which the default of

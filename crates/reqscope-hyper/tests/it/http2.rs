@@ -11,7 +11,9 @@ async fn waits(request: Request<Incoming>, context: Context) -> Answer {
     Ok(Response::new(full("done")))
 }
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) const PING: u8 = 6;
+
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
@@ -24,6 +26,13 @@ pub(crate) fn get() -> Vec<u8> {
 /// Another request of the same connection.
 pub(crate) fn get_on(stream: u32) -> Vec<u8> {
     frame(1, 0x5, stream, &[0x82, 0x86, 0x84, 0x41, 0x01, b'a'])
+}
+
+/// The preface, empty settings, and `GET` of this path on stream 1: an indexed header for all but the path.
+pub(crate) fn get_path(path: &str) -> Vec<u8> {
+    let literal = [&[0x04, u8::try_from(path.len()).unwrap()], path.as_bytes()].concat();
+    let headers = [&[0x82, 0x86, 0x41, 0x01, b'a'], &literal[..]].concat();
+    [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(4, 0, 0, &[]), frame(1, 0x5, 1, &headers)].concat()
 }
 
 fn rst_stream() -> Vec<u8> {

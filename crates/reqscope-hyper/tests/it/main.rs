@@ -3,11 +3,19 @@
 
 mod support;
 
+mod axum;
 mod bodies;
 mod endings;
+mod handshake;
 mod http1;
 mod http2;
 mod listeners;
 mod shutdown;
+mod stuck;
+mod timeouts;
+mod tls;
+mod upgrades;
+#[cfg(all(target_os = "linux", not(reqscope_portable)))]
+mod vanished;
 #[cfg(not(reqscope_portable))]
 mod watch;

@@ -37,15 +37,16 @@ impl InMemory {
 
 impl Listener for InMemory {
     type Io = DuplexStream;
+    type Peer = ();
 
-    async fn accept(&mut self) -> io::Result<DuplexStream> {
+    async fn accept(&mut self) -> io::Result<(DuplexStream, ())> {
         let Some(step) = self.steps.pop_front() else { return pending().await };
         self.accepts.fetch_add(1, Relaxed);
         match step {
-            Step::Accepts(io) => Ok(io),
+            Step::Accepts(io) => Ok((io, ())),
             Step::AcceptsUnwatched(io, error) => {
                 *self.unwatched.lock().unwrap() = Some(error);
-                Ok(io)
+                Ok((io, ()))
             }
             Step::Fails(error) => Err(error()),
             Step::FailsForEver(error) => {

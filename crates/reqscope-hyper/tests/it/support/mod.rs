@@ -1,10 +1,12 @@
 mod client;
 mod listener;
 mod server;
+mod serving;
 
 pub(crate) use client::Client;
 pub(crate) use listener::{InMemory, Step, too_many_files};
 pub(crate) use server::{Answer, Context, Event, Server, Setup, empty, full};
+pub(crate) use serving::Serving;
 
 use std::time::Duration;
 

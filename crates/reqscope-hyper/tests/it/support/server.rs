@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use reqscope::{Exit, ScopeHandle, Scopes};
-use reqscope_hyper::{Listener, ScopeService, ServeReport, serve};
+use reqscope_hyper::{Handshake, Listener, NoHandshake, ScopeService, ServeReport, serve};
 use reqscope_testkit::{Probe, until};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, oneshot};
@@ -141,6 +141,23 @@ impl Server {
         H: Fn(Request<Incoming>, Context) -> F + Clone + Send + Sync + 'static,
         F: Future<Output = Answer> + Send + 'static,
     {
+        Self::start_with_handshake(listener, NoHandshake, setup, probe, handler)
+    }
+
+    /// The same with something to be done before HTTP is spoken.
+    pub(crate) fn start_with_handshake<L, T, H, F>(
+        listener: L,
+        handshake: T,
+        setup: Setup,
+        probe: Probe,
+        handler: H,
+    ) -> Self
+    where
+        L: Listener,
+        T: Handshake<L::Io>,
+        H: Fn(Request<Incoming>, Context) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Answer> + Send + 'static,
+    {
         let probe = Arc::new(probe);
         let (events, heard) = mpsc::unbounded_channel();
         let gate = Arc::new(Semaphore::new(0));
@@ -153,6 +170,7 @@ impl Server {
         }
         let (stop, stopped) = oneshot::channel();
         let serving = serve(listener, service, &scopes)
+            .handshake(handshake)
             .watch(setup.watch)
             .half_close(setup.half_close)
             .max_connections(setup.max_connections)

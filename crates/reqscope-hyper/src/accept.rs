@@ -1,0 +1,93 @@
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::service::Service;
+use reqscope::Scopes;
+use tokio::select;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::backoff::Backoff;
+use crate::connections::Connections;
+use crate::drive::{Accepted, BoxError, drive};
+use crate::limit::is_out_of_descriptors;
+use crate::settings::Settings;
+use crate::{Handshake, Listener, ServeReport, Watch};
+
+/// A connection that was accepted and has no watch yet.
+type Unwatched<L> = ((<L as Listener>::Io, <L as Listener>::Peer), OwnedSemaphorePermit);
+
+/// Lets connections in until the signal comes, and then sees them out.
+pub(crate) async fn accept<L, S, H, F, B>(
+    mut listener: L,
+    service: S,
+    handshake: H,
+    signal: F,
+    scopes: Scopes,
+    settings: Settings,
+) -> ServeReport
+where
+    L: Listener,
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    H: Handshake<L::Io>,
+    F: Future<Output = ()> + Send,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let settings = Arc::new(settings);
+    let permits = Arc::new(Semaphore::new(settings.max_connections().min(Semaphore::MAX_PERMITS)));
+    let mut signal = pin!(signal);
+    let mut backoff = Backoff::default();
+    // Dropped with this future, and then it drops all connections.
+    let mut connections = Connections::new(&settings);
+    let mut accepted: Option<Unwatched<L>> = None;
+
+    loop {
+        // Made anew in each turn: every step of it may be dropped without losing a connection.
+        let accept = async {
+            backoff.wait().await;
+            if accepted.is_none() {
+                let permit = Arc::clone(&permits).acquire_owned().await.expect("the semaphore is never closed");
+                accepted = Some((listener.accept().await?, permit));
+            }
+            Ok(())
+        };
+        let outcome = select! {
+            biased;
+            () = signal.as_mut() => break,
+            Some(ended) = connections.next_end() => {
+                connections.ended(ended);
+                continue;
+            }
+            outcome = accept => outcome,
+        };
+        let watch = outcome.and_then(|()| match &accepted {
+            Some(((io, _peer), _permit)) if settings.watch => listener.watch(io, settings.half_close),
+            _ => Ok(Watch::never()),
+        });
+        let connection = accepted.take();
+        let watch = match watch {
+            Ok(watch) => watch,
+            Err(error) => {
+                // Where only a descriptor is wanting, the client waits with those who are not accepted yet.
+                accepted = connection.filter(|_| is_out_of_descriptors(&error));
+                backoff.failed(&error);
+                connections.accept_failed(&error);
+                continue;
+            }
+        };
+        let ((io, peer), permit) = connection.expect("what accepts without an error leaves a connection");
+        backoff.succeeded();
+        let accepted = Accepted { io, peer, watch, place: connections.place(permit) };
+        connections.spawn(drive(accepted, service.clone(), handshake.clone(), Arc::clone(&settings)));
+    }
+
+    drop(listener);
+    connections.see_out(&scopes).await
+}

@@ -1,0 +1,173 @@
+//! One connection, from its handshake to its end.
+
+use std::error::Error;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Extensions, Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::service::Service;
+use hyper_util::rt::TokioIo;
+use tokio::select;
+use tokio::time::{Instant, timeout};
+
+use crate::named::Named;
+use crate::phase::{Phase, reached};
+use crate::place::Place;
+use crate::settings::Settings;
+use crate::socket::Socket;
+use crate::time::after;
+use crate::{Connection, Handshake, Watch};
+
+pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
+
+/// How a connection ended.
+pub(crate) enum Ended {
+    /// Both sides had said all.
+    Finished,
+    /// The peer went, and the watch or hyper saw it.
+    HungUp,
+    /// HTTP was never spoken.
+    NoHandshake(io::Error),
+    /// hyper gave up: broken HTTP, a first request that did not come, a service or a body that failed.
+    Failed(BoxError),
+}
+
+/// A connection that was accepted.
+pub(crate) struct Accepted<Io, P> {
+    pub(crate) io: Io,
+    pub(crate) peer: P,
+    pub(crate) watch: Watch,
+    pub(crate) place: Arc<Place>,
+}
+
+/// Serves one connection until it ends, its peer has gone, or the server stops and it has answered what it had begun.
+///
+/// # Cancel safety
+///
+/// Dropping it drops the connection and with it the handlers. HTTP/2 runs handlers in tasks of their own, which
+/// see the lost connection and drop them a moment later.
+pub(crate) async fn drive<Io, P, H, S, B>(
+    accepted: Accepted<Io, P>,
+    service: S,
+    handshake: H,
+    settings: Arc<Settings>,
+) -> Ended
+where
+    P: Send + Sync + 'static,
+    H: Handshake<Io>,
+    S: Service<Request<Incoming>, Response = Response<B>>,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    // What is declared first is dropped last: the peer sees the socket close when the handler is gone, and the next
+    // connection is let in when the descriptors are free.
+    let Accepted { io, peer, mut watch, place } = accepted;
+    let first_request = after(settings.first_request);
+    let mut extensions = Extensions::new();
+    extensions.insert(Connection::new(peer, place.phase()));
+
+    // Dropped in here, the socket belongs to the handshake, and closes with it.
+    let shaken = select! {
+        biased;
+        shaken = timeout(settings.handshake, handshake.handshake(io, &mut extensions)) => shaken,
+        () = watch.gone() => return Ended::HungUp,
+        () = reached(place.phase(), Phase::Stopping) => return Ended::Finished,
+    };
+    let io = match shaken {
+        Ok(Ok(io)) => io,
+        Ok(Err(error)) => return Ended::NoHandshake(error),
+        Err(_elapsed) => return Ended::NoHandshake(late("handshake", settings.handshake)),
+    };
+
+    let io = TokioIo::new(Socket::new(io, Arc::clone(&place)));
+    let service = Named::new(service, Arc::clone(&place), extensions);
+    let ended = speak_http(io, service, &mut watch, &place, first_request, &settings).await;
+    if let Ended::Finished = ended {
+        place.http_ended();
+    }
+    ended
+}
+
+async fn speak_http<Io, S, B>(
+    io: TokioIo<Socket<Io>>,
+    service: Named<S>,
+    watch: &mut Watch,
+    place: &Place,
+    first_request: Instant,
+    settings: &Settings,
+) -> Ended
+where
+    Io: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>>,
+    S::Future: Send + 'static,
+    S::Error: Into<BoxError>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let mut connection = pin!(settings.http.serve_connection_with_upgrades(io, service));
+    let mut too_late = pin!(tokio::time::sleep_until(first_request));
+    let mut stop = pin!(reached(place.phase(), Phase::Stopping));
+    let (mut waited, mut stopping) = (false, false);
+    loop {
+        select! {
+            // The connection first: a request that came together with the close is still polled once, as hyper
+            // does, and an answer that needs no waiting is still written.
+            biased;
+            ended = connection.as_mut() => return match ended {
+                Ok(()) => Ended::Finished,
+                Err(error) if was_idle(&error, place, stopping) => Ended::Finished,
+                Err(error) if says_that_the_peer_has_gone(&error) => Ended::HungUp,
+                Err(error) => Ended::Failed(error),
+            },
+            () = watch.gone() => return Ended::HungUp,
+            () = too_late.as_mut(), if !waited => {
+                waited = true;
+                if !place.was_called() {
+                    return Ended::Failed(late("request", settings.first_request).into());
+                }
+            }
+            () = stop.as_mut(), if !stopping => {
+                stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}
+
+/// A connection that waited for a request answers with these when the wait is over.
+fn was_idle(error: &BoxError, place: &Place, stopping: bool) -> bool {
+    if let Some(error) = error.downcast_ref::<hyper::Error>() {
+        // For the head of a request. The timeouts of HTTP/2 have a source.
+        return error.is_timeout() && error.source().is_none() && place.was_called();
+    }
+    // It had not sent its first bytes yet.
+    let error = error.downcast_ref::<io::Error>();
+    stopping && error.is_some_and(|error| error.kind() == io::ErrorKind::Interrupted)
+}
+
+/// The socket failed, and not HTTP, nor the service, whatever sockets that one may have.
+fn says_that_the_peer_has_gone(error: &BoxError) -> bool {
+    use io::ErrorKind::*;
+    let source = match error.downcast_ref::<hyper::Error>() {
+        Some(error) if error.is_user() => return false,
+        Some(error) if error.is_incomplete_message() => return true,
+        Some(error) => error.source().and_then(|source| source.downcast_ref()),
+        None => error.downcast_ref::<io::Error>(),
+    };
+    source.is_some_and(|error| {
+        let kind = error.kind();
+        matches!(kind, BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | TimedOut | UnexpectedEof)
+    })
+}
+
+fn late(what: &str, limit: Duration) -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, format!("no {what} came within {limit:?} of the connection"))
+}

@@ -1,0 +1,70 @@
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http::{Extensions, Method, Request, Response, StatusCode};
+use hyper::service::Service;
+use pin_project_lite::pin_project;
+
+use crate::place::{Place, Running};
+
+/// The user's service, for one connection: it knows which requests run, and tells each what there is to know of the
+/// connection.
+pub(crate) struct Named<S> {
+    inner: S,
+    place: Arc<Place>,
+    extensions: Extensions,
+}
+
+impl<S> Named<S> {
+    pub(crate) fn new(inner: S, place: Arc<Place>, extensions: Extensions) -> Self {
+        Named { inner, place, extensions }
+    }
+}
+
+impl<S, A, B> Service<Request<A>> for Named<S>
+where
+    S: Service<Request<A>, Response = Response<B>>,
+{
+    type Response = Response<B>;
+    type Error = S::Error;
+    type Future = NamedFuture<S::Future>;
+
+    fn call(&self, mut request: Request<A>) -> Self::Future {
+        let running = self.place.begin(&request);
+        let connects = request.method() == Method::CONNECT;
+        request.extensions_mut().extend(self.extensions.clone());
+        NamedFuture { handler: self.inner.call(request), connects, running }
+    }
+}
+
+pin_project! {
+    pub(crate) struct NamedFuture<F> {
+        #[pin]
+        handler: F,
+        connects: bool,
+        // Dropped after the handler: a handler that still runs still has a name.
+        running: Running,
+    }
+}
+
+impl<F, B, E> Future for NamedFuture<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let answer = ready!(this.handler.poll(cx));
+        if let Ok(response) = &answer {
+            let status = response.status();
+            // So hyper judges, too, when it is about to write the head.
+            if status == StatusCode::SWITCHING_PROTOCOLS || *this.connects && status.is_success() {
+                this.running.place().switch();
+            }
+        }
+        Poll::Ready(answer)
+    }
+}

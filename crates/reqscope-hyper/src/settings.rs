@@ -1,0 +1,78 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_util::server::conn::auto;
+
+use crate::Gauge;
+use crate::limit::default_max_connections;
+use crate::report::Hear;
+
+pub(crate) type Http = auto::Builder<TokioExecutor>;
+
+/// For the requests in flight; with the next one it stays below the 30 s that container platforms give by default.
+const REQUEST_GRACE: Duration = Duration::from_secs(15);
+/// Twice the deadline of a release, so that one that hangs is abandoned, and reported, before this is over.
+const RELEASE_GRACE: Duration = Duration::from_secs(10);
+/// How often an HTTP/2 peer is pinged, and how long it has to answer: gone within 40 s, where TCP takes 60.
+const PING: Duration = Duration::from_secs(20);
+/// As long as hyper gives for the head of a request once it knows the version of HTTP.
+const FIRST_REQUEST: Duration = Duration::from_secs(30);
+/// A handshake is a few round trips; this lets it lose some packets on the way.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// What a server is told when it is made.
+pub(crate) struct Settings {
+    pub(crate) http: Http,
+    pub(crate) watch: bool,
+    pub(crate) half_close: bool,
+    pub(crate) max_connections: Option<usize>,
+    pub(crate) handshake: Duration,
+    pub(crate) first_request: Duration,
+    pub(crate) request_grace: Duration,
+    pub(crate) release_grace: Duration,
+    pub(crate) hear: Hear,
+    pub(crate) gauge: Gauge,
+}
+
+impl Settings {
+    pub(crate) fn max_connections(&self) -> usize {
+        let descriptors = if self.watch { 2 } else { 1 };
+        self.max_connections.unwrap_or_else(|| default_max_connections(descriptors))
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let mut http = auto::Builder::new(TokioExecutor::new());
+        http.http1().timer(TokioTimer::new());
+        http.http2().timer(TokioTimer::new()).keep_alive_interval(PING).keep_alive_timeout(PING);
+        Settings {
+            http,
+            watch: true,
+            half_close: false,
+            max_connections: None,
+            handshake: HANDSHAKE,
+            first_request: FIRST_REQUEST,
+            request_grace: REQUEST_GRACE,
+            release_grace: RELEASE_GRACE,
+            hear: Arc::new(|_| ()),
+            gauge: Gauge::default(),
+        }
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("watch", &self.watch)
+            .field("half_close", &self.half_close)
+            .field("max_connections", &self.max_connections)
+            .field("handshake", &self.handshake)
+            .field("first_request", &self.first_request)
+            .field("request_grace", &self.request_grace)
+            .field("release_grace", &self.release_grace)
+            .finish_non_exhaustive()
+    }
+}

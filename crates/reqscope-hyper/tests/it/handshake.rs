@@ -1,0 +1,170 @@
+//! What is done on a connection before HTTP is spoken on it.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::{Extensions, Request, Response};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use reqscope::Scopes;
+use reqscope_hyper::{Handshake, Trouble, serve};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::support::{Client, InMemory, Serving, Step};
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+
+/// The byte that its client began with.
+#[derive(Clone, Copy)]
+struct Greeting(u8);
+
+/// Wants a byte, and an `x` is not welcome.
+#[derive(Clone)]
+struct Greeted;
+
+impl<Io: AsyncRead + AsyncWrite + Send + Unpin + 'static> Handshake<Io> for Greeted {
+    type Io = Io;
+
+    async fn handshake(&self, mut socket: Io, extensions: &mut Extensions) -> io::Result<Io> {
+        let byte = socket.read_u8().await?;
+        if byte == b'x' {
+            return Err(io::Error::other("not welcome"));
+        }
+        extensions.insert(Greeting(byte));
+        Ok(socket)
+    }
+}
+
+type Heard = Arc<Mutex<Vec<String>>>;
+
+/// Answers with the byte of the greeting.
+fn greeting(ios: impl IntoIterator<Item = DuplexStream>) -> (Serving, Heard) {
+    let service = service_fn(|request: Request<Incoming>| async move {
+        let Greeting(byte) = *request.extensions().get().unwrap();
+        Ok::<_, Infallible>(Response::new(format!("greeted by {}", char::from(byte))))
+    });
+    let heard = Heard::default();
+    let hear = Arc::clone(&heard);
+    let listener = InMemory::new(ios.into_iter().map(Step::Accepts));
+    let server = serve(listener, service, &Scopes::new())
+        .handshake(Greeted)
+        .handshake_timeout(Duration::from_secs(3))
+        .on_trouble(move |trouble| {
+            let Trouble::Handshake(error) = trouble else { panic!("{trouble:?}") };
+            hear.lock().unwrap().push(error.to_string());
+        });
+    (Serving::start(|signal| server.graceful(signal).into_future()), heard)
+}
+
+async fn answer(client: &mut DuplexStream) -> String {
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_it_learns_comes_with_each_request() {
+    let (mut client, io) = duplex(1024);
+    let (serving, _heard) = greeting([io]);
+    client.write_all(b"aGET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    client.write_all(GET.as_bytes()).await.unwrap();
+    assert_eq!(answer(&mut client).await.matches("greeted by a").count(), 2);
+    assert!(serving.stop().await.is_clean());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_fails_closes_its_connection_and_is_told() {
+    let (mut unwelcome, first) = duplex(1024);
+    let (mut client, second) = duplex(1024);
+    let (serving, heard) = greeting([first, second]);
+    unwelcome.write_all(b"x").await.unwrap();
+    assert_eq!(answer(&mut unwelcome).await, "");
+    client.write_all(format!("b{GET}").as_bytes()).await.unwrap();
+    assert!(answer(&mut client).await.ends_with("greeted by b"));
+    let report = serving.stop().await;
+    assert_eq!((report.connections, report.handshakes_failed, report.failed), (2, 1, 0), "{report:?}");
+    assert_eq!(*heard.lock().unwrap(), ["not welcome"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_takes_too_long_is_ended_and_keeps_nobody_waiting() {
+    let (mut slow, first) = duplex(1024);
+    let (mut client, second) = duplex(1024);
+    let (serving, heard) = greeting([first, second]);
+    let began = Instant::now();
+    client.write_all(format!("b{GET}").as_bytes()).await.unwrap();
+    assert!(answer(&mut client).await.ends_with("greeted by b"));
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert_eq!(answer(&mut slow).await, "");
+    assert_eq!(began.elapsed().as_secs(), 3);
+    assert_eq!(serving.stop().await.handshakes_failed, 1);
+    assert!(heard.lock().unwrap()[0].contains("no handshake came within 3s"), "{heard:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_does_not_wait_for_it() {
+    let (mut slow, io) = duplex(1024);
+    let (serving, heard) = greeting([io]);
+    tokio::task::yield_now().await;
+    let began = Instant::now();
+    let report = serving.stop().await;
+    assert_eq!(answer(&mut slow).await, "");
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert!(report.is_clean() && report.handshakes_failed == 0, "{report:?}");
+    assert!(heard.lock().unwrap().is_empty());
+}
+
+/// The time for the first request goes on from the accept: a handshake does not start it anew.
+#[tokio::test(start_paused = true)]
+async fn it_takes_from_the_time_for_the_first_request() {
+    let (mut client, io) = duplex(1024);
+    let service = service_fn(|_: Request<Incoming>| async { Ok::<_, Infallible>(Response::new(String::new())) });
+    let server = serve(InMemory::new([Step::Accepts(io)]), service, &Scopes::new())
+        .handshake(|io: DuplexStream| async {
+            tokio::time::sleep(Duration::from_secs(9)).await;
+            Ok(io)
+        })
+        .first_request_timeout(Duration::from_secs(12));
+    let serving = Serving::start(|signal| server.graceful(signal).into_future());
+    let began = Instant::now();
+    assert_eq!(answer(&mut client).await, "");
+    assert_eq!(began.elapsed().as_secs(), 12);
+    assert_eq!(serving.stop().await.failed, 1);
+}
+
+/// The socket that it holds is the only witness.
+#[cfg(not(reqscope_portable))]
+#[tokio::test]
+async fn it_is_dropped_when_the_peer_has_gone() {
+    struct Says(mpsc::UnboundedSender<&'static str>);
+    impl Drop for Says {
+        fn drop(&mut self) {
+            self.0.send("dropped").unwrap();
+        }
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (say, mut said) = mpsc::unbounded_channel();
+    let service = service_fn(|_: Request<Incoming>| async { Ok::<_, Infallible>(Response::new(String::new())) });
+    let server = serve(listener, service, &Scopes::new()).handshake(move |socket: TcpStream| {
+        let says = Says(say.clone());
+        async move {
+            says.0.send("begun").unwrap();
+            std::future::pending::<()>().await;
+            drop(says);
+            Ok(socket)
+        }
+    });
+    let serving = Serving::start(|signal| server.graceful(signal).into_future());
+    let client = Client::connect(address).await;
+    assert_eq!(said.recv().await, Some("begun"));
+    client.fin();
+    assert_eq!(said.recv().await, Some("dropped"));
+    let report = serving.stop().await;
+    assert_eq!((report.hung_up, report.handshakes_failed), (1, 0), "{report:?}");
+}

@@ -1,0 +1,150 @@
+//! Peers that vanish without a packet, on real sockets. The kernel of such a peer is told to drop all that comes to it,
+//! so it answers nothing, not even with a reset. The timers are the kernel's, and a second is its least.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use reqscope::{Exit, Scopes};
+use reqscope_hyper::{Gauge, Listener, RequestExt, Tcp, serve};
+use reqscope_testkit::{Probe, until};
+use socket2::{SockFilter, SockRef};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::support::{Answer, BOUND, Context, Event, Server, Serving, Setup, full};
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+const SECOND: Duration = Duration::from_secs(1);
+
+async fn bind() -> (Tcp, std::net::SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (Tcp::new(listener), address)
+}
+
+/// From now on the kernel of this socket neither hears nor says anything.
+fn vanishes(client: &TcpStream) {
+    const BPF_RET: u16 = 0x06;
+    SockRef::from(client).attach_filter(&[SockFilter::new(BPF_RET, 0, 0, 0)]).unwrap();
+}
+
+async fn accepted<L: Listener<Io = TcpStream>>(listener: &mut L, address: std::net::SocketAddr) -> TcpStream {
+    let client = TcpStream::connect(address).await.unwrap();
+    let (socket, _peer) = listener.accept().await.unwrap();
+    drop(client);
+    socket
+}
+
+#[tokio::test]
+async fn a_bare_listener_and_the_default_set_the_same_options() {
+    let (mut tcp, address) = bind().await;
+    let by_default = accepted(&mut tcp, address).await;
+    let mut bare = tcp.into_inner();
+    let by_bare = accepted(&mut bare, address).await;
+    for socket in [by_default, by_bare] {
+        assert!(socket.nodelay().unwrap());
+        let socket = SockRef::from(&socket);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), 30 * SECOND);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), 10 * SECOND);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(60 * SECOND));
+    }
+}
+
+#[tokio::test]
+async fn the_options_are_what_was_said() {
+    let (tcp, address) = bind().await;
+    let mut tcp = tcp
+        .keepalive_idle(4 * SECOND)
+        .keepalive_interval(2 * SECOND)
+        .keepalive_count(5)
+        .user_timeout(Some(Duration::from_millis(2500)));
+    let socket = accepted(&mut tcp, address).await;
+    let socket = SockRef::from(&socket);
+    assert_eq!(socket.tcp_keepalive_time().unwrap(), 4 * SECOND);
+    assert_eq!(socket.tcp_keepalive_interval().unwrap(), 2 * SECOND);
+    assert_eq!(socket.tcp_keepalive_retries().unwrap(), 5);
+    assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_millis(2500)));
+
+    let mut tcp = tcp.keepalive(false).user_timeout(None);
+    let socket = accepted(&mut tcp, address).await;
+    let socket = SockRef::from(&socket);
+    assert!(!socket.keepalive().unwrap());
+    assert_eq!(socket.tcp_user_timeout().unwrap(), None);
+}
+
+#[tokio::test]
+#[should_panic = "the kernel takes"]
+async fn an_idle_time_that_the_kernel_does_not_take_is_refused() {
+    drop(bind().await.0.keepalive_idle(Duration::from_millis(999)));
+}
+
+#[tokio::test]
+#[should_panic = "the kernel takes"]
+async fn so_is_a_count() {
+    drop(bind().await.0.keepalive_count(128));
+}
+
+/// Two ways to come to the end of the kernel's patience: its count, and the user timeout, which takes its place.
+#[tokio::test]
+async fn a_peer_that_vanishes_while_its_handler_waits_is_noticed() {
+    async fn waits(request: Request<Incoming>, context: Context) -> Answer {
+        context.wait(request.scope().clone()).await;
+        Ok(Response::new(full("done")))
+    }
+    for user_timeout in [None, Some(2 * SECOND)] {
+        let (tcp, address) = bind().await;
+        let tcp = tcp
+            .keepalive_idle(SECOND)
+            .keepalive_interval(SECOND)
+            .keepalive_count(if user_timeout.is_some() { 127 } else { 1 })
+            .user_timeout(user_timeout);
+        let mut server = Server::start_on(tcp, Setup::default(), Probe::new(), waits);
+        let mut client = TcpStream::connect(address).await.unwrap();
+        // The second one keeps hyper from reading.
+        client.write_all(&[GET, GET].concat()).await.unwrap();
+        server.hears(Event::Waits).await;
+        vanishes(&client);
+        server.hears(Event::Dropped).await;
+        server.releases(Exit::Cancelled).await;
+        assert_eq!(server.stop().await.hung_up, 1);
+    }
+}
+
+/// Serves an answer of so many bytes, and keeps a connection for as long as the bytes are under way.
+fn answering(tcp: Tcp, bytes: usize) -> (Serving, Gauge) {
+    let service = service_fn(move |_: Request<Incoming>| async move {
+        Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(vec![0; bytes]))))
+    });
+    let server = serve(tcp, service, &Scopes::new());
+    let gauge = server.gauge();
+    (Serving::start(|signal| server.graceful(signal).into_future()), gauge)
+}
+
+#[tokio::test]
+async fn a_peer_that_vanishes_while_it_is_answered_is_noticed() {
+    let (tcp, address) = bind().await;
+    let (_serving, gauge) = answering(tcp.keepalive(false).user_timeout(Some(SECOND)), 1 << 24);
+    let mut client = TcpStream::connect(address).await.unwrap();
+    client.write_all(GET).await.unwrap();
+    client.readable().await.unwrap();
+    vanishes(&client);
+    until(BOUND, || gauge.connections() == 0).await;
+}
+
+/// The other side of it, which the docs tell.
+#[tokio::test]
+async fn a_peer_that_reads_nothing_for_longer_than_the_user_timeout_is_cut() {
+    let (tcp, address) = bind().await;
+    let (_serving, gauge) = answering(tcp.keepalive(false).user_timeout(Some(SECOND)), 1 << 24);
+    let mut client = TcpStream::connect(address).await.unwrap();
+    client.write_all(GET).await.unwrap();
+    until(BOUND, || gauge.connections() == 1).await;
+    until(BOUND, || gauge.connections() == 0).await;
+}
