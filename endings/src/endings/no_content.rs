@@ -1,0 +1,16 @@
+use crate::body::{Answer, bare};
+use crate::event::Event;
+use crate::scene::Call;
+use crate::{Ending, Must, Seen};
+
+pub(super) const ENDING: Ending = Ending {
+    name: "no-content",
+    sentence: "a 204, which has no body",
+    handler: |call| Box::pin(handler(call)),must: Must { sees: Seen::Whole(204), events: &[Event::Returned, Event::BodyUnasked], ..Must::DONE },
+    ..Ending::PLAIN
+};
+
+async fn handler(call: Call) -> Answer {
+    call.lazy.get().await?.operate().await?;
+    bare(204)
+}

@@ -1,0 +1,31 @@
+use http_body_util::BodyExt;
+
+use crate::body::{Answer, answer};
+use crate::client::Ask;
+use crate::event::Event;
+use crate::scene::Call;
+use crate::world::World;
+use crate::{Ending, Must, Seen};
+
+pub(super) const ENDING: Ending = Ending {
+    name: "upload-half-sent",
+    sentence: "the client closes in the middle of its upload; the handler swallows the error and goes on",
+    handler: |call| Box::pin(handler(call)),client: |world| Box::pin(client(world)),must: Must { events: &[Event::Reads, Event::Dropped], ..Must::DROPPED },
+    ..Ending::HOLDING
+};
+
+async fn handler(call: Call) -> Answer {
+    let handle = call.lazy.get().await?;
+    call.scene.log.add(Event::Reads);
+    drop(call.request.into_body().collect().await);
+    call.scene.wait().await?;
+    drop(handle);
+    answer(200, "stored, and only half of it")
+}
+
+async fn client(world: &World) -> anyhow::Result<Seen> {
+    let client = world.send(Ask::post(100, 50)).await?;
+    world.hears(Event::Reads).await?;
+    client.fin()?;
+    Ok(Seen::Left)
+}

@@ -1,0 +1,60 @@
+//! Plays the endings and prints what was observed, as JSON; `cargo xtask endings` makes a table of it.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread;
+
+use clap::Parser;
+use parking_lot::Mutex;
+use reqscope_endings::{ALL, Cell, Ending, Protocol, Stack, play, quiet};
+use serde::Serialize;
+
+/// Most of the time they wait for packets and deadlines, not for a core.
+const AT_ONCE: usize = 4;
+
+#[derive(Parser)]
+struct Arguments {
+    /// Plays this one only.
+    #[arg(long, value_name = "NAME")]
+    only: Option<String>,
+}
+
+/// A row of the table.
+#[derive(Serialize)]
+struct Row {
+    name: &'static str,
+    sentence: &'static str,
+    cells: Vec<Cell>,
+}
+
+fn main() -> anyhow::Result<()> {
+    let Arguments { only } = Arguments::parse();
+    quiet();
+    let endings: Vec<&'static Ending> =
+        ALL.iter().copied().filter(|ending| only.as_ref().is_none_or(|name| name == ending.name)).collect();
+    anyhow::ensure!(!endings.is_empty(), "there is no such ending");
+    let next = AtomicUsize::new(0);
+    let rows = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some((place, ending)) =
+                    Some(next.fetch_add(1, Relaxed)).and_then(|n| Some((n, endings.get(n)?)))
+                {
+                    let row = row(ending);
+                    rows.lock().push((place, row));
+                }
+            });
+        }
+    });
+    let mut rows = rows.into_inner();
+    rows.sort_by_key(|(place, _)| *place);
+    let rows: Vec<Row> = rows.into_iter().map(|(_, row)| row).collect();
+    println!("{}", serde_json::to_string(&rows)?);
+    Ok(())
+}
+
+fn row(ending: &'static Ending) -> Row {
+    let on = |stack| [Protocol::Http1, Protocol::Http2].map(|protocol| play(ending, stack, protocol));
+    let cells = [Stack::Hyper, Stack::Axum].into_iter().flat_map(on).collect();
+    Row { name: ending.name, sentence: ending.sentence, cells }
+}

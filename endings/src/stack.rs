@@ -1,0 +1,162 @@
+//! The two stacks.
+
+use std::future::IntoFuture;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
+use hyper_util::service::TowerToHyperService;
+use reqscope_hyper::{RequestExt, ScopeService, ServeReport, serve};
+use reqscope_testkit::Probe;
+use reqscope_tower::{RequestScope, ScopeLayer, Scoped};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tower::Layer;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::timeout::TimeoutLayer;
+
+use crate::body::Watched;
+use crate::handler::{Handler, watched};
+use crate::layers::{AsTower, Layers};
+use crate::scene::{Call, Scene};
+use crate::{BoxError, Setup, Stack};
+
+/// Serves the handler until `stop`.
+pub(crate) fn start(
+    stack: Stack,
+    listener: TcpListener,
+    scene: Scene,
+    handler: Handler,
+    stop: oneshot::Receiver<()>,
+) -> JoinHandle<ServeReport> {
+    match stack {
+        Stack::Hyper => plain(listener, scene, handler, stop),
+        Stack::Axum => routed(listener, scene, handler, stop),
+    }
+}
+
+fn plain(
+    listener: TcpListener,
+    scene: Scene,
+    handler: Handler,
+    stop: oneshot::Receiver<()>,
+) -> JoinHandle<ServeReport> {
+    let setup = scene.setup;
+    let cast = scene.clone();
+    let inner = service_fn(move |request: Request<Incoming>| -> WatchedFuture {
+        let (scope, scene) = (request.scope().clone(), cast.clone());
+        let lazy = scope.lazy(&scene.probe);
+        let request = request.map(|body| body.map_err(BoxError::from).boxed_unsync());
+        Box::pin(watched(handler, Call { request, scope, lazy, scene }))
+    });
+    match setup.layers {
+        Layers::None => listen(listener, in_scope(&scene, inner), &scene, stop),
+        Layers::PanicsCaughtInside => {
+            let inner = TowerToHyperService::new(CatchPanicLayer::new().layer(AsTower(inner)));
+            listen(listener, in_scope(&scene, inner), &scene, stop)
+        }
+        Layers::TimeoutInside => {
+            let inner = TowerToHyperService::new(timeout().layer(AsTower(inner)));
+            listen(listener, in_scope(&scene, inner), &scene, stop)
+        }
+        Layers::PanicsCaughtOutside => {
+            let outer = CatchPanicLayer::new().layer(AsTower(in_scope(&scene, inner)));
+            listen(listener, TowerToHyperService::new(outer), &scene, stop)
+        }
+        Layers::TimeoutOutside => {
+            let outer = timeout().layer(AsTower(in_scope(&scene, inner)));
+            listen(listener, TowerToHyperService::new(outer), &scene, stop)
+        }
+    }
+}
+
+type WatchedFuture = crate::BoxFuture<'static, Result<Response<Watched>, BoxError>>;
+
+fn in_scope<S>(scene: &Scene, inner: S) -> ScopeService<S> {
+    let service = ScopeService::new(&scene.scopes, inner);
+    match scene.setup.timeout {
+        Some(timeout) => service.timeout(timeout),
+        None => service,
+    }
+}
+
+fn timeout() -> TimeoutLayer {
+    TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, Setup::SOON)
+}
+
+#[derive(Clone)]
+struct App {
+    scene: Scene,
+    handler: Handler,
+}
+
+impl axum::extract::FromRef<App> for Arc<Probe> {
+    fn from_ref(app: &App) -> Self {
+        app.scene.probe.clone()
+    }
+}
+
+async fn handle(
+    State(App { scene, handler }): State<App>,
+    RequestScope(scope): RequestScope,
+    Scoped(lazy): Scoped<Probe>,
+    request: Request<Body>,
+) -> Response<Body> {
+    let request = request.map(|body| body.map_err(BoxError::from).boxed_unsync());
+    match watched(handler, Call { request, scope, lazy, scene }).await {
+        Ok(response) => response.map(Body::new),
+        // axum has no errors.
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+fn routed(
+    listener: TcpListener,
+    scene: Scene,
+    handler: Handler,
+    stop: oneshot::Receiver<()>,
+) -> JoinHandle<ServeReport> {
+    let setup = scene.setup;
+    let mut scope = ScopeLayer::new(&scene.scopes);
+    if let Some(timeout) = setup.timeout {
+        scope = scope.timeout(timeout);
+    }
+    let app: Router = Router::new().fallback(handle).with_state(App { scene: scene.clone(), handler });
+    let app = match setup.layers {
+        Layers::None => app.layer(scope),
+        Layers::PanicsCaughtInside => app.layer(CatchPanicLayer::new()).layer(scope),
+        Layers::PanicsCaughtOutside => app.layer(scope).layer(CatchPanicLayer::new()),
+        Layers::TimeoutInside => app.layer(timeout()).layer(scope),
+        Layers::TimeoutOutside => app.layer(scope).layer(timeout()),
+    };
+    listen(listener, TowerToHyperService::new(app), &scene, stop)
+}
+
+fn listen<S, B>(
+    listener: TcpListener,
+    service: S,
+    scene: &Scene,
+    stop: oneshot::Receiver<()>,
+) -> JoinHandle<ServeReport>
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error: Into<BoxError>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    let Setup { half_close, request_grace, release_grace, .. } = scene.setup;
+    let server = serve(listener, service, &scene.scopes)
+        .half_close(half_close)
+        .max_connections(16)
+        .request_grace(request_grace)
+        .release_grace(release_grace)
+        .graceful(async { stop.await.unwrap_or(()) });
+    tokio::spawn(server.into_future())
+}
