@@ -1,5 +1,5 @@
 //! The chores of the workspace, as code: `cargo xtask test`, `cargo xtask check`, `cargo xtask loom`, `cargo xtask fuzz`,
-//! `cargo xtask mutants`, `cargo xtask bench`, `cargo xtask compare`.
+//! `cargo xtask mutants`, `cargo xtask bench`, `cargo xtask compare`, `cargo xtask endings`.
 //!
 //! A rule of the house that a machine can keep is a step here or a lint in the root `Cargo.toml`, not a remark in a
 //! review. Each rule has a file of its own; `test.rs` and `check.rs` are the two lists of steps.
@@ -11,6 +11,7 @@ mod check;
 mod compare;
 mod conditions;
 mod edges;
+mod endings;
 mod examples;
 mod features;
 mod futures;
@@ -64,6 +65,9 @@ enum Chore {
     /// Does the same work and causes the same faults on reqscope and on other pools and lazy cells; fails if a promised
     /// ratio or a cell of ours does not hold.
     Compare(compare::Options),
+    /// Ends requests in every way there is, over HTTP/1 and HTTP/2, through hyper and axum; fails if a resource was told the
+    /// wrong exit, or not once, or a client the wrong thing.
+    Endings(endings::Options),
     /// Runs `test`, then `check`.
     Ci,
 }
@@ -80,6 +84,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Chore::Fuzz(options) => fuzz::run(&tree, &options, &mut report)?,
         Chore::Bench(options) => return bench::run(&tree, &options),
         Chore::Compare(options) => return compare::run(&tree, &options),
+        Chore::Endings(options) => return endings::run(&tree, &options),
         Chore::Ci => {
             test::run(&tree, &mut report)?;
             check::run(&tree, &mut report);
