@@ -50,7 +50,8 @@ impl Ending {
 
     /// What must be observed there, and why, where that is not what must be elsewhere.
     pub fn must_on(&self, stack: Stack, protocol: Protocol) -> (&Must, Option<&'static str>) {
-        let differs = self.differs.iter().find(|differs| differs.stack == stack && differs.protocol == protocol);
+        let here = |differs: &&Differs| differs.stack.is_none_or(|on| on == stack) && differs.protocol == protocol;
+        let differs = self.differs.iter().find(here);
         differs.map_or((&self.must, self.must.unsettled), |differs| (&differs.must, Some(differs.why)))
     }
 
@@ -67,8 +68,8 @@ impl Ending {
 /// Where an ending does not end as elsewhere, and why. It is what hyper does, not what one would want.
 #[derive(Clone, Copy, Debug)]
 pub struct Differs {
-    /// On this stack.
-    pub stack: Stack,
+    /// On this stack, or on each.
+    pub stack: Option<Stack>,
     /// And over this protocol.
     pub protocol: Protocol,
     /// Because of this.
@@ -135,6 +136,8 @@ pub struct Setup {
     pub(crate) layers: Layers,
     /// The deadline of the request.
     pub(crate) timeout: Option<Duration>,
+    /// How often an HTTP/2 client is asked whether it is there, and how long it may take to say so.
+    pub(crate) ping: Option<Duration>,
     pub(crate) half_close: bool,
     pub(crate) close_timeout: Duration,
     pub(crate) request_grace: Duration,
@@ -145,6 +148,7 @@ impl Setup {
     pub(crate) const DEFAULT: Setup = Setup {
         layers: Layers::None,
         timeout: None,
+        ping: None,
         half_close: false,
         close_timeout: BOUND,
         request_grace: BOUND,

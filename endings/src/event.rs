@@ -42,7 +42,7 @@ pub enum Event {
     BodyGone,
     /// The response's body panicked.
     BodyUnwound,
-    /// The server's watch saw a client go.
+    /// The server saw a client go.
     HungUp,
     /// A panic took a connection down.
     ConnectionPanicked,
@@ -69,7 +69,7 @@ impl fmt::Display for Event {
             Event::BodyUnasked => "nobody asked the body",
             Event::BodyGone => "the body is gone",
             Event::BodyUnwound => "the body panicked",
-            Event::HungUp => "the watch saw the hang-up",
+            Event::HungUp => "the server saw the client go",
             Event::ConnectionPanicked => "the panic took the connection down",
             Event::ConnectionCut => "the server cut the connection",
             Event::Saw(what) => what,

@@ -2,7 +2,7 @@ use std::any::Any;
 use std::panic;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use reqscope_testkit::Ledger;
@@ -58,6 +58,10 @@ pub enum Verdict {
 /// It never panics and never takes longer than a few times [`BOUND`](crate::BOUND): each run has a thread of its own, which
 /// is left behind if it hangs.
 pub fn play(ending: &'static Ending, stack: Stack, protocol: Protocol) -> Cell {
+    play_within(3 * BOUND, ending, stack, protocol)
+}
+
+fn play_within(limit: Duration, ending: &'static Ending, stack: Stack, protocol: Protocol) -> Cell {
     let begun = Instant::now();
     let mut cell = Cell {
         stack,
@@ -76,7 +80,7 @@ pub fn play(ending: &'static Ending, stack: Stack, protocol: Protocol) -> Cell {
         return cell;
     }
     for &settling in ending.resources.settling() {
-        match bounded(ending, stack, protocol, settling) {
+        match bounded(limit, move || run(ending, stack, protocol, settling)) {
             Ok((observed, verdict)) => {
                 cell.told = observed.told.iter().map(|exit| format!("{exit:?}")).collect();
                 (cell.released, cell.abandoned) = (observed.released, observed.abandoned);
@@ -99,15 +103,16 @@ pub fn play(ending: &'static Ending, stack: Stack, protocol: Protocol) -> Cell {
 type Outcome = (Observed, anyhow::Result<()>);
 
 /// On a thread and a runtime of its own: neither a loop nor a blocked thread holds up the rest.
-fn bounded(ending: &'static Ending, stack: Stack, protocol: Protocol, settling: bool) -> anyhow::Result<Outcome> {
+fn bounded(
+    limit: Duration,
+    run: impl FnOnce() -> anyhow::Result<Outcome> + Send + 'static,
+) -> anyhow::Result<Outcome> {
     let (told, hears) = sync_channel(1);
-    let player = thread::Builder::new().name(ending.name.to_owned());
-    let player = player.spawn(move || {
-        let outcome = run(ending, stack, protocol, settling);
+    let player = thread::spawn(move || {
         // Nobody listens any more where it took too long.
-        told.send(outcome).ok();
-    })?;
-    match hears.recv_timeout(3 * BOUND) {
+        told.send(run()).ok();
+    });
+    match hears.recv_timeout(limit) {
         Ok(outcome) => outcome,
         Err(RecvTimeoutError::Timeout) => Err(anyhow!("it hangs")),
         Err(RecvTimeoutError::Disconnected) => {
@@ -126,21 +131,19 @@ fn run(ending: &'static Ending, stack: Stack, protocol: Protocol, settling: bool
     let outcome = runtime.block_on(async {
         let ledger = Ledger::new();
         let world = World::start(ending, stack, protocol, settling, &ledger).await?;
-        let seen = (ending.client)(&world).await;
-        let seen = match seen {
+        let observed = async {
+            let seen = (ending.client)(&world).await?;
+            world.is_at_rest().await?;
+            anyhow::Ok(seen)
+        };
+        let seen = match observed.await {
             Ok(seen) => seen,
             Err(error) => {
-                let events = world.scene.log.events();
-                // Its ledger has nothing to say any more.
+                // Its drop would panic, and that would say less.
                 std::mem::forget(ledger);
-                return Err(error).with_context(|| format!("after {events:?}"));
+                return Err(error).with_context(|| format!("after {:?}", world.scene.log.events()));
             }
         };
-        let rest = world.is_at_rest().await;
-        if let Err(error) = rest {
-            std::mem::forget(ledger);
-            return Err(error);
-        }
         let scene = world.scene.clone();
         let report = world.report().await?;
         let (must, _) = ending.must_on(stack, protocol);
@@ -158,4 +161,103 @@ pub fn quiet() {
             tell(panic);
         }
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use reqscope::Exit;
+
+    use super::*;
+    use crate::event::Event;
+    use crate::{Must, Seen};
+
+    const LIMIT: Duration = Duration::from_millis(500);
+
+    fn why(ending: &'static Ending) -> String {
+        match play_within(LIMIT, ending, Stack::Hyper, Protocol::Http1).verdict {
+            Verdict::Wrong(why) => why,
+            verdict => format!("not wrong, but {verdict:?}"),
+        }
+    }
+
+    #[test]
+    fn it_is_right_where_all_is_as_declared() {
+        static PLAIN: Ending = Ending::PLAIN;
+        assert_eq!(play(&PLAIN, Stack::Axum, Protocol::Http2).verdict, Verdict::Right);
+    }
+
+    #[test]
+    fn another_exit_is_wrong() {
+        static OTHER: Ending = Ending { must: Must { told: &[Exit::Failed], ..Must::DONE }, ..Ending::PLAIN };
+        assert!(why(&OTHER).contains("told [Completed] instead of [Failed]"), "{}", why(&OTHER));
+    }
+
+    #[test]
+    fn another_answer_is_wrong() {
+        static OTHER: Ending = Ending { must: Must { sees: Seen::Whole(500), ..Must::DONE }, ..Ending::PLAIN };
+        assert!(why(&OTHER).contains("the client saw 200 instead of 500"), "{}", why(&OTHER));
+    }
+
+    #[test]
+    fn without_its_event_it_is_wrong_and_so_it_is_if_none_is_declared() {
+        static MISSING: Ending = Ending { must: Must { events: &[Event::Dropped], ..Must::DONE }, ..Ending::PLAIN };
+        assert!(why(&MISSING).contains("not all of [Dropped] happened"), "{}", why(&MISSING));
+        static NONE: Ending = Ending { must: Must { events: &[], ..Must::DONE }, ..Ending::PLAIN };
+        assert!(why(&NONE).contains("no event is declared"), "{}", why(&NONE));
+    }
+
+    #[test]
+    fn a_success_without_its_commit_is_wrong_even_where_it_is_declared() {
+        static ROLLED_BACK: Ending = Ending {
+            handler: |call| {
+                Box::pin(async move {
+                    let lease = reqscope::Guard::detach(call.lazy.get().await?);
+                    reqscope::Lease::fail(lease).await?;
+                    crate::body::answer(200, "it lies")
+                })
+            },
+            must: Must { told: &[Exit::Failed], ..Must::DONE },
+            ..Ending::PLAIN
+        };
+        assert!(why(&ROLLED_BACK).contains("a success without its commit"), "{}", why(&ROLLED_BACK));
+    }
+
+    #[test]
+    fn what_is_not_given_back_is_wrong() {
+        static LEAKS: Ending = Ending {
+            handler: |call| {
+                Box::pin(async move {
+                    std::mem::forget(call.lazy.get().await?);
+                    crate::body::answer(404, "it leaks")
+                })
+            },
+            ..Ending::PLAIN
+        };
+        let verdict = play(&LEAKS, Stack::Hyper, Protocol::Http1).verdict;
+        assert!(matches!(&verdict, Verdict::Wrong(why) if why.contains("everything has come back")), "{verdict:?}");
+    }
+
+    #[test]
+    fn one_that_hangs_is_wrong_and_so_is_one_that_blocks_its_thread() {
+        static HANGS: Ending = Ending { client: |_| Box::pin(pending()), ..Ending::PLAIN };
+        assert_eq!(why(&HANGS), "it hangs");
+        static BLOCKS: Ending = Ending {
+            client: |_| {
+                Box::pin(async {
+                    thread::park();
+                    Ok(Seen::Left)
+                })
+            },
+            ..Ending::PLAIN
+        };
+        assert_eq!(why(&BLOCKS), "it hangs");
+    }
+
+    #[test]
+    fn one_that_panics_is_wrong() {
+        static PANICS: Ending = Ending { client: |_| Box::pin(async { panic!("told to panic") }), ..Ending::PLAIN };
+        assert_eq!(why(&PANICS), "it panics: told to panic");
+    }
 }

@@ -151,12 +151,18 @@ where
     S::Future: Send + 'static,
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    let Setup { half_close, request_grace, release_grace, .. } = scene.setup;
+    let Setup { ping, half_close, request_grace, release_grace, .. } = scene.setup;
     let server = serve(listener, service, &scene.scopes)
         .half_close(half_close)
         .max_connections(16)
         .request_grace(request_grace)
         .release_grace(release_grace)
+        .http(|http| {
+            http.http2().enable_connect_protocol();
+            if let Some(ping) = ping {
+                http.http2().keep_alive_interval(ping).keep_alive_timeout(ping);
+            }
+        })
         .graceful(async { stop.await.unwrap_or(()) });
     tokio::spawn(server.into_future())
 }

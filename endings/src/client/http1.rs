@@ -133,7 +133,8 @@ impl Client {
         Ok(trailers)
     }
 
-    pub(super) async fn byte(&mut self) -> anyhow::Result<()> {
+    pub(super) async fn echo(&mut self) -> anyhow::Result<()> {
+        self.socket.inject(b"x")?;
         while self.unread.is_empty() {
             ensure!(self.read().await?, "the server closes instead");
         }

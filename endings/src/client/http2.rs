@@ -1,6 +1,7 @@
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest, handshake};
+use h2::ext::Protocol;
 use h2::{Reason, RecvStream, SendStream};
 use http::Request;
 use tokio::task::JoinHandle;
@@ -8,6 +9,7 @@ use tokio::time::timeout;
 
 use super::{Ask, Head, Socket, Upload, Whole};
 use crate::BOUND;
+use crate::event::until;
 
 pub(crate) struct Client {
     socket: Socket,
@@ -68,6 +70,28 @@ impl Client {
         }
         (self.answer, self.upload, self.body, self.head) = (Some(answer), Some(upload), None, None);
         Ok(())
+    }
+
+    /// Asks to speak another protocol on a stream, as soon as the server has said that it allows that.
+    pub(super) async fn connect(&mut self) -> anyhow::Result<()> {
+        until("the server allows it", || self.requests.is_extended_connect_protocol_enabled()).await?;
+        let mut request = Request::builder().method("CONNECT").uri("http://a/").body(())?;
+        request.extensions_mut().insert(Protocol::from_static("websocket"));
+        let (answer, upload) = self.requests.send_request(request, false)?;
+        (self.answer, self.upload) = (Some(answer), Some(upload));
+        Ok(())
+    }
+
+    pub(super) async fn echo(&mut self) -> anyhow::Result<()> {
+        self.upload.as_mut().context("nothing was asked")?.send_data("x".into(), false)?;
+        let body = self.body.as_mut().context("nothing was answered")?;
+        let data = timeout(BOUND, body.data()).await.context("an echo")?;
+        ensure!(data.context("the end of the stream")?? == "x", "not an echo");
+        Ok(())
+    }
+
+    pub(super) fn end(&mut self) -> anyhow::Result<()> {
+        Ok(self.upload.as_mut().context("nothing was asked")?.send_data(Bytes::new(), true)?)
     }
 
     /// Dropping an answer resets its stream, so it is kept.

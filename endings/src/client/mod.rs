@@ -126,11 +126,31 @@ impl Client {
         Ok(self.whole().await?.seen())
     }
 
-    /// Reads one byte of an upgraded connection. HTTP/1 only.
-    pub(crate) async fn byte(&mut self) -> anyhow::Result<()> {
+    /// Asks for an upgrade to a WebSocket. Over HTTP/2 that is an extended CONNECT.
+    pub(crate) async fn upgrade(&mut self) -> anyhow::Result<Option<Head>> {
         match self {
-            Client::Http1(client) => client.byte().await,
-            Client::Http2(_) => bail!("HTTP/2 upgrades streams"),
+            Client::Http1(client) => {
+                let headers = &[("connection", "upgrade"), ("upgrade", "websocket")];
+                client.send(Ask { headers, ..Ask::GET }).await?;
+            }
+            Client::Http2(client) => client.connect().await?,
+        }
+        self.head().await
+    }
+
+    /// Sends a byte over an upgraded connection, or stream, and reads one.
+    pub(crate) async fn echo(&mut self) -> anyhow::Result<()> {
+        match self {
+            Client::Http1(client) => client.echo().await,
+            Client::Http2(client) => client.echo().await,
+        }
+    }
+
+    /// Says that it will send no more over an upgraded connection, or stream.
+    pub(crate) fn end(&mut self) -> anyhow::Result<()> {
+        match self {
+            Client::Http1(client) => client.socket().shut_down_write(),
+            Client::Http2(client) => client.end(),
         }
     }
 
@@ -164,10 +184,9 @@ impl Client {
         self.socket().shut_down_write()
     }
 
-    /// Never sends another packet of its own accord, neither a close nor an answer to a ping. What it returns keeps the
-    /// socket open.
+    /// Neither hears nor says anything from now on. What it returns keeps the socket open.
     pub(crate) fn vanish(self) -> anyhow::Result<Socket> {
-        self.socket().twin()
+        self.socket().vanish()
     }
 
     /// HTTP/2 only.

@@ -16,7 +16,14 @@ impl Socket {
         Ok(Socket(socket))
     }
 
-    pub(crate) fn twin(&self) -> anyhow::Result<Socket> {
+    /// Its kernel drops all that comes from now on, and so answers nothing, neither a ping nor a packet. Where there are no
+    /// such filters, it is only silent.
+    pub(crate) fn vanish(&self) -> anyhow::Result<Socket> {
+        #[cfg(target_os = "linux")]
+        {
+            const RETURN: u16 = 0x06;
+            SockRef::from(&self.0).attach_filter(&[socket2::SockFilter::new(RETURN, 0, 0, 0)])?;
+        }
         Ok(Socket(self.0.try_clone()?))
     }
 

@@ -16,7 +16,7 @@ pub(super) const ENDING: Ending = Ending {
 
 const LEFT: Event = Event::Saw("it left the queue, and took nothing");
 
-async fn handler(call: Call) -> Answer {
+pub(super) async fn handler(call: Call) -> Answer {
     let handle = call.scope.lazy(&call.scene.pool).get().await?;
     drop(handle);
     answer(200, "done")

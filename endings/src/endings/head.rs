@@ -9,7 +9,7 @@ pub(super) const ENDING: Ending = Ending {
     name: "head",
     sentence: "a HEAD, whose answer says its length and has no bytes",
     client: |world| Box::pin(client(world)),must: Must { events: &[Event::Returned, Event::BodyUnasked], ..Must::DONE },differs: &[Differs {
-        stack: Stack::Hyper,
+        stack: Some(Stack::Hyper),
         protocol: Protocol::Http2,
         why: "over HTTP/2 hyper sends the body of an answer to HEAD, which the client takes for an error",
         must: Must { sees: Seen::Cut(200), ..Must::DONE },

@@ -44,9 +44,12 @@ macro_rules! each_ending {
             half_close_allowed
             rst_stream_while_it_holds
             rst_stream_in_the_body
+            rst_stream_in_the_queue
+            rst_stream_in_the_commit
             goaway
             lost_with_many_streams
             peer_vanishes
+            peer_vanishes_and_is_asked
             deadline
             pipelined
             pipelined_and_fin

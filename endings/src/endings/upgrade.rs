@@ -1,35 +1,46 @@
-use http::HeaderValue;
+use anyhow::Context;
+use http::{HeaderValue, Method};
 use hyper_util::rt::TokioIo;
 use reqscope::Exit;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::body::{Answer, bare};
-use crate::client::Ask;
 use crate::event::{Event, until};
 use crate::scene::Call;
 use crate::world::World;
-use crate::{BoxError, Absent, Ending, Must, Protocol, Seen};
+use crate::{BoxError, Differs, Ending, Must, Protocol, Seen};
 
 pub(super) const ENDING: Ending = Ending {
     name: "upgrade",
     sentence: "a WebSocket: the scope of the request ends at 101, the connection opens its own",
-    absent: &[Absent::Protocol(Protocol::Http2, "it upgrades by an extended CONNECT, which the server does not switch on")],handler: |call| Box::pin(handler(call)),client: |world| Box::pin(client(world)),must: Must { told: &[Exit::Completed; 2], sees: Seen::Whole(101), events: &[Event::Returned, OWN, ENDED], ..Must::DONE },
+    differs: &[Differs {
+        stack: None,
+        protocol: Protocol::Http2,
+        why: "it is an extended CONNECT, and answered 200",
+        must: Must { sees: Seen::Whole(200), ..SWITCHED },
+    }],must: SWITCHED,handler: |call| Box::pin(handler(call)),client: |world| Box::pin(client(world)),
     ..Ending::PLAIN
 };
 
+const SWITCHED: Must = Must {
+    told: &[Exit::Completed; 2],
+    sees: Seen::Whole(101),
+    events: &[Event::Returned, OWN, ENDED],
+    ..Must::DONE
+};
 const OWN: Event = Event::Saw("the upgraded connection had a scope of its own");
 const ENDED: Event = Event::Saw("the upgraded connection ended");
 
 async fn handler(mut call: Call) -> Answer {
     call.lazy.get().await?.operate().await?;
     let upgrade = hyper::upgrade::on(&mut call.request);
-    let scene = call.scene;
+    let (request, scene) = (call.scope, call.scene);
     tokio::spawn(async move {
         let mut io = TokioIo::new(upgrade.await?);
         let scope = scene.scopes.open();
         let echo = async {
             let mut handle = scope.handle().lazy(&scene.probe).get().await?;
-            if call.scope.is_closed() {
+            if request.is_closed() {
                 scene.log.add(OWN);
             }
             let mut byte = [0];
@@ -44,6 +55,9 @@ async fn handler(mut call: Call) -> Answer {
         scene.log.add(ENDED);
         Ok::<_, BoxError>(())
     });
+    if call.request.method() == Method::CONNECT {
+        return bare(200);
+    }
     let mut response = bare(101)?;
     response.headers_mut().insert("connection", HeaderValue::from_static("upgrade"));
     response.headers_mut().insert("upgrade", HeaderValue::from_static("websocket"));
@@ -51,12 +65,11 @@ async fn handler(mut call: Call) -> Answer {
 }
 
 async fn client(world: &World) -> anyhow::Result<Seen> {
-    let mut client = world.send(Ask { headers: &[("connection", "upgrade"), ("upgrade", "websocket")], ..Ask::GET }).await?;
-    let seen = client.answer().await?;
+    let mut client = world.connect().await?;
+    let head = client.upgrade().await?.context("an answer")?;
     until("the scope of the request is closed", || world.scene.probe.releases().len() == 1).await?;
-    client.socket().inject(b"x")?;
-    client.byte().await?;
-    client.fin()?;
+    client.echo().await?;
+    client.end()?;
     world.hears(ENDED).await?;
-    Ok(seen)
+    Ok(Seen::Whole(head.status))
 }
