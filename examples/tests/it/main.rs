@@ -1,6 +1,10 @@
 //! The examples are run as a user runs them: as programs.
 #![allow(clippy::unwrap_used, reason = "a panic in a test is its report, in its helpers too")]
 
+#[cfg(feature = "axum")]
+mod over_axum;
+#[cfg(feature = "grpc")]
+mod over_grpc;
 mod process;
 mod programs;
 mod storm;

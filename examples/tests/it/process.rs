@@ -1,5 +1,6 @@
 //! Programs, run to their end or to their deadline.
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread;
@@ -41,6 +42,18 @@ impl Server {
         let address = line.split("http://").nth(1).unwrap_or_else(|| panic!("no address in {line:?}"));
         let address = address.split([' ', '/', '\n']).next().unwrap().to_owned();
         Server { child, address }
+    }
+
+    /// The answer to a request such as `GET /hello`, head and body.
+    pub(crate) fn ask(&self, request: &str, body: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let length = body.len();
+        let head =
+            format!("{request} HTTP/1.1\r\nhost: here\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+        stream.write_all((head + body).as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
     }
 
     /// Stops it as ctrl-c does.

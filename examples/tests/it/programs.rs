@@ -1,7 +1,4 @@
 //! The small examples.
-use std::io::{Read, Write};
-use std::net::TcpStream;
-
 use crate::process::{Server, example, run};
 
 #[test]
@@ -38,17 +35,9 @@ fn outage_keeps_its_promises() {
 #[test]
 fn quickstart_counts_its_visitors_until_ctrl_c() {
     let server = Server::start(example("quickstart").arg("0"));
-    assert!(get(&server, "/hello").ends_with("\r\n\r\nvisit number 1\n"));
-    assert!(get(&server, "/hello").ends_with("\r\n\r\nvisit number 2\n"));
-    assert!(get(&server, "/other").ends_with("\r\n\r\nvisit number 1\n"));
+    assert!(server.ask("GET /hello", "").ends_with("\r\n\r\nvisit number 1\n"));
+    assert!(server.ask("GET /hello", "").ends_with("\r\n\r\nvisit number 2\n"));
+    assert!(server.ask("GET /other", "").ends_with("\r\n\r\nvisit number 1\n"));
     let (status, said) = server.interrupt();
     assert!(status.success(), "{said}");
-}
-
-fn get(server: &Server, path: &str) -> String {
-    let mut stream = TcpStream::connect(&server.address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
 }

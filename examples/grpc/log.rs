@@ -1,0 +1,73 @@
+//! The service.
+use std::sync::Arc;
+
+use futures_util::stream::{Stream, try_unfold};
+use reqscope::{Error, Guard, Lease, Pool, ScopeHandle};
+use reqscope_sqlite::rusqlite::OptionalExtension;
+use reqscope_sqlite::{Sqlite, SqliteError, Transaction};
+use tonic::{Request, Response, Status};
+
+use crate::wire::{Line, Lines, Nothing, Total};
+
+pub(crate) const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS log (line TEXT NOT NULL)";
+
+#[derive(Clone)]
+pub(crate) struct Log {
+    pub(crate) writes: Arc<Transaction<Pool<Sqlite>>>,
+    pub(crate) snapshots: Arc<Transaction<Pool<Sqlite>>>,
+}
+
+impl Log {
+    /// All of the lines, or none.
+    pub(crate) async fn append(self, request: Request<Lines>) -> Result<Response<Total>, Status> {
+        let writes = scope(&request)?.lazy(&self.writes);
+        let mut tx = writes.get().await.map_err(status)?; // first use: a connection, and BEGIN
+        for line in request.into_inner().lines {
+            if line.is_empty() {
+                return Err(Status::invalid_argument("a line is empty")); // ROLLBACK of those before it
+            }
+            tx.call(move |sql| sql.execute("INSERT INTO log VALUES (?1)", [line])).await.map_err(status)?;
+        }
+        let count = tx.call(|sql| sql.query_row("SELECT count(*) FROM log", (), |row| row.get(0)));
+        let total = count.await.map_err(status)?;
+        Ok(Response::new(Total { total })) // COMMIT, and then the answer
+    }
+
+    /// The lines that there are now, whatever is appended while they are read.
+    pub(crate) async fn read(
+        self,
+        request: Request<Nothing>,
+    ) -> Result<Response<impl Stream<Item = Result<Line, Status>> + use<>>, Status> {
+        let snapshot = scope(&request)?.lazy(&self.snapshots).get().await.map_err(status)?;
+        // The scope ends when this function has returned. The stream owns the snapshot from here on: dropped in the
+        // middle, because the client has gone, it drops the lease, which goes back as cancelled.
+        let lease = Guard::detach(snapshot);
+        Ok(Response::new(try_unfold((lease, 0), |(mut lease, last)| async move {
+            let select = "SELECT rowid, line FROM log WHERE rowid > ?1 ORDER BY rowid LIMIT 1";
+            let next = lease.call(move |sql| {
+                sql.query_row(select, [last], |row| Ok((row.get("rowid")?, row.get("line")?))).optional()
+            });
+            if let Some((id, text)) = next.await.map_err(status)? {
+                return Ok(Some((Line { text }, (lease, id))));
+            }
+            Lease::complete(lease).await.map_err(status)?; // an error here is the `grpc-status` of the stream
+            Ok(None)
+        })))
+    }
+}
+
+/// What the layer has put into the request.
+fn scope<T>(request: &Request<T>) -> Result<&ScopeHandle, Status> {
+    request.extensions().get().ok_or_else(|| Status::internal("the ScopeLayer is missing"))
+}
+
+/// What the client is told: whether to try again, and not a word of the cause.
+fn status(error: impl Into<Error<SqliteError>>) -> Status {
+    let error = error.into();
+    eprintln!("{error:?}");
+    if error.is_unavailable() || error.is_exhausted() || error.is_timeout() || error.is_closed() {
+        Status::unavailable("the log is not there, please try again")
+    } else {
+        Status::internal("the log has failed")
+    }
+}

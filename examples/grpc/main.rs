@@ -1,0 +1,65 @@
+//! A log over gRPC: a call is one transaction, a stream of lines owns its snapshot.
+//!
+//! ```text
+//! cargo run --example grpc --features grpc
+//! ```
+//!
+//! With tonic, and without protoc: the messages are written by hand. What protoc would generate is in `wire.rs`, what one
+//! writes oneself in `log.rs`. The client is in here, and shows what was kept.
+mod log;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqscope::{Pool, Scopes};
+use reqscope_sqlite::{Sqlite, Transaction};
+use reqscope_tower::{ByGrpcStatus, ScopeLayer};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tonic::Status;
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Endpoint, Server};
+
+use log::{Log, SCHEMA};
+use wire::Client;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let sqlite = Sqlite::builder().on_open(|sql| sql.execute_batch(SCHEMA)).build_temporary()?;
+    let pool = Arc::new(Pool::builder().max_size(4).build(sqlite));
+    let log = Log {
+        writes: Arc::new(Transaction::new(pool.clone())),
+        snapshots: Arc::new(Transaction::read_only(pool.clone())),
+    };
+
+    let scopes = Scopes::new();
+    // In gRPC every answer is a 200: what counts is its `grpc-status`, also for the answer to a failed COMMIT.
+    let layer = ScopeLayer::new(&scopes)
+        .classify(ByGrpcStatus)
+        .on_failed_settle(|_| Status::unavailable("nothing was kept").into_http());
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = Server::builder()
+        .layer(layer)
+        .add_routes(wire::routes(log))
+        .serve_with_incoming_shutdown(TcpIncoming::from(listener), async { drop(stopped.await) });
+    let server = tokio::spawn(server);
+
+    let mut client = Client::new(Endpoint::try_from(format!("http://{address}"))?.connect().await?);
+    for lines in [&["one", "two"][..], &["three", ""], &["four"]] {
+        match client.append(lines).await {
+            Ok(total) => println!("append {lines:?}: {total} lines"),
+            Err(status) => println!("append {lines:?}: {}", status.message()),
+        }
+    }
+    println!("read: {:?}", client.read().await?);
+
+    drop((client, stop));
+    server.await??;
+    // tonic waits for the answers; this waits for what they have left to be given back.
+    let report = scopes.drain(Duration::from_secs(5)).await;
+    println!("the server has ended: {report:?}; {} connections of the database in use", pool.status().in_use);
+    Ok(())
+}

@@ -1,0 +1,121 @@
+//! A log over a WebSocket: the connection outlives its request, and opens scopes of its own.
+//!
+//! ```text
+//! cargo run --example websocket --features websocket
+//! ```
+//!
+//! The scope of a request ends with the 101 that upgrades it. After that there is no response to judge, so the code that
+//! speaks on the socket says when a scope begins, and how it ends.
+//!
+//! **A scope for each message**, as here, if a message is a piece of work: it commits or not, whatever the next one does,
+//! and a client that sits there and says nothing holds no connection of the database. **A scope for the connection** if
+//! it is one itself: a file that is uploaded in many messages and kept if the last one comes, a lock that is held while
+//! the client is there. Both at once are fine.
+use std::future::IntoFuture;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::response::Response;
+use axum::routing::any;
+use axum::{Extension, Router};
+use futures_util::{SinkExt, StreamExt};
+use reqscope::{Error, Exit, Lazy, Pool, Scopes};
+use reqscope_hyper::{Connection, TowerToHyperService, serve};
+use reqscope_sqlite::{Sqlite, SqliteError, Transaction};
+use reqscope_tower::ScopeLayer;
+use tokio::net::TcpListener;
+use tokio::select;
+use tokio::sync::oneshot;
+
+const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS log (line TEXT NOT NULL CHECK (line <> ''))";
+
+type Writes = Transaction<Pool<Sqlite>>;
+
+#[derive(Clone)]
+struct App {
+    scopes: Scopes,
+    writes: Arc<Writes>,
+}
+
+async fn open(
+    State(app): State<App>,
+    Extension(connection): Extension<Connection>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
+    upgrade.on_upgrade(|socket| speak(app, connection, socket))
+}
+
+/// Until the client has gone, or the server shuts down.
+async fn speak(app: App, connection: Connection, mut socket: WebSocket) {
+    loop {
+        let message = select! {
+            message = socket.recv() => message,
+            () = connection.shutting_down() => break,
+        };
+        let line = match message {
+            Some(Ok(Message::Text(line))) => line.to_string(),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue, // axum answers them
+            _ => break,
+        };
+        let answer = answer(&app, line).await;
+        // The scope has ended: a client that reads slowly, or not at all, holds nothing.
+        if socket.send(answer.into()).await.is_err() {
+            break;
+        }
+    }
+    // A goodbye that is not heard is no loss.
+    drop(socket.send(Message::Close(None)).await);
+}
+
+/// One message, one scope. A panic drops it: ROLLBACK. A client that hangs up does not, as nobody reads meanwhile.
+async fn answer(app: &App, line: String) -> String {
+    let scope = app.scopes.open();
+    let appended = append(&scope.lazy(&app.writes), line).await;
+    let exit = if appended.is_ok() { Exit::Completed } else { Exit::Failed };
+    let closed = scope.close(exit).await; // COMMIT, and then the answer
+    match (appended, closed) {
+        (Ok(count), Ok(())) => format!("line {count}"),
+        failed => {
+            eprintln!("{failed:?}");
+            "not kept".to_owned()
+        }
+    }
+}
+
+async fn append(writes: &Lazy<Writes>, line: String) -> Result<u32, Error<SqliteError>> {
+    let mut tx = writes.get().await?;
+    let count = tx.call(|sql| {
+        sql.execute("INSERT INTO log VALUES (?1)", [line])?;
+        sql.query_row("SELECT count(*) FROM log", (), |row| row.get(0))
+    });
+    Ok(count.await?)
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let sqlite = Sqlite::builder().on_open(|sql| sql.execute_batch(SCHEMA)).build_temporary()?;
+    let pool = Arc::new(Pool::builder().max_size(2).build(sqlite));
+    let app = App { scopes: Scopes::new(), writes: Arc::new(Transaction::new(pool.clone())) };
+    let scopes = app.scopes.clone();
+    let router = Router::new().route("/log", any(open)).with_state(app).layer(ScopeLayer::new(&scopes));
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = serve(listener, TowerToHyperService::new(router), &scopes);
+    let server = tokio::spawn(server.graceful(async { drop(stopped.await) }).into_future());
+
+    let (mut client, _response) = tokio_tungstenite::connect_async(format!("ws://{address}/log")).await?;
+    for line in ["one", "", "two"] {
+        client.send(line.into()).await?;
+        let answer = client.next().await.ok_or("the server has hung up")??;
+        println!("{line:?}: {answer}");
+    }
+    println!("the client says nothing: {} connections of the database in use", pool.status().in_use);
+
+    drop(stop);
+    println!("the server shuts down: {:?}", client.next().await.transpose()?);
+    let report = server.await?;
+    println!("the server has ended: {:?}", report.drained);
+    Ok(())
+}
