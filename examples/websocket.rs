@@ -53,12 +53,12 @@ async fn speak(app: App, connection: Connection, mut socket: WebSocket) {
             message = socket.recv() => message,
             () = connection.shutting_down() => break,
         };
-        let line = match message {
-            Some(Ok(Message::Text(line))) => line.to_string(),
+        let text = match message {
+            Some(Ok(Message::Text(text))) => text.to_string(),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue, // axum answers them
             _ => break,
         };
-        let answer = answer(&app, line).await;
+        let answer = answer(&app, text).await;
         // The scope has ended: a client that reads slowly, or not at all, holds nothing.
         if socket.send(answer.into()).await.is_err() {
             break;
@@ -69,13 +69,13 @@ async fn speak(app: App, connection: Connection, mut socket: WebSocket) {
 }
 
 /// One message, one scope. A panic drops it: ROLLBACK. A client that hangs up does not, as nobody reads meanwhile.
-async fn answer(app: &App, line: String) -> String {
+async fn answer(app: &App, message: String) -> String {
     let scope = app.scopes.open();
-    let appended = append(&scope.lazy(&app.writes), line).await;
+    let appended = append(&scope.lazy(&app.writes), message).await;
     let exit = if appended.is_ok() { Exit::Completed } else { Exit::Failed };
     let closed = scope.close(exit).await; // COMMIT, and then the answer
     match (appended, closed) {
-        (Ok(count), Ok(())) => format!("line {count}"),
+        (Ok(count), Ok(())) => format!("{count} lines"),
         failed => {
             eprintln!("{failed:?}");
             "not kept".to_owned()
@@ -83,10 +83,13 @@ async fn answer(app: &App, line: String) -> String {
     }
 }
 
-async fn append(writes: &Lazy<Writes>, line: String) -> Result<u32, Error<SqliteError>> {
-    let mut tx = writes.get().await?;
-    let count = tx.call(|sql| {
-        sql.execute("INSERT INTO log VALUES (?1)", [line])?;
+/// All lines of the message, or none.
+async fn append(writes: &Lazy<Writes>, message: String) -> Result<u32, Error<SqliteError>> {
+    let mut tx = writes.get().await?; // first use: a connection, and BEGIN
+    let count = tx.call(move |sql| {
+        for line in message.lines() {
+            sql.execute("INSERT INTO log VALUES (?1)", [line])?;
+        }
         sql.query_row("SELECT count(*) FROM log", (), |row| row.get(0))
     });
     Ok(count.await?)
@@ -106,10 +109,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let server = tokio::spawn(server.graceful(async { drop(stopped.await) }).into_future());
 
     let (mut client, _response) = tokio_tungstenite::connect_async(format!("ws://{address}/log")).await?;
-    for line in ["one", "", "two"] {
-        client.send(line.into()).await?;
+    for message in ["one\ntwo", "three\n\nfour", "five"] {
+        client.send(message.into()).await?;
         let answer = client.next().await.ok_or("the server has hung up")??;
-        println!("{line:?}: {answer}");
+        println!("{message:?}: {answer}");
     }
     println!("the client says nothing: {} connections of the database in use", pool.status().in_use);
 
