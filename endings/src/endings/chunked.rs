@@ -10,7 +10,8 @@ use crate::{Ending, Seen};
 pub(super) const ENDING: Ending = Ending {
     name: "chunked",
     sentence: "a body of two chunks, of which nobody knows the length",
-    handler: |call| Box::pin(handler(call)),client: |world| Box::pin(client(world)),
+    handler: |call| Box::pin(handler(call)),
+    client: |world| Box::pin(client(world)),
     ..Ending::PLAIN
 };
 

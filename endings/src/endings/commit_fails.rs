@@ -9,7 +9,10 @@ use crate::{Ending, Must, Resources, Seen};
 pub(super) const ENDING: Ending = Ending {
     name: "commit-fails",
     sentence: "the COMMIT fails",
-    resources: Resources::Settling,handler: |call| Box::pin(handler(call)),must: Must { sees: Seen::Whole(500), events: &[Event::Returned, FAILED], ..Must::DONE },client: |world| Box::pin(client(world)),
+    resources: Resources::Settling,
+    handler: |call| Box::pin(handler(call)),
+    must: Must { sees: Seen::Whole(500), events: &[Event::Returned, FAILED], ..Must::DONE },
+    client: |world| Box::pin(client(world)),
     ..Ending::PLAIN
 };
 

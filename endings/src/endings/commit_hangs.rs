@@ -9,7 +9,11 @@ use crate::{Ending, Must, Resources, Seen, Setup};
 pub(super) const ENDING: Ending = Ending {
     name: "commit-hangs",
     sentence: "the COMMIT does not end: it is given up at its deadline, and the answer is not a 200",
-    resources: Resources::Settling,setup: Setup { close_timeout: Setup::SOON, ..Setup::DEFAULT },handler: |call| Box::pin(handler(call)),must: Must { abandoned: 1, sees: Seen::Whole(500), events: &[Event::Returned, GIVEN_UP], ..Must::DONE },client: |world| Box::pin(client(world)),
+    resources: Resources::Settling,
+    setup: Setup { close_timeout: Setup::SOON, ..Setup::DEFAULT },
+    handler: |call| Box::pin(handler(call)),
+    must: Must { abandoned: 1, sees: Seen::Whole(500), events: &[Event::Returned, GIVEN_UP], ..Must::DONE },
+    client: |world| Box::pin(client(world)),
     ..Ending::PLAIN
 };
 

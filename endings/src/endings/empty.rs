@@ -10,7 +10,9 @@ use crate::{Ending, Must, Seen};
 pub(super) const ENDING: Ending = Ending {
     name: "empty",
     sentence: "a 200 with an empty body",
-    handler: |call| Box::pin(handler(call)),client: |world| Box::pin(client(world)),must: Must { events: &[Event::Returned, Event::BodyUnasked], ..Must::DONE },
+    handler: |call| Box::pin(handler(call)),
+    client: |world| Box::pin(client(world)),
+    must: Must { events: &[Event::Returned, Event::BodyUnasked], ..Must::DONE },
     ..Ending::PLAIN
 };
 

@@ -11,7 +11,10 @@ use crate::{Absent, Ending, Must, Protocol, Seen};
 pub(super) const ENDING: Ending = Ending {
     name: "expect-and-sent",
     sentence: "the handler asks for the upload, and the client sends it after the 100 Continue",
-    absent: &[Absent::Protocol(Protocol::Http2, "hyper sends no 100 there")],handler: |call| Box::pin(handler(call)),client: |world| Box::pin(client(world)),must: Must { events: &[CONTINUE, Event::Returned], ..Must::DONE },
+    absent: &[Absent::Protocol(Protocol::Http2, "hyper sends no 100 there")],
+    handler: |call| Box::pin(handler(call)),
+    client: |world| Box::pin(client(world)),
+    must: Must { events: &[CONTINUE, Event::Returned], ..Must::DONE },
     ..Ending::PLAIN
 };
 

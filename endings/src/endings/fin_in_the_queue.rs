@@ -10,7 +10,9 @@ use crate::{Ending, Must, Seen};
 pub(super) const ENDING: Ending = Ending {
     name: "fin-in-the-queue",
     sentence: "the client closes while its request waits in the queue of a pool",
-    handler: |call| Box::pin(handler(call)),client: |world| Box::pin(client(world)),must: Must { told: &[], events: &[Event::Dropped, LEFT], ..Must::DROPPED },
+    handler: |call| Box::pin(handler(call)),
+    client: |world| Box::pin(client(world)),
+    must: Must { told: &[], events: &[Event::Dropped, LEFT], ..Must::DROPPED },
     ..Ending::HOLDING
 };
 

@@ -8,7 +8,8 @@ use crate::{Ending, Must, Seen};
 pub(super) const ENDING: Ending = Ending {
     name: "fin-while-it-acquires",
     sentence: "the client closes while its handle is being made",
-    client: |world| Box::pin(client(world)),must: Must { told: &[], events: &[Event::Dropped, CUT], ..Must::DROPPED },
+    client: |world| Box::pin(client(world)),
+    must: Must { told: &[], events: &[Event::Dropped, CUT], ..Must::DROPPED },
     ..Ending::HOLDING
 };
 

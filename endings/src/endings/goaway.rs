@@ -6,7 +6,9 @@ use crate::{Absent, Ending, Must, Protocol, Seen};
 pub(super) const ENDING: Ending = Ending {
     name: "goaway",
     sentence: "the client says that it will send no more requests: the one in flight runs to its end",
-    absent: &[Absent::Protocol(Protocol::Http1, "it has no frames")],client: |world| Box::pin(client(world)),must: Must { events: &[Event::Waits, CLOSED, Event::Returned], ..Must::DONE },
+    absent: &[Absent::Protocol(Protocol::Http1, "it has no frames")],
+    client: |world| Box::pin(client(world)),
+    must: Must { events: &[Event::Waits, CLOSED, Event::Returned], ..Must::DONE },
     ..Ending::HOLDING
 };
 

@@ -4,7 +4,8 @@ use crate::{Ending, Must, Seen};
 pub(super) const ENDING: Ending = Ending {
     name: "half-close",
     sentence: "the client shuts down its write side and waits: a hang-up, unless it is allowed",
-    client: |world| Box::pin(client(world)),must: Must { sees: Seen::Nothing, ..Must::DROPPED },
+    client: |world| Box::pin(client(world)),
+    must: Must { sees: Seen::Nothing, ..Must::DROPPED },
     ..Ending::HOLDING
 };
 

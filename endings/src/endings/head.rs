@@ -8,7 +8,9 @@ use crate::{Differs, Ending, Must, Protocol, Seen, Stack};
 pub(super) const ENDING: Ending = Ending {
     name: "head",
     sentence: "a HEAD, whose answer says its length and has no bytes",
-    client: |world| Box::pin(client(world)),must: Must { events: &[Event::Returned, Event::BodyUnasked], ..Must::DONE },differs: &[Differs {
+    client: |world| Box::pin(client(world)),
+    must: Must { events: &[Event::Returned, Event::BodyUnasked], ..Must::DONE },
+    differs: &[Differs {
         stack: Some(Stack::Hyper),
         protocol: Protocol::Http2,
         why: "over HTTP/2 hyper sends the body of an answer to HEAD, which the client takes for an error",

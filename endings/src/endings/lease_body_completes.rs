@@ -9,7 +9,8 @@ use crate::{Ending, Seen};
 pub(super) const ENDING: Ending = Ending {
     name: "lease-body-completes",
     sentence: "a streamed body owns its handle, and comes to its end",
-    handler: |call| Box::pin(streams(call, 2)),client: |world| Box::pin(client(world)),
+    handler: |call| Box::pin(streams(call, 2)),
+    client: |world| Box::pin(client(world)),
     ..Ending::PLAIN
 };
 

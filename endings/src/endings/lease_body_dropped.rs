@@ -9,7 +9,14 @@ use crate::{Ending, Must, Seen};
 pub(super) const ENDING: Ending = Ending {
     name: "lease-body-dropped",
     sentence: "the client hangs up in the middle of a body that owns its handle",
-    handler: |call| Box::pin(streams(call, 2)),client: |world| Box::pin(client(world)),must: Must { told: &[Exit::Cancelled], sees: Seen::Left, events: &[Event::Returned, Event::Waits, Event::BodyCut], ..Must::DONE },
+    handler: |call| Box::pin(streams(call, 2)),
+    client: |world| Box::pin(client(world)),
+    must: Must {
+        told: &[Exit::Cancelled],
+        sees: Seen::Left,
+        events: &[Event::Returned, Event::Waits, Event::BodyCut],
+        ..Must::DONE
+    },
     ..Ending::PLAIN
 };
 

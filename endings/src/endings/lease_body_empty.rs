@@ -10,7 +10,8 @@ use crate::{Ending, Must};
 pub(super) const ENDING: Ending = Ending {
     name: "lease-body-empty",
     sentence: "an empty body owns its handle",
-    handler: |call| Box::pin(handler(call)),must: Must { events: &[Event::Returned, Event::BodyGone], ..Must::DONE },
+    handler: |call| Box::pin(handler(call)),
+    must: Must { events: &[Event::Returned, Event::BodyGone], ..Must::DONE },
     ..Ending::PLAIN
 };
 

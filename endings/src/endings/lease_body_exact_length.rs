@@ -3,9 +3,9 @@ use http_body_util::Full;
 use reqscope::Guard;
 use reqscope_hyper::LeaseBody;
 
+use crate::Ending;
 use crate::body::{Answer, answer_with};
 use crate::scene::Call;
-use crate::Ending;
 
 pub(super) const ENDING: Ending = Ending {
     name: "lease-body-exact-length",

@@ -12,7 +12,14 @@ use crate::{Ending, Must, Seen};
 pub(super) const ENDING: Ending = Ending {
     name: "lease-body-fails",
     sentence: "a body that owns its handle fails in the middle",
-    handler: |call| Box::pin(handler(call)),must: Must { told: &[Exit::Failed], sees: Seen::Cut(200), events: &[Event::Returned, Event::BodyFailed], ..Must::DONE },client: |world| Box::pin(client(world)),
+    handler: |call| Box::pin(handler(call)),
+    must: Must {
+        told: &[Exit::Failed],
+        sees: Seen::Cut(200),
+        events: &[Event::Returned, Event::BodyFailed],
+        ..Must::DONE
+    },
+    client: |world| Box::pin(client(world)),
     ..Ending::PLAIN
 };
 

@@ -13,7 +13,15 @@ use crate::{Differs, Ending, Must, Protocol, Seen, Stack};
 pub(super) const ENDING: Ending = Ending {
     name: "lease-body-head",
     sentence: "a HEAD, whose body owns its handle and is dropped unasked",
-    handler: |call| Box::pin(handler(call)),client: |world| Box::pin(client(world)),must: Must { told: &[Exit::Cancelled], events: &[Event::Returned, Event::BodyUnasked], unsettled: Some("the head is all there is, and it waits for nothing that a body owns"), ..Must::DONE },differs: &[Differs {
+    handler: |call| Box::pin(handler(call)),
+    client: |world| Box::pin(client(world)),
+    must: Must {
+        told: &[Exit::Cancelled],
+        events: &[Event::Returned, Event::BodyUnasked],
+        unsettled: Some("the head is all there is, and it waits for nothing that a body owns"),
+        ..Must::DONE
+    },
+    differs: &[Differs {
         stack: Some(Stack::Hyper),
         protocol: Protocol::Http2,
         why: "over HTTP/2 hyper sends the body of an answer to HEAD, which the client takes for an error",

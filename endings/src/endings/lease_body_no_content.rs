@@ -10,7 +10,8 @@ use crate::{Ending, Must, Seen};
 pub(super) const ENDING: Ending = Ending {
     name: "lease-body-no-content",
     sentence: "a 204 owns its handle; nobody asks its body for anything",
-    handler: |call| Box::pin(handler(call)),must: Must { sees: Seen::Whole(204), events: &[Event::Returned, Event::BodyGone], ..Must::DONE },
+    handler: |call| Box::pin(handler(call)),
+    must: Must { sees: Seen::Whole(204), events: &[Event::Returned, Event::BodyGone], ..Must::DONE },
     ..Ending::PLAIN
 };
 

@@ -12,7 +12,14 @@ use crate::{Ending, Must, Seen};
 pub(super) const ENDING: Ending = Ending {
     name: "lease-body-operation-fails",
     sentence: "the handle of a streamed body fails in the middle, in the hands of who makes the rows",
-    handler: |call| Box::pin(handler(call)),client: |world| Box::pin(client(world)),must: Must { told: &[Exit::Cancelled], sees: Seen::Cut(200), events: &[Event::Returned, Event::BodyFailed], ..Must::DONE },
+    handler: |call| Box::pin(handler(call)),
+    client: |world| Box::pin(client(world)),
+    must: Must {
+        told: &[Exit::Cancelled],
+        sees: Seen::Cut(200),
+        events: &[Event::Returned, Event::BodyFailed],
+        ..Must::DONE
+    },
     ..Ending::PLAIN
 };
 

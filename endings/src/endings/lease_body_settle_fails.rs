@@ -11,7 +11,10 @@ use crate::{Ending, Must, Resources, Seen};
 pub(super) const ENDING: Ending = Ending {
     name: "lease-body-settle-fails",
     sentence: "the COMMIT at the end of a streamed body fails: the client must not take the body for whole",
-    resources: Resources::Settling,handler: |call| Box::pin(handler(call)),must: Must { sees: Seen::Cut(200), events: &[Event::Returned, Event::BodyFailed], ..Must::DONE },client: |world| Box::pin(client(world)),
+    resources: Resources::Settling,
+    handler: |call| Box::pin(handler(call)),
+    must: Must { sees: Seen::Cut(200), events: &[Event::Returned, Event::BodyFailed], ..Must::DONE },
+    client: |world| Box::pin(client(world)),
     ..Ending::PLAIN
 };
 

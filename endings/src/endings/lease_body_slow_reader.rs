@@ -13,7 +13,9 @@ use crate::{Ending, Must, Seen};
 pub(super) const ENDING: Ending = Ending {
     name: "lease-body-slow-reader",
     sentence: "a client reads slowly from a body that owns its handle; the handle stays, the scope does not",
-    handler: |call| Box::pin(handler(call)),client: |world| Box::pin(client(world)),must: Must { events: &[Event::BodyBegun, STALLED, Event::BodyEnded], ..Must::DONE },
+    handler: |call| Box::pin(handler(call)),
+    client: |world| Box::pin(client(world)),
+    must: Must { events: &[Event::BodyBegun, STALLED, Event::BodyEnded], ..Must::DONE },
     ..Ending::PLAIN
 };
 

@@ -8,7 +8,9 @@ use crate::{Absent, Ending, Must, Protocol, Seen};
 pub(super) const ENDING: Ending = Ending {
     name: "lost-with-many-streams",
     sentence: "a connection with three requests in flight is lost",
-    absent: &[Absent::Protocol(Protocol::Http1, "it has one request in flight")],client: |world| Box::pin(client(world)),must: Must { told: &[Exit::Cancelled; 3], events: &[Event::Waits, ALL], ..Must::DROPPED },
+    absent: &[Absent::Protocol(Protocol::Http1, "it has one request in flight")],
+    client: |world| Box::pin(client(world)),
+    must: Must { told: &[Exit::Cancelled; 3], events: &[Event::Waits, ALL], ..Must::DROPPED },
     ..Ending::HOLDING
 };
 

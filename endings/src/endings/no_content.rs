@@ -6,7 +6,8 @@ use crate::{Ending, Must, Seen};
 pub(super) const ENDING: Ending = Ending {
     name: "no-content",
     sentence: "a 204, which has no body",
-    handler: |call| Box::pin(handler(call)),must: Must { sees: Seen::Whole(204), events: &[Event::Returned, Event::BodyUnasked], ..Must::DONE },
+    handler: |call| Box::pin(handler(call)),
+    must: Must { sees: Seen::Whole(204), events: &[Event::Returned, Event::BodyUnasked], ..Must::DONE },
     ..Ending::PLAIN
 };
 

@@ -5,7 +5,9 @@ use crate::{Absent, Ending, Protocol, Seen, Setup};
 pub(super) const ENDING: Ending = Ending {
     name: "peer-vanishes-and-is-asked",
     sentence: "the client vanishes without a packet: the pings of HTTP/2 find out",
-    absent: &[Absent::Protocol(Protocol::Http1, "it has no pings; the kernel asks in its place, in seconds")],setup: Setup { ping: Some(Setup::SOON), ..Setup::DEFAULT },client: |world| Box::pin(client(world)),
+    absent: &[Absent::Protocol(Protocol::Http1, "it has no pings; the kernel asks in its place, in seconds")],
+    setup: Setup { ping: Some(Setup::SOON), ..Setup::DEFAULT },
+    client: |world| Box::pin(client(world)),
     ..Ending::HOLDING
 };
 

@@ -8,8 +8,10 @@ use crate::{Absent, Ending, Must, Protocol, Seen};
 
 pub(super) const ENDING: Ending = Ending {
     name: "pipelined",
-    sentence: "two requests in one packet: both are answered, one after the other",
-    absent: &[Absent::Protocol(Protocol::Http2, "it has streams instead")],client: |world| Box::pin(client(world)),must: Must { told: &[Exit::Completed; 2], events: &[Event::Waits, Event::Returned, TWO], ..Must::DONE },
+    sentence: "two requests, one behind the other: both are answered, in turn",
+    absent: &[Absent::Protocol(Protocol::Http2, "it has streams instead")],
+    client: |world| Box::pin(client(world)),
+    must: Must { told: &[Exit::Completed; 2], events: &[Event::Waits, Event::Returned, TWO], ..Must::DONE },
     ..Ending::HOLDING
 };
 

@@ -8,7 +8,9 @@ use crate::{Absent, Ending, Must, Protocol, Seen};
 pub(super) const ENDING: Ending = Ending {
     name: "pipelined-and-fin",
     sentence: "the client closes behind two requests, of which the first runs; the second never does",
-    absent: &[Absent::Protocol(Protocol::Http2, "it has streams instead")],client: |world| Box::pin(client(world)),must: Must { events: &[Event::Waits, Event::HungUp, Event::Dropped], ..Must::DROPPED },
+    absent: &[Absent::Protocol(Protocol::Http2, "it has streams instead")],
+    client: |world| Box::pin(client(world)),
+    must: Must { events: &[Event::Waits, Event::HungUp, Event::Dropped], ..Must::DROPPED },
     ..Ending::HOLDING
 };
 

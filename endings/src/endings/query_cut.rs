@@ -10,7 +10,9 @@ use crate::{Ending, Must, Resources, Seen, Setup};
 pub(super) const ENDING: Ending = Ending {
     name: "query-cut",
     sentence: "a query is out of time inside of the handler, which answers 200: no COMMIT of half the work",
-    resources: Resources::Settling,handler: |call| Box::pin(handler(call)),must: Must { told: &[Exit::Failed], sees: Seen::Whole(500), events: &[Event::Returned, CUT], ..Must::DONE },
+    resources: Resources::Settling,
+    handler: |call| Box::pin(handler(call)),
+    must: Must { told: &[Exit::Failed], sees: Seen::Whole(500), events: &[Event::Returned, CUT], ..Must::DONE },
     ..Ending::PLAIN
 };
 

@@ -5,7 +5,8 @@ use crate::{Ending, Must, Seen};
 pub(super) const ENDING: Ending = Ending {
     name: "returned-3xx",
     sentence: "the handler returns a 303",
-    handler: |call| Box::pin(handler(call)),must: Must { sees: Seen::Whole(303), ..Must::DONE },
+    handler: |call| Box::pin(handler(call)),
+    must: Must { sees: Seen::Whole(303), ..Must::DONE },
     ..Ending::PLAIN
 };
 

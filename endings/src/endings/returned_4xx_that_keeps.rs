@@ -7,7 +7,8 @@ use crate::{Ending, Must, Seen};
 pub(super) const ENDING: Ending = Ending {
     name: "returned-4xx-that-keeps",
     sentence: "the handler returns a 401 with a verdict of its own: what it has written is wanted",
-    handler: |call| Box::pin(handler(call)),must: Must { sees: Seen::Whole(401), ..Must::DONE },
+    handler: |call| Box::pin(handler(call)),
+    must: Must { sees: Seen::Whole(401), ..Must::DONE },
     ..Ending::PLAIN
 };
 

@@ -7,7 +7,8 @@ use crate::{Ending, Must, Seen};
 pub(super) const ENDING: Ending = Ending {
     name: "returned-5xx",
     sentence: "the handler returns a 502",
-    handler: |call| Box::pin(handler(call)),must: Must { told: &[Exit::Failed], sees: Seen::Whole(502), ..Must::DONE },
+    handler: |call| Box::pin(handler(call)),
+    must: Must { told: &[Exit::Failed], sees: Seen::Whole(502), ..Must::DONE },
     ..Ending::PLAIN
 };
 

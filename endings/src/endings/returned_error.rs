@@ -8,7 +8,9 @@ use crate::{Absent, Ending, Must, Seen, Stack};
 pub(super) const ENDING: Ending = Ending {
     name: "returned-error",
     sentence: "the handler returns an error",
-    absent: &[Absent::Stack(Stack::Axum, "its services have no errors")],handler: |call| Box::pin(handler(call)),must: Must { told: &[Exit::Failed], sees: Seen::Nothing, events: &[Event::Erred], ..Must::DONE },
+    absent: &[Absent::Stack(Stack::Axum, "its services have no errors")],
+    handler: |call| Box::pin(handler(call)),
+    must: Must { told: &[Exit::Failed], sees: Seen::Nothing, events: &[Event::Erred], ..Must::DONE },
     ..Ending::PLAIN
 };
 

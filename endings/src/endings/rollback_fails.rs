@@ -10,7 +10,9 @@ use crate::{Ending, Must, Seen};
 pub(super) const ENDING: Ending = Ending {
     name: "rollback-fails",
     sentence: "the ROLLBACK under a 404 fails: the 404 stays",
-    handler: |call| Box::pin(handler(call)),must: Must { told: &[Exit::Failed], sees: Seen::Whole(404), events: &[Event::Returned, FAILED], ..Must::DONE },client: |world| Box::pin(client(world)),
+    handler: |call| Box::pin(handler(call)),
+    must: Must { told: &[Exit::Failed], sees: Seen::Whole(404), events: &[Event::Returned, FAILED], ..Must::DONE },
+    client: |world| Box::pin(client(world)),
     ..Ending::PLAIN
 };
 

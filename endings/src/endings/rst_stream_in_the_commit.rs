@@ -2,14 +2,17 @@ use anyhow::ensure;
 use reqscope_testkit::Verb;
 
 use crate::client::Ask;
-use crate::event::{Event, until, let_through};
+use crate::event::{Event, let_through, until};
 use crate::world::World;
 use crate::{Absent, Ending, Must, Protocol, Resources, Seen};
 
 pub(super) const ENDING: Ending = Ending {
     name: "rst-stream-in-the-commit",
     sentence: "the client resets the stream in the middle of the COMMIT, which runs to its end",
-    absent: &[Absent::Protocol(Protocol::Http1, "it has no streams")],resources: Resources::Settling,client: |world| Box::pin(client(world)),must: Must { sees: Seen::Left, events: &[Event::Returned, Event::BodyUnasked, LEFT], ..Must::DONE },
+    absent: &[Absent::Protocol(Protocol::Http1, "it has no streams")],
+    resources: Resources::Settling,
+    client: |world| Box::pin(client(world)),
+    must: Must { sees: Seen::Left, events: &[Event::Returned, Event::BodyUnasked, LEFT], ..Must::DONE },
     ..Ending::PLAIN
 };
 

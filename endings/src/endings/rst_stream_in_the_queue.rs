@@ -8,7 +8,10 @@ use crate::{Absent, Ending, Must, Protocol, Seen};
 pub(super) const ENDING: Ending = Ending {
     name: "rst-stream-in-the-queue",
     sentence: "the client resets the stream while its request waits in the queue of a pool",
-    absent: &[Absent::Protocol(Protocol::Http1, "it has no streams")],handler: |call| Box::pin(super::fin_in_the_queue::handler(call)),client: |world| Box::pin(client(world)),must: Must { told: &[], events: &[Event::Dropped, LEFT], ..Must::DROPPED },
+    absent: &[Absent::Protocol(Protocol::Http1, "it has no streams")],
+    handler: |call| Box::pin(super::fin_in_the_queue::handler(call)),
+    client: |world| Box::pin(client(world)),
+    must: Must { told: &[], events: &[Event::Dropped, LEFT], ..Must::DROPPED },
     ..Ending::HOLDING
 };
 

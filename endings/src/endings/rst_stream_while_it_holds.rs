@@ -5,7 +5,8 @@ use crate::{Absent, Ending, Protocol, Seen};
 pub(super) const ENDING: Ending = Ending {
     name: "rst-stream-while-it-holds",
     sentence: "the client resets the stream while the handler holds its handle",
-    absent: &[Absent::Protocol(Protocol::Http1, "it has no streams")],client: |world| Box::pin(client(world)),
+    absent: &[Absent::Protocol(Protocol::Http1, "it has no streams")],
+    client: |world| Box::pin(client(world)),
     ..Ending::HOLDING
 };
 

@@ -1,11 +1,12 @@
-use crate::event::{Event, until, let_through};
+use crate::event::{Event, let_through, until};
 use crate::world::World;
 use crate::{Ending, Must, Seen};
 
 pub(super) const ENDING: Ending = Ending {
     name: "shutdown-in-flight",
     sentence: "the server is told to stop while the handler runs: it is answered",
-    client: |world| Box::pin(client(world)),must: Must { events: &[Event::Waits, REFUSED, Event::Returned], ..Must::DONE },
+    client: |world| Box::pin(client(world)),
+    must: Must { events: &[Event::Waits, REFUSED, Event::Returned], ..Must::DONE },
     ..Ending::HOLDING
 };
 

@@ -7,7 +7,15 @@ use crate::{Ending, Must, Seen, Setup};
 pub(super) const ENDING: Ending = Ending {
     name: "shutdown-release-hangs",
     sentence: "the server is told to stop, and a release does not end",
-    setup: Setup { request_grace: Setup::SOON, close_timeout: Setup::SOON, ..Setup::DEFAULT },client: |world| Box::pin(client(world)),must: Must { sees: Seen::Nothing, abandoned: 1, clean: false, events: &[Event::Waits, Event::ConnectionCut, Event::Dropped], ..Must::DROPPED },
+    setup: Setup { request_grace: Setup::SOON, close_timeout: Setup::SOON, ..Setup::DEFAULT },
+    client: |world| Box::pin(client(world)),
+    must: Must {
+        sees: Seen::Nothing,
+        abandoned: 1,
+        clean: false,
+        events: &[Event::Waits, Event::ConnectionCut, Event::Dropped],
+        ..Must::DROPPED
+    },
     ..Ending::HOLDING
 };
 

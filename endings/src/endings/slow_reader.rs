@@ -11,7 +11,9 @@ use crate::{Ending, Must, Seen};
 pub(super) const ENDING: Ending = Ending {
     name: "slow-reader",
     sentence: "a client reads slowly, and the handle is back all the same",
-    handler: |call| Box::pin(handler(call)),client: |world| Box::pin(client(world)),must: Must { events: &[Event::BodyBegun, BACK, Event::BodyEnded], ..Must::DONE },
+    handler: |call| Box::pin(handler(call)),
+    client: |world| Box::pin(client(world)),
+    must: Must { events: &[Event::BodyBegun, BACK, Event::BodyEnded], ..Must::DONE },
     ..Ending::PLAIN
 };
 

@@ -9,7 +9,10 @@ use crate::{Ending, Must, Resources, Seen};
 pub(super) const ENDING: Ending = Ending {
     name: "spawned-plain",
     sentence: "a spawned task still holds a handle that settles nothing: it comes back when the task ends",
-    resources: Resources::Plain,handler: |call| Box::pin(handler(call)),client: |world| Box::pin(client(world)),must: Must { told: &[Exit::Cancelled], events: &[Event::Returned, Event::Waits, LATER], ..Must::DONE },
+    resources: Resources::Plain,
+    handler: |call| Box::pin(handler(call)),
+    client: |world| Box::pin(client(world)),
+    must: Must { told: &[Exit::Cancelled], events: &[Event::Returned, Event::Waits, LATER], ..Must::DONE },
     ..Ending::PLAIN
 };
 

@@ -9,7 +9,15 @@ use crate::{Ending, Must, Resources, Seen};
 pub(super) const ENDING: Ending = Ending {
     name: "spawned-settling",
     sentence: "a spawned task still holds the transaction: no COMMIT, and so no 200",
-    resources: Resources::Settling,handler: |call| Box::pin(handler(call)),client: |world| Box::pin(client(world)),must: Must { told: &[Exit::Cancelled], sees: Seen::Whole(500), events: &[Event::Returned, Event::Waits], ..Must::DONE },
+    resources: Resources::Settling,
+    handler: |call| Box::pin(handler(call)),
+    client: |world| Box::pin(client(world)),
+    must: Must {
+        told: &[Exit::Cancelled],
+        sees: Seen::Whole(500),
+        events: &[Event::Returned, Event::Waits],
+        ..Must::DONE
+    },
     ..Ending::PLAIN
 };
 

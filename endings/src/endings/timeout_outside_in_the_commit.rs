@@ -9,7 +9,10 @@ use crate::{Ending, Must, Resources, Seen, Setup};
 pub(super) const ENDING: Ending = Ending {
     name: "timeout-outside-in-the-commit",
     sentence: "a timeout layer around the scope passes in the middle of the COMMIT, which goes on",
-    resources: Resources::Settling,setup: Setup { layers: Layers::TimeoutOutside, ..Setup::DEFAULT },client: |world| Box::pin(client(world)),must: Must { sees: Seen::Whole(408), events: &[Event::Returned, COMMITS, Event::BodyUnasked], ..Must::DONE },
+    resources: Resources::Settling,
+    setup: Setup { layers: Layers::TimeoutOutside, ..Setup::DEFAULT },
+    client: |world| Box::pin(client(world)),
+    must: Must { sees: Seen::Whole(408), events: &[Event::Returned, COMMITS, Event::BodyUnasked], ..Must::DONE },
     ..Ending::PLAIN
 };
 

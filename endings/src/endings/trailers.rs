@@ -12,7 +12,8 @@ use crate::{Ending, Seen};
 pub(super) const ENDING: Ending = Ending {
     name: "trailers",
     sentence: "a body with trailers",
-    handler: |call| Box::pin(handler(call)),client: |world| Box::pin(client(world)),
+    handler: |call| Box::pin(handler(call)),
+    client: |world| Box::pin(client(world)),
     ..Ending::PLAIN
 };
 

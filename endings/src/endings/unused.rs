@@ -5,7 +5,8 @@ use crate::{Ending, Must};
 pub(super) const ENDING: Ending = Ending {
     name: "unused",
     sentence: "the handler does not ask for its handle",
-    handler: |call| Box::pin(handler(call)),must: Must { told: &[], ..Must::DONE },
+    handler: |call| Box::pin(handler(call)),
+    must: Must { told: &[], ..Must::DONE },
     ..Ending::PLAIN
 };
 

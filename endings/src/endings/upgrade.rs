@@ -18,7 +18,10 @@ pub(super) const ENDING: Ending = Ending {
         protocol: Protocol::Http2,
         why: "it is an extended CONNECT, and answered 200",
         must: Must { sees: Seen::Whole(200), ..SWITCHED },
-    }],must: SWITCHED,handler: |call| Box::pin(handler(call)),client: |world| Box::pin(client(world)),
+    }],
+    must: SWITCHED,
+    handler: |call| Box::pin(handler(call)),
+    client: |world| Box::pin(client(world)),
     ..Ending::PLAIN
 };
 

@@ -8,7 +8,10 @@ use crate::{Absent, Ending, Must, Protocol, Seen};
 pub(super) const ENDING: Ending = Ending {
     name: "upgrade-not-taken",
     sentence: "the handler prepares an upgrade, and then answers 200: it comes all the same, and finds the scope closed",
-    absent: &[Absent::Protocol(Protocol::Http2, "an extended CONNECT that is answered 200 is taken")],handler: |call| Box::pin(handler(call)),client: |world| Box::pin(client(world)),must: Must { events: &[Event::Returned, CAME], ..Must::DONE },
+    absent: &[Absent::Protocol(Protocol::Http2, "an extended CONNECT that is answered 200 is taken")],
+    handler: |call| Box::pin(handler(call)),
+    client: |world| Box::pin(client(world)),
+    must: Must { events: &[Event::Returned, CAME], ..Must::DONE },
     ..Ending::PLAIN
 };
 
@@ -27,7 +30,8 @@ async fn handler(mut call: Call) -> Answer {
 }
 
 async fn client(world: &World) -> anyhow::Result<Seen> {
-    let mut client = world.send(Ask { headers: &[("connection", "upgrade"), ("upgrade", "websocket")], ..Ask::GET }).await?;
+    let mut client =
+        world.send(Ask { headers: &[("connection", "upgrade"), ("upgrade", "websocket")], ..Ask::GET }).await?;
     let seen = client.answer().await?;
     client.fin()?;
     world.hears(CAME).await?;

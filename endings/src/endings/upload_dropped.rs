@@ -8,7 +8,8 @@ use crate::{Ending, Seen};
 pub(super) const ENDING: Ending = Ending {
     name: "upload-dropped",
     sentence: "the handler has dropped the upload before it came; then the client closes",
-    handler: |call| Box::pin(handler(call)),client: |world| Box::pin(client(world)),
+    handler: |call| Box::pin(handler(call)),
+    client: |world| Box::pin(client(world)),
     ..Ending::HOLDING
 };
 

@@ -10,7 +10,9 @@ use crate::{Ending, Must, Seen};
 pub(super) const ENDING: Ending = Ending {
     name: "upload-half-sent",
     sentence: "the client closes in the middle of its upload; the handler swallows the error and goes on",
-    handler: |call| Box::pin(handler(call)),client: |world| Box::pin(client(world)),must: Must { events: &[Event::Reads, BROKEN, Event::Dropped], ..Must::DROPPED },
+    handler: |call| Box::pin(handler(call)),
+    client: |world| Box::pin(client(world)),
+    must: Must { events: &[Event::Reads, BROKEN, Event::Dropped], ..Must::DROPPED },
     ..Ending::HOLDING
 };
 

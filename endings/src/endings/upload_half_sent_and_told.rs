@@ -11,7 +11,9 @@ use crate::{Ending, Must, Seen};
 pub(super) const ENDING: Ending = Ending {
     name: "upload-half-sent-and-told",
     sentence: "the client closes in the middle of its upload; the handler answers 400 to nobody",
-    handler: |call| Box::pin(handler(call)),client: |world| Box::pin(client(world)),must: Must { told: &[Exit::Failed], events: &[Event::Reads, Event::Returned], ..Must::DROPPED },
+    handler: |call| Box::pin(handler(call)),
+    client: |world| Box::pin(client(world)),
+    must: Must { told: &[Exit::Failed], events: &[Event::Reads, Event::Returned], ..Must::DROPPED },
     ..Ending::HOLDING
 };
 
