@@ -125,7 +125,7 @@ impl Closing {
                 return None;
             }
         }
-        let patience = scope.settings.close_timeout;
+        let patience = scope.settings().close_timeout;
         let mut closing =
             Closing { told, verdict, problems, tenants, current: None, patience, deadline: None, overdue: false };
         closing.begin_next();

@@ -227,7 +227,7 @@ impl<R: Resource> Get<R> {
     /// Waits for the guard of that loan, for as long as that is reasonable.
     fn poll_patience(&mut self, loan: Loan, cx: &mut Context<'_>) -> Poll<Error<R::Cause>> {
         let slot = self.slot.as_ref().expect(UNENDED);
-        let settings = &slot.scope.settings;
+        let settings = slot.scope.settings();
         let (_, patience) = match &mut self.patience {
             Some(patience) if patience.0 == loan.number => patience,
             patience => patience.insert((loan.number, Deadline::after(settings.lend_timeout))),

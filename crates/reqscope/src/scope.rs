@@ -8,7 +8,7 @@ use crate::close::Close;
 use crate::lazy::Lazy;
 use crate::resource::Resource;
 use crate::slot::Slot;
-use crate::state::{ScopeState, Settings};
+use crate::state::{Settings, StateRef};
 
 /// The owner of everything that one request has acquired.
 ///
@@ -63,7 +63,7 @@ pub struct Scope {
 
 impl Scope {
     pub(crate) fn open(settings: Arc<Settings>) -> Self {
-        Scope { handle: ScopeHandle { state: Arc::new(ScopeState::open(settings)) }, open: true }
+        Scope { handle: ScopeHandle { state: StateRef::open(settings) }, open: true }
     }
 
     /// What the request's functions use; it does not keep the scope open.
@@ -174,7 +174,7 @@ impl fmt::Debug for Scope {
 /// ```
 #[derive(Clone)]
 pub struct ScopeHandle {
-    state: Arc<ScopeState>,
+    state: StateRef,
 }
 
 impl ScopeHandle {
@@ -261,7 +261,7 @@ impl ScopeHandle {
     /// # });
     /// ```
     pub fn closed(&self) -> impl Future<Output = ()> + Send + use<> {
-        let state = Arc::clone(&self.state);
+        let state = self.state.clone();
         async move { poll_fn(|cx| state.poll_closed(cx)).await }
     }
 

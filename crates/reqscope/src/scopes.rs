@@ -47,7 +47,7 @@ impl Scopes {
         }
     }
 
-    /// Opens a scope. No I/O, no runtime, one allocation.
+    /// Opens a scope. No I/O, no runtime, at most one allocation.
     pub fn open(&self) -> Scope {
         Scope::open(Arc::clone(&self.settings))
     }

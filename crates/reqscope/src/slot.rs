@@ -15,7 +15,7 @@ use crate::observer::Subject;
 use crate::places::Ticket;
 use crate::resource::{Health, Resource};
 use crate::runtime::AbortHandle;
-use crate::state::ScopeState;
+use crate::state::StateRef;
 use crate::sync::{AtomicUsize, Ordering};
 use crate::tenants::{Job, Key, Tenant};
 use crate::time::Deadline;
@@ -24,7 +24,7 @@ use crate::{Error, Exit, foreign};
 /// The place of one resource in one scope: the state machine, and all that it needs around it.
 pub(crate) struct Slot<R: Resource> {
     pub(crate) cell: Cell<R::Handle, Account<R>, Error<R::Cause>, AbortHandle>,
-    pub(crate) scope: Arc<ScopeState>,
+    pub(crate) scope: StateRef,
     resource: Arc<R>,
     order: AtomicUsize,
 }
@@ -40,21 +40,21 @@ pub(crate) enum Now<R: Resource> {
 }
 
 impl<R: Resource> Slot<R> {
-    pub(crate) fn new(scope: &Arc<ScopeState>, resource: &Arc<R>) -> Self {
+    pub(crate) fn new(scope: &StateRef, resource: &Arc<R>) -> Self {
         Self::around(Cell::new(), scope, resource)
     }
 
     /// A slot of a scope that is over: nobody ever gets anything from it.
-    pub(crate) fn closed(scope: &Arc<ScopeState>, resource: &Arc<R>) -> Self {
+    pub(crate) fn closed(scope: &StateRef, resource: &Arc<R>) -> Self {
         Self::around(Cell::closed(), scope, resource)
     }
 
     fn around(
         cell: Cell<R::Handle, Account<R>, Error<R::Cause>, AbortHandle>,
-        scope: &Arc<ScopeState>,
+        scope: &StateRef,
         resource: &Arc<R>,
     ) -> Self {
-        Slot { cell, scope: Arc::clone(scope), resource: Arc::clone(resource), order: AtomicUsize::new(0) }
+        Slot { cell, scope: scope.clone(), resource: Arc::clone(resource), order: AtomicUsize::new(0) }
     }
 
     pub(crate) fn key_of(resource: &Arc<R>) -> Key {
@@ -74,14 +74,14 @@ impl<R: Resource> Slot<R> {
     /// Puts an attempt on the books. The cell does it when it begins one: a close that finds the attempt takes its scope
     /// off the books later, so that no drain falls between the two.
     pub(crate) fn count(&self) -> Acquiring {
-        Acquiring::begin(self.scope.settings.reaper.books())
+        Acquiring::begin(self.scope.settings().reaper.books())
     }
 
     /// The first half of an attempt: a handle that need not be waited for.
     #[inline]
     pub(crate) fn make_now(&self, number: u32, counted: Acquiring, site: Site) -> Now<R> {
         let origin = Origin { taken_at: site, scope: Some(self.scope.id) };
-        let surroundings = Surroundings { reaper: self.scope.settings.reaper.clone(), origin };
+        let surroundings = Surroundings { reaper: self.scope.settings().reaper.clone(), origin };
         match Acquisition::<R>::at_once(&self.resource, surroundings) {
             AtOnce::Made(handle, surroundings) => {
                 self.lend_out(number, handle, surroundings.open(Duration::ZERO), site)
@@ -162,7 +162,7 @@ impl<R: Resource> Slot<R> {
     fn cut_off(&self, found: &Found<R::Handle, Account<R>, AbortHandle>) {
         match found {
             Found::Over(Phase::Acquiring(Some(cancel))) => cancel.abort(),
-            Found::Lent(since) => self.scope.settings.reaper.books().still_lent(Subject::of::<R>(since)),
+            Found::Lent(since) => self.scope.settings().reaper.books().still_lent(Subject::of::<R>(since)),
             Found::Over(_) => {}
         }
     }

@@ -1,14 +1,16 @@
 //! What a scope and its cells have in common.
 
 use std::any::TypeId;
+use std::cell::Cell;
 use std::collections::HashSet;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::context::ScopeId;
 use crate::reaper::Reaper;
-use crate::sync::{AtomicBool, AtomicUsize, Mutex, Ordering};
+use crate::sync::{AtomicBool, AtomicUsize, Mutex, Ordering, thread_local};
 use crate::tenants::{Key, Tenant, Tenants};
 use crate::{Exit, foreign};
 
@@ -23,7 +25,8 @@ pub(crate) struct Settings {
 
 pub(crate) struct ScopeState {
     pub(crate) id: ScopeId,
-    pub(crate) settings: Arc<Settings>,
+    /// `None` in a spare one only.
+    settings: Option<Arc<Settings>>,
     failed: AtomicBool,
     closed: AtomicBool,
     acquisitions: AtomicUsize,
@@ -42,17 +45,71 @@ struct Inside {
 #[derive(Default)]
 struct Waiters(Vec<Waker>);
 
-impl ScopeState {
+// The memory of a scope that nobody knows of any more, for the next one that is opened on this thread. Of what was in it
+// nothing is left.
+thread_local! {
+    static SPARE: Cell<Option<Arc<ScopeState>>> = const { Cell::new(None) };
+}
+
+/// One of those who know of a scope: its owner, a handle, a cell.
+#[derive(Clone)]
+pub(crate) struct StateRef(Arc<ScopeState>);
+
+impl StateRef {
     pub(crate) fn open(settings: Arc<Settings>) -> Self {
         settings.reaper.books().scope_opened();
+        // A thread that is being torn down has no place for a spare one.
+        if let Ok(Some(mut spare)) = SPARE.try_with(Cell::take) {
+            if let Some(place) = Arc::get_mut(&mut spare) {
+                *place = ScopeState::new(settings);
+                return StateRef(spare);
+            }
+        }
+        StateRef(Arc::new(ScopeState::new(settings)))
+    }
+}
+
+impl Deref for StateRef {
+    type Target = ScopeState;
+
+    fn deref(&self) -> &ScopeState {
+        &self.0
+    }
+}
+
+impl Drop for StateRef {
+    /// The last one leaves the memory to the next scope.
+    #[inline]
+    fn drop(&mut self) {
+        // Mostly it is not the last one, and this is all that it costs. Two that leave at once may both be told so;
+        // then the memory is freed.
+        if Arc::strong_count(&self.0) > 1 {
+            return;
+        }
+        let Some(state) = Arc::get_mut(&mut self.0) else { return };
+        // Nothing of a server outlives it here, its observer least of all.
+        drop(state.settings.take());
+        let spare = Some(Arc::clone(&self.0));
+        // What was there before, if anything, is memory as well.
+        drop(SPARE.try_with(|place| place.replace(spare)));
+    }
+}
+
+impl ScopeState {
+    #[inline]
+    fn new(settings: Arc<Settings>) -> Self {
         ScopeState {
             id: ScopeId::next(),
-            settings,
+            settings: Some(settings),
             failed: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             acquisitions: AtomicUsize::new(0),
             inside: Mutex::default(),
         }
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        self.settings.as_deref().expect("a spare one is nobody's scope")
     }
 
     /// Numbers the acquisitions.
@@ -99,9 +156,9 @@ impl ScopeState {
         inside.tenants.push(tenant.clone());
         drop(inside);
         if doubled {
-            let first_time = self.settings.doubled.lock().insert(key.0);
+            let first_time = self.settings().doubled.lock().insert(key.0);
             if first_time {
-                self.settings.reaper.books().second_resource(tenant.resource());
+                self.settings().reaper.books().second_resource(tenant.resource());
             }
         }
         Some(tenant)
@@ -126,7 +183,7 @@ impl ScopeState {
     /// Off the books, after its cells have been sealed: an attempt that began before is on them by then, so that no
     /// drain falls between the two.
     pub(crate) fn close(&self) {
-        self.settings.reaper.books().scope_closed();
+        self.settings().reaper.books().scope_closed();
     }
 
     pub(crate) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {

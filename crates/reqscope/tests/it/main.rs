@@ -19,6 +19,7 @@ mod pool_model;
 mod quiet_drop;
 mod races;
 mod reentry;
+mod reuse;
 mod runtimes;
 mod settling;
 mod sharing;

@@ -1,0 +1,79 @@
+//! A scope lies in the memory of the one before it, and has nothing else of it.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use reqscope::{Exit, Observer, Scope, Scopes};
+use reqscope_testkit::Probe;
+
+use crate::support::{get_now, runtime};
+
+#[test]
+fn a_new_scope_knows_nothing_of_the_one_before() {
+    let _entered = runtime().enter();
+    let (scopes, probe) = (Scopes::new(), Arc::new(Probe::new().reclaiming()));
+    let before = scopes.open();
+    before.set_deadline(Instant::now() + Duration::from_secs(1));
+    before.handle().mark_failed();
+    drop(get_now(&before.lazy(&probe)));
+    drop(before.close(Exit::Completed));
+
+    let after = scopes.open();
+    assert_eq!((after.handle().deadline(), after.handle().is_closed()), (None, false));
+    assert_eq!(get_now(&after.lazy(&probe)).id(), 1, "a handle of its own");
+    drop(after.close(Exit::Completed));
+    let exits: Vec<_> = probe.releases().iter().map(|release| release.exit).collect();
+    assert_eq!(exits, [Exit::Failed, Exit::Completed]);
+}
+
+#[test]
+fn a_handle_that_is_kept_stays_with_the_scope_that_it_is_of() {
+    let scopes = Scopes::new();
+    let before = scopes.open();
+    let kept = before.handle().clone();
+    drop(before);
+
+    let after = scopes.open();
+    assert!(kept.is_closed());
+    assert!(!after.handle().is_closed());
+}
+
+#[test]
+fn nothing_of_a_server_outlives_its_last_scope() {
+    struct Log(#[expect(dead_code, reason = "it is counted")] Arc<()>);
+
+    impl Observer for Log {}
+
+    let log = Arc::new(());
+    let scopes = Scopes::builder().observer(Log(log.clone())).build();
+    let (first, last) = (scopes.open(), scopes.open());
+    drop((scopes, first));
+    assert_eq!(Arc::strong_count(&log), 2);
+    drop(last);
+    assert_eq!(Arc::strong_count(&log), 1);
+}
+
+/// L15.
+#[test]
+fn a_scope_may_be_the_last_thing_of_its_thread() {
+    thread_local! {
+        static LAST: RefCell<Vec<Scope>> = const { RefCell::new(Vec::new()) };
+    }
+
+    // Thread-locals go in the order of their first use, so each of the two goes once before the other.
+    for used_before in [false, true] {
+        let scopes = Scopes::new();
+        let here = scopes.clone();
+        let thread = thread::spawn(move || {
+            if used_before {
+                drop(here.open());
+            }
+            LAST.with_borrow_mut(|last| last.push(here.open()));
+            drop(here.open());
+        });
+        thread.join().expect("its end is quiet");
+        assert_eq!(scopes.stats().open_scopes, 0);
+    }
+}
