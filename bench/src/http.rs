@@ -18,16 +18,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::OnceCell;
 
 use crate::poll::{now, once};
-use crate::ready::{HANDLE, Ready};
+use crate::ready::{ALONE, HANDLE, Ready};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\naccept: */*\r\n\r\n";
 const HELLO: &str = "hello";
 
-type Answer = Result<Response<Full<Bytes>>, Infallible>;
+pub(crate) type Answer = Result<Response<Full<Bytes>>, Infallible>;
 
 /// Every handler here keeps its request to its end, and where it is, as most do. One that drops it in `call` gives hyper
 /// its read buffer back sooner and saves it an allocation, which is nothing that a scope could be credited with.
-fn hello(request: &Request<Incoming>) -> Answer {
+pub(crate) fn hello(request: &Request<Incoming>) -> Answer {
     black_box(request);
     Ok(Response::new(Full::from(HELLO)))
 }
@@ -45,7 +45,7 @@ pub(crate) fn unused(times: usize) {
 
 /// With a scope whose handler takes a handle and gives it back.
 pub(crate) fn used(times: usize) {
-    let ready = &Arc::new(Ready::<false>);
+    let ready = &Arc::new(Ready::<ALONE>);
     let handler = |request: Request<Incoming>| async move {
         let lazy = request.scope().lazy(ready);
         drop(black_box(lazy.get().await.expect("it is ready")));
@@ -77,7 +77,7 @@ pub(crate) fn once_cell_used(times: usize) {
 }
 
 /// Sends so many requests, one after the other, over one connection.
-fn serve<S, B>(times: usize, service: S)
+pub(crate) fn serve<S, B>(times: usize, service: S)
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     B: Body<Data = Bytes, Error = Infallible> + 'static,

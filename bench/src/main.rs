@@ -13,6 +13,7 @@ mod pool;
 mod ready;
 mod scope;
 mod server;
+mod tower;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio::runtime;
@@ -67,6 +68,9 @@ enum Operation {
     HttpUsed,
     HttpOnceCellUnused,
     HttpOnceCellUsed,
+    TowerPlain,
+    TowerUnused,
+    TowerUsed,
     PoolGet,
     PoolFirst,
     PoolLater,
@@ -92,6 +96,9 @@ impl Operation {
             Operation::HttpUsed => http::used(times),
             Operation::HttpOnceCellUnused => http::once_cell_unused(times),
             Operation::HttpOnceCellUsed => http::once_cell_used(times),
+            Operation::TowerPlain => tower::plain(times),
+            Operation::TowerUnused => tower::unused(times),
+            Operation::TowerUsed => tower::used(times),
             Operation::PoolGet => pool::get(times),
             Operation::PoolFirst => pool::first(times),
             Operation::PoolLater => pool::later(times),

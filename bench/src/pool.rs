@@ -9,14 +9,14 @@ use std::time::Duration;
 use reqscope::{Exit, Pool, Scopes};
 
 use crate::poll::now;
-use crate::ready::Ready;
+use crate::ready::{IN_A_POOL, Ready};
 
-fn pool(size: usize) -> Pool<Ready<true>> {
+fn pool(size: usize) -> Pool<Ready<IN_A_POOL>> {
     Pool::builder().max_size(size).acquire_timeout(Duration::from_secs(5)).build(Ready)
 }
 
 /// A pool whose only object is idle.
-fn filled() -> Pool<Ready<true>> {
+fn filled() -> Pool<Ready<IN_A_POOL>> {
     let pool = pool(1);
     pool.put(now(pool.get()).expect("it is ready"));
     pool

@@ -4,13 +4,17 @@ use reqscope::{Error, Exit, Health, Resource};
 
 /// A resource that never waits: each verb has its answer at once.
 ///
-/// There are two of it, so that no row changes for what another one compiles: what a single caller has in line, two
-/// callers call.
-pub(crate) struct Ready<const IN_A_POOL: bool>;
+/// There is one for each part, so that no row changes for what another part's compiles: what a single caller has in
+/// line, two callers call.
+pub(crate) struct Ready<const PART: u8>;
+
+pub(crate) const ALONE: u8 = 0;
+pub(crate) const IN_A_POOL: u8 = 1;
+pub(crate) const UNDER_TOWER: u8 = 2;
 
 pub(crate) const HANDLE: u64 = 7;
 
-impl<const IN_A_POOL: bool> Resource for Ready<IN_A_POOL> {
+impl<const PART: u8> Resource for Ready<PART> {
     type Handle = u64;
     type Cause = Infallible;
 

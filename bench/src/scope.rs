@@ -6,7 +6,7 @@ use std::sync::Arc;
 use reqscope::{Exit, Scopes};
 
 use crate::poll::now;
-use crate::ready::Ready;
+use crate::ready::{ALONE, Ready};
 
 /// Open and drop.
 pub(crate) fn unused(times: usize) {
@@ -18,7 +18,7 @@ pub(crate) fn unused(times: usize) {
 
 /// Open, first get, guard back, close.
 pub(crate) fn first(times: usize) {
-    let (scopes, ready) = (Scopes::new(), Arc::new(Ready::<false>));
+    let (scopes, ready) = (Scopes::new(), Arc::new(Ready::<ALONE>));
     for _ in 0..times {
         let scope = scopes.open();
         let lazy = scope.lazy(&ready);
@@ -30,7 +30,7 @@ pub(crate) fn first(times: usize) {
 /// Get and guard back, in a scope that has its handle.
 pub(crate) fn later(times: usize) {
     let scope = Scopes::new().open();
-    let lazy = scope.lazy(&Arc::new(Ready::<false>));
+    let lazy = scope.lazy(&Arc::new(Ready::<ALONE>));
     drop(now(lazy.get()).expect("it is ready"));
     for _ in 0..times {
         drop(black_box(now(lazy.get()).expect("it is at home")));

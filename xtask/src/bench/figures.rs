@@ -71,6 +71,8 @@ struct Compared {
 
 const PLAIN: Compared = Compared { name: "plain hyper", run: "http-plain" };
 
+const TOWER: Compared = Compared { name: "the service without the layer", run: "tower-plain" };
+
 const ROWS: &[Row] = &[
     Row {
         operation: "open and drop an unused scope",
@@ -115,6 +117,20 @@ const ROWS: &[Row] = &[
         over: Some(PLAIN),
         must: Some(Must { instructions: 2_400, allocations: None }),
         floors: &[Compared { name: "`OnceCell` in the request", run: "http-once-cell-used" }],
+    },
+    Row {
+        operation: "tower layer, scope unused",
+        over: Some(TOWER),
+        run: "tower-unused",
+        must: Some(Must { instructions: 1_600, allocations: None }),
+        floors: &[],
+    },
+    Row {
+        operation: "tower layer, handle used and released",
+        over: Some(TOWER),
+        run: "tower-used",
+        must: Some(Must { instructions: 2_600, allocations: Some(4) }),
+        floors: &[],
     },
     Row {
         operation: "pool: get, give back",
