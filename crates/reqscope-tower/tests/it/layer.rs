@@ -17,7 +17,7 @@ use reqscope_testkit::{Probe, Verb, poll_once};
 use reqscope_tower::{ByGrpcStatus, RequestExt, ScopeBody, ScopeLayer};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
-use crate::support::{Answer, Scene, get, status, text};
+use crate::support::{Answer, Scene, get, status, text, within};
 
 type Get = Request<Empty<Bytes>>;
 
@@ -156,7 +156,7 @@ async fn the_handler_is_dropped_before_its_scope_closes() {
         }));
         let mut response = Box::pin(service.call(get("/")));
         if out_of_time {
-            assert_eq!(response.await.unwrap().status(), 503);
+            assert_eq!(within(response).await.unwrap().status(), 503);
         } else {
             assert!(poll_once(response.as_mut()).is_pending());
             drop(response);
@@ -202,7 +202,7 @@ async fn a_handler_out_of_time_is_cancelled_and_answered_with_503() {
     let layer = scene.layer().timeout(Duration::from_secs(3));
     let began = tokio::time::Instant::now();
     let service = layer.layer(service_fn(|request| holds(request, scene.probe.clone())));
-    assert_eq!(service.oneshot(get("/")).await.unwrap().status(), 503);
+    assert_eq!(within(service.oneshot(get("/"))).await.unwrap().status(), 503);
     assert_eq!(began.elapsed().as_secs(), 3);
     assert_eq!(scene.exit().await, Exit::Cancelled);
 }

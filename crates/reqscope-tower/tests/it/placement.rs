@@ -19,7 +19,7 @@ use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
-use crate::support::Scene;
+use crate::support::{Scene, within};
 
 fn app(scene: &Scene) -> Router {
     async fn uses(State(probe): State<Arc<Probe>>, request: Request) {
@@ -86,7 +86,7 @@ async fn without_catch_panic_a_panic_is_told_and_passes() {
 async fn a_timeout_inside_ends_the_handler_and_not_the_commit() {
     let scene = Scene::new(Probe::new().settling());
     let app = app(&scene).layer(timeout()).layer(scene.layer());
-    assert_eq!(ask(app.clone(), "/hangs").await.status(), StatusCode::REQUEST_TIMEOUT);
+    assert_eq!(within(ask(app.clone(), "/hangs")).await.status(), StatusCode::REQUEST_TIMEOUT);
     scene.exit().await;
 
     scene.probe.on(Verb::Release).close();
@@ -102,7 +102,7 @@ async fn a_timeout_inside_ends_the_handler_and_not_the_commit() {
 async fn a_timeout_outside_gives_up_on_a_commit_that_goes_on() {
     let scene = Scene::new(Probe::new().settling());
     let app = app(&scene).layer(scene.layer()).layer(timeout());
-    assert_eq!(ask(app.clone(), "/hangs").await.status(), StatusCode::REQUEST_TIMEOUT);
+    assert_eq!(within(ask(app.clone(), "/hangs")).await.status(), StatusCode::REQUEST_TIMEOUT);
     scene.exit().await;
 
     scene.probe.on(Verb::Release).close();
@@ -120,7 +120,7 @@ async fn a_timeout_outside_gives_up_on_a_commit_that_goes_on() {
 async fn the_layers_own_timeout_ends_the_handler_and_not_the_commit() {
     let scene = Scene::new(Probe::new().settling());
     let app = app(&scene).layer(scene.layer().timeout(TIMEOUT));
-    assert_eq!(ask(app.clone(), "/hangs").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(within(ask(app.clone(), "/hangs")).await.status(), StatusCode::SERVICE_UNAVAILABLE);
     scene.exit().await;
 
     scene.probe.on(Verb::Release).close();

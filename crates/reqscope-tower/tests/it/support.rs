@@ -1,3 +1,4 @@
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,4 +58,9 @@ pub(crate) fn status(code: u16) -> Response<Full<Bytes>> {
 pub(crate) async fn text<B: Body<Data = Bytes>>(response: Response<B>) -> String {
     let Ok(body) = response.into_body().collect().await else { panic!("the body fails") };
     String::from_utf8(body.to_bytes().to_vec()).unwrap()
+}
+
+/// Fails instead of hanging, where what should end does not. Only under a paused clock, where it takes no time.
+pub(crate) async fn within<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(Duration::from_secs(60), future).await.expect("it ends")
 }
