@@ -5,6 +5,8 @@
 mod over_axum;
 #[cfg(feature = "grpc")]
 mod over_grpc;
+#[cfg(all(unix, feature = "tls"))]
+mod over_tls;
 mod process;
 mod programs;
 mod storm;

@@ -3,6 +3,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,17 +32,24 @@ pub(crate) fn run(command: &mut Command) -> Output {
 /// A server, from the line that tells its address to its end.
 pub(crate) struct Server {
     child: Child,
+    lines: Receiver<String>,
+    /// Its first line, which tells the address.
+    pub(crate) line: String,
     pub(crate) address: String,
 }
 
 impl Server {
     pub(crate) fn start(command: &mut Command) -> Server {
         let mut child = command.spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        let address = line.split("http://").nth(1).unwrap_or_else(|| panic!("no address in {line:?}"));
-        let address = address.split([' ', '/', '\n']).next().unwrap().to_owned();
-        Server { child, address }
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (say, lines) = mpsc::channel();
+        // Ends with the program, whose last lines may find nobody who listens.
+        thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| say.send(line)));
+        let mut server = Server { child, lines, line: String::new(), address: String::new() };
+        server.line = server.hear();
+        let address = server.line.split("://").nth(1).unwrap_or_else(|| panic!("no address in {:?}", server.line));
+        server.address = address.split([' ', '/']).next().unwrap().to_owned();
+        server
     }
 
     /// The answer to a request such as `GET /hello`, head and body.
@@ -56,13 +64,17 @@ impl Server {
         answer
     }
 
-    /// Stops it as ctrl-c does.
+    /// The next line that it says.
+    pub(crate) fn hear(&self) -> String {
+        self.lines.recv_timeout(DEADLINE).unwrap()
+    }
+
+    /// Stops it as ctrl-c does; what it said since the last line.
     pub(crate) fn interrupt(mut self) -> (ExitStatus, String) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
         let status = wait(&mut self.child);
-        let mut said = String::new();
-        self.child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+        let said = self.lines.iter().map(|line| line + "\n").collect();
         (status, said)
     }
 }
