@@ -55,14 +55,27 @@ fn nothing_of_a_server_outlives_its_last_scope() {
     assert_eq!(Arc::strong_count(&log), 1);
 }
 
+/// A scope that lasts as long as its thread, and opens another one when it ends.
+struct Last {
+    scopes: Scopes,
+    scope: Option<Scope>,
+}
+
+impl Drop for Last {
+    fn drop(&mut self) {
+        drop(self.scope.take());
+        drop(self.scopes.open());
+    }
+}
+
 /// L15.
 #[test]
 fn a_scope_may_be_the_last_thing_of_its_thread() {
     thread_local! {
-        static LAST: RefCell<Vec<Scope>> = const { RefCell::new(Vec::new()) };
+        static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
     }
 
-    // Thread-locals go in the order of their first use, so each of the two goes once before the other.
+    // Thread-locals go in an order of their own, so the scope is the first to go once, and once the last.
     for used_before in [false, true] {
         let scopes = Scopes::new();
         let here = scopes.clone();
@@ -70,7 +83,8 @@ fn a_scope_may_be_the_last_thing_of_its_thread() {
             if used_before {
                 drop(here.open());
             }
-            LAST.with_borrow_mut(|last| last.push(here.open()));
+            let scope = Some(here.open());
+            LAST.set(Some(Last { scopes: here.clone(), scope }));
             drop(here.open());
         });
         thread.join().expect("its end is quiet");
