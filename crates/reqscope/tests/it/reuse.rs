@@ -83,8 +83,7 @@ fn a_scope_may_be_the_last_thing_of_its_thread() {
             if used_before {
                 drop(here.open());
             }
-            let scope = Some(here.open());
-            LAST.set(Some(Last { scopes: here.clone(), scope }));
+            LAST.with_borrow_mut(|last| *last = Some(Last { scopes: here.clone(), scope: Some(here.open()) }));
             drop(here.open());
         });
         thread.join().expect("its end is quiet");
