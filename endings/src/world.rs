@@ -5,6 +5,7 @@ use anyhow::Context;
 use reqscope::{Pool, Scopes};
 use reqscope_hyper::ServeReport;
 use reqscope_testkit::{Gate, Ledger, Probe};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -85,6 +86,19 @@ impl World {
     /// Sends a GET and reads the answer.
     pub(crate) async fn asks(&self) -> anyhow::Result<Seen> {
         self.send(Ask::GET).await?.answer().await
+    }
+
+    /// Lets the server look at its sockets once: what had come before this, all its tasks have heard of after it. For that
+    /// it says what is no HTTP, which no handler sees, and waits until it is thrown out.
+    pub(crate) async fn round_trip(&self) -> anyhow::Result<()> {
+        let socket = self.socket()?;
+        socket.inject(b"no HTTP\r\n\r\n")?;
+        let mut stream = socket.stream()?;
+        let mut answer = Vec::new();
+        let thrown_out = stream.read_to_end(&mut answer);
+        // By an answer or by a reset, it is all the same.
+        timeout(BOUND, thrown_out).await.context("who speaks no HTTP is thrown out")?.ok();
+        Ok(())
     }
 
     pub(crate) async fn hears(&self, event: Event) -> anyhow::Result<()> {

@@ -6,10 +6,11 @@ pub(super) const ENDING: Ending = Ending {
     name: "shutdown-in-flight",
     sentence: "the server is told to stop while the handler runs: it is answered",
     client: |world| Box::pin(client(world)),
-    must: Must { events: &[Event::Waits, REFUSED, Event::Returned], ..Must::DONE },
+    must: Must { events: &[Event::Waits, REFUSED, Event::Returned, CLOSED], ..Must::DONE },
     ..Ending::HOLDING
 };
 
+const CLOSED: Event = Event::Saw("the server closed when it had answered");
 const REFUSED: Event = Event::Saw("the server let nobody new in");
 
 async fn client(world: &World) -> anyhow::Result<Seen> {
@@ -18,5 +19,8 @@ async fn client(world: &World) -> anyhow::Result<Seen> {
     until("nobody is let in", || world.socket().is_err()).await?;
     world.scene.log.add(REFUSED);
     let_through(&world.scene.gate)?;
-    client.answer().await
+    let seen = client.answer().await?;
+    client.closed().await?;
+    world.scene.log.add(CLOSED);
+    Ok(seen)
 }
