@@ -25,7 +25,7 @@
 //! Where hyper does what one would not want, the cell tells what happens, and a note below the table why.
 //!
 //! Nothing here sleeps to wait for something. What waits, waits for an [`Event`], for a gate of the test kit, or for
-//! counters to reach zero, at most as long as [`BOUND`]; a cell that takes longer than twice that hangs, and is wrong.
+//! counters to reach zero, at most as long as [`BOUND`]; a run that takes longer than three times that hangs, and its cell is wrong.
 //! Only a deadline that an ending is about passes in real time, and is short.
 
 mod event;

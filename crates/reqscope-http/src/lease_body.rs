@@ -42,7 +42,8 @@ pin_project! {
     /// - HTTP never asks a body of a known length for its end, only for its bytes. The length is taken from the
     ///   body's `size_hint`. Where you set a `content-length` by hand over a body that does not know its length, say
     ///   it here too ([`with_length`](LeaseBody::with_length)), or the lease ends as `Cancelled`.
-    /// - The body of an answer to HEAD is dropped unasked. Unless it is empty that is `Cancelled`.
+    /// - The body of an answer to HEAD is dropped unasked. Unless it is empty that is `Cancelled`. Plain hyper over HTTP/2
+    ///   does ask it, and sends what the client takes for an error: answer HEAD without a body there.
     /// - An empty body over a settling lease claims no length, so that HTTP asks for its end: it goes out as an
     ///   empty chunked one. Under 204 and 304 nobody asks, and nobody hears of a release that fails: complete the
     ///   lease in the handler instead.

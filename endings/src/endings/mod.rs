@@ -35,7 +35,7 @@ macro_rules! each_ending {
             lease_body_settle_fails
             lease_body_empty_settle_fails
             lease_body_trailers_fail
-            gone_before_the_first_poll
+            gone_at_once
             fin_in_the_queue
             fin_while_it_acquires
             fin_while_it_holds
@@ -119,7 +119,7 @@ mod slow_reader;
 mod lease_body_settle_fails;
 mod lease_body_empty_settle_fails;
 mod lease_body_trailers_fail;
-mod gone_before_the_first_poll;
+mod gone_at_once;
 mod fin_in_the_queue;
 mod fin_while_it_acquires;
 mod fin_while_it_holds;

@@ -4,8 +4,8 @@ use crate::world::World;
 use crate::{Ending, Must, Protocol, Seen};
 
 pub(super) const ENDING: Ending = Ending {
-    name: "gone-before-the-first-poll",
-    sentence: "the client is gone in the instant in which it asks: a FIN, or a RST_STREAM, in the same packet",
+    name: "gone-at-once",
+    sentence: "the client is gone in the instant in which it asks: a FIN, or a RST_STREAM, right behind; the handler is polled once",
     client: |world| Box::pin(client(world)),
     must: Must { events: &[Event::Opened, Event::Dropped], ..Must::DROPPED },
     ..Ending::HOLDING
