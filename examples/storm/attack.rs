@@ -1,5 +1,7 @@
 //! The clients of a storm, and the questions they ask the server before and after it.
+use std::collections::HashSet;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,7 +13,9 @@ use serde::de::DeserializeOwned;
 
 use crate::client::Client;
 use crate::fate::Part;
+use crate::http2;
 use crate::options::Load;
+use crate::protocol::Protocol;
 use crate::report::Report;
 use crate::stats::Stats;
 use crate::tally::Tally;
@@ -33,52 +37,67 @@ pub(crate) fn run(target: SocketAddr, load: &Load) -> Result<Report> {
     let seed = load.seed.unwrap_or_else(|| fastrand::u64(..1_000_000));
     ask::<serde_json::Value>(target, "POST", "/reset")?;
     let begun = Instant::now();
-    let tally = storm(target, load, seed);
+    let tally = storm(target, load, seed)?;
     let elapsed = begun.elapsed();
     let server = settled(target)?;
     let probe: Probe = ask(target, "GET", "/probe")?;
-    Ok(Report::new(seed, load, elapsed, tally, server, probe.taken))
+    let tags: HashSet<u32> = ask(target, "GET", "/tags")?;
+    Ok(Report::new(seed, load, elapsed, tally, server, probe.taken, &tags))
 }
 
-/// Each thread is one client and takes the next part that nobody has played.
+/// Each client, which over HTTP/2 is one of several on a thread, takes the next part that nobody has played.
 ///
 /// Over the second half the storm abates: one client leaves after the other. While all are there they outnumber the
 /// connections of a pool, and who hangs up within milliseconds does so in the queue; cut at work are those who come
 /// when there is no queue.
-fn storm(target: SocketAddr, load: &Load, seed: u64) -> Tally {
+fn storm(target: SocketAddr, load: &Load, seed: u64) -> Result<Tally> {
+    let protocol = load.protocol();
     let bar = ProgressBar::new(load.requests).with_style(
         ProgressStyle::with_template("  {bar:48.cyan/blue} {human_pos}/{human_len} requests, {elapsed}")
             .expect("the template is well-formed"),
     );
     let next = AtomicU64::new(0);
-    let play = |place: u64| {
-        // The first client stays to the end.
-        let leaves = load.requests - load.requests * place / u64::from(load.connections) / 2;
-        let mut client = Client::new(target);
-        let mut tally = Tally::new();
-        // Relaxed, here and below: only the number matters, and no two threads get the same one.
-        while next.load(Ordering::Relaxed) < leaves {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= load.requests {
-                break;
-            }
-            let part = Part::draw(seed, number);
-            tally.record(&part, client.play(&part));
+    let (connections, requests) = (u64::from(load.connections), load.requests);
+    let play = |places: Range<u64>| {
+        let next = |place| {
+            // The first client stays to the end.
+            let leaves = requests - requests * place / connections / 2;
+            // Relaxed, here and below: only the number matters, and no two clients get the same one.
+            let is_there = next.load(Ordering::Relaxed) < leaves;
+            let number = is_there.then(|| next.fetch_add(1, Ordering::Relaxed))?;
+            (number < requests).then(|| Part::draw(protocol, seed, number))
+        };
+        let mut tally = Tally::new(protocol);
+        let mut record = |part: &Part, seen| {
+            tally.record(part, seen);
             bar.inc(1);
+        };
+        match protocol {
+            Protocol::Http1 => {
+                let mut client = Client::new(target);
+                while let Some(part) = next(places.start) {
+                    record(&part, client.play(&part));
+                }
+            }
+            Protocol::Http2 => http2::play(target, places, next, record).context("cannot start a client")?,
         }
-        tally
+        anyhow::Ok(tally)
     };
-    let mut all = Tally::new();
+    let mut all = Tally::new(protocol);
     let play = &play;
+    let on_a_thread = if protocol == Protocol::Http2 { http2::STREAMS } else { 1 };
     thread::scope(|scope| {
-        let clients: Vec<_> = (0..load.connections).map(|place| scope.spawn(move || play(place.into()))).collect();
+        let starts = (0..connections).step_by(on_a_thread as usize);
+        let places = starts.map(|start| start..connections.min(start + on_a_thread));
+        let clients: Vec<_> = places.map(|places| scope.spawn(move || play(places))).collect();
         for client in clients {
-            all.merge(client.join().expect("a client does not panic"));
+            all.merge(client.join().expect("a client does not panic")?);
         }
-    });
+        anyhow::Ok(())
+    })?;
     bar.finish_and_clear();
     all.finish();
-    all
+    Ok(all)
 }
 
 /// The server's counters once nothing is pending, or as they are when that does not come true.

@@ -1,35 +1,18 @@
-//! One client: plain blocking sockets, so that a hang-up is exactly the FIN or the RST that it says.
+//! One client over HTTP/1.1: plain blocking sockets, so that a hang-up is exactly the FIN or the RST that it says.
 use std::io::{self, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use socket2::SockRef;
-
-use crate::fate::{Fate, Hangup, Part};
+use crate::fate::{Fate, Part, STREAMED};
+use crate::hangup::{PATIENCE, hang_up, is_gone, timed_out};
 use crate::response::{Head, Response};
-
-/// How long a client waits for an answer before it calls the server dead.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// About what `/stream` sends; a client that hangs up in mid-body has read a part of this.
-const STREAMED: f64 = (8 * 16 * 1024) as f64;
+use crate::seen::{Answer, Seen};
 
 /// A client and the connection that it kept from its last answer.
 pub(crate) struct Client {
     target: SocketAddr,
     kept: Option<BufReader<TcpStream>>,
-}
-
-/// What a client saw.
-#[derive(Default)]
-pub(crate) struct Seen {
-    /// The status of every answer that came whole (in mid-body: whose head came), with its path.
-    pub(crate) answers: Vec<(&'static str, u16)>,
-    /// What an answer said that was no success.
-    pub(crate) refusal: Option<String>,
-    /// From the request to the end of the answer, if the client waited for it.
-    pub(crate) latency: Option<Duration>,
 }
 
 impl Client {
@@ -56,12 +39,13 @@ impl Client {
             Fate::MidBody => self.hang_up_in_mid_body(part),
             Fate::HalfClose => self.half_close(part),
             Fate::HalfRequest => self.half_request(part),
+            Fate::ResetStream | Fate::ClosedWindow | Fate::GoAway | Fate::GoAwayFin => {
+                unreachable!("HTTP/1.1 has no streams, and draws no such part")
+            }
         };
         // What a read that lasts too long answers differs from system to system.
         seen.map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {PATIENCE:?}"))
-            }
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => timed_out(),
             _ => error,
         })
     }
@@ -70,7 +54,7 @@ impl Client {
         let begun = Instant::now();
         let path = part.paths[0];
         let response = self.ask("GET", path)?;
-        Ok(Seen::whole(path, &response, begun.elapsed()))
+        Ok(Seen::whole(answer(path, response), begun.elapsed()))
     }
 
     fn hang_up(&mut self, part: &Part) -> io::Result<Seen> {
@@ -83,8 +67,8 @@ impl Client {
 
         // Answers come in the order of the requests; the first one that is not whole ends the row.
         let mut arrived = arrived.as_slice();
-        let whole = || Response::read(&mut arrived).ok().map(|response| response.head.status);
-        let answers = part.paths.iter().copied().zip(std::iter::from_fn(whole)).collect();
+        let whole = |path: &&'static str| Response::read(&mut arrived).ok().map(|response| answer(path, response));
+        let answers = part.paths.iter().map_while(whole).collect();
         Ok(Seen { answers, ..Seen::default() })
     }
 
@@ -96,7 +80,7 @@ impl Client {
         let wanted = (part.share * STREAMED) as u64;
         io::copy(&mut connection.by_ref().take(wanted), &mut io::sink())?;
         hang_up(connection.into_inner(), part.hangup)?;
-        Ok(Seen { answers: vec![(path, head.status)], ..Seen::default() })
+        Ok(Seen::part(Answer { path, status: head.status, body: Vec::new() }))
     }
 
     fn half_close(&mut self, part: &Part) -> io::Result<Seen> {
@@ -106,7 +90,7 @@ impl Client {
         connection.get_mut().write_all(request("GET", path).as_bytes())?;
         connection.get_mut().shutdown(Shutdown::Write)?;
         match Response::read(&mut connection) {
-            Ok(response) => Ok(Seen::whole(path, &response, begun.elapsed())),
+            Ok(response) => Ok(Seen::whole(answer(path, response), begun.elapsed())),
             // To a server a half-close looks like a hang-up; it may take it for one.
             Err(error) if is_gone(&error) => Ok(Seen::default()),
             Err(error) => Err(error),
@@ -134,13 +118,8 @@ impl Client {
     }
 }
 
-impl Seen {
-    fn whole(path: &'static str, response: &Response, latency: Duration) -> Seen {
-        let status = response.head.status;
-        let refusal =
-            (status != 200).then(|| format!("{path}: {status} {}", String::from_utf8_lossy(&response.body)));
-        Seen { answers: vec![(path, status)], refusal, latency: Some(latency) }
-    }
+fn answer(path: &'static str, Response { head, body }: Response) -> Answer {
+    Answer { path, status: head.status, body }
 }
 
 fn request(method: &str, path: &str) -> String {
@@ -156,21 +135,4 @@ fn arrived(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock || is_gone(&error) => Ok(bytes),
         Err(error) => Err(error),
     }
-}
-
-/// A close alone would turn into a RST if a byte of the answer is unread: a FIN has to be asked for.
-fn hang_up(stream: TcpStream, hangup: Hangup) -> io::Result<()> {
-    match hangup {
-        Hangup::Reset => SockRef::from(&stream).set_linger(Some(Duration::ZERO)),
-        Hangup::Fin => match stream.shutdown(Shutdown::Both) {
-            Err(error) if !is_gone(&error) => Err(error),
-            _ => Ok(()),
-        },
-    }
-}
-
-/// The other side was first.
-fn is_gone(error: &io::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
-    matches!(error.kind(), UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe | NotConnected)
 }

@@ -1,28 +1,29 @@
 //! A store in memory: nothing but reqscope itself is tried.
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::Result;
+use parking_lot::Mutex;
 use reqscope::{Error, Exit, Resource};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::yield_now;
 
 use crate::ledger::Ledger;
 use crate::options::Server;
-use crate::store::{Store, Tags};
+use crate::store::{Single, Store, Tags, Transaction};
 use crate::watched::Watched;
 
 pub(crate) struct CounterStore {
     data: Arc<Data>,
-    singles: Arc<Watched<Counter>>,
-    transactions: Arc<Watched<Exclusive>>,
+    singles: Arc<Single<Self>>,
+    transactions: Arc<Transaction<Self>>,
 }
 
-/// Relaxed will do for both: the semaphore orders those who hold its permit, and the others prove that it must.
+/// Relaxed will do for the tag: the semaphore orders those who hold its permit, and the others prove that it must.
 struct Data {
     tag: AtomicU32,
-    rows: AtomicU64,
+    rows: Mutex<Vec<u32>>,
     /// One permit: for the transaction that may write.
     writer: Arc<Semaphore>,
 }
@@ -30,7 +31,7 @@ struct Data {
 impl CounterStore {
     pub(crate) fn new(server: &Server, ledger: &Arc<Ledger>) -> CounterStore {
         let writer = Arc::new(Semaphore::new(1));
-        let data = Arc::new(Data { tag: AtomicU32::new(0), rows: AtomicU64::new(0), writer });
+        let data = Arc::new(Data { tag: AtomicU32::new(0), rows: Mutex::default(), writer });
         let singles = Watched::new(Counter(Arc::clone(&data)), ledger, server.acquire_ms);
         let transactions = Watched::new(Exclusive(Arc::clone(&data)), ledger, server.acquire_ms);
         CounterStore { data, singles: Arc::new(singles), transactions: Arc::new(transactions) }
@@ -41,20 +42,24 @@ impl Store for CounterStore {
     type Single = Counter;
     type Transaction = Exclusive;
 
-    fn singles(&self) -> &Arc<Watched<Counter>> {
+    fn singles(&self) -> &Arc<Single<Self>> {
         &self.singles
     }
 
-    fn transactions(&self) -> &Arc<Watched<Exclusive>> {
+    fn transactions(&self) -> &Arc<Transaction<Self>> {
         &self.transactions
     }
 
     async fn rows(&self) -> Result<u64> {
-        Ok(self.data.rows.load(Ordering::Relaxed))
+        Ok(self.data.rows.lock().len() as u64)
+    }
+
+    async fn tags(&self) -> Result<Vec<u32>> {
+        Ok(self.data.rows.lock().clone())
     }
 
     async fn clear(&self) -> Result<()> {
-        self.data.rows.store(0, Ordering::Relaxed);
+        self.data.rows.lock().clear();
         Ok(())
     }
 }
@@ -89,7 +94,7 @@ impl Resource for Exclusive {
         // As a database would: a commit takes its time, and may be watched by a client that leaves.
         yield_now().await;
         if exit.is_completed() {
-            self.0.rows.fetch_add(1, Ordering::Relaxed);
+            self.0.rows.lock().push(self.0.tag.load(Ordering::Relaxed));
         }
         drop(cell.permit);
         Ok(())

@@ -1,7 +1,6 @@
 //! What has to hold when the storm is over.
 use serde::Serialize;
 
-use crate::fate::Fate;
 use crate::report::Report;
 use crate::served::Served;
 use crate::stats::Pool;
@@ -19,7 +18,7 @@ pub(crate) fn check(report: &Report) -> Vec<Invariant> {
     let server = &report.server;
     let (cut, core) = (&server.cut, &server.core);
     let tally = &report.tally;
-    let complete = tally.row(Fate::Complete);
+    let (awaited, answered) = tally.awaited();
     let failed: u64 = tally.fates.iter().map(|row| row.failed).sum();
     let unsent: Vec<_> = tally.fates.iter().filter(|row| row.sent == 0).map(|row| row.fate.name()).collect();
     let stages = [
@@ -34,11 +33,7 @@ pub(crate) fn check(report: &Report) -> Vec<Invariant> {
     let mut invariants = vec![
         invariant("every fate is sent", unsent.is_empty(), format!("never sent: {}", listed(&unsent))),
         invariant("every stage is cut", uncut.is_empty(), format!("never cut: {}", listed(&uncut))),
-        invariant(
-            "who waits is answered",
-            complete.answered == complete.sent,
-            format!("{} of {} were", complete.answered, complete.sent),
-        ),
+        invariant("who waits is answered", answered == awaited, format!("{answered} of {awaited} were")),
         invariant(
             "every answer is a 200",
             tally.refused == 0,
@@ -69,6 +64,7 @@ pub(crate) fn check(report: &Report) -> Vec<Invariant> {
         none("no handle is abandoned", server.abandoned, "are"),
         none("no handle is released twice", server.double_released, "were"),
         none("no handle is used after its release", server.used_after_release, "were"),
+        none("every exit is told right", server.misled, "handles heard of another end than that of their request"),
         none("no scope is open", server.open_scopes, "are"),
         none("no release is pending", server.pending_releases, "are"),
         none("no transaction is crossed", server.crossed, "were"),
@@ -80,8 +76,8 @@ pub(crate) fn check(report: &Report) -> Vec<Invariant> {
         ),
         invariant(
             "no 200 without a commit",
-            tally.promised <= server.committed,
-            format!("{} answers, {} commits", tally.promised, server.committed),
+            report.broken_promises == 0,
+            format!("of {} answers {} have no row", tally.promised.len(), report.broken_promises),
         ),
         invariant(
             "the server still serves",
@@ -144,20 +140,25 @@ fn listed(names: &[&str]) -> String {
 mod tests {
     use std::time::Duration;
 
-    use crate::client::Seen;
     use crate::fate::{Fate, Part};
     use crate::options::Load;
+    use crate::protocol::Protocol::{self, Http1, Http2};
     use crate::report::Report;
+    use crate::seen::{Answer, Seen};
     use crate::stats::{Cut, Pool, Stats};
     use crate::tally::Tally;
 
     /// A report of a storm in which all went well, but for what `spoil` does to it.
     fn broken(spoil: impl FnOnce(&mut Tally, &mut Stats, &mut u64)) -> Vec<&'static str> {
-        let load = Load { requests: 7, connections: 1, seed: None, json: None };
-        let mut tally = Tally::new();
-        for (fate, _) in Fate::WEIGHTS {
-            let part = Part { fate, ..Part::draw(1, 1) };
-            let answers = if fate == Fate::Complete { vec![("/tx", 200)] } else { Vec::new() };
+        broken_over(Http1, spoil)
+    }
+
+    fn broken_over(protocol: Protocol, spoil: impl FnOnce(&mut Tally, &mut Stats, &mut u64)) -> Vec<&'static str> {
+        let load = Load { requests: 7, connections: 1, http2: protocol == Http2, seed: None, json: None };
+        let mut tally = Tally::new(protocol);
+        for (fate, _) in Fate::weights(protocol) {
+            let part = part(*fate);
+            let answers = if fate.waits() { vec![tagged(7)] } else { Vec::new() };
             tally.record(&part, Ok(Seen { answers, ..Seen::default() }));
         }
         let cut = Cut { acquiring: 1, holding: 1, transaction: 1, body: 1, ..Cut::default() };
@@ -165,13 +166,22 @@ mod tests {
         stats.pool = Some(Pool { size: 10, idle: 2, opened: 3, closed: 1, most: 3, ..Pool::default() });
         let mut probe = 10;
         spoil(&mut tally, &mut stats, &mut probe);
-        let report = Report::new(1, &load, Duration::ZERO, tally, stats, probe);
+        let report = Report::new(1, &load, Duration::ZERO, tally, stats, probe, &[7].into());
         report.broken().map(|invariant| invariant.name).collect()
+    }
+
+    fn part(fate: Fate) -> Part {
+        Part { fate, paths: vec!["/tx"], ..Part::draw(Http1, 1, 1) }
+    }
+
+    fn tagged(tag: u32) -> Answer {
+        Answer { path: "/tx", status: 200, body: tag.to_string().into() }
     }
 
     #[test]
     fn a_storm_that_went_well_breaks_nothing() {
         assert_eq!(broken(|_, _, _| ()), [""; 0]);
+        assert_eq!(broken_over(Http2, |_, _, _| ()), [""; 0]);
     }
 
     #[test]
@@ -188,7 +198,7 @@ mod tests {
         assert_eq!(broken(|_, server, _| server.crossed = 1), ["no transaction is crossed"]);
         assert_eq!(broken(|_, server, _| server.busy = 1), ["nobody is refused as busy"]);
         assert_eq!(broken(|_, server, _| server.rows = 2), ["every commit is a row"]);
-        assert_eq!(broken(|_, server, _| (server.committed, server.rows) = (0, 0)), ["no 200 without a commit"]);
+        assert_eq!(broken(|_, server, _| server.misled = 1), ["every exit is told right"]);
         assert_eq!(broken(|_, _, probe| *probe = 9), ["the server still serves"]);
     }
 
@@ -214,15 +224,22 @@ mod tests {
 
     #[test]
     fn what_a_client_missed_breaks_the_storm() {
-        let again = |fate| Part { fate, ..Part::draw(1, 1) };
         let failure = || Err(std::io::ErrorKind::TimedOut.into());
-        let refusal = || Ok(Seen { answers: vec![("/use", 500)], ..Seen::default() });
+        let refusal = || Ok(Seen::part(Answer { path: "/use", status: 500, body: Vec::new() }));
+        // It has its row, and then one that has none.
+        let promise = |tag| Ok(Seen::part(tagged(tag)));
         assert_eq!(broken(|tally, _, _| tally.fates[3].sent = 0), ["every fate is sent"]);
         assert_eq!(
-            broken(|tally, _, _| tally.record(&again(Fate::Complete), failure())),
+            broken(|tally, _, _| tally.record(&part(Fate::Complete), failure())),
             ["who waits is answered", "every part is played"]
         );
-        assert_eq!(broken(|tally, _, _| tally.record(&again(Fate::Fin), failure())), ["every part is played"]);
-        assert_eq!(broken(|tally, _, _| tally.record(&again(Fate::Complete), refusal())), ["every answer is a 200"]);
+        assert_eq!(broken(|tally, _, _| tally.record(&part(Fate::Fin), failure())), ["every part is played"]);
+        assert_eq!(broken(|tally, _, _| tally.record(&part(Fate::Complete), refusal())), ["every answer is a 200"]);
+        assert_eq!(broken(|tally, _, _| tally.record(&part(Fate::Fin), promise(7))), [""; 0]);
+        assert_eq!(broken(|tally, _, _| tally.record(&part(Fate::Fin), promise(8))), ["no 200 without a commit"]);
+        assert_eq!(
+            broken_over(Http2, |tally, _, _| tally.record(&part(Fate::GoAway), failure())),
+            ["who waits is answered", "every part is played"]
+        );
     }
 }

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Chain;
 use parking_lot::Mutex;
+use reqscope::Exit;
 
 use crate::busy::is_busy;
-use crate::stage::{STAGES, Stage};
+use crate::stage::{Ending, STAGES, Stage};
 use crate::stats::{Cut, Stats};
 
 /// The books that are open; a reset begins new ones.
@@ -27,6 +28,7 @@ pub(crate) struct Books {
     abandoned: Count,
     double_released: Count,
     used_after_release: Count,
+    misled: Count,
     /// By stage: how many handlers were cut there.
     pub(crate) cut: [Count; STAGES],
     out: Mutex<HashMap<u64, State>>,
@@ -45,6 +47,8 @@ enum State {
 pub(crate) struct Badge {
     number: u64,
     books: Arc<Books>,
+    /// How the request ends that has the handle; nobody knows that of a task that outlives its request.
+    ending: Option<Arc<Ending>>,
 }
 
 impl Ledger {
@@ -85,6 +89,7 @@ impl Books {
             live: self.out.lock().len() as u64,
             double_released: self.double_released.get(),
             used_after_release: self.used_after_release.get(),
+            misled: self.misled.get(),
             crossed: self.crossed.get(),
             committed: self.committed.get(),
             busy: self.busy.get(),
@@ -109,13 +114,25 @@ impl Badge {
         out.insert(number, State::Held);
         books.most.fetch_max(out.len() as u64, Ordering::Relaxed);
         drop(out);
-        Badge { number, books }
+        Badge { number, books, ending: None }
     }
 
     /// The handle is about to be used.
     pub(crate) fn used(&self) {
         if self.books.out.lock().get(&self.number) != Some(&State::Held) {
             self.books.used_after_release.add();
+        }
+    }
+
+    /// The handle is lent to this request.
+    pub(crate) fn lent_to(&mut self, ending: &Arc<Ending>) {
+        self.ending = Some(Arc::clone(ending));
+    }
+
+    /// The handle is told how its use ended.
+    pub(crate) fn told(&self, exit: Exit) {
+        if self.ending.as_ref().is_some_and(|ending| !ending.agrees(exit)) {
+            self.books.misled.add();
         }
     }
 
@@ -172,7 +189,10 @@ impl Count {
 mod tests {
     use std::sync::Arc;
 
+    use reqscope::Exit;
+
     use super::{Badge, Ledger};
+    use crate::stage::Progress;
 
     #[test]
     fn a_handle_that_is_released_is_out_no_more() {
@@ -207,6 +227,26 @@ mod tests {
         badge.releasing();
         let stats = ledger.books().stats();
         assert_eq!((stats.double_released, stats.used_after_release), (1, 1));
+    }
+
+    #[test]
+    fn an_exit_that_does_not_fit_the_end_of_the_request_is_seen() {
+        let ledger = Ledger::new();
+        let lent = |progress: &Progress| {
+            let mut badge = Badge::issue(ledger.books());
+            badge.lent_to(progress.ending());
+            badge
+        };
+        let (cut, answered) = (Progress::begin(ledger.books()), Progress::begin(ledger.books()));
+        let (of_cut, of_answered) = (lent(&cut), lent(&answered));
+        drop(cut);
+        answered.done(true);
+        of_cut.told(Exit::Cancelled);
+        of_answered.told(Exit::Completed);
+        assert_eq!(ledger.books().stats().misled, 0);
+        of_cut.told(Exit::Completed);
+        of_answered.told(Exit::Cancelled);
+        assert_eq!(ledger.books().stats().misled, 2);
     }
 
     #[test]

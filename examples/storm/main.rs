@@ -3,6 +3,8 @@
 //!
 //! ```text
 //! cargo run --release --example storm                               the whole storm in one process
+//! cargo run --release --example storm -- --http2                    the same over HTTP/2
+//! cargo run --release --example storm --features axum -- --stack axum    the same on axum
 //! cargo run --release --example storm -- serve --port 8080          the server alone, for any client
 //! cargo run --release --example storm -- attack --target [::1]:8080 the clients alone, against any such server
 //! ```
@@ -10,20 +12,29 @@
 //! It ends with a table and exit code 0, or with the broken invariants by name and exit code 1. A storm that never
 //! cut a handler in one of its stages has proved nothing, so that is a broken invariant too.
 mod attack;
+#[cfg(feature = "axum")]
+mod axum_stack;
 mod busy;
 mod client;
 mod counter;
 mod fate;
 mod handlers;
+mod hangup;
+mod http2;
+mod hyper_stack;
 mod invariants;
 mod ledger;
 mod options;
 mod pause;
+mod protocol;
+mod questions;
 mod report;
 mod response;
+mod seen;
 mod served;
 mod server;
 mod sqlite;
+mod stack;
 mod stage;
 mod stats;
 mod store;

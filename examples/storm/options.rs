@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::protocol::Protocol;
+use crate::stack::Stack;
+
 /// Attack a server with clients that hang up at random moments, and account for every handle
 ///
 /// Without a command: the server, on a loopback port, and its clients in one process.
@@ -51,9 +54,12 @@ pub(crate) struct Load {
     /// How many fates to draw
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) requests: u64,
-    /// How many connections are open at once, each driven by a thread
+    /// How many clients there are at once, each with a connection; over HTTP/2 four share one until they hang up
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) connections: u16,
+    /// The clients speak HTTP/2, without being asked to
+    #[arg(long)]
+    pub(crate) http2: bool,
     /// Draws the same fates again; a random one by default, which the report names
     #[arg(long)]
     pub(crate) seed: Option<u64>,
@@ -62,9 +68,18 @@ pub(crate) struct Load {
     pub(crate) json: Option<PathBuf>,
 }
 
+impl Load {
+    pub(crate) fn protocol(&self) -> Protocol {
+        if self.http2 { Protocol::Http2 } else { Protocol::Http1 }
+    }
+}
+
 /// What the server does.
 #[derive(Args)]
 pub(crate) struct Server {
+    /// What stands between the connections and the handlers
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) stack: Stack,
     /// What the handlers share
     #[arg(long, value_enum, default_value_t)]
     pub(crate) resource: Kind,

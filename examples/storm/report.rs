@@ -1,4 +1,5 @@
 //! The storm's report: tables for people, JSON for programs.
+use std::collections::HashSet;
 use std::fmt;
 use std::path::Path;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use serde::Serialize;
 
 use crate::invariants::{self, Invariant};
 use crate::options::Load;
+use crate::protocol::Protocol;
 use crate::served::Served;
 use crate::stats::{Pool, Stats};
 use crate::tally::Tally;
@@ -20,6 +22,7 @@ use crate::tally::Tally;
 /// Everything there is to tell.
 #[derive(Serialize)]
 pub(crate) struct Report {
+    pub(crate) protocol: Protocol,
     pub(crate) seed: u64,
     pub(crate) requests: u64,
     pub(crate) connections: u16,
@@ -29,12 +32,24 @@ pub(crate) struct Report {
     pub(crate) server: Stats,
     /// How many of 10 handles could be taken at once when all was over.
     pub(crate) probe: u64,
+    /// How many answers promised a row that is not there.
+    pub(crate) broken_promises: u64,
     pub(crate) invariants: Vec<Invariant>,
 }
 
 impl Report {
-    pub(crate) fn new(seed: u64, load: &Load, elapsed: Duration, tally: Tally, server: Stats, probe: u64) -> Report {
+    pub(crate) fn new(
+        seed: u64,
+        load: &Load,
+        elapsed: Duration,
+        tally: Tally,
+        server: Stats,
+        probe: u64,
+        tags: &HashSet<u32>,
+    ) -> Report {
         let mut report = Report {
+            protocol: load.protocol(),
+            broken_promises: tally.promised.iter().filter(|tag| !tags.contains(tag)).count() as u64,
             seed,
             requests: load.requests,
             connections: load.connections,
@@ -66,9 +81,10 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Report { seed, requests, connections, seconds, .. } = self;
-        let requests = HumanCount(*requests);
-        writeln!(f, "\n{requests} requests over {connections} connections in {seconds:.1} s, seed {seed}")?;
+        let Report { protocol, seed, requests, connections, seconds, .. } = self;
+        let (requests, stack) = (HumanCount(*requests), self.server.stack.name());
+        writeln!(f, "\n{requests} fates over {connections} connections in {seconds:.1} s, seed {seed}")?;
+        writeln!(f, "{} against {stack}", protocol.name())?;
         writeln!(f, "{}", fates(&self.tally))?;
 
         let Stats { cut, .. } = self.server;
@@ -90,6 +106,7 @@ impl fmt::Display for Report {
             ("live", server.live),
             ("released twice", server.double_released),
             ("used after release", server.used_after_release),
+            ("told another exit", server.misled),
         ];
         writeln!(f, "\nHandles\n{}", counts(&handles))?;
 
@@ -114,6 +131,12 @@ impl fmt::Display for Report {
             ];
             writeln!(f, "Pool\n{}\n", counts(&slots))?;
         }
+
+        writeln!(f, "Not told over {}", protocol.name())?;
+        for (what, why) in protocol.untold() {
+            writeln!(f, "- {what}: {why}")?;
+        }
+        writeln!(f)?;
 
         for Invariant { name, holds, found } in &self.invariants {
             if *holds {

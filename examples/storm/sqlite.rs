@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::ledger::Ledger;
 use crate::options::Server;
 use crate::stats;
-use crate::store::{Store, Tags};
+use crate::store::{self, Store, Tags};
 use crate::watched::Watched;
 
 const SCHEMA: &str = "
@@ -30,8 +30,8 @@ type Connections = Pool<Watched<Sqlite>>;
 pub(crate) struct SqliteStore {
     /// Nobody watches this one: for the storm's own questions.
     own: Arc<Sqlite>,
-    singles: Arc<Watched<Arc<Connections>>>,
-    transactions: Arc<Watched<Transaction<Connections>>>,
+    singles: Arc<store::Single<Self>>,
+    transactions: Arc<store::Transaction<Self>>,
     pool: Arc<Connections>,
     /// The books of the connections, not of their uses.
     connections: Arc<Ledger>,
@@ -62,11 +62,11 @@ impl Store for SqliteStore {
     type Single = Arc<Connections>;
     type Transaction = Transaction<Connections>;
 
-    fn singles(&self) -> &Arc<Watched<Arc<Connections>>> {
+    fn singles(&self) -> &Arc<store::Single<Self>> {
         &self.singles
     }
 
-    fn transactions(&self) -> &Arc<Watched<Transaction<Connections>>> {
+    fn transactions(&self) -> &Arc<store::Transaction<Self>> {
         &self.transactions
     }
 
@@ -95,6 +95,14 @@ impl Store for SqliteStore {
         let rows: i64 = conn.call(|db| db.query_row("SELECT count(*) FROM tags", (), |row| row.get(0))).await?;
         Lease::complete(conn).await?;
         Ok(rows.try_into()?)
+    }
+
+    async fn tags(&self) -> Result<Vec<u32>> {
+        let mut conn = Lease::acquire(&self.own).await?;
+        let tags =
+            conn.call(|db| db.prepare("SELECT tag FROM tags")?.query_map((), |row| row.get(0))?.collect()).await?;
+        Lease::complete(conn).await?;
+        Ok(tags)
     }
 
     async fn clear(&self) -> Result<()> {

@@ -1,6 +1,8 @@
 //! How far a handler has come, so that a cut one can be counted where it was cut.
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use reqscope::Exit;
 
 use crate::ledger::Books;
 
@@ -32,13 +34,14 @@ pub(crate) struct Progress {
     books: Arc<Books>,
     /// Atomic only so that the two uses of one request may share it: one task polls them, but on any thread.
     at: AtomicUsize,
+    ending: Arc<Ending>,
 }
 
 impl Progress {
     /// Of a handler that begins now.
     pub(crate) fn begin(books: Arc<Books>) -> Progress {
         books.requests.add();
-        Progress { books, at: AtomicUsize::new(Stage::BeforeFirstPoll as usize) }
+        Progress { books, at: AtomicUsize::new(Stage::BeforeFirstPoll as usize), ending: Arc::default() }
     }
 
     pub(crate) fn enter(&self, stage: Stage) {
@@ -46,12 +49,20 @@ impl Progress {
     }
 
     /// The handler has come to its end, well or not: it was not cut.
-    pub(crate) fn done(self) {
+    pub(crate) fn done(self, well: bool) {
         self.at.store(DONE, Ordering::Relaxed);
+        if well {
+            self.ending.succeed();
+        }
     }
 
     pub(crate) fn books(&self) -> &Arc<Books> {
         &self.books
+    }
+
+    /// For the handles of the request, which are told later how it ended.
+    pub(crate) fn ending(&self) -> &Arc<Ending> {
+        &self.ending
     }
 }
 
@@ -60,5 +71,21 @@ impl Drop for Progress {
         if let Some(cut) = self.books.cut.get(*self.at.get_mut()) {
             cut.add();
         }
+    }
+}
+
+/// Whether a handler has succeeded: one that was cut never does.
+#[derive(Default)]
+pub(crate) struct Ending(AtomicBool);
+
+impl Ending {
+    fn succeed(&self) {
+        // Release: with the load of another thread, where a reaper releases the handle.
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Is this what a handle of this request should be told?
+    pub(crate) fn agrees(&self, exit: Exit) -> bool {
+        exit.is_completed() == self.0.load(Ordering::Acquire)
     }
 }

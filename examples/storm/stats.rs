@@ -1,9 +1,13 @@
 //! The server's counters, as `/stats` tells them.
 use serde::{Deserialize, Serialize};
 
+use crate::stack::Stack;
+
 /// All counters since the last reset.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Stats {
+    /// What stands around the handlers.
+    pub(crate) stack: Stack,
     /// Handlers that began, on whatever path of the storm.
     pub(crate) requests: u64,
     /// Handles that an acquisition returned.
@@ -18,6 +22,8 @@ pub(crate) struct Stats {
     pub(crate) double_released: u64,
     /// Uses of a handle after its release.
     pub(crate) used_after_release: u64,
+    /// Handles that were told another exit than that of their request.
+    pub(crate) misled: u64,
     /// Transactions that read another request's value.
     pub(crate) crossed: u64,
     /// Transactions that ended in a commit.

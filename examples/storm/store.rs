@@ -6,18 +6,20 @@ use anyhow::Result;
 use reqscope::{DrainReport, Resource};
 
 use crate::stats::Pool;
-use crate::watched::Watched;
+use crate::watched::{SINGLE, TRANSACTION, Watched};
 
 /// Two resources over the same data: handles for single uses, and transactions.
-pub(crate) trait Store: Send + Sync + 'static {
+pub(crate) trait Store: Sized + Send + Sync + 'static {
     type Single: Resource<Handle: Tags>;
     type Transaction: Resource<Handle: Tags>;
 
-    fn singles(&self) -> &Arc<Watched<Self::Single>>;
-    fn transactions(&self) -> &Arc<Watched<Self::Transaction>>;
+    fn singles(&self) -> &Arc<Single<Self>>;
+    fn transactions(&self) -> &Arc<Transaction<Self>>;
 
     /// How many rows are there.
     fn rows(&self) -> impl Future<Output = Result<u64>> + Send;
+    /// The tags in those rows.
+    fn tags(&self) -> impl Future<Output = Result<Vec<u32>>> + Send;
     /// Removes all rows.
     fn clear(&self) -> impl Future<Output = Result<()>> + Send;
 
@@ -30,6 +32,10 @@ pub(crate) trait Store: Send + Sync + 'static {
         async { None }
     }
 }
+
+/// What the handlers of a store see of it.
+pub(crate) type Single<S> = Watched<<S as Store>::Single, SINGLE>;
+pub(crate) type Transaction<S> = Watched<<S as Store>::Transaction, TRANSACTION>;
 
 /// A place that holds one tag, the same for all handles: who reads back another's tag was not alone.
 pub(crate) trait Tags {

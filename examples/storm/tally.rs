@@ -2,23 +2,29 @@
 use std::io;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use crate::client::Seen;
 use crate::fate::{Fate, Part};
+use crate::protocol::Protocol;
+use crate::seen::{Answer, Seen};
 
 /// The clients' side of the storm.
 #[derive(Serialize)]
 pub(crate) struct Tally {
     pub(crate) fates: Vec<Row>,
     /// Answers 200 to a transaction: each is a promise that its row is there.
-    pub(crate) promised: u64,
+    #[serde(serialize_with = "count")]
+    pub(crate) promised: Vec<u32>,
     /// Whole answers that were not a 200.
     pub(crate) refused: u64,
     /// What the first of those said.
     pub(crate) first_refusal: Option<String>,
     /// What the first client said that could not play its part.
     pub(crate) first_failure: Option<String>,
+}
+
+fn count<S: Serializer>(promised: &[u32], to: S) -> Result<S::Ok, S::Error> {
+    promised.len().serialize(to)
 }
 
 /// One fate.
@@ -39,9 +45,9 @@ pub(crate) struct Row {
 }
 
 impl Tally {
-    pub(crate) fn new() -> Tally {
-        let row = |(fate, _)| Row {
-            fate,
+    pub(crate) fn new(protocol: Protocol) -> Tally {
+        let row = |(fate, _): &(Fate, u64)| Row {
+            fate: *fate,
             sent: 0,
             requests: 0,
             answered: 0,
@@ -51,16 +57,18 @@ impl Tally {
             latencies: Vec::new(),
         };
         Tally {
-            fates: Fate::WEIGHTS.map(row).into(),
-            promised: 0,
+            fates: Fate::weights(protocol).iter().map(row).collect(),
+            promised: Vec::new(),
             refused: 0,
             first_refusal: None,
             first_failure: None,
         }
     }
 
-    pub(crate) fn row(&self, fate: Fate) -> &Row {
-        self.fates.iter().find(|row| row.fate == fate).expect("every fate has its row")
+    /// How many answers those who wait for them were to have, and had.
+    pub(crate) fn awaited(&self) -> (u64, u64) {
+        let waits = self.fates.iter().filter(|row| row.fate.waits());
+        waits.fold((0, 0), |(requests, answered), row| (requests + row.requests, answered + row.answered))
     }
 
     pub(crate) fn record(&mut self, part: &Part, seen: io::Result<Seen>) {
@@ -73,9 +81,11 @@ impl Tally {
             Ok(seen) => {
                 row.answered += seen.answers.len() as u64;
                 row.latencies.extend(seen.latency);
-                self.first_refusal = self.first_refusal.take().or(seen.refusal);
-                self.promised += seen.answers.iter().filter(|answer| **answer == ("/tx", 200)).count() as u64;
-                self.refused += seen.answers.iter().filter(|(_, status)| *status != 200).count() as u64;
+                self.promised.extend(seen.answers.iter().filter_map(Answer::promise));
+                for refusal in seen.answers.iter().filter_map(Answer::refusal) {
+                    self.refused += 1;
+                    self.first_refusal.get_or_insert(refusal);
+                }
             }
             Err(error) => {
                 row.failed += 1;
@@ -94,7 +104,7 @@ impl Tally {
             row.failed += more.failed;
             row.latencies.extend(more.latencies);
         }
-        self.promised += other.promised;
+        self.promised.extend(other.promised);
         self.refused += other.refused;
         self.first_refusal = self.first_refusal.take().or(other.first_refusal);
         self.first_failure = self.first_failure.take().or(other.first_failure);

@@ -7,14 +7,22 @@ use reqscope::{Error, Exit, Health, Resource};
 
 use crate::ledger::{Badge, Ledger};
 use crate::pause::pause;
+use crate::stage::Ending;
 
 /// A resource whose handles wear a badge.
-pub(crate) struct Watched<R> {
+///
+/// The role tells two resources of one type apart, for an extractor that asks by type.
+pub(crate) struct Watched<R, const ROLE: u8 = CONNECTION> {
     inner: R,
     ledger: Arc<Ledger>,
     /// An acquisition waits for this long at most, before it does its own work.
     delay: Duration,
 }
+
+/// Below a pool; for single uses; for transactions.
+pub(crate) const CONNECTION: u8 = 0;
+pub(crate) const SINGLE: u8 = 1;
+pub(crate) const TRANSACTION: u8 = 2;
 
 /// A handle with its badge.
 pub(crate) struct Marked<H> {
@@ -22,7 +30,7 @@ pub(crate) struct Marked<H> {
     badge: Badge,
 }
 
-impl<R> Watched<R> {
+impl<R, const ROLE: u8> Watched<R, ROLE> {
     pub(crate) fn new(inner: R, ledger: &Arc<Ledger>, delay: Duration) -> Self {
         Watched { inner, ledger: Arc::clone(ledger), delay }
     }
@@ -38,10 +46,15 @@ impl<H> Marked<H> {
     pub(crate) fn badge(&self) -> &Badge {
         &self.badge
     }
+
+    /// Says whose handle it is from now on.
+    pub(crate) fn lent_to(&mut self, ending: &Arc<Ending>) {
+        self.badge.lent_to(ending);
+    }
 }
 
 // It has no `try_acquire`: that would go around the delay.
-impl<R: Resource> Resource for Watched<R> {
+impl<R: Resource, const ROLE: u8> Resource for Watched<R, ROLE> {
     type Handle = Marked<R::Handle>;
     type Cause = R::Cause;
 
@@ -59,6 +72,7 @@ impl<R: Resource> Resource for Watched<R> {
 
     async fn release(&self, Marked { inner, badge }: Self::Handle, exit: Exit) -> Result<(), Error<R::Cause>> {
         badge.releasing();
+        badge.told(exit);
         // Dropped here, the badge says that the handle was abandoned.
         let outcome = self.inner.release(inner, exit).await.inspect_err(|error| self.heard(error));
         if outcome.is_ok() {
@@ -76,6 +90,7 @@ impl<R: Resource> Resource for Watched<R> {
         match self.inner.reclaim(inner, exit) {
             Ok(()) => {
                 badge.releasing();
+                badge.told(exit);
                 self.committed(&badge, exit);
                 badge.released();
                 Ok(())
@@ -102,7 +117,7 @@ impl<H: AsMut<T>, T> AsMut<T> for Marked<H> {
     }
 }
 
-impl<R: Resource> Watched<R> {
+impl<R: Resource, const ROLE: u8> Watched<R, ROLE> {
     /// What settles and was completed is a commit.
     fn committed(&self, badge: &Badge, exit: Exit) {
         if exit.is_completed() && self.inner.settles(exit) {

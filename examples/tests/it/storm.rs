@@ -47,6 +47,31 @@ fn a_storm_on_a_counter_leaves_nothing_behind() {
     assert!(report["server"]["pool"].is_null());
 }
 
+#[test]
+fn a_storm_over_http2_leaves_nothing_behind() {
+    let report = survives(&["--requests", "1500", "--connections", "16", "--seed", "10", "--http2"]);
+    assert_eq!(report["protocol"], "HTTP/2");
+    assert_eq!(report["server"]["stack"], "hyper");
+}
+
+#[cfg(feature = "axum")]
+#[test]
+fn a_storm_on_axum_leaves_nothing_behind_over_either_protocol() {
+    let arguments = ["--requests", "1500", "--connections", "16", "--seed", "11", "--stack", "axum"];
+    let report = survives(&arguments);
+    assert_eq!((&report["protocol"], &report["server"]["stack"]), (&"HTTP/1.1".into(), &"axum".into()));
+    let report = survives(&[&arguments[..], &["--http2", "--pool", "2"]].concat());
+    assert_eq!((&report["protocol"], &report["server"]["stack"]), (&"HTTP/2".into(), &"axum".into()));
+}
+
+#[cfg(not(feature = "axum"))]
+#[test]
+fn a_stack_that_was_not_built_is_named() {
+    let output = run(example("storm").args(["--stack", "axum"]));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("--features axum"), "{}", said(&output));
+}
+
 fn survives(arguments: &[&str]) -> Value {
     let (output, report) = storm(arguments);
     assert!(output.status.success(), "{}", said(&output));
@@ -57,7 +82,7 @@ fn survives(arguments: &[&str]) -> Value {
     assert_eq!(count("acquired"), count("released"));
     assert!(count("committed") > 10);
     assert_eq!(count("committed"), count("rows"));
-    for name in ["abandoned", "live", "double_released", "used_after_release", "crossed", "busy"] {
+    for name in ["abandoned", "live", "double_released", "used_after_release", "misled", "crossed", "busy"] {
         assert_eq!(count(name), 0, "{name}");
     }
     let sent: u64 = report["fates"].as_array().unwrap().iter().map(|fate| fate["sent"].as_u64().unwrap()).sum();
@@ -82,11 +107,19 @@ fn a_tag_outside_of_its_transaction_is_caught() {
 
 /// The longer a handler works, the more of the others are there to be disturbed.
 fn fails(fault: &str, names: &[&str]) {
-    let (output, report) = storm(&["--requests", "2000", "--seed", "3", "--work-ms", "20", "--break", fault]);
-    assert_eq!(output.status.code(), Some(1));
-    for name in names {
-        assert!(broken(&report).contains(name), "{name} is not among {:?}", broken(&report));
-        assert!(said(&output).contains(&format!("storm: broken: {name}: ")), "{}", said(&output));
+    let stacks: &[&str] = if cfg!(feature = "axum") { &["hyper", "axum"] } else { &["hyper"] };
+    for stack in stacks {
+        for protocol in [&[][..], &["--http2"]] {
+            let storm_of =
+                ["--requests", "1500", "--seed", "3", "--work-ms", "20", "--break", fault, "--stack", stack];
+            let (output, report) = storm(&[&storm_of, protocol].concat());
+            assert_eq!(output.status.code(), Some(1));
+            for name in names {
+                let broken = broken(&report);
+                assert!(broken.contains(name), "{stack} {protocol:?}: {name} is not among {broken:?}");
+                assert!(said(&output).contains(&format!("storm: broken: {name}: ")), "{}", said(&output));
+            }
+        }
     }
 }
 
@@ -99,13 +132,16 @@ fn a_storm_too_small_to_hit_anything_proves_nothing() {
 
 #[test]
 fn the_same_seed_draws_the_same_fates() {
-    let fates = |seed: &str| {
-        let (_, report) = storm(&["--requests", "200", "--seed", seed, "--resource", "counter"]);
+    let fates = |seed: &str, protocol: &[&str]| {
+        let (_, report) =
+            storm(&[&["--requests", "200", "--seed", seed, "--resource", "counter"], protocol].concat());
         let fates = report["fates"].as_array().unwrap().iter();
         fates.map(|fate| (fate["sent"].as_u64().unwrap(), fate["requests"].as_u64().unwrap())).collect::<Vec<_>>()
     };
-    assert_eq!(fates("4"), fates("4"));
-    assert_ne!(fates("4"), fates("5"));
+    for protocol in [&[][..], &["--http2"]] {
+        assert_eq!(fates("4", protocol), fates("4", protocol));
+        assert_ne!(fates("4", protocol), fates("5", protocol));
+    }
 }
 
 #[cfg(unix)]

@@ -1,0 +1,97 @@
+//! What the storm asks a server before and after it. Neither a scope nor a handle is taken for it.
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Error, Result};
+use futures_util::future::join_all;
+use hyper::{Method, Response, StatusCode};
+use reqscope::{Lease, Scopes};
+use serde_json::json;
+use tokio::time::timeout;
+
+use crate::handlers::{Body, Handlers, respond};
+use crate::ledger::Ledger;
+use crate::stats::{Core, Stats};
+use crate::store::{Store, Tags};
+
+/// Who answers them.
+pub(crate) struct Questions<S> {
+    pub(crate) handlers: Arc<Handlers<S>>,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) scopes: Scopes,
+}
+
+impl<S> Questions<S> {
+    /// Every question there is, for a server to find it.
+    pub(crate) const ALL: [(Method, &str); 4] =
+        [(Method::GET, "/probe"), (Method::GET, "/stats"), (Method::GET, "/tags"), (Method::POST, "/reset")];
+
+    pub(crate) fn has(method: &Method, path: &str) -> bool {
+        Self::ALL.iter().any(|(asked, at)| asked == method && *at == path)
+    }
+}
+
+impl<S: Store> Questions<S> {
+    pub(crate) async fn answer(&self, path: &str) -> Response<Body> {
+        let answer = match path {
+            "/probe" => self.probe().await,
+            "/stats" => self.stats().await,
+            "/tags" => self.tags().await,
+            "/reset" => self.reset().await,
+            _ => return respond(StatusCode::NOT_FOUND, "no such question"),
+        };
+        match answer {
+            Ok(json) => respond(StatusCode::OK, json),
+            Err(error) => respond(StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}")),
+        }
+    }
+
+    /// How many of 10 handles can be had at once, and answer within a second.
+    async fn probe(&self) -> Result<String> {
+        let lease = async || {
+            let mut lease = Lease::acquire_in(self.scopes.reaper(), self.handlers.store.singles()).await?;
+            lease.using().read().await?;
+            anyhow::Ok(lease)
+        };
+        // All of them are held until the last one has answered, or has had its second.
+        let leases = join_all((0..10).map(|_| timeout(Duration::from_secs(1), lease()))).await;
+        let taken: Vec<_> = leases.into_iter().flatten().flatten().collect();
+        let count = taken.len();
+        for released in join_all(taken.into_iter().map(Lease::complete)).await {
+            released.map_err(Error::from)?;
+        }
+        Ok(json!({ "taken": count }).to_string())
+    }
+
+    async fn stats(&self) -> Result<String> {
+        let rows = self.handlers.store.rows().await?;
+        let scopes = self.scopes.stats();
+        let reqscope::Stats { acquired, released, abandoned, taken, live, .. } = scopes;
+        let core = Core { acquired, released, abandoned, taken, live };
+        let (open_scopes, pending_releases) = (scopes.open_scopes, scopes.pending_releases);
+        let (stack, pool) = (self.handlers.settings.stack, self.handlers.store.pool());
+        let stats = Stats { stack, rows, open_scopes, pending_releases, pool, core, ..self.ledger.books().stats() };
+        Ok(serde_json::to_string(&stats)?)
+    }
+
+    /// What is in the rows, to be compared with what the clients were promised.
+    async fn tags(&self) -> Result<String> {
+        Ok(serde_json::to_string(&self.handlers.store.tags().await?)?)
+    }
+
+    async fn reset(&self) -> Result<String> {
+        self.handlers.store.clear().await?;
+        self.ledger.reset();
+        Ok(json!({}).to_string())
+    }
+}
+
+impl<S> Clone for Questions<S> {
+    fn clone(&self) -> Self {
+        Questions {
+            handlers: Arc::clone(&self.handlers),
+            ledger: Arc::clone(&self.ledger),
+            scopes: self.scopes.clone(),
+        }
+    }
+}
