@@ -43,7 +43,7 @@ use crate::{Gauge, Handshake, Listener, NoHandshake, ServeReport, Trouble};
 /// 3. The open scopes and pending releases have the [`release_grace`](Serve::release_grace) to end.
 ///
 /// It returns as soon as nothing is left, and the [`ServeReport`] says what was not done in time. A handler that blocks
-/// its thread cannot be dropped: it is named, and left behind.
+/// its thread cannot be dropped: it is named, and left behind. On a runtime of one thread it holds up the server, too.
 ///
 /// # Cancel safety
 ///

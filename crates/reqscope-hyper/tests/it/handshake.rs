@@ -11,11 +11,9 @@ use hyper::service::service_fn;
 use reqscope::Scopes;
 use reqscope_hyper::{Handshake, Trouble, serve};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::support::{Client, InMemory, Serving, Step};
+use crate::support::{InMemory, Serving, Step};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
@@ -137,34 +135,41 @@ async fn it_takes_from_the_time_for_the_first_request() {
     assert_eq!(serving.stop().await.failed, 1);
 }
 
-/// The socket that it holds is the only witness.
 #[cfg(not(reqscope_portable))]
-#[tokio::test]
-async fn it_is_dropped_when_the_peer_has_gone() {
-    struct Says(mpsc::UnboundedSender<&'static str>);
-    impl Drop for Says {
-        fn drop(&mut self) {
-            self.0.send("dropped").unwrap();
+mod with_the_watch {
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::support::Client;
+
+    #[tokio::test]
+    async fn it_is_dropped_when_the_peer_has_gone() {
+        struct Says(mpsc::UnboundedSender<&'static str>);
+        impl Drop for Says {
+            fn drop(&mut self) {
+                self.0.send("dropped").unwrap();
+            }
         }
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (say, mut said) = mpsc::unbounded_channel();
+        let service = service_fn(|_: Request<Incoming>| async { Ok::<_, Infallible>(Response::new(String::new())) });
+        let server = serve(listener, service, &Scopes::new()).handshake(move |socket: TcpStream| {
+            let says = Says(say.clone());
+            async move {
+                says.0.send("begun").unwrap();
+                std::future::pending::<()>().await;
+                drop(says);
+                Ok(socket)
+            }
+        });
+        let serving = Serving::start(|signal| server.graceful(signal).into_future());
+        let client = Client::connect(address).await;
+        assert_eq!(said.recv().await, Some("begun"));
+        client.fin();
+        assert_eq!(said.recv().await, Some("dropped"));
+        let report = serving.stop().await;
+        assert_eq!((report.hung_up, report.handshakes_failed), (1, 0), "{report:?}");
     }
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (say, mut said) = mpsc::unbounded_channel();
-    let service = service_fn(|_: Request<Incoming>| async { Ok::<_, Infallible>(Response::new(String::new())) });
-    let server = serve(listener, service, &Scopes::new()).handshake(move |socket: TcpStream| {
-        let says = Says(say.clone());
-        async move {
-            says.0.send("begun").unwrap();
-            std::future::pending::<()>().await;
-            drop(says);
-            Ok(socket)
-        }
-    });
-    let serving = Serving::start(|signal| server.graceful(signal).into_future());
-    let client = Client::connect(address).await;
-    assert_eq!(said.recv().await, Some("begun"));
-    client.fin();
-    assert_eq!(said.recv().await, Some("dropped"));
-    let report = serving.stop().await;
-    assert_eq!((report.hung_up, report.handshakes_failed), (1, 0), "{report:?}");
 }

@@ -35,11 +35,11 @@ pub(crate) fn get_path(path: &str) -> Vec<u8> {
     [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(4, 0, 0, &[]), frame(1, 0x5, 1, &headers)].concat()
 }
 
-fn rst_stream() -> Vec<u8> {
+pub(crate) fn rst_stream() -> Vec<u8> {
     frame(3, 0, 1, &8_u32.to_be_bytes())
 }
 
-fn goaway() -> Vec<u8> {
+pub(crate) fn goaway() -> Vec<u8> {
     frame(7, 0, 0, &[0; 8])
 }
 

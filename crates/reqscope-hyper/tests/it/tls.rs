@@ -18,7 +18,7 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::support::{Answer, Context, Event, Server, Setup, full};
+use crate::support::{Answer, Context, Server, Setup, full};
 
 /// An acceptor that speaks both, and a connector that trusts it and speaks this one.
 fn tls(alpn: &[u8]) -> (TlsAcceptor, TlsConnector) {
@@ -93,21 +93,6 @@ async fn http2_is_served() {
     client.await.unwrap().unwrap();
 }
 
-/// A request that nobody has read lies in the buffers of TLS, where hyper cannot see past it, and the FIN comes without
-/// a goodbye of TLS. The watch is below all that.
-#[cfg(not(reqscope_portable))]
-#[tokio::test]
-async fn the_watch_sees_below_it() {
-    let (acceptor, connector) = tls(b"http/1.1");
-    let (mut server, address) = start(acceptor).await;
-    let mut io = connect(&connector, address).await;
-    io.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-    server.hears(Event::Waits).await;
-    drop(io);
-    server.cuts_the_handler().await;
-    assert_eq!(server.stop().await.hung_up, 1);
-}
-
 #[tokio::test]
 async fn a_client_that_speaks_no_tls_is_told_off_and_counted() {
     let (acceptor, connector) = tls(b"http/1.1");
@@ -118,4 +103,24 @@ async fn a_client_that_speaks_no_tls_is_told_off_and_counted() {
     drop(connect(&connector, address).await);
     let report = server.stop().await;
     assert_eq!((report.handshakes_failed, report.failed), (1, 0), "{report:?}");
+}
+
+#[cfg(not(reqscope_portable))]
+mod with_the_watch {
+    use super::*;
+    use crate::support::Event;
+
+    /// A request that nobody has read lies in the buffers of TLS, where hyper cannot see past it, and the FIN comes without
+    /// a goodbye of TLS. The watch is below all that.
+    #[tokio::test]
+    async fn the_watch_sees_below_it() {
+        let (acceptor, connector) = tls(b"http/1.1");
+        let (mut server, address) = start(acceptor).await;
+        let mut io = connect(&connector, address).await;
+        io.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        server.hears(Event::Waits).await;
+        drop(io);
+        server.cuts_the_handler().await;
+        assert_eq!(server.stop().await.hung_up, 1);
+    }
 }

@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::select;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use crate::support::{BOUND, Client, Serving, empty};
 
@@ -36,6 +37,11 @@ struct Echo {
     serving: Serving,
     /// How the reads of the owners ended.
     ends: mpsc::UnboundedReceiver<std::io::Result<()>>,
+}
+
+/// How the next owner's read ended.
+async fn end(ends: &mut mpsc::UnboundedReceiver<std::io::Result<()>>) -> std::io::Result<()> {
+    timeout(BOUND, ends.recv()).await.expect("it ends").unwrap()
 }
 
 /// Echoes bytes in a scope of its own for each upgraded connection.
@@ -96,7 +102,7 @@ async fn they_are_counted_until_they_are_closed() {
     until(BOUND, || echo.gauge.upgraded() == 1).await;
     assert_eq!(echo.gauge.connections(), 1);
     client.fin();
-    echo.ends.recv().await.unwrap().unwrap_err();
+    end(&mut echo.ends).await.unwrap_err();
     until(BOUND, || (echo.gauge.upgraded(), echo.gauge.connections()) == (0, 0)).await;
     assert!(echo.serving.stop().await.is_clean());
 }
@@ -108,7 +114,7 @@ async fn they_keep_their_place_within_the_limit() {
     until(BOUND, || echo.gauge.upgraded() == 1).await;
     let mut second = Client::connect(echo.address).await;
     second.send(UPGRADE_ME).await;
-    assert!(tokio::time::timeout(2 * SOON, second.read_until("101")).await.is_err());
+    assert!(timeout(2 * SOON, second.read_until("101")).await.is_err());
     first.fin();
     second.read_until("101").await;
 }
@@ -119,7 +125,7 @@ async fn they_hear_of_the_shutdown_and_say_goodbye() {
     let mut client = upgraded(&echo).await;
     let stopped = echo.serving.begin_to_stop();
     client.read_until("goodbye").await;
-    echo.ends.recv().await.unwrap().unwrap();
+    end(&mut echo.ends).await.unwrap();
     let report = stopped.await.unwrap();
     assert!(report.is_clean(), "{report:?}");
 }
@@ -131,7 +137,7 @@ async fn those_that_go_on_are_cut_and_their_scopes_drained() {
     until(BOUND, || echo.gauge.upgraded() == 1).await;
     assert_eq!(echo.scopes.stats().open_scopes, 1);
     let report = echo.serving.stop().await;
-    let error = echo.ends.recv().await.unwrap().unwrap_err();
+    let error = end(&mut echo.ends).await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionAborted);
     assert_eq!((report.cut, report.upgraded), (1, 0), "{report:?}");
     assert!(report.drained.is_clean() && !report.is_clean(), "{report:?}");
@@ -154,7 +160,7 @@ async fn dropping_the_server_cuts_them() {
     let mut echo = echo(Manners::ReadsOn, 64).await;
     let mut client = upgraded(&echo).await;
     echo.serving.abort().await;
-    echo.ends.recv().await.unwrap().unwrap_err();
+    end(&mut echo.ends).await.unwrap_err();
     assert!(client.read_to_end().await.is_empty());
 }
 
