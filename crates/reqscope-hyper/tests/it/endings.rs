@@ -82,6 +82,20 @@ async fn an_error_of_the_handler_ends_the_connection_and_fails_the_scope() {
     assert_eq!(server.stop().await.failed, 1);
 }
 
+/// A socket of the handler's own is not that of its client.
+#[tokio::test]
+async fn an_error_of_the_handler_is_no_hang_up_whatever_it_is() {
+    async fn fails(_request: Request<Incoming>, _context: Context) -> Answer {
+        Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into())
+    }
+    let server = Server::start(Setup::default(), fails).await;
+    let mut client = Client::connect(server.address).await;
+    client.send(GET).await;
+    assert!(client.read_to_end().await.is_empty());
+    let report = server.stop().await;
+    assert_eq!((report.failed, report.hung_up), (1, 0), "{report:?}");
+}
+
 /// L11, over a socket.
 #[tokio::test]
 async fn a_commit_that_fails_is_a_500() {

@@ -6,10 +6,10 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use reqscope::Exit;
 use reqscope_hyper::RequestExt;
-use reqscope_testkit::{Probe, Verb};
+use reqscope_testkit::{Probe, Verb, until};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{Answer, Client, Context, Event, Server, Setup, full};
+use crate::support::{Answer, BOUND, Client, Context, Event, Server, Setup, full};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const SOON: Duration = Duration::from_millis(50);
@@ -80,6 +80,25 @@ async fn a_release_that_hangs_is_abandoned_and_reported() {
     assert_eq!(report.drained.abandoned, 1, "{report:?}");
     assert_eq!(report.drained.live, 0, "{report:?}");
     assert!(!report.is_clean());
+}
+
+/// Not only what happens when all requests are over counts.
+#[tokio::test]
+async fn a_release_that_is_abandoned_while_others_are_answered_is_reported_too() {
+    let probe = Probe::new();
+    probe.on(Verb::Release).never();
+    let (mut server, first) = waiting(Setup { close_timeout: SOON, ..Setup::default() }, probe).await;
+    let mut second = Client::connect(server.address).await;
+    second.send(GET).await;
+    server.hears(Event::Waits).await;
+    let (scopes, gate) = (server.scopes.clone(), server.gate());
+    let stopped = server.begin_to_stop();
+    drop(first);
+    until(BOUND, || scopes.stats().abandoned == 1).await;
+    gate.add_permits(1);
+    second.read_until("done").await;
+    let report = stopped.await.unwrap();
+    assert_eq!((report.cut, report.drained.abandoned, report.drained.released), (0, 1, 1), "{report:?}");
 }
 
 #[tokio::test]
