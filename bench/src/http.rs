@@ -20,8 +20,8 @@ use tokio::sync::OnceCell;
 use crate::poll::{now, once};
 use crate::ready::{ALONE, HANDLE, Ready};
 
-const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\naccept: */*\r\n\r\n";
-const HELLO: &str = "hello";
+pub(crate) const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\naccept: */*\r\n\r\n";
+pub(crate) const HELLO: &str = "hello";
 
 pub(crate) type Answer = Result<Response<Full<Bytes>>, Infallible>;
 

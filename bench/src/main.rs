@@ -3,6 +3,7 @@
 //! `run` repeats one operation and does nothing else, so that whoever counts from outside can run it so many times
 //! and twice as many: the difference is the operation alone. `memory` attacks a server in a process of its own, which
 //! is `serve`, and tells how much memory that one holds. `outage` takes the backend away from a pool under load.
+//! `throughput` times requests over loopback.
 
 mod floors;
 mod http;
@@ -13,6 +14,7 @@ mod pool;
 mod ready;
 mod scope;
 mod server;
+mod throughput;
 mod tower;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -45,6 +47,12 @@ enum Command {
         /// How often.
         #[arg(default_value_t = 20)]
         restarts: usize,
+    },
+    /// Asks services over loopback in turns, and prints how many requests a second they answered, as JSON.
+    Throughput {
+        /// How often each has its turn.
+        #[arg(default_value_t = 25)]
+        rounds: usize,
     },
     /// Serves until its standard input ends; prints its address, and at the end its statistics, as JSON.
     Serve,
@@ -120,6 +128,7 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Memory { half } => memory::run(half),
         Command::Outage { restarts } => outage::run(restarts),
+        Command::Throughput { rounds } => throughput::run(rounds),
         Command::Serve => server::run(),
     }
 }

@@ -28,6 +28,7 @@ mod packages;
 mod readme;
 mod report;
 mod rustdoc;
+mod spread;
 mod test;
 mod tree;
 mod valgrind;

@@ -10,6 +10,7 @@ mod memory;
 mod outage;
 mod overhead;
 mod table;
+mod throughput;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,6 +27,7 @@ use figures::Figure;
 use memory::Memory;
 use outage::Outage;
 use overhead::Overhead;
+use throughput::Throughput;
 
 const MARKS: Marks = Marks { what: "figures", chore: "bench" };
 
@@ -41,6 +43,9 @@ pub(crate) struct Options {
     /// Measures only what callers notice when the backend of their pool goes down and comes back.
     #[arg(long, group = "part")]
     outage: bool,
+    /// Measures only how many requests a second there are over loopback, with the layer and without.
+    #[arg(long, group = "part")]
+    throughput: bool,
     /// Puts the result into README.md, whether it is good or not.
     #[arg(long, conflicts_with = "part")]
     write: bool,
@@ -57,6 +62,7 @@ struct Findings {
     overhead: Option<Overhead>,
     memory: Option<Memory>,
     outage: Option<Outage>,
+    throughput: Option<Throughput>,
 }
 
 impl Findings {
@@ -79,7 +85,7 @@ pub(crate) fn run(tree: &Tree, options: &Options) -> anyhow::Result<ExitCode> {
     let valgrind = Valgrind::find_or_install()?;
     let conditions = Conditions::ask(&valgrind)?;
     let program = build(tree)?;
-    let all = !(options.operations || options.memory || options.outage);
+    let all = !(options.operations || options.memory || options.outage || options.throughput);
     let operations = all || options.operations;
     let findings = Findings {
         conditions,
@@ -87,6 +93,7 @@ pub(crate) fn run(tree: &Tree, options: &Options) -> anyhow::Result<ExitCode> {
         overhead: operations.then(|| overhead::measure(&valgrind, &program)).transpose()?,
         memory: (all || options.memory).then(|| memory::measure(&program)).transpose()?,
         outage: (all || options.outage).then(|| outage::measure(&program)).transpose()?,
+        throughput: (all || options.throughput).then(|| throughput::measure(&program)).transpose()?,
     };
 
     if options.json {

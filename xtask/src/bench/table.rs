@@ -18,6 +18,9 @@ pub(super) fn render(findings: &Findings) -> String {
         let verdict = if holds { "holds" } else { "**does not hold**" };
         text.push_str(&format!("{promise}: {verdict}.\n\n"));
     }
+    if let Some(throughput) = &findings.throughput {
+        text.push_str(&format!("{throughput}.\n\n"));
+    }
     let conditions = &findings.conditions;
     text.push_str(&format!(
         "{}; {}; {}; {}.\n",

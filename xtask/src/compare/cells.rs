@@ -5,8 +5,8 @@ use serde::Serialize;
 use super::contender::Contender;
 use super::program::Program;
 use super::rounds::Rounds;
-use super::spread::Spread;
 use super::work::count;
+use crate::spread::Spread;
 use crate::valgrind::{Cost, Valgrind};
 
 /// As reqscope-compare calls them, and as they are told.

@@ -10,7 +10,6 @@ mod honesty;
 mod musts;
 mod program;
 mod rounds;
-mod spread;
 mod table;
 mod work;
 

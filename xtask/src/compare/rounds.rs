@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::spread::Spread;
+use crate::spread::Spread;
 
 /// What reqscope-compare prints of a row that it measures in rounds.
 #[derive(Deserialize)]

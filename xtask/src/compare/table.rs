@@ -5,8 +5,8 @@ use std::iter;
 use super::Findings;
 use super::cells::{Lazy, OPERATIONS};
 use super::honesty::{Honesty, Verdict};
-use super::spread::Spread;
 use super::work::{Work, Worked};
+use crate::spread::Spread;
 
 const MILLION: f64 = 1e6;
 const MICROSECOND: f64 = 1e3;

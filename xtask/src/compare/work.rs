@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::contender::{Contender, OURS};
 use super::program::Program;
 use super::rounds::Rounds;
-use super::spread::Spread;
+use crate::spread::Spread;
 use crate::valgrind::{Cost, Valgrind};
 
 /// So many idle objects, and twice as many: fewer than the threads that valgrind allows, as one contender has a thread

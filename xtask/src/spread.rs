@@ -4,15 +4,15 @@ use serde::Serialize;
 
 /// What several rounds gave: the one in the middle, and how far the others lie from it.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub(super) struct Spread {
-    pub(super) median: f64,
-    pub(super) least: f64,
-    pub(super) most: f64,
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    pub(crate) least: f64,
+    pub(crate) most: f64,
 }
 
 impl Spread {
     /// `None` of nothing.
-    pub(super) fn of(values: impl IntoIterator<Item = f64>) -> Option<Spread> {
+    pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Spread> {
         let mut sorted: Vec<f64> = values.into_iter().collect();
         sorted.sort_unstable_by(f64::total_cmp);
         let (least, most) = (*sorted.first()?, *sorted.last()?);
@@ -22,7 +22,7 @@ impl Spread {
     }
 
     /// In another unit.
-    pub(super) fn over(self, unit: f64) -> Spread {
+    pub(crate) fn over(self, unit: f64) -> Spread {
         let Spread { median, least, most } = self;
         Spread { median: median / unit, least: least / unit, most: most / unit }
     }

@@ -1,0 +1,82 @@
+//! Requests a second over loopback, with the layer and without: to be known, and not judged, for these are times.
+
+use std::fmt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::spread::Spread;
+
+/// What `reqscope-bench throughput` has seen: requests a second in each round.
+#[derive(Deserialize)]
+struct Seen {
+    plain: Vec<f64>,
+    again: Vec<f64>,
+    unused: Vec<f64>,
+    used: Vec<f64>,
+}
+
+/// Of the service without the layer, and in per cent of it in the same round.
+#[derive(Serialize)]
+pub(super) struct Throughput {
+    rounds: usize,
+    plain: Spread,
+    /// The same once more: whatever is not 100 is noise.
+    again: Spread,
+    unused: Spread,
+    used: Spread,
+}
+
+impl Seen {
+    fn compared(&self) -> Option<Throughput> {
+        let per_cent = |of: &[f64]| Spread::of(of.iter().zip(&self.plain).map(|(of, plain)| 100.0 * of / plain));
+        Some(Throughput {
+            rounds: self.plain.len(),
+            plain: Spread::of(self.plain.iter().copied())?,
+            again: per_cent(&self.again)?,
+            unused: per_cent(&self.unused)?,
+            used: per_cent(&self.used)?,
+        })
+    }
+}
+
+impl fmt::Display for Throughput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Throughput { rounds, plain, again, unused, used } = self;
+        write!(
+            f,
+            "Throughput over loopback in {rounds} rounds, median (least-most): a tower service without the layer {plain:.0} \
+             requests a second; with it {unused:.1} % of that in the same round, used and released {used:.1} %; without it \
+             once more {again:.1} %, which is the noise. Not judged",
+        )
+    }
+}
+
+/// Runs the rounds.
+pub(super) fn measure(program: &Path) -> anyhow::Result<Throughput> {
+    eprintln!("measuring throughput");
+    let output =
+        Command::new(program).arg("throughput").stderr(Stdio::inherit()).output().context("reqscope-bench")?;
+    if !output.status.success() {
+        bail!("reqscope-bench throughput ended with {}", output.status);
+    }
+    let seen: Seen = serde_json::from_slice(&output.stdout).context("what reqscope-bench throughput printed")?;
+    seen.compared().context("no round was played")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_compared_within_a_round() {
+        let (plain, half) = (vec![10.0, 1000.0], vec![5.0, 500.0]);
+        let seen = Seen { again: plain.clone(), unused: half.clone(), used: half, plain };
+        let compared = seen.compared().unwrap();
+        let Spread { median, least, most } = compared.used;
+        assert_eq!((median, least, most), (50.0, 50.0, 50.0));
+        assert_eq!(compared.again.median, 100.0);
+    }
+}
