@@ -117,8 +117,8 @@ fn storm(ours: &Worked) -> Option<Must> {
 mod tests {
     use super::*;
     use crate::compare::contender::{Contender, OURS};
-    use crate::compare::spread::Spread;
     use crate::compare::work::{Alone, Cancelled, Contended, Noise, Storm};
+    use crate::spread::Spread;
     use crate::valgrind::Cost;
 
     fn always(value: f64) -> Spread {
