@@ -108,3 +108,16 @@ fn a_pool_that_shrinks_sends_away_no_more_than_are_too_many() {
     assert!(matches!(slots.created(third, 3, 3, 0), Put::Idle));
     assert_eq!(slots.counts(), Counts { max: 2, idle: 2, ending: 1, ..Counts::default() });
 }
+
+#[test]
+fn what_is_too_many_after_a_resize_is_refused_when_it_comes_back() {
+    let mut slots = Machine::new(2);
+    let (first, second) = (slots.begin(), slots.begin());
+    assert!(
+        matches!(slots.created(first, 1, 1, 0), Put::Idle) && matches!(slots.created(second, 2, 2, 0), Put::Idle)
+    );
+    assert!(slots.take(0, |_| true).is_some() && slots.take(0, |_| true).is_some());
+    assert_eq!(slots.resize(1), []);
+    assert!(matches!(slots.put(second, 2, |_| true), Put::Refused(2, 2)));
+    assert!(matches!(slots.put(first, 1, |_| true), Put::Idle));
+}

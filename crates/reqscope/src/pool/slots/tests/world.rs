@@ -271,6 +271,7 @@ impl World {
         match put {
             Put::Idle => {
                 assert!(wanted && self.slots.state != State::Closed);
+                assert!(self.staying() <= self.slots.max(), "kept, though it is too many (2)");
                 assert!(self.line.is_empty() || self.slots.state == State::Paused, "a waiter was passed over (3)");
             }
             Put::Granted(waker) => {
