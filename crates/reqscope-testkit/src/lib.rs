@@ -12,6 +12,10 @@
     feature = "proxy",
     doc = "- [`FaultProxy`] breaks TCP connections by [`Script`], as networks and servers do."
 )]
+#![cfg_attr(
+    all(feature = "servers", unix),
+    doc = "- [`MariaDb`] is a private database server that can be stopped, killed, frozen and restarted."
+)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 mod books;
 mod gate;
@@ -23,6 +27,8 @@ mod probe;
 mod until;
 #[cfg(feature = "proxy")]
 mod fault_proxy;
+#[cfg(all(feature = "servers", unix))]
+mod servers;
 
 pub use books::{Counts, Fate, Record, Release};
 #[cfg(feature = "proxy")]
@@ -33,6 +39,8 @@ pub use ledger::{Balance, Entry, Ledger};
 pub use outcome::{Outcome, Scripted};
 pub use poll::{Wakes, cancel_at, poll_n, poll_once};
 pub use probe::{Probe, ProbeHandle, Verb};
+#[cfg(all(feature = "servers", unix))]
+pub use servers::{MariaDb, MariaDbBuilder, ServerError};
 pub use until::until;
 
 // It shows the features, too.

@@ -7,3 +7,5 @@ mod laws;
 mod ledger;
 mod poll;
 mod probe;
+#[cfg(all(feature = "servers", unix))]
+mod servers;

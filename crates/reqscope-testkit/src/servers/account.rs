@@ -1,0 +1,43 @@
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use super::error::{Kind, ServerError};
+
+/// Whom a server runs as where the tests run as root: a server refuses that, and is right.
+#[derive(Clone, Copy)]
+pub(super) struct Account {
+    user: u32,
+    group: u32,
+}
+
+impl Account {
+    /// The user that the package has made, if this process is root's; otherwise none, and the server runs as the user who
+    /// runs the tests.
+    pub(super) fn other_than_root(name: &'static str, package: &'static str) -> Result<Option<Account>, ServerError> {
+        if !rustix::process::geteuid().is_root() {
+            return Ok(None);
+        }
+        match (id("-u", name), id("-g", name)) {
+            (Some(user), Some(group)) => Ok(Some(Account { user, group })),
+            _ => Err(Kind::NoUser { name, package }.into()),
+        }
+    }
+
+    /// Has the command run as this user, with this group and no other.
+    pub(super) fn runs(self, command: &mut Command) {
+        command.uid(self.user).gid(self.group);
+    }
+
+    pub(super) fn own(self, path: &Path) -> Result<(), ServerError> {
+        chown(path, Some(self.user), Some(self.group))
+            .map_err(ServerError::io(format!("give {} to the server's user", path.display())))
+    }
+}
+
+/// Asks the system, which may have its users elsewhere than in a file.
+fn id(which: &str, name: &str) -> Option<u32> {
+    let output = Command::new("id").args([which, name]).output().ok()?;
+    String::from_utf8(output.stdout).ok()?.trim().parse().ok()
+}

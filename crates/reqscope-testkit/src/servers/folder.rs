@@ -1,0 +1,97 @@
+use std::env;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf, absolute};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use super::account::Account;
+use super::error::ServerError;
+
+const GUARD: &str = include_str!("guard.sh");
+
+/// The path of a Unix socket has 104 characters at most on some systems, and what comes behind this takes about 30.
+const LONGEST_BASE: usize = 60;
+
+/// How long a drop waits for the guard. It has a small folder to remove, and goes on when nobody waits.
+const LAST_WAIT: Duration = Duration::from_secs(5);
+
+/// A folder for one server, which its guard removes when this is dropped or this process ends, however it ends.
+pub(super) struct Folder {
+    path: PathBuf,
+    /// Holds, as its standard input, the only thing that tells it that we live.
+    guard: Child,
+}
+
+impl Folder {
+    /// Makes one that nobody but this user, or the other one, can look into.
+    pub(super) fn new(account: Option<Account>) -> Result<Folder, ServerError> {
+        let base = base(account);
+        let mut guard = Command::new("/bin/sh")
+            .args(["-c", GUARD, "reqscope-guard"])
+            .arg(&base)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .map_err(ServerError::io("start /bin/sh"))?;
+        let path = read_path(&mut guard);
+        let doing = || format!("make a folder in {}", base.display());
+        // From here on a drop has it removed.
+        let folder = Folder { path: path.map_err(ServerError::io(doing()))?, guard };
+        if let Some(account) = account {
+            account.own(&folder.path)?;
+        }
+        Ok(folder)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where a process says its group to the guard. Whoever has it open keeps the guard waiting.
+    pub(super) fn ear(&self) -> io::Result<OwnedFd> {
+        let stdin = self.guard.stdin.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
+        stdin.as_fd().try_clone_to_owned()
+    }
+
+    /// Tells the guard that the group has ended.
+    pub(super) fn forget_group(&mut self) -> io::Result<()> {
+        self.guard.stdin.as_ref().ok_or(io::ErrorKind::BrokenPipe)?.write_all(b"\n")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        drop(self.guard.stdin.take());
+        let until = Instant::now() + LAST_WAIT;
+        while matches!(self.guard.try_wait(), Ok(None)) && Instant::now() < until {
+            sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+fn read_path(guard: &mut Child) -> io::Result<PathBuf> {
+    let mut line = String::new();
+    if let Some(stdout) = guard.stdout.take() {
+        BufReader::new(stdout).read_line(&mut line)?;
+    }
+    let mut problem = String::new();
+    if let (true, Some(mut stderr)) = (line.is_empty(), guard.stderr.take()) {
+        stderr.read_to_string(&mut problem)?;
+        guard.wait()?;
+        return Err(io::Error::other(problem.trim_end().to_owned()));
+    }
+    Ok(PathBuf::from(line.trim_end_matches('\n')))
+}
+
+/// The temporary folder, where it is short enough and the other user gets into it.
+fn base(account: Option<Account>) -> PathBuf {
+    let chosen = absolute(env::temp_dir()).ok().filter(|path| path.as_os_str().len() <= LONGEST_BASE);
+    let open = |path: &Path| path.metadata().is_ok_and(|folder| folder.permissions().mode() & 0o001 != 0);
+    chosen.filter(|path| account.is_none() || path.ancestors().all(open)).unwrap_or_else(|| PathBuf::from("/tmp"))
+}

@@ -1,0 +1,21 @@
+//! What a program said before it ended.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+
+/// How much of a log is told.
+const LAST_WORDS: u64 = 2_000;
+
+/// The end of what a log has from there on.
+pub(super) fn last_words(log: &Path, from: u64) -> String {
+    let read = || -> io::Result<String> {
+        let mut log = File::open(log)?;
+        let end = log.seek(SeekFrom::End(0))?;
+        log.seek(SeekFrom::Start(from.max(end.saturating_sub(LAST_WORDS))))?;
+        let mut bytes = Vec::new();
+        log.read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
+    };
+    read().unwrap_or_else(|error| format!("(its log cannot be read: {error})"))
+}

@@ -1,0 +1,162 @@
+use std::ffi::OsString;
+use std::fmt::Display;
+use std::fs;
+use std::io::Read;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::MariaDb;
+use super::client::Client;
+use super::install::{Binaries, PACKAGE, USER};
+use crate::servers::account::Account;
+use crate::servers::blocking;
+use crate::servers::error::ServerError;
+use crate::servers::folder::Folder;
+use crate::servers::port::Port;
+use crate::servers::server::{Recipe, Server};
+
+/// How many ports are tried, where another process may be quicker than the server.
+const PORTS: usize = 5;
+
+/// Small, for a server that lives for seconds; and faithful, for one that is killed in between.
+const OPTIONS: [&str; 8] = [
+    "--bind-address=127.0.0.1",
+    // A name server that is slow would be a fault of ours.
+    "--skip-name-resolve",
+    "--innodb-buffer-pool-size=32M",
+    // Many servers at once use up what a system has of it.
+    "--innodb-use-native-aio=0",
+    // The system keeps what a killed server has written, so only a power cut loses a second of it.
+    "--innodb-flush-log-at-trx-commit=2",
+    "--innodb-buffer-pool-load-at-startup=0",
+    "--innodb-buffer-pool-dump-at-shutdown=0",
+    "--aria-pagecache-buffer-size=1M",
+];
+
+/// A [`MariaDb`] to be started, with options of your own.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), reqscope_testkit::ServerError> {
+/// use reqscope_testkit::MariaDb;
+///
+/// let server = MariaDb::builder().option("max_connections", 5).option("wait_timeout", 2).start().await?;
+/// assert_eq!(server.query("SELECT @@global.max_connections").await?, "5");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder starts nothing before `start`"]
+pub struct MariaDbBuilder {
+    options: Vec<OsString>,
+}
+
+impl MariaDbBuilder {
+    pub(super) fn new() -> MariaDbBuilder {
+        MariaDbBuilder { options: Vec::new() }
+    }
+
+    /// Adds an option of `mariadbd`: `.option("max_connections", 5)` is `--max_connections=5`.
+    ///
+    /// It holds in each life of the server, and against an option of the same name before it: one of the kit's own, too. So
+    /// leave `datadir`, `socket` and `port` alone, or the kit looks for the server where it is not. A switch takes a
+    /// value like every other: `.option("skip_networking", 1)`. What has to be known when a data folder is initialised,
+    /// such as `innodb_page_size`, cannot be changed any more.
+    ///
+    /// By default there is none, and the server has its own defaults but for those that make it small.
+    pub fn option(mut self, name: &str, value: impl Display) -> MariaDbBuilder {
+        self.options.push(format!("--{name}={value}").into());
+        self
+    }
+
+    /// Starts it, and waits until it answers.
+    ///
+    /// # Errors
+    ///
+    /// - A binary is missing, or the tests run as root and there is no user `mysql`
+    ///   ([`is_missing`](ServerError::is_missing)): the message says where was looked and what to do.
+    /// - The server has ended instead of answering, of an option that it does not know, say: the message has the end of
+    ///   its log. If another process has its port, up to 5 ports are tried.
+    /// - It has not answered within 60 s ([`is_timeout`](ServerError::is_timeout)).
+    /// - No folder could be made in the temporary folder, or a process could not be started.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// No server is left: what was started is killed as soon as it answers. A runtime that is dropped meanwhile waits for
+    /// that.
+    pub async fn start(self) -> Result<MariaDb, ServerError> {
+        // Dropped while it starts, the server is dropped as soon as it has.
+        blocking(move || self.start_on_some_port()).await
+    }
+
+    fn start_on_some_port(&self) -> Result<MariaDb, ServerError> {
+        let binaries = Binaries::find()?;
+        let account = Account::other_than_root(USER, PACKAGE)?;
+        for _ in 1..PORTS {
+            match self.start_with(&binaries, account) {
+                Err(error) if error.is_taken_port() => {}
+                outcome => return outcome,
+            }
+        }
+        self.start_with(&binaries, account)
+    }
+
+    fn start_with(&self, binaries: &Binaries, account: Option<Account>) -> Result<MariaDb, ServerError> {
+        let mut folder = Folder::new(account)?;
+        let data = folder.path().join("data");
+        let socket = folder.path().join("socket");
+        fs::create_dir(&data).map_err(ServerError::io(format!("make {}", data.display())))?;
+        if let Some(account) = account {
+            account.own(&data)?;
+        }
+        binaries.fill(&data, &mut folder, account)?;
+
+        let port = Port::find().map_err(ServerError::io("find a free port"))?;
+        let client = Client::new(binaries.client.clone(), folder.path().to_owned(), socket.clone());
+        let recipe = Recipe {
+            program: binaries.server.clone(),
+            arguments: self.arguments(&data, &socket, &port),
+            account,
+            answers: Box::new({
+                let socket = socket.clone();
+                move || greets(&socket)
+            }),
+        };
+        let server =
+            MariaDb { server: Arc::new(Server::new(folder, recipe)), client: Arc::new(client), port, socket };
+        server.server.start()?;
+        Ok(server)
+    }
+
+    fn arguments(&self, data: &Path, socket: &Path, port: &Port) -> Vec<OsString> {
+        let with = |option: &str, path: &Path| {
+            let mut option = OsString::from(option);
+            option.push(path);
+            option
+        };
+        // The first has to be the first, and of two that contradict each other the last one holds.
+        let mut arguments = vec![OsString::from("--no-defaults")];
+        arguments.extend(OPTIONS.map(OsString::from));
+        arguments.push(with("--datadir=", data));
+        arguments.push(with("--socket=", socket));
+        arguments.push(with("--pid-file=", &data.join("pid")));
+        arguments.push(format!("--port={}", port.number()).into());
+        arguments.extend(self.options.iter().cloned());
+        arguments
+    }
+}
+
+/// Does it say hello? On the Unix socket, where a client that goes without a word blocks no host.
+fn greets(socket: &Path) -> bool {
+    let hello = || -> std::io::Result<bool> {
+        let mut stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        Ok(stream.read(&mut [0; 64])? > 4)
+    };
+    hello().unwrap_or(false)
+}

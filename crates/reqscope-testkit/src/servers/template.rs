@@ -1,0 +1,95 @@
+//! Data folders that are made once and copied after: one file per server and version, in the user's cache folder.
+
+use std::env;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+
+use super::account::Account;
+use super::error::{Kind, ServerError};
+
+/// How long another process may take to make the file. It is dead or hangs after that, and we make our own.
+const WAIT: Duration = Duration::from_secs(120);
+
+/// Fills the empty folder `data` from the template of this name, or by `make`, which makes the template for the next.
+///
+/// Several processes may do so at the same time: one makes it and the others wait, and there is all of the file or none.
+/// Where there is no cache folder, or it cannot be written, each server is made anew.
+pub(super) fn fill(
+    name: &str,
+    data: &Path,
+    account: Option<Account>,
+    make: impl FnOnce() -> Result<(), ServerError>,
+) -> Result<(), ServerError> {
+    let Some(cache) = cache_folder().filter(|folder| fs::create_dir_all(folder).is_ok()) else { return make() };
+    let file = cache.join(format!("{name}.tar"));
+    if file.exists() {
+        return unpack(&file, data, account);
+    }
+    let Some(_lock) = lock(&file.with_extension("lock")) else { return make() };
+    // Somebody may have made it before we had the lock.
+    if file.exists() {
+        return unpack(&file, data, account);
+    }
+    make()?;
+    pack(data, &file)
+}
+
+/// As the XDG specification has it. A temporary folder would not do: it is everybody's, and files vanish from it.
+fn cache_folder() -> Option<PathBuf> {
+    let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = || env::var_os("HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    Some(cache.or_else(|| Some(home()?.join(".cache")))?.join("reqscope/servers"))
+}
+
+/// None if it cannot be had. The system lets go of it when the file is closed, or its process gone.
+fn lock(path: &Path) -> Option<File> {
+    let file = File::create(path).ok()?;
+    let until = Instant::now() + WAIT;
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Some(file),
+            Err(Errno::WOULDBLOCK) if Instant::now() < until => sleep(Duration::from_millis(10)),
+            Err(_) => return None,
+        }
+    }
+}
+
+/// The file is opened here, and read by a process that may not be allowed to open it.
+fn unpack(file: &Path, data: &Path, account: Option<Account>) -> Result<(), ServerError> {
+    let open = File::open(file).map_err(ServerError::io(format!("open {}", file.display())))?;
+    let mut tar = Command::new("tar");
+    tar.arg("-C").arg(data).args(["-x", "-p", "-f", "-"]).stdin(open);
+    if let Some(account) = account {
+        account.runs(&mut tar);
+    }
+    run(tar, &format!("unpacking {}, which may be removed,", file.display()))
+}
+
+/// Writes it beside its place, and puts it there when it is whole.
+fn pack(data: &Path, file: &Path) -> Result<(), ServerError> {
+    let part = file.with_extension("part");
+    let doing = || ServerError::io(format!("write {}", file.display()));
+    let open = File::create(&part).map_err(doing())?;
+    let mut tar = Command::new("tar");
+    tar.arg("-C").arg(data).args(["-c", "-f", "-", "."]);
+    tar.stdin(Stdio::null()).stdout(open.try_clone().map_err(doing())?);
+    run(tar, "packing a data folder")?;
+    open.sync_all().map_err(doing())?;
+    fs::rename(&part, file).map_err(doing())
+}
+
+fn run(mut tar: Command, what: &str) -> Result<(), ServerError> {
+    let output = tar.stderr(Stdio::piped()).spawn().and_then(|child| child.wait_with_output());
+    let output = output.map_err(ServerError::io("run tar"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(Kind::Ended { program: what.to_owned(), status: output.status, said }.into())
+}
