@@ -1,0 +1,196 @@
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{ChangeUserOpts, Conn, Error};
+use reqscope::Health;
+
+use crate::MySqlError;
+use crate::connect::Connected;
+use crate::session::{Activity, Session, Standing};
+use crate::settings::SIDE_TIMEOUT;
+use crate::side::Side;
+
+/// A connection to MySQL or MariaDB: the handle of [`MySql`](crate::MySql).
+///
+/// It implements the driver's [`Queryable`], so it is queried by the calls that you know. In between it knows whether an
+/// operation was cut in the middle, because its future was dropped or its deadline passed. The answer of such an operation
+/// is still on its way, and whoever asked next would get it for his own: the driver would hand it to him, and every answer
+/// after it to the wrong question (its `ping` and `reset` only move the fault by one). So such a connection refuses all
+/// that comes, is [`Dead`](Health::Dead) to [`probe`](reqscope::Resource::probe), and on its release the server is told to
+/// stop what still runs. There is no way around that to the driver's [`Conn`], which is why this type does not deref to it.
+///
+/// Rows that are not read to their end are no harm: the driver reads the rest before it sends anything else.
+///
+/// ```no_run
+/// use reqscope_mysql::mysql_async::prelude::Queryable;
+/// use reqscope_mysql::{MySqlConn, MySqlError};
+///
+/// async fn rename(conn: &mut MySqlConn, id: u64, name: &str) -> Result<u64, MySqlError> {
+///     conn.exec_drop("UPDATE users SET name = ? WHERE id = ?", (name, id)).await?;
+///     Ok(conn.affected_rows())
+/// }
+/// ```
+pub struct MySqlConn {
+    pub(crate) conn: Conn,
+    pub(crate) session: Session,
+    id: u64,
+    side: Arc<Side>,
+    /// The operation timeout that it was made with, and has again for its next user.
+    operation_timeout: Option<Duration>,
+}
+
+impl MySqlConn {
+    pub(crate) fn new(connected: Connected, side: Arc<Side>, operation_timeout: Option<Duration>) -> Self {
+        MySqlConn {
+            conn: connected.conn,
+            session: Session::new(operation_timeout),
+            id: connected.introduction.id,
+            side,
+            operation_timeout,
+        }
+    }
+
+    /// The number of this connection on its server, as `SHOW PROCESSLIST` has it.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The server's version, as the driver has understood it.
+    pub fn server_version(&self) -> (u16, u16, u16) {
+        self.conn.server_version()
+    }
+
+    /// How many rows the last statement changed; 0 after an error.
+    pub fn affected_rows(&self) -> u64 {
+        self.conn.affected_rows()
+    }
+
+    /// The number that the last INSERT gave to its row, if it gave one.
+    pub fn last_insert_id(&self) -> Option<u64> {
+        self.conn.last_insert_id()
+    }
+
+    /// How many warnings the last statement left, for `SHOW WARNINGS`.
+    pub fn warnings(&self) -> u16 {
+        self.conn.get_warnings()
+    }
+
+    /// What the server said about the last statement: `Rows matched: 1  Changed: 1  Warnings: 0`.
+    pub fn info(&self) -> Cow<'_, str> {
+        self.conn.info()
+    }
+
+    /// Gives each operation that follows another time than the
+    /// [builder's](crate::MySqlBuilder::operation_timeout): more for a report, less for a health check, `None` for as long as
+    /// it takes. The next user of the connection has the builder's again.
+    pub fn set_operation_timeout(&mut self, timeout: impl Into<Option<Duration>>) {
+        self.session.operation_timeout = timeout.into();
+    }
+
+    /// Nothing is in flight and nothing was cut.
+    pub(crate) fn is_usable(&self) -> bool {
+        self.session.is_usable(&self.conn).is_ok()
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        match self.session.activity {
+            _ if !self.is_usable() || self.session.is_evicted => Health::Dead,
+            // The rest has to be read first, and nobody knows how much that is.
+            Activity::Rows => Health::Unknown,
+            _ => Health::Ready,
+        }
+    }
+
+    /// What each operation begins with: is the connection to be trusted, and is a transaction that somebody holds still
+    /// open? That costs a round trip where the last answer did not say, which is after an error, and after rows that may be
+    /// left to read.
+    pub(crate) async fn ready(&mut self) -> Result<(), Error> {
+        let MySqlConn { conn, session, .. } = self;
+        session.is_usable(conn).map_err(MySqlError::into_driver)?;
+        if session.standing == Standing::Unknown {
+            session.run(Activity::Idle, conn.ping()).await?;
+            session.look(conn);
+        }
+        if session.standing == Standing::Ended {
+            return Err(MySqlError::NotOpen.into_driver());
+        }
+        if let Some(savepoint) = session.undo {
+            let undo = format!("ROLLBACK TO SAVEPOINT reqscope_{savepoint}");
+            session.run(Activity::Idle, conn.query_drop(undo)).await?;
+            session.look(conn);
+            session.undo = None;
+        }
+        Ok(())
+    }
+
+    /// One statement of our own, as text.
+    pub(crate) async fn say(&mut self, statement: &str) -> Result<(), MySqlError> {
+        Ok(self.query_drop(statement).await?)
+    }
+
+    /// Makes it new for its next user: no transaction, no lock, no temporary table, no variable of the last one.
+    ///
+    /// A server without COM_RESET_CONNECTION (before MySQL 5.7.3 and MariaDB 10.2.4) has the user changed to the same user,
+    /// which costs a handshake and leaves as little.
+    pub(crate) async fn clean(&mut self) -> Result<(), MySqlError> {
+        let MySqlConn { conn, session, .. } = self;
+        session.is_usable(conn)?;
+        let home = conn.opts().db_name().map(|name| format!("USE `{}`", name.replace('`', "``")));
+        let has_moved = session.has_moved;
+        let reset = async {
+            match home {
+                Some(home) if has_moved => conn.query_drop(home).await?,
+                // Out of a database into none leads no statement.
+                None if has_moved => return conn.change_user(ChangeUserOpts::default()).await,
+                _ => {}
+            }
+            if !conn.reset().await? {
+                conn.change_user(ChangeUserOpts::default()).await?;
+            }
+            Ok(())
+        };
+        *session = Session::new(self.operation_timeout);
+        // Dropped here, or late, it stays busy, and is stopped and closed.
+        Ok(session.run(Activity::Idle, reset).await?)
+    }
+
+    /// Closes it. What still runs there is stopped first.
+    pub(crate) async fn close(self) -> Result<(), MySqlError> {
+        let MySqlConn { conn, session, id, side, .. } = self;
+        if session.is_usable(&conn).is_ok() && session.activity == Activity::Idle {
+            // Late, or dropped here, the driver closes the socket without a goodbye.
+            return match tokio::time::timeout(SIDE_TIMEOUT, conn.disconnect()).await {
+                Ok(outcome) => Ok(outcome?),
+                Err(_late) => Err(MySqlError::TimedOut { what: "saying goodbye", after: SIDE_TIMEOUT }),
+            };
+        }
+        // Dropped here: the driver closes the socket.
+        let outcome = side.kill(id).await;
+        drop(conn);
+        outcome
+    }
+}
+
+/// A handle that is a connection, or has one inside as a pooled one does, is what a
+/// [`Transaction`](crate::Transaction) goes around.
+impl AsRef<MySqlConn> for MySqlConn {
+    fn as_ref(&self) -> &MySqlConn {
+        self
+    }
+}
+
+impl AsMut<MySqlConn> for MySqlConn {
+    fn as_mut(&mut self) -> &mut MySqlConn {
+        self
+    }
+}
+
+/// Without the driver's own, which shows the password.
+impl fmt::Debug for MySqlConn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MySqlConn").field("id", &self.id).field("health", &self.health()).finish_non_exhaustive()
+    }
+}

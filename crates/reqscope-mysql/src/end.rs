@@ -1,0 +1,58 @@
+//! How a transaction ends.
+
+use std::time::Duration;
+
+use mysql_async::prelude::Queryable;
+use tokio::time::timeout;
+
+use crate::session::{Activity, Standing};
+use crate::{MySqlConn, MySqlError};
+
+/// `Query execution was interrupted`: by somebody's KILL, in the middle of it.
+const INTERRUPTED: u16 = 1317;
+
+/// # Errors
+///
+/// An answer is a clear no, except where the COMMIT was interrupted; no answer is [`MySqlError::UnknownOutcome`].
+pub(crate) async fn commit(conn: &mut MySqlConn, time: Duration) -> Result<(), MySqlError> {
+    let mut was_asked = false;
+    let ended = async {
+        conn.ready().await?;
+        was_asked = true;
+        conn.session.run(Activity::Idle, conn.conn.query_drop("COMMIT")).await
+    };
+    // Dropped here, or late, the connection is in doubt.
+    let outcome = match timeout(time, ended).await {
+        Ok(outcome) => outcome.map_err(MySqlError::from),
+        Err(_late) => Err(MySqlError::TimedOut { what: "the COMMIT", after: time }),
+    };
+    match outcome {
+        Ok(()) => {
+            conn.session.standing = Standing::None;
+            Ok(())
+        }
+        Err(cause) if !was_asked => Err(cause),
+        Err(cause) if cause.server().is_some_and(|answer| answer.code != INTERRUPTED) => Err(cause),
+        Err(cause) => {
+            // The next user would not know whose rows he sees.
+            conn.session.is_evicted = true;
+            Err(MySqlError::UnknownOutcome(Some(Box::new(cause))))
+        }
+    }
+}
+
+/// A connection in doubt, or closed, is rolled back by the server: the first once it is told to stop, the second by itself.
+pub(crate) async fn roll_back(conn: &mut MySqlConn, time: Duration) -> Result<(), MySqlError> {
+    let MySqlConn { conn, session, .. } = conn;
+    if session.is_usable(conn).is_err() {
+        return Ok(());
+    }
+    // Dropped here, or late, the connection is in doubt.
+    match timeout(time, session.run(Activity::Idle, conn.query_drop("ROLLBACK"))).await {
+        Ok(outcome) => outcome?,
+        Err(_late) => return Err(MySqlError::TimedOut { what: "the ROLLBACK", after: time }),
+    }
+    session.standing = Standing::None;
+    (session.undo, session.savepoints) = (None, 0);
+    Ok(())
+}

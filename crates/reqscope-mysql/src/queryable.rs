@@ -1,0 +1,241 @@
+//! The driver's calls, each marked as in flight from its first poll to its end.
+
+use mysql_async::prelude::{AsQuery, FromRow, Queryable, StatementLike};
+use mysql_async::{BinaryProtocol, Params, QueryResult, ResultSetStream, Statement, TextProtocol};
+
+use crate::MySqlConn;
+use crate::session::Activity;
+use crate::text::{is_without_any, names_a_database};
+
+/// What the driver's trait returns; it does not export the name.
+type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = Result<T, mysql_async::Error>> + Send + 'a>>;
+
+/// An operation whose answer is read to its end.
+macro_rules! whole {
+    ($conn:ident . $method:ident ( $($argument:expr),* ), moves: $moves:expr) => {
+        Box::pin(async move {
+            $conn.ready().await?;
+            $conn.session.has_moved |= $moves;
+            let MySqlConn { conn, session, .. } = $conn;
+            // Dropped here, the connection is in doubt.
+            let answer = session.run(Activity::Idle, conn.$method($($argument),*)).await?;
+            session.look(conn);
+            Ok(answer)
+        })
+    };
+}
+
+/// An operation whose rows are read by the caller, under no deadline of ours.
+macro_rules! rows {
+    ($conn:ident . $method:ident ( $($argument:expr),* ), moves: $moves:expr) => {
+        Box::pin(async move {
+            $conn.ready().await?;
+            $conn.session.has_moved |= $moves;
+            let MySqlConn { conn, session, .. } = $conn;
+            // Dropped here, the connection is in doubt.
+            session.run(Activity::Rows, conn.$method($($argument),*)).await
+        })
+    };
+}
+
+/// # Errors
+///
+/// The driver's, and as [`Other`](mysql_async::Error::Other) a [`MySqlError`](crate::MySqlError): `InDoubt` if an earlier
+/// operation was cut, `TimedOut` after the [operation timeout](crate::MySqlBuilder::operation_timeout), `Closed`, and
+/// `NotOpen` in a transaction that has ended by itself. Nothing was sent then, except after `TimedOut`.
+///
+/// # Cancel safety
+///
+/// A future of these that is dropped after its first poll, and before its end, leaves the connection in doubt, and what runs
+/// is stopped on the server when it is released. A stream or a [`QueryResult`] may be dropped with rows left to read.
+impl Queryable for MySqlConn {
+    fn ping(&mut self) -> BoxFuture<'_, ()> {
+        whole!(self.ping(), moves: false)
+    }
+
+    fn query_iter<'a, Q>(&'a mut self, query: Q) -> BoxFuture<'a, QueryResult<'a, 'static, TextProtocol>>
+    where
+        Q: AsQuery + 'a,
+    {
+        rows!(self.query_iter(query), moves: names_a_database(&query))
+    }
+
+    fn prep<'a, Q>(&'a mut self, query: Q) -> BoxFuture<'a, Statement>
+    where
+        Q: AsQuery + 'a,
+    {
+        Box::pin(async move {
+            self.ready().await?;
+            let MySqlConn { conn, session, .. } = self;
+            let standing = session.standing;
+            // Dropped here, the connection is in doubt.
+            let statement = session.run(Activity::Idle, conn.prep(query)).await?;
+            // To prepare something ends no transaction, and its answer says nothing about one.
+            session.standing = standing;
+            Ok(statement)
+        })
+    }
+
+    fn close(&mut self, statement: Statement) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.ready().await?;
+            let MySqlConn { conn, session, .. } = self;
+            let standing = session.standing;
+            // Dropped here, the connection is in doubt.
+            session.run(Activity::Idle, conn.close(statement)).await?;
+            // The server does not answer.
+            session.standing = standing;
+            Ok(())
+        })
+    }
+
+    fn exec_iter<'a: 's, 's, Q, P>(
+        &'a mut self,
+        statement: Q,
+        params: P,
+    ) -> BoxFuture<'s, QueryResult<'a, 'static, BinaryProtocol>>
+    where
+        Q: StatementLike + 's,
+        P: Into<Params>,
+    {
+        let params = params.into();
+        rows!(self.exec_iter(statement, params), moves: is_without_any(&params))
+    }
+
+    fn query<'a, T, Q>(&'a mut self, query: Q) -> BoxFuture<'a, Vec<T>>
+    where
+        Q: AsQuery + 'a,
+        T: FromRow + Send + 'static,
+    {
+        whole!(self.query(query), moves: names_a_database(&query))
+    }
+
+    fn query_first<'a, T, Q>(&'a mut self, query: Q) -> BoxFuture<'a, Option<T>>
+    where
+        Q: AsQuery + 'a,
+        T: FromRow + Send + 'static,
+    {
+        whole!(self.query_first(query), moves: names_a_database(&query))
+    }
+
+    fn query_map<'a, T, F, Q, U>(&'a mut self, query: Q, f: F) -> BoxFuture<'a, Vec<U>>
+    where
+        Q: AsQuery + 'a,
+        T: FromRow + Send + 'static,
+        F: FnMut(T) -> U + Send + 'a,
+        U: Send,
+    {
+        whole!(self.query_map(query, f), moves: names_a_database(&query))
+    }
+
+    fn query_fold<'a, T, F, Q, U>(&'a mut self, query: Q, init: U, f: F) -> BoxFuture<'a, U>
+    where
+        Q: AsQuery + 'a,
+        T: FromRow + Send + 'static,
+        F: FnMut(U, T) -> U + Send + 'a,
+        U: Send + 'a,
+    {
+        whole!(self.query_fold(query, init, f), moves: names_a_database(&query))
+    }
+
+    fn query_drop<'a, Q>(&'a mut self, query: Q) -> BoxFuture<'a, ()>
+    where
+        Q: AsQuery + 'a,
+    {
+        whole!(self.query_drop(query), moves: names_a_database(&query))
+    }
+
+    fn exec_batch<'a: 'b, 'b, S, P, I>(&'a mut self, statement: S, params: I) -> BoxFuture<'b, ()>
+    where
+        S: StatementLike + 'b,
+        I: IntoIterator<Item = P> + Send + 'b,
+        I::IntoIter: Send,
+        P: Into<Params> + Send,
+    {
+        Box::pin(async move {
+            self.ready().await?;
+            let MySqlConn { conn, session, .. } = self;
+            session.has_moved = true;
+            // Dropped here, the connection is in doubt. No parameters, and nothing but the preparation was answered.
+            session.run(Activity::Idle, conn.exec_batch(statement, params)).await
+        })
+    }
+
+    fn exec<'a: 'b, 'b, T, S, P>(&'a mut self, statement: S, params: P) -> BoxFuture<'b, Vec<T>>
+    where
+        S: StatementLike + 'b,
+        P: Into<Params> + Send + 'b,
+        T: FromRow + Send + 'static,
+    {
+        let params = params.into();
+        whole!(self.exec(statement, params), moves: is_without_any(&params))
+    }
+
+    fn exec_first<'a: 'b, 'b, T, S, P>(&'a mut self, statement: S, params: P) -> BoxFuture<'b, Option<T>>
+    where
+        S: StatementLike + 'b,
+        P: Into<Params> + Send + 'b,
+        T: FromRow + Send + 'static,
+    {
+        let params = params.into();
+        whole!(self.exec_first(statement, params), moves: is_without_any(&params))
+    }
+
+    fn exec_map<'a: 'b, 'b, T, S, P, U, F>(&'a mut self, statement: S, params: P, f: F) -> BoxFuture<'b, Vec<U>>
+    where
+        S: StatementLike + 'b,
+        P: Into<Params> + Send + 'b,
+        T: FromRow + Send + 'static,
+        F: FnMut(T) -> U + Send + 'a,
+        U: Send + 'a,
+    {
+        let params = params.into();
+        whole!(self.exec_map(statement, params, f), moves: is_without_any(&params))
+    }
+
+    fn exec_fold<'a: 'b, 'b, T, S, P, U, F>(&'a mut self, statement: S, params: P, init: U, f: F) -> BoxFuture<'b, U>
+    where
+        S: StatementLike + 'b,
+        P: Into<Params> + Send + 'b,
+        T: FromRow + Send + 'static,
+        F: FnMut(U, T) -> U + Send + 'a,
+        U: Send + 'a,
+    {
+        let params = params.into();
+        whole!(self.exec_fold(statement, params, init, f), moves: is_without_any(&params))
+    }
+
+    fn exec_drop<'a: 'b, 'b, S, P>(&'a mut self, statement: S, params: P) -> BoxFuture<'b, ()>
+    where
+        S: StatementLike + 'b,
+        P: Into<Params> + Send + 'b,
+    {
+        let params = params.into();
+        whole!(self.exec_drop(statement, params), moves: is_without_any(&params))
+    }
+
+    fn query_stream<'a, T, Q>(
+        &'a mut self,
+        query: Q,
+    ) -> BoxFuture<'a, ResultSetStream<'a, 'a, 'static, T, TextProtocol>>
+    where
+        T: Unpin + FromRow + Send + 'static,
+        Q: AsQuery + 'a,
+    {
+        rows!(self.query_stream(query), moves: names_a_database(&query))
+    }
+
+    fn exec_stream<'a: 's, 's, T, Q, P>(
+        &'a mut self,
+        statement: Q,
+        params: P,
+    ) -> BoxFuture<'s, ResultSetStream<'a, 'a, 'static, T, BinaryProtocol>>
+    where
+        T: Unpin + FromRow + Send + 'static,
+        Q: StatementLike + 's,
+        P: Into<Params> + Send + 's,
+    {
+        let params = params.into();
+        rows!(self.exec_stream(statement, params), moves: is_without_any(&params))
+    }
+}

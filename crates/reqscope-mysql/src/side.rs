@@ -1,0 +1,183 @@
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use mysql_async::prelude::Queryable;
+use mysql_async::{Conn, Opts, OptsBuilder};
+use tokio::time::{Instant, timeout};
+
+use crate::MySqlError;
+use crate::connect::{Connected, connect_again};
+use crate::server::Server;
+use crate::settings::SIDE_TIMEOUT;
+
+/// `Unknown thread id`: the connection has gone.
+const UNKNOWN_THREAD: u16 = 1094;
+
+/// A connection that nothing is ever asked over but to stop others: one for each server.
+///
+/// It is opened before the first handle is lent, so that a server whose connections are used up can still be told to stop
+/// something.
+pub(crate) struct Side {
+    server: Server,
+    place: Opts,
+    /// Taken out while it is used: a kill that is cut takes it along, and the next one makes another.
+    conn: tokio::sync::Mutex<Option<Proved>>,
+}
+
+struct Proved {
+    conn: Conn,
+    at: Instant,
+}
+
+impl Side {
+    /// To the server of this connection. Opens nothing yet.
+    fn new(connected: &Connected) -> Side {
+        // Not what the caller asks of each session: this one only kills. The server must not close it for being idle.
+        let place = OptsBuilder::from_opts(connected.place.clone())
+            .setup(Vec::<String>::new())
+            .init(vec!["SET SESSION wait_timeout = 31536000"]);
+        Side {
+            server: connected.introduction.server.clone(),
+            place: place.into(),
+            conn: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Makes sure that it works: asked again if it was last known to be alive some time ago.
+    ///
+    /// # Errors
+    ///
+    /// If it is not alive and cannot be made anew. Where a load balancer leads to another server each time, there is none,
+    /// and that is an error only once something has to be stopped.
+    async fn prove(&self) -> Result<(), MySqlError> {
+        let mut kept = self.conn.lock().await;
+        if let Some(mut proved) = kept.take() {
+            if proved.at.elapsed() < Duration::from_secs(30) {
+                *kept = Some(proved);
+                return Ok(());
+            }
+            // Dropped here, the connection goes with us; the next one makes another.
+            if let Ok(Ok(())) = timeout(SIDE_TIMEOUT, proved.conn.ping()).await {
+                *kept = Some(Proved { at: Instant::now(), ..proved });
+                return Ok(());
+            }
+        }
+        if let Opened::Here(proved) = self.open().await? {
+            *kept = Some(proved);
+        }
+        Ok(())
+    }
+
+    /// A new one. Behind a load balancer the first may lead elsewhere, and the next one not.
+    async fn open(&self) -> Result<Opened, MySqlError> {
+        for _attempt in 0..3 {
+            let Connected { conn, introduction, .. } = connect_again(&self.place, SIDE_TIMEOUT).await?;
+            if introduction.server == self.server {
+                return Ok(Opened::Here(Proved { conn, at: Instant::now() }));
+            }
+            if introduction.server.is_restart_of(&self.server) {
+                return Ok(Opened::Restarted);
+            }
+        }
+        Ok(Opened::Elsewhere)
+    }
+
+    /// Stops the connection with this number, and waits until the server has let go of it.
+    ///
+    /// # Errors
+    ///
+    /// If the server cannot be told, even over a connection made anew, or has not let go after a second.
+    ///
+    /// # Cancel safety
+    ///
+    /// The server may have been told.
+    pub(crate) async fn kill(&self, id: u64) -> Result<(), MySqlError> {
+        let statement = format!("KILL {id}");
+        let gone = async {
+            let mut pause = Duration::from_millis(1);
+            // What was told to stop goes within milliseconds; then its number is unknown.
+            while self.tell(&statement).await? {
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_millis(20));
+            }
+            Ok(())
+        };
+        // Two: the connection may have to be made anew.
+        let outcome: Result<(), MySqlError> = match timeout(SIDE_TIMEOUT * 2, gone).await {
+            Ok(outcome) => outcome,
+            Err(_late) => Err(MySqlError::TimedOut { what: "stopping a statement", after: SIDE_TIMEOUT * 2 }),
+        };
+        outcome.map_err(|cause| MySqlError::NotStopped(Box::new(cause)))
+    }
+
+    /// Was there such a connection? Over a new connection if the one that is kept has died.
+    async fn tell(&self, statement: &str) -> Result<bool, MySqlError> {
+        let mut kept = self.conn.lock().await;
+        if let Some(proved) = kept.take() {
+            // Dropped here, the connection goes with us.
+            if let Ok(Ok((proved, known))) = timeout(SIDE_TIMEOUT, tell(proved, statement)).await {
+                *kept = Some(proved);
+                return Ok(known);
+            }
+        }
+        let made = match self.open().await? {
+            Opened::Here(made) => made,
+            // Whatever ran there has ended with it.
+            Opened::Restarted => return Ok(false),
+            Opened::Elsewhere => return Err(MySqlError::Elsewhere),
+        };
+        let (made, known) = tell(made, statement).await?;
+        *kept = Some(made);
+        Ok(known)
+    }
+}
+
+enum Opened {
+    Here(Proved),
+    Restarted,
+    Elsewhere,
+}
+
+async fn tell(mut side: Proved, statement: &str) -> Result<(Proved, bool), MySqlError> {
+    let known = match side.conn.query_drop(statement).await {
+        Ok(()) => true,
+        Err(mysql_async::Error::Server(error)) if error.code == UNKNOWN_THREAD => false,
+        Err(error) => return Err(error.into()),
+    };
+    side.at = Instant::now();
+    Ok((side, known))
+}
+
+/// The side connections of one resource.
+#[derive(Default)]
+pub(crate) struct Sides {
+    known: Mutex<Vec<Arc<Side>>>,
+}
+
+impl Sides {
+    /// The one to the server of this connection, alive.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be made: then no handle of that server may be lent.
+    pub(crate) async fn of(&self, connected: &Connected) -> Result<Arc<Side>, MySqlError> {
+        let side = self.find_or_add(connected);
+        side.prove().await?;
+        Ok(side)
+    }
+
+    fn find_or_add(&self, connected: &Connected) -> Arc<Side> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(side) = known.iter().find(|side| side.server == connected.introduction.server) {
+            return Arc::clone(side);
+        }
+        // Of a server that has been left nobody has a handle any more: its connection goes too.
+        let (used, left) = known.drain(..).partition::<Vec<_>, _>(|side| Arc::strong_count(side) > 1);
+        *known = used;
+        let side = Arc::new(Side::new(connected));
+        known.push(Arc::clone(&side));
+        drop(known);
+        drop(left);
+        side
+    }
+}

@@ -1,0 +1,47 @@
+use mysql_async::IsolationLevel;
+
+/// How a transaction begins.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Start {
+    pub(crate) isolation_level: Option<IsolationLevel>,
+    pub(crate) consistent_snapshot: bool,
+    pub(crate) read_only: bool,
+}
+
+impl Start {
+    /// In one text, which is one round trip.
+    pub(crate) fn statement(self) -> String {
+        let isolation = self.isolation_level.map(|level| {
+            let level = match level {
+                IsolationLevel::ReadUncommitted => "READ UNCOMMITTED",
+                IsolationLevel::ReadCommitted => "READ COMMITTED",
+                IsolationLevel::RepeatableRead => "REPEATABLE READ",
+                IsolationLevel::Serializable => "SERIALIZABLE",
+            };
+            format!("SET TRANSACTION ISOLATION LEVEL {level}; ")
+        });
+        let options = match (self.consistent_snapshot, self.read_only) {
+            (false, false) => "",
+            (true, false) => " WITH CONSISTENT SNAPSHOT",
+            (false, true) => " READ ONLY",
+            (true, true) => " WITH CONSISTENT SNAPSHOT, READ ONLY",
+        };
+        format!("{}START TRANSACTION{options}", isolation.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_is_asked_for_is_in_one_text() {
+        assert_eq!(Start::default().statement(), "START TRANSACTION");
+        let start =
+            Start { isolation_level: Some(IsolationLevel::Serializable), consistent_snapshot: true, read_only: true };
+        assert_eq!(
+            start.statement(),
+            "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
+        );
+    }
+}

@@ -1,0 +1,5 @@
+//! Against a private MariaDB.
+
+mod laws;
+mod session;
+mod support;
