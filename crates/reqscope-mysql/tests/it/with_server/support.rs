@@ -15,11 +15,13 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// runs on it starts one of his own.
 pub(crate) async fn shared() -> &'static MariaDb {
     static SERVER: OnceCell<MariaDb> = OnceCell::const_new();
-    SERVER.get_or_init(|| async { MariaDb::builder().option("max_connections", 500).start().await.unwrap() }).await
+    let started =
+        || async { MariaDb::builder().option("max_connections", 500).start().await.expect("MariaDB starts") };
+    SERVER.get_or_init(started).await
 }
 
 pub(crate) async fn mysql() -> MySql {
-    MySql::new(&shared().await.url()).unwrap()
+    MySql::new(&shared().await.url()).expect("the server's own URL")
 }
 
 pub(crate) async fn pool(size: usize) -> Arc<Pool<MySql>> {
