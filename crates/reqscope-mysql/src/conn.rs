@@ -33,6 +33,16 @@ use crate::side::Side;
 ///     Ok(conn.affected_rows())
 /// }
 /// ```
+///
+/// The driver's connection cannot be had:
+///
+/// ```compile_fail
+/// use reqscope_mysql::{MySqlConn, mysql_async::Conn};
+///
+/// fn unmarked(conn: &mut MySqlConn) -> &mut Conn {
+///     conn
+/// }
+/// ```
 pub struct MySqlConn {
     pub(crate) conn: Conn,
     pub(crate) session: Session,

@@ -128,11 +128,23 @@ impl MySqlError {
         }
     }
 
+    /// There is no server to speak with, or it takes nobody in: refused, unreachable, shutting down (1053), full (1040, 1203).
+    fn is_unavailable(&self) -> bool {
+        match self {
+            MySqlError::Unreachable { cause, .. } => cause.is_unavailable(),
+            MySqlError::Driver(mysql_async::Error::Server(server)) => matches!(server.code, 1040 | 1053 | 1203),
+            MySqlError::Driver(error) => matches!(error, mysql_async::Error::Io(_)),
+            MySqlError::ReadOnly => true,
+            _ => false,
+        }
+    }
+
     /// As the error of a verb.
     pub(crate) fn at(self, stage: Stage) -> Error<MySqlError> {
         let error = match &self {
             MySqlError::TimedOut { after, .. } => Error::timeout(stage, *after).with_cause(self),
             _ if self.is_permanent() => Error::permanent(self),
+            _ if stage == Stage::Acquiring && self.is_unavailable() => Error::unavailable().with_cause(self),
             _ => Error::failed(self),
         };
         error.at(stage)

@@ -52,6 +52,19 @@ impl MySqlConn {
 ///
 /// Dropped without a word it is undone, before the next operation on the connection; a panic, an early `?` and a cancel
 /// leave nothing of it.
+///
+/// ```no_run
+/// use reqscope_mysql::mysql_async::prelude::Queryable;
+/// use reqscope_mysql::{MySqlConn, MySqlError};
+///
+/// /// Both or none, whatever else the transaction does.
+/// async fn move_guest(tx: &mut MySqlConn, from: u32, to: u32) -> Result<(), MySqlError> {
+///     let mut both = tx.savepoint().await?;
+///     both.exec_drop("DELETE FROM bookings WHERE seat = ?", (from,)).await?;
+///     both.exec_drop("INSERT INTO bookings (seat) VALUES (?)", (to,)).await?; // an error here undoes the DELETE
+///     both.release().await
+/// }
+/// ```
 #[must_use = "a savepoint that is dropped is undone"]
 pub struct Savepoint<'conn> {
     conn: &'conn mut MySqlConn,

@@ -35,7 +35,9 @@ impl Introduction {
     ///
     /// Those of the query. A server that does not know these names is none that a statement could be stopped on.
     pub(crate) async fn of(conn: &mut Conn) -> Result<Introduction, MySqlError> {
-        let asked = "SELECT CONNECTION_ID(), @@hostname, @@port, UUID_SHORT() >> 24, @@global.read_only + 0";
+        // Read-only is a number in some servers and a word in others.
+        let asked = "SELECT CONNECTION_ID(), @@hostname, @@port, UUID_SHORT() >> 24, \
+                     @@global.read_only NOT IN ('0', 'OFF')";
         let answer: Option<(u64, String, u16, u64, u8)> = conn.query_first(asked).await?;
         let (id, host, port, start, read_only) = answer.ok_or(MySqlError::Closed)?;
         Ok(Introduction { server: Server { host, port, start }, id, read_only: read_only != 0 })

@@ -192,6 +192,25 @@ impl<P> fmt::Debug for Transaction<P> {
 /// There is no `commit` here. Who owns the scope or the lease says how it ends, and nobody else. A function that works in
 /// whatever transaction its caller is in takes a `&mut MySqlConn`; one that wants a part of it to be undone alone opens a
 /// [`savepoint`](MySqlConn::savepoint).
+///
+/// ```no_run
+/// use reqscope::Lease;
+/// use reqscope_mysql::mysql_async::prelude::Queryable;
+/// use reqscope_mysql::{MySql, MySqlConn, MySqlError, OpenTransaction, Transaction};
+/// # use std::sync::Arc;
+///
+/// async fn place(tx: &mut MySqlConn, order: u64) -> Result<(), MySqlError> {
+///     Ok(tx.exec_drop("INSERT INTO orders VALUES (?)", (order,)).await?)
+/// }
+///
+/// # async fn example(writing: Arc<Transaction<MySql>>) -> Result<(), Box<dyn std::error::Error>> {
+/// let mut lease = Lease::acquire(&writing).await?;
+/// let tx: &mut OpenTransaction<MySql> = &mut lease;
+/// place(tx, 7).await?;
+/// Lease::complete(lease).await?; // COMMIT
+/// # Ok(())
+/// # }
+/// ```
 pub struct OpenTransaction<P: Resource> {
     lease: Lease<P>,
 }
