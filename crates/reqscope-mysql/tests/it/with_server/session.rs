@@ -1,22 +1,282 @@
 //! What one user of a pooled connection leaves, the next does not find.
 
-use reqscope::Lease;
-use reqscope_mysql::mysql_async::prelude::Queryable;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::with_server::support::pool;
+use reqscope::{Lease, Pool};
+use reqscope_mysql::mysql_async::prelude::Queryable;
+use reqscope_mysql::mysql_async::{Opts, OptsBuilder};
+use reqscope_mysql::{MySql, MySqlBuilder, MySqlConn, MySqlError};
+
+use crate::with_server::support::{bare, code, insert, pool, refusal, rows, shared, table};
+
+type Pooled = Lease<Pool<MySql>>;
+
+fn one(builder: MySqlBuilder) -> Arc<Pool<MySql>> {
+    Arc::new(MySql::pool_builder().max_size(1).build(builder.build()))
+}
+
+/// Gives it back, its use in order, and takes it out again.
+async fn next_user(first: Pooled, pool: &Arc<Pool<MySql>>) -> Pooled {
+    let id = first.as_ref().id();
+    Lease::complete(first).await.expect("it goes back");
+    let next = Lease::acquire(pool).await.expect("it comes back");
+    assert_eq!(next.as_ref().id(), id, "the same connection");
+    next
+}
+
+/// One user says this; the next one has the same connection.
+async fn after(statement: &str, pool: &Arc<Pool<MySql>>) -> Pooled {
+    let mut first = Lease::acquire(pool).await.expect("a connection");
+    first.query_drop(statement).await.expect(statement);
+    next_user(first, pool).await
+}
+
+/// Asked in words that are no sign of a move.
+async fn database(conn: &mut MySqlConn) -> Option<String> {
+    let asked = "SELECT db FROM information_schema.processlist WHERE id = CONNECTION_ID()";
+    conn.query_first(asked).await.expect("an answer").expect("a row")
+}
 
 #[tokio::test]
 async fn a_variable_of_the_session_does_not_reach_the_next_user() {
-    let pool = pool(1).await;
-    let mut first = Lease::acquire(&pool).await.unwrap();
-    let id = first.as_ref().id();
-    first.query_drop("SET SESSION sql_mode = 'ANSI', @mine = 7").await.unwrap();
-    Lease::complete(first).await.unwrap();
-
-    let mut second = Lease::acquire(&pool).await.unwrap();
-    assert_eq!(second.as_ref().id(), id, "the same connection");
+    let mut second = after("SET SESSION sql_mode = 'ANSI', @mine = 7", &pool(1).await).await;
     let left: Option<(String, Option<i64>)> = second.query_first("SELECT @@sql_mode, @mine").await.unwrap();
     let (mode, mine) = left.unwrap();
     assert!(!mode.contains("ANSI"), "{mode}");
     assert_eq!(mine, None);
+}
+
+#[tokio::test]
+async fn a_begin_as_text_does_not_reach_the_next_user() {
+    table("begun").await;
+    let pool = pool(1).await;
+    let mut second = after("BEGIN; INSERT INTO begun VALUES (1, 0)", &pool).await;
+    let open: Option<u8> = second.query_first("SELECT @@in_transaction").await.unwrap();
+    assert_eq!(open, Some(0));
+
+    insert(&mut second, "begun", 2).await.unwrap();
+    assert_eq!(rows("begun").await, 1, "only what the second user has written, and at once");
+}
+
+#[tokio::test]
+async fn autocommit_that_was_switched_off_is_on_again() {
+    table("switched").await;
+    let mut second = after("SET autocommit = 0; INSERT INTO switched VALUES (1, 0)", &pool(1).await).await;
+    insert(&mut second, "switched", 2).await.unwrap();
+    assert_eq!(rows("switched").await, 1);
+}
+
+#[tokio::test]
+async fn a_temporary_table_does_not_reach_the_next_user() {
+    let mut second = after("CREATE TEMPORARY TABLE mine (id INT)", &pool(1).await).await;
+    let error = refusal(second.query_drop("SELECT * FROM mine").await);
+    assert_eq!(code(&error), Some(1146), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_lock_of_the_user_is_not_held_for_the_next_one() {
+    let second = after("DO GET_LOCK('reqscope mine', 0)", &pool(1).await).await;
+    let holder: Option<Option<u64>> =
+        bare(shared().await).await.query_first("SELECT IS_USED_LOCK('reqscope mine')").await.unwrap();
+    assert_eq!(holder, Some(None));
+    drop(second);
+}
+
+#[tokio::test]
+async fn locked_tables_are_not_locked_for_the_next_user() {
+    table("locked").await;
+    let mut second = after("LOCK TABLES locked WRITE", &pool(1).await).await;
+    let mut other = bare(shared().await).await;
+    other.query_drop("SET SESSION lock_wait_timeout = 1; INSERT INTO locked VALUES (1, 0)").await.unwrap();
+    let others: Option<u64> = second.query_first("SELECT count(*) FROM mysql.global_priv").await.unwrap();
+    assert!(others.is_some(), "a table that was not locked can be read");
+}
+
+#[tokio::test]
+async fn a_statement_that_the_server_has_prepared_does_not_reach_the_next_user() {
+    let mut second = after("PREPARE mine FROM 'SELECT 7'", &pool(1).await).await;
+    let error = refusal(second.query_drop("EXECUTE mine").await);
+    assert_eq!(code(&error), Some(1243), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_statement_kept_by_the_last_user_is_not_taken_for_another_one() {
+    let pool = pool(1).await;
+    let mut first = Lease::acquire(&pool).await.unwrap();
+    let kept = first.prep("SELECT 7").await.unwrap();
+    let mut second = next_user(first, &pool).await;
+    let own = second.prep("SELECT 8").await.unwrap();
+    let error = refusal(second.exec_first::<u64, _, _>(&kept, ()).await);
+    assert_eq!(code(&error), Some(1243), "{error:?}");
+    assert_eq!(second.exec_first(&own, ()).await.unwrap(), Some(8_u64));
+    // The driver's memory of texts that it has prepared is empty, too.
+    assert_eq!(second.exec_first("SELECT 7", ()).await.unwrap(), Some(7_u64));
+}
+
+#[tokio::test]
+async fn rows_left_unread_reach_neither_the_next_operation_nor_the_next_user() {
+    let pool = pool(1).await;
+    let mut first = Lease::acquire(&pool).await.unwrap();
+    let mut left = first.query_iter("SELECT seq FROM seq_1_to_5000").await.unwrap();
+    assert!(left.next().await.unwrap().is_some());
+    drop(left);
+    assert_eq!(first.query_first("SELECT 7").await.unwrap(), Some(7_u64), "the next operation");
+
+    drop(first.query_iter("SELECT seq FROM seq_1_to_5000; SELECT 1; SELECT 2").await.unwrap());
+    let mut second = next_user(first, &pool).await;
+    assert_eq!(second.query_first("SELECT 8").await.unwrap(), Some(8_u64), "the next user");
+}
+
+/// Every way to say it that the driver has; each leaves the session in the database `mysql`.
+async fn move_away(way: usize, conn: &mut MySqlConn) -> Option<()> {
+    let moved = match way {
+        0 => conn.query_drop("USE mysql").await,
+        1 => conn.query_drop("  uSe\tmysql").await,
+        2 => conn.query_drop("USE`mysql`").await,
+        3 => conn.query_drop("/*!USE mysql*/").await,
+        4 => conn.query_drop("/* far away */ USE mysql").await,
+        5 => conn.query_drop("SELECT 1; USE mysql").await,
+        6 => conn.query_drop("EXECUTE IMMEDIATE 'USE mysql'").await,
+        7 => conn.query_iter("USE mysql").await.map(drop),
+        8 => conn.query::<u8, _>("USE mysql").await.map(drop),
+        9 => conn.query_first::<u8, _>("USE mysql").await.map(drop),
+        10 => conn.query_map("USE mysql", |_: u8| ()).await.map(drop),
+        11 => conn.query_fold("USE mysql", (), |(), _: u8| ()).await,
+        12 => conn.query_stream::<u8, _>("SELECT 1; USE mysql").await.map(drop),
+        13 => conn.exec_drop("USE mysql", ()).await,
+        14 => conn.exec_iter("USE mysql", ()).await.map(drop),
+        15 => conn.exec::<u8, _, _>("USE mysql", ()).await.map(drop),
+        16 => conn.exec_first::<u8, _, _>("USE mysql", ()).await.map(drop),
+        17 => conn.exec_map("USE mysql", (), |_: u8| ()).await.map(drop),
+        18 => conn.exec_fold("USE mysql", (), (), |(), _: u8| ()).await,
+        19 => conn.exec_batch("USE mysql", [(), ()]).await,
+        20 => {
+            let statement = conn.prep("USE mysql").await.expect("it can be prepared");
+            conn.exec_drop(statement, ()).await
+        }
+        21 => conn.exec_stream::<u8, _, _>("USE mysql", ()).await.map(drop),
+        _ => return None,
+    };
+    moved.expect("it moves");
+    Some(())
+}
+
+async fn always_comes_home(pool: &Arc<Pool<MySql>>, home: Option<&str>) {
+    let mut way = 0;
+    let mut conn = Lease::acquire(pool).await.expect("a connection");
+    assert_eq!(database(&mut conn).await.as_deref(), home);
+    while move_away(way, &mut conn).await.is_some() {
+        assert_eq!(database(&mut conn).await.as_deref(), Some("mysql"), "way {way} leads away");
+        conn = next_user(conn, pool).await;
+        assert_eq!(database(&mut conn).await.as_deref(), home, "after way {way}");
+        way += 1;
+    }
+}
+
+#[tokio::test]
+async fn the_next_user_is_in_the_database_of_the_url_wherever_the_last_one_went() {
+    always_comes_home(&pool(1).await, Some("test")).await;
+}
+
+#[tokio::test]
+async fn the_next_user_is_in_no_database_if_the_url_names_none() {
+    let url = format!("mysql://root@{}", shared().await.address());
+    always_comes_home(&one(MySql::builder(&url).unwrap()), None).await;
+}
+
+#[tokio::test]
+async fn a_database_with_a_backtick_in_its_name_is_found_again() {
+    bare(shared().await).await.query_drop("CREATE OR REPLACE DATABASE `odd``name`").await.unwrap();
+    let opts = Opts::from_url(&shared().await.url()).unwrap();
+    let pool = one(MySqlBuilder::from_opts(OptsBuilder::from_opts(opts).db_name(Some("odd`name"))));
+    let mut second = after("USE mysql", &pool).await;
+    assert_eq!(database(&mut second).await.as_deref(), Some("odd`name"));
+}
+
+/// All that a session has set, but for what differs in every session.
+async fn variables(conn: &mut MySqlConn) -> BTreeMap<String, String> {
+    let all: Vec<(String, String)> = conn.query("SHOW SESSION VARIABLES").await.expect("an answer");
+    let own =
+        ["timestamp", "pseudo_thread_id", "rand_seed1", "rand_seed2", "last_gtid", "error_count", "warning_count"];
+    all.into_iter().filter(|(name, _)| !own.contains(&name.as_str())).collect()
+}
+
+#[tokio::test]
+async fn the_next_user_has_the_variables_of_a_new_connection() {
+    let named = shared().await.url();
+    let unnamed = format!("mysql://root@{}", shared().await.address());
+    let dirt = "SET NAMES latin1, time_zone = '+05:00', sql_mode = '', foreign_key_checks = 0, unique_checks = 0, \
+                sql_log_bin = 0, group_concat_max_len = 4, innodb_lock_wait_timeout = 1, tx_isolation = 'SERIALIZABLE', \
+                tx_read_only = 1, insert_id = 77, last_insert_id = 8, sql_safe_updates = 1, sql_select_limit = 1, \
+                lc_time_names = 'de_DE'";
+    // Each is a way of its own: the reset, the reset after a USE, and the change of the user.
+    for (url, moving) in [(&named, ""), (&named, "; USE mysql"), (&unnamed, "; USE mysql")] {
+        let builder =
+            || MySql::builder(url).unwrap().setup("SET wait_timeout = 99").charset("utf8mb4 COLLATE utf8mb4_bin");
+        let fresh = one(builder());
+        let expected = variables(&mut Lease::acquire(&fresh).await.unwrap()).await;
+        let mut second = after(&format!("{dirt}{moving}"), &one(builder())).await;
+        assert_eq!(variables(&mut second).await, expected, "{url} {moving}");
+    }
+}
+
+#[tokio::test]
+async fn what_sets_up_the_session_holds_for_the_second_user_too() {
+    let builder = MySql::builder(&shared().await.url())
+        .unwrap()
+        .setup("SET time_zone = '+03:00', @steps = 'one'")
+        .setup("SET @steps = CONCAT(@steps, ' two')")
+        .charset("latin1");
+    let pool = one(builder);
+    let mut user = Lease::acquire(&pool).await.unwrap();
+    for turn in 1..=3 {
+        let asked = "SELECT @@time_zone, @steps, @@character_set_client";
+        let set: Option<(String, String, String)> = user.query_first(asked).await.unwrap();
+        let (zone, steps, charset) = set.unwrap();
+        assert_eq!((&*zone, &*steps, &*charset), ("+03:00", "one two", "latin1"), "user {turn}");
+        user.query_drop("SET time_zone = '+09:00', NAMES utf8mb4, @steps = 'three'").await.unwrap();
+        user = next_user(user, &pool).await;
+    }
+}
+
+#[tokio::test]
+async fn the_drivers_own_setup_statements_hold_beside_ours_and_its_init_statements_once() {
+    let opts = OptsBuilder::from_opts(Opts::from_url(&shared().await.url()).unwrap())
+        .init(vec!["SET @init = 1"])
+        .setup(vec!["SET @theirs = 2"]);
+    let pool = one(MySqlBuilder::from_opts(opts).setup("SET @ours = 3"));
+    let mut user = Lease::acquire(&pool).await.unwrap();
+    for init in [Some(1_u8), None] {
+        let set: Option<(Option<u8>, Option<u8>, Option<u8>)> =
+            user.query_first("SELECT @init, @theirs, @ours").await.unwrap();
+        assert_eq!(set, Some((init, Some(2), Some(3))));
+        user = next_user(user, &pool).await;
+    }
+}
+
+#[tokio::test]
+async fn a_statement_that_takes_too_long_on_the_server_costs_an_error_and_no_connection() {
+    let pool = one(MySql::builder(&shared().await.url()).unwrap().max_statement_time(Duration::from_millis(50)));
+    let mut user = Lease::acquire(&pool).await.unwrap();
+    for _turn in 1..=2 {
+        let error = refusal(user.query_drop("SELECT SLEEP(10)").await);
+        assert_eq!(code(&error), Some(1969), "{error:?}");
+        assert_eq!(user.query_first("SELECT 7").await.unwrap(), Some(7_u64));
+        user = next_user(user, &pool).await;
+    }
+}
+
+#[tokio::test]
+async fn the_operation_timeout_of_one_user_is_not_the_next_ones() {
+    let pool = pool(1).await;
+    let mut first = Lease::acquire(&pool).await.unwrap();
+    first.set_operation_timeout(Duration::from_millis(20));
+    let mut second = next_user(first, &pool).await;
+    second.query_drop("DO SLEEP(0.1)").await.unwrap();
+
+    second.set_operation_timeout(Duration::from_millis(20));
+    let error = refusal(second.query_drop("DO SLEEP(10)").await);
+    assert!(matches!(error, MySqlError::TimedOut { .. }), "{error:?}");
 }
