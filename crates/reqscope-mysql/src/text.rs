@@ -3,16 +3,19 @@
 use mysql_async::Params;
 use mysql_async::prelude::AsQuery;
 
+/// The words without which no statement changes the session's database: to go to one, or to drop or replace the one that it
+/// is in, which leaves it in none.
+const WORDS: [&[u8]; 3] = [b"use", b"database", b"schema"];
+
 /// May it change the session's database? A reset leaves that as it is, and no answer tells.
 ///
-/// Whether the word `USE` is in it: `USE INDEX` is taken for it, too, which costs a round trip when the connection is made
-/// new.
+/// Whether one of those words is in it: `USE INDEX` and `SELECT DATABASE()` are taken for it, too, which costs a round trip
+/// when the connection is made new.
 pub(crate) fn names_a_database(query: &impl AsQuery) -> bool {
-    let text = query.as_query();
-    let is_letter = |at: usize| text.get(at).is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
-    text.windows(3)
-        .enumerate()
-        .any(|(at, word)| word.eq_ignore_ascii_case(b"use") && !is_letter(at + 3) && (at == 0 || !is_letter(at - 1)))
+    query
+        .as_query()
+        .split(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_')
+        .any(|word| WORDS.iter().any(|known| word.eq_ignore_ascii_case(known)))
 }
 
 /// The same of a prepared statement, whose text the driver keeps to itself: one with parameters is no `USE`.
@@ -26,16 +29,31 @@ mod tests {
 
     #[test]
     fn a_use_is_found_wherever_it_stands() {
-        for text in
-            ["USE shop", "use`shop`", "/* */ Use shop", "SELECT 1;use shop", "EXECUTE IMMEDIATE 'USE shop'", "USE"]
-        {
+        for text in [
+            "USE shop",
+            "use`shop`",
+            "/* */ Use shop",
+            "SELECT 1;use shop",
+            "EXECUTE IMMEDIATE 'USE shop'",
+            "USE",
+            "DROP DATABASE shop",
+            "create or replace schema`shop`",
+        ] {
             assert!(names_a_database(&text), "{text}");
         }
     }
 
     #[test]
     fn words_that_only_contain_it_are_not_it() {
-        for text in ["", "us", "SELECT user()", "SELECT * FROM houses", "SELECT reuse FROM t", "SELECT use_count"] {
+        for text in [
+            "",
+            "us",
+            "SELECT user()",
+            "SELECT * FROM houses",
+            "SELECT reuse FROM t",
+            "SELECT use_count",
+            "SELECT * FROM information_schema.t",
+        ] {
             assert!(!names_a_database(&text), "{text}");
         }
     }

@@ -195,6 +195,16 @@ async fn a_database_with_a_backtick_in_its_name_is_found_again() {
     assert_eq!(database(&mut second).await.as_deref(), Some("odd`name"));
 }
 
+#[tokio::test]
+async fn a_database_that_was_made_anew_is_the_next_users_again() {
+    bare(shared().await).await.query_drop("CREATE OR REPLACE DATABASE anew").await.unwrap();
+    let pool = one(MySql::builder(&format!("mysql://root@{}/anew", shared().await.address())).unwrap());
+    for anew in ["DROP DATABASE anew; CREATE DATABASE anew", "CREATE OR REPLACE SCHEMA anew"] {
+        let mut second = after(anew, &pool).await;
+        assert_eq!(database(&mut second).await.as_deref(), Some("anew"), "{anew}");
+    }
+}
+
 /// All that a session has set, but for what differs in every session.
 async fn variables(conn: &mut MySqlConn) -> BTreeMap<String, String> {
     let all: Vec<(String, String)> = conn.query("SHOW SESSION VARIABLES").await.expect("an answer");
