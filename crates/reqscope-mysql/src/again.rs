@@ -73,14 +73,13 @@ where
     /// use reqscope::Pool;
     /// use reqscope_mysql::mysql_async::prelude::Queryable;
     /// use reqscope_mysql::{MySql, MySqlError, Transaction};
-    /// # use reqscope::Error;
     /// # use std::sync::Arc;
     ///
-    /// async fn swap(transactions: &Arc<Transaction<Pool<MySql>>>, a: u64, b: u64) -> Result<(), Error<MySqlError>> {
+    /// async fn swap(transactions: &Arc<Transaction<Pool<MySql>>>, a: u64, b: u64) -> Result<(), MySqlError> {
     ///     transactions
     ///         .run(5, async |tx| {
-    ///             tx.exec_drop("UPDATE seats SET guest = -guest WHERE id = ?", (a,)).await.map_err(MySqlError::from)?;
-    ///             tx.exec_drop("UPDATE seats SET guest = -guest WHERE id = ?", (b,)).await.map_err(MySqlError::from)?;
+    ///             tx.exec_drop("UPDATE seats SET guest = -guest WHERE id = ?", (a,)).await?;
+    ///             tx.exec_drop("UPDATE seats SET guest = -guest WHERE id = ?", (b,)).await?;
     ///             Ok(())
     ///         })
     ///         .await

@@ -74,6 +74,10 @@ pub enum MySqlError {
     /// The address leads to another server than it did before: one of several behind a load balancer.
     #[error("the address leads to another server than before")]
     Elsewhere,
+    /// The handle that was asked for could not be had or given back; for code that has this error for everything, such as
+    /// the work in [`Transaction::run`](crate::Transaction::run).
+    #[error(transparent)]
+    Resource(Box<Error<MySqlError>>),
     /// The server could not be told to stop a statement that was cut, so it may still be at work.
     #[error("the server could not be told to stop a cut statement")]
     NotStopped(#[source] Box<MySqlError>),
@@ -95,6 +99,7 @@ impl MySqlError {
             MySqlError::Driver(mysql_async::Error::Server(server)) => Some(server),
             MySqlError::Unreachable { cause, .. } | MySqlError::NotStopped(cause) => cause.server(),
             MySqlError::UnknownOutcome(cause) => cause.as_ref().and_then(|cause| cause.server()),
+            MySqlError::Resource(error) => error.cause().and_then(MySqlError::server),
             _ => None,
         }
     }
@@ -108,6 +113,7 @@ impl MySqlError {
     pub fn is_try_again(&self) -> bool {
         match self {
             MySqlError::Driver(mysql_async::Error::Server(server)) => matches!(server.code, 1020 | 1205 | 1213),
+            MySqlError::Resource(error) => error.cause().is_some_and(MySqlError::is_try_again),
             _ => false,
         }
     }
@@ -166,6 +172,12 @@ pub(crate) fn refuses_writes(error: &ServerError) -> bool {
         // The same code stands for other options (`--secure-file-priv`) that forbid one statement only.
         1290 => error.message.contains("read-only") || error.message.contains("read_only"),
         _ => false,
+    }
+}
+
+impl From<Error<MySqlError>> for MySqlError {
+    fn from(error: Error<MySqlError>) -> Self {
+        MySqlError::Resource(Box::new(error))
     }
 }
 
