@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 
 use super::account::Account;
 use super::error::{Kind, ServerError};
@@ -40,8 +40,10 @@ impl Process {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", BECOME, "reqscope-server"]).arg(program).args(arguments);
         command.stdin(Stdio::null()).stdout(folder.ear()?).stderr(log);
-        // Messages are read here, and in no other language; and no folder of the user's is kept busy.
-        command.env("LC_ALL", "C").current_dir("/").process_group(0);
+        // Messages are read here, and in no other language; what it puts aside goes with its folder; and whoever has
+        // started us hears nothing of a server.
+        command.env("LC_ALL", "C").env("TMPDIR", folder.path()).env_remove("NOTIFY_SOCKET");
+        command.current_dir("/").process_group(0);
         if let Some(account) = account {
             account.runs(&mut command);
         }
@@ -101,6 +103,14 @@ impl Process {
             Some(pid) => Ok(kill_process(pid, signal)?),
             None => Ok(()),
         }
+    }
+
+    /// Does it stand still? SIGSTOP is heard by one of its threads first, and the others run until that one is awake.
+    pub(super) fn is_stopped(&self) -> io::Result<bool> {
+        let Some(pid) = self.pid() else { return Ok(false) };
+        // It is not taken note of: whoever asks again hears the same.
+        let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        Ok(waitid(WaitId::Pid(pid), options)?.is_some_and(|status| status.stopped()))
     }
 
     /// Kills it with all that it has started.

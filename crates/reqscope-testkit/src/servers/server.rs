@@ -20,6 +20,9 @@ const START: Duration = Duration::from_secs(60);
 /// From SIGTERM to the end. What is asked to stop writes its pages first.
 const STOP: Duration = Duration::from_secs(20);
 
+/// From SIGSTOP to the standstill. A thread that is in the midst of writing to a disk stops after it.
+const FREEZE: Duration = Duration::from_secs(5);
+
 /// From SIGKILL to the end: the system's work alone.
 const KILL: Duration = Duration::from_secs(10);
 
@@ -97,6 +100,29 @@ impl Server {
         let ended = life.ended()?;
         match &life.process {
             Some(process) if ended.is_none() => process.signal(signal).map_err(ServerError::io("signal the server")),
+            _ => Err(Kind::NotRunning.into()),
+        }
+    }
+
+    /// Stops all its threads, and returns when they stand still.
+    pub(super) fn freeze(&self) -> Result<(), ServerError> {
+        self.signal(Signal::STOP)?;
+        let until = Instant::now() + FREEZE;
+        while !self.is_frozen()? {
+            if Instant::now() >= until {
+                let what = "freezing the server".to_owned();
+                return Err(Kind::Late { what, deadline: FREEZE, said: String::new() }.into());
+            }
+            sleep(PACE);
+        }
+        Ok(())
+    }
+
+    fn is_frozen(&self) -> Result<bool, ServerError> {
+        let mut life = self.life.lock();
+        let ended = life.ended()?;
+        match &life.process {
+            Some(process) if ended.is_none() => process.is_stopped().map_err(ServerError::io("look at the server")),
             _ => Err(Kind::NotRunning.into()),
         }
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::MariaDb;
 use super::client::Client;
-use super::install::{Binaries, PACKAGE, USER};
+use super::install::{self, Binaries, PACKAGE, USER};
 use crate::servers::account::Account;
 use crate::servers::blocking;
 use crate::servers::error::ServerError;
@@ -21,11 +21,13 @@ use crate::servers::server::{Recipe, Server};
 const PORTS: usize = 5;
 
 /// Small, for a server that lives for seconds; and faithful, for one that is killed in between.
-const OPTIONS: [&str; 8] = [
+const OPTIONS: [&str; 9] = [
     "--bind-address=127.0.0.1",
     // A name server that is slow would be a fault of ours.
     "--skip-name-resolve",
     "--innodb-buffer-pool-size=32M",
+    // As its template has it, or it makes another one first.
+    install::LOG_SIZE,
     // Many servers at once use up what a system has of it.
     "--innodb-use-native-aio=0",
     // The system keeps what a killed server has written, so only a power cut loses a second of it.

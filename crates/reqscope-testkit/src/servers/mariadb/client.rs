@@ -10,7 +10,7 @@ use crate::servers::error::{Kind, ServerError};
 use crate::servers::process::PACE;
 
 /// How long a statement may take. A frozen server never answers.
-const STATEMENT: Duration = Duration::from_secs(10);
+const STATEMENT: Duration = Duration::from_secs(5);
 
 /// The command-line client.
 pub(super) struct Client {
@@ -34,7 +34,9 @@ impl Client {
             (self.file(number, "out").map_err(doing())?, self.file(number, "err").map_err(doing())?);
         let mut client = Command::new(&self.program)
             .args(["--no-defaults", "--batch", "--skip-column-names", "--default-character-set=utf8mb4"])
-            .arg("--user=root")
+            // Of several ways to the server, and of several passwords, the environment has some.
+            .args(["--host=localhost", "--protocol=socket", "--user=root"])
+            .env_remove("MYSQL_PWD")
             .arg("--socket")
             .arg(&self.socket)
             .args(["--execute", sql, "test"])

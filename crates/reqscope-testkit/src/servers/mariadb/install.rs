@@ -20,6 +20,9 @@ pub(super) const USER: &str = "mysql";
 /// Goes up when a template is made in another way than before.
 const REVISION: u32 = 1;
 
+/// What is copied for each server is to be small.
+pub(super) const LOG_SIZE: &str = "--innodb-log-file-size=4M";
+
 /// How long the initialisation may take: a second, where nobody else is busy.
 const INSTALL: Duration = Duration::from_secs(100);
 
@@ -64,8 +67,7 @@ impl Binaries {
                 datadir,
                 "--auth-root-authentication-method=normal".into(),
                 "--skip-test-db".into(),
-                // What is copied each time is to be small.
-                "--innodb-log-file-size=4M".into(),
+                LOG_SIZE.into(),
             ];
             Process::run(folder, account, &self.install_db, &arguments, INSTALL)?;
             let test = data.join("test");

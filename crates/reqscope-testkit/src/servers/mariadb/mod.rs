@@ -46,6 +46,7 @@ pub use builder::MariaDbBuilder;
 /// - It is configured to be small and quick (a buffer pool of 32 MB, a log of 4 MB, no names of hosts). What it has
 ///   committed outlives [`kill`](MariaDb::kill), as it should, but not a power cut.
 /// - Nothing of the machine's own configuration is read.
+/// - Everybody on this machine can reach its port while it runs: put nothing into it that matters.
 /// - It belongs to no runtime. The waiting is done by the blocking threads of the runtime at hand, so that a server in a
 ///   `static` serves the tests of a process, each on a runtime of its own, one after the other.
 /// - A drop kills it and waits until it has gone and its folder is removed: some 20 ms, in which the thread is blocked. A
@@ -106,7 +107,7 @@ impl MariaDb {
         self.port.number()
     }
 
-    /// Where clients connect to, such as a [`FaultProxy`](crate::FaultProxy) in front of it.
+    /// Where clients connect to, such as a `FaultProxy` in front of it.
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.port()))
     }
@@ -176,11 +177,13 @@ impl MariaDb {
     /// Freezes it (SIGSTOP): its sockets stay open, and nobody is behind them. What a machine does that swaps, or that is
     /// a virtual one on its way to another host.
     ///
+    /// Nothing is answered any more once this returns, mostly at once. What was sent before may have been executed.
+    ///
     /// # Errors
     ///
-    /// It does not run.
+    /// It does not run, or its threads still do after 5 s.
     pub fn freeze(&self) -> Result<(), ServerError> {
-        self.server.signal(Signal::STOP)
+        self.server.freeze()
     }
 
     /// Lets it go on (SIGCONT). It answers what it has been asked meanwhile.
@@ -221,7 +224,7 @@ impl MariaDb {
     /// # Errors
     ///
     /// What the server says of the first statement that fails; those before it were executed. Or nobody answers: at once
-    /// if it does not run, after 10 s if it is frozen.
+    /// if it does not run, after 5 s if it is frozen.
     ///
     /// # Panics
     ///

@@ -1,1 +1,3 @@
+mod again;
+mod missing;
 mod with_server;
