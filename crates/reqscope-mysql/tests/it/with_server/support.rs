@@ -2,9 +2,9 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use reqscope::Pool;
+use reqscope::{Lease, Pool, Resource};
 use reqscope_mysql::mysql_async::prelude::Queryable;
 use reqscope_mysql::mysql_async::{self, Conn, Opts};
 use reqscope_mysql::{MySql, MySqlConn, MySqlError};
@@ -68,4 +68,52 @@ pub(crate) fn refusal<T: Debug>(outcome: Result<T, mysql_async::Error>) -> MySql
 /// The code of the server's own error.
 pub(crate) fn code(error: &MySqlError) -> Option<u16> {
     error.server().map(|error| error.code)
+}
+
+/// What the connection with this number is doing, or `None` if it has gone.
+pub(crate) async fn doing(eye: &mut Conn, id: u64) -> Option<String> {
+    let asked = "SELECT COALESCE(info, '') FROM information_schema.processlist WHERE id = ?";
+    eye.exec_first(asked, (id,)).await.expect("an answer")
+}
+
+/// Waits until the server is at work for this connection.
+pub(crate) async fn until_at_work(eye: &mut Conn, id: u64, statement: &str) {
+    let began = Instant::now();
+    while !doing(eye, id).await.is_some_and(|doing| doing.contains(statement)) {
+        assert!(began.elapsed() < PATIENCE, "the server never began with {statement}");
+    }
+}
+
+/// Waits until the server has let go of this connection.
+pub(crate) async fn until_gone(eye: &mut Conn, id: u64) {
+    let began = Instant::now();
+    while let Some(doing) = doing(eye, id).await {
+        assert!(began.elapsed() < PATIENCE, "connection {id} is still there: {doing}");
+    }
+}
+
+/// Runs the operation until the server is at work on it, and drops it there.
+pub(crate) async fn cut_at_work<T>(eye: &mut Conn, id: u64, statement: &str, operation: impl Future<Output = T>) {
+    tokio::select! {
+        _ = operation => panic!("it was over before it could be cut"),
+        () = until_at_work(eye, id, statement) => {}
+    }
+}
+
+/// The next user of this resource gets a right answer; says on which connection.
+pub(crate) async fn next_user_is_served<R>(resource: &Arc<R>) -> u64
+where
+    R: Resource<Handle: AsRef<MySqlConn> + AsMut<MySqlConn>, Cause = MySqlError>,
+{
+    let mut next = Lease::acquire(resource).await.expect("a connection");
+    let conn = next.as_mut();
+    for question in 1000..1003_u64 {
+        let answer: Option<u64> = conn.query_first(format!("SELECT {question}")).await.expect("an answer");
+        assert_eq!(answer, Some(question));
+        let answer: Option<u64> = conn.exec_first("SELECT ?", (question,)).await.expect("an answer");
+        assert_eq!(answer, Some(question));
+    }
+    let id = conn.id();
+    Lease::complete(next).await.expect("it goes back");
+    id
 }

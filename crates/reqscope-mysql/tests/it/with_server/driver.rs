@@ -1,0 +1,95 @@
+//! What the driver does by itself, and why this crate stands around it. A next version that differs fails here.
+
+use reqscope_mysql::mysql_async::prelude::Queryable;
+use reqscope_mysql::mysql_async::{Conn, Error, Pool};
+use reqscope_testkit::{MariaDb, cancel_at};
+
+use crate::with_server::support::{bare, cut_at_work, shared, until_at_work};
+
+/// The driver's connection, with the query `SELECT 1` cut after it was sent.
+async fn cut() -> Conn {
+    let mut conn = bare(shared().await).await;
+    assert!(
+        cancel_at(1, conn.query_first::<u64, _>("SELECT 1")).await.is_none(),
+        "it was over before it could be cut"
+    );
+    conn
+}
+
+#[tokio::test]
+async fn it_answers_with_the_answer_of_the_query_that_was_cut_and_stays_shifted_by_one() {
+    let mut conn = cut().await;
+    for question in 2..5_u64 {
+        let answer: Option<u64> = conn.query_first(format!("SELECT {question}")).await.unwrap();
+        assert_eq!(answer, Some(question - 1));
+    }
+}
+
+#[tokio::test]
+async fn its_sign_of_a_lost_connection_turns_back_with_the_first_wrong_answer() {
+    let mut conn = cut().await;
+    assert!(conn.is_disconnected(), "right after the cut");
+    assert_eq!(conn.query_first("SELECT 2").await.unwrap(), Some(1_u64));
+    assert!(!conn.is_disconnected(), "as if nothing had happened");
+}
+
+#[tokio::test]
+async fn its_ping_and_its_reset_succeed_on_a_shifted_connection() {
+    let mut conn = bare(shared().await).await;
+    assert!(cancel_at(1, conn.query_drop("DO 1")).await.is_none());
+    conn.ping().await.unwrap();
+    assert!(conn.reset().await.unwrap());
+    assert!(!conn.is_disconnected());
+    // Each has taken the answer to the one before, so this reads the answer of the reset, and the next one this one's.
+    conn.query_drop("SELECT 2").await.unwrap();
+    assert_eq!(conn.query_first("SELECT 3").await.unwrap(), Some(2_u64));
+}
+
+#[tokio::test]
+async fn it_reads_the_rest_of_rows_that_nobody_wanted() {
+    let mut conn = bare(shared().await).await;
+    let mut rows = conn.query_iter("SELECT seq FROM seq_1_to_5000; SELECT 9").await.unwrap();
+    assert!(rows.next().await.unwrap().is_some());
+    drop(rows);
+    assert!(!conn.is_disconnected());
+    assert_eq!(conn.query_first("SELECT 2").await.unwrap(), Some(2_u64));
+}
+
+#[tokio::test]
+async fn it_loses_the_connection_where_it_was_cut_between_two_result_sets() {
+    let mut eye = bare(shared().await).await;
+    let mut conn = bare(shared().await).await;
+    let id: u64 = conn.query_first("SELECT CONNECTION_ID()").await.unwrap().unwrap();
+    let mut sets = conn.query_iter("SELECT REPEAT('x', 40000); SELECT SLEEP(0.3) + 7").await.unwrap();
+    assert!(sets.next().await.unwrap().is_some());
+    cut_at_work(&mut eye, id, "SLEEP(0.3)", sets.next()).await;
+    drop(sets);
+    assert!(conn.is_disconnected());
+    // Saved by the numbers of the packets, which differ where the answer of a statement has another one before it.
+    let error = conn.query_first::<u64, _>("SELECT 2").await.unwrap_err();
+    assert!(matches!(error, Error::Io(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn its_pool_lets_the_next_one_in_while_the_server_works_for_the_last() {
+    let server = MariaDb::start().await.unwrap();
+    let mut eye = bare(&server).await;
+    let pool = Pool::new(format!("{}?pool_min=1&pool_max=1", server.url()).as_str());
+    for _ in 0..3 {
+        let mut conn = pool.get_conn().await.unwrap();
+        let id: u64 = conn.query_first("SELECT CONNECTION_ID()").await.unwrap().unwrap();
+        tokio::select! {
+            _ = conn.query_drop("DO SLEEP(2)") => panic!("it was over before it could be cut"),
+            () = until_at_work(&mut eye, id, "SLEEP(2)") => {}
+        }
+    }
+    let asleep = "SELECT count(*) FROM information_schema.processlist WHERE info = 'DO SLEEP(2)'";
+    assert_eq!(eye.query_first(asleep).await.unwrap(), Some(3_u64), "with one slot");
+}
+
+#[tokio::test]
+async fn it_sends_no_keepalive_and_tries_the_servers_socket_first_unless_it_is_told() {
+    let conn = bare(shared().await).await;
+    assert_eq!(conn.opts().tcp_keepalive(), None);
+    assert!(conn.opts().prefer_socket());
+}
