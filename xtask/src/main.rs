@@ -28,6 +28,7 @@ mod packages;
 mod readme;
 mod report;
 mod rustdoc;
+mod servers;
 mod spread;
 mod test;
 mod tree;
@@ -51,8 +52,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Chore {
-    /// Runs every test there is: all features, the feature matrix, the examples, the portable fallbacks.
-    Test,
+    /// Runs every test there is: all features, the feature matrix, the examples, the portable fallbacks. Installs the
+    /// database servers that some need, where it may.
+    Test(servers::Options),
     /// Checks everything that needs no run: format, lints, docs, floors, file lengths, licences, packages.
     Check,
     /// Runs the models of the core under loom, in every order that their threads can take.
@@ -70,7 +72,7 @@ enum Chore {
     /// wrong exit, or not once, or a client the wrong thing.
     Endings(endings::Options),
     /// Runs `test`, then `check`.
-    Ci,
+    Ci(servers::Options),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -78,7 +80,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let tree = Tree::load()?;
     let mut report = Report::default();
     match arguments.chore {
-        Chore::Test => test::run(&tree, &mut report)?,
+        Chore::Test(options) => test::run(&tree, &options, &mut report)?,
         Chore::Check => check::run(&tree, &mut report),
         Chore::Loom => loom::run(&tree, &mut report),
         Chore::Mutants(options) => mutants::run(&tree, &options, &mut report),
@@ -86,8 +88,8 @@ fn main() -> anyhow::Result<ExitCode> {
         Chore::Bench(options) => return bench::run(&tree, &options),
         Chore::Compare(options) => return compare::run(&tree, &options),
         Chore::Endings(options) => return endings::run(&tree, &options),
-        Chore::Ci => {
-            test::run(&tree, &mut report)?;
+        Chore::Ci(options) => {
+            test::run(&tree, &options, &mut report)?;
             check::run(&tree, &mut report);
         }
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 #[derive(Default)]
 pub(crate) struct Report {
     steps: Vec<Step>,
+    remarks: Vec<String>,
 }
 
 struct Step {
@@ -31,6 +32,11 @@ impl Report {
         self.steps.push(step);
     }
 
+    /// Something that has to be said at the very end.
+    pub(crate) fn remark(&mut self, remark: String) {
+        self.remarks.push(remark);
+    }
+
     /// Prints the summary. Fails if any step failed, or if there was none.
     pub(crate) fn finish(self) -> ExitCode {
         let failed = self.steps.iter().filter(|step| !step.passed).count();
@@ -40,6 +46,9 @@ impl Report {
             println!("{step}");
         }
         println!("{} steps in {:.1} s, {failed} failed", self.steps.len(), took.as_secs_f64());
+        for remark in &self.remarks {
+            println!("{remark}");
+        }
         if failed == 0 && !self.steps.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }

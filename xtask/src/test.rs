@@ -1,26 +1,30 @@
 //! `cargo xtask test`: every test there is.
 //!
-//! No crate needs a database server yet. The first that does brings its step here: it installs the missing server
-//! where it may, else it fails and names what is missing and `--no-servers`, the switch that leaves it out on purpose.
+//! Some need a database server. The first step installs what is missing where it may, else it fails and names that and
+//! `--no-servers`, the switch that leaves those tests out on purpose.
 
 use crate::cargo::Cargo;
 use crate::report::Report;
 use crate::tree::Tree;
-use crate::{compare, features};
+use crate::{compare, features, servers};
 
 /// Linux-only code has a portable twin, which this flag switches on.
 const PORTABLE: &str = "reqscope_portable";
 
 /// Runs all test steps.
-pub(crate) fn run(tree: &Tree, report: &mut Report) -> anyhow::Result<()> {
+pub(crate) fn run(tree: &Tree, servers: &servers::Options, report: &mut Report) -> anyhow::Result<()> {
+    match servers.left_out() {
+        Some(left_out) => report.remark(left_out),
+        None => report.step("tests: the servers that they need", servers::ensure),
+    }
     report.step("tests: the workspace, all features", || {
-        Cargo::new(tree, "test --workspace --all-features --no-fail-fast").run()
+        servers.on(Cargo::new(tree, "test --workspace --all-features --no-fail-fast")).run()
     });
     report.step("tests: inside of the examples", || {
-        Cargo::new(tree, "test --workspace --all-features --no-fail-fast --examples").run()
+        servers.on(Cargo::new(tree, "test --workspace --all-features --no-fail-fast --examples")).run()
     });
     for set in features::matrix(tree.published()) {
-        report.step(format!("tests: {set}"), || set.cargo(tree, "test").run());
+        report.step(format!("tests: {set}"), || servers.on(set.cargo(tree, "test")).run());
     }
     let portable = portable_packages(tree)?;
     if !portable.is_empty() {
@@ -29,11 +33,11 @@ pub(crate) fn run(tree: &Tree, report: &mut Report) -> anyhow::Result<()> {
             // The flag rebuilds every dependency too, so it gets a target folder of its own. Clippy never sees these
             // twins, so their warnings count here.
             let target = tree.metadata().target_directory.join("portable");
-            Cargo::new(tree, format!("test --all-features --no-fail-fast{packages}"))
+            let tests = Cargo::new(tree, format!("test --all-features --no-fail-fast{packages}"))
                 .argument("--target-dir", target.as_std_path())
                 .flags("RUSTFLAGS", &format!("--cfg {PORTABLE} -D warnings"))
-                .flags("RUSTDOCFLAGS", &format!("--cfg {PORTABLE}"))
-                .run()
+                .flags("RUSTDOCFLAGS", &format!("--cfg {PORTABLE}"));
+            servers.on(tests).run()
         });
     }
     report.step("tests: what judges the contenders, and that each of its scripts can fail", || compare::test(tree));

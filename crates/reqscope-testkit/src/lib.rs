@@ -44,6 +44,6 @@ pub use servers::{MariaDb, MariaDbBuilder, ServerError};
 pub use until::until;
 
 // It shows the features, too.
-#[cfg(all(doctest, feature = "proxy"))]
+#[cfg(all(doctest, feature = "proxy", feature = "servers", unix))]
 #[doc = include_str!("../README.md")]
 struct Readme;

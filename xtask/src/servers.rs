@@ -1,0 +1,196 @@
+//! The servers that some tests need: there, installed, or left out on purpose.
+
+use std::env;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::bail;
+use clap::Args;
+
+use crate::cargo::Cargo;
+
+/// Each test that needs a server stands in a module of this name.
+const MODULE: &str = "with_server";
+
+/// Where the test kit looks after PATH.
+const FOLDERS: [&str; 7] = [
+    "/usr/sbin",
+    "/usr/bin",
+    "/usr/local/sbin",
+    "/usr/local/bin",
+    "/usr/libexec",
+    "/usr/local/mysql/bin",
+    "/usr/local/mysql/scripts",
+];
+
+/// Debian's package, the unit that it would start, and its programs.
+struct Package {
+    name: &'static str,
+    unit: &'static str,
+    programs: &'static [Program],
+}
+
+/// As the test kit knows it: by its names, the best one first, or by the variable that says where it is.
+struct Program {
+    names: &'static [&'static str],
+    variable: &'static str,
+}
+
+const PACKAGES: [Package; 1] = [Package {
+    name: "mariadb-server",
+    unit: "mariadb.service",
+    programs: &[
+        Program { names: &["mariadbd", "mysqld"], variable: "REQSCOPE_MARIADBD_BIN" },
+        Program { names: &["mariadb-install-db", "mysql_install_db"], variable: "REQSCOPE_MARIADB_INSTALL_DB_BIN" },
+        Program { names: &["mariadb", "mysql"], variable: "REQSCOPE_MARIADB_BIN" },
+    ],
+}];
+
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Leaves out the tests that need a database server.
+    #[arg(long)]
+    no_servers: bool,
+}
+
+impl Options {
+    /// A command that runs tests, without those that are to be left out.
+    pub(crate) fn on(&self, cargo: Cargo) -> Cargo {
+        if self.no_servers { cargo.words(&format!("-- --skip {MODULE}")) } else { cargo }
+    }
+
+    /// The last word: what the run has not tested.
+    pub(crate) fn left_out(&self) -> Option<String> {
+        let names: Vec<_> = PACKAGES.iter().map(|package| package.name).collect();
+        self.no_servers.then(|| {
+            format!(
+                "left out on purpose (--no-servers): the tests in modules `{MODULE}`, which need {}; nothing was proved \
+                 against a real server",
+                names.join(", ")
+            )
+        })
+    }
+}
+
+/// Installs what is missing where it may; fails and names it where it may not.
+pub(crate) fn ensure() -> anyhow::Result<()> {
+    for package in &PACKAGES {
+        // What a variable names wrongly is not to be had by installing.
+        if package.missing().any(|program| env::var_os(program.variable).is_none()) && may_install() {
+            package.install()?;
+        }
+        if package.missing().next().is_some() {
+            bail!("{}", package.advice());
+        }
+        let found: Vec<_> = package.programs.iter().filter_map(Program::find).collect();
+        println!("{}: {}", package.name, found.join(", "));
+    }
+    Ok(())
+}
+
+impl Package {
+    fn missing(&self) -> impl Iterator<Item = &Program> {
+        self.programs.iter().filter(|program| program.find().is_none())
+    }
+
+    fn advice(&self) -> String {
+        let missing: Vec<_> = self.missing().map(Program::complaint).collect();
+        format!(
+            "missing: {}. Install Debian's package {}, or run with --no-servers to leave out the tests that need it",
+            missing.join(", "),
+            self.name
+        )
+    }
+
+    /// Asks nothing. Whatever apt-get says is said; whether it has helped is seen after.
+    fn install(&self) -> anyhow::Result<()> {
+        println!("installing {} with apt-get", self.name);
+        // The tests start servers of their own. In a container nothing else starts one.
+        if Path::new("/run/systemd/system").is_dir() {
+            println!("masking {} until the next boot", self.unit);
+            run("systemctl", &["mask", "--runtime", self.unit])?;
+        }
+        let install = ["install", "--yes", "--no-install-recommends", self.name];
+        // A fresh machine does not know what there is.
+        if !run("apt-get", &install)? && run("apt-get", &["update"])? {
+            run("apt-get", &install)?;
+        }
+        Ok(())
+    }
+}
+
+/// Is this root, on a system with apt-get?
+fn may_install() -> bool {
+    let id = Command::new("id").arg("-u").output();
+    let root = id.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).trim() == "0");
+    root && Command::new("apt-get")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// Whether it has succeeded.
+fn run(program: &str, arguments: &[&str]) -> anyhow::Result<bool> {
+    let mut command = Command::new(program);
+    command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
+    Ok(command.status()?.success())
+}
+
+impl Program {
+    /// Where it is: as the variable says, on PATH, or where packages put it.
+    fn find(&self) -> Option<String> {
+        let is_there = |path: &Path| path.is_file().then(|| path.display().to_string());
+        if let Some(path) = env::var_os(self.variable) {
+            return is_there(Path::new(&path));
+        }
+        let path = env::var_os("PATH").unwrap_or_default();
+        let folders = || env::split_paths(&path).chain(FOLDERS.map(Into::into));
+        self.names.iter().find_map(|name| folders().find_map(|folder| is_there(&folder.join(name))))
+    }
+
+    /// What to say of it where it is missing.
+    fn complaint(&self) -> String {
+        match env::var_os(self.variable) {
+            Some(path) => format!("{} ({} is set to {})", self.names[0], self.variable, path.display()),
+            None => format!(
+                "{} (found neither on PATH nor where packages put it; {} names it elsewhere)",
+                self.names[0], self.variable
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOWHERE: Package = Package {
+        name: "nowhere-server",
+        unit: "nowhere.service",
+        programs: &[
+            Program { names: &["nowhered"], variable: "REQSCOPE_NOWHERED_BIN" },
+            Program { names: &["sh"], variable: "REQSCOPE_SH_BIN" },
+            // A variable that cargo sets for every test, and whose value is a folder.
+            Program { names: &["sh"], variable: "CARGO_MANIFEST_DIR" },
+        ],
+    };
+
+    #[test]
+    fn what_is_missing_is_named_with_its_variable_its_package_and_the_way_around_it() {
+        assert_eq!(NOWHERE.missing().count(), 2);
+        let advice = NOWHERE.advice();
+        let wrong = format!("sh (CARGO_MANIFEST_DIR is set to {})", env!("CARGO_MANIFEST_DIR"));
+        for part in ["nowhered", "REQSCOPE_NOWHERED_BIN", &wrong, "nowhere-server", "--no-servers"] {
+            assert!(advice.contains(part), "{advice}");
+        }
+        assert!(!advice.contains("REQSCOPE_SH_BIN"), "{advice}");
+    }
+
+    #[test]
+    fn what_is_left_out_is_told_and_only_then() {
+        let told = Options { no_servers: true }.left_out().unwrap();
+        assert!(told.contains("--no-servers") && told.contains("mariadb-server") && told.contains(MODULE), "{told}");
+        assert!(Options { no_servers: false }.left_out().is_none());
+    }
+}
