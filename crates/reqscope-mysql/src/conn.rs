@@ -9,6 +9,7 @@ use reqscope::Health;
 
 use crate::MySqlError;
 use crate::connect::Connected;
+use crate::server::ROLE;
 use crate::session::{Activity, Session, Standing};
 use crate::settings::SIDE_TIMEOUT;
 use crate::side::Side;
@@ -48,6 +49,8 @@ pub struct MySqlConn {
     pub(crate) session: Session,
     id: u64,
     side: Arc<Side>,
+    /// The role that it was given at first.
+    role: Option<String>,
     /// The operation timeout that it was made with, and has again for its next user.
     operation_timeout: Option<Duration>,
 }
@@ -59,6 +62,7 @@ impl MySqlConn {
             session: Session::new(operation_timeout),
             id: connected.introduction.id,
             side,
+            role: connected.introduction.role,
             operation_timeout,
         }
     }
@@ -144,18 +148,14 @@ impl MySqlConn {
     /// Makes it new for its next user: no transaction, no lock, no temporary table, no variable of the last one.
     ///
     /// A server without COM_RESET_CONNECTION (before MySQL 5.7.3 and MariaDB 10.2.4) has the user changed to the same user,
-    /// which costs a handshake and leaves as little.
+    /// an authentication, and as thorough.
     pub(crate) async fn clean(&mut self) -> Result<(), MySqlError> {
-        let MySqlConn { conn, session, .. } = self;
+        let MySqlConn { conn, session, role, .. } = self;
         session.is_usable(conn)?;
-        let home = conn.opts().db_name().map(|name| format!("USE `{}`", name.replace('`', "``")));
-        let has_moved = session.has_moved;
+        let may_have_strayed = session.may_have_strayed;
         let reset = async {
-            match home {
-                Some(home) if has_moved => conn.query_drop(home).await?,
-                // Out of a database into none leads no statement.
-                None if has_moved => return conn.change_user(ChangeUserOpts::default()).await,
-                _ => {}
+            if may_have_strayed {
+                bring_home(conn, role.as_deref()).await?;
             }
             if !conn.reset().await? {
                 conn.change_user(ChangeUserOpts::default()).await?;
@@ -164,7 +164,9 @@ impl MySqlConn {
         };
         *session = Session::new(self.operation_timeout);
         // Dropped here, or late, it stays busy, and is stopped and closed.
-        Ok(session.run(Activity::Idle, reset).await?)
+        let outcome = session.run(Activity::Idle, reset).await;
+        session.may_have_strayed = outcome.is_err();
+        Ok(outcome?)
     }
 
     /// Closes it. What still runs there is stopped first.
@@ -182,6 +184,24 @@ impl MySqlConn {
         drop(conn);
         outcome
     }
+}
+
+/// A reset leaves the session in whatever database it is, and with whatever role.
+async fn bring_home(conn: &mut Conn, role: Option<&str>) -> Result<(), Error> {
+    let asked = format!("SELECT {ROLE}");
+    let has: Option<Option<String>> = match conn.opts().db_name() {
+        Some(home) => {
+            let home = home.replace('`', "``");
+            conn.query_first(format!("{asked}; USE `{home}`")).await?
+        }
+        None => {
+            // Out of a database into none leads no statement.
+            conn.change_user(ChangeUserOpts::default()).await?;
+            conn.query_first(asked).await?
+        }
+    };
+    // MariaDB keeps it even when the user is changed.
+    if has.flatten().as_deref() == role { Ok(()) } else { Err(MySqlError::Role.into_driver()) }
 }
 
 /// A handle that is a connection, or has one inside as a pooled one does, is what a

@@ -71,6 +71,9 @@ pub enum MySqlError {
     /// The server is read-only, and [`require_writable`](crate::MySqlBuilder::require_writable) was asked for.
     #[error("the server is read-only")]
     ReadOnly,
+    /// The session has taken a role, which no reset takes away again. The connection is not used again.
+    #[error("the session has a role that it did not have at first")]
+    Role,
     /// The address leads to another server than it did before: one of several behind a load balancer.
     #[error("the address leads to another server than before")]
     Elsewhere,

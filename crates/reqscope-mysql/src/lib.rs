@@ -27,6 +27,7 @@ mod connect;
 mod side;
 mod session;
 mod text;
+mod witness;
 mod conn;
 mod queryable;
 mod savepoint;

@@ -5,35 +5,52 @@ use mysql_async::{BinaryProtocol, Params, QueryResult, ResultSetStream, Statemen
 
 use crate::MySqlConn;
 use crate::session::Activity;
-use crate::text::{is_without_any, names_a_database};
+use crate::text::may_stray;
+use crate::witness::{Witness, changed_nothing};
 
 /// What the driver's trait returns; it does not export the name.
 type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = Result<T, mysql_async::Error>> + Send + 'a>>;
 
-/// An operation whose answer is read to its end.
-macro_rules! whole {
-    ($conn:ident . $method:ident ( $($argument:expr),* ), moves: $moves:expr) => {
+/// A text whose answer is read to its end.
+macro_rules! query {
+    ($conn:ident . $method:ident ( $query:ident $(, $argument:expr)* )) => {
         Box::pin(async move {
             $conn.ready().await?;
-            $conn.session.has_moved |= $moves;
             let MySqlConn { conn, session, .. } = $conn;
+            session.may_have_strayed |= may_stray(&$query);
             // Dropped here, the connection is in doubt.
-            let answer = session.run(Activity::Idle, conn.$method($($argument),*)).await?;
+            let answer = session.run(Activity::Idle, conn.$method($query $(, $argument)*)).await?;
             session.look(conn);
             Ok(answer)
         })
     };
 }
 
-/// An operation whose rows are read by the caller, under no deadline of ours.
-macro_rules! rows {
-    ($conn:ident . $method:ident ( $($argument:expr),* ), moves: $moves:expr) => {
+/// A text whose rows are read by the caller, under no deadline of ours.
+macro_rules! query_rows {
+    ($conn:ident . $method:ident ( $query:ident )) => {
         Box::pin(async move {
             $conn.ready().await?;
-            $conn.session.has_moved |= $moves;
             let MySqlConn { conn, session, .. } = $conn;
+            session.may_have_strayed |= may_stray(&$query);
             // Dropped here, the connection is in doubt.
-            session.run(Activity::Rows, conn.$method($($argument),*)).await
+            session.run(Activity::Rows, conn.$method($query)).await
+        })
+    };
+}
+
+/// A prepared statement whose answer is read to its end.
+macro_rules! exec {
+    ($conn:ident . $method:ident ( $($argument:expr),* )) => {
+        Box::pin(async move {
+            $conn.ready().await?;
+            let MySqlConn { conn, session, .. } = $conn;
+            let mut witness = Witness::new(conn);
+            // Dropped here, the connection is in doubt.
+            let answer = session.run(Activity::Idle, witness.$method($($argument),*)).await?;
+            session.may_have_strayed |= witness.has_seen();
+            session.look(conn);
+            Ok(answer)
         })
     };
 }
@@ -50,14 +67,21 @@ macro_rules! rows {
 /// is stopped on the server when it is released. A stream or a [`QueryResult`] may be dropped with rows left to read.
 impl Queryable for MySqlConn {
     fn ping(&mut self) -> BoxFuture<'_, ()> {
-        whole!(self.ping(), moves: false)
+        Box::pin(async move {
+            self.ready().await?;
+            let MySqlConn { conn, session, .. } = self;
+            // Dropped here, the connection is in doubt.
+            session.run(Activity::Idle, conn.ping()).await?;
+            session.look(conn);
+            Ok(())
+        })
     }
 
     fn query_iter<'a, Q>(&'a mut self, query: Q) -> BoxFuture<'a, QueryResult<'a, 'static, TextProtocol>>
     where
         Q: AsQuery + 'a,
     {
-        rows!(self.query_iter(query), moves: names_a_database(&query))
+        query_rows!(self.query_iter(query))
     }
 
     fn prep<'a, Q>(&'a mut self, query: Q) -> BoxFuture<'a, Statement>
@@ -99,7 +123,14 @@ impl Queryable for MySqlConn {
         P: Into<Params>,
     {
         let params = params.into();
-        rows!(self.exec_iter(statement, params), moves: is_without_any(&params))
+        Box::pin(async move {
+            self.ready().await?;
+            let MySqlConn { conn, session, .. } = self;
+            // Dropped here, the connection is in doubt.
+            let answer = session.run(Activity::Rows, conn.exec_iter(statement, params)).await?;
+            session.may_have_strayed |= changed_nothing(&answer);
+            Ok(answer)
+        })
     }
 
     fn query<'a, T, Q>(&'a mut self, query: Q) -> BoxFuture<'a, Vec<T>>
@@ -107,7 +138,7 @@ impl Queryable for MySqlConn {
         Q: AsQuery + 'a,
         T: FromRow + Send + 'static,
     {
-        whole!(self.query(query), moves: names_a_database(&query))
+        query!(self.query(query))
     }
 
     fn query_first<'a, T, Q>(&'a mut self, query: Q) -> BoxFuture<'a, Option<T>>
@@ -115,7 +146,7 @@ impl Queryable for MySqlConn {
         Q: AsQuery + 'a,
         T: FromRow + Send + 'static,
     {
-        whole!(self.query_first(query), moves: names_a_database(&query))
+        query!(self.query_first(query))
     }
 
     fn query_map<'a, T, F, Q, U>(&'a mut self, query: Q, f: F) -> BoxFuture<'a, Vec<U>>
@@ -125,7 +156,7 @@ impl Queryable for MySqlConn {
         F: FnMut(T) -> U + Send + 'a,
         U: Send,
     {
-        whole!(self.query_map(query, f), moves: names_a_database(&query))
+        query!(self.query_map(query, f))
     }
 
     fn query_fold<'a, T, F, Q, U>(&'a mut self, query: Q, init: U, f: F) -> BoxFuture<'a, U>
@@ -135,14 +166,14 @@ impl Queryable for MySqlConn {
         F: FnMut(U, T) -> U + Send + 'a,
         U: Send + 'a,
     {
-        whole!(self.query_fold(query, init, f), moves: names_a_database(&query))
+        query!(self.query_fold(query, init, f))
     }
 
     fn query_drop<'a, Q>(&'a mut self, query: Q) -> BoxFuture<'a, ()>
     where
         Q: AsQuery + 'a,
     {
-        whole!(self.query_drop(query), moves: names_a_database(&query))
+        query!(self.query_drop(query))
     }
 
     fn exec_batch<'a: 'b, 'b, S, P, I>(&'a mut self, statement: S, params: I) -> BoxFuture<'b, ()>
@@ -155,9 +186,11 @@ impl Queryable for MySqlConn {
         Box::pin(async move {
             self.ready().await?;
             let MySqlConn { conn, session, .. } = self;
-            session.has_moved = true;
+            let mut witness = Witness::new(conn);
             // Dropped here, the connection is in doubt. No parameters, and nothing but the preparation was answered.
-            session.run(Activity::Idle, conn.exec_batch(statement, params)).await
+            session.run(Activity::Idle, witness.exec_batch(statement, params)).await?;
+            session.may_have_strayed |= witness.has_seen();
+            Ok(())
         })
     }
 
@@ -167,8 +200,7 @@ impl Queryable for MySqlConn {
         P: Into<Params> + Send + 'b,
         T: FromRow + Send + 'static,
     {
-        let params = params.into();
-        whole!(self.exec(statement, params), moves: is_without_any(&params))
+        exec!(self.exec(statement, params))
     }
 
     fn exec_first<'a: 'b, 'b, T, S, P>(&'a mut self, statement: S, params: P) -> BoxFuture<'b, Option<T>>
@@ -177,8 +209,7 @@ impl Queryable for MySqlConn {
         P: Into<Params> + Send + 'b,
         T: FromRow + Send + 'static,
     {
-        let params = params.into();
-        whole!(self.exec_first(statement, params), moves: is_without_any(&params))
+        exec!(self.exec_first(statement, params))
     }
 
     fn exec_map<'a: 'b, 'b, T, S, P, U, F>(&'a mut self, statement: S, params: P, f: F) -> BoxFuture<'b, Vec<U>>
@@ -189,8 +220,7 @@ impl Queryable for MySqlConn {
         F: FnMut(T) -> U + Send + 'a,
         U: Send + 'a,
     {
-        let params = params.into();
-        whole!(self.exec_map(statement, params, f), moves: is_without_any(&params))
+        exec!(self.exec_map(statement, params, f))
     }
 
     fn exec_fold<'a: 'b, 'b, T, S, P, U, F>(&'a mut self, statement: S, params: P, init: U, f: F) -> BoxFuture<'b, U>
@@ -201,8 +231,7 @@ impl Queryable for MySqlConn {
         F: FnMut(U, T) -> U + Send + 'a,
         U: Send + 'a,
     {
-        let params = params.into();
-        whole!(self.exec_fold(statement, params, init, f), moves: is_without_any(&params))
+        exec!(self.exec_fold(statement, params, init, f))
     }
 
     fn exec_drop<'a: 'b, 'b, S, P>(&'a mut self, statement: S, params: P) -> BoxFuture<'b, ()>
@@ -210,8 +239,7 @@ impl Queryable for MySqlConn {
         S: StatementLike + 'b,
         P: Into<Params> + Send + 'b,
     {
-        let params = params.into();
-        whole!(self.exec_drop(statement, params), moves: is_without_any(&params))
+        exec!(self.exec_drop(statement, params))
     }
 
     fn query_stream<'a, T, Q>(
@@ -222,7 +250,7 @@ impl Queryable for MySqlConn {
         T: Unpin + FromRow + Send + 'static,
         Q: AsQuery + 'a,
     {
-        rows!(self.query_stream(query), moves: names_a_database(&query))
+        query_rows!(self.query_stream(query))
     }
 
     fn exec_stream<'a: 's, 's, T, Q, P>(
@@ -235,7 +263,19 @@ impl Queryable for MySqlConn {
         Q: StatementLike + 's,
         P: Into<Params> + Send + 's,
     {
-        let params = params.into();
-        rows!(self.exec_stream(statement, params), moves: is_without_any(&params))
+        Box::pin(async move {
+            self.ready().await?;
+            let MySqlConn { conn, session, .. } = self;
+            // Dropped here, the connection is in doubt.
+            let stream = async {
+                let answer = conn.exec_iter(statement, params).await?;
+                let nothing = changed_nothing(&answer);
+                let stream = answer.stream_and_drop().await?.expect("an answer that was not read is there");
+                Ok((stream, nothing))
+            };
+            let (stream, nothing) = session.run(Activity::Rows, stream).await?;
+            session.may_have_strayed |= nothing;
+            Ok(stream)
+        })
     }
 }

@@ -26,7 +26,11 @@ pub(crate) struct Introduction {
     /// The connection's number there. Not the one of the handshake, which a proxy makes up and MariaDB cuts to 32 bits.
     pub(crate) id: u64,
     pub(crate) read_only: bool,
+    pub(crate) role: Option<String>,
 }
+
+/// The session's role, for a SELECT; none where there are no roles (before MySQL 8). MariaDB leaves out what is for MySQL 8.
+pub(crate) const ROLE: &str = "COALESCE(NULL /*M! , CURRENT_ROLE() */ /*!80000 , CURRENT_ROLE() */)";
 
 impl Introduction {
     /// One round trip for each new connection, 40 us on loopback.
@@ -36,10 +40,12 @@ impl Introduction {
     /// Those of the query. A server that does not know these names is none that a statement could be stopped on.
     pub(crate) async fn of(conn: &mut Conn) -> Result<Introduction, MySqlError> {
         // Read-only is a number in some servers and a word in others.
-        let asked = "SELECT CONNECTION_ID(), @@hostname, @@port, UUID_SHORT() >> 24, \
-                     @@global.read_only NOT IN ('0', 'OFF')";
-        let answer: Option<(u64, String, u16, u64, u8)> = conn.query_first(asked).await?;
-        let (id, host, port, start, read_only) = answer.ok_or(MySqlError::Closed)?;
-        Ok(Introduction { server: Server { host, port, start }, id, read_only: read_only != 0 })
+        let asked = format!(
+            "SELECT CONNECTION_ID(), @@hostname, @@port, UUID_SHORT() >> 24, \
+             @@global.read_only NOT IN ('0', 'OFF'), {ROLE}"
+        );
+        let answer: Option<(u64, String, u16, u64, u8, Option<String>)> = conn.query_first(asked).await?;
+        let (id, host, port, start, read_only, role) = answer.ok_or(MySqlError::Closed)?;
+        Ok(Introduction { server: Server { host, port, start }, id, read_only: read_only != 0, role })
     }
 }

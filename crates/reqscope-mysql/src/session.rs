@@ -42,8 +42,8 @@ pub(crate) struct Session {
     pub(crate) standing: Standing,
     /// The server refused a write for being read-only: there must be another one by now.
     pub(crate) is_evicted: bool,
-    /// The session may be in another database than at first.
-    pub(crate) has_moved: bool,
+    /// A statement may have led the session to where no reset brings it back from: another database, another role.
+    pub(crate) may_have_strayed: bool,
     pub(crate) operation_timeout: Option<Duration>,
     /// How many savepoints are open.
     pub(crate) savepoints: u32,
@@ -57,7 +57,7 @@ impl Session {
             activity: Activity::Idle,
             standing: Standing::None,
             is_evicted: false,
-            has_moved: false,
+            may_have_strayed: false,
             operation_timeout,
             savepoints: 0,
             undo: None,

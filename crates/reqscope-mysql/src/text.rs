@@ -1,26 +1,20 @@
 //! What can be told of a statement by its text.
 
-use mysql_async::Params;
 use mysql_async::prelude::AsQuery;
 
-/// The words without which no statement changes the session's database: to go to one, or to drop or replace the one that it
-/// is in, which leaves it in none.
-const WORDS: [&[u8]; 3] = [b"use", b"database", b"schema"];
+/// The words without which no statement leaves the session with another database (or with none, where the one that it is in
+/// is dropped), or another role. A procedure may take one as well.
+const WORDS: [&[u8]; 6] = [b"use", b"database", b"schema", b"role", b"authorization", b"call"];
 
-/// May it change the session's database? A reset leaves that as it is, and no answer tells.
+/// May it lead the session to where no reset brings it back from?
 ///
-/// Whether one of those words is in it: `USE INDEX` and `SELECT DATABASE()` are taken for it, too, which costs a round trip
-/// when the connection is made new.
-pub(crate) fn names_a_database(query: &impl AsQuery) -> bool {
+/// Whether one of those words is in it. A `USE INDEX` and a `SELECT DATABASE()` are taken for it, too, which costs a round
+/// trip when the connection is made new.
+pub(crate) fn may_stray(query: &impl AsQuery) -> bool {
     query
         .as_query()
         .split(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_')
         .any(|word| WORDS.iter().any(|known| word.eq_ignore_ascii_case(known)))
-}
-
-/// The same of a prepared statement, whose text the driver keeps to itself: one with parameters is no `USE`.
-pub(crate) fn is_without_any(params: &Params) -> bool {
-    matches!(params, Params::Empty)
 }
 
 #[cfg(test)]
@@ -28,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_use_is_found_wherever_it_stands() {
+    fn a_word_is_found_wherever_it_stands() {
         for text in [
             "USE shop",
             "use`shop`",
@@ -38,8 +32,10 @@ mod tests {
             "USE",
             "DROP DATABASE shop",
             "create or replace schema`shop`",
+            "SET ROLE boss",
+            "CALL become_boss()",
         ] {
-            assert!(names_a_database(&text), "{text}");
+            assert!(may_stray(&text), "{text}");
         }
     }
 
@@ -49,12 +45,13 @@ mod tests {
             "",
             "us",
             "SELECT user()",
+            "SELECT current_role()",
             "SELECT * FROM houses",
             "SELECT reuse FROM t",
             "SELECT use_count",
             "SELECT * FROM information_schema.t",
         ] {
-            assert!(!names_a_database(&text), "{text}");
+            assert!(!may_stray(&text), "{text}");
         }
     }
 }

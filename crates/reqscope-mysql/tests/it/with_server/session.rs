@@ -290,3 +290,38 @@ async fn the_operation_timeout_of_one_user_is_not_the_next_ones() {
     let error = refusal(second.query_drop("DO SLEEP(10)").await);
     assert!(matches!(error, MySqlError::TimedOut { .. }), "{error:?}");
 }
+
+/// Every kind of statement that takes a role, from a procedure, too.
+async fn take_the_role(way: usize, conn: &mut MySqlConn) -> Option<()> {
+    let taken = match way {
+        0 => conn.query_drop("SET ROLE boss").await,
+        1 => conn.exec_drop("SET ROLE boss", ()).await,
+        2 => conn.query_drop("CALL become_boss(1)").await,
+        3 => conn.exec_drop("CALL become_boss(?)", (1,)).await,
+        _ => return None,
+    };
+    taken.unwrap_or_else(|error| panic!("way {way}: {error}"));
+    Some(())
+}
+
+#[tokio::test]
+async fn a_role_does_not_reach_the_next_user() {
+    let server = shared().await;
+    let granted = "CREATE OR REPLACE ROLE boss; CREATE OR REPLACE USER actor; GRANT ALL ON *.* TO actor; \
+                   GRANT boss TO actor; CREATE OR REPLACE PROCEDURE become_boss(x INT) SQL SECURITY INVOKER SET ROLE boss";
+    bare(server).await.query_drop(granted).await.unwrap();
+    let pool = one(MySql::builder(&server.url().replace("root", "actor")).unwrap());
+    let role = "SELECT CURRENT_ROLE()";
+
+    let mut conn = Lease::acquire(&pool).await.unwrap();
+    let mut way = 0;
+    while take_the_role(way, &mut conn).await.is_some() {
+        assert_eq!(conn.query_first(role).await.unwrap(), Some(Some("boss".to_owned())), "way {way}");
+        let id = conn.as_ref().id();
+        Lease::complete(conn).await.unwrap();
+        conn = Lease::acquire(&pool).await.unwrap();
+        assert_eq!(conn.query_first(role).await.unwrap(), Some(None::<String>), "after way {way}");
+        assert_ne!(conn.as_ref().id(), id, "no reset takes it away, so another connection");
+        way += 1;
+    }
+}
