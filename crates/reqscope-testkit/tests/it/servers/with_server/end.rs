@@ -9,7 +9,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use reqscope_testkit::MariaDb;
-use rustix::process::{Pid, Signal, kill_process_group, test_kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process};
 use tempfile::TempDir;
 
 use crate::servers::again::{again, role, tell, told};
@@ -40,12 +40,16 @@ fn runs(pid: i32) -> bool {
     test_kill_process(Pid::from_raw(pid).unwrap()).is_ok() && !dead()
 }
 
-/// The processes that have this path in their command line.
-fn users(path: &Path) -> Vec<String> {
+/// The processes that have this path in their command line, where the system tells.
+fn users(path: &Path) -> Vec<(Pid, String)> {
     let path = path.to_str().unwrap();
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
-    lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " ")).filter(|line| line.contains(path)).collect()
+    let processes = processes.filter_map(|process| {
+        let pid = Pid::from_raw(process.file_name().to_str()?.parse().ok()?)?;
+        let line = fs::read(process.path().join("cmdline")).ok()?;
+        Some((pid, String::from_utf8_lossy(&line).replace('\0', " ")))
+    });
+    processes.filter(|(_, line)| line.contains(path)).collect()
 }
 
 /// Nothing runs that was started in there, and no file is left.
@@ -171,7 +175,7 @@ async fn killed_while_what_it_has_started_lives_on() {
     let heir = told(&mut victim.process).unwrap().parse().unwrap();
     victim.kill();
     assert!(runs(heir));
-    rustix::process::kill_process(Pid::from_raw(heir).unwrap(), Signal::KILL).unwrap();
+    kill_process(Pid::from_raw(heir).unwrap(), Signal::KILL).unwrap();
 }
 
 /// Control-C, a terminal that is closed, and a harness that has lost its patience.
@@ -181,12 +185,32 @@ async fn ended_by_a_signal_to_all_that_the_terminal_runs() {
         let _server = victim().await;
         wait();
     }
-    for signal in [Signal::INT, Signal::HUP, Signal::TERM, Signal::QUIT] {
+    for signal in [Signal::INT, Signal::HUP, Signal::TERM, Signal::QUIT, Signal::KILL] {
         let mut victim = Victim::start("ended_by_a_signal_to_all_that_the_terminal_runs", "wait");
         kill_process_group(Pid::from_child(&victim.process), signal).unwrap();
         assert!(!victim.process.wait().unwrap().success());
         victim.has_gone();
     }
+}
+
+/// As when a machine goes down, or whoever ends tests looks for all that they have started.
+#[tokio::test]
+async fn ended_by_signals_to_the_guard_as_well() {
+    if role().is_some() {
+        let _server = victim().await;
+        wait();
+    }
+    let victim = Victim::start("ended_by_signals_to_the_guard_as_well", "wait");
+    let guards: Vec<_> =
+        users(victim.place.path()).into_iter().filter(|(_, line)| line.contains("reqscope-guard")).collect();
+    assert_eq!(guards.len(), usize::from(Path::new("/proc").exists()));
+    for (guard, _) in guards {
+        for signal in [Signal::INT, Signal::HUP, Signal::TERM, Signal::QUIT] {
+            kill_process(guard, signal).unwrap();
+        }
+    }
+    assert!(runs(victim.pid));
+    victim.kill();
 }
 
 #[tokio::test]
@@ -209,8 +233,9 @@ async fn killed_at_some_moment_of_a_start() {
         wait();
     }
     let test = "servers::with_server::end::killed_at_some_moment_of_a_start";
-    // The first have no template, and initialise a data folder; the last are killed as soon as the server answers.
-    for (cached, moment) in (0..30).map(|number| (number >= 20, Duration::from_millis(number % 20 * 20))) {
+    // The first have no template, and initialise a data folder; the last are killed about when the server answers.
+    let moments = (0..20).map(|number| (false, number * 25)).chain((0..10).map(|number| (true, number * 40)));
+    for (cached, moment) in moments {
         let place = place();
         let tmp = place.path().join("tmp");
         fs::create_dir(&tmp).unwrap();
@@ -220,7 +245,7 @@ async fn killed_at_some_moment_of_a_start() {
         }
         let mut process = command.env("TMPDIR", &tmp).spawn().unwrap();
         assert_eq!(told(&mut process).unwrap(), "starts");
-        sleep(moment);
+        sleep(Duration::from_millis(moment));
         process.kill().unwrap();
         process.wait().unwrap();
         is_left_clean(&tmp);
@@ -235,7 +260,7 @@ async fn a_drop_leaves_nothing_either() {
     drop(server);
     assert!(!runs(pid.try_into().unwrap()));
     assert!(!folder.exists());
-    assert_eq!(users(&folder), Vec::<String>::new());
+    assert!(users(&folder).is_empty());
 }
 
 #[tokio::test]
