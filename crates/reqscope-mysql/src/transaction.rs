@@ -160,7 +160,11 @@ where
         let conn = lease.as_mut();
         // Dropped here, when the deadline has passed: the lease goes back as cancelled.
         let outcome = if exit.is_completed() && !self.start.read_only {
-            commit(conn, self.commit_timeout).await
+            match commit(conn, self.commit_timeout).await {
+                Ok(()) => Ok(()),
+                // It is still open then, or what it has left is: a pool may hand the connection on as it is.
+                Err(cause) => roll_back(conn, self.commit_timeout).await.and(Err(cause)),
+            }
         } else {
             roll_back(conn, self.commit_timeout).await
         };

@@ -6,3 +6,4 @@ mod laws;
 mod operations;
 mod session;
 mod support;
+mod transaction;
