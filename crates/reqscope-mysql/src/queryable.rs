@@ -6,10 +6,7 @@ use mysql_async::{BinaryProtocol, Params, QueryResult, ResultSetStream, Statemen
 use crate::MySqlConn;
 use crate::session::Activity;
 use crate::text::may_stray;
-use crate::witness::{Witness, changed_nothing};
-
-/// What the driver's trait returns; it does not export the name.
-type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = Result<T, mysql_async::Error>> + Send + 'a>>;
+use crate::witness::{BoxFuture, Witness, changed_nothing};
 
 /// A text whose answer is read to its end.
 macro_rules! query {

@@ -99,6 +99,8 @@ impl Session {
             },
         };
         self.activity = if outcome.is_ok() { leaves } else { Activity::Idle };
+        // A procedure may have done something before it failed.
+        self.may_have_strayed |= outcome.is_err();
         if let Err(Error::Server(error)) = &outcome {
             self.is_evicted |= refuses_writes(error);
         }

@@ -3,7 +3,8 @@
 use mysql_async::prelude::{AsQuery, Queryable, StatementLike};
 use mysql_async::{BinaryProtocol, Conn, Error, Params, QueryResult, Statement, TextProtocol};
 
-type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+/// What the driver's trait returns; it does not export the name.
+pub(crate) type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
 /// The driver's connection, with an eye on the answers to prepared statements.
 pub(crate) struct Witness<'conn> {

@@ -298,6 +298,11 @@ async fn take_the_role(way: usize, conn: &mut MySqlConn) -> Option<()> {
         1 => conn.exec_drop("SET ROLE boss", ()).await,
         2 => conn.query_drop("CALL become_boss(1)").await,
         3 => conn.exec_drop("CALL become_boss(?)", (1,)).await,
+        4 => {
+            let failed = conn.exec_drop("CALL become_boss_and_fail(?)", (1,)).await;
+            assert_eq!(code(&refusal(failed)), Some(1644));
+            Ok(())
+        }
         _ => return None,
     };
     taken.unwrap_or_else(|error| panic!("way {way}: {error}"));
@@ -308,7 +313,9 @@ async fn take_the_role(way: usize, conn: &mut MySqlConn) -> Option<()> {
 async fn a_role_does_not_reach_the_next_user() {
     let server = shared().await;
     let granted = "CREATE OR REPLACE ROLE boss; CREATE OR REPLACE USER actor; GRANT ALL ON *.* TO actor; \
-                   GRANT boss TO actor; CREATE OR REPLACE PROCEDURE become_boss(x INT) SQL SECURITY INVOKER SET ROLE boss";
+                   GRANT boss TO actor; CREATE OR REPLACE PROCEDURE become_boss(x INT) SQL SECURITY INVOKER SET ROLE boss; \
+                   CREATE OR REPLACE PROCEDURE become_boss_and_fail(x INT) SQL SECURITY INVOKER \
+                   BEGIN SET ROLE boss; SIGNAL SQLSTATE '45000'; END";
     bare(server).await.query_drop(granted).await.unwrap();
     let pool = one(MySql::builder(&server.url().replace("root", "actor")).unwrap());
     let role = "SELECT CURRENT_ROLE()";
