@@ -25,6 +25,9 @@ use crate::side::Side;
 ///
 /// Rows that are not read to their end are no harm: the driver reads the rest before it sends anything else.
 ///
+/// The driver's other way to say the same, its `Query` trait (`"SELECT 1".first(conn)`), takes the driver's own connections
+/// only.
+///
 /// ```no_run
 /// use reqscope_mysql::mysql_async::prelude::Queryable;
 /// use reqscope_mysql::{MySqlConn, MySqlError};

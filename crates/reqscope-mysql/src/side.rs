@@ -26,6 +26,8 @@ pub(crate) struct Side {
 
 struct Proved {
     conn: Conn,
+    /// Its own number. Numbers grow for as long as the server runs.
+    id: u64,
     at: Instant,
 }
 
@@ -73,7 +75,7 @@ impl Side {
         for _attempt in 0..3 {
             let Connected { conn, introduction, .. } = connect_again(&self.place, SIDE_TIMEOUT).await?;
             if introduction.server == self.server {
-                return Ok(Opened::Here(Proved { conn, at: Instant::now() }));
+                return Ok(Opened::Here(Proved { conn, id: introduction.id, at: Instant::now() }));
             }
             if introduction.server.is_restart_of(&self.server) {
                 return Ok(Opened::Restarted);
@@ -92,11 +94,10 @@ impl Side {
     ///
     /// The server may have been told.
     pub(crate) async fn kill(&self, id: u64) -> Result<(), MySqlError> {
-        let statement = format!("KILL {id}");
         let gone = async {
             let mut pause = Duration::from_millis(1);
             // What was told to stop goes within milliseconds; then its number is unknown.
-            while self.tell(&statement).await? {
+            while self.tell(id).await? {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_millis(20));
             }
@@ -111,22 +112,24 @@ impl Side {
     }
 
     /// Was there such a connection? Over a new connection if the one that is kept has died.
-    async fn tell(&self, statement: &str) -> Result<bool, MySqlError> {
+    async fn tell(&self, id: u64) -> Result<bool, MySqlError> {
         let mut kept = self.conn.lock().await;
         if let Some(proved) = kept.take() {
             // Dropped here, the connection goes with us.
-            if let Ok(Ok((proved, known))) = timeout(SIDE_TIMEOUT, tell(proved, statement)).await {
+            if let Ok(Ok((proved, known))) = timeout(SIDE_TIMEOUT, tell(proved, id)).await {
                 *kept = Some(proved);
                 return Ok(known);
             }
         }
         let made = match self.open().await? {
+            // A lower number than one from before: the server was stopped and started within a second.
+            Opened::Here(made) if made.id < id => return Ok(false),
             Opened::Here(made) => made,
             // Whatever ran there has ended with it.
             Opened::Restarted => return Ok(false),
             Opened::Elsewhere => return Err(MySqlError::Elsewhere),
         };
-        let (made, known) = tell(made, statement).await?;
+        let (made, known) = tell(made, id).await?;
         *kept = Some(made);
         Ok(known)
     }
@@ -138,8 +141,8 @@ enum Opened {
     Elsewhere,
 }
 
-async fn tell(mut side: Proved, statement: &str) -> Result<(Proved, bool), MySqlError> {
-    let known = match side.conn.query_drop(statement).await {
+async fn tell(mut side: Proved, id: u64) -> Result<(Proved, bool), MySqlError> {
+    let known = match side.conn.query_drop(format!("KILL {id}")).await {
         Ok(()) => true,
         Err(mysql_async::Error::Server(error)) if error.code == UNKNOWN_THREAD => false,
         Err(error) => return Err(error.into()),
