@@ -2,8 +2,10 @@
 
 mod cut;
 mod driver;
+mod hang_up;
 mod laws;
 mod operations;
 mod session;
 mod support;
 mod transaction;
+mod unknown;

@@ -31,6 +31,11 @@ pub(crate) async fn pool(size: usize) -> Arc<Pool<MySql>> {
     Arc::new(MySql::pool_builder().max_size(size).build(mysql().await))
 }
 
+/// A pool of connections to a server of the test's own.
+pub(crate) fn server_pool(server: &MariaDb, size: usize) -> Arc<Pool<MySql>> {
+    Arc::new(MySql::pool_builder().max_size(size).build(MySql::new(&server.url()).expect("the server's own URL")))
+}
+
 /// The driver's connection, without anything of ours around it: for a look from outside.
 pub(crate) async fn bare(server: &MariaDb) -> Conn {
     Conn::new(Opts::from_url(&server.url()).expect("the server's own URL")).await.expect("it connects")

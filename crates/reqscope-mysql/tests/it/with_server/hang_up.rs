@@ -1,0 +1,209 @@
+//! Whoever hangs up during a COMMIT changes nothing about it; and a COMMIT whose deadline passes leaves nothing behind.
+
+use std::sync::Arc;
+
+use reqscope::{Exit, Lease, Reaper, Resource, Scopes};
+use reqscope_mysql::mysql_async::prelude::Queryable;
+use reqscope_mysql::{MySqlConn, MySqlError, Transaction};
+use reqscope_testkit::{MariaDb, cancel_at};
+
+use crate::with_server::support::{
+    PATIENCE, bare, cut_at_work, doing, insert, mysql, next_user_is_served, pool, rows, rows_on, server_pool, shared,
+    table, table_on, until_gone,
+};
+
+/// Is there a row with this id, that is committed and not locked by anybody?
+async fn is_there(table: &str, id: u32) -> bool {
+    let mut eye = bare(shared().await).await;
+    let asked = format!("SELECT id FROM {table} WHERE id = ? FOR UPDATE NOWAIT");
+    eye.exec_first::<u32, _, _>(asked, (id,)).await.expect("nobody has it locked").is_some()
+}
+
+/// The client is gone at each poll of the release.
+async fn commits_whenever_the_client_leaves<P>(name: &str, connections: Arc<P>)
+where
+    P: Resource<Handle: AsRef<MySqlConn> + AsMut<MySqlConn>, Cause = MySqlError>,
+{
+    table(name).await;
+    let tx = Arc::new(Transaction::new(connections));
+    for polls in 0.. {
+        let reaper = Reaper::new();
+        let mut open = Lease::acquire_in(&reaper, &tx).await.expect("a transaction");
+        insert(&mut open, name, polls).await.expect("it works");
+        let told = cancel_at(polls as usize, Lease::complete(open)).await;
+        let report = reaper.drain(PATIENCE).await;
+        assert!(report.is_clean(), "{report:?}");
+        assert!(is_there(name, polls).await, "the client left at poll {polls}");
+        next_user_is_served(tx.get_ref()).await;
+        if let Some(told) = told {
+            told.expect("it was committed");
+            assert!(polls > 1, "nobody ever left");
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_commit_of_a_bare_connection_goes_on_at_whichever_poll_the_client_leaves() {
+    commits_whenever_the_client_leaves("left_bare", Arc::new(mysql().await)).await;
+}
+
+#[tokio::test]
+async fn a_commit_of_a_pooled_connection_goes_on_at_whichever_poll_the_client_leaves() {
+    let pool = pool(1).await;
+    commits_whenever_the_client_leaves("left_pooled", Arc::clone(&pool)).await;
+    assert_eq!(pool.status().created, 1, "and the connection stays good");
+}
+
+#[tokio::test]
+async fn a_scope_commits_at_whichever_poll_of_its_close_the_client_leaves() {
+    table("left_scope").await;
+    let tx = Arc::new(Transaction::new(pool(1).await));
+    for polls in 0.. {
+        let scopes = Scopes::new();
+        let scope = scopes.open();
+        insert(&mut scope.lazy(&tx).get().await.unwrap(), "left_scope", polls).await.unwrap();
+        let told = cancel_at(polls as usize, scope.close(Exit::Completed)).await;
+        let report = scopes.drain(PATIENCE).await;
+        assert!(report.is_clean(), "{report:?}");
+        assert!(is_there("left_scope", polls).await, "the client left at poll {polls}");
+        if let Some(told) = told {
+            told.unwrap();
+            assert!(polls > 1, "nobody ever left");
+            break;
+        }
+    }
+    next_user_is_served(tx.get_ref()).await;
+}
+
+#[tokio::test]
+async fn a_rollback_goes_on_at_whichever_poll_the_client_leaves() {
+    table("left_rollback").await;
+    let pool = pool(1).await;
+    let tx = Arc::new(Transaction::new(Arc::clone(&pool)));
+    for polls in 0.. {
+        let reaper = Reaper::new();
+        let mut open = Lease::acquire_in(&reaper, &tx).await.unwrap();
+        insert(&mut open, "left_rollback", 1).await.unwrap();
+        let told = cancel_at(polls, Lease::fail(open)).await;
+        let report = reaper.drain(PATIENCE).await;
+        assert!(report.is_clean(), "{report:?}");
+        assert!(!is_there("left_rollback", 1).await, "the client left at poll {polls}");
+        if told.is_some() {
+            break;
+        }
+    }
+    next_user_is_served(&pool).await;
+    assert_eq!(pool.status().created, 1);
+}
+
+#[tokio::test]
+async fn a_release_that_is_dropped_at_any_poll_gives_its_connection_to_nobody_and_leaves_no_lock() {
+    table("dropped").await;
+    let pool = pool(1).await;
+    let tx = Arc::new(Transaction::new(Arc::clone(&pool)));
+    for exit in [Exit::Completed, Exit::Failed] {
+        for polls in 0.. {
+            let mut open = Lease::acquire(&tx).await.unwrap();
+            let id = open.id();
+            insert(&mut open, "dropped", polls).await.unwrap();
+            // As the deadline of a release drops it.
+            let told = cancel_at(polls as usize, tx.release(Lease::into_handle(open), exit)).await;
+            let next = next_user_is_served(&pool).await;
+            let committed = is_there("dropped", polls).await;
+            if let Some(told) = told {
+                told.unwrap();
+                assert_eq!(committed, exit.is_completed());
+                assert!(polls > 0, "it was never cut");
+                break;
+            }
+            assert_eq!(next == id, polls == 0, "cut at poll {polls}");
+            // What was not sent has not happened; of what was, nobody can know.
+            assert!(!committed || exit.is_completed() && polls > 0, "cut at poll {polls}");
+        }
+        bare(shared().await).await.query_drop("DELETE FROM dropped").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_bare_release_that_is_dropped_at_any_poll_leaves_no_connection_and_no_lock() {
+    table("dropped_bare").await;
+    let mut eye = bare(shared().await).await;
+    let tx = Arc::new(Transaction::new(Arc::new(mysql().await)));
+    for polls in 0.. {
+        let mut open = Lease::acquire(&tx).await.unwrap();
+        let id = open.id();
+        insert(&mut open, "dropped_bare", polls).await.unwrap();
+        let told = cancel_at(polls as usize, tx.release(Lease::into_handle(open), Exit::Completed)).await;
+        until_gone(&mut eye, id).await;
+        let committed = is_there("dropped_bare", polls).await;
+        assert!(!committed || polls > 0);
+        if let Some(told) = told {
+            told.unwrap();
+            assert!(committed && polls > 0);
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_is_cut_while_the_server_holds_it_is_undone_and_holds_no_lock() {
+    let server = MariaDb::start().await.unwrap();
+    table_on(&server, "held").await;
+    let (mut eye, mut lock) = (bare(&server).await, bare(&server).await);
+    let pool = server_pool(&server, 1);
+    let tx = Arc::new(Transaction::new(Arc::clone(&pool)));
+    let mut open = Lease::acquire(&tx).await.unwrap();
+    let id = open.id();
+    insert(&mut open, "held", 1).await.unwrap();
+
+    // No COMMIT ends while this is held.
+    lock.query_drop("FLUSH TABLES WITH READ LOCK").await.unwrap();
+    let release = tx.release(Lease::into_handle(open), Exit::Completed);
+    cut_at_work(&mut eye, id, "COMMIT", release).await;
+    assert_ne!(next_user_is_served(&pool).await, id);
+    assert_eq!(doing(&mut eye, id).await, None);
+    lock.query_drop("UNLOCK TABLES").await.unwrap();
+    assert_eq!(rows_on(&server, "held").await, 0);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_the_server_holds_the_commit_does_not_undo_it() {
+    let server = MariaDb::start().await.unwrap();
+    table_on(&server, "held").await;
+    let (mut eye, mut lock) = (bare(&server).await, bare(&server).await);
+    let tx = Arc::new(Transaction::new(server_pool(&server, 1)));
+    let scopes = Scopes::new();
+    let scope = scopes.open();
+    let mut open = scope.lazy(&tx).get().await.unwrap();
+    let id = open.id();
+    insert(&mut open, "held", 1).await.unwrap();
+    drop(open);
+
+    lock.query_drop("FLUSH TABLES WITH READ LOCK").await.unwrap();
+    cut_at_work(&mut eye, id, "COMMIT", scope.close(Exit::Completed)).await;
+    lock.query_drop("UNLOCK TABLES").await.unwrap();
+    let report = scopes.drain(PATIENCE).await;
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!(rows_on(&server, "held").await, 1);
+    assert_eq!(next_user_is_served(tx.get_ref()).await, id, "a good connection");
+}
+
+#[tokio::test]
+async fn a_beginning_that_is_cut_at_any_poll_leaves_no_transaction() {
+    table("begins").await;
+    let pool = pool(1).await;
+    let tx = Arc::new(Transaction::new(Arc::clone(&pool)));
+    for polls in 0.. {
+        let Some(open) = cancel_at(polls, tx.acquire()).await else {
+            next_user_is_served(&pool).await;
+            continue;
+        };
+        let mut open = open.unwrap();
+        insert(&mut open, "begins", 1).await.unwrap();
+        tx.release(open, Exit::Completed).await.unwrap();
+        assert!(polls > 1, "it was never cut");
+        break;
+    }
+    assert_eq!(rows("begins").await, 1);
+}

@@ -1,0 +1,162 @@
+//! A COMMIT whose answer is lost may have happened or not: an error of its own, and the end of the connection.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use reqscope::{Error, Exit, Lease, Pool, Problem, Scopes};
+use reqscope_mysql::mysql_async::prelude::Queryable;
+use reqscope_mysql::{MySql, MySqlError, Transaction};
+use reqscope_testkit::{Direction, FaultProxy, MariaDb};
+
+use crate::with_server::support::{
+    PATIENCE, bare, code, doing, insert, next_user_is_served, rows, rows_on, server_pool, shared, table, table_on,
+    until_at_work, until_gone,
+};
+
+const SHORT: Duration = Duration::from_millis(200);
+
+/// Transactions through a proxy, whose connection number 0 is the first one, and 1 the one that statements are stopped by.
+async fn proxied(commit_timeout: Duration) -> (FaultProxy, Arc<Transaction<Pool<MySql>>>) {
+    let proxy = FaultProxy::start(shared().await.address()).expect("a proxy");
+    let mysql = MySql::new(&format!("mysql://root@{}/test", proxy.addr())).expect("a URL");
+    let pool = Arc::new(MySql::pool_builder().max_size(1).build(mysql));
+    (proxy, Arc::new(Transaction::new(pool).commit_timeout(commit_timeout)))
+}
+
+/// What the COMMIT broke off with.
+fn unknown(outcome: Result<(), Error<MySqlError>>) -> String {
+    let error = outcome.expect_err("nobody knows");
+    match error.cause() {
+        Some(MySqlError::UnknownOutcome(Some(cause))) => format!("{cause:?}"),
+        _ => panic!("{error:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_commit_that_has_happened_without_an_answer_is_unknown_after_its_timeout() {
+    table("happened").await;
+    let (proxy, tx) = proxied(SHORT).await;
+    let mut open = Lease::acquire(&tx).await.unwrap();
+    let id = open.id();
+    insert(&mut open, "happened", 1).await.unwrap();
+    proxy.nth(0).black_hole(Direction::ToClient);
+
+    let began = Instant::now();
+    let cause = unknown(Lease::complete(open).await);
+    assert!(cause.contains("TimedOut"), "{cause}");
+    assert!(began.elapsed() >= SHORT && began.elapsed() < PATIENCE / 6, "{:?}", began.elapsed());
+    assert_eq!(rows("happened").await, 1);
+    assert_ne!(next_user_is_served(tx.get_ref()).await, id);
+    until_gone(&mut bare(shared().await).await, id).await;
+}
+
+#[tokio::test]
+async fn a_commit_that_the_server_never_heard_is_unknown_too_and_is_undone() {
+    table("unheard").await;
+    let (proxy, tx) = proxied(SHORT).await;
+    let mut open = Lease::acquire(&tx).await.unwrap();
+    let id = open.id();
+    insert(&mut open, "unheard", 1).await.unwrap();
+    proxy.nth(0).black_hole(Direction::ToServer);
+
+    let cause = unknown(Lease::complete(open).await);
+    assert!(cause.contains("TimedOut"), "{cause}");
+    assert_ne!(next_user_is_served(tx.get_ref()).await, id);
+    until_gone(&mut bare(shared().await).await, id).await;
+    // Nothing of it is left, and no lock on it.
+    bare(shared().await)
+        .await
+        .query_drop("SET innodb_lock_wait_timeout = 0; INSERT INTO unheard VALUES (1, 0)")
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_before_the_answer_leaves_the_outcome_unknown_at_once() {
+    table("broken").await;
+    let (proxy, tx) = proxied(PATIENCE).await;
+    let mut open = Lease::acquire(&tx).await.unwrap();
+    let id = open.id();
+    insert(&mut open, "broken", 1).await.unwrap();
+    proxy.nth(0).black_hole(Direction::ToClient);
+    let release = tokio::spawn(Lease::complete(open));
+    let began = Instant::now();
+    while rows("broken").await == 0 {
+        assert!(began.elapsed() < PATIENCE, "the server never heard the COMMIT");
+    }
+    proxy.nth(0).reset();
+
+    let cause = unknown(release.await.unwrap());
+    assert!(cause.contains("Io"), "{cause}");
+    assert_ne!(next_user_is_served(tx.get_ref()).await, id);
+}
+
+#[tokio::test]
+async fn a_connection_that_broke_before_the_commit_was_sent_is_a_clear_no() {
+    table("broke_before").await;
+    let (proxy, tx) = proxied(PATIENCE).await;
+    let mut open = Lease::acquire(&tx).await.unwrap();
+    insert(&mut open, "broke_before", 1).await.unwrap();
+    proxy.nth(0).reset();
+    // The handler hears of it first.
+    assert!(open.query_drop("DO 1").await.is_err());
+    let error = Lease::complete(open).await.unwrap_err();
+    assert!(matches!(error.cause(), Some(MySqlError::Closed)), "{error:?}");
+    next_user_is_served(tx.get_ref()).await;
+    assert_eq!(rows("broke_before").await, 0);
+}
+
+#[tokio::test]
+async fn a_scope_tells_an_unknown_outcome_from_other_errors() {
+    table("scope_unknown").await;
+    let (proxy, tx) = proxied(SHORT).await;
+    let scope = Scopes::new().open();
+    insert(&mut scope.lazy(&tx).get().await.unwrap(), "scope_unknown", 1).await.unwrap();
+    proxy.nth(0).black_hole(Direction::ToClient);
+    let error = scope.close(Exit::Completed).await.unwrap_err();
+    let [Problem::ReleaseFailed { error, .. }] = error.problems() else { panic!("{error:?}") };
+    let error: &Error<MySqlError> = error.downcast_ref().unwrap();
+    assert!(matches!(error.cause(), Some(MySqlError::UnknownOutcome(_))), "{error:?}");
+    next_user_is_served(tx.get_ref()).await;
+}
+
+#[tokio::test]
+async fn a_commit_that_the_server_holds_for_too_long_is_unknown_and_stopped() {
+    let server = MariaDb::start().await.unwrap();
+    table_on(&server, "held").await;
+    let (mut eye, mut lock) = (bare(&server).await, bare(&server).await);
+    let tx = Arc::new(Transaction::new(server_pool(&server, 1)).commit_timeout(SHORT));
+    let mut open = Lease::acquire(&tx).await.unwrap();
+    let id = open.id();
+    insert(&mut open, "held", 1).await.unwrap();
+    lock.query_drop("FLUSH TABLES WITH READ LOCK").await.unwrap();
+
+    let cause = unknown(Lease::complete(open).await);
+    assert!(cause.contains("TimedOut"), "{cause}");
+    assert_ne!(next_user_is_served(tx.get_ref()).await, id);
+    assert_eq!(doing(&mut eye, id).await, None);
+    lock.query_drop("UNLOCK TABLES").await.unwrap();
+    assert_eq!(rows_on(&server, "held").await, 0);
+}
+
+#[tokio::test]
+async fn a_commit_that_somebody_interrupts_is_unknown_and_its_connection_is_not_used_again() {
+    let server = MariaDb::start().await.unwrap();
+    table_on(&server, "held").await;
+    let (mut eye, mut lock) = (bare(&server).await, bare(&server).await);
+    let tx = Arc::new(Transaction::new(server_pool(&server, 1)));
+    let mut open = Lease::acquire(&tx).await.unwrap();
+    let id = open.id();
+    insert(&mut open, "held", 1).await.unwrap();
+    lock.query_drop("FLUSH TABLES WITH READ LOCK").await.unwrap();
+
+    let release = tokio::spawn(Lease::complete(open));
+    until_at_work(&mut eye, id, "COMMIT").await;
+    eye.query_drop(format!("KILL QUERY {id}")).await.unwrap();
+    let error = release.await.unwrap().unwrap_err();
+    let cause = error.cause().unwrap();
+    assert!(matches!(cause, MySqlError::UnknownOutcome(_)), "{error:?}");
+    assert_eq!(code(cause), Some(1317), "{error:?}");
+    lock.query_drop("UNLOCK TABLES").await.unwrap();
+    assert_ne!(next_user_is_served(tx.get_ref()).await, id);
+}
