@@ -2,6 +2,7 @@
 
 mod cut;
 mod driver;
+mod faults;
 mod hang_up;
 mod laws;
 mod operations;
