@@ -55,6 +55,10 @@ where
     /// `work` is to touch nothing but the database, or something that may be touched twice. In between there is a random pause, up
     /// to 2 ms at first and twice as long each time. A COMMIT whose outcome is unknown is not tried again.
     ///
+    /// In a future that has to be `Send`, as a spawned task or a handler, let `work` own what it uses: `async move |tx|`,
+    /// with a `String` or an `Arc<str>` and not a `&str`. Of an async closure that has captured a reference the compiler
+    /// cannot prove it, and says that "`Send` is not general enough".
+    ///
     /// # Errors
     ///
     /// Those of `work`, rolled back; those of the connection, the beginning and the commit; after the last attempt its error.

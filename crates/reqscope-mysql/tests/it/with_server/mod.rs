@@ -1,11 +1,13 @@
 //! Against a private MariaDB.
 
+mod again;
 mod cut;
 mod driver;
 mod faults;
 mod hang_up;
 mod laws;
 mod operations;
+mod savepoint;
 mod session;
 mod support;
 mod transaction;

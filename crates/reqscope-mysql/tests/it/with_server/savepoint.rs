@@ -1,0 +1,260 @@
+//! A part of a transaction that is undone alone.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use reqscope::{Lease, Pool};
+use reqscope_mysql::mysql_async::prelude::Queryable;
+use reqscope_mysql::{MySql, MySqlConn, MySqlError, OpenTransaction, Transaction};
+use reqscope_testkit::cancel_at;
+use tokio::sync::Notify;
+
+use crate::with_server::operations::{OTHERS, STATEMENTS};
+use crate::with_server::support::{
+    bare, code, cut_at_work, insert, next_user_is_served, pool, refusal, rows, shared, table,
+};
+
+type Open = Lease<Transaction<Pool<MySql>>>;
+
+async fn begin(name: &str) -> Open {
+    table(name).await;
+    let tx = Arc::new(Transaction::new(pool(1).await));
+    let mut open = Lease::acquire(&tx).await.expect("a transaction");
+    insert(&mut open, name, 1).await.expect("it works");
+    open
+}
+
+/// Commits, and says which rows are there.
+async fn committed(open: Open, name: &str) -> Vec<u32> {
+    Lease::complete(open).await.expect("it commits");
+    bare(shared().await).await.query(format!("SELECT id FROM {name} ORDER BY id")).await.expect("an answer")
+}
+
+#[tokio::test]
+async fn what_is_released_is_kept() {
+    let mut open = begin("kept").await;
+    let mut inner = open.savepoint().await.unwrap();
+    insert(&mut inner, "kept", 2).await.unwrap();
+    inner.release().await.unwrap();
+    insert(&mut open, "kept", 3).await.unwrap();
+    assert_eq!(rows("kept").await, 0, "once the transaction is committed, and no sooner");
+    assert_eq!(committed(open, "kept").await, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn what_is_rolled_back_is_undone_alone() {
+    let mut open = begin("undone").await;
+    let mut inner = open.savepoint().await.unwrap();
+    insert(&mut inner, "undone", 2).await.unwrap();
+    inner.rollback().await.unwrap();
+    insert(&mut open, "undone", 3).await.unwrap();
+    assert_eq!(committed(open, "undone").await, [1, 3]);
+}
+
+#[tokio::test]
+async fn what_is_dropped_is_undone_before_whatever_comes_next() {
+    for (name, call) in STATEMENTS.into_iter().chain(OTHERS) {
+        let mut open = begin("dropped_before").await;
+        let mut inner = open.savepoint().await.unwrap();
+        insert(&mut inner, "dropped_before", 2).await.unwrap();
+        drop(inner);
+        call(&mut open, "SELECT 1").await.unwrap();
+        let mut eye = bare(shared().await).await;
+        eye.query_drop("SET tx_isolation = 'READ-UNCOMMITTED'").await.unwrap();
+        let seen: Vec<u32> = eye.query("SELECT id FROM dropped_before").await.unwrap();
+        assert_eq!(seen, [1], "after {name}");
+        assert_eq!(committed(open, "dropped_before").await, [1], "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_dropped_right_before_the_commit_is_undone() {
+    let mut open = begin("dropped_last").await;
+    let mut inner = open.savepoint().await.unwrap();
+    insert(&mut inner, "dropped_last", 2).await.unwrap();
+    drop(inner);
+    assert_eq!(committed(open, "dropped_last").await, [1]);
+}
+
+#[tokio::test]
+async fn a_savepoint_within_a_savepoint_is_undone_with_it() {
+    let mut open = begin("nested").await;
+    let mut outer = open.savepoint().await.unwrap();
+    insert(&mut outer, "nested", 2).await.unwrap();
+    let mut inner = outer.savepoint().await.unwrap();
+    insert(&mut inner, "nested", 3).await.unwrap();
+    inner.release().await.unwrap();
+    insert(&mut outer, "nested", 4).await.unwrap();
+    outer.rollback().await.unwrap();
+    insert(&mut open, "nested", 5).await.unwrap();
+    assert_eq!(committed(open, "nested").await, [1, 5]);
+}
+
+#[tokio::test]
+async fn a_savepoint_within_a_savepoint_can_be_undone_alone() {
+    let mut open = begin("nested_alone").await;
+    let mut outer = open.savepoint().await.unwrap();
+    insert(&mut outer, "nested_alone", 2).await.unwrap();
+    let mut inner = outer.savepoint().await.unwrap();
+    insert(&mut inner, "nested_alone", 3).await.unwrap();
+    drop(inner);
+    // Another one in its place, before the first has been undone.
+    let mut inner = outer.savepoint().await.unwrap();
+    insert(&mut inner, "nested_alone", 4).await.unwrap();
+    inner.release().await.unwrap();
+    outer.release().await.unwrap();
+    assert_eq!(committed(open, "nested_alone").await, [1, 2, 4]);
+}
+
+#[tokio::test]
+async fn several_that_are_dropped_together_are_all_undone() {
+    let mut open = begin("nested_dropped").await;
+    {
+        let mut outer = open.savepoint().await.unwrap();
+        insert(&mut outer, "nested_dropped", 2).await.unwrap();
+        let mut inner = outer.savepoint().await.unwrap();
+        insert(&mut inner, "nested_dropped", 3).await.unwrap();
+    }
+    insert(&mut open, "nested_dropped", 4).await.unwrap();
+    assert_eq!(committed(open, "nested_dropped").await, [1, 4]);
+}
+
+#[tokio::test]
+async fn an_outer_one_that_is_kept_keeps_nothing_of_an_inner_one_that_was_dropped() {
+    let mut open = begin("outer_kept").await;
+    let mut outer = open.savepoint().await.unwrap();
+    let mut inner = outer.savepoint().await.unwrap();
+    insert(&mut inner, "outer_kept", 2).await.unwrap();
+    drop(inner);
+    outer.release().await.unwrap();
+    assert_eq!(committed(open, "outer_kept").await, [1]);
+}
+
+/// A function that ends early in the middle of its savepoint.
+async fn fails_within(conn: &mut MySqlConn, name: &str, panics: bool) -> Result<(), MySqlError> {
+    let mut inner = conn.savepoint().await?;
+    insert(&mut inner, name, 2).await?;
+    assert!(!panics, "in the middle");
+    inner.query_drop("SELEKT").await?;
+    inner.release().await
+}
+
+#[tokio::test]
+async fn an_early_return_and_a_panic_leave_nothing_of_it() {
+    for panics in [false, true] {
+        let mut open = begin("early").await;
+        let outcome = AssertUnwindSafe(fails_within(&mut open, "early", panics)).catch_unwind().await;
+        assert_eq!(outcome.is_err(), panics);
+        assert!(!matches!(outcome, Ok(Ok(()))));
+        insert(&mut open, "early", 3).await.unwrap();
+        assert_eq!(committed(open, "early").await, [1, 3]);
+    }
+}
+
+#[tokio::test]
+async fn one_that_is_cancelled_between_two_statements_is_undone_and_the_rest_goes_on() {
+    let mut open = begin("cancelled_between").await;
+    let is_written = Notify::new();
+    let work = async {
+        let mut inner = open.savepoint().await?;
+        insert(&mut inner, "cancelled_between", 2).await?;
+        is_written.notify_one();
+        std::future::pending::<Result<(), MySqlError>>().await
+    };
+    tokio::select! {
+        _ = work => panic!("it never ends"),
+        () = is_written.notified() => {}
+    }
+    insert(&mut open, "cancelled_between", 3).await.unwrap();
+    assert_eq!(committed(open, "cancelled_between").await, [1, 3]);
+}
+
+#[tokio::test]
+async fn one_that_is_cut_in_a_statement_takes_the_transaction_along() {
+    let mut eye = bare(shared().await).await;
+    let mut open = begin("cut_within").await;
+    let tx = Arc::clone(Lease::resource(&open));
+    let id = open.id();
+    let mut inner = open.savepoint().await.unwrap();
+    insert(&mut inner, "cut_within", 2).await.unwrap();
+    cut_at_work(&mut eye, id, "SLEEP(10)", inner.query_drop("DO SLEEP(10)")).await;
+    drop(inner);
+    let error = refusal(open.query_drop("DO 1").await);
+    assert!(matches!(error, MySqlError::InDoubt), "{error:?}");
+    let error = Lease::complete(open).await.unwrap_err();
+    assert!(matches!(error.cause(), Some(MySqlError::InDoubt)), "{error:?}");
+    next_user_is_served(tx.get_ref()).await;
+    assert_eq!(rows("cut_within").await, 0);
+}
+
+/// The three statements of a savepoint, cut at any poll, and what was dropped and has yet to be undone.
+async fn cut_at(polls: usize, step: usize, open: &mut OpenTransaction<Pool<MySql>>) -> bool {
+    if step == 0 {
+        return cancel_at(polls, open.savepoint()).await.is_some();
+    }
+    let mut inner = open.savepoint().await.expect("a savepoint");
+    insert(&mut inner, "cut_savepoints", 2).await.expect("it works");
+    match step {
+        1 => cancel_at(polls, inner.release()).await.is_some(),
+        2 => cancel_at(polls, inner.rollback()).await.is_some(),
+        _ => {
+            drop(inner);
+            cancel_at(polls, open.ping()).await.is_some()
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_that_is_cut_at_any_poll_is_never_half_committed() {
+    for step in 0..4 {
+        for polls in 0.. {
+            let mut open = begin("cut_savepoints").await;
+            let tx = Arc::clone(Lease::resource(&open));
+            let is_over = cut_at(polls, step, &mut open).await;
+            let outcome = Lease::complete(open).await;
+            next_user_is_served(tx.get_ref()).await;
+            let rows = rows("cut_savepoints").await;
+            // Nothing was sent, or all of it was answered; else nothing is committed.
+            if polls == 0 || is_over {
+                outcome.unwrap();
+                assert_eq!(rows, if step == 1 && is_over { 2 } else { 1 }, "step {step}, poll {polls}");
+            } else {
+                let error = outcome.unwrap_err();
+                assert!(matches!(error.cause(), Some(MySqlError::InDoubt)), "step {step}, poll {polls}: {error:?}");
+                assert_eq!(rows, 0, "step {step}, poll {polls}");
+            }
+            if is_over {
+                assert!(polls > 1, "it was never cut");
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn outside_of_a_transaction_there_is_none() {
+    let mut conn = Lease::acquire(&pool(1).await).await.unwrap();
+    let error = conn.savepoint().await.map(drop).unwrap_err();
+    assert!(matches!(error, MySqlError::NotOpen), "{error:?}");
+
+    let mut open = begin("ended_within").await;
+    open.query_drop("COMMIT").await.unwrap();
+    let error = open.savepoint().await.map(drop).unwrap_err();
+    assert!(matches!(error, MySqlError::NotOpen), "{error:?}");
+}
+
+#[tokio::test]
+async fn one_that_the_server_does_not_know_any_more_keeps_nothing() {
+    let mut open = begin("forgotten").await;
+    let mut inner = open.savepoint().await.unwrap();
+    insert(&mut inner, "forgotten", 2).await.unwrap();
+    inner.query_drop("COMMIT; BEGIN").await.unwrap();
+    let error = inner.release().await.unwrap_err();
+    assert_eq!(code(&error), Some(1305), "{error:?}");
+    // It cannot be undone alone, so nothing goes on.
+    let error = refusal(insert(&mut open, "forgotten", 3).await);
+    assert_eq!(code(&error), Some(1305), "{error:?}");
+    Lease::complete(open).await.unwrap_err();
+    assert_eq!(rows("forgotten").await, 2, "what the COMMIT as text has committed");
+}
