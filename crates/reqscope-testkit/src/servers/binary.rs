@@ -48,3 +48,41 @@ impl Binary {
 fn is_executable(path: &Path) -> bool {
     path.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_nowhere_is_told_with_all_that_helps() {
+        let nowhere = Binary {
+            names: &["reqscope-nowhered", "reqscope-elsewhered"],
+            variable: "REQSCOPE_NOWHERED_BIN",
+            folders: &["/opt/nowhere"],
+            package: "nowhere-server",
+        };
+        let error = nowhere.find().unwrap_err();
+        assert!(error.is_missing());
+        let said = error.to_string();
+        let path = env::var("PATH").unwrap();
+        for part in ["reqscope-nowhered or reqscope-elsewhered", &path, "/usr/sbin", "/usr/local/bin", "/opt/nowhere"]
+        {
+            assert!(said.contains(part), "{said}");
+        }
+        assert!(
+            said.contains("set REQSCOPE_NOWHERED_BIN") && said.contains("Debian's package nowhere-server"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn the_best_name_is_taken_wherever_it_is() {
+        let shell = Binary {
+            names: &["reqscope-nowhered", "sh"],
+            variable: "REQSCOPE_SHELL_BIN",
+            folders: &[],
+            package: "dash",
+        };
+        assert_eq!(shell.find().unwrap().file_name().unwrap(), "sh");
+    }
+}

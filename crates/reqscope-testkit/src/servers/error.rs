@@ -8,7 +8,8 @@ use std::time::Duration;
 /// Why a private server did not do what it was asked for.
 ///
 /// A missing binary is told with its name, where it was looked for, the variable that says where it is, and the Debian
-/// package that has it. A server that did not start is told with the end of its log, because its folder is gone.
+/// package that has it. A server that did not start is told with the end of its log, because its folder is gone. `Debug`
+/// says the same in as many lines, because it is what `unwrap` shows.
 ///
 /// ```no_run
 /// # async fn example() {
@@ -21,12 +22,10 @@ use std::time::Duration;
 /// }
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct ServerError {
     kind: Box<Kind>,
 }
 
-#[derive(Debug)]
 pub(super) enum Kind {
     /// No file of this name anywhere.
     Missing {
@@ -111,6 +110,15 @@ impl ServerError {
 impl From<Kind> for ServerError {
     fn from(kind: Kind) -> Self {
         ServerError { kind: Box::new(kind) }
+    }
+}
+
+impl fmt::Debug for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.source() {
+            Some(source) => write!(f, "{self}: {source}"),
+            None => write!(f, "{self}"),
+        }
     }
 }
 

@@ -12,10 +12,14 @@ pub(super) fn last_words(log: &Path, from: u64) -> String {
     let read = || -> io::Result<String> {
         let mut log = File::open(log)?;
         let end = log.seek(SeekFrom::End(0))?;
-        log.seek(SeekFrom::Start(from.max(end.saturating_sub(LAST_WORDS))))?;
+        let begin = from.max(end.saturating_sub(LAST_WORDS));
+        log.seek(SeekFrom::Start(begin))?;
         let mut bytes = Vec::new();
         log.read_to_end(&mut bytes)?;
-        Ok(String::from_utf8_lossy(&bytes).trim().to_owned())
+        let text = String::from_utf8_lossy(&bytes);
+        // In the midst of a line it is of no use.
+        let whole = if begin == from { &*text } else { text.split_once('\n').map_or(&*text, |(_, rest)| rest) };
+        Ok(whole.trim().to_owned())
     };
     read().unwrap_or_else(|error| format!("(its log cannot be read: {error})"))
 }

@@ -8,7 +8,7 @@
 //! 2. A server names itself to the guard before it is a server: a shell says its own id to the guard, then becomes the
 //!    server. There is no moment at which one runs that the guard does not know.
 //! 3. A server is our own child. Its id is not given to another process before we have waited for it, and we tell the
-//!    guard when we have. So nobody ever signals a stranger.
+//!    guard when we have. So we never signal a stranger, and the guard signals only in the moment in which we have died.
 
 mod error;
 mod account;

@@ -58,6 +58,7 @@ async fn a_server_that_refuses_its_options_says_why() {
     let said = error.to_string();
     assert!(said.contains("exit status: "), "{said}");
     assert!(said.contains("unknown variable 'no_such_option=1'"), "{said}");
+    assert_eq!(format!("{error:?}"), said, "what `unwrap` shows can be read");
 }
 
 #[tokio::test]
