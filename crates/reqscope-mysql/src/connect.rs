@@ -42,7 +42,9 @@ pub(crate) async fn connect(settings: &Settings) -> Result<Connected, MySqlError
         let share = deadline.saturating_duration_since(now) / u32::try_from(tried - done).unwrap_or(u32::MAX);
         // Dropped here: the driver's future owns the socket.
         let tried_here = timeout_at(now + share, attempt(settings, pin(&settings.opts, address.ip()))).await;
-        outcome = tried_here.unwrap_or_else(|_late| Err(MySqlError::TimedOut { what: "connecting", after: share }));
+        // An only address has had all of it, whatever the name took.
+        let after = if tried == 1 { settings.connect_timeout } else { share };
+        outcome = tried_here.unwrap_or_else(|_late| Err(MySqlError::TimedOut { what: "connecting", after }));
         match outcome {
             Err(cause) if tried > 1 => {
                 outcome = Err(MySqlError::Unreachable { tried, last: address, cause: Box::new(cause) });

@@ -6,6 +6,7 @@ mod driver;
 mod faults;
 mod hang_up;
 mod laws;
+mod network;
 mod operations;
 mod savepoint;
 mod session;

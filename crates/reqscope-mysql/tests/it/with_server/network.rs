@@ -1,0 +1,137 @@
+//! Where a connection leads, and how long it may take to get there.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
+
+use reqscope::{Error, Lease, Resource};
+use reqscope_mysql::mysql_async::prelude::Queryable;
+use reqscope_mysql::mysql_async::{Opts, OptsBuilder};
+use reqscope_mysql::{MySql, MySqlBuilder, MySqlConn, MySqlError};
+use reqscope_testkit::MariaDb;
+
+use crate::with_server::support::{PATIENCE, shared};
+
+/// The second of this machine; nobody listens there unless a test does.
+const SECOND: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+/// A name that stands for these addresses, with the port of this server.
+fn name_for(server: &MariaDb, addresses: &[Ipv4Addr]) -> MySqlBuilder {
+    let addresses: Vec<_> = addresses.iter().map(|address| (*address).into()).collect();
+    let opts = OptsBuilder::from_opts(Opts::from_url(&server.url()).unwrap());
+    MySqlBuilder::from_opts(opts.ip_or_hostname("db.example").resolved_ips(Some(addresses)))
+}
+
+/// Whom the server sees at the other end.
+async fn peer(conn: &mut MySqlConn) -> String {
+    let asked = "SELECT host FROM information_schema.processlist WHERE id = CONNECTION_ID()";
+    conn.query_first(asked).await.unwrap().unwrap()
+}
+
+fn timed_out(error: &Error<MySqlError>) -> Option<Duration> {
+    match error.cause() {
+        Some(MySqlError::TimedOut { after, .. }) if error.is_timeout() => Some(*after),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn an_ipv6_address_leads_to_the_server() {
+    // On a machine without IPv6 the server does not start, and says why.
+    let server = MariaDb::builder().option("bind-address", "127.0.0.1,::1").start().await.unwrap();
+    let mysql = MySql::new(&format!("mysql://root@[::1]:{}/test", server.port())).unwrap();
+    let mut conn = mysql.acquire().await.unwrap();
+    let peer = peer(&mut conn).await;
+    assert!(peer.starts_with("::1"), "{peer}");
+}
+
+#[tokio::test]
+async fn a_unix_socket_leads_to_a_server_that_has_no_port() {
+    let server = MariaDb::builder().option("skip_networking", 1).start().await.unwrap();
+    let mysql = MySql::builder(&server.url()).unwrap().socket(server.socket().display().to_string()).build();
+    let mut conn = mysql.acquire().await.unwrap();
+    assert_eq!(peer(&mut conn).await, "localhost");
+    assert!(format!("{mysql:?}").contains("socket"), "{mysql:?}");
+}
+
+#[tokio::test]
+async fn a_connection_over_tcp_stays_one_although_the_server_has_a_socket() {
+    let mut conn = MySql::new(&shared().await.url()).unwrap().acquire().await.unwrap();
+    let peer = peer(&mut conn).await;
+    assert!(peer.starts_with("127.0.0.1:"), "{peer}");
+}
+
+#[tokio::test]
+async fn an_address_that_refuses_is_passed_by() {
+    let server = shared().await;
+    let began = Instant::now();
+    name_for(server, &[SECOND, Ipv4Addr::LOCALHOST]).connect_timeout(PATIENCE).build().acquire().await.unwrap();
+    assert!(began.elapsed() < PATIENCE / 4, "it was not waited for");
+}
+
+#[tokio::test]
+async fn every_address_of_a_name_is_tried() {
+    let server = shared().await;
+    let localhost = server.url().replace("127.0.0.1", "localhost");
+    // Elsewhere it stands for `::1` too, where this server does not listen.
+    MySql::new(&localhost).unwrap().acquire().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_address_that_never_answers_uses_up_its_share_of_the_time_and_no_more() {
+    let server = shared().await;
+    let silent = TcpListener::bind(SocketAddr::from((SECOND, server.port()))).unwrap();
+    let began = Instant::now();
+    let builder = name_for(server, &[SECOND, Ipv4Addr::LOCALHOST]).connect_timeout(Duration::from_secs(3));
+    builder.build().acquire().await.unwrap();
+    let took = began.elapsed();
+    assert!(took > Duration::from_millis(1_400) && took < Duration::from_millis(2_900), "half of 3 s: {took:?}");
+    drop(silent);
+}
+
+#[tokio::test]
+async fn addresses_that_never_answer_are_given_up_under_one_deadline() {
+    let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = first.local_addr().unwrap().port();
+    let second = TcpListener::bind((SECOND, port)).unwrap();
+    let opts = OptsBuilder::default().tcp_port(port).resolved_ips(Some([Ipv4Addr::LOCALHOST.into(), SECOND.into()]));
+    let time = Duration::from_secs(1);
+    let began = Instant::now();
+    let error = MySqlBuilder::from_opts(opts).connect_timeout(time).build().acquire().await.unwrap_err();
+    assert!(began.elapsed() >= time && began.elapsed() < time * 2, "{:?}", began.elapsed());
+    let Some(MySqlError::Unreachable { tried: 2, last, .. }) = error.cause() else { panic!("{error:?}") };
+    assert_eq!(*last, SocketAddr::from((SECOND, port)));
+    drop((first, second));
+}
+
+#[tokio::test]
+async fn a_listener_that_never_answers_is_given_up_after_the_connect_timeout() {
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let url = format!("mysql://root@{}/test", silent.local_addr().unwrap());
+    let time = Duration::from_millis(300);
+    let began = Instant::now();
+    let error = MySql::builder(&url).unwrap().connect_timeout(time).build().acquire().await.unwrap_err();
+    assert!(began.elapsed() >= time && began.elapsed() < PATIENCE / 4, "{:?}", began.elapsed());
+    assert_eq!(timed_out(&error), Some(time), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_password_with_every_special_character_works_percent_encoded() {
+    let server = MariaDb::start().await.unwrap();
+    server.query("CREATE USER odd IDENTIFIED BY 'p@ss/w?rd%#:'").await.unwrap();
+    let url = format!("mysql://odd:p%40ss%2Fw%3Frd%25%23%3A@{}", server.address());
+    let mut conn = MySql::new(&url).unwrap().acquire().await.unwrap();
+    let user: Option<String> = conn.query_first("SELECT CURRENT_USER()").await.unwrap();
+    assert_eq!(user.as_deref(), Some("odd@%"));
+}
+
+#[tokio::test]
+async fn text_arrives_in_the_charset_that_was_asked_for_at_every_user() {
+    let mysql = MySql::builder(&shared().await.url()).unwrap().charset("latin1").build();
+    let pool = std::sync::Arc::new(MySql::pool_builder().max_size(1).build(mysql));
+    for _user in 0..2 {
+        let mut lease = Lease::acquire(&pool).await.unwrap();
+        let text: Option<Vec<u8>> = lease.query_first("SELECT CONVERT(x'C3A9' USING utf8mb4)").await.unwrap();
+        assert_eq!(text.unwrap(), [0xE9]);
+        Lease::complete(lease).await.unwrap();
+    }
+}
