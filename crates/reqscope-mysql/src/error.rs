@@ -125,7 +125,11 @@ impl MySqlError {
     ///
     /// The connection that heard it is not used again, so that the next one resolves the name anew.
     pub fn is_read_only(&self) -> bool {
-        matches!(self, MySqlError::ReadOnly) || self.server().is_some_and(refuses_writes)
+        match self {
+            MySqlError::ReadOnly => true,
+            MySqlError::Unreachable { cause, .. } => cause.is_read_only(),
+            other => other.server().is_some_and(refuses_writes),
+        }
     }
 
     /// Trying again cannot help: a wrong password, an unknown database, a URL that is none.

@@ -8,6 +8,7 @@ mod hang_up;
 mod laws;
 mod network;
 mod operations;
+mod readonly;
 mod savepoint;
 mod session;
 mod support;

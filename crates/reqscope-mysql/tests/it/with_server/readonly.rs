@@ -1,0 +1,118 @@
+//! Servers that take no writes: replicas, and primaries that were made one.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use reqscope::{Lease, Pool, Resource};
+use reqscope_mysql::mysql_async::prelude::Queryable;
+use reqscope_mysql::mysql_async::{self, Opts, OptsBuilder};
+use reqscope_mysql::{MySql, MySqlBuilder, MySqlConn, MySqlError};
+use reqscope_testkit::MariaDb;
+
+use crate::with_server::support::code;
+
+const SECOND: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+/// What an application's user may do: without the privilege that makes `root` write to a read-only server.
+const APP: &str = "CREATE USER app; GRANT ALL ON test.* TO app; CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY)";
+
+fn app(server: &MariaDb) -> Opts {
+    Opts::from_url(&server.url().replace("root@", "app@")).unwrap()
+}
+
+async fn set_read_only(server: &MariaDb, on: bool) {
+    server.query(&format!("SET GLOBAL read_only = {}", u8::from(on))).await.unwrap();
+}
+
+/// A server, and one on the same port of the next address; a name for both.
+async fn pair() -> (MariaDb, MariaDb, Opts) {
+    let first = MariaDb::start().await.unwrap();
+    let second = MariaDb::builder().option("bind-address", SECOND).option("port", first.port());
+    let second = second.start().await.unwrap();
+    for server in [&first, &second] {
+        server.query(APP).await.unwrap();
+    }
+    let both = OptsBuilder::from_opts(app(&first)).resolved_ips(Some([Ipv4Addr::LOCALHOST.into(), SECOND.into()]));
+    (first, second, both.into())
+}
+
+async fn is_on(conn: &mut MySqlConn, server: &MariaDb) -> bool {
+    let socket: Option<String> = conn.query_first("SELECT @@socket").await.unwrap();
+    socket.unwrap() == server.socket().display().to_string()
+}
+
+#[tokio::test]
+async fn a_refused_write_says_that_the_server_is_read_only_and_its_connection_is_not_used_again() {
+    let server = MariaDb::start().await.unwrap();
+    server.query(APP).await.unwrap();
+    let pool = Arc::new(MySql::pool_builder().max_size(1).build(MySqlBuilder::from_opts(app(&server)).build()));
+
+    let mut reading = Lease::acquire(&pool).await.unwrap();
+    let id = reading.as_ref().id();
+    set_read_only(&server, true).await;
+    reading.query_drop("SELECT * FROM t").await.unwrap();
+    Lease::complete(reading).await.unwrap();
+
+    for prepared in [false, true] {
+        let mut writing = Lease::acquire(&pool).await.unwrap();
+        assert_eq!(writing.as_ref().id() == id, !prepared, "who has only read keeps its connection");
+        let statement = "INSERT INTO t VALUES ()";
+        let outcome: Result<(), mysql_async::Error> =
+            if prepared { writing.exec_drop(statement, ()).await } else { writing.query_drop(statement).await };
+        let error = MySqlError::from(outcome.unwrap_err());
+        assert!(error.is_read_only() && code(&error) == Some(1290), "{error:?}");
+        Lease::complete(writing).await.unwrap();
+    }
+    assert_eq!(pool.status().created, 2);
+
+    set_read_only(&server, false).await;
+    let mut writing = Lease::acquire(&pool).await.unwrap();
+    assert_eq!(pool.status().created, 3, "a new one for each that heard of it");
+    writing.query_drop("INSERT INTO t VALUES ()").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_read_only_server_is_passed_by_where_writes_are_wanted_and_found_again_when_it_takes_them() {
+    let (first, second, both) = pair().await;
+    let mysql = MySqlBuilder::from_opts(both.clone()).require_writable(true).build();
+
+    set_read_only(&first, true).await;
+    assert!(is_on(&mut mysql.acquire().await.unwrap(), &second).await, "the first takes no writes");
+
+    set_read_only(&first, false).await;
+    set_read_only(&second, true).await;
+    assert!(is_on(&mut mysql.acquire().await.unwrap(), &first).await, "the roles have changed");
+
+    set_read_only(&first, true).await;
+    let error = mysql.acquire().await.unwrap_err();
+    assert!(error.cause().is_some_and(MySqlError::is_read_only), "both take none: {error:?}");
+    assert!(!error.is_permanent(), "one may be made a primary");
+
+    let reading = MySqlBuilder::from_opts(both).build();
+    assert!(is_on(&mut reading.acquire().await.unwrap(), &first).await, "who reads is not choosy");
+}
+
+#[tokio::test]
+async fn a_pool_moves_to_the_new_primary_after_one_refused_write() {
+    let (first, second, both) = pair().await;
+    let mysql = MySqlBuilder::from_opts(both).require_writable(true).build();
+    let pool: Arc<Pool<MySql>> = Arc::new(MySql::pool_builder().max_size(1).build(mysql));
+    let mut lease = Lease::acquire(&pool).await.unwrap();
+    assert!(is_on(lease.as_mut(), &first).await);
+
+    set_read_only(&first, true).await;
+    let refused: Result<(), mysql_async::Error> = lease.query_drop("INSERT INTO t VALUES ()").await;
+    assert!(MySqlError::from(refused.unwrap_err()).is_read_only());
+    Lease::fail(lease).await.unwrap();
+
+    let mut lease = Lease::acquire(&pool).await.unwrap();
+    assert!(is_on(lease.as_mut(), &second).await);
+    lease.query_drop("INSERT INTO t VALUES ()").await.unwrap();
+}
+
+#[tokio::test]
+async fn one_server_that_takes_no_writes_is_told_as_that() {
+    let server = MariaDb::builder().option("read_only", 1).start().await.unwrap();
+    let error = MySql::builder(&server.url()).unwrap().require_writable(true).build().acquire().await.unwrap_err();
+    assert!(matches!(error.cause(), Some(MySqlError::ReadOnly)), "{error:?}");
+}
