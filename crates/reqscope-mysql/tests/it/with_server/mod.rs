@@ -10,6 +10,7 @@ mod network;
 mod operations;
 mod readonly;
 mod savepoint;
+mod secrets;
 mod session;
 mod support;
 mod transaction;
