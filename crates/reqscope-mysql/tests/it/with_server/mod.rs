@@ -12,6 +12,7 @@ mod readonly;
 mod savepoint;
 mod secrets;
 mod session;
+mod sleep;
 mod support;
 mod transaction;
 mod unknown;
