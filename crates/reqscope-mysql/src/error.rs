@@ -28,9 +28,10 @@ use reqscope::{Error, Stage};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MySqlError {
-    /// The server answered with an error, or the driver could not speak with it.
-    #[error("mysql failed")]
-    Driver(#[source] mysql_async::Error),
+    /// The server answered with an error, or the driver could not speak with it. It speaks for itself, as an operator who reads
+    /// why a pool was empty reads no further than this.
+    #[error(transparent)]
+    Driver(mysql_async::Error),
     /// The URL cannot be used. Says why, and repeats nothing of it: a password with a `?` or a `/` that is not
     /// percent-encoded ends up in any part of it.
     #[error("the database URL {0}")]

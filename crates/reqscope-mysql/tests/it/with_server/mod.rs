@@ -6,6 +6,7 @@ mod driver;
 mod faults;
 mod hang_up;
 mod laws;
+mod limits;
 mod network;
 mod operations;
 mod readonly;

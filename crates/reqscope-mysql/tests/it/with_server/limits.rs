@@ -1,0 +1,203 @@
+//! Statements are stopped where no connection is to be had any more, and nobody else is ever stopped.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use reqscope::{Lease, Pool};
+use reqscope_mysql::MySql;
+use reqscope_mysql::mysql_async::prelude::Queryable;
+use reqscope_mysql::mysql_async::{Conn, Opts};
+use reqscope_testkit::MariaDb;
+use tokio::time::sleep;
+
+use crate::with_server::support::{PATIENCE, bare, code, cut_at_work, doing, until_gone};
+
+/// `Too many connections`.
+const TOO_MANY: u16 = 1040;
+/// It ends only if somebody stops it.
+const LONG: &str = "SELECT SLEEP(600)";
+
+/// A user without the privilege that lets `root` in where there is no more room.
+async fn app(server: &MariaDb) -> String {
+    server.query("CREATE USER app; GRANT ALL ON test.* TO app").await.unwrap();
+    server.url().replace("root@", "app@")
+}
+
+fn pool(url: &str, size: usize, time: Duration) -> Arc<Pool<MySql>> {
+    Arc::new(MySql::pool_builder().max_size(size).acquire_timeout(time).build(MySql::new(url).unwrap()))
+}
+
+/// Takes all connections that are left.
+async fn fill(url: &str) -> Vec<Conn> {
+    let mut others = Vec::new();
+    while let Ok(other) = Conn::new(Opts::from_url(url).unwrap()).await {
+        others.push(other);
+    }
+    others
+}
+
+/// The connection through which statements are stopped: the only one of `app` that is not the one with this number.
+async fn side(server: &MariaDb, id: u64) -> u64 {
+    let asked = format!("SELECT id FROM information_schema.processlist WHERE user = 'app' AND id <> {id}");
+    server.query(&asked).await.unwrap().parse().expect("there is one")
+}
+
+#[tokio::test]
+async fn a_statement_is_stopped_when_the_server_takes_no_connection_any_more() {
+    // Less it does not take.
+    let server = MariaDb::builder().option("max_connections", 10).start().await.unwrap();
+    let url = app(&server).await;
+    let mut eye = bare(&server).await;
+    let pool = pool(&url, 1, PATIENCE);
+    let mut lease = Lease::acquire(&pool).await.unwrap();
+    let id = lease.as_ref().id();
+    let others = fill(&url).await;
+    assert!(others.len() >= 6, "{}", others.len());
+
+    cut_at_work(&mut eye, id, LONG, lease.query_drop(LONG)).await;
+    drop(lease);
+    let began = Instant::now();
+    until_gone(&mut eye, id).await;
+    assert!(began.elapsed() < PATIENCE / 4, "{:?}", began.elapsed());
+    let next = Lease::acquire(&pool).await.unwrap();
+    assert_ne!(next.as_ref().id(), id);
+    drop(others);
+}
+
+#[tokio::test]
+async fn who_gets_no_connection_hears_that_the_server_has_no_more_and_the_pool_goes_on_when_it_has() {
+    let server = MariaDb::builder().option("max_connections", 10).start().await.unwrap();
+    let url = app(&server).await;
+    let mut others = fill(&url).await;
+
+    let none = pool(&url, 2, PATIENCE);
+    let began = Instant::now();
+    let error = Lease::acquire(&none).await.unwrap_err();
+    assert!(began.elapsed() < PATIENCE / 4, "it is known at once: {:?}", began.elapsed());
+    assert!(error.is_unavailable() && !error.is_permanent(), "{error:?}");
+    assert_eq!(error.cause().and_then(code), Some(TOO_MANY), "{error:?}");
+
+    // One for the caller, and one for what stops statements.
+    others.truncate(others.len() - 2);
+    let began = Instant::now();
+    let first = loop {
+        match Lease::acquire(&none).await {
+            Ok(first) => break first,
+            Err(error) => assert!(began.elapsed() < PATIENCE, "{error:?}"),
+        }
+        sleep(Duration::from_millis(10)).await;
+    };
+    drop((first, others));
+}
+
+#[tokio::test]
+async fn who_waits_for_one_of_ours_in_vain_hears_why_there_was_no_other() {
+    let server = MariaDb::builder().option("max_connections", 10).start().await.unwrap();
+    let url = app(&server).await;
+    let pool = pool(&url, 2, Duration::from_millis(300));
+    let held = Lease::acquire(&pool).await.unwrap();
+    let others = fill(&url).await;
+
+    let error = Lease::acquire(&pool).await.unwrap_err();
+    assert!(error.is_timeout(), "one was in use and might have come back: {error:?}");
+    assert!(error.to_string().contains(&TOO_MANY.to_string()), "{error}");
+
+    let (next, ()) = tokio::join!(Lease::acquire(&pool), async {
+        sleep(Duration::from_millis(20)).await;
+        Lease::complete(held).await.unwrap();
+    });
+    drop((next.unwrap(), others));
+}
+
+/// A lease with a statement in flight that has been cut there.
+async fn cut(pool: &Arc<Pool<MySql>>, eye: &mut Conn) -> (Lease<Pool<MySql>>, u64) {
+    let mut lease = Lease::acquire(pool).await.unwrap();
+    let id = lease.as_ref().id();
+    cut_at_work(eye, id, LONG, lease.query_drop(LONG)).await;
+    (lease, id)
+}
+
+#[tokio::test]
+async fn what_stops_statements_is_made_anew_after_it_was_killed() {
+    let server = MariaDb::start().await.unwrap();
+    let pool = pool(&app(&server).await, 1, PATIENCE);
+    let mut eye = bare(&server).await;
+    let (lease, id) = cut(&pool, &mut eye).await;
+    let first = side(&server, id).await;
+    server.query(&format!("KILL {first}")).await.unwrap();
+    until_gone(&mut eye, first).await;
+
+    Lease::fail(lease).await.unwrap();
+    until_gone(&mut eye, id).await;
+    let second = side(&server, id).await;
+    assert_ne!(second, first);
+
+    // It is kept as the first was.
+    let (lease, id) = cut(&pool, &mut eye).await;
+    drop(lease);
+    until_gone(&mut eye, id).await;
+    assert_eq!(side(&server, id).await, second);
+}
+
+#[tokio::test]
+async fn what_stops_statements_outlives_the_wait_timeout_of_the_server() {
+    let server = MariaDb::builder().option("wait_timeout", 1).start().await.unwrap();
+    let pool = pool(&app(&server).await, 1, PATIENCE);
+    let mut eye = bare(&server).await;
+    eye.query_drop("SET SESSION wait_timeout = 600").await.unwrap();
+    let mut lease = Lease::acquire(&pool).await.unwrap();
+    let id = lease.as_ref().id();
+    let side = side(&server, id).await;
+
+    let long = lease.query_drop("SELECT SLEEP(2.5)");
+    long.await.unwrap();
+    assert!(doing(&mut eye, side).await.is_some(), "it was idle for longer than the server allows others");
+    cut_at_work(&mut eye, id, LONG, lease.query_drop(LONG)).await;
+    drop(lease);
+    until_gone(&mut eye, id).await;
+    assert!(doing(&mut eye, side).await.is_some());
+}
+
+#[tokio::test]
+async fn statements_are_stopped_on_the_next_run_of_the_server_too() {
+    let server = MariaDb::start().await.unwrap();
+    let pool = pool(&app(&server).await, 1, PATIENCE);
+    drop(cut(&pool, &mut bare(&server).await).await);
+    server.restart().await.unwrap();
+
+    let mut eye = bare(&server).await;
+    let (lease, id) = cut(&pool, &mut eye).await;
+    drop(lease);
+    until_gone(&mut eye, id).await;
+}
+
+#[tokio::test]
+async fn nobody_else_is_stopped_who_has_the_same_number_in_the_next_run_of_the_server() {
+    let server = MariaDb::start().await.unwrap();
+    let url = app(&server).await;
+    // A number that the next run has not given away before it is ready.
+    for _ in 0..20 {
+        bare(&server).await.disconnect().await.unwrap();
+    }
+    // The runs of a server are told apart by the second of their start.
+    sleep(Duration::from_millis(1_100)).await;
+    let mysql = Arc::new(MySql::new(&url).unwrap());
+    let mut eye = bare(&server).await;
+    let mut lease = Lease::acquire(&mysql).await.unwrap();
+    let id = lease.id();
+    cut_at_work(&mut eye, id, LONG, lease.query_drop(LONG)).await;
+
+    server.restart().await.unwrap();
+    let mut innocent = loop {
+        let mut conn = Conn::new(Opts::from_url(&url).unwrap()).await.unwrap();
+        let number: u64 = conn.query_first("SELECT CONNECTION_ID()").await.unwrap().unwrap();
+        assert!(number <= id, "the number was given away before");
+        if number == id {
+            break conn;
+        }
+    };
+    let outcome = Lease::fail(lease).await;
+    assert!(outcome.is_ok(), "what ran there has ended with the server: {outcome:?}");
+    let asked: Option<u64> = innocent.query_first("SELECT CONNECTION_ID()").await.expect("it lives");
+    assert_eq!(asked, Some(id));
+}
