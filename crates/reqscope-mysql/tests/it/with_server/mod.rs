@@ -15,5 +15,7 @@ mod secrets;
 mod session;
 mod sleep;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;
 mod transaction;
 mod unknown;
