@@ -10,6 +10,7 @@ mod limits;
 mod network;
 mod operations;
 mod readonly;
+mod recovery;
 mod savepoint;
 mod secrets;
 mod session;

@@ -1,0 +1,109 @@
+//! After a fault everybody is served again, and until then everybody has an answer in time.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use reqscope::{Lease, Pool};
+use reqscope_mysql::MySql;
+use reqscope_mysql::mysql_async::prelude::Queryable;
+use reqscope_testkit::MariaDb;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use crate::with_server::support::PATIENCE;
+
+const CLIENTS: usize = 64;
+/// What a machine with little to spare may add.
+const LAG: Duration = Duration::from_secs(2);
+
+/// A short request; how long it took, and whether it was served.
+async fn request(pool: &Arc<Pool<MySql>>) -> (Duration, bool) {
+    let began = Instant::now();
+    let served = async {
+        let mut lease = Lease::acquire(pool).await.ok()?;
+        let answer: Option<u64> = lease.query_first("SELECT 41 + 1").await.ok()?;
+        assert_eq!(answer, Some(42), "never another one's answer");
+        Lease::complete(lease).await.ok()
+    };
+    let is_served = served.await.is_some();
+    (began.elapsed(), is_served)
+}
+
+/// Clients who ask again every 10 ms, from before the fault until it is over and each was served. The longest that one of them
+/// waited for an answer.
+async fn crowd(pool: &Arc<Pool<MySql>>, over: watch::Receiver<bool>) -> Duration {
+    let clients = (0..CLIENTS).map(|_| {
+        let (pool, over) = (Arc::clone(pool), over.clone());
+        tokio::spawn(async move {
+            let mut longest = Duration::ZERO;
+            loop {
+                let is_over = *over.borrow();
+                let (took, is_served) = request(&pool).await;
+                longest = longest.max(took);
+                if is_over && is_served {
+                    return longest;
+                }
+                sleep(Duration::from_millis(10)).await;
+            }
+        })
+    });
+    let mut longest = Duration::ZERO;
+    for client in clients.collect::<Vec<_>>() {
+        longest = longest.max(client.await.unwrap());
+    }
+    longest
+}
+
+async fn pool(server: &MariaDb, time: Duration) -> Arc<Pool<MySql>> {
+    let mysql = MySql::builder(&server.url()).unwrap().connect_timeout(time).operation_timeout(time).build();
+    let pool = MySql::pool_builder().max_size(8).acquire_timeout(time).validate_timeout(time).build(mysql);
+    let pool = Arc::new(pool);
+    assert!(request(&pool).await.1);
+    pool
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_is_served_again_after_each_of_several_restarts() {
+    let server = MariaDb::start().await.unwrap();
+    let pool = pool(&server, PATIENCE).await;
+    for _restart in 0..3 {
+        let (over, hears) = watch::channel(false);
+        let clients = tokio::spawn({
+            let pool = Arc::clone(&pool);
+            async move { crowd(&pool, hears).await }
+        });
+        sleep(Duration::from_millis(50)).await;
+        server.kill().await.unwrap();
+        sleep(Duration::from_millis(300)).await;
+        assert!(pool.status().down);
+        server.restart().await.unwrap();
+        let began = Instant::now();
+        over.send_replace(true);
+        let longest = clients.await.unwrap();
+        assert!(began.elapsed() < LAG, "served again after {:?}", began.elapsed());
+        assert!(longest < LAG, "who was refused is told so: {longest:?}");
+    }
+    assert!(pool.status().created <= 1 + 3 * 2 * 8, "connections are not made in vain: {:?}", pool.status());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_has_an_answer_in_time_while_the_server_is_frozen_and_is_served_after() {
+    let server = MariaDb::start().await.unwrap();
+    let time = Duration::from_secs(1);
+    let pool = pool(&server, time).await;
+    let (over, hears) = watch::channel(false);
+    let clients = tokio::spawn({
+        let pool = Arc::clone(&pool);
+        async move { crowd(&pool, hears).await }
+    });
+    sleep(Duration::from_millis(50)).await;
+    server.freeze().unwrap();
+    sleep(3 * time).await;
+    server.thaw().unwrap();
+    let began = Instant::now();
+    over.send_replace(true);
+    let longest = clients.await.unwrap();
+    // To acquire, to ask, and to give back: each has its own deadline. A statement that is cut is stopped within two more.
+    assert!(longest < 2 * time + LAG, "{longest:?}");
+    assert!(began.elapsed() < 2 * LAG, "served again after {:?}", began.elapsed());
+}
