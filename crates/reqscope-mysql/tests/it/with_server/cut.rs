@@ -1,9 +1,10 @@
 //! What is cut in the middle: it is seen, it is stopped on the server, and nobody gets its answer for his own.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use reqscope::{Exit, Health, Lease, Observer, Pool, Resource, Scopes, Subject};
 use reqscope_mysql::mysql_async::prelude::Queryable;
 use reqscope_mysql::{MySql, MySqlConn, MySqlError};
@@ -311,4 +312,27 @@ async fn a_statement_that_was_kept_cannot_be_closed_on_a_connection_in_doubt() {
     cut_at_work(&mut eye, id, "SLEEP(?)", lease.exec_drop(&statement, (10,))).await;
     let error = refusal(lease.close(statement).await);
     assert!(matches!(error, MySqlError::InDoubt), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_row_that_is_none_of_what_was_asked_for_panics_and_is_as_good_as_cut() {
+    let pool = pool(1).await;
+    for way in 0..3 {
+        let mut lease = Lease::acquire(&pool).await.unwrap();
+        let id = lease.as_ref().id();
+        let panics = async {
+            match way {
+                0 => lease.query::<u8, _>("SELECT 'seven'").await.map(drop),
+                1 => lease.exec_first::<u8, _, _>("SELECT 'seven' UNION SELECT 'eight'", ()).await.map(drop),
+                _ => lease
+                    .query_map("SELECT 7 UNION SELECT 8", |_: u8| panic!("in the user's own code"))
+                    .await
+                    .map(drop),
+            }
+        };
+        AssertUnwindSafe(panics).catch_unwind().await.unwrap_err();
+        refuses_everything(&mut lease).await;
+        drop(Lease::complete(lease));
+        assert_ne!(next_user_is_served(&pool).await, id, "way {way}");
+    }
 }
