@@ -7,6 +7,7 @@ mod faults;
 mod hang_up;
 mod laws;
 mod limits;
+mod namespace;
 mod network;
 mod operations;
 mod readonly;
