@@ -13,7 +13,7 @@ const STEP: Duration = Duration::from_millis(15);
 
 /// What `cargo xtask bench` reads. Times are in nanoseconds.
 #[derive(Serialize)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     callers: usize,
     /// To what was asked during the outages.
     answers: usize,
@@ -34,7 +34,7 @@ pub(super) struct Seen {
 }
 
 /// From when the breaker was seen open until the backend was started again.
-pub(super) struct Outage {
+pub(crate) struct Outage {
     pub(super) open: Instant,
     pub(super) back: Instant,
 }
@@ -47,7 +47,7 @@ impl Outage {
 
 /// Each list is in order: the time is read under its lock.
 #[derive(Default)]
-pub(super) struct Log {
+pub(crate) struct Log {
     /// When somebody asked the pool, and how long the answer took; in the order of the answers.
     answers: Mutex<Vec<(Instant, Duration)>>,
     /// When somebody had an answer of the backend.
@@ -58,37 +58,42 @@ pub(super) struct Log {
 }
 
 impl Log {
-    pub(super) fn answer(&self, asked: Instant, took: Duration) {
+    pub(crate) fn answer(&self, asked: Instant, took: Duration) {
         self.answers.lock().push((asked, took));
     }
 
-    pub(super) fn good(&self) {
+    pub(crate) fn good(&self) {
         self.good.lock().push(Instant::now());
     }
 
-    pub(super) fn connect(&self) {
+    pub(crate) fn connect(&self) {
         self.connects.lock().push(Instant::now());
     }
 
-    pub(super) fn lag(&self, lag: Duration) {
+    pub(crate) fn lag(&self, lag: Duration) {
         self.lags.lock().push(lag);
     }
 
-    pub(super) fn first_good_since(&self, moment: Instant) -> Option<Instant> {
+    pub(crate) fn first_good_since(&self, moment: Instant) -> Option<Instant> {
         let good = self.good.lock();
         good.get(good.partition_point(|good| *good < moment)).copied()
     }
 
+    /// Of the timer: the 50th percentile, the 99th, and the longest.
+    pub(crate) fn lags(&self) -> [u64; 3] {
+        percentiles(&self.lags.lock())
+    }
+
     /// Everybody may go home.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
     }
 
-    pub(super) fn sum_up(&self, outages: &[Outage], delays: &[Duration]) -> Seen {
+    pub(crate) fn sum_up(&self, outages: &[Outage], delays: &[Duration]) -> Seen {
         let during = |moment: Instant| outages.iter().any(|outage| outage.contains(moment));
         let answers = self.answers.lock();
         let answers: Vec<Duration> =
@@ -96,7 +101,7 @@ impl Log {
         let connects: Vec<Instant> = self.connects.lock().iter().copied().filter(|begun| during(*begun)).collect();
         let down: Duration = outages.iter().map(|outage| outage.back - outage.open).sum();
         let [answer_p50, answer_p99, answer_longest] = percentiles(&answers);
-        let [lag_p50, lag_p99, lag_longest] = percentiles(&self.lags.lock());
+        let [lag_p50, lag_p99, lag_longest] = self.lags();
         Seen {
             callers: CALLERS,
             answers: answers.len(),
@@ -120,8 +125,8 @@ fn most_within(length: Duration, moments: &[Instant]) -> usize {
     (0..moments.len()).map(from).max().unwrap_or(0)
 }
 
-/// The 50th, the 99th, and the longest.
-fn percentiles(times: &[Duration]) -> [u64; 3] {
+/// The 50th, the 99th, and the longest, in nanoseconds.
+pub(crate) fn percentiles(times: &[Duration]) -> [u64; 3] {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();
     let at = |index: usize| sorted.get(index).copied().map_or(0, nanos);
