@@ -3,11 +3,13 @@
 //! `run` repeats one operation and does nothing else, so that whoever counts from outside can run it so many times
 //! and twice as many: the difference is the operation alone. `memory` attacks a server in a process of its own, which
 //! is `serve`, and tells how much memory that one holds. `outage` takes the backend away from a pool under load.
-//! `throughput` times requests over loopback.
+//! `throughput` times requests over loopback. `mysql`, which is a feature, does all of this to a MariaDB.
 
 mod floors;
 mod http;
 mod memory;
+#[cfg(feature = "mysql")]
+mod mysql;
 mod outage;
 mod poll;
 mod pool;
@@ -56,6 +58,10 @@ enum Command {
     },
     /// Serves until its standard input ends; prints its address, and at the end its statistics, as JSON.
     Serve,
+    /// Measures connections to a private MariaDB, and prints what was seen, as JSON.
+    #[cfg(feature = "mysql")]
+    #[command(subcommand)]
+    Mysql(mysql::Part),
 }
 
 /// One thing that is measured. Those named `once-cell`, `lazy`, `plain`, `semaphore` and `stack` are floors: what it
@@ -130,5 +136,7 @@ fn main() -> anyhow::Result<()> {
         Command::Outage { restarts } => outage::run(restarts),
         Command::Throughput { rounds } => throughput::run(rounds),
         Command::Serve => server::run(),
+        #[cfg(feature = "mysql")]
+        Command::Mysql(part) => part.run(),
     }
 }

@@ -1,4 +1,4 @@
-//! The parts of README.md that a chore writes.
+//! The parts of a README.md that a chore writes.
 
 use std::fs;
 use std::path::Path;
@@ -7,8 +7,10 @@ use anyhow::Context;
 
 use crate::tree::Tree;
 
-/// Two marks in README.md.
+/// Two marks in a document.
 pub(crate) struct Marks {
+    /// From the root.
+    pub(crate) file: &'static str,
     /// What stands between them.
     pub(crate) what: &'static str,
     /// Whose `--write` has put it there.
@@ -18,14 +20,13 @@ pub(crate) struct Marks {
 impl Marks {
     /// Puts the text between them.
     pub(crate) fn write(&self, tree: &Tree, text: &str) -> anyhow::Result<()> {
-        let file = Path::new("README.md");
-        let document = self.replace(&tree.read(file)?, text);
-        let document = document.with_context(|| format!("README.md has no marks for the {}", self.what))?;
-        fs::write(tree.root().join(file), document).context("README.md")
+        let document = self.replace(&tree.read(Path::new(self.file))?, text);
+        let document = document.with_context(|| format!("{} has no marks for the {}", self.file, self.what))?;
+        fs::write(tree.root().join(self.file), document).context(self.file)
     }
 
     fn replace(&self, document: &str, text: &str) -> Option<String> {
-        let Marks { what, chore } = self;
+        let Marks { what, chore, .. } = self;
         let begin = format!("<!-- {what}: begin; written by `cargo xtask {chore} --write` -->\n");
         let end = format!("<!-- {what}: end -->\n");
         let (before, rest) = document.split_once(&begin)?;
@@ -38,7 +39,7 @@ impl Marks {
 mod tests {
     use super::*;
 
-    const MARKS: Marks = Marks { what: "prices", chore: "shop" };
+    const MARKS: Marks = Marks { file: "README.md", what: "prices", chore: "shop" };
     const BEGIN: &str = "<!-- prices: begin; written by `cargo xtask shop --write` -->\n";
     const END: &str = "<!-- prices: end -->\n";
 

@@ -21,6 +21,16 @@ impl Spread {
         Some(Spread { median, least, most })
     }
 
+    /// The same of times on a machine that does other things besides: of those around the median only the nearer half
+    /// counts, as one that was interrupted lies anywhere.
+    pub(crate) fn of_half(values: impl IntoIterator<Item = f64>) -> Option<Spread> {
+        let mut sorted: Vec<f64> = values.into_iter().collect();
+        sorted.sort_unstable_by(f64::total_cmp);
+        let quarter = sorted.len() / 4;
+        let middle = sorted.get(quarter..sorted.len() - quarter)?;
+        Spread::of(middle.iter().copied())
+    }
+
     /// In another unit.
     pub(crate) fn over(self, unit: f64) -> Spread {
         let Spread { median, least, most } = self;
@@ -46,6 +56,14 @@ mod tests {
         assert_eq!(Spread::of([9.0, 1.0, 2.0]), Some(Spread { median: 2.0, least: 1.0, most: 9.0 }));
         assert_eq!(Spread::of([9.0, 1.0, 2.0, 4.0]), Some(Spread { median: 3.0, least: 1.0, most: 9.0 }));
         assert_eq!(Spread::of([]), None);
+    }
+
+    #[test]
+    fn an_interrupted_one_does_not_widen_the_nearer_half() {
+        let values = [2.0, 900.0, 1.0, 3.0, 0.1, 2.5, 1.5];
+        assert_eq!(Spread::of_half(values), Some(Spread { median: 2.0, least: 1.0, most: 3.0 }));
+        assert_eq!(Spread::of_half([2.0, 1.0]), Spread::of([2.0, 1.0]));
+        assert_eq!(Spread::of_half([]), None);
     }
 
     #[test]

@@ -79,6 +79,13 @@ impl Log {
         good.get(good.partition_point(|good| *good < moment)).copied()
     }
 
+    /// When it was asked, and how long the answer took, of each that was waited for at some time between these two.
+    #[cfg(feature = "mysql")]
+    pub(crate) fn waited_between(&self, begin: Instant, end: Instant) -> Vec<(Instant, Duration)> {
+        let answers = self.answers.lock();
+        answers.iter().copied().filter(|(asked, took)| *asked < end && begin < *asked + *took).collect()
+    }
+
     /// Of the timer: the 50th percentile, the 99th, and the longest.
     pub(crate) fn lags(&self) -> [u64; 3] {
         percentiles(&self.lags.lock())

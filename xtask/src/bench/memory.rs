@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
-use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
+
+use super::ask;
 
 const MEBIBYTE: u64 = 1024 * 1024;
 
@@ -63,11 +63,7 @@ impl fmt::Display for Memory {
 /// Runs the attack.
 pub(super) fn measure(program: &Path) -> anyhow::Result<Memory> {
     eprintln!("measuring the memory of a server");
-    let output = Command::new(program).arg("memory").stderr(Stdio::inherit()).output().context("reqscope-bench")?;
-    if !output.status.success() {
-        bail!("reqscope-bench memory ended with {}", output.status);
-    }
-    let seen: Seen = serde_json::from_slice(&output.stdout).context("what reqscope-bench memory printed")?;
+    let seen: Seen = ask(program, &["memory"])?;
     Ok(seen.into())
 }
 

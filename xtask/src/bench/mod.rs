@@ -7,16 +7,19 @@
 
 mod figures;
 mod memory;
+mod mysql;
 mod outage;
 mod overhead;
 mod table;
 mod throughput;
 
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
 
+use anyhow::{Context, ensure};
 use clap::Args;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::cargo::Cargo;
 use crate::conditions::Conditions;
@@ -29,7 +32,7 @@ use outage::Outage;
 use overhead::Overhead;
 use throughput::Throughput;
 
-const MARKS: Marks = Marks { what: "figures", chore: "bench" };
+const MARKS: Marks = Marks { file: "README.md", what: "figures", chore: "bench" };
 
 /// Which part to measure, and where to put it.
 #[derive(Args)]
@@ -46,7 +49,10 @@ pub(crate) struct Options {
     /// Measures only how many requests a second there are over loopback, with the layer and without.
     #[arg(long, group = "part")]
     throughput: bool,
-    /// Puts the result into README.md, whether it is good or not.
+    /// Measures MySQL connections instead, against a private MariaDB and beside the bare driver.
+    #[arg(long, conflicts_with = "part")]
+    mysql: bool,
+    /// Puts the result into README.md, or into that of reqscope-mysql, whether it is good or not.
     #[arg(long, conflicts_with = "part")]
     write: bool,
     /// Prints JSON instead of a table.
@@ -84,7 +90,10 @@ impl Findings {
 pub(crate) fn run(tree: &Tree, options: &Options) -> anyhow::Result<ExitCode> {
     let valgrind = Valgrind::find_or_install()?;
     let conditions = Conditions::ask(&valgrind)?;
-    let program = build(tree)?;
+    if options.mysql {
+        return mysql::run(tree, options, &valgrind, conditions);
+    }
+    let program = build(tree, "")?;
     let all = !(options.operations || options.memory || options.outage || options.throughput);
     let operations = all || options.operations;
     let findings = Findings {
@@ -104,17 +113,30 @@ pub(crate) fn run(tree: &Tree, options: &Options) -> anyhow::Result<ExitCode> {
     if options.write {
         MARKS.write(tree, &table::render(&findings))?;
     }
-    let broken = findings.broken();
-    for line in &broken {
-        eprintln!("does not hold: {line}");
-    }
-    Ok(if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(verdict(&findings.broken()))
 }
 
-/// Builds the program that is measured, as the root's `[profile.bench]` says, and tells where it is.
-fn build(tree: &Tree) -> anyhow::Result<PathBuf> {
+/// Tells what does not hold, and fails if anything does not.
+fn verdict(broken: &[String]) -> ExitCode {
+    for line in broken {
+        eprintln!("does not hold: {line}");
+    }
+    if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Builds the program that is measured, as the root's `[profile.bench]` says, with these features, and tells where it is.
+fn build(tree: &Tree, features: &str) -> anyhow::Result<PathBuf> {
     eprintln!("building reqscope-bench");
-    Cargo::new(tree, "build --profile bench --package reqscope-bench").run_quietly()?;
+    Cargo::new(tree, format!("build --profile bench --package reqscope-bench --features={features}"))
+        .run_quietly()?;
     // Cargo puts what the bench profile makes where that of the release profile goes.
     Ok(tree.metadata().target_directory.join("release/reqscope-bench").into())
+}
+
+/// What the program prints when it is run with these words.
+fn ask<T: DeserializeOwned>(program: &Path, words: &[&str]) -> anyhow::Result<T> {
+    let line = format!("reqscope-bench {}", words.join(" "));
+    let output = Command::new(program).args(words).stderr(Stdio::inherit()).output().context("reqscope-bench")?;
+    ensure!(output.status.success(), "{line} ended with {}", output.status);
+    serde_json::from_slice(&output.stdout).with_context(|| format!("what {line} printed"))
 }

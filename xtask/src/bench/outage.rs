@@ -5,11 +5,11 @@
 //! bound moves with it.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
+
+use super::ask;
 
 const ANSWER: Duration = Duration::from_millis(1);
 const DELAY: Duration = Duration::from_millis(50);
@@ -50,11 +50,13 @@ impl Outage {
     fn answered(&self) -> (String, bool) {
         let Outage { callers, answers, .. } = self;
         let took = [self.answer_p50, self.answer_p99, self.answer_longest].map(Duration::from_nanos);
-        let lag = [self.lag_p50, self.lag_p99, self.lag_longest].map(Duration::from_nanos);
         let text = format!(
             "Backend down, {callers} callers: {answers} answers of the pool in {:.1?} (median), {:.1?} (p99), {:.1?} \
-             (longest) (must: p99 < {ANSWER:?}), while a timer was late by {:.1?}, {:.1?}, {:.1?}",
-            took[0], took[1], took[2], lag[0], lag[1], lag[2],
+             (longest) (must: p99 < {ANSWER:?}), {}",
+            took[0],
+            took[1],
+            took[2],
+            self.lag(),
         );
         (text, *answers > 0 && took[1] < ANSWER)
     }
@@ -68,7 +70,12 @@ impl Outage {
         (text, *connects > 0 && connects <= steps && *most_per_step <= 1)
     }
 
-    fn served(&self) -> (String, bool) {
+    pub(super) fn lag(&self) -> String {
+        lag([self.lag_p50, self.lag_p99, self.lag_longest])
+    }
+
+    /// Whether they are served soon after it is back.
+    pub(super) fn served(&self) -> (String, bool) {
         let mut delays: Vec<Duration> = self.delays.iter().copied().map(Duration::from_nanos).collect();
         delays.sort_unstable();
         let restarts = delays.len();
@@ -83,14 +90,16 @@ impl Outage {
     }
 }
 
+/// What happened to a timer beside, at the median, the 99th percentile, and at worst.
+pub(super) fn lag(of: [u64; 3]) -> String {
+    let [median, p99, longest] = of.map(Duration::from_nanos);
+    format!("while a timer was late by {median:.1?}, {p99:.1?}, {longest:.1?}")
+}
+
 /// Takes the backend away from a pool, and brings it back, twenty times.
 pub(super) fn measure(program: &Path) -> anyhow::Result<Outage> {
     eprintln!("measuring outages");
-    let output = Command::new(program).arg("outage").stderr(Stdio::inherit()).output().context("reqscope-bench")?;
-    if !output.status.success() {
-        bail!("reqscope-bench outage ended with {}", output.status);
-    }
-    serde_json::from_slice(&output.stdout).context("what reqscope-bench outage printed")
+    ask(program, &["outage"])
 }
 
 #[cfg(test)]

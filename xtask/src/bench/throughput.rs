@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
+use super::ask;
 use crate::spread::Spread;
 
 /// What `reqscope-bench throughput` has seen: requests a second in each round.
@@ -57,12 +57,7 @@ impl fmt::Display for Throughput {
 /// Runs the rounds.
 pub(super) fn measure(program: &Path) -> anyhow::Result<Throughput> {
     eprintln!("measuring throughput");
-    let output =
-        Command::new(program).arg("throughput").stderr(Stdio::inherit()).output().context("reqscope-bench")?;
-    if !output.status.success() {
-        bail!("reqscope-bench throughput ended with {}", output.status);
-    }
-    let seen: Seen = serde_json::from_slice(&output.stdout).context("what reqscope-bench throughput printed")?;
+    let seen: Seen = ask(program, &["throughput"])?;
     seen.compared().context("no round was played")
 }
 

@@ -31,7 +31,7 @@ use musts::Must;
 use program::Program;
 use work::Work;
 
-const MARKS: Marks = Marks { what: "compared", chore: "compare" };
+const MARKS: Marks = Marks { file: "README.md", what: "compared", chore: "compare" };
 
 /// Which part, and where to put it.
 #[derive(Args)]

@@ -1,0 +1,125 @@
+//! A server that is frozen for a while: does every caller of a pool have an answer when its time is over?
+//!
+//! Each question has a time of its own, the one to the pool for a connection as well as the one to the server. Those that
+//! ran out of it are what is looked at; most others were refused at once.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use reqscope::Pool;
+use reqscope_mysql::MySql;
+use reqscope_testkit::MariaDb;
+use serde::Serialize;
+use tokio::runtime::Builder;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::outage::callers::{PAUSE, watch_timer};
+use crate::outage::log::percentiles;
+use crate::outage::{Ask, BOUND, CALLERS, Log, until};
+
+/// Of each question.
+const DEADLINE: Duration = Duration::from_secs(1);
+const FROZEN: Duration = Duration::from_secs(3);
+/// In between, and before.
+const UP: Duration = Duration::from_millis(500);
+const CONNECTIONS: usize = 10;
+
+/// What `cargo xtask bench` reads. Times are in nanoseconds.
+#[derive(Serialize)]
+struct Seen {
+    callers: usize,
+    connections: usize,
+    freezes: usize,
+    deadline: u64,
+    /// To what was asked of the pool or of the server while that was frozen, or before and not answered yet.
+    answers: usize,
+    /// How many of those came when the time was over, and how late they were.
+    late: usize,
+    late_p50: u64,
+    late_p99: u64,
+    late_longest: u64,
+    /// By how much a timer was late, over the whole run.
+    lag_p50: u64,
+    lag_p99: u64,
+    lag_longest: u64,
+}
+
+/// Prints what so many freezes gave.
+pub(super) fn run(freezes: usize) -> anyhow::Result<()> {
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    println!("{}", serde_json::to_string(&runtime.block_on(watch(freezes))?)?);
+    Ok(())
+}
+
+async fn watch(freezes: usize) -> anyhow::Result<Seen> {
+    let server = MariaDb::start().await?;
+    let mysql = MySql::builder(&server.url())?.connect_timeout(DEADLINE).operation_timeout(DEADLINE).build();
+    let pool = Arc::new(MySql::pool_builder().max_size(CONNECTIONS).acquire_timeout(DEADLINE).build(mysql));
+    let log = Arc::new(Log::default());
+    let mut callers = JoinSet::new();
+    for _ in 0..CALLERS {
+        callers.spawn(call(Arc::clone(&pool), Arc::clone(&log)));
+    }
+    callers.spawn(watch_timer(Arc::clone(&log)));
+
+    let mut answers = Vec::new();
+    for _ in 0..freezes {
+        sleep(UP).await;
+        let frozen = Instant::now();
+        server.freeze()?;
+        sleep(FROZEN).await;
+        let thawed = Instant::now();
+        server.thaw()?;
+        until(|| log.first_good_since(thawed)).await.context("the pool does not come back")?;
+        // By now all have had theirs to what they asked before.
+        sleep(2 * DEADLINE).await;
+        answers.extend(log.waited_between(frozen, thawed));
+    }
+
+    log.close();
+    while let Some(ended) = timeout(BOUND, callers.join_next()).await.context("a caller hangs")? {
+        ended?;
+    }
+    let drained = pool.close(BOUND).await;
+    ensure!(drained.is_clean(), "something is held for ever: {drained:?}");
+
+    let late: Vec<Duration> = answers.iter().filter_map(|(_, took)| took.checked_sub(DEADLINE)).collect();
+    let [late_p50, late_p99, late_longest] = percentiles(&late);
+    let [lag_p50, lag_p99, lag_longest] = log.lags();
+    Ok(Seen {
+        callers: CALLERS,
+        connections: CONNECTIONS,
+        freezes,
+        deadline: u64::try_from(DEADLINE.as_nanos())?,
+        answers: answers.len(),
+        late: late.len(),
+        late_p50,
+        late_p99,
+        late_longest,
+        lag_p50,
+        lag_p99,
+        lag_longest,
+    })
+}
+
+/// A caller, who tries again and again, and has both his questions logged.
+async fn call(pool: Arc<Pool<MySql>>, log: Arc<Log>) {
+    sleep(PAUSE.mul_f64(fastrand::f64())).await;
+    while !log.is_closed() {
+        let asked = Instant::now();
+        let answer = pool.get().await;
+        log.answer(asked, asked.elapsed());
+        if let Ok(mut conn) = answer {
+            let asked = Instant::now();
+            let answered = MySql::ask(&mut conn).await;
+            log.answer(asked, asked.elapsed());
+            if answered {
+                log.good();
+                pool.put(conn);
+            }
+        }
+        sleep(PAUSE).await;
+    }
+}

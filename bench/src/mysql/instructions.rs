@@ -1,0 +1,49 @@
+//! The same queries on one thread, for valgrind: the server is not its concern.
+
+use std::io::{self, Read};
+
+use clap::ValueEnum;
+use mysql_async::{Conn, Opts};
+use reqscope::{Exit, Resource};
+use reqscope_mysql::MySql;
+use reqscope_testkit::MariaDb;
+use tokio::runtime::Builder;
+
+use super::query;
+
+/// Over whose connection.
+#[derive(Clone, Copy, ValueEnum)]
+pub(crate) enum Whose {
+    Reqscope,
+    Driver,
+}
+
+/// Runs a server until the standard input ends.
+pub(super) fn serve() -> anyhow::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let server = runtime.block_on(MariaDb::start())?;
+    println!("{}", server.url());
+    io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(())
+}
+
+pub(super) fn ask(whose: Whose, url: &str, times: usize) -> anyhow::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let times = u32::try_from(times)?;
+    runtime.block_on(async {
+        match whose {
+            Whose::Reqscope => {
+                let mysql = MySql::new(url)?;
+                let mut conn = mysql.acquire().await?;
+                query::ask(&mut conn, times).await?;
+                mysql.release(conn, Exit::Completed).await?;
+            }
+            Whose::Driver => {
+                let mut conn = Conn::new(Opts::from_url(url)?).await?;
+                query::ask(&mut conn, times).await?;
+                conn.disconnect().await?;
+            }
+        }
+        Ok(())
+    })
+}

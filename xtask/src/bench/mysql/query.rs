@@ -1,0 +1,63 @@
+//! A prepared query over a connection of ours, beside the driver's bare one.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, ensure};
+use serde::{Deserialize, Serialize};
+
+use super::super::ask;
+use super::ratio::{Must, Ratio, Turns};
+use crate::valgrind::{Cost, Valgrind};
+
+/// What `reqscope-bench mysql query` has seen.
+#[derive(Deserialize)]
+struct Seen {
+    ticking: Turns,
+    still: Turns,
+}
+
+#[derive(Serialize)]
+pub(super) struct Query {
+    pub(super) ratios: [Ratio; 2],
+}
+
+/// What one query takes of the process that asks it; what its system does for it is not in there.
+#[derive(Serialize)]
+pub(super) struct Instructions {
+    pub(super) reqscope: Cost,
+    pub(super) driver: Cost,
+}
+
+/// Plays the rounds.
+pub(super) fn measure(program: &Path) -> anyhow::Result<Query> {
+    let Seen { ticking, still } = ask(program, &["mysql", "query"])?;
+    let ratios = [
+        ticking.judge("prepared query", Some(Must::MostOrNoise(1.03)))?,
+        still.judge("prepared query, no other timer on the runtime", None)?,
+    ];
+    Ok(Query { ratios })
+}
+
+/// Has valgrind count, with the server in a process that it leaves alone.
+pub(super) fn count(valgrind: &Valgrind, program: &Path) -> anyhow::Result<Instructions> {
+    let mut server = Command::new(program)
+        .args(["mysql", "serve"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("reqscope-bench mysql serve")?;
+    let mut url = String::new();
+    let read = BufReader::new(server.stdout.take().context("it is piped")?).read_line(&mut url);
+    let cost = |whose: &str| valgrind.cost(program, &["mysql", "ask", whose, url.trim_end()]);
+    let counted = match read {
+        Ok(_) => cost("reqscope").and_then(|reqscope| Ok(Instructions { reqscope, driver: cost("driver")? })),
+        Err(error) => Err(error.into()),
+    };
+    // Which ends it. If we end before, that does, too.
+    drop(server.stdin.take());
+    let status = server.wait()?;
+    ensure!(status.success(), "reqscope-bench mysql serve ended with {status}");
+    counted
+}

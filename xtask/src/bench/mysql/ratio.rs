@@ -1,0 +1,109 @@
+use std::fmt;
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use crate::spread::Spread;
+
+/// Nanoseconds for each operation, one number for each round, as reqscope-bench prints them.
+#[derive(Deserialize)]
+pub(super) struct Turns {
+    reqscope: Vec<f64>,
+    driver: Vec<f64>,
+    again: Vec<f64>,
+}
+
+/// How many times as long ours take as the driver's, both in the same round.
+#[derive(Serialize)]
+pub(super) struct Ratio {
+    pub(super) operation: &'static str,
+    pub(super) rounds: usize,
+    pub(super) ours: Spread,
+    /// The driver's second turn, over its first.
+    pub(super) noise: Spread,
+    /// What the driver's take, in nanoseconds.
+    pub(super) driver: Spread,
+    /// `None`: nothing is promised of it, and the figure is there to be known.
+    pub(super) must: Option<Must>,
+    pub(super) holds: bool,
+}
+
+/// What the median may be at most.
+#[derive(Clone, Copy, Serialize)]
+pub(super) enum Must {
+    Most(f64),
+    /// Or as much as the upper quarter of the noise, where that is more: what is smaller than it cannot be told from it.
+    MostOrNoise(f64),
+}
+
+impl Must {
+    fn holds(self, ours: Spread, noise: Spread) -> bool {
+        match self {
+            Must::Most(most) => ours.median <= most,
+            Must::MostOrNoise(most) => ours.median <= most.max(noise.most),
+        }
+    }
+}
+
+impl fmt::Display for Must {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Must::Most(most) => write!(f, "<= {most}"),
+            Must::MostOrNoise(most) => write!(f, "<= {most}, or within the noise"),
+        }
+    }
+}
+
+impl Turns {
+    pub(super) fn judge(&self, operation: &'static str, must: Option<Must>) -> anyhow::Result<Ratio> {
+        let over =
+            |these: &[f64]| Spread::of_half(these.iter().zip(&self.driver).map(|(this, driver)| this / driver));
+        let (ours, noise) = (over(&self.reqscope), over(&self.again));
+        let (ours, noise) = (ours.context("no round was played")?, noise.context("no round was played twice")?);
+        let driver = Spread::of_half(self.driver.iter().copied()).context("the driver did not play")?;
+        let holds = must.is_none_or(|must| must.holds(ours, noise));
+        Ok(Ratio { operation, rounds: self.driver.len(), ours, noise, driver, must, holds })
+    }
+}
+
+impl fmt::Display for Ratio {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Ratio { operation, ours, noise, must, .. } = self;
+        write!(f, "{operation}: {ours:.3} of what the driver's takes, which is {noise:.3} of itself")?;
+        must.map_or(Ok(()), |must| write!(f, " (must: {must})"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turns(reqscope: f64, again: f64) -> Turns {
+        let driver = vec![10.0, 1_000.0];
+        let times = |ratio: f64| driver.iter().map(|nanos| nanos * ratio).collect();
+        Turns { reqscope: times(reqscope), again: times(again), driver }
+    }
+
+    fn holds(turns: &Turns, must: Must) -> bool {
+        turns.judge("queries", Some(must)).unwrap().holds
+    }
+
+    #[test]
+    fn it_is_compared_within_a_round_and_judged_by_the_median() {
+        assert!(holds(&turns(1.2, 1.0), Must::Most(1.2)));
+        assert!(!holds(&turns(1.21, 1.5), Must::Most(1.2)));
+    }
+
+    #[test]
+    fn noise_excuses_only_where_that_is_said() {
+        assert!(holds(&turns(1.03, 1.0), Must::MostOrNoise(1.03)));
+        assert!(!holds(&turns(1.04, 1.0), Must::MostOrNoise(1.03)));
+        assert!(holds(&turns(1.04, 1.05), Must::MostOrNoise(1.03)));
+    }
+
+    #[test]
+    fn what_was_not_played_is_no_figure() {
+        let none = Turns { reqscope: Vec::new(), driver: Vec::new(), again: Vec::new() };
+        assert!(none.judge("queries", None).is_err());
+    }
+}
