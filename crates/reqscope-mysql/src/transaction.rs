@@ -163,7 +163,10 @@ where
             match commit(conn, self.commit_timeout).await {
                 Ok(()) => Ok(()),
                 // It is still open then, or what it has left is: a pool may hand the connection on as it is.
-                Err(cause) => roll_back(conn, self.commit_timeout).await.and(Err(cause)),
+                Err(cause) => {
+                    drop(roll_back(conn, self.commit_timeout).await);
+                    Err(cause)
+                }
             }
         } else {
             roll_back(conn, self.commit_timeout).await

@@ -163,7 +163,9 @@ async fn a_stream_that_is_cut_while_it_waits_for_a_row_is_read_to_its_end_by_the
     let rest = async { while stream.next().await.is_some() {} };
     cut_at_work(&mut eye, id, "SLEEP(0.2)", rest).await;
     drop(stream);
+    assert_eq!(pool.probe(&lease), Health::Unknown, "somebody has to read them first");
     assert_eq!(lease.query_first("SELECT 7").await.unwrap(), Some(7_u64));
+    assert_eq!(pool.probe(&lease), Health::Ready);
     Lease::complete(lease).await.unwrap();
     assert_eq!(next_user_is_served(&pool).await, id, "no reason to lose the connection");
 }
