@@ -11,6 +11,13 @@ use crate::{MySqlConn, MySqlError};
 /// `Query execution was interrupted`: by somebody's KILL, in the middle of it.
 const INTERRUPTED: u16 = 1317;
 
+/// `SAVEPOINT does not exist`: the one of the beginning has gone, and its transaction with it.
+const NO_SAVEPOINT: u16 = 1305;
+
+/// In one text, of which the server does the second half only if it could do the first: a BEGIN or a COMMIT AND CHAIN as text
+/// has put another transaction in the place of ours, and no answer has told.
+const COMMIT: &str = "RELEASE SAVEPOINT reqscope; COMMIT";
+
 /// # Errors
 ///
 /// An answer is a clear no, except where the COMMIT was interrupted; no answer is [`MySqlError::UnknownOutcome`].
@@ -19,7 +26,7 @@ pub(crate) async fn commit(conn: &mut MySqlConn, time: Duration) -> Result<(), M
     let ended = async {
         conn.ready().await?;
         was_asked = true;
-        conn.session.run(Activity::Idle, conn.conn.query_drop("COMMIT")).await
+        conn.session.run(Activity::Idle, conn.conn.query_drop(COMMIT)).await
     };
     // Dropped here, or late, the connection is in doubt.
     let outcome = match timeout(time, ended).await {
@@ -32,6 +39,7 @@ pub(crate) async fn commit(conn: &mut MySqlConn, time: Duration) -> Result<(), M
             Ok(())
         }
         Err(cause) if !was_asked => Err(cause),
+        Err(cause) if cause.server().is_some_and(|answer| answer.code == NO_SAVEPOINT) => Err(MySqlError::NotOpen),
         Err(cause) if cause.server().is_some_and(|answer| answer.code != INTERRUPTED) => Err(cause),
         Err(cause) => {
             // The next user would not know whose rows he sees.

@@ -9,7 +9,7 @@ pub(crate) struct Start {
 }
 
 impl Start {
-    /// In one text, which is one round trip.
+    /// In one text, which is one round trip. By the savepoint the COMMIT knows that it is this transaction still.
     pub(crate) fn statement(self) -> String {
         let isolation = self.isolation_level.map(|level| {
             let level = match level {
@@ -26,7 +26,7 @@ impl Start {
             (false, true) => " READ ONLY",
             (true, true) => " WITH CONSISTENT SNAPSHOT, READ ONLY",
         };
-        format!("{}START TRANSACTION{options}", isolation.unwrap_or_default())
+        format!("{}START TRANSACTION{options}; SAVEPOINT reqscope", isolation.unwrap_or_default())
     }
 }
 
@@ -36,12 +36,12 @@ mod tests {
 
     #[test]
     fn all_that_is_asked_for_is_in_one_text() {
-        assert_eq!(Start::default().statement(), "START TRANSACTION");
+        assert_eq!(Start::default().statement(), "START TRANSACTION; SAVEPOINT reqscope");
         let start =
             Start { isolation_level: Some(IsolationLevel::Serializable), consistent_snapshot: true, read_only: true };
         assert_eq!(
             start.statement(),
-            "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
+            "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY; SAVEPOINT reqscope"
         );
     }
 }

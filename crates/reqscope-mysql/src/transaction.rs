@@ -24,6 +24,10 @@ use crate::{MySqlConn, MySqlError};
 /// [`NotOpen`](MySqlError::NotOpen), and `Completed` becomes an error. To know, it asks the server (a ping) after each error
 /// that it answered, and after a [`QueryResult`](mysql_async::QueryResult) or a stream.
 ///
+/// A BEGIN or a COMMIT AND CHAIN as text leaves another transaction open in its place, and no answer tells. That is found at
+/// the end: the COMMIT first releases a savepoint of the beginning, and where that has gone, `Completed` becomes the same
+/// error.
+///
 /// # When nobody knows
 ///
 /// The answer to a COMMIT may be lost: the connection breaks, the server freezes, the [time](Self::commit_timeout) is over.

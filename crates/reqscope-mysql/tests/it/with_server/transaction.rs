@@ -20,13 +20,12 @@ async fn writing() -> Arc<Pooled> {
     Arc::new(Transaction::new(pool(1).await))
 }
 
-fn cause(outcome: Result<(), reqscope::Error<MySqlError>>) -> MySqlError {
-    let error = outcome.expect_err("it is refused");
-    match error.cause() {
-        Some(MySqlError::NotOpen) => MySqlError::NotOpen,
-        Some(MySqlError::InDoubt) => MySqlError::InDoubt,
-        _ => panic!("{error:?}"),
-    }
+/// Refused with this error as its cause.
+macro_rules! assert_refused {
+    ($outcome:expr, $cause:pat $(, $after:expr)?) => {
+        let error = $outcome.unwrap_err();
+        assert!(matches!(error.cause(), Some($cause)), "{error:?} {:?}", ($($after)?));
+    };
 }
 
 #[tokio::test]
@@ -186,8 +185,8 @@ async fn a_transaction_with_a_cut_statement_cannot_be_committed() {
     insert(&mut open, "cut_inside", 1).await.unwrap();
     cut_at_work(&mut eye, id, "SLEEP(10)", open.query_drop("DO SLEEP(10)")).await;
     assert_eq!(tx.probe(&open), Health::Dead);
-    assert!(matches!(cause(tx.validate(&mut open).await), MySqlError::InDoubt));
-    assert!(matches!(cause(Lease::complete(open).await), MySqlError::InDoubt));
+    assert_refused!(tx.validate(&mut open).await, MySqlError::InDoubt);
+    assert_refused!(Lease::complete(open).await, MySqlError::InDoubt);
     assert_ne!(next_user_is_served(tx.get_ref()).await, id);
     assert_eq!(doing(&mut eye, id).await, None);
 
@@ -226,8 +225,8 @@ async fn a_transaction_that_a_statement_has_ended_refuses_whatever_comes_next() 
             assert!(matches!(error, MySqlError::NotOpen), "{name} after {end}: {error:?}");
         }
         assert_eq!(tx.probe(&open), Health::Dead, "{end}");
-        assert!(matches!(cause(tx.validate(&mut open).await), MySqlError::NotOpen), "{end}");
-        assert!(matches!(cause(Lease::complete(open).await), MySqlError::NotOpen), "{end}");
+        assert_refused!(tx.validate(&mut open).await, MySqlError::NotOpen, end);
+        assert_refused!(Lease::complete(open).await, MySqlError::NotOpen, end);
         assert_eq!(rows("ended").await, before, "{end}");
     }
 }
@@ -255,7 +254,7 @@ async fn a_commit_among_rows_that_nobody_has_read_is_heard() {
     let tx = writing().await;
     let mut open = Lease::acquire(&tx).await.unwrap();
     drop(open.query_iter("SELECT 1; COMMIT; SELECT 2").await.unwrap());
-    assert!(matches!(cause(Lease::complete(open).await), MySqlError::NotOpen));
+    assert_refused!(Lease::complete(open).await, MySqlError::NotOpen);
 }
 
 #[tokio::test]
@@ -308,7 +307,7 @@ async fn the_victim_of_a_deadlock_is_refused_and_the_other_one_commits() {
     // What came now would be committed by itself.
     let error = refusal(victim.query_drop("UPDATE deadlock SET n = 100").await);
     assert!(matches!(error, MySqlError::NotOpen), "{error:?}");
-    assert!(matches!(cause(Lease::complete(victim).await), MySqlError::NotOpen));
+    assert_refused!(Lease::complete(victim).await, MySqlError::NotOpen);
     Lease::complete(winner).await.unwrap();
     let sum: Option<u64> = bare(shared().await).await.query_first("SELECT SUM(n) FROM deadlock").await.unwrap();
     assert_eq!(sum, Some(2));
@@ -336,4 +335,24 @@ async fn what_cannot_be_committed_is_rolled_back_before_its_connection_goes_back
     insert(&mut next, "uncommitted", 2).await.unwrap();
     Lease::complete(next).await.unwrap();
     assert_eq!(rows("uncommitted").await, 1, "only the second one's");
+}
+
+#[tokio::test]
+async fn a_transaction_that_a_statement_has_put_another_in_the_place_of_cannot_be_committed() {
+    table("replaced").await;
+    let tx = writing().await;
+    for (id, end) in ["BEGIN", "COMMIT AND CHAIN", "ROLLBACK AND CHAIN", "START TRANSACTION", "COMMIT; BEGIN"]
+        .into_iter()
+        .enumerate()
+    {
+        let mut open = Lease::acquire(&tx).await.unwrap();
+        insert(&mut open, "replaced", u32::try_from(id).unwrap()).await.unwrap();
+        open.query_drop(end).await.unwrap();
+        insert(&mut open, "replaced", u32::try_from(id).unwrap() + 100).await.unwrap();
+        assert_refused!(Lease::complete(open).await, MySqlError::NotOpen, end);
+        next_user_is_served(tx.get_ref()).await;
+    }
+    let after: Option<u64> =
+        bare(shared().await).await.query_first("SELECT count(*) FROM replaced WHERE id >= 100").await.unwrap();
+    assert_eq!(after, Some(0), "nothing of what came after");
 }
