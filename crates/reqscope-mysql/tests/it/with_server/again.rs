@@ -37,7 +37,7 @@ async fn add(
     attempts: Arc<AtomicU32>,
 ) -> Result<(), MySqlError> {
     let mut is_first = true;
-    tx.run(10, async move |open| {
+    tx.run(50, async move |open| {
         attempts.fetch_add(1, Relaxed);
         open.exec_drop(&statement, (order[0],)).await?;
         if is_first {

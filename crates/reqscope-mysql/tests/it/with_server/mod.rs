@@ -3,6 +3,7 @@
 mod again;
 mod cut;
 mod driver;
+mod ended;
 mod faults;
 mod hang_up;
 mod laws;

@@ -131,6 +131,23 @@ async fn an_outer_one_that_is_kept_keeps_nothing_of_an_inner_one_that_was_droppe
     assert_eq!(committed(open, "outer_kept").await, [1]);
 }
 
+#[tokio::test]
+async fn those_that_come_one_after_the_other_do_not_pile_up_on_the_server() {
+    let mut open = begin("piled").await;
+    for way in 0..9 {
+        let mut inner = open.savepoint().await.unwrap();
+        insert(&mut inner, "piled", 10 + way).await.unwrap();
+        match way % 3 {
+            0 => inner.release().await.unwrap(),
+            1 => inner.rollback().await.unwrap(),
+            _ => drop(inner),
+        }
+    }
+    let error = refusal(open.query_drop("ROLLBACK TO SAVEPOINT reqscope_1").await);
+    assert_eq!(code(&error), Some(1305), "they all had the first one's name: {error:?}");
+    assert_eq!(committed(open, "piled").await, [1, 10, 13, 16]);
+}
+
 /// A function that ends early in the middle of its savepoint.
 async fn fails_within(conn: &mut MySqlConn, name: &str, panics: bool) -> Result<(), MySqlError> {
     let mut inner = conn.savepoint().await?;

@@ -252,16 +252,15 @@ async fn what_sets_up_the_session_holds_for_the_second_user_too() {
 }
 
 #[tokio::test]
-async fn the_drivers_own_setup_statements_hold_beside_ours_and_its_init_statements_once() {
+async fn the_drivers_own_setup_statements_hold_before_ours_and_its_init_statements_once() {
     let opts = OptsBuilder::from_opts(Opts::from_url(&shared().await.url()).unwrap())
         .init(vec!["SET @init = 1"])
-        .setup(vec!["SET @theirs = 2"]);
-    let pool = one(MySqlBuilder::from_opts(opts).setup("SET @ours = 3"));
+        .setup(vec!["SET @order = 'theirs'"]);
+    let pool = one(MySqlBuilder::from_opts(opts).setup("SET @order = CONCAT(@order, ', ours')"));
     let mut user = Lease::acquire(&pool).await.unwrap();
     for init in [Some(1_u8), None] {
-        let set: Option<(Option<u8>, Option<u8>, Option<u8>)> =
-            user.query_first("SELECT @init, @theirs, @ours").await.unwrap();
-        assert_eq!(set, Some((init, Some(2), Some(3))));
+        let set: Option<(Option<u8>, String)> = user.query_first("SELECT @init, @order").await.unwrap();
+        assert_eq!(set, Some((init, "theirs, ours".to_owned())));
         user = next_user(user, &pool).await;
     }
 }

@@ -122,3 +122,12 @@ where
     Lease::complete(next).await.expect("it goes back");
     id
 }
+
+/// Refused with this error as its cause.
+macro_rules! assert_refused {
+    ($outcome:expr, $cause:pat $(, $after:expr)?) => {
+        let error = $outcome.unwrap_err();
+        assert!(matches!(error.cause(), Some($cause)), "{error:?} {:?}", ($($after)?));
+    };
+}
+pub(crate) use assert_refused;

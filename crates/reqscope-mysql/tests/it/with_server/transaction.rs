@@ -1,31 +1,23 @@
 //! A transaction ends with its request: committed when that has completed, and rolled back otherwise.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt;
-use reqscope::{Exit, Health, Lease, Pool, Problem, Resource, Scopes};
+use reqscope::{Exit, Health, Lease, Pool, Problem, Reaper, Resource, Scopes};
 use reqscope_mysql::mysql_async::prelude::Queryable;
 use reqscope_mysql::mysql_async::{Error, IsolationLevel};
 use reqscope_mysql::{MySql, MySqlConn, MySqlError, Transaction};
 
-use crate::with_server::operations::{OTHERS, STATEMENTS};
 use crate::with_server::support::{
-    PATIENCE, bare, code, cut_at_work, doing, insert, mysql, next_user_is_served, pool, refusal, rows, shared, table,
+    PATIENCE, assert_refused, bare, code, cut_at_work, doing, insert, mysql, next_user_is_served, pool, refusal,
+    rows, shared, table,
 };
 
 type Pooled = Transaction<Pool<MySql>>;
 
 async fn writing() -> Arc<Pooled> {
     Arc::new(Transaction::new(pool(1).await))
-}
-
-/// Refused with this error as its cause.
-macro_rules! assert_refused {
-    ($outcome:expr, $cause:pat $(, $after:expr)?) => {
-        let error = $outcome.unwrap_err();
-        assert!(matches!(error.cause(), Some($cause)), "{error:?} {:?}", ($($after)?));
-    };
 }
 
 #[tokio::test]
@@ -202,115 +194,60 @@ async fn a_transaction_with_a_cut_statement_cannot_be_committed() {
     assert_eq!(rows("cut_inside").await, 0);
 }
 
-#[tokio::test]
-async fn a_transaction_that_a_statement_has_ended_refuses_whatever_comes_next() {
-    table("ended").await;
-    let tx = writing().await;
-    for (id, end) in [
-        "COMMIT",
-        "ROLLBACK",
-        "CREATE TABLE IF NOT EXISTS made_inside (id INT)",
-        "COMMIT; INSERT INTO ended VALUES (1000, 0)",
-        "SET autocommit = 1; COMMIT; SELECT 1",
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let mut open = Lease::acquire(&tx).await.unwrap();
-        insert(&mut open, "ended", u32::try_from(id).unwrap()).await.unwrap();
-        open.query_drop(end).await.unwrap();
-        let before = rows("ended").await;
-        for (name, call) in STATEMENTS.into_iter().chain(OTHERS) {
-            let error = refusal(call(&mut open, "INSERT INTO ended VALUES (2000, 0)").await);
-            assert!(matches!(error, MySqlError::NotOpen), "{name} after {end}: {error:?}");
-        }
-        assert_eq!(tx.probe(&open), Health::Dead, "{end}");
-        assert_refused!(tx.validate(&mut open).await, MySqlError::NotOpen, end);
-        assert_refused!(Lease::complete(open).await, MySqlError::NotOpen, end);
-        assert_eq!(rows("ended").await, before, "{end}");
+/// Connections that write down how their uses ended.
+struct Told(MySql, Mutex<Vec<Exit>>);
+
+impl Resource for Told {
+    type Handle = MySqlConn;
+    type Cause = MySqlError;
+
+    async fn acquire(&self) -> Result<MySqlConn, reqscope::Error<MySqlError>> {
+        self.0.acquire().await
+    }
+
+    async fn release(&self, conn: MySqlConn, exit: Exit) -> Result<(), reqscope::Error<MySqlError>> {
+        self.1.lock().expect("nobody panics with it").push(exit);
+        self.0.release(conn, exit).await
     }
 }
 
 #[tokio::test]
-async fn every_way_to_say_commit_is_heard() {
-    let tx = writing().await;
-    for (name, call) in STATEMENTS {
-        let mut open = Lease::acquire(&tx).await.unwrap();
-        call(&mut open, "COMMIT").await.unwrap();
-        let error = refusal(open.query_drop("DO 1").await);
-        assert!(matches!(error, MySqlError::NotOpen), "{name}: {error:?}");
-
-        // And what is no end of it is not taken for one.
-        drop(Lease::fail(open));
-        let mut open = Lease::acquire(&tx).await.unwrap();
-        call(&mut open, "DO 1").await.unwrap();
-        call(&mut open, "SELECT 1").await.unwrap();
-        Lease::complete(open).await.unwrap();
+async fn a_connection_is_told_how_its_transaction_ended_and_not_how_it_was_meant_to() {
+    let told = Arc::new(Told(mysql().await, Mutex::default()));
+    let tx = Arc::new(Transaction::new(Arc::clone(&told)));
+    for (exit, statement, expected) in [
+        (Exit::Completed, "DO 1", Exit::Completed),
+        (Exit::Completed, "COMMIT", Exit::Failed),
+        (Exit::Failed, "DO 1", Exit::Failed),
+        (Exit::Cancelled, "COMMIT", Exit::Cancelled),
+    ] {
+        let reaper = Reaper::new();
+        let mut open = Lease::acquire_in(&reaper, &tx).await.unwrap();
+        open.query_drop(statement).await.unwrap();
+        let outcome = Lease::end(open, exit).await;
+        assert_eq!(outcome.is_err(), exit != expected, "{outcome:?}");
+        assert!(reaper.drain(PATIENCE).await.is_clean());
+        assert_eq!(told.1.lock().unwrap().pop(), Some(expected), "{exit} after {statement}");
     }
 }
 
 #[tokio::test]
-async fn a_commit_among_rows_that_nobody_has_read_is_heard() {
-    let tx = writing().await;
-    let mut open = Lease::acquire(&tx).await.unwrap();
-    drop(open.query_iter("SELECT 1; COMMIT; SELECT 2").await.unwrap());
-    assert_refused!(Lease::complete(open).await, MySqlError::NotOpen);
-}
-
-#[tokio::test]
-async fn preparing_and_closing_a_statement_ends_no_transaction() {
-    table("prepared").await;
-    let tx = writing().await;
-    let mut open = Lease::acquire(&tx).await.unwrap();
-    let statement = open.prep("INSERT INTO prepared VALUES (?, 0)").await.unwrap();
-    open.exec_batch(&statement, [(1,), (2,)]).await.unwrap();
-    open.close(statement).await.unwrap();
-    open.ping().await.unwrap();
-    Lease::complete(open).await.unwrap();
-    assert_eq!(rows("prepared").await, 2);
-}
-
-#[tokio::test]
-async fn an_error_that_ends_no_transaction_is_no_reason_to_refuse() {
-    table("goes_on").await;
-    let tx = writing().await;
-    let mut open = Lease::acquire(&tx).await.unwrap();
-    insert(&mut open, "goes_on", 1).await.unwrap();
-    assert_eq!(code(&refusal(insert(&mut open, "goes_on", 1).await)), Some(1062));
-    assert_eq!(code(&refusal(open.query_drop("SELEKT").await)), Some(1064));
-    insert(&mut open, "goes_on", 2).await.unwrap();
-    Lease::complete(open).await.unwrap();
-    assert_eq!(rows("goes_on").await, 2);
-}
-
-#[tokio::test]
-async fn the_victim_of_a_deadlock_is_refused_and_the_other_one_commits() {
-    table("deadlock").await;
-    bare(shared().await).await.query_drop("INSERT INTO deadlock VALUES (1, 0), (2, 0)").await.unwrap();
-    let tx = Arc::new(Transaction::new(pool(2).await));
-    let (mut one, mut two) = (Lease::acquire(&tx).await.unwrap(), Lease::acquire(&tx).await.unwrap());
-    one.query_drop("UPDATE deadlock SET n = n + 1 WHERE id = 1").await.unwrap();
-    two.query_drop("UPDATE deadlock SET n = n + 1 WHERE id = 2").await.unwrap();
-    let (first, second) = tokio::join!(
-        one.query_drop("UPDATE deadlock SET n = n + 1 WHERE id = 2"),
-        two.query_drop("UPDATE deadlock SET n = n + 1 WHERE id = 1"),
-    );
-    let (mut victim, heard, winner) = if first.is_err() {
-        second.unwrap();
-        (one, first, two)
-    } else {
-        (two, second, one)
-    };
-    let error = refusal(heard);
-    assert!(error.is_try_again() && code(&error) == Some(1213), "{error:?}");
-
-    // What came now would be committed by itself.
-    let error = refusal(victim.query_drop("UPDATE deadlock SET n = 100").await);
-    assert!(matches!(error, MySqlError::NotOpen), "{error:?}");
-    assert_refused!(Lease::complete(victim).await, MySqlError::NotOpen);
-    Lease::complete(winner).await.unwrap();
-    let sum: Option<u64> = bare(shared().await).await.query_first("SELECT SUM(n) FROM deadlock").await.unwrap();
-    assert_eq!(sum, Some(2));
+async fn a_connection_that_is_not_reset_knows_of_no_transaction_after_its_end() {
+    table("known_of").await;
+    let pool = Arc::new(Pool::builder().max_size(1).build(mysql().await));
+    let tx = Arc::new(Transaction::new(Arc::clone(&pool)));
+    for (id, exit) in [Exit::Completed, Exit::Failed].into_iter().enumerate() {
+        let mut open = Lease::acquire(&tx).await.unwrap();
+        insert(&mut open, "known_of", u32::try_from(id).unwrap()).await.unwrap();
+        Lease::end(open, exit).await.unwrap();
+        let mut next = Lease::acquire(&pool).await.unwrap();
+        // Outside of one, each is committed by itself, and none is refused.
+        insert(&mut next, "known_of", u32::try_from(id).unwrap() + 10).await.unwrap();
+        insert(&mut next, "known_of", u32::try_from(id).unwrap() + 20).await.unwrap();
+        Lease::complete(next).await.unwrap();
+    }
+    assert_eq!(rows("known_of").await, 5);
+    assert_eq!(pool.status().created, 1);
 }
 
 #[tokio::test]
@@ -335,24 +272,4 @@ async fn what_cannot_be_committed_is_rolled_back_before_its_connection_goes_back
     insert(&mut next, "uncommitted", 2).await.unwrap();
     Lease::complete(next).await.unwrap();
     assert_eq!(rows("uncommitted").await, 1, "only the second one's");
-}
-
-#[tokio::test]
-async fn a_transaction_that_a_statement_has_put_another_in_the_place_of_cannot_be_committed() {
-    table("replaced").await;
-    let tx = writing().await;
-    for (id, end) in ["BEGIN", "COMMIT AND CHAIN", "ROLLBACK AND CHAIN", "START TRANSACTION", "COMMIT; BEGIN"]
-        .into_iter()
-        .enumerate()
-    {
-        let mut open = Lease::acquire(&tx).await.unwrap();
-        insert(&mut open, "replaced", u32::try_from(id).unwrap()).await.unwrap();
-        open.query_drop(end).await.unwrap();
-        insert(&mut open, "replaced", u32::try_from(id).unwrap() + 100).await.unwrap();
-        assert_refused!(Lease::complete(open).await, MySqlError::NotOpen, end);
-        next_user_is_served(tx.get_ref()).await;
-    }
-    let after: Option<u64> =
-        bare(shared().await).await.query_first("SELECT count(*) FROM replaced WHERE id >= 100").await.unwrap();
-    assert_eq!(after, Some(0), "nothing of what came after");
 }
