@@ -130,8 +130,12 @@ impl Part {
             Fate::Pipeline => (0..3).map(|_| weighted(&mut rng, &PATHS_OF_THE_IMPATIENT)).collect(),
             Fate::GoAway => several(&mut rng, &PATHS),
             Fate::GoAwayFin => several(&mut rng, &PATHS_OF_THE_IMPATIENT),
-            // The window of the first one is known to be closed around a body.
-            Fate::ClosedWindow => [vec!["/stream"], several(&mut rng, &PATHS)].concat(),
+            // The window of the first one is known to be closed around a body. A second body behind it could hold what
+            // the first one waits for: two such clients and a pool of two, and all is at a standstill.
+            Fate::ClosedWindow => {
+                let others = several(&mut rng, &PATHS).into_iter().filter(|path| *path != "/stream");
+                [vec!["/stream"], others.collect()].concat()
+            }
         };
         let hangup = match fate {
             Fate::Fin | Fate::GoAwayFin => Hangup::Fin,
@@ -202,6 +206,14 @@ mod tests {
         for streams in 1..=4 {
             let share = cut.iter().filter(|part| part.paths.len() == streams).count();
             assert!(share.abs_diff(cut.len() / 4) < 200, "{share} of {} have {streams} streams", cut.len());
+        }
+    }
+
+    #[test]
+    fn behind_a_closed_window_stands_one_body_that_takes_its_time() {
+        for part in drawn(Http2).iter().filter(|part| part.fate == Fate::ClosedWindow) {
+            let bodies: Vec<_> = part.paths.iter().map(|path| *path == "/stream").collect();
+            assert!(bodies[0] && !bodies[1..].contains(&true), "{:?}", part.paths);
         }
     }
 }
