@@ -103,9 +103,15 @@ fn storm(target: SocketAddr, load: &Load, seed: u64) -> Result<Tally> {
 /// The server's counters once nothing is pending, or as they are when that does not come true.
 fn settled(target: SocketAddr) -> Result<Stats> {
     let begun = Instant::now();
-    let mut requests = None;
+    let (mut requests, mut ran_on) = (None, Duration::ZERO);
     loop {
-        let stats: Stats = ask(target, "GET", "/stats")?;
+        let mut stats: Stats = ask(target, "GET", "/stats")?;
+        if let Some(database) = &mut stats.database {
+            if database.running > 0 {
+                ran_on = begun.elapsed();
+            }
+            database.ran_on_ms = ran_on.as_millis() as u64;
+        }
         // The last requests may still be in the kernel: nothing may have come in between two looks, either.
         let quiet = requests.replace(stats.requests) == Some(stats.requests) && stats.is_settled();
         if quiet || begun.elapsed() > SETTLE {

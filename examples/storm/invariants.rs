@@ -2,8 +2,8 @@
 use serde::Serialize;
 
 use crate::report::Report;
-use crate::served::Served;
-use crate::stats::Pool;
+use crate::served::{Closed, Served};
+use crate::stats::{Database, Pool};
 
 /// One invariant, by name, and how it was found.
 #[derive(Serialize)]
@@ -68,6 +68,7 @@ pub(crate) fn check(report: &Report) -> Vec<Invariant> {
         none("no scope is open", server.open_scopes, "are"),
         none("no release is pending", server.pending_releases, "are"),
         none("no transaction is crossed", server.crossed, "were"),
+        none("no answer is another question's", server.shifted, "were"),
         none("nobody is refused as busy", server.busy, "were"),
         invariant(
             "every commit is a row",
@@ -86,7 +87,34 @@ pub(crate) fn check(report: &Report) -> Vec<Invariant> {
         ),
     ];
     invariants.extend(server.pool.iter().flat_map(pool));
+    invariants.extend(server.database.iter().flat_map(|it| database(it, server.pool.map_or(0, |pool| pool.size))));
     invariants
+}
+
+/// How long a statement may run on after the last request.
+const RUNS_ON_MS: u64 = 500;
+
+fn database(database: &Database, size: u64) -> [Invariant; 5] {
+    let Database { cut, kills, looks, running, most, orphaned, ran_on_ms } = *database;
+    [
+        invariant("statements are cut", cut > 0, "none was: nothing is proved".into()),
+        invariant("every cut statement is stopped", kills >= cut, format!("{cut} were cut, {kills} KILLs sent")),
+        invariant(
+            "no statement is orphaned",
+            orphaned == 0,
+            format!("{orphaned} connections ran one after they had been given up"),
+        ),
+        invariant(
+            "the server runs no more statements than the pool has connections",
+            (1..=size).contains(&most),
+            format!("{most} at once in {looks} looks, size {size}"),
+        ),
+        invariant(
+            "no statement outlives the storm",
+            running == 0 && ran_on_ms <= RUNS_ON_MS,
+            format!("{running} run, the last was seen after {ran_on_ms} ms"),
+        ),
+    ]
 }
 
 fn pool(pool: &Pool) -> [Invariant; 3] {
@@ -114,9 +142,12 @@ pub(crate) fn shutdown(served: &Served) -> Vec<Invariant> {
         drained.open_scopes, drained.live, drained.abandoned
     );
     let mut invariants = vec![invariant("the shutdown is clean", served.requests.is_clean(), found)];
-    invariants.extend(served.pool.map(|closed| {
-        let found = format!("{} connections left, {} abandoned", closed.live, closed.abandoned);
-        invariant("the pool closes whole", closed.is_clean(), found)
+    let Some(Closed { pool, left }) = &served.closed else { return invariants };
+    let found = format!("{} connections left, {} abandoned", pool.live, pool.abandoned);
+    invariants.push(invariant("the pool closes whole", pool.is_clean(), found));
+    invariants.extend(left.map(|left| {
+        let found = format!("{left} of the pool's are still there");
+        invariant("no connection is left on the server", left == 0, found)
     }));
     invariants
 }
@@ -145,7 +176,7 @@ mod tests {
     use crate::protocol::Protocol::{self, Http1, Http2};
     use crate::report::Report;
     use crate::seen::{Answer, Seen};
-    use crate::stats::{Cut, Pool, Stats};
+    use crate::stats::{Cut, Database, Pool, Stats};
     use crate::tally::Tally;
 
     /// A report of a storm in which all went well, but for what `spoil` does to it.
@@ -164,6 +195,7 @@ mod tests {
         let cut = Cut { acquiring: 1, holding: 1, transaction: 1, body: 1, ..Cut::default() };
         let mut stats = Stats { acquired: 3, released: 3, committed: 1, rows: 1, cut, ..Stats::default() };
         stats.pool = Some(Pool { size: 10, idle: 2, opened: 3, closed: 1, most: 3, ..Pool::default() });
+        stats.database = Some(Database { cut: 1, kills: 2, looks: 9, most: 10, ..Database::default() });
         let mut probe = 10;
         spoil(&mut tally, &mut stats, &mut probe);
         let report = Report::new(1, &load, Duration::ZERO, tally, stats, probe, &[7].into());
@@ -196,6 +228,7 @@ mod tests {
         assert_eq!(broken(|_, server, _| server.open_scopes = 1), ["no scope is open"]);
         assert_eq!(broken(|_, server, _| server.pending_releases = 1), ["no release is pending"]);
         assert_eq!(broken(|_, server, _| server.crossed = 1), ["no transaction is crossed"]);
+        assert_eq!(broken(|_, server, _| server.shifted = 1), ["no answer is another question's"]);
         assert_eq!(broken(|_, server, _| server.busy = 1), ["nobody is refused as busy"]);
         assert_eq!(broken(|_, server, _| server.rows = 2), ["every commit is a row"]);
         assert_eq!(broken(|_, server, _| server.misled = 1), ["every exit is told right"]);
@@ -211,7 +244,24 @@ mod tests {
         assert_eq!(spoiled(|pool| pool.most = 11), ["the pool keeps to its size"]);
         assert_eq!(spoiled(|pool| pool.closed = 0), ["every connection is idle or closed"]);
         // Of a smaller one fewer handles can be had at once.
-        assert_eq!(spoiled(|pool| pool.size = 4), ["the server still serves"]);
+        assert_eq!(
+            spoiled(|pool| pool.size = 4),
+            ["the server still serves", "the server runs no more statements than the pool has connections"]
+        );
+    }
+
+    #[test]
+    fn a_statement_that_runs_for_nobody_breaks_the_storm() {
+        let spoiled = |spoil: fn(&mut Database)| broken(|_, server, _| server.database.iter_mut().for_each(spoil));
+        let more = "the server runs no more statements than the pool has connections";
+        assert_eq!(spoiled(|database| database.cut = 0), ["statements are cut"]);
+        assert_eq!(spoiled(|database| database.kills = 0), ["every cut statement is stopped"]);
+        assert_eq!(spoiled(|database| database.orphaned = 1), ["no statement is orphaned"]);
+        assert_eq!(spoiled(|database| database.most = 11), [more]);
+        // Who never sees anything does not look.
+        assert_eq!(spoiled(|database| database.most = 0), [more]);
+        assert_eq!(spoiled(|database| database.running = 1), ["no statement outlives the storm"]);
+        assert_eq!(spoiled(|database| database.ran_on_ms = 501), ["no statement outlives the storm"]);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use reqscope::Exit;
 
 use crate::busy::is_busy;
+use crate::nonce::is_shifted;
 use crate::stage::{Ending, STAGES, Stage};
 use crate::stats::{Cut, Stats};
 
@@ -23,6 +24,7 @@ pub(crate) struct Books {
     pub(crate) crossed: Count,
     pub(crate) committed: Count,
     busy: Count,
+    shifted: Count,
     acquired: Count,
     released: Count,
     abandoned: Count,
@@ -66,10 +68,13 @@ impl Ledger {
 }
 
 impl Books {
-    /// An error has arisen; of its chain only the busy ones count.
+    /// An error has arisen; of its chain only the busy ones and the wrong answers count.
     pub(crate) fn heard(&self, chain: Chain<'_>) {
-        if is_busy(chain) {
+        if is_busy(chain.clone()) {
             self.busy.add();
+        }
+        if is_shifted(chain) {
+            self.shifted.add();
         }
     }
 
@@ -91,6 +96,7 @@ impl Books {
             used_after_release: self.used_after_release.get(),
             misled: self.misled.get(),
             crossed: self.crossed.get(),
+            shifted: self.shifted.get(),
             committed: self.committed.get(),
             busy: self.busy.get(),
             cut: Cut {

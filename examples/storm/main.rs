@@ -5,6 +5,7 @@
 //! cargo run --release --example storm                               the whole storm in one process
 //! cargo run --release --example storm -- --http2                    the same over HTTP/2
 //! cargo run --release --example storm --features axum -- --stack axum    the same on axum
+//! cargo run --release --example storm --features mysql -- --resource mysql    the same on a private MariaDB
 //! cargo run --release --example storm -- serve --port 8080          the server alone, for any client
 //! cargo run --release --example storm -- attack --target [::1]:8080 the clients alone, against any such server
 //! ```
@@ -24,6 +25,9 @@ mod http2;
 mod hyper_stack;
 mod invariants;
 mod ledger;
+#[cfg(feature = "mysql")]
+mod mysql;
+mod nonce;
 mod options;
 mod pause;
 mod protocol;

@@ -3,6 +3,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::{Result, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::protocol::Protocol;
@@ -83,6 +84,10 @@ pub(crate) struct Server {
     /// What the handlers share
     #[arg(long, value_enum, default_value_t)]
     pub(crate) resource: Kind,
+    /// The database of `--resource mysql`, in which the storm makes tables of its own and removes them at its end; by
+    /// default it starts a private MariaDB
+    #[arg(long, value_name = "MYSQL-URL")]
+    pub(crate) url: Option<String>,
     /// How many connections the handlers share, where there is a database
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) pool: u16,
@@ -100,13 +105,15 @@ pub(crate) struct Server {
     pub(crate) r#break: Option<Fault>,
 }
 
-#[derive(Clone, Copy, Default, ValueEnum)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Kind {
     /// A number in memory: nothing but reqscope itself is tried
     Counter,
     /// A database in a temporary file, through a pool
     #[default]
     Sqlite,
+    /// MySQL or MariaDB, through a pool; needs a storm built with `--features mysql`
+    Mysql,
 }
 
 /// A mistake that a handler makes now and then.
@@ -118,6 +125,31 @@ pub(crate) enum Fault {
     Double,
     /// A tag is written outside of the transaction
     Cross,
+    /// A connection is handed on after a statement was cut, with its answer to come (MySQL)
+    Shift,
+    /// A statement that was cut is not stopped on the server (MySQL)
+    Orphan,
+}
+
+impl Server {
+    /// # Errors
+    ///
+    /// If it asks for what was not built, or for what its resource does not have.
+    pub(crate) fn check(&self) -> Result<()> {
+        let is_mysql = self.resource == Kind::Mysql;
+        let breaks_mysql = matches!(self.r#break, Some(Fault::Shift | Fault::Orphan));
+        ensure!(
+            cfg!(feature = "axum") || self.stack != Stack::Axum,
+            "this storm was built without axum: say `--features axum` to cargo"
+        );
+        ensure!(
+            cfg!(feature = "mysql") || !is_mysql,
+            "this storm was built without MySQL: say `--features mysql` to cargo"
+        );
+        ensure!(is_mysql || self.url.is_none(), "--url names a database of MySQL: say --resource mysql, too");
+        ensure!(is_mysql || !breaks_mysql, "only --resource mysql can break so");
+        Ok(())
+    }
 }
 
 fn milliseconds(given: &str) -> Result<Duration, std::num::ParseIntError> {

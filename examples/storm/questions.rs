@@ -70,7 +70,9 @@ impl<S: Store> Questions<S> {
         let core = Core { acquired, released, abandoned, taken, live };
         let (open_scopes, pending_releases) = (scopes.open_scopes, scopes.pending_releases);
         let (stack, pool) = (self.handlers.settings.stack, self.handlers.store.pool());
-        let stats = Stats { stack, rows, open_scopes, pending_releases, pool, core, ..self.ledger.books().stats() };
+        let database = self.handlers.store.database().await?;
+        let books = self.ledger.books().stats();
+        let stats = Stats { stack, rows, open_scopes, pending_releases, pool, database, core, ..books };
         Ok(serde_json::to_string(&stats)?)
     }
 

@@ -16,7 +16,7 @@ use crate::invariants::{self, Invariant};
 use crate::options::Load;
 use crate::protocol::Protocol;
 use crate::served::Served;
-use crate::stats::{Pool, Stats};
+use crate::stats::{Database, Pool, Stats};
 use crate::tally::Tally;
 
 /// Everything there is to tell.
@@ -114,7 +114,8 @@ impl fmt::Display for Report {
             ("commits", server.committed),
             ("rows", server.rows),
             ("saw another's value", server.crossed),
-            ("SQLITE_BUSY", server.busy),
+            ("had another's answer", server.shifted),
+            ("refused as busy", server.busy),
         ];
         writeln!(f, "\nTransactions\n{}\n", counts(&transactions))?;
 
@@ -130,6 +131,20 @@ impl fmt::Display for Report {
                 ("closed", closed),
             ];
             writeln!(f, "Pool\n{}\n", counts(&slots))?;
+        }
+
+        if let Some(database) = &server.database {
+            let Database { cut, kills, looks, running, most, orphaned, ran_on_ms } = *database;
+            let statements = [
+                ("cut", cut),
+                ("KILLs", kills),
+                ("orphaned", orphaned),
+                ("running", running),
+                ("most at once", most),
+                ("last seen after ms", ran_on_ms),
+                ("looks", looks),
+            ];
+            writeln!(f, "Statements, as the database's server has them\n{}\n", counts(&statements))?;
         }
 
         writeln!(f, "Not told over {}", protocol.name())?;

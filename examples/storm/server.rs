@@ -4,8 +4,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-#[cfg(not(feature = "axum"))]
-use anyhow::bail;
 use anyhow::{Context, Result};
 use reqscope::Scopes;
 use reqscope_hyper::serve;
@@ -15,6 +13,10 @@ use crate::counter::CounterStore;
 use crate::handlers::Handlers;
 use crate::hyper_stack::HyperStack;
 use crate::ledger::Ledger;
+#[cfg(feature = "mysql")]
+use crate::mysql::{CarelessStore, MySqlStore};
+#[cfg(feature = "mysql")]
+use crate::options::Fault;
 use crate::options::{Kind, Server};
 use crate::questions::Questions;
 use crate::served::Served;
@@ -27,6 +29,7 @@ const RELEASE_GRACE: Duration = Duration::from_secs(7);
 
 /// Serves until `signal`.
 pub(crate) async fn run(settings: Server, listener: TcpListener, signal: impl Signal) -> Result<Served> {
+    settings.check()?;
     let ledger = Arc::new(Ledger::new());
     match settings.resource {
         Kind::Counter => {
@@ -37,6 +40,18 @@ pub(crate) async fn run(settings: Server, listener: TcpListener, signal: impl Si
             let store = SqliteStore::open(&settings, &ledger).await?;
             serve_store(store, settings, ledger, listener, signal).await
         }
+        #[cfg(feature = "mysql")]
+        Kind::Mysql if settings.r#break == Some(Fault::Shift) => {
+            let store = CarelessStore::open(&settings, &ledger).await?;
+            serve_store(store, settings, ledger, listener, signal).await
+        }
+        #[cfg(feature = "mysql")]
+        Kind::Mysql => {
+            let store = MySqlStore::open(&settings, &ledger).await?;
+            serve_store(store, settings, ledger, listener, signal).await
+        }
+        #[cfg(not(feature = "mysql"))]
+        Kind::Mysql => unreachable!("the check has refused it"),
     }
 }
 
@@ -69,7 +84,7 @@ async fn serve_store<S: Store>(
             serve(listener, router, &scopes).release_grace(RELEASE_GRACE).graceful(signal).await
         }
         #[cfg(not(feature = "axum"))]
-        Stack::Axum => bail!("this storm was built without axum: say `--features axum` to cargo"),
+        Stack::Axum => unreachable!("the check has refused it"),
     };
-    Ok(Served { requests, pool: handlers.store.close().await })
+    Ok(Served { requests, closed: handlers.store.close().await? })
 }

@@ -3,12 +3,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use reqscope::{DrainReport, Lease, Pool, Pooled};
+use reqscope::{Lease, Pool, Pooled};
+use reqscope_sqlite::rusqlite::Row;
 use reqscope_sqlite::{OpenTransaction, Sqlite, SqliteConn, Transaction};
 use tempfile::TempDir;
 
 use crate::ledger::Ledger;
+use crate::nonce::Nonce;
 use crate::options::Server;
+use crate::served::Closed;
 use crate::stats;
 use crate::store::{self, Store, Tags};
 use crate::watched::Watched;
@@ -71,23 +74,11 @@ impl Store for SqliteStore {
     }
 
     fn pool(&self) -> Option<stats::Pool> {
-        let status = self.pool.status();
-        let books = self.connections.books();
-        let connections = books.stats();
-        Some(stats::Pool {
-            size: status.max_size as u64,
-            in_use: status.in_use as u64,
-            idle: status.idle as u64,
-            in_between: (status.creating + status.ending) as u64,
-            waiting: status.waiting as u64,
-            opened: connections.acquired,
-            closed: connections.released,
-            most: books.most(),
-        })
+        Some(stats::Pool::new(self.pool.status(), &self.connections.books()))
     }
 
-    async fn close(&self) -> Option<DrainReport> {
-        Some(self.pool.close(CLOSE).await)
+    async fn close(&self) -> Result<Option<Closed>> {
+        Ok(Some(Closed { pool: self.pool.close(CLOSE).await, left: None }))
     }
 
     async fn rows(&self) -> Result<u64> {
@@ -125,7 +116,12 @@ impl Tags for SqliteConn {
     }
 
     async fn read(&mut self) -> Result<u32> {
-        Ok(self.call(|db| db.prepare_cached("SELECT tag FROM latest")?.query_row((), |row| row.get(0))).await?)
+        let nonce = Nonce::draw();
+        let columns = |row: &Row<'_>| Ok((row.get::<_, u32>(0)?, row.get(1)?));
+        let select = "SELECT ?1, tag FROM latest";
+        let (answered, tag) = self.call(move |db| db.prepare_cached(select)?.query_row([nonce.0], columns)).await?;
+        nonce.came_back(Some(answered.into()))?;
+        Ok(tag)
     }
 }
 

@@ -1,6 +1,8 @@
 //! The server's counters, as `/stats` tells them.
+use reqscope::PoolStatus;
 use serde::{Deserialize, Serialize};
 
+use crate::ledger::Books;
 use crate::stack::Stack;
 
 /// All counters since the last reset.
@@ -26,6 +28,8 @@ pub(crate) struct Stats {
     pub(crate) misled: u64,
     /// Transactions that read another request's value.
     pub(crate) crossed: u64,
+    /// Answers that belonged to another question.
+    pub(crate) shifted: u64,
     /// Transactions that ended in a commit.
     pub(crate) committed: u64,
     /// Rows that are there: one per commit, if all is well.
@@ -38,6 +42,8 @@ pub(crate) struct Stats {
     pub(crate) busy: u64,
     /// The pool under the handlers; `None` where there is none.
     pub(crate) pool: Option<Pool>,
+    /// What the database's server was seen to do; `None` where there is none.
+    pub(crate) database: Option<Database>,
     /// Handlers that were cut, by stage.
     pub(crate) cut: Cut,
     /// What reqscope says itself. A reset does not touch it.
@@ -70,6 +76,25 @@ pub(crate) struct Pool {
     pub(crate) most: u64,
 }
 
+/// What the database's server did, as it says itself in its list of connections.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Database {
+    /// Connections that were given up in the middle of a statement.
+    pub(crate) cut: u64,
+    /// How often the server was told to end somebody; each of those takes one at least.
+    pub(crate) kills: u64,
+    /// How often the list was looked at.
+    pub(crate) looks: u64,
+    /// Statements of the pool's connections that run now.
+    pub(crate) running: u64,
+    /// How many of them ran at once, at most.
+    pub(crate) most: u64,
+    /// Connections that ran a statement after they had been given up.
+    pub(crate) orphaned: u64,
+    /// How long after the last request a statement was last seen running. The clients' side knows that.
+    pub(crate) ran_on_ms: u64,
+}
+
 /// The accounts of the server's `Scopes`, which count a transaction and its connection as two.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Core {
@@ -84,7 +109,8 @@ impl Stats {
     /// Is everything that a request left behind at its end?
     pub(crate) fn is_settled(&self) -> bool {
         let pool_rests = self.pool.is_none_or(|pool| pool.is_at_rest());
-        self.live == 0 && self.open_scopes == 0 && self.pending_releases == 0 && pool_rests
+        let database_rests = self.database.is_none_or(|database| database.running == 0);
+        self.live == 0 && self.open_scopes == 0 && self.pending_releases == 0 && pool_rests && database_rests
     }
 
     /// How many of 10 handles can be taken at once, if none is lost.
@@ -94,6 +120,21 @@ impl Stats {
 }
 
 impl Pool {
+    /// Of the pool itself, and of the books of its connections.
+    pub(crate) fn new(status: PoolStatus, books: &Books) -> Pool {
+        let connections = books.stats();
+        Pool {
+            size: status.max_size as u64,
+            in_use: status.in_use as u64,
+            idle: status.idle as u64,
+            in_between: (status.creating + status.ending) as u64,
+            waiting: status.waiting as u64,
+            opened: connections.acquired,
+            closed: connections.released,
+            most: books.most(),
+        }
+    }
+
     /// Does nobody use it, wait for it or come back to it?
     pub(crate) fn is_at_rest(&self) -> bool {
         self.in_use == 0 && self.in_between == 0 && self.waiting == 0

@@ -3,9 +3,10 @@ use std::future::Future;
 use std::sync::Arc;
 
 use anyhow::Result;
-use reqscope::{DrainReport, Resource};
+use reqscope::Resource;
 
-use crate::stats::Pool;
+use crate::served::Closed;
+use crate::stats::{Database, Pool};
 use crate::watched::{SINGLE, TRANSACTION, Watched};
 
 /// Two resources over the same data: handles for single uses, and transactions.
@@ -20,16 +21,20 @@ pub(crate) trait Store: Sized + Send + Sync + 'static {
     fn rows(&self) -> impl Future<Output = Result<u64>> + Send;
     /// The tags in those rows.
     fn tags(&self) -> impl Future<Output = Result<Vec<u32>>> + Send;
-    /// Removes all rows.
+    /// Removes all rows, and forgets what the database was seen to do.
     fn clear(&self) -> impl Future<Output = Result<()>> + Send;
 
     /// The pool under both, if there is one.
     fn pool(&self) -> Option<Pool> {
         None
     }
+    /// What the database's own server says, if it has one.
+    fn database(&self) -> impl Future<Output = Result<Option<Database>>> + Send {
+        async { Ok(None) }
+    }
     /// Closes the pool, if there is one.
-    fn close(&self) -> impl Future<Output = Option<DrainReport>> + Send {
-        async { None }
+    fn close(&self) -> impl Future<Output = Result<Option<Closed>>> + Send {
+        async { Ok(None) }
     }
 }
 

@@ -10,3 +10,5 @@ mod over_tls;
 mod process;
 mod programs;
 mod storm;
+#[cfg(all(unix, feature = "axum", feature = "mysql"))]
+mod with_server;

@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::process::{Server, example, run};
 
 /// Runs a storm to its end, and reads its report.
-fn storm(arguments: &[&str]) -> (Output, Value) {
+pub(crate) fn storm(arguments: &[&str]) -> (Output, Value) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("report.json");
     let output = run(example("storm").args(arguments).arg("--json").arg(&file));
@@ -15,12 +15,12 @@ fn storm(arguments: &[&str]) -> (Output, Value) {
     (output, serde_json::from_slice(&report).unwrap())
 }
 
-fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// The names of the broken invariants, as the report has them.
-fn broken(report: &Value) -> Vec<&str> {
+pub(crate) fn broken(report: &Value) -> Vec<&str> {
     let invariants = report["invariants"].as_array().unwrap().iter();
     invariants.filter(|it| it["holds"] == false).map(|it| it["name"].as_str().unwrap()).collect()
 }
@@ -72,7 +72,7 @@ fn a_stack_that_was_not_built_is_named() {
     assert!(said(&output).contains("--features axum"), "{}", said(&output));
 }
 
-fn survives(arguments: &[&str]) -> Value {
+pub(crate) fn survives(arguments: &[&str]) -> Value {
     let (output, report) = storm(arguments);
     assert!(output.status.success(), "{}", said(&output));
     assert_eq!(broken(&report), [""; 0]);
@@ -82,7 +82,8 @@ fn survives(arguments: &[&str]) -> Value {
     assert_eq!(count("acquired"), count("released"));
     assert!(count("committed") > 10);
     assert_eq!(count("committed"), count("rows"));
-    for name in ["abandoned", "live", "double_released", "used_after_release", "misled", "crossed", "busy"] {
+    for name in ["abandoned", "live", "double_released", "used_after_release", "misled", "crossed", "shifted", "busy"]
+    {
         assert_eq!(count(name), 0, "{name}");
     }
     let sent: u64 = report["fates"].as_array().unwrap().iter().map(|fate| fate["sent"].as_u64().unwrap()).sum();
@@ -120,6 +121,24 @@ fn fails(fault: &str, names: &[&str]) {
                 assert!(said(&output).contains(&format!("storm: broken: {name}: ")), "{}", said(&output));
             }
         }
+    }
+}
+
+#[cfg(not(feature = "mysql"))]
+#[test]
+fn a_database_that_was_not_built_is_named() {
+    let output = run(example("storm").args(["--resource", "mysql"]));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("--features mysql"), "{}", said(&output));
+}
+
+#[test]
+fn what_only_mysql_has_is_refused_elsewhere() {
+    for arguments in [["--break", "shift"], ["--break", "orphan"], ["--url", "mysql://root:s3cr3t@localhost/test"]] {
+        let output = run(example("storm").args(arguments));
+        assert_eq!(output.status.code(), Some(1));
+        assert!(said(&output).contains("--resource mysql"), "{}", said(&output));
+        assert!(!said(&output).contains("s3cr3t"), "{}", said(&output));
     }
 }
 

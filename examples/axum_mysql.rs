@@ -1,0 +1,122 @@
+//! Notes in MySQL or MariaDB: axum, a pool, a transaction for each request that writes, and one that is done again.
+//!
+//! ```text
+//! DATABASE_URL=mysql://me:secret@localhost/notes cargo run --example axum_mysql --features axum,mysql -- 8080
+//! curl -d 'buy milk' http://localhost:8080/notes
+//! ```
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{FromRef, Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, put};
+use axum::{Json, Router, http::StatusCode};
+use reqscope::{Lease, Pool, Scopes};
+use reqscope_hyper::{TowerToHyperService, serve};
+use reqscope_mysql::mysql_async::{self, prelude::Queryable};
+use reqscope_mysql::{MySql, MySqlConn, MySqlError, Transaction, TryAgain};
+use reqscope_tower::{ScopeError, ScopeLayer, Scoped};
+use tokio::net::TcpListener;
+
+const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS notes (id INT PRIMARY KEY AUTO_INCREMENT, text TEXT NOT NULL, \
+                      edits INT NOT NULL DEFAULT 0)";
+
+type Connections = Pool<MySql>;
+type Writes = Transaction<Connections>;
+
+#[derive(Clone, FromRef)]
+struct App {
+    connections: Arc<Connections>,
+    writes: Arc<Writes>,
+}
+
+async fn create(Scoped(tx): Scoped<Writes>, text: String) -> Result<(StatusCode, Json<u64>), AppError> {
+    let mut tx = tx.get().await?; // first use: a connection, and START TRANSACTION
+    tx.exec_drop("INSERT INTO notes (text) VALUES (?)", (text,)).await?;
+    Ok((StatusCode::CREATED, Json(tx.last_insert_id().unwrap_or_default()))) // COMMIT, and then the head is sent
+}
+
+/// A read of one statement needs no transaction.
+async fn list(Scoped(connection): Scoped<Connections>) -> Result<Json<Vec<(u64, String, u32)>>, AppError> {
+    let mut connection = connection.get().await?;
+    Ok(Json(connection.query("SELECT id, text, edits FROM notes ORDER BY id").await?)) // hang up: it is KILLed
+}
+
+/// Two of these in opposite directions want the same rows in another order. The server ends one, and it is done again.
+async fn swap(State(writes): State<Arc<Writes>>, Path((a, b)): Path<(u64, u64)>) -> Result<StatusCode, AppError> {
+    // `move`, or the future of this handler would not be `Send`.
+    let swap = writes.run(10, async move |tx| {
+        let text_of_a = edit(tx, a).await?;
+        let text_of_b = edit(tx, b).await?; // a 404 is a ROLLBACK: neither edit is counted
+        let update = "UPDATE notes SET text = ? WHERE id = ?";
+        Ok(tx.exec_batch(update, [(text_of_b, a), (text_of_a, b)]).await?)
+    });
+    swap.await.map(|()| StatusCode::NO_CONTENT)
+}
+
+/// Counts an edit of a note, which nobody else can change then; answers its text. It works in whatever transaction its
+/// caller is in.
+async fn edit(tx: &mut MySqlConn, id: u64) -> Result<String, AppError> {
+    tx.exec_drop("UPDATE notes SET edits = edits + 1 WHERE id = ?", (id,)).await?;
+    tx.exec_first("SELECT text FROM notes WHERE id = ?", (id,)).await?.ok_or(AppError::NoSuchNote)
+}
+
+enum AppError {
+    NoSuchNote,
+    Database(reqscope::Error<MySqlError>),
+}
+
+/// `?` on a `get`.
+impl From<reqscope::Error<MySqlError>> for AppError {
+    fn from(error: reqscope::Error<MySqlError>) -> Self {
+        AppError::Database(error)
+    }
+}
+
+/// `?` on what is done with the connection.
+impl From<mysql_async::Error> for AppError {
+    fn from(error: mysql_async::Error) -> Self {
+        AppError::Database(MySqlError::from(error).into())
+    }
+}
+
+impl TryAgain for AppError {
+    fn is_try_again(&self) -> bool {
+        matches!(self, AppError::Database(error) if error.is_try_again())
+    }
+}
+
+impl IntoResponse for AppError {
+    fn into_response(self) -> Response {
+        match self {
+            AppError::NoSuchNote => StatusCode::NOT_FOUND.into_response(),
+            // 503 or 500, and not a word of the cause
+            AppError::Database(error) => ScopeError::from(error).into_response(),
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let port = std::env::args().nth(1).map_or(Ok(0), |port| port.parse())?;
+    let url = std::env::var("DATABASE_URL").map_err(|error| format!("DATABASE_URL: {error}"))?;
+    let connections = Arc::new(MySql::pool_builder().max_size(10).build(MySql::new(&url)?));
+    let mut connection = Lease::acquire(&connections).await?;
+    connection.query_drop(SCHEMA).await.map_err(MySqlError::from)?;
+    Lease::complete(connection).await?;
+
+    let writes = Arc::new(Transaction::new(connections.clone()));
+    let scopes = Scopes::new(); // one per server; each request gets a scope of its own
+    let app = Router::new()
+        .route("/notes", get(list).post(create))
+        .route("/notes/{a}/swap/{b}", put(swap))
+        .with_state(App { connections, writes })
+        .layer(ScopeLayer::new(&scopes).timeout(Duration::from_secs(10)));
+
+    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    println!("try: curl http://{}/notes    (ctrl-c ends it)", listener.local_addr()?);
+    let ctrl_c = async { tokio::signal::ctrl_c().await.expect("ctrl-c can be heard") };
+    let report = serve(listener, TowerToHyperService::new(app), &scopes).graceful(ctrl_c).await;
+    println!("{:?}", report.drained);
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! Small storms on MySQL, and storms on it that have to fail.
+use reqscope_testkit::MariaDb;
+use serde_json::Value;
+
+use crate::process::{Server, example, run};
+use crate::storm::{broken, said, storm, survives};
+
+fn statements(report: &Value, name: &str) -> u64 {
+    report["server"]["database"][name].as_u64().unwrap()
+}
+
+fn on_mysql<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [&["--resource", "mysql", "--requests", "1500"], more].concat()
+}
+
+#[test]
+fn a_storm_on_mysql_leaves_nothing_behind_on_the_server() {
+    let report = survives(&on_mysql(&["--seed", "1", "--connections", "16"]));
+    assert!(statements(&report, "cut") > 10, "{}", statements(&report, "cut"));
+    assert!(statements(&report, "kills") >= statements(&report, "cut"));
+    assert_eq!((statements(&report, "orphaned"), statements(&report, "running")), (0, 0));
+    assert_eq!(report["server"]["shifted"], 0);
+}
+
+#[test]
+fn a_storm_on_a_pool_of_two_of_mysql_over_http2_leaves_nothing_behind() {
+    let report = survives(&on_mysql(&["--seed", "2", "--connections", "16", "--pool", "2", "--http2"]));
+    assert!(statements(&report, "most") <= 2, "{}", statements(&report, "most"));
+}
+
+#[test]
+fn a_storm_on_axum_and_mysql_leaves_nothing_behind() {
+    survives(&on_mysql(&["--seed", "3", "--connections", "16", "--stack", "axum"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_in_somebody_elses_database_removes_its_tables_and_never_tells_the_password() {
+    let mariadb = MariaDb::start().await.unwrap();
+    let grant = "CREATE USER storm@localhost IDENTIFIED BY 's3cr3t'; GRANT ALL ON test.* TO storm@localhost; \
+                 CREATE USER storm@'127.0.0.1' IDENTIFIED BY 's3cr3t'; GRANT ALL ON test.* TO storm@'127.0.0.1'";
+    mariadb.query(grant).await.unwrap();
+    let url = mariadb.url().replace("root@", "storm:s3cr3t@");
+    let (output, report) = storm(&on_mysql(&["--seed", "4", "--connections", "16", "--url", &url]));
+    let said_in_all = format!("{}{}{report}", said(&output), String::from_utf8_lossy(&output.stdout));
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(!said_in_all.contains("s3cr3t"), "{said_in_all}");
+    assert_eq!(mariadb.query("SHOW TABLES").await.unwrap(), "");
+
+    // Two at once would remove each other's tables.
+    let arguments = ["serve", "--port", "0", "--resource", "mysql", "--url", &url];
+    let first = Server::start(example("storm").args(arguments));
+    // It listens before it has its tables.
+    assert!(first.ask("GET /stats", "").starts_with("HTTP/1.1 200 "));
+    let second = run(example("storm").args(arguments));
+    assert_eq!(second.status.code(), Some(1));
+    assert!(said(&second).contains("another storm is in this database"), "{}", said(&second));
+    let (status, said) = first.interrupt();
+    assert!(status.success(), "{said}");
+}
+
+#[test]
+fn a_url_that_leads_nowhere_is_not_repeated() {
+    let url = "mysql://storm:s3cr3t@127.0.0.1:1/test";
+    let output = run(example("storm").args(["--resource", "mysql", "--url", url]));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("the database does not let the storm in"), "{}", said(&output));
+    assert!(!said(&output).contains("s3cr3t"), "{}", said(&output));
+}
+
+/// The longer a statement runs, the more of the others are there to be given its answer, or its slot.
+fn fails_on_mysql(fault: &str, names: &[&str]) {
+    let storm_of = ["--seed", "5", "--work-ms", "20", "--break", fault];
+    let (output, report) = storm(&on_mysql(&storm_of));
+    assert_eq!(output.status.code(), Some(1));
+    for name in names {
+        assert!(broken(&report).contains(name), "{name} is not among {:?}", broken(&report));
+    }
+}
+
+#[test]
+fn an_answer_of_another_question_is_caught() {
+    fails_on_mysql("shift", &["no answer is another question's"]);
+}
+
+#[test]
+fn a_statement_that_runs_for_nobody_is_caught() {
+    fails_on_mysql("orphan", &["no statement is orphaned", "every cut statement is stopped"]);
+}
+
+#[test]
+fn what_is_caught_on_sqlite_is_caught_on_mysql() {
+    fails_on_mysql("leak", &["no handle is live", "the pool is at rest", "the pool closes whole"]);
+    fails_on_mysql("double", &["no handle is released twice"]);
+    fails_on_mysql("cross", &["no transaction is crossed"]);
+}
