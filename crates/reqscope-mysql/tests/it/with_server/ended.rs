@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use reqscope::{Health, Lease, Pool, Resource};
 use reqscope_mysql::mysql_async::prelude::Queryable;
-use reqscope_mysql::{MySql, MySqlError, Transaction};
+use reqscope_mysql::{MySql, MySqlConn, MySqlError, Transaction};
 
 use crate::with_server::operations::{OTHERS, STATEMENTS};
 use crate::with_server::support::{
@@ -144,4 +144,34 @@ async fn a_transaction_that_a_statement_has_put_another_in_the_place_of_cannot_b
     let after: Option<u64> =
         bare(shared().await).await.query_first("SELECT count(*) FROM replaced WHERE id >= 100").await.unwrap();
     assert_eq!(after, Some(0), "nothing of what came after");
+}
+
+/// How often the server was pinged over this connection.
+async fn pings(conn: &mut MySqlConn) -> u32 {
+    let asked = "SHOW SESSION STATUS LIKE 'Com_admin_commands'";
+    let (_name, pings): (String, u32) = conn.query_first(asked).await.expect("an answer").expect("a row");
+    pings
+}
+
+#[tokio::test]
+async fn the_server_is_asked_whether_a_transaction_is_open_only_where_no_answer_has_said() {
+    table("asked").await;
+    let mut open = Lease::acquire(&writing().await).await.unwrap();
+    let before = pings(&mut open).await;
+    insert(&mut open, "asked", 1).await.unwrap();
+    for (name, call) in STATEMENTS {
+        if !["query_iter", "query_stream", "exec_iter", "exec_stream", "exec_batch"].contains(&name) {
+            call(&mut open, "SELECT 1").await.unwrap();
+            call(&mut open, "DO 1").await.unwrap();
+        }
+    }
+    let statement = open.prep("SELECT ?").await.unwrap();
+    open.close(statement).await.unwrap();
+    assert_eq!(pings(&mut open).await, before);
+
+    insert(&mut open, "asked", 1).await.unwrap_err();
+    assert_eq!(pings(&mut open).await, before + 1, "after an error");
+    drop(open.query_iter("SELECT 1").await.unwrap());
+    assert_eq!(pings(&mut open).await, before + 2, "after rows");
+    Lease::complete(open).await.unwrap();
 }
