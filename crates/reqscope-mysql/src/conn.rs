@@ -107,6 +107,11 @@ impl MySqlConn {
         self.session.operation_timeout = timeout.into();
     }
 
+    /// Whoever uses it next has the builder's again.
+    pub(crate) fn restore_operation_timeout(&mut self) {
+        self.session.operation_timeout = self.operation_timeout;
+    }
+
     /// Nothing is in flight and nothing was cut.
     pub(crate) fn is_usable(&self) -> bool {
         self.session.is_usable(&self.conn).is_ok()

@@ -88,7 +88,7 @@ impl<P> Transaction<P> {
         self
     }
 
-    /// How long a COMMIT or a ROLLBACK may take. Default: 4 s, below the 5 s that a scope gives its
+    /// How long a COMMIT or a ROLLBACK may take, whatever time an operation has. Default: 4 s, below the 5 s that a scope gives its
     /// [releases](reqscope::ScopesBuilder::close_timeout): so a COMMIT without an answer is an
     /// [`UnknownOutcome`](MySqlError::UnknownOutcome), and not only late.
     #[must_use]
@@ -162,6 +162,8 @@ where
     async fn release(&self, open: OpenTransaction<P>, exit: Exit) -> Result<(), Error<MySqlError>> {
         let mut lease = open.lease;
         let conn = lease.as_mut();
+        // Its end has a time of its own.
+        conn.session.operation_timeout = None;
         // Dropped here, when the deadline has passed: the lease goes back as cancelled.
         let outcome = if exit.is_completed() && !self.start.read_only {
             match commit(conn, self.commit_timeout).await {
@@ -175,6 +177,7 @@ where
         } else {
             roll_back(conn, self.commit_timeout).await
         };
+        conn.restore_operation_timeout();
         let exit = if outcome.is_ok() { exit } else { exit.worst(Exit::Failed) };
         // The transaction has ended, and the client need not wait until its connection is back: the reaper does.
         drop(Lease::end(lease, exit));

@@ -160,3 +160,33 @@ async fn a_commit_that_somebody_interrupts_is_unknown_and_its_connection_is_not_
     lock.query_drop("UNLOCK TABLES").await.unwrap();
     assert_ne!(next_user_is_served(tx.get_ref()).await, id);
 }
+
+#[tokio::test]
+async fn a_commit_has_its_own_time_and_not_that_of_an_operation() {
+    let server = MariaDb::start().await.unwrap();
+    table_on(&server, "held").await;
+    let (mut eye, mut lock) = (bare(&server).await, bare(&server).await);
+    // A pool that resets nobody, so that the next user has what the last one leaves.
+    let mysql = MySql::builder(&server.url()).unwrap().operation_timeout(PATIENCE).build();
+    let pool = Arc::new(Pool::builder().max_size(1).build(mysql));
+    let tx = Arc::new(Transaction::new(Arc::clone(&pool)).commit_timeout(PATIENCE));
+    let mut open = Lease::acquire(&tx).await.unwrap();
+    let id = open.id();
+    insert(&mut open, "held", 1).await.unwrap();
+    open.set_operation_timeout(Duration::from_millis(20));
+    lock.query_drop("FLUSH TABLES WITH READ LOCK").await.unwrap();
+
+    let release = tokio::spawn(Lease::complete(open));
+    until_at_work(&mut eye, id, "COMMIT").await;
+    let asked = "SELECT time_ms > 100 FROM information_schema.processlist WHERE id = ?";
+    while eye.exec_first(asked, (id,)).await.unwrap() != Some(true) {
+        assert!(!release.is_finished(), "it did not wait");
+    }
+    lock.query_drop("UNLOCK TABLES").await.unwrap();
+    release.await.unwrap().unwrap();
+    assert_eq!(rows_on(&server, "held").await, 1);
+
+    let mut next = Lease::acquire(&pool).await.unwrap();
+    assert_eq!(next.as_ref().id(), id, "the same connection");
+    next.query_drop("DO SLEEP(0.1)").await.unwrap();
+}
