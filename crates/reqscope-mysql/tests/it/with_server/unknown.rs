@@ -9,8 +9,8 @@ use reqscope_mysql::{MySql, MySqlError, Transaction};
 use reqscope_testkit::{Direction, FaultProxy, MariaDb};
 
 use crate::with_server::support::{
-    PATIENCE, bare, code, doing, insert, next_user_is_served, rows, rows_on, server_pool, shared, table, table_on,
-    until_at_work, until_gone,
+    PATIENCE, bare, code, doing, insert, next_user_is_served, refusal, rows, rows_on, server_pool, shared, table,
+    table_on, until_at_work, until_gone,
 };
 
 const SHORT: Duration = Duration::from_millis(200);
@@ -167,7 +167,8 @@ async fn a_commit_has_its_own_time_and_not_that_of_an_operation() {
     table_on(&server, "held").await;
     let (mut eye, mut lock) = (bare(&server).await, bare(&server).await);
     // A pool that resets nobody, so that the next user has what the last one leaves.
-    let mysql = MySql::builder(&server.url()).unwrap().operation_timeout(PATIENCE).build();
+    let usual = Duration::from_millis(500);
+    let mysql = MySql::builder(&server.url()).unwrap().operation_timeout(usual).build();
     let pool = Arc::new(Pool::builder().max_size(1).build(mysql));
     let tx = Arc::new(Transaction::new(Arc::clone(&pool)).commit_timeout(PATIENCE));
     let mut open = Lease::acquire(&tx).await.unwrap();
@@ -188,5 +189,6 @@ async fn a_commit_has_its_own_time_and_not_that_of_an_operation() {
 
     let mut next = Lease::acquire(&pool).await.unwrap();
     assert_eq!(next.as_ref().id(), id, "the same connection");
-    next.query_drop("DO SLEEP(0.1)").await.unwrap();
+    let error = refusal(next.query_drop("DO SLEEP(10)").await);
+    assert!(matches!(error, MySqlError::TimedOut { after, .. } if after == usual), "{error:?}");
 }
