@@ -66,7 +66,9 @@ impl Lookout {
         let Seen { looks, running, most, ref orphans, kills: before } = *self.seen.lock();
         let orphaned = orphans.len() as u64;
         let cut = self.register.cut();
-        Ok(Database { cut, kills: kills - before, looks, running, most, orphaned, ran_on_ms: 0 })
+        // Whoever shares the server may set its counters back.
+        let kills = kills.saturating_sub(before);
+        Ok(Database { cut, kills, looks, running, most, orphaned, ran_on_ms: 0 })
     }
 
     /// Forgets what was seen.
