@@ -102,7 +102,7 @@ impl MySqlConn {
 
     /// Gives each operation that follows another time than the
     /// [builder's](crate::MySqlBuilder::operation_timeout): more for a report, less for a health check, `None` for as long as
-    /// it takes. The next user of the connection has the builder's again.
+    /// it takes. A reset gives the next user the builder's again, so in a pool without one it stays.
     pub fn set_operation_timeout(&mut self, timeout: impl Into<Option<Duration>>) {
         self.session.operation_timeout = timeout.into();
     }

@@ -27,7 +27,7 @@ mod connect;
 mod side;
 mod session;
 mod text;
-mod witness;
+mod prepared;
 mod conn;
 mod queryable;
 mod savepoint;

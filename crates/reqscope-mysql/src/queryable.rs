@@ -1,12 +1,15 @@
 //! The driver's calls, each marked as in flight from its first poll to its end.
 
 use mysql_async::prelude::{AsQuery, FromRow, Queryable, StatementLike};
-use mysql_async::{BinaryProtocol, Params, QueryResult, ResultSetStream, Statement, TextProtocol};
+use mysql_async::{BinaryProtocol, Params, QueryResult, ResultSetStream, Row, Statement, TextProtocol, from_row};
 
 use crate::MySqlConn;
+use crate::prepared;
 use crate::session::Activity;
 use crate::text::may_stray;
-use crate::witness::{BoxFuture, Witness, changed_nothing};
+
+/// What the driver's trait returns; it does not export the name.
+type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = Result<T, mysql_async::Error>> + Send + 'a>>;
 
 /// A text whose answer is read to its end.
 macro_rules! query {
@@ -36,18 +39,18 @@ macro_rules! query_rows {
     };
 }
 
-/// A prepared statement whose answer is read to its end.
+/// A prepared statement whose answer is read to its end, and whose rows are folded.
 macro_rules! exec {
-    ($conn:ident . $method:ident ( $($argument:expr),* )) => {
+    ($conn:ident, $statement:ident, $params:ident, $init:expr, $fold:expr) => {
         Box::pin(async move {
             $conn.ready().await?;
             let MySqlConn { conn, session, .. } = $conn;
-            let mut witness = Witness::new(conn);
             // Dropped here, the connection is in doubt.
-            let answer = session.run(Activity::Idle, witness.$method($($argument),*)).await?;
-            session.may_have_strayed |= witness.has_seen();
+            let answer = session.run(Activity::Idle, prepared::fold(conn, $statement, $params, $init, $fold)).await;
+            let (value, may_have_strayed) = answer?;
+            session.may_have_strayed |= may_have_strayed;
             session.look(conn);
-            Ok(answer)
+            Ok(value)
         })
     };
 }
@@ -123,10 +126,10 @@ impl Queryable for MySqlConn {
         Box::pin(async move {
             self.ready().await?;
             let MySqlConn { conn, session, .. } = self;
+            // Nobody sees the rest of the answer, which a procedure's may have.
+            session.may_have_strayed = true;
             // Dropped here, the connection is in doubt.
-            let answer = session.run(Activity::Rows, conn.exec_iter(statement, params)).await?;
-            session.may_have_strayed |= changed_nothing(&answer);
-            Ok(answer)
+            session.run(Activity::Rows, conn.exec_iter(statement, params)).await
         })
     }
 
@@ -183,11 +186,10 @@ impl Queryable for MySqlConn {
         Box::pin(async move {
             self.ready().await?;
             let MySqlConn { conn, session, .. } = self;
-            let mut witness = Witness::new(conn);
+            // Nobody sees the answers.
+            session.may_have_strayed = true;
             // Dropped here, the connection is in doubt. No parameters, and nothing but the preparation was answered.
-            session.run(Activity::Idle, witness.exec_batch(statement, params)).await?;
-            session.may_have_strayed |= witness.has_seen();
-            Ok(())
+            session.run(Activity::Idle, conn.exec_batch(statement, params)).await
         })
     }
 
@@ -197,7 +199,10 @@ impl Queryable for MySqlConn {
         P: Into<Params> + Send + 'b,
         T: FromRow + Send + 'static,
     {
-        exec!(self.exec(statement, params))
+        exec!(self, statement, params, Vec::new(), |mut rows, row: T| {
+            rows.push(row);
+            rows
+        })
     }
 
     fn exec_first<'a: 'b, 'b, T, S, P>(&'a mut self, statement: S, params: P) -> BoxFuture<'b, Option<T>>
@@ -206,10 +211,10 @@ impl Queryable for MySqlConn {
         P: Into<Params> + Send + 'b,
         T: FromRow + Send + 'static,
     {
-        exec!(self.exec_first(statement, params))
+        exec!(self, statement, params, None, |first: Option<T>, row: Row| first.or_else(|| Some(from_row(row))))
     }
 
-    fn exec_map<'a: 'b, 'b, T, S, P, U, F>(&'a mut self, statement: S, params: P, f: F) -> BoxFuture<'b, Vec<U>>
+    fn exec_map<'a: 'b, 'b, T, S, P, U, F>(&'a mut self, statement: S, params: P, mut f: F) -> BoxFuture<'b, Vec<U>>
     where
         S: StatementLike + 'b,
         P: Into<Params> + Send + 'b,
@@ -217,7 +222,10 @@ impl Queryable for MySqlConn {
         F: FnMut(T) -> U + Send + 'a,
         U: Send + 'a,
     {
-        exec!(self.exec_map(statement, params, f))
+        exec!(self, statement, params, Vec::new(), |mut mapped, row: T| {
+            mapped.push(f(row));
+            mapped
+        })
     }
 
     fn exec_fold<'a: 'b, 'b, T, S, P, U, F>(&'a mut self, statement: S, params: P, init: U, f: F) -> BoxFuture<'b, U>
@@ -228,7 +236,7 @@ impl Queryable for MySqlConn {
         F: FnMut(U, T) -> U + Send + 'a,
         U: Send + 'a,
     {
-        exec!(self.exec_fold(statement, params, init, f))
+        exec!(self, statement, params, init, f)
     }
 
     fn exec_drop<'a: 'b, 'b, S, P>(&'a mut self, statement: S, params: P) -> BoxFuture<'b, ()>
@@ -236,7 +244,7 @@ impl Queryable for MySqlConn {
         S: StatementLike + 'b,
         P: Into<Params> + Send + 'b,
     {
-        exec!(self.exec_drop(statement, params))
+        exec!(self, statement, params, (), |(), _row: Row| ())
     }
 
     fn query_stream<'a, T, Q>(
@@ -263,16 +271,10 @@ impl Queryable for MySqlConn {
         Box::pin(async move {
             self.ready().await?;
             let MySqlConn { conn, session, .. } = self;
+            // Nobody sees the rest of the answer, which a procedure's may have.
+            session.may_have_strayed = true;
             // Dropped here, the connection is in doubt.
-            let stream = async {
-                let answer = conn.exec_iter(statement, params).await?;
-                let nothing = changed_nothing(&answer);
-                let stream = answer.stream_and_drop().await?.expect("an answer that was not read is there");
-                Ok((stream, nothing))
-            };
-            let (stream, nothing) = session.run(Activity::Rows, stream).await?;
-            session.may_have_strayed |= nothing;
-            Ok(stream)
+            session.run(Activity::Rows, conn.exec_stream(statement, params)).await
         })
     }
 }

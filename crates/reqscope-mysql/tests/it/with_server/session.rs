@@ -302,6 +302,10 @@ async fn take_the_role(way: usize, conn: &mut MySqlConn) -> Option<()> {
             assert_eq!(code(&refusal(failed)), Some(1644));
             Ok(())
         }
+        5 => conn.exec_drop("CALL become_boss_among_rows(?)", (1,)).await,
+        6 => conn.exec_iter("CALL become_boss_among_rows(?)", (1,)).await.map(drop),
+        7 => conn.exec_stream::<u8, _, _>("CALL become_boss_among_rows(?)", (1,)).await.map(drop),
+        8 => conn.exec_batch("CALL become_boss_among_rows(1)", [(), ()]).await,
         _ => return None,
     };
     taken.unwrap_or_else(|error| panic!("way {way}: {error}"));
@@ -314,7 +318,9 @@ async fn a_role_does_not_reach_the_next_user() {
     let granted = "CREATE OR REPLACE ROLE boss; CREATE OR REPLACE USER actor; GRANT ALL ON *.* TO actor; \
                    GRANT boss TO actor; CREATE OR REPLACE PROCEDURE become_boss(x INT) SQL SECURITY INVOKER SET ROLE boss; \
                    CREATE OR REPLACE PROCEDURE become_boss_and_fail(x INT) SQL SECURITY INVOKER \
-                   BEGIN SET ROLE boss; SIGNAL SQLSTATE '45000'; END";
+                   BEGIN SET ROLE boss; SIGNAL SQLSTATE '45000'; END; \
+                   CREATE OR REPLACE PROCEDURE become_boss_among_rows(x INT) SQL SECURITY INVOKER \
+                   BEGIN SELECT 1; SET ROLE boss; SELECT 2; END";
     bare(server).await.query_drop(granted).await.unwrap();
     let pool = one(MySql::builder(&server.url().replace("root", "actor")).unwrap());
     let role = "SELECT CURRENT_ROLE()";
