@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reqscope::{Lease, Pool};
-use reqscope_mysql::MySql;
 use reqscope_mysql::mysql_async::prelude::Queryable;
 use reqscope_mysql::mysql_async::{Conn, Opts};
+use reqscope_mysql::{MySql, MySqlError};
 use reqscope_testkit::MariaDb;
 use tokio::time::sleep;
 
@@ -42,6 +42,14 @@ async fn side(server: &MariaDb, id: u64) -> u64 {
     server.query(&asked).await.unwrap().parse().expect("there is one")
 }
 
+/// Waits until the server has let go of this connection because it was told to: by itself it looks every 5 s whether somebody
+/// is still there.
+async fn until_stopped(eye: &mut Conn, id: u64) {
+    let began = Instant::now();
+    until_gone(eye, id).await;
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+}
+
 #[tokio::test]
 async fn a_statement_is_stopped_when_the_server_takes_no_connection_any_more() {
     // Less it does not take.
@@ -56,9 +64,7 @@ async fn a_statement_is_stopped_when_the_server_takes_no_connection_any_more() {
 
     cut_at_work(&mut eye, id, LONG, lease.query_drop(LONG)).await;
     drop(lease);
-    let began = Instant::now();
-    until_gone(&mut eye, id).await;
-    assert!(began.elapsed() < PATIENCE / 4, "{:?}", began.elapsed());
+    until_stopped(&mut eye, id).await;
     let next = Lease::acquire(&pool).await.unwrap();
     assert_ne!(next.as_ref().id(), id);
     drop(others);
@@ -128,14 +134,14 @@ async fn what_stops_statements_is_made_anew_after_it_was_killed() {
     until_gone(&mut eye, first).await;
 
     Lease::fail(lease).await.unwrap();
-    until_gone(&mut eye, id).await;
+    until_stopped(&mut eye, id).await;
     let second = side(&server, id).await;
     assert_ne!(second, first);
 
     // It is kept as the first was.
     let (lease, id) = cut(&pool, &mut eye).await;
     drop(lease);
-    until_gone(&mut eye, id).await;
+    until_stopped(&mut eye, id).await;
     assert_eq!(side(&server, id).await, second);
 }
 
@@ -154,7 +160,7 @@ async fn what_stops_statements_outlives_the_wait_timeout_of_the_server() {
     assert!(doing(&mut eye, side).await.is_some(), "it was idle for longer than the server allows others");
     cut_at_work(&mut eye, id, LONG, lease.query_drop(LONG)).await;
     drop(lease);
-    until_gone(&mut eye, id).await;
+    until_stopped(&mut eye, id).await;
     assert!(doing(&mut eye, side).await.is_some());
 }
 
@@ -168,7 +174,7 @@ async fn statements_are_stopped_on_the_next_run_of_the_server_too() {
     let mut eye = bare(&server).await;
     let (lease, id) = cut(&pool, &mut eye).await;
     drop(lease);
-    until_gone(&mut eye, id).await;
+    until_stopped(&mut eye, id).await;
 }
 
 #[tokio::test]
@@ -200,4 +206,20 @@ async fn nobody_else_is_stopped_who_has_the_same_number_in_the_next_run_of_the_s
     assert!(outcome.is_ok(), "what ran there has ended with the server: {outcome:?}");
     let asked: Option<u64> = innocent.query_first("SELECT CONNECTION_ID()").await.expect("it lives");
     assert_eq!(asked, Some(id));
+}
+
+#[tokio::test]
+async fn who_cannot_have_a_statement_stopped_hears_so_within_two_seconds() {
+    let server = MariaDb::start().await.unwrap();
+    let mysql = Arc::new(MySql::new(&app(&server).await).unwrap());
+    let mut eye = bare(&server).await;
+    let mut lease = Lease::acquire(&mysql).await.unwrap();
+    let id = lease.id();
+    cut_at_work(&mut eye, id, LONG, lease.query_drop(LONG)).await;
+
+    server.freeze().unwrap();
+    let began = Instant::now();
+    let error = Lease::fail(lease).await.unwrap_err();
+    assert!(matches!(error.cause(), Some(MySqlError::NotStopped(_))), "{error:?}");
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
 }

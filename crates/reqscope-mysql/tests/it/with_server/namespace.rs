@@ -87,7 +87,7 @@ async fn is_on(conn: &mut MySqlConn, server: &MariaDb) -> bool {
 
 #[tokio::test]
 #[ignore = "wants root and namespaces: see CONTRIBUTING.md"]
-async fn a_name_is_resolved_anew_for_each_connection() {
+async fn a_name_is_resolved_anew_for_each_connection_to_all_that_it_stands_for() {
     assert_own_namespaces();
     let second = Ipv4Addr::new(127, 0, 0, 2);
     let first = MariaDb::start().await.unwrap();
@@ -105,4 +105,8 @@ async fn a_name_is_resolved_anew_for_each_connection() {
     assert!(is_on(&mut mysql.acquire().await.unwrap(), &first).await);
     stands_for(second);
     assert!(is_on(&mut mysql.acquire().await.unwrap(), &other).await, "the name has moved");
+
+    // The first of them refuses.
+    fs::write(hosts.path(), "::1 db.reqscope.test\n127.0.0.1 db.reqscope.test\n").unwrap();
+    assert!(is_on(&mut mysql.acquire().await.unwrap(), &first).await, "every address of the name is tried");
 }

@@ -12,6 +12,9 @@ use reqscope_mysql::mysql_async::prelude::Queryable;
 use reqscope_mysql::{MySql, MySqlBuilder, MySqlError, Transaction};
 use reqscope_testkit::MariaDb;
 use tokio::sync::OnceCell;
+use tokio::time::timeout;
+
+use crate::with_server::support::PATIENCE;
 
 const SECRET: &str = "s3cr3t";
 
@@ -139,7 +142,8 @@ async fn no_error_of_a_server_that_refuses_or_cannot_be_reached_shows_the_passwo
     ];
     for (what, builder) in builders {
         let builder = builder.connect_timeout(Duration::from_millis(500));
-        let bare: Error<MySqlError> = builder.clone().build().acquire().await.unwrap_err();
+        let bare = builder.clone().build();
+        let bare: Error<MySqlError> = timeout(PATIENCE, bare.acquire()).await.unwrap().unwrap_err();
         let listener = Listener::default();
         let pool = Arc::new(MySql::pool_builder().observer(listener.clone()).build(builder.build()));
         let pooled = Lease::acquire(&pool).await.unwrap_err();

@@ -7,7 +7,10 @@ mod table;
 use std::future::Future;
 use std::pin::Pin;
 
+use tokio::time::timeout;
+
 use self::table::Row;
+use crate::with_server::support::PATIENCE;
 
 type Cause = Pin<Box<dyn Future<Output = Row> + Send>>;
 
@@ -30,17 +33,22 @@ fn causes() -> Vec<Cause> {
     ]
 }
 
+/// What has no end would show nothing.
+async fn in_time(cause: Cause) -> Row {
+    timeout(2 * PATIENCE, cause).await.expect("callers have an answer some day")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_table_of_faults_in_the_readme_is_what_each_fault_does() {
     let mut rows = Vec::new();
     if table::is_blessed() {
         // One after the other: the times are those of a machine that does nothing else.
         for cause in causes() {
-            rows.push(cause.await);
+            rows.push(in_time(cause).await);
         }
         return table::write(&rows);
     }
-    let causing: Vec<_> = causes().into_iter().map(tokio::spawn).collect();
+    let causing: Vec<_> = causes().into_iter().map(in_time).map(tokio::spawn).collect();
     for cause in causing {
         rows.push(cause.await.expect("a fault that can be caused"));
     }
