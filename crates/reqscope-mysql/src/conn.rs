@@ -188,7 +188,7 @@ impl MySqlConn {
             };
         }
         // Dropped here: the driver closes the socket.
-        let outcome = side.kill(id).await;
+        let outcome = side.kill(id, conn.is_disconnected()).await;
         drop(conn);
         outcome
     }

@@ -84,7 +84,8 @@ impl Side {
         Ok(Opened::Elsewhere)
     }
 
-    /// Stops the connection with this number, and waits until the server has let go of it.
+    /// Stops the connection with this number, unless the server has closed it and is about to end it anyway, and waits until the
+    /// server has let go of it.
     ///
     /// # Errors
     ///
@@ -93,15 +94,21 @@ impl Side {
     /// # Cancel safety
     ///
     /// The server may have been told.
-    pub(crate) async fn kill(&self, id: u64) -> Result<(), MySqlError> {
+    pub(crate) async fn kill(&self, id: u64, was_closed: bool) -> Result<(), MySqlError> {
         let gone = async {
+            // What the server has closed is on its way out already.
+            let mut word = if was_closed { Word::Look } else { Word::Stop };
             let mut pause = Duration::from_millis(1);
-            // What was told to stop goes within milliseconds; then its number is unknown.
-            while self.tell(id).await? {
+            loop {
+                // It is told once: a KILL of what another one has woken may hold up MariaDB for seconds.
+                word = match self.tell(word, id).await? {
+                    Seen::Gone => return Ok(()),
+                    Seen::Dying => Word::Look,
+                    Seen::Alive => Word::Stop,
+                };
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_millis(20));
             }
-            Ok(())
         };
         // Two: the connection may have to be made anew.
         let outcome: Result<(), MySqlError> = match timeout(SIDE_TIMEOUT * 2, gone).await {
@@ -111,27 +118,27 @@ impl Side {
         outcome.map_err(|cause| MySqlError::NotStopped(Box::new(cause)))
     }
 
-    /// Was there such a connection? Over a new connection if the one that is kept has died.
-    async fn tell(&self, id: u64) -> Result<bool, MySqlError> {
+    /// What is there of this connection? Over a new connection if the one that is kept has died.
+    async fn tell(&self, word: Word, id: u64) -> Result<Seen, MySqlError> {
         let mut kept = self.conn.lock().await;
         if let Some(proved) = kept.take() {
             // Dropped here, the connection goes with us.
-            if let Ok(Ok((proved, known))) = timeout(SIDE_TIMEOUT, tell(proved, id)).await {
+            if let Ok(Ok((proved, seen))) = timeout(SIDE_TIMEOUT, tell(proved, word, id)).await {
                 *kept = Some(proved);
-                return Ok(known);
+                return Ok(seen);
             }
         }
         let made = match self.open().await? {
             // A lower number than one from before: the server was stopped and started within a second.
-            Opened::Here(made) if made.id < id => return Ok(false),
+            Opened::Here(made) if made.id < id => return Ok(Seen::Gone),
             Opened::Here(made) => made,
             // Whatever ran there has ended with it.
-            Opened::Restarted => return Ok(false),
+            Opened::Restarted => return Ok(Seen::Gone),
             Opened::Elsewhere => return Err(MySqlError::Elsewhere),
         };
-        let (made, known) = tell(made, id).await?;
+        let (made, seen) = tell(made, word, id).await?;
         *kept = Some(made);
-        Ok(known)
+        Ok(seen)
     }
 }
 
@@ -141,14 +148,38 @@ enum Opened {
     Elsewhere,
 }
 
-async fn tell(mut side: Proved, id: u64) -> Result<(Proved, bool), MySqlError> {
-    let known = match side.conn.query_drop(format!("KILL {id}")).await {
-        Ok(()) => true,
-        Err(mysql_async::Error::Server(error)) if error.code == UNKNOWN_THREAD => false,
-        Err(error) => return Err(error.into()),
+/// What is done about a connection.
+#[derive(Clone, Copy)]
+enum Word {
+    Stop,
+    Look,
+}
+
+enum Seen {
+    Alive,
+    /// It was told to stop.
+    Dying,
+    Gone,
+}
+
+async fn tell(mut side: Proved, word: Word, id: u64) -> Result<(Proved, Seen), MySqlError> {
+    let seen = match word {
+        Word::Stop => match side.conn.query_drop(format!("KILL {id}")).await {
+            Ok(()) => Seen::Dying,
+            Err(mysql_async::Error::Server(error)) if error.code == UNKNOWN_THREAD => Seen::Gone,
+            Err(error) => return Err(error.into()),
+        },
+        Word::Look => {
+            let asked = format!("SELECT command FROM information_schema.processlist WHERE id = {id}");
+            match side.conn.query_first::<String, _>(asked).await?.as_deref() {
+                None => Seen::Gone,
+                Some("Killed") => Seen::Dying,
+                Some(_) => Seen::Alive,
+            }
+        }
     };
     side.at = Instant::now();
-    Ok((side, known))
+    Ok((side, seen))
 }
 
 /// The side connections of one resource.
