@@ -75,7 +75,12 @@ impl MySql {
     /// `BEGIN`, a `SET`, a temporary table or a lock that was sent as text leaves no sign that anybody could see. The reset
     /// comes after the return, so no request waits for it, unless all connections are in use. Statements are
     /// prepared anew after it.
-    pub fn pool_builder() -> PoolBuilder<MySql> {
+    ///
+    /// Of this resource, or of one that is wrapped around it.
+    pub fn pool_builder<R>() -> PoolBuilder<R>
+    where
+        R: Resource<Handle: AsRef<MySqlConn>, Cause = MySqlError>,
+    {
         Pool::builder().reset(Reset::Always)
     }
 
@@ -123,7 +128,7 @@ impl Resource for MySql {
     ///
     /// # Errors
     ///
-    /// [`NotStopped`](MySqlError::NotStopped) if the server could not be told within two seconds.
+    /// [`NotStopped`](MySqlError::NotStopped) if the server could not be told, or has not let go, within three seconds.
     ///
     /// # Cancel safety
     ///

@@ -5,7 +5,7 @@ use crate::MySqlError;
 
 /// One run of one server, from its start to its end. The number of a connection means something only within it: after
 /// a restart, or behind a load balancer, the same number is another client's.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Server {
     host: String,
     port: u16,
