@@ -115,11 +115,11 @@ impl Side {
             let mut word = if was_closed { Word::Look } else { Word::Stop };
             let mut pause = Duration::from_millis(1);
             loop {
-                // It is told once: a KILL of what another one has woken may hold up MariaDB for seconds.
+                // A KILL of what another one has just woken may hold up MariaDB for seconds.
                 word = match self.tell(word, id).await? {
                     Seen::Gone => return Ok(()),
                     Seen::Dying => Word::Look,
-                    Seen::Alive => Word::Stop,
+                    Seen::Unsure => Word::Stop,
                 };
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_millis(20));
@@ -170,7 +170,7 @@ enum Word {
 }
 
 enum Seen {
-    Alive,
+    Unsure,
     /// It was told to stop.
     Dying,
     Gone,
@@ -186,9 +186,9 @@ async fn tell(mut side: Proved, word: Word, id: u64) -> Result<(Proved, Seen), M
         Word::Look => {
             let asked = format!("SELECT command FROM information_schema.processlist WHERE id = {id}");
             match side.conn.query_first::<String, _>(asked).await?.as_deref() {
-                None => Seen::Gone,
                 Some("Killed") => Seen::Dying,
-                Some(_) => Seen::Alive,
+                // One without a socket is not listed any more, and may yet roll back: only a KILL tells.
+                Some(_) | None => Seen::Unsure,
             }
         }
     };
