@@ -209,7 +209,7 @@ async fn nobody_else_is_stopped_who_has_the_same_number_in_the_next_run_of_the_s
 }
 
 #[tokio::test]
-async fn who_cannot_have_a_statement_stopped_hears_so_within_two_seconds() {
+async fn who_cannot_have_a_statement_stopped_hears_so_before_the_release_is_given_up() {
     let server = MariaDb::start().await.unwrap();
     let mysql = Arc::new(MySql::new(&app(&server).await).unwrap());
     let mut eye = bare(&server).await;
@@ -221,5 +221,5 @@ async fn who_cannot_have_a_statement_stopped_hears_so_within_two_seconds() {
     let began = Instant::now();
     let error = Lease::fail(lease).await.unwrap_err();
     assert!(matches!(error.cause(), Some(MySqlError::NotStopped(_))), "{error:?}");
-    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
 }
