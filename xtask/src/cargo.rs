@@ -64,6 +64,23 @@ impl Cargo {
         self
     }
 
+    /// Has another program run it: `"unshare --net"`.
+    pub(crate) fn within(self, prefix: &str) -> Cargo {
+        let mut words = prefix.split_whitespace();
+        let mut command = Command::new(words.next().expect("a prefix names a program"));
+        command.args(words).arg(self.command.get_program()).args(self.command.get_args());
+        if let Some(folder) = self.command.get_current_dir() {
+            command.current_dir(folder);
+        }
+        for (name, value) in self.command.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        Cargo { command, line: format!("{prefix} {}", self.line) }
+    }
+
     /// Whether it runs, with nothing said.
     pub(crate) fn succeeds(mut self) -> bool {
         self.command.output().is_ok_and(|output| output.status.success())

@@ -24,6 +24,7 @@ mod loom;
 mod manifests;
 mod msrv;
 mod mutants;
+mod namespace;
 mod packages;
 mod readme;
 mod report;

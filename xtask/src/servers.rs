@@ -110,17 +110,22 @@ impl Package {
             println!("masking {} until the next boot", self.unit);
             run("systemctl", &["mask", "--runtime", self.unit])?;
         }
-        let install = ["install", "--yes", "--no-install-recommends", self.name];
-        // A fresh machine does not know what there is.
-        if !run("apt-get", &install)? && run("apt-get", &["update"])? {
-            run("apt-get", &install)?;
-        }
-        Ok(())
+        apt_get(self.name)
     }
 }
 
+/// Whether it has helped is to be seen after.
+pub(crate) fn apt_get(package: &str) -> anyhow::Result<()> {
+    let install = ["install", "--yes", "--no-install-recommends", package];
+    // A fresh machine does not know what there is.
+    if !run("apt-get", &install)? && run("apt-get", &["update"])? {
+        run("apt-get", &install)?;
+    }
+    Ok(())
+}
+
 /// Is this root, on a system with apt-get?
-fn may_install() -> bool {
+pub(crate) fn may_install() -> bool {
     let id = Command::new("id").arg("-u").output();
     let root = id.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).trim() == "0");
     root && Command::new("apt-get")

@@ -6,7 +6,7 @@
 use crate::cargo::Cargo;
 use crate::report::Report;
 use crate::tree::Tree;
-use crate::{compare, features, servers};
+use crate::{compare, features, namespace, servers};
 
 /// Linux-only code has a portable twin, which this flag switches on.
 const PORTABLE: &str = "reqscope_portable";
@@ -20,6 +20,9 @@ pub(crate) fn run(tree: &Tree, servers: &servers::Options, report: &mut Report) 
     report.step("tests: the workspace, all features", || {
         servers.on(Cargo::new(tree, "test --workspace --all-features --no-fail-fast")).run()
     });
+    if servers.left_out().is_none() {
+        namespace::run(tree, report);
+    }
     report.step("tests: inside of the examples", || {
         servers.on(Cargo::new(tree, "test --workspace --all-features --no-fail-fast --examples")).run()
     });

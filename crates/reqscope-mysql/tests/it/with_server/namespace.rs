@@ -42,7 +42,7 @@ fn timed_out(error: &MySqlError) -> bool {
 }
 
 #[tokio::test]
-#[ignore = "wants root and namespaces: see CONTRIBUTING.md"]
+#[ignore = "run by `cargo xtask test`, in namespaces of its own"]
 async fn a_network_that_swallows_packets_costs_everybody_a_deadline_and_no_more() {
     assert_own_namespaces();
     let server = MariaDb::start().await.unwrap();
@@ -86,7 +86,7 @@ async fn is_on(conn: &mut MySqlConn, server: &MariaDb) -> bool {
 }
 
 #[tokio::test]
-#[ignore = "wants root and namespaces: see CONTRIBUTING.md"]
+#[ignore = "run by `cargo xtask test`, in namespaces of its own"]
 async fn a_name_is_resolved_anew_for_each_connection_to_all_that_it_stands_for() {
     assert_own_namespaces();
     let second = Ipv4Addr::new(127, 0, 0, 2);
