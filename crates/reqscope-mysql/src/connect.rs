@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::MySqlError;
 use crate::server::Introduction;
-use crate::settings::Settings;
+use crate::settings::{Settings, deadline};
 
 /// A connection that has just been made, and what it takes to make another one to the same place.
 pub(crate) struct Connected {
@@ -24,7 +24,7 @@ pub(crate) struct Connected {
 ///
 /// What is half-made is the driver's, which closes it.
 pub(crate) async fn connect(settings: &Settings) -> Result<Connected, MySqlError> {
-    let deadline = Instant::now() + settings.connect_timeout;
+    let deadline = deadline(settings.connect_timeout);
     let late = |_elapsed| MySqlError::TimedOut { what: "connecting", after: settings.connect_timeout };
     if settings.opts.socket().is_some() {
         // Dropped here: the driver's future owns the socket.

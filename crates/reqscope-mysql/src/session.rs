@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use mysql_async::consts::StatusFlags;
 use mysql_async::{Conn, Error};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
 use crate::MySqlError;
 use crate::error::refuses_writes;
+use crate::settings::deadline;
 
 /// ```text
 ///          an operation begins            it ends
@@ -89,11 +90,11 @@ impl Session {
         leaves: Activity,
         operation: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        let began = self.operation_timeout.map(|timeout| (Instant::now() + timeout, timeout));
+        let began = self.operation_timeout.map(|timeout| (deadline(timeout), timeout));
         self.activity = Activity::Busy;
         let outcome = match began {
             None => operation.await,
-            Some((deadline, after)) => match timeout_at(deadline, operation).await {
+            Some((until, after)) => match timeout_at(until, operation).await {
                 Ok(outcome) => outcome,
                 Err(_late) => return Err(MySqlError::TimedOut { what: "an operation", after }.into_driver()),
             },

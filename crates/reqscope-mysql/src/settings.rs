@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mysql_async::{Opts, OptsBuilder};
+use tokio::time::Instant;
 
 #[derive(Clone)]
 pub(crate) struct Settings {
@@ -15,6 +16,12 @@ pub(crate) struct Settings {
 /// What the driver waits for in one piece is this long, where nobody asks for anything else: stopping a statement, saying
 /// goodbye.
 pub(crate) const SIDE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The instant in so long a time. One that no clock can show is as good as never.
+pub(crate) fn deadline(time: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(time).unwrap_or_else(|| now + Duration::from_secs(60 * 60 * 24 * 365 * 30))
+}
 
 impl Settings {
     /// Around the driver's options, of which three have better values than the driver's own.

@@ -141,3 +141,11 @@ async fn text_arrives_in_the_charset_that_was_asked_for_at_every_user() {
         Lease::complete(lease).await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_timeout_longer_than_any_clock_is_none() {
+    let builder = MySql::builder(&shared().await.url()).unwrap().connect_timeout(Duration::MAX);
+    let mysql = builder.operation_timeout(Duration::MAX).build();
+    let mut conn = mysql.acquire().await.unwrap();
+    assert_eq!(conn.query_first("SELECT 7").await.unwrap(), Some(7_u64));
+}
