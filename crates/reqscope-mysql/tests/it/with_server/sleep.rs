@@ -193,6 +193,8 @@ async fn a_hundred_transactions_that_are_cancelled_leave_no_row_and_no_lock() {
     }
     let report = scopes.drain(PATIENCE).await;
     assert!(report.is_clean(), "{report:?}");
+    // The transactions have ended for their scopes; the pool has the cut ones stopped, and holds their slots until then.
+    until(PATIENCE, || pool.status().ending == 0).await;
     let mut eye = bare(&server).await;
     let left: Option<u64> = eye.query_first("SELECT count(*) FROM crowd FOR UPDATE NOWAIT").await.unwrap();
     assert_eq!(left, Some(0));
