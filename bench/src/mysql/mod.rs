@@ -1,5 +1,6 @@
 //! What reqscope makes of MySQL connections, beside what the driver by itself does: on one private MariaDB, in turns.
 
+mod apart;
 mod checkout;
 mod frozen;
 mod instructions;

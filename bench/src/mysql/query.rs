@@ -11,6 +11,7 @@ use reqscope_testkit::MariaDb;
 use serde::Serialize;
 use tokio::time::sleep;
 
+use super::apart::set_apart;
 use super::bare;
 use super::turns::{Turns, each, play, timed};
 
@@ -35,6 +36,7 @@ pub(super) fn run(rounds: usize) -> anyhow::Result<()> {
 
 async fn watch(rounds: usize) -> anyhow::Result<Seen> {
     let server = MariaDb::start().await?;
+    set_apart(&server)?;
     let mysql = MySql::new(&server.url())?;
     let mut seen = Seen::default();
     for _ in 0..rounds {
