@@ -15,6 +15,7 @@ mod endings;
 mod examples;
 mod features;
 mod futures;
+mod findings;
 mod floors;
 mod fuzz;
 mod imports;

@@ -23,6 +23,7 @@ use serde::de::DeserializeOwned;
 
 use crate::cargo::Cargo;
 use crate::conditions::Conditions;
+use crate::findings::{Evidence, Tell};
 use crate::readme::Marks;
 use crate::tree::Tree;
 use crate::valgrind::Valgrind;
@@ -78,8 +79,13 @@ impl Findings {
         let memory = self.memory.iter().map(|memory| (memory.to_string(), memory.holds));
         overhead.chain(memory).chain(self.outage.iter().flat_map(Outage::promises)).collect()
     }
+}
 
-    /// What does not hold, a line each.
+impl Evidence for Findings {
+    fn table(&self) -> String {
+        table::render(self)
+    }
+
     fn broken(&self) -> Vec<String> {
         let figures = self.figures.iter().map(|figure| (figure.to_string(), figure.holds));
         figures.chain(self.promises()).filter(|(_, holds)| !holds).map(|(line, _)| line).collect()
@@ -105,23 +111,7 @@ pub(crate) fn run(tree: &Tree, options: &Options) -> anyhow::Result<ExitCode> {
         throughput: (all || options.throughput).then(|| throughput::measure(&program)).transpose()?,
     };
 
-    if options.json {
-        println!("{}", serde_json::to_string_pretty(&findings)?);
-    } else {
-        println!("{}", table::render(&findings));
-    }
-    if options.write {
-        MARKS.write(tree, &table::render(&findings))?;
-    }
-    Ok(verdict(&findings.broken()))
-}
-
-/// Tells what does not hold, and fails if anything does not.
-fn verdict(broken: &[String]) -> ExitCode {
-    for line in broken {
-        eprintln!("does not hold: {line}");
-    }
-    if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    Tell { json: options.json, write: options.write }.all(tree, &MARKS, &findings)
 }
 
 /// Builds the program that is measured, as the root's `[profile.bench]` says, with these features, and tells where it is.

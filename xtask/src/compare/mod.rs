@@ -22,6 +22,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::conditions::Conditions;
+use crate::findings::{Evidence, Tell};
 use crate::readme::Marks;
 use crate::tree::Tree;
 use crate::valgrind::Valgrind;
@@ -72,8 +73,11 @@ struct Findings {
     honesty: Vec<Honesty>,
 }
 
-impl Findings {
-    /// What does not hold, a line each.
+impl Evidence for Findings {
+    fn table(&self) -> String {
+        table::render(self)
+    }
+
     fn broken(&self) -> Vec<String> {
         let musts = self.musts.iter().filter(|must| !must.holds).map(ToString::to_string);
         let notes = self.honesty.iter().flat_map(Honesty::notes);
@@ -108,19 +112,7 @@ pub(crate) fn run(tree: &Tree, options: &Options) -> anyhow::Result<ExitCode> {
     let cores = thread::available_parallelism()?.get();
     let seconds = begun.elapsed().as_secs_f64();
     let findings = Findings { conditions, cores, seconds, work, musts, lazy, honesty };
-    if options.json {
-        println!("{}", serde_json::to_string_pretty(&findings)?);
-    } else {
-        println!("{}", table::render(&findings));
-    }
-    if options.write {
-        MARKS.write(tree, &table::render(&findings))?;
-    }
-    let broken = findings.broken();
-    for line in &broken {
-        eprintln!("does not hold: {line}");
-    }
-    Ok(if broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Tell { json: options.json, write: options.write }.all(tree, &MARKS, &findings)
 }
 
 /// Clippy, which `--workspace` does not lead there.

@@ -16,8 +16,9 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::outage::Outage;
-use super::{Options, ask, build, verdict};
+use super::{Options, ask, build};
 use crate::conditions::Conditions;
+use crate::findings::{Evidence, Tell};
 use crate::readme::Marks;
 use crate::tree::Tree;
 use crate::valgrind::Valgrind;
@@ -49,8 +50,13 @@ impl Findings {
         let (served, in_time) = self.recovery.served();
         [(format!("{served}, {}", self.recovery.lag()), in_time), self.frozen.promise()]
     }
+}
 
-    /// What does not hold, a line each.
+impl Evidence for Findings {
+    fn table(&self) -> String {
+        table::render(self)
+    }
+
     fn broken(&self) -> Vec<String> {
         let ratios = self.ratios().map(|ratio| (ratio.to_string(), ratio.holds));
         ratios.chain(self.promises()).filter(|(_, holds)| !holds).map(|(line, _)| line).collect()
@@ -74,13 +80,5 @@ pub(super) fn run(
         recovery: ask(&program, &["mysql", "recovery"])?,
         frozen: ask(&program, &["mysql", "frozen"])?,
     };
-    if options.json {
-        println!("{}", serde_json::to_string_pretty(&findings)?);
-    } else {
-        println!("{}", table::render(&findings));
-    }
-    if options.write {
-        MARKS.write(tree, &table::render(&findings))?;
-    }
-    Ok(verdict(&findings.broken()))
+    Tell { json: options.json, write: options.write }.all(tree, &MARKS, &findings)
 }
