@@ -91,5 +91,7 @@ fn a_statement_that_runs_for_nobody_is_caught() {
 fn what_is_caught_on_sqlite_is_caught_on_mysql() {
     fails_on_mysql("leak", &["no handle is live", "the pool is at rest", "the pool closes whole"]);
     fails_on_mysql("double", &["no handle is released twice"]);
-    fails_on_mysql("cross", &["no transaction is crossed"]);
+    // Whose client hangs up in the middle leaves a row all the same. Whether somebody is there to read another's tag is a matter
+    // of chance here, and on SQLite it is not.
+    fails_on_mysql("cross", &["every commit is a row"]);
 }
