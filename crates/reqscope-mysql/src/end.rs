@@ -8,8 +8,8 @@ use tokio::time::timeout;
 use crate::session::{Activity, Standing};
 use crate::{MySqlConn, MySqlError};
 
-/// `Query execution was interrupted`: by somebody's KILL, in the middle of it.
-const INTERRUPTED: u16 = 1317;
+/// Ended in the middle of it: the server shuts down, somebody has killed the statement, or the connection.
+const INTERRUPTED: [u16; 3] = [1053, 1317, 1927];
 
 /// `SAVEPOINT does not exist`: the one of the beginning has gone, and its transaction with it.
 const NO_SAVEPOINT: u16 = 1305;
@@ -40,7 +40,7 @@ pub(crate) async fn commit(conn: &mut MySqlConn, time: Duration) -> Result<(), M
         }
         Err(cause) if !was_asked => Err(cause),
         Err(cause) if cause.server().is_some_and(|answer| answer.code == NO_SAVEPOINT) => Err(MySqlError::NotOpen),
-        Err(cause) if cause.server().is_some_and(|answer| answer.code != INTERRUPTED) => Err(cause),
+        Err(cause) if cause.server().is_some_and(|answer| !INTERRUPTED.contains(&answer.code)) => Err(cause),
         Err(cause) => {
             // The next user would not know whose rows he sees.
             conn.session.is_evicted = true;
