@@ -1,6 +1,6 @@
 //! `cargo xtask compare`: the same work and the same faults on reqscope and on what people use today.
 //!
-//! The contenders live in `compare/`, a workspace of its own, whose program does one row at a time and prints what came
+//! The contenders live in `tools/compare/`, a workspace of its own, whose program does one row at a time and prints what came
 //! of it as JSON. Here that is judged: what must hold against a rival is a ratio of figures of one run, and each cell of
 //! our own column of the honesty table must pass.
 

@@ -2,7 +2,7 @@
 //!
 //! An [`Ending`] is a file: what the handler does, what the client does, and what must be observed. [`play`] runs one on
 //! a [`Stack`] over a [`Protocol`], with real sockets and a client that has no manners, and judges it. So the list in
-//! `endings/` is the list of what is promised for requests that end badly, and `cargo xtask endings` prints it.
+//! `tools/endings/` is the list of what is promised for requests that end badly, and `cargo xtask endings` prints it.
 //!
 //! # How to read the table
 //!

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use cargo_metadata::{Metadata, MetadataCommand, Package};
 
 /// The folders that are workspaces of their own, where `--workspace` does not lead.
-pub(crate) const APART: [&str; 2] = ["fuzz", "compare"];
+pub(crate) const APART: [&str; 2] = ["fuzz", "tools/compare"];
 
 /// The workspace: its packages, its files.
 pub(crate) struct Tree {

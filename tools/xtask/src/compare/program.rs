@@ -63,7 +63,7 @@ impl Program {
 /// A cargo command over the contenders' workspace, as its lock file says.
 pub(super) fn cargo(tree: &Tree, line: &str) -> Cargo {
     let target = &tree.metadata().target_directory;
-    Cargo::new(tree, format!("{line} --locked --manifest-path compare/Cargo.toml"))
+    Cargo::new(tree, format!("{line} --locked --manifest-path tools/compare/Cargo.toml"))
         .argument("--target-dir", target.as_std_path())
 }
 
