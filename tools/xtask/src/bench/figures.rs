@@ -158,6 +158,15 @@ const ROWS: &[Row] = &[
     },
 ];
 
+/// The operations that README.md shows.
+pub(super) const KEY: [&str; 5] = [
+    "open and drop an unused scope",
+    "open, first get, guard back, close",
+    "later get, guard back",
+    "HTTP/1 request, handle used and released",
+    "pool: get, give back",
+];
+
 /// Measures every row.
 pub(super) fn measure(valgrind: &Valgrind, program: &Path) -> anyhow::Result<Vec<Figure>> {
     let mut known = HashMap::new();
@@ -190,6 +199,11 @@ pub(super) fn measure(valgrind: &Valgrind, program: &Path) -> anyhow::Result<Vec
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_key_figure_is_a_row_of_the_table() {
+        assert!(KEY.iter().all(|key| ROWS.iter().any(|row| row.operation == *key)));
+    }
 
     #[test]
     fn a_must_holds_up_to_its_figures_and_not_beyond() {

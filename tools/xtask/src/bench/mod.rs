@@ -33,7 +33,10 @@ use outage::Outage;
 use overhead::Overhead;
 use throughput::Throughput;
 
-const MARKS: Marks = Marks { file: "README.md", what: "figures", chore: "bench" };
+const MARKS: Marks = Marks { file: "docs/BENCHMARKS.md", what: "figures", chore: "bench" };
+
+/// Where the README shows the most important of them.
+const KEY_MARKS: Marks = Marks { file: "README.md", what: "five figures", chore: "bench" };
 
 /// Which part to measure, and where to put it.
 #[derive(Args)]
@@ -53,7 +56,8 @@ pub(crate) struct Options {
     /// Measures MySQL connections instead, against a private MariaDB and beside the bare driver.
     #[arg(long, conflicts_with = "part")]
     mysql: bool,
-    /// Puts the result into README.md, or into that of reqscope-mysql, whether it is good or not.
+    /// Writes the result into docs/BENCHMARKS.md and README.md, or with --mysql into the README.md of reqscope-mysql,
+    /// whether it is good or not.
     #[arg(long, conflicts_with = "part")]
     write: bool,
     /// Prints JSON instead of a table.
@@ -110,7 +114,9 @@ pub(crate) fn run(tree: &Tree, options: &Options) -> anyhow::Result<ExitCode> {
         outage: (all || options.outage).then(|| outage::measure(&program)).transpose()?,
         throughput: (all || options.throughput).then(|| throughput::measure(&program)).transpose()?,
     };
-
+    if options.write {
+        KEY_MARKS.write(tree, &table::key_figures(&findings.figures))?;
+    }
     Tell { json: options.json, write: options.write }.all(tree, &MARKS, &findings)
 }
 

@@ -1,7 +1,7 @@
-//! The findings as Markdown, for the screen and for README.md.
+//! Renders the findings as Markdown, for the screen and for the documents.
 
 use super::Findings;
-use super::figures::{Figure, Measured};
+use super::figures::{Figure, KEY, Measured};
 
 /// A table, what is told in words, and the conditions.
 pub(super) fn render(findings: &Findings) -> String {
@@ -29,11 +29,28 @@ pub(super) fn render(findings: &Findings) -> String {
     text
 }
 
+/// Renders the rows that README.md shows, in the order of [`KEY`].
+pub(super) fn key_figures(figures: &[Figure]) -> String {
+    let mut text = String::from("| operation | instructions | allocations |\n|---|---:|---:|\n");
+    for figure in KEY.iter().flat_map(|key| figures.iter().find(|figure| figure.operation == *key)) {
+        let Figure { over, cost, .. } = figure;
+        let sign = if over.is_some() { "+" } else { "" };
+        let name = name(figure);
+        text.push_str(&format!("| {name} | {sign}{} | {sign}{} |\n", cost.instructions, cost.allocations));
+    }
+    text
+}
+
+/// Returns what is measured, and over what.
+fn name(figure: &Figure) -> String {
+    let over = figure.over.map(|over| format!(", over {}", over.name)).unwrap_or_default();
+    format!("{}{over}", figure.operation)
+}
+
 fn row(figure: &Figure) -> String {
-    let Figure { operation, over, cost, must, holds, floors } = figure;
+    let Figure { over, cost, must, holds, floors, .. } = figure;
     let sign = if over.is_some() { "+" } else { "" };
     let under = over.map(|over| format!("{} {}, {}", over.name, over.cost.instructions, over.cost.allocations));
-    let over = over.map(|over| format!(", over {}", over.name)).unwrap_or_default();
     let (must, holds) = match must {
         Some(must) => (must.words(sign), if *holds { "yes" } else { "**no**" }),
         None => ("-".to_owned(), "-"),
@@ -43,7 +60,8 @@ fn row(figure: &Figure) -> String {
         .map(|Measured { name, cost }| format!("{name} {sign}{}, {sign}{}", cost.instructions, cost.allocations));
     let floors: Vec<String> = under.into_iter().chain(floors).collect();
     format!(
-        "| {operation}{over} | {sign}{} | {sign}{} | {must} | {holds} | {} |\n",
+        "| {} | {sign}{} | {sign}{} | {must} | {holds} | {} |\n",
+        name(figure),
         cost.instructions,
         cost.allocations,
         floors.join("; "),

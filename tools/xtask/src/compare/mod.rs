@@ -32,7 +32,7 @@ use musts::Must;
 use program::Program;
 use work::Work;
 
-const MARKS: Marks = Marks { file: "README.md", what: "compared", chore: "compare" };
+const MARKS: Marks = Marks { file: "docs/COMPARISON.md", what: "compared", chore: "compare" };
 
 /// Which part, and where to put it.
 #[derive(Args)]
@@ -52,7 +52,7 @@ pub(crate) struct Options {
     /// Causes the faults on this contender only.
     #[arg(long, value_name = "CONTENDER", conflicts_with = "work")]
     on: Option<String>,
-    /// Puts the result into README.md, whether it is good or not.
+    /// Writes the result into docs/COMPARISON.md, whether it is good or not.
     #[arg(long, conflicts_with_all = ["part", "on"])]
     write: bool,
     /// Prints JSON instead of tables.

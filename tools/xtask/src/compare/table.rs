@@ -1,4 +1,4 @@
-//! The findings as Markdown, for the screen and for README.md.
+//! Renders the findings as Markdown, for the screen and for docs/COMPARISON.md.
 
 use std::iter;
 
