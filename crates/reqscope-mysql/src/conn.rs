@@ -9,10 +9,10 @@ use reqscope::Health;
 
 use crate::MySqlError;
 use crate::connect::Connected;
+use crate::control::ControlConnection;
 use crate::server::ROLE;
-use crate::session::{Activity, Session, Standing};
-use crate::settings::SIDE_TIMEOUT;
-use crate::side::Side;
+use crate::session::{Activity, Session, TransactionState};
+use crate::settings::HOUSEKEEPING_TIMEOUT;
 
 /// A connection to MySQL or MariaDB: the handle of [`MySql`](crate::MySql).
 ///
@@ -51,7 +51,7 @@ pub struct MySqlConn {
     pub(crate) conn: Conn,
     pub(crate) session: Session,
     id: u64,
-    side: Arc<Side>,
+    control: Arc<ControlConnection>,
     /// The role that it was given at first.
     role: Option<String>,
     /// The operation timeout that it was made with, and has again for its next user.
@@ -59,13 +59,17 @@ pub struct MySqlConn {
 }
 
 impl MySqlConn {
-    pub(crate) fn new(connected: Connected, side: Arc<Side>, operation_timeout: Option<Duration>) -> Self {
+    pub(crate) fn new(
+        connected: Connected,
+        control: Arc<ControlConnection>,
+        operation_timeout: Option<Duration>,
+    ) -> Self {
         MySqlConn {
             conn: connected.conn,
             session: Session::new(operation_timeout),
-            id: connected.introduction.id,
-            side,
-            role: connected.introduction.role,
+            id: connected.info.id,
+            control,
+            role: connected.info.role,
             operation_timeout,
         }
     }
@@ -114,7 +118,7 @@ impl MySqlConn {
 
     /// Nothing is in flight and nothing was cut.
     pub(crate) fn is_usable(&self) -> bool {
-        self.session.is_usable(&self.conn).is_ok()
+        self.session.check_usable(&self.conn).is_ok()
     }
 
     pub(crate) fn health(&self) -> Health {
@@ -131,25 +135,25 @@ impl MySqlConn {
     /// left to read.
     pub(crate) async fn ready(&mut self) -> Result<(), Error> {
         let MySqlConn { conn, session, .. } = self;
-        session.is_usable(conn).map_err(MySqlError::into_driver)?;
-        if session.standing == Standing::Unknown {
+        session.check_usable(conn).map_err(MySqlError::into_driver)?;
+        if session.transaction == TransactionState::Unknown {
             session.run(Activity::Idle, conn.ping()).await?;
-            session.look(conn);
+            session.read_transaction_state(conn);
         }
-        if session.standing == Standing::Ended {
+        if session.transaction == TransactionState::Ended {
             return Err(MySqlError::NotOpen.into_driver());
         }
         if let Some(savepoint) = session.undo {
             let undo = format!("ROLLBACK TO SAVEPOINT reqscope_{savepoint}");
             session.run(Activity::Idle, conn.query_drop(undo)).await?;
-            session.look(conn);
+            session.read_transaction_state(conn);
             session.undo = None;
         }
         Ok(())
     }
 
     /// One statement of our own, as text.
-    pub(crate) async fn say(&mut self, statement: &str) -> Result<(), MySqlError> {
+    pub(crate) async fn execute(&mut self, statement: &str) -> Result<(), MySqlError> {
         Ok(self.query_drop(statement).await?)
     }
 
@@ -157,13 +161,13 @@ impl MySqlConn {
     ///
     /// A server without COM_RESET_CONNECTION (before MySQL 5.7.3 and MariaDB 10.2.4) has the user changed to the same user,
     /// an authentication, and as thorough.
-    pub(crate) async fn clean(&mut self) -> Result<(), MySqlError> {
+    pub(crate) async fn reset(&mut self) -> Result<(), MySqlError> {
         let MySqlConn { conn, session, role, .. } = self;
-        session.is_usable(conn)?;
-        let may_have_strayed = session.may_have_strayed;
+        session.check_usable(conn)?;
+        let may_outlive_reset = session.may_outlive_reset;
         let reset = async {
-            if may_have_strayed {
-                bring_home(conn, role.as_deref()).await?;
+            if may_outlive_reset {
+                restore_database(conn, role.as_deref()).await?;
             }
             if !conn.reset().await? {
                 conn.change_user(ChangeUserOpts::default()).await?;
@@ -173,29 +177,29 @@ impl MySqlConn {
         *session = Session::new(self.operation_timeout);
         // Dropped here, or late, it stays busy, and is stopped and closed.
         let outcome = session.run(Activity::Idle, reset).await;
-        session.may_have_strayed = outcome.is_err();
+        session.may_outlive_reset = outcome.is_err();
         Ok(outcome?)
     }
 
     /// Closes it. What still runs there is stopped first.
     pub(crate) async fn close(self) -> Result<(), MySqlError> {
-        let MySqlConn { conn, session, id, side, .. } = self;
-        if session.is_usable(&conn).is_ok() && session.activity == Activity::Idle {
+        let MySqlConn { conn, session, id, control, .. } = self;
+        if session.check_usable(&conn).is_ok() && session.activity == Activity::Idle {
             // Late, or dropped here, the driver closes the socket without a goodbye.
-            return match tokio::time::timeout(SIDE_TIMEOUT, conn.disconnect()).await {
+            return match tokio::time::timeout(HOUSEKEEPING_TIMEOUT, conn.disconnect()).await {
                 Ok(outcome) => Ok(outcome?),
-                Err(_late) => Err(MySqlError::TimedOut { what: "saying goodbye", after: SIDE_TIMEOUT }),
+                Err(_late) => Err(MySqlError::TimedOut { what: "saying goodbye", after: HOUSEKEEPING_TIMEOUT }),
             };
         }
         // Dropped here: the driver closes the socket.
-        let outcome = side.kill(id, conn.is_disconnected()).await;
+        let outcome = control.kill(id, conn.is_disconnected()).await;
         drop(conn);
         outcome
     }
 }
 
 /// A reset leaves the session in whatever database it is, and with whatever role.
-async fn bring_home(conn: &mut Conn, role: Option<&str>) -> Result<(), Error> {
+async fn restore_database(conn: &mut Conn, role: Option<&str>) -> Result<(), Error> {
     let asked = format!("SELECT {ROLE}");
     let has: Option<Option<String>> = match conn.opts().db_name() {
         Some(home) => {

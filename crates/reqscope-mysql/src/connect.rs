@@ -8,14 +8,14 @@ use mysql_async::{Conn, Opts, OptsBuilder};
 use tokio::time::{Instant, timeout_at};
 
 use crate::MySqlError;
-use crate::server::Introduction;
+use crate::server::ServerInfo;
 use crate::settings::{Settings, deadline};
 
 /// A connection that has just been made, and what it takes to make another one to the same place.
 pub(crate) struct Connected {
     pub(crate) conn: Conn,
-    pub(crate) introduction: Introduction,
-    pub(crate) place: Opts,
+    pub(crate) info: ServerInfo,
+    pub(crate) opts: Opts,
 }
 
 /// Resolves the name, anew each time, and tries what it stands for, one after the other.
@@ -56,27 +56,27 @@ pub(crate) async fn connect(settings: &Settings) -> Result<Connected, MySqlError
 }
 
 /// Another connection to the very place that one leads to, within `timeout`.
-pub(crate) async fn connect_again(place: &Opts, timeout: Duration) -> Result<Connected, MySqlError> {
-    let opts = OptsBuilder::from_opts(place.clone());
+pub(crate) async fn reconnect(opts: &Opts, timeout: Duration) -> Result<Connected, MySqlError> {
+    let opts = OptsBuilder::from_opts(opts.clone());
     // Dropped here: the driver's future owns the socket.
-    match tokio::time::timeout(timeout, introduce(opts.into())).await {
+    match tokio::time::timeout(timeout, connect_to(opts.into())).await {
         Ok(outcome) => outcome,
         Err(_late) => Err(MySqlError::TimedOut { what: "connecting", after: timeout }),
     }
 }
 
-async fn attempt(settings: &Settings, place: Opts) -> Result<Connected, MySqlError> {
-    let connected = introduce(place).await?;
-    if settings.require_writable && connected.introduction.read_only {
+async fn attempt(settings: &Settings, opts: Opts) -> Result<Connected, MySqlError> {
+    let connected = connect_to(opts).await?;
+    if settings.require_writable && connected.info.read_only {
         return Err(MySqlError::ReadOnly);
     }
     Ok(connected)
 }
 
-async fn introduce(place: Opts) -> Result<Connected, MySqlError> {
-    let mut conn = Conn::new(place.clone()).await?;
-    let introduction = Introduction::of(&mut conn).await?;
-    Ok(Connected { conn, introduction, place })
+async fn connect_to(opts: Opts) -> Result<Connected, MySqlError> {
+    let mut conn = Conn::new(opts.clone()).await?;
+    let info = ServerInfo::query(&mut conn).await?;
+    Ok(Connected { conn, info, opts })
 }
 
 async fn resolve(opts: &Opts) -> Result<Vec<SocketAddr>, MySqlError> {

@@ -197,7 +197,7 @@ impl From<mysql_async::Error> for MySqlError {
                 Ok(ours) => *ours,
                 Err(other) => MySqlError::Driver(mysql_async::Error::Other(other)),
             },
-            mysql_async::Error::Url(error) => crate::url::refused(&error),
+            mysql_async::Error::Url(error) => crate::url::url_error(&error),
             error => MySqlError::Driver(error),
         }
     }

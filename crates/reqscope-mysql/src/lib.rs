@@ -24,7 +24,7 @@ mod url;
 mod settings;
 mod server;
 mod connect;
-mod side;
+mod control;
 mod session;
 mod text;
 mod prepared;
@@ -33,18 +33,18 @@ mod queryable;
 mod savepoint;
 mod mysql;
 mod builder;
-mod start;
-mod end;
+mod begin;
+mod commit;
 mod transaction;
-mod again;
+mod retry;
 
 pub use mysql_async;
 
-pub use again::TryAgain;
 pub use builder::MySqlBuilder;
 pub use conn::MySqlConn;
 pub use error::MySqlError;
 pub use mysql::MySql;
+pub use retry::TryAgain;
 pub use savepoint::Savepoint;
 pub use transaction::{OpenTransaction, Transaction};
 

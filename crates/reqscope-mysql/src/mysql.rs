@@ -4,8 +4,8 @@ use reqscope::{Error, Exit, Health, Pool, PoolBuilder, Reset, Resource, Stage};
 
 use crate::builder::MySqlBuilder;
 use crate::connect::connect;
+use crate::control::ControlConnections;
 use crate::settings::Settings;
-use crate::side::Sides;
 use crate::{MySqlConn, MySqlError};
 
 /// Connections to one MySQL or MariaDB server.
@@ -44,7 +44,7 @@ use crate::{MySqlConn, MySqlError};
 /// ```
 pub struct MySql {
     settings: Settings,
-    sides: Sides,
+    control_connections: ControlConnections,
 }
 
 impl MySql {
@@ -85,7 +85,7 @@ impl MySql {
     }
 
     pub(crate) fn with(settings: Settings) -> Self {
-        MySql { settings, sides: Sides::default() }
+        MySql { settings, control_connections: ControlConnections::default() }
     }
 }
 
@@ -106,8 +106,8 @@ impl Resource for MySql {
     async fn acquire(&self) -> Result<MySqlConn, Error<MySqlError>> {
         let connected = connect(&self.settings).await.map_err(|cause| cause.at(Stage::Acquiring))?;
         // Dropped here: the driver closes the connection.
-        let side = self.sides.of(&connected).await.map_err(|cause| cause.at(Stage::Acquiring))?;
-        Ok(MySqlConn::new(connected, side, self.settings.operation_timeout))
+        let control = self.control_connections.of(&connected).await.map_err(|cause| cause.at(Stage::Acquiring))?;
+        Ok(MySqlConn::new(connected, control, self.settings.operation_timeout))
     }
 
     /// Makes it new: what rows are left are read, and the server resets the session. A connection with a cut operation
@@ -121,7 +121,7 @@ impl Resource for MySql {
     ///
     /// The connection is in doubt from then on.
     async fn validate(&self, conn: &mut MySqlConn) -> Result<(), Error<MySqlError>> {
-        conn.clean().await.map_err(|cause| cause.at(Stage::Validating))
+        conn.reset().await.map_err(|cause| cause.at(Stage::Validating))
     }
 
     /// Says goodbye; where an operation was cut, or rows are left to read, has the server stop it, and waits until it has.

@@ -4,7 +4,7 @@ use mysql_async::prelude::{FromRow, Queryable, StatementLike};
 use mysql_async::{Conn, Error, Params};
 
 /// Executes it and folds its rows, the first set of them if there are several. Says also whether it may have strayed, as
-/// [`may_stray`](crate::text::may_stray) does of a text.
+/// [`may_outlive_reset`](crate::text::may_outlive_reset) does of a text.
 ///
 /// It may if its answer has no row and changed none, as those of USE and SET ROLE, which MariaDB prepares, too; and if there
 /// are several sets, which only a procedure's answer has.

@@ -6,7 +6,7 @@ use mysql_async::{BinaryProtocol, Params, QueryResult, ResultSetStream, Row, Sta
 use crate::MySqlConn;
 use crate::prepared;
 use crate::session::Activity;
-use crate::text::may_stray;
+use crate::text::may_outlive_reset;
 
 /// What the driver's trait returns; it does not export the name.
 type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = Result<T, mysql_async::Error>> + Send + 'a>>;
@@ -17,10 +17,10 @@ macro_rules! query {
         Box::pin(async move {
             $conn.ready().await?;
             let MySqlConn { conn, session, .. } = $conn;
-            session.may_have_strayed |= may_stray(&$query);
+            session.may_outlive_reset |= may_outlive_reset(&$query);
             // Dropped here, the connection is in doubt.
             let answer = session.run(Activity::Idle, conn.$method($query $(, $argument)*)).await?;
-            session.look(conn);
+            session.read_transaction_state(conn);
             Ok(answer)
         })
     };
@@ -32,7 +32,7 @@ macro_rules! query_rows {
         Box::pin(async move {
             $conn.ready().await?;
             let MySqlConn { conn, session, .. } = $conn;
-            session.may_have_strayed |= may_stray(&$query);
+            session.may_outlive_reset |= may_outlive_reset(&$query);
             // Dropped here, the connection is in doubt.
             session.run(Activity::Rows, conn.$method($query)).await
         })
@@ -47,9 +47,9 @@ macro_rules! exec {
             let MySqlConn { conn, session, .. } = $conn;
             // Dropped here, the connection is in doubt.
             let answer = session.run(Activity::Idle, prepared::fold(conn, $statement, $params, $init, $fold)).await;
-            let (value, may_have_strayed) = answer?;
-            session.may_have_strayed |= may_have_strayed;
-            session.look(conn);
+            let (value, may_outlive_reset) = answer?;
+            session.may_outlive_reset |= may_outlive_reset;
+            session.read_transaction_state(conn);
             Ok(value)
         })
     };
@@ -72,7 +72,7 @@ impl Queryable for MySqlConn {
             let MySqlConn { conn, session, .. } = self;
             // Dropped here, the connection is in doubt.
             session.run(Activity::Idle, conn.ping()).await?;
-            session.look(conn);
+            session.read_transaction_state(conn);
             Ok(())
         })
     }
@@ -91,11 +91,11 @@ impl Queryable for MySqlConn {
         Box::pin(async move {
             self.ready().await?;
             let MySqlConn { conn, session, .. } = self;
-            let standing = session.standing;
+            let transaction = session.transaction;
             // Dropped here, the connection is in doubt.
             let statement = session.run(Activity::Idle, conn.prep(query)).await?;
             // To prepare something ends no transaction, and its answer says nothing about one.
-            session.standing = standing;
+            session.transaction = transaction;
             Ok(statement)
         })
     }
@@ -104,11 +104,11 @@ impl Queryable for MySqlConn {
         Box::pin(async move {
             self.ready().await?;
             let MySqlConn { conn, session, .. } = self;
-            let standing = session.standing;
+            let transaction = session.transaction;
             // Dropped here, the connection is in doubt.
             session.run(Activity::Idle, conn.close(statement)).await?;
             // The server does not answer.
-            session.standing = standing;
+            session.transaction = transaction;
             Ok(())
         })
     }
@@ -127,7 +127,7 @@ impl Queryable for MySqlConn {
             self.ready().await?;
             let MySqlConn { conn, session, .. } = self;
             // Nobody sees the rest of the answer, which a procedure's may have.
-            session.may_have_strayed = true;
+            session.may_outlive_reset = true;
             // Dropped here, the connection is in doubt.
             session.run(Activity::Rows, conn.exec_iter(statement, params)).await
         })
@@ -187,7 +187,7 @@ impl Queryable for MySqlConn {
             self.ready().await?;
             let MySqlConn { conn, session, .. } = self;
             // Nobody sees the answers.
-            session.may_have_strayed = true;
+            session.may_outlive_reset = true;
             // Dropped here, the connection is in doubt. No parameters, and nothing but the preparation was answered.
             session.run(Activity::Idle, conn.exec_batch(statement, params)).await
         })
@@ -272,7 +272,7 @@ impl Queryable for MySqlConn {
             self.ready().await?;
             let MySqlConn { conn, session, .. } = self;
             // Nobody sees the rest of the answer, which a procedure's may have.
-            session.may_have_strayed = true;
+            session.may_outlive_reset = true;
             // Dropped here, the connection is in doubt.
             session.run(Activity::Rows, conn.exec_stream(statement, params)).await
         })

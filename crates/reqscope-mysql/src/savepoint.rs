@@ -1,7 +1,7 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-use crate::session::Standing;
+use crate::session::TransactionState;
 use crate::{MySqlConn, MySqlError};
 
 impl MySqlConn {
@@ -38,11 +38,11 @@ impl MySqlConn {
     /// }
     /// ```
     pub async fn savepoint(&mut self) -> Result<Savepoint<'_>, MySqlError> {
-        if self.session.standing == Standing::None {
+        if self.session.transaction == TransactionState::None {
             return Err(MySqlError::NotOpen);
         }
         let number = self.session.savepoints;
-        self.say(&format!("SAVEPOINT reqscope_{number}")).await?;
+        self.execute(&format!("SAVEPOINT reqscope_{number}")).await?;
         self.session.savepoints = number + 1;
         Ok(Savepoint { conn: self, number, is_over: false })
     }
@@ -101,7 +101,7 @@ impl Savepoint<'_> {
 
     async fn end(mut self, statement: &str) -> Result<(), MySqlError> {
         // Dropped here, the connection is in doubt, and `self` asks for what cannot be done any more: no harm.
-        self.conn.say(&format!("{statement} reqscope_{}", self.number)).await?;
+        self.conn.execute(&format!("{statement} reqscope_{}", self.number)).await?;
         self.is_over = true;
         Ok(())
     }

@@ -28,7 +28,7 @@ pub(crate) enum Activity {
 
 /// What is known of a transaction that somebody holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum TransactionState {
     /// Nobody holds one. What is sent as text is nobody's concern here.
     None,
     Open,
@@ -40,11 +40,11 @@ pub(crate) enum Standing {
 
 pub(crate) struct Session {
     pub(crate) activity: Activity,
-    pub(crate) standing: Standing,
+    pub(crate) transaction: TransactionState,
     /// The server refused a write for being read-only: there must be another one by now.
     pub(crate) is_evicted: bool,
     /// A statement may have led the session to where no reset brings it back from: another database, another role.
-    pub(crate) may_have_strayed: bool,
+    pub(crate) may_outlive_reset: bool,
     pub(crate) operation_timeout: Option<Duration>,
     /// How many savepoints are open.
     pub(crate) savepoints: u32,
@@ -56,9 +56,9 @@ impl Session {
     pub(crate) fn new(operation_timeout: Option<Duration>) -> Self {
         Session {
             activity: Activity::Idle,
-            standing: Standing::None,
+            transaction: TransactionState::None,
             is_evicted: false,
-            may_have_strayed: false,
+            may_outlive_reset: false,
             operation_timeout,
             savepoints: 0,
             undo: None,
@@ -69,7 +69,7 @@ impl Session {
     ///
     /// If the connection has been cut or is closed. The driver's own sign turns back to "connected" once a wrong answer was
     /// read, so it has to be looked at before each operation.
-    pub(crate) fn is_usable(&self, conn: &Conn) -> Result<(), MySqlError> {
+    pub(crate) fn check_usable(&self, conn: &Conn) -> Result<(), MySqlError> {
         if self.activity == Activity::Busy {
             return Err(MySqlError::InDoubt);
         }
@@ -101,23 +101,25 @@ impl Session {
         };
         self.activity = if outcome.is_ok() { leaves } else { Activity::Idle };
         // A procedure may have done something before it failed.
-        self.may_have_strayed |= outcome.is_err();
+        self.may_outlive_reset |= outcome.is_err();
         if let Err(Error::Server(error)) = &outcome {
             self.is_evicted |= refuses_writes(error);
         }
-        if self.standing != Standing::None {
-            self.standing = Standing::Unknown;
+        if self.transaction != TransactionState::None {
+            self.transaction = TransactionState::Unknown;
         }
         outcome
     }
 
     /// Reads from the answer of an operation that ended well whether the transaction is still open.
-    pub(crate) fn look(&mut self, conn: &Conn) {
-        if self.standing != Standing::None {
-            self.standing = match conn.last_ok_packet() {
-                None => Standing::Unknown,
-                Some(answer) if answer.status_flags().contains(StatusFlags::SERVER_STATUS_IN_TRANS) => Standing::Open,
-                Some(_) => Standing::Ended,
+    pub(crate) fn read_transaction_state(&mut self, conn: &Conn) {
+        if self.transaction != TransactionState::None {
+            self.transaction = match conn.last_ok_packet() {
+                None => TransactionState::Unknown,
+                Some(answer) if answer.status_flags().contains(StatusFlags::SERVER_STATUS_IN_TRANS) => {
+                    TransactionState::Open
+                }
+                Some(_) => TransactionState::Ended,
             };
         }
     }

@@ -15,7 +15,7 @@ pub(crate) struct Settings {
 
 /// What the driver waits for in one piece is this long, where nobody asks for anything else: stopping a statement, saying
 /// goodbye.
-pub(crate) const SIDE_TIMEOUT: Duration = Duration::from_secs(1);
+pub(crate) const HOUSEKEEPING_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The instant in so long a time. One that no clock can show is as good as never.
 pub(crate) fn deadline(time: Duration) -> Instant {

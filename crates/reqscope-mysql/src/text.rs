@@ -10,7 +10,7 @@ const WORDS: [&[u8]; 6] = [b"use", b"database", b"schema", b"role", b"authorizat
 ///
 /// Whether one of those words is in it. A `USE INDEX` and a `SELECT DATABASE()` are taken for it, too, which costs a round
 /// trip when the connection is made new.
-pub(crate) fn may_stray(query: &impl AsQuery) -> bool {
+pub(crate) fn may_outlive_reset(query: &impl AsQuery) -> bool {
     query
         .as_query()
         .split(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_')
@@ -35,7 +35,7 @@ mod tests {
             "SET ROLE boss",
             "CALL become_boss()",
         ] {
-            assert!(may_stray(&text), "{text}");
+            assert!(may_outlive_reset(&text), "{text}");
         }
     }
 
@@ -51,7 +51,7 @@ mod tests {
             "SELECT use_count",
             "SELECT * FROM information_schema.t",
         ] {
-            assert!(!may_stray(&text), "{text}");
+            assert!(!may_outlive_reset(&text), "{text}");
         }
     }
 }

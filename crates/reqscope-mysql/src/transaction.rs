@@ -6,9 +6,9 @@ use std::time::Duration;
 use mysql_async::IsolationLevel;
 use reqscope::{Error, Exit, Health, Lease, Resource, Stage};
 
-use crate::end::{commit, roll_back};
-use crate::session::Standing;
-use crate::start::Start;
+use crate::begin::BeginOptions;
+use crate::commit::{commit, roll_back};
+use crate::session::TransactionState;
 use crate::{MySqlConn, MySqlError};
 
 /// A transaction around any resource of MySQL connections, bare or pooled: acquiring it begins one, releasing it ends it.
@@ -56,14 +56,14 @@ use crate::{MySqlConn, MySqlError};
 /// transaction.
 pub struct Transaction<P> {
     connections: Arc<P>,
-    start: Start,
+    start: BeginOptions,
     commit_timeout: Duration,
 }
 
 impl<P> Transaction<P> {
     /// Transactions that write, at the server's isolation level (REPEATABLE READ, if nobody has set another).
     pub fn new(connections: Arc<P>) -> Self {
-        Transaction { connections, start: Start::default(), commit_timeout: Duration::from_secs(4) }
+        Transaction { connections, start: BeginOptions::default(), commit_timeout: Duration::from_secs(4) }
     }
 
     /// Transactions that only read: a write in them fails (1792), and the client does not wait for their end.
@@ -123,9 +123,9 @@ where
         let mut lease = Lease::acquire(&self.connections).await?;
         let conn = lease.as_mut();
         // Dropped here: the lease goes back as cancelled.
-        match conn.say(&self.start.statement()).await {
+        match conn.execute(&self.start.statement()).await {
             Ok(()) => {
-                conn.session.standing = Standing::Open;
+                conn.session.transaction = TransactionState::Open;
                 Ok(OpenTransaction { lease })
             }
             Err(cause) => {
@@ -185,7 +185,7 @@ where
     }
 
     fn probe(&self, open: &OpenTransaction<P>) -> Health {
-        let healthy = open.is_usable() && open.session.standing != Standing::Ended;
+        let healthy = open.is_usable() && open.session.transaction != TransactionState::Ended;
         if healthy { Health::Ready } else { Health::Dead }
     }
 

@@ -6,12 +6,12 @@ use crate::MySqlError;
 
 /// What the driver makes of the URL.
 pub(crate) fn read(url: &str) -> Result<Opts, MySqlError> {
-    Opts::from_url(url).map_err(|error| refused(&error))
+    Opts::from_url(url).map_err(|error| url_error(&error))
 }
 
 /// The driver's errors quote the part that they do not understand. Where a password has a `?` or a `/` in it that
 /// part may be half of the password, so what is left of them is the reason.
-pub(crate) fn refused(error: &UrlError) -> MySqlError {
+pub(crate) fn url_error(error: &UrlError) -> MySqlError {
     MySqlError::Url(match error {
         UrlError::FeatureRequired { .. } => "has a parameter for which the driver was not built",
         UrlError::InvalidParamValue { .. } => "has a parameter with a value that it cannot have",

@@ -1,6 +1,6 @@
 //! Against a private MariaDB.
 
-mod again;
+mod retry;
 mod cut;
 mod driver;
 mod ended;
@@ -21,4 +21,4 @@ mod support;
 #[cfg(feature = "tls")]
 mod tls;
 mod transaction;
-mod unknown;
+mod unknown_outcome;

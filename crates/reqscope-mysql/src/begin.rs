@@ -2,13 +2,13 @@ use mysql_async::IsolationLevel;
 
 /// How a transaction begins.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Start {
+pub(crate) struct BeginOptions {
     pub(crate) isolation_level: Option<IsolationLevel>,
     pub(crate) consistent_snapshot: bool,
     pub(crate) read_only: bool,
 }
 
-impl Start {
+impl BeginOptions {
     /// In one text, which is one round trip. By the savepoint the COMMIT knows that it is this transaction still.
     pub(crate) fn statement(self) -> String {
         let isolation = self.isolation_level.map(|level| {
@@ -36,9 +36,12 @@ mod tests {
 
     #[test]
     fn all_that_is_asked_for_is_in_one_text() {
-        assert_eq!(Start::default().statement(), "START TRANSACTION; SAVEPOINT reqscope");
-        let start =
-            Start { isolation_level: Some(IsolationLevel::Serializable), consistent_snapshot: true, read_only: true };
+        assert_eq!(BeginOptions::default().statement(), "START TRANSACTION; SAVEPOINT reqscope");
+        let start = BeginOptions {
+            isolation_level: Some(IsolationLevel::Serializable),
+            consistent_snapshot: true,
+            read_only: true,
+        };
         assert_eq!(
             start.statement(),
             "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY; SAVEPOINT reqscope"

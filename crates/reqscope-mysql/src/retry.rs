@@ -96,7 +96,7 @@ where
     {
         let mut attempt = 1;
         loop {
-            let error = match self.once(&mut work).await {
+            let error = match self.attempt(&mut work).await {
                 Err(error) if attempt < attempts && error.is_try_again() => error,
                 outcome => return outcome,
             };
@@ -107,7 +107,7 @@ where
         }
     }
 
-    async fn once<T, E, F>(self: &Arc<Self>, work: &mut F) -> Result<T, E>
+    async fn attempt<T, E, F>(self: &Arc<Self>, work: &mut F) -> Result<T, E>
     where
         F: AsyncFnMut(&mut OpenTransaction<P>) -> Result<T, E>,
         E: From<Error<MySqlError>> + TryAgain,

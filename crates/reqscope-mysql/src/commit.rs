@@ -5,7 +5,7 @@ use std::time::Duration;
 use mysql_async::prelude::Queryable;
 use tokio::time::timeout;
 
-use crate::session::{Activity, Standing};
+use crate::session::{Activity, TransactionState};
 use crate::{MySqlConn, MySqlError};
 
 /// Ended in the middle of it: the server shuts down, somebody has killed the statement, or the connection.
@@ -35,7 +35,7 @@ pub(crate) async fn commit(conn: &mut MySqlConn, time: Duration) -> Result<(), M
     };
     match outcome {
         Ok(()) => {
-            conn.session.standing = Standing::None;
+            conn.session.transaction = TransactionState::None;
             Ok(())
         }
         Err(cause) if !was_asked => Err(cause),
@@ -52,7 +52,7 @@ pub(crate) async fn commit(conn: &mut MySqlConn, time: Duration) -> Result<(), M
 /// A connection in doubt, or closed, is rolled back by the server: the first once it is told to stop, the second by itself.
 pub(crate) async fn roll_back(conn: &mut MySqlConn, time: Duration) -> Result<(), MySqlError> {
     let MySqlConn { conn, session, .. } = conn;
-    if session.is_usable(conn).is_err() {
+    if session.check_usable(conn).is_err() {
         return Ok(());
     }
     // Dropped here, or late, the connection is in doubt.
@@ -60,7 +60,7 @@ pub(crate) async fn roll_back(conn: &mut MySqlConn, time: Duration) -> Result<()
         Ok(outcome) => outcome?,
         Err(_late) => return Err(MySqlError::TimedOut { what: "the ROLLBACK", after: time }),
     }
-    session.standing = Standing::None;
+    session.transaction = TransactionState::None;
     (session.undo, session.savepoints) = (None, 0);
     Ok(())
 }
