@@ -4,8 +4,8 @@ use crate::cargo::Cargo;
 use crate::report::Report;
 use crate::tree::{APART, Tree};
 use crate::{
-    ceiling, compare, edges, examples, features, futures, fuzz, imports, licences, links, loom, manifests, msrv,
-    packages, words,
+    compare, edges, examples, features, futures, fuzz, imports, licences, links, loom, manifests, msrv, names,
+    packages, verbs, words,
 };
 
 /// Runs all checks, the cheap ones first.
@@ -19,8 +19,9 @@ pub(crate) fn run(tree: &Tree, report: &mut Report) {
     });
     report.step("check: imports of the core go down the floors", || imports::check(tree));
     report.step("check: dependencies between the crates go down the floors", || edges::check(tree));
-    report.step("check: no file over the ceiling", || ceiling::check(tree));
     report.step("check: words that do not belong here", || words::check(tree));
+    report.step("check: names of functions", || names::check(tree));
+    report.step("check: verbs at the beginning of the docs", || verbs::check(tree));
     report.step("check: links in the documents", || links::check(tree));
     report.step("check: licences of all dependencies", || licences::check(tree));
     report.step("check: compilers that the dependencies want", || msrv::check(tree));

@@ -8,8 +8,9 @@ use std::path::Path;
 
 use anyhow::Context;
 use syn::visit::{self, Visit};
-use syn::{Attribute, Item, ItemUse, UseTree};
+use syn::{Item, ItemUse, UseTree};
 
+use crate::attributes::is_for_tests;
 use crate::floors::Floors;
 use crate::report::none_of;
 use crate::tree::Tree;
@@ -148,14 +149,6 @@ impl<'ast> Visit<'ast> for Imports {
 
     // `pub(in crate::a)` says who may look in, it imports nothing.
     fn visit_visibility(&mut self, _: &'ast syn::Visibility) {}
-}
-
-/// `#[cfg(test)]`, `#[cfg(all(test, ..))]` and the like.
-fn is_for_tests(attribute: &Attribute) -> bool {
-    let syn::Meta::List(list) = &attribute.meta else { return false };
-    let tokens = list.tokens.to_string();
-    let mut words = tokens.split(|c: char| !c.is_alphanumeric());
-    list.path.is_ident("cfg") && words.clone().any(|word| word == "test") && !words.any(|word| word == "not")
 }
 
 /// The paths of a `use`: `a::{b, c::d}` is `a::b` and `a::c::d`.

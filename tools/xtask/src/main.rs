@@ -4,9 +4,9 @@
 //! A rule of the house that a machine can keep is a step here or a lint in the root `Cargo.toml`, not a remark in a
 //! review. Each rule has a file of its own; `test.rs` and `check.rs` are the two lists of steps.
 
+mod attributes;
 mod bench;
 mod cargo;
-mod ceiling;
 mod check;
 mod compare;
 mod conditions;
@@ -25,6 +25,7 @@ mod loom;
 mod manifests;
 mod msrv;
 mod mutants;
+mod names;
 mod namespace;
 mod packages;
 mod readme;
@@ -35,13 +36,14 @@ mod spread;
 mod test;
 mod tree;
 mod valgrind;
+mod verbs;
 mod words;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::report::Report;
+use crate::report::{Filter, Report};
 use crate::tree::Tree;
 
 /// The chores of the reqscope workspace.
@@ -56,12 +58,17 @@ struct Arguments {
 enum Chore {
     /// Runs every test there is: all features, the feature matrix, the examples, the portable fallbacks. Installs the
     /// database servers that some need, where it may.
-    Test(servers::Options),
-    /// Checks everything that needs no run: format, lints, docs, floors, file lengths, licences, packages.
-    Check,
+    Test {
+        #[command(flatten)]
+        servers: servers::Options,
+        #[command(flatten)]
+        filter: Filter,
+    },
+    /// Checks everything that needs no run: format, lints, docs, floors, licences, packages.
+    Check(Filter),
     /// Runs the models of the core under loom, in every order that their threads can take.
     Loom,
-    /// Breaks the core a line at a time, and fails where no test hears of it.
+    /// Breaks the core a line at a time, and fails where no test notices.
     Mutants(mutants::Options),
     /// Plays random operations on a scope and on a pool, steered by the code that they reach, against their models.
     Fuzz(fuzz::Options),
@@ -70,8 +77,8 @@ enum Chore {
     /// Does the same work and causes the same faults on reqscope and on other pools and lazy cells; fails if a promised
     /// ratio or a cell of ours does not hold.
     Compare(compare::Options),
-    /// Ends requests in every way there is, over HTTP/1 and HTTP/2, through hyper and axum; fails if a resource was told the
-    /// wrong exit, or not once, or a client the wrong thing.
+    /// Ends requests in every way there is, over HTTP/1 and HTTP/2, through hyper and axum; fails if the exit that was
+    /// passed to a resource is wrong, or was not passed once, or if a client received the wrong answer.
     Endings(endings::Options),
     /// Runs `test`, then `check`.
     Ci(servers::Options),
@@ -80,18 +87,24 @@ enum Chore {
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     let tree = Tree::load()?;
-    let mut report = Report::default();
+    let mut report = Report::of_all();
     match arguments.chore {
-        Chore::Test(options) => test::run(&tree, &options, &mut report)?,
-        Chore::Check => check::run(&tree, &mut report),
+        Chore::Test { servers, filter } => {
+            report = Report::new(filter);
+            test::run(&tree, &servers, &mut report)?;
+        }
+        Chore::Check(filter) => {
+            report = Report::new(filter);
+            check::run(&tree, &mut report);
+        }
         Chore::Loom => loom::run(&tree, &mut report),
         Chore::Mutants(options) => mutants::run(&tree, &options, &mut report),
         Chore::Fuzz(options) => fuzz::run(&tree, &options, &mut report)?,
         Chore::Bench(options) => return bench::run(&tree, &options),
         Chore::Compare(options) => return compare::run(&tree, &options),
         Chore::Endings(options) => return endings::run(&tree, &options),
-        Chore::Ci(options) => {
-            test::run(&tree, &options, &mut report)?;
+        Chore::Ci(servers) => {
+            test::run(&tree, &servers, &mut report)?;
             check::run(&tree, &mut report);
         }
     }
