@@ -1,0 +1,85 @@
+//! The errors that a handler may return, and their answers.
+use std::error::Error;
+use std::iter::successors;
+
+use axum::Json;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use reqscope_sqlite::SqliteError;
+use reqscope_tower::ScopeError;
+use serde_json::json;
+
+/// Why a request failed.
+///
+/// Each answer is a 4xx or a 5xx, so the request's transaction is rolled back.
+#[derive(Debug)]
+pub(crate) enum AppError {
+    Unauthorized,
+    NameTaken,
+    Invalid(&'static str),
+    NoSuchProduct(i64),
+    OutOfStock(i64),
+    /// Not the client's fault: a 503 where another attempt may help, else a 500.
+    Internal(ScopeError),
+}
+
+/// `?` on a `get`.
+impl From<reqscope::Error<SqliteError>> for AppError {
+    fn from(error: reqscope::Error<SqliteError>) -> Self {
+        AppError::Internal(error.into())
+    }
+}
+
+/// `?` on a `call`.
+impl From<SqliteError> for AppError {
+    fn from(error: SqliteError) -> Self {
+        AppError::Internal(reqscope::Error::failed(error).into())
+    }
+}
+
+/// `?` on what is written as JSON.
+impl From<serde_json::Error> for AppError {
+    fn from(error: serde_json::Error) -> Self {
+        AppError::Internal(reqscope::Error::failed(error).into())
+    }
+}
+
+/// `?` on an extractor of `reqscope_tower`.
+impl From<ScopeError> for AppError {
+    fn from(error: ScopeError) -> Self {
+        AppError::Internal(error)
+    }
+}
+
+impl IntoResponse for AppError {
+    fn into_response(self) -> Response {
+        let (status, text) = match self {
+            AppError::Unauthorized => (StatusCode::UNAUTHORIZED, "unknown token".to_owned()),
+            AppError::NameTaken => (StatusCode::CONFLICT, "this name is taken".to_owned()),
+            AppError::Invalid(text) => (StatusCode::UNPROCESSABLE_ENTITY, text.to_owned()),
+            AppError::NoSuchProduct(id) => (StatusCode::UNPROCESSABLE_ENTITY, format!("there is no product {id}")),
+            AppError::OutOfStock(id) => (StatusCode::CONFLICT, format!("too little of product {id} in stock")),
+            // The client is told no cause; the log is: see `log_failures`.
+            AppError::Internal(error) => return error.into_response(),
+        };
+        (status, Json(json!({ "error": text }))).into_response()
+    }
+}
+
+/// Logs the cause of every 503 and 500 that came of a [`ScopeError`].
+pub(crate) async fn log_failures(request: Request, next: Next) -> Response {
+    let line = format!("{} {}", request.method(), request.uri().path());
+    let response = next.run(request).await;
+    if let Some(error) = response.extensions().get::<ScopeError>() {
+        eprintln!("{line}: {}", chain(error));
+    }
+    response
+}
+
+/// Returns the text of an error and of all its sources.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let sources = successors(error.source(), |&error| error.source());
+    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
+}
