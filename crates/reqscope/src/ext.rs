@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-use crate::boxed::BoxResource;
 use crate::pool::{Pool, PoolBuilder};
 use crate::resource::Resource;
-use crate::wrap::{Retry, RetryPolicy, Shared, Timeout};
+use crate::shared::Shared;
+use crate::wrap::{BoxResource, Retry, RetryPolicy, Timeout};
 
 /// The wrappers, as methods.
 ///

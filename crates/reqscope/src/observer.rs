@@ -2,7 +2,7 @@ use std::error::Error;
 use std::panic::Location;
 use std::time::Duration;
 
-use crate::Exit;
+use crate::exit::Exit;
 
 /// Hears what nobody awaits: for metrics, logs and tests.
 ///

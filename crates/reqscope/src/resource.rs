@@ -1,7 +1,8 @@
 use std::future::{Future, ready};
 use std::sync::Arc;
 
-use crate::{Error, Exit};
+use crate::error::Error;
+use crate::exit::Exit;
 
 /// Something that is acquired, used and given back: a connection, a transaction, a file, a lock.
 ///

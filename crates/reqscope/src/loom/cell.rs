@@ -10,8 +10,8 @@ use loom::thread;
 
 use super::model;
 use crate::Peek;
+use crate::cell::waiters::Ticket;
 use crate::cell::{Cell, Found, Phase, Site, Take};
-use crate::places::Ticket;
 
 fn here() -> Site {
     Location::caller()

@@ -2,7 +2,7 @@
 //!
 //! A model is a program of two or three threads, run once for each order in which their locks and atomics can follow
 //! each other. What runs is the core itself, from `Scopes` down to the machines; only what stands behind the doors
-//! [`crate::sync`] and [`crate::runtime`] is the checker's, so a task is a thread whose every step is tried out too.
+//! [`crate::rt::sync`] and [`crate::rt::runtime`] is the checker's, so a task is a thread whose every step is tried out too.
 //!
 //! A wake-up that is lost is a deadlock, which the checker reports. Two users of one handle, or a release beside a
 //! use, are a data race on [`probe::Handle`], which it reports as well. What else must hold each model asserts, and it

@@ -1,4 +1,4 @@
-//! What stands behind [`crate::runtime`] while models run: a runtime whose tasks are the checker's threads, and whose
+//! What stands behind [`crate::rt::runtime`] while models run: a runtime whose tasks are the checker's threads, and whose
 //! clock stands still.
 
 use std::future::{Future, poll_fn};

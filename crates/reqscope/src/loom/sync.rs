@@ -1,4 +1,4 @@
-//! What stands behind [`crate::sync`] while models run.
+//! What stands behind [`crate::rt::sync`] while models run.
 
 use loom::sync::MutexGuard;
 

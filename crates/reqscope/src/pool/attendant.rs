@@ -18,11 +18,11 @@ use tokio::runtime::RuntimeFlavor;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use super::inner::Inner;
-use super::upkeep;
-use crate::foreign;
+use super::janitor;
 use crate::resource::Resource;
-use crate::runtime::{Runtime, TIME_PASSES};
-use crate::sync::Ordering;
+use crate::rt::catch;
+use crate::rt::runtime::{Runtime, TIME_PASSES};
+use crate::rt::sync::Ordering;
 
 /// How late a timeout may come in a crowd.
 const ROUND: Duration = Duration::from_millis(10);
@@ -44,7 +44,7 @@ pub(super) fn start<R: Resource>(pool: &Arc<Inner<R>>) {
         return;
     }
     let Some(runtime) = Runtime::try_current().ok().filter(has_threads) else { return };
-    let Ok(mut rounds) = foreign::call(|| interval_at(Instant::now() + ROUND, ROUND)) else { return };
+    let Ok(mut rounds) = catch::call(|| interval_at(Instant::now() + ROUND, ROUND)) else { return };
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let state = pool.state.lock();
     if pool.attended.swap(true, Ordering::Relaxed) {
@@ -80,7 +80,7 @@ impl<R: Resource> Drop for Attendant<R> {
         pool.attended.store(false, Ordering::Relaxed);
         let wakers = state.slots.waiters().wakers();
         drop(state);
-        foreign::wake_all(wakers);
+        catch::wake_all(wakers);
     }
 }
 
@@ -95,10 +95,10 @@ impl<R: Resource> Inner<R> {
         drop(state);
         if !kept {
             // In a crowd nobody else would see that the janitor has gone, and with it the clock.
-            upkeep::start(self);
+            janitor::start(self);
         }
         let goes_on = newcomers.is_some();
-        foreign::wake_all(newcomers.unwrap_or_default());
+        catch::wake_all(newcomers.unwrap_or_default());
         goes_on
     }
 }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::rt::sync::{AtomicU64, Mutex, Ordering};
 
 /// The coarse clock of a pool. Its janitor advances it; who takes an object or puts one back only reads it.
 ///

@@ -9,11 +9,14 @@ use tokio::time::Instant;
 
 use super::breaker::Attempt;
 use super::inner::{Begun, Inner};
-use crate::account::Acquiring;
+use crate::error::{Error, Stage};
+use crate::exit::Exit;
 use crate::lease::Lease;
+use crate::reaper::account::Acquiring;
 use crate::resource::{Health, Resource};
-use crate::runtime::Runtime;
-use crate::{Error, Exit, Stage, chance, foreign};
+use crate::rt::catch;
+use crate::rt::rand;
+use crate::rt::runtime::Runtime;
 
 type Making<R> = Pin<Box<dyn Future<Output = Result<Lease<R>, Error<<R as Resource>::Cause>>> + Send>>;
 
@@ -86,7 +89,7 @@ impl<R: Resource> Future for Creation<R> {
 impl<R: Resource> Drop for Creation<R> {
     fn drop(&mut self) {
         let Some((making, attempt)) = self.making.take() else { return };
-        foreign::drop_quietly(making);
+        catch::drop_quietly(making);
         if let Some(pool) = self.pool.upgrade() {
             pool.create_lost(self.slot, attempt);
         }
@@ -101,7 +104,7 @@ impl<R: Resource> Inner<R> {
         let begun = state.begin(&self.config, spare);
         let wakers = if begun.is_err() { state.slots.waiters().wakers() } else { Vec::new() };
         drop(state);
-        foreign::wake_all(wakers);
+        catch::wake_all(wakers);
         // A refusal is dropped here, outside of the lock.
         begun.ok().flatten()
     }
@@ -116,7 +119,7 @@ impl<R: Resource> Inner<R> {
     pub(super) fn feed_up_to(self: &Arc<Self>, spare: usize) {
         let Ok(runtime) = Runtime::try_current() else {
             let wakers = self.state.lock().slots.waiters().wakers();
-            return foreign::wake_all(wakers);
+            return catch::wake_all(wakers);
         };
         // Not for ever: on a runtime that is shutting down each of them comes to nothing at once.
         for _ in 0..self.config.create_concurrency {
@@ -129,12 +132,12 @@ impl<R: Resource> Inner<R> {
         let (now, backs_off) = (Instant::now(), error.is_timeout() || error.is_permanent());
         let mut state = self.state.lock();
         state.slots.free(slot);
-        let forgotten = state.breaker.failed(attempt, now, backs_off, error, chance::fraction());
+        let forgotten = state.breaker.failed(attempt, now, backs_off, error, rand::fraction());
         // They find the breaker open, and the cause in it.
         let wakers = state.slots.waiters().wakers();
         drop(state);
         drop(forgotten);
-        foreign::wake_all(wakers);
+        catch::wake_all(wakers);
         self.changed.notify_waiters();
     }
 
@@ -145,7 +148,7 @@ impl<R: Resource> Inner<R> {
         state.breaker.abandoned(attempt);
         let wakers = state.slots.waiters().wakers();
         drop(state);
-        foreign::wake_all(wakers);
+        catch::wake_all(wakers);
         self.changed.notify_waiters();
     }
 }

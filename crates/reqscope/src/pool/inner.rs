@@ -9,15 +9,18 @@ use super::breaker::{Attempt, Breaker, Refusal, Verdict};
 use super::clock::{Clock, Tick};
 use super::config::Config;
 use super::slots::{Put, Slots};
-use crate::account::Account;
-use crate::context::Origin;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::lease::context::Origin;
 use crate::lease::{self, Lease};
+use crate::reaper::account::Account;
 use crate::reaper::{self, Reaper};
 use crate::resource::Resource;
-use crate::runtime::TIME_PASSES;
-use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
-use crate::time::Deadline;
-use crate::{Error, Exit, chance, foreign};
+use crate::rt::catch;
+use crate::rt::rand;
+use crate::rt::runtime::TIME_PASSES;
+use crate::rt::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
+use crate::rt::time::Deadline;
 
 /// What a pool's users, its tasks and its owner share. The janitor and the creations hold it weakly; a proof and a
 /// release, whose time is bounded, hold it with their object.
@@ -180,7 +183,7 @@ impl<R: Resource> Inner<R> {
     fn see_to(self: &Arc<Self>, slot: u32, put: Put<R::Handle, Stub<R>>) {
         match put {
             Put::Idle => {}
-            Put::Granted(waker) => waker.into_iter().for_each(foreign::wake),
+            Put::Granted(waker) => waker.into_iter().for_each(catch::wake),
             Put::Refused(handle, stub) => self.retire(slot, handle, stub, Exit::Completed),
         }
     }
@@ -212,7 +215,7 @@ impl<R: Resource> Inner<R> {
         let now = self.clock.now();
         let taken_at = Lease::taken_at(&lease);
         let (handle, account) = lease.into_parts();
-        let expires = self.config.lifetime(chance::fraction()).map_or(Tick::NEVER, |lifetime| now.after(lifetime));
+        let expires = self.config.lifetime(rand::fraction()).map_or(Tick::NEVER, |lifetime| now.after(lifetime));
         let mut state = self.state.lock();
         state.breaker.succeeded(attempt);
         let uses_left = self.config.max_uses();
@@ -260,7 +263,7 @@ impl<R: Resource> Inner<R> {
     pub(super) fn close(self: &Arc<Self>) {
         let (idle, wakers) = self.state.lock().slots.close();
         self.retire_all(idle);
-        foreign::wake_all(wakers);
+        catch::wake_all(wakers);
     }
 
     pub(super) fn retire_all(self: &Arc<Self>, objects: Vec<(u32, R::Handle, Stub<R>)>) {

@@ -6,14 +6,11 @@ mod breaker;
 mod clock;
 mod inner;
 mod create;
-mod doubtful;
+mod validate;
 mod pooled;
-mod checkin;
-mod upkeep;
+mod janitor;
 mod attendant;
-mod place;
 mod checkout;
-mod get;
 mod status;
 
 use std::fmt;
@@ -22,16 +19,18 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use checkout::GetPooled;
 pub use config::{PoolBuilder, Reset};
-pub use get::GetPooled;
 pub use pooled::Pooled;
 pub use status::PoolStatus;
 
 use self::clock::Tick;
 use self::inner::Inner;
+use crate::error::{Error, Holding};
+use crate::exit::Exit;
 use crate::resource::{Health, Resource};
+use crate::rt::catch;
 use crate::stats::DrainReport;
-use crate::{Error, Exit, Holding, foreign};
 
 /// A bounded set of handles of one resource, used again and again.
 ///
@@ -241,7 +240,7 @@ impl<R: Resource> Pool<R> {
     /// Goes on after [`pause`](Pool::pause).
     pub fn resume(&self) {
         let wakers = self.inner.state.lock().slots.resume();
-        foreign::wake_all(wakers);
+        catch::wake_all(wakers);
     }
 
     /// Ends the pool, as soon as it is called: nobody gets anything any more, and what is idle is released. The future

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use tokio::time::Instant;
 
 use super::inner::{Inner, Note, State};
+use crate::error::{ConnectFailure, Error, Holding, Shortage};
 use crate::resource::Resource;
-use crate::sync::{AtomicU64, Ordering};
-use crate::{ConnectFailure, Error, Holding, Shortage};
+use crate::rt::sync::{AtomicU64, Ordering};
 
 /// What a pool holds at this moment, by [`Pool::status`](crate::Pool::status), and what it has done so far.
 ///

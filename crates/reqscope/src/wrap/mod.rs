@@ -1,9 +1,11 @@
 //! Resources around a resource. One file each, all of one shape; none knows another.
 
-mod retry;
-mod shared;
+mod function;
 mod timeout;
+mod retry;
+mod boxed;
 
+pub use boxed::BoxResource;
+pub use function::{DropHandle, ResourceFn, resource_fn};
 pub use retry::{Retry, RetryPolicy};
-pub use shared::{Shared, SharedGet, SharedHandle};
 pub use timeout::Timeout;

@@ -1,11 +1,13 @@
 use std::future::poll_fn;
 use std::time::Duration;
 
-use crate::context::Surroundings;
+use crate::error::{Error, Stage};
+use crate::exit::Exit;
+use crate::lease::context::Surroundings;
 use crate::observer::Subject;
 use crate::resource::{Health, Resource};
-use crate::time::Deadline;
-use crate::{Error, Exit, Stage, chance};
+use crate::rt::rand;
+use crate::rt::time::Deadline;
 
 /// Tries again to acquire, with growing pauses in between.
 ///
@@ -172,7 +174,7 @@ impl RetryPolicy {
     fn pause(&self, attempt: u32) -> Duration {
         let doublings = (attempt - 1).min(31);
         let bound = self.first_pause.saturating_mul(1 << doublings).min(self.longest_pause);
-        bound.mul_f64(chance::fraction())
+        bound.mul_f64(rand::fraction())
     }
 }
 

@@ -3,9 +3,10 @@ use std::pin::pin;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
+use crate::error::{Error, Stage};
+use crate::exit::Exit;
 use crate::resource::{Health, Resource};
-use crate::time::Deadline;
-use crate::{Error, Exit, Stage};
+use crate::rt::time::Deadline;
 
 /// Bounds each verb of a resource in time.
 ///

@@ -4,12 +4,13 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use crate::close_error::{CloseError, Problem};
-use crate::runtime::Runtime;
-use crate::state::ScopeState;
-use crate::tenants::{Job, Tenants};
-use crate::time::Deadline;
-use crate::{Exit, reaper};
+use crate::exit::Exit;
+use crate::reaper;
+use crate::rt::runtime::Runtime;
+use crate::rt::time::Deadline;
+use crate::scope::close_error::{CloseError, Problem};
+use crate::scope::erased::{Job, Tenants};
+use crate::scope::state::ScopeState;
 
 /// The end of a scope, begun by [`Scope::close`](crate::Scope::close).
 ///

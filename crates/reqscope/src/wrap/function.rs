@@ -1,8 +1,9 @@
 use std::fmt;
 use std::future::Future;
 
+use crate::error::Error;
+use crate::exit::Exit;
 use crate::resource::Resource;
-use crate::{Error, Exit};
 
 /// A resource out of a closure that acquires; [`on_release`](ResourceFn::on_release) adds one that releases.
 ///

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use crate::context::ScopeId;
+use crate::exit::Exit;
+use crate::lease::context::ScopeId;
 use crate::reaper::Reaper;
-use crate::sync::{AtomicBool, AtomicUsize, Mutex, Ordering, thread_local};
-use crate::tenants::{Key, Tenant, Tenants};
-use crate::{Exit, foreign};
+use crate::rt::catch;
+use crate::rt::sync::{AtomicBool, AtomicUsize, Mutex, Ordering, thread_local};
+use crate::scope::erased::{Key, Tenant, Tenants};
 
 /// What all scopes of one server have in common.
 pub(crate) struct Settings {
@@ -175,7 +176,7 @@ impl ScopeState {
         self.closed.store(true, Ordering::Relaxed);
         drop(inside);
         if let Some(waiters) = waiters {
-            foreign::wake_all(waiters.0);
+            catch::wake_all(waiters.0);
         }
         tenants
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::observer::Observer;
 use crate::reaper::{Reaper, ReaperBuilder};
 use crate::scope::Scope;
-use crate::state::Settings;
+use crate::scope::state::Settings;
 use crate::stats::{DrainReport, Stats};
 
 /// Opens the scopes of one server, and keeps their books.

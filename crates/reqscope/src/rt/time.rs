@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::runtime::{Runtime, Sleep, sleep_until};
-use crate::{Error, Stage};
+use crate::error::{Error, Stage};
+use crate::rt::runtime::{Runtime, Sleep, sleep_until};
 
 /// A point in time at which patience ends. The timer behind it is made at the first poll: what is ready at once
 /// never pays for one.

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use crate::account::Account;
+use crate::error::{Error, Stage};
+use crate::exit::Exit;
 use crate::observer::Abandoned;
+use crate::reaper::account::Account;
 use crate::resource::Resource;
-use crate::runtime::Runtime;
-use crate::time::Deadline;
-use crate::{Error, Exit, Stage, foreign};
+use crate::rt::catch;
+use crate::rt::runtime::Runtime;
+use crate::rt::time::Deadline;
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -39,7 +41,7 @@ impl<R: Resource> Releasing<R> {
         exit: Exit,
         deadline: impl FnOnce(Duration) -> Deadline,
     ) -> Result<Option<Self>, Error<R::Cause>> {
-        match foreign::call(|| resource.reclaim(handle, exit)) {
+        match catch::call(|| resource.reclaim(handle, exit)) {
             Ok(Ok(())) => {
                 account.released(exit);
                 Ok(None)
@@ -69,7 +71,7 @@ impl<R: Resource> Future for Releasing<R> {
         let Some(running) = &mut this.running else {
             return Poll::Ready(Ok(()));
         };
-        let error = match foreign::call(|| running.future.as_mut().poll(cx)) {
+        let error = match catch::call(|| running.future.as_mut().poll(cx)) {
             Ok(Poll::Ready(Ok(()))) => {
                 if let Some(account) = this.finish() {
                     account.released(exit);
@@ -104,7 +106,7 @@ impl<R: Resource> Releasing<R> {
     /// Drops the user's future first: who hears that a handle was released finds nothing of it any more.
     fn finish(&mut self) -> Option<Account<R>> {
         self.running.take().map(|Running { future, account }| {
-            foreign::drop_quietly(future);
+            catch::drop_quietly(future);
             account
         })
     }

@@ -5,11 +5,14 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::inner::{Inner, Note, Stub};
+use crate::error::{Error, Stage};
+use crate::exit::Exit;
 use crate::lease::look;
+use crate::reaper;
 use crate::resource::{Health, Resource};
-use crate::runtime::Runtime;
-use crate::time::Deadline;
-use crate::{Error, Exit, Stage, foreign, reaper};
+use crate::rt::catch;
+use crate::rt::runtime::Runtime;
+use crate::rt::time::Deadline;
 
 impl<R: Resource> Inner<R> {
     /// [`Resource::validate`] within a time, with panics turned into errors.
@@ -17,7 +20,7 @@ impl<R: Resource> Inner<R> {
         // A block, so that the call itself is in the first poll: it may panic, too.
         let mut validating = pin!(async { self.resource.validate(handle).await });
         let mut deadline = Deadline::after(within);
-        poll_fn(|cx| match foreign::call(|| validating.as_mut().poll(cx)) {
+        poll_fn(|cx| match catch::call(|| validating.as_mut().poll(cx)) {
             Ok(Poll::Pending) => deadline.poll_missed(Stage::Validating, cx).map(Err),
             Ok(Poll::Ready(outcome)) => Poll::Ready(outcome.map_err(|error| error.at(Stage::Validating))),
             Err(panic) => Poll::Ready(Err(Error::panicked(Stage::Validating, panic.payload()))),

@@ -1,14 +1,23 @@
+pub(crate) mod close_error;
+pub(crate) mod erased;
+pub(crate) mod state;
+pub(crate) mod slot;
+pub(crate) mod guard;
+pub(crate) mod lazy;
+pub(crate) mod close;
+pub(crate) mod scopes;
+
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::Exit;
-use crate::close::Close;
-use crate::lazy::Lazy;
+use crate::exit::Exit;
 use crate::resource::Resource;
-use crate::slot::Slot;
-use crate::state::{Settings, StateRef};
+use crate::scope::close::Close;
+use crate::scope::lazy::Lazy;
+use crate::scope::slot::Slot;
+use crate::scope::state::{Settings, StateRef};
 
 /// The owner of everything that one request has acquired.
 ///

@@ -19,15 +19,18 @@
 //! 5. Nothing foreign (a waker, an `L`, an `E`, a `K`) is cloned, woken or dropped under the lock, save `E::clone`,
 //!    which is a count. Beginning an attempt is counted there too: a seal comes after the count, or there is none.
 
+pub(crate) mod state;
+pub(crate) mod waiters;
+
 use std::convert::Infallible;
 use std::mem;
 use std::panic::Location;
 use std::task::Waker;
 
-use crate::foreign;
-use crate::peek::Peek;
-use crate::places::{Places, Ticket};
-use crate::sync::Mutex;
+use crate::cell::state::Peek;
+use crate::cell::waiters::{Places, Ticket};
+use crate::rt::catch;
+use crate::rt::sync::Mutex;
 
 pub(crate) type Site = &'static Location<'static>;
 
@@ -272,7 +275,7 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
         if !state.places.is_empty() {
             let wakers = state.places.wakers();
             drop(state);
-            foreign::wake_all(wakers);
+            catch::wake_all(wakers);
         }
         found
     }
@@ -314,7 +317,7 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
         }
         let wakers = state.places.wakers();
         drop(state);
-        foreign::wake_all(wakers);
+        catch::wake_all(wakers);
         Ok(out)
     }
 }

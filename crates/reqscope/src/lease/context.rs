@@ -8,10 +8,10 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::account::Account;
-use crate::foreign::{self, Panic};
 use crate::reaper::Reaper;
-use crate::sync::thread_local;
+use crate::reaper::account::Account;
+use crate::rt::catch::{self, Panic};
+use crate::rt::sync::thread_local;
 
 #[derive(Clone)]
 pub(crate) struct Surroundings {
@@ -93,7 +93,7 @@ impl Surroundings {
         let outer_origin = Origin::enter(Some(origin));
         let mut own = Some(reaper);
         let mut outer = replace(&mut own);
-        let answer = foreign::call(code);
+        let answer = catch::call(code);
         let own = own.or_else(|| replace(&mut outer));
         Origin::enter(outer_origin);
         let reaper = own.expect("who enters others inside of these puts these back");
@@ -107,7 +107,14 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::{Error, Guard, Lease, Resource, ResourceExt, Scope, Scopes, Shared};
+    use crate::Guard;
+    use crate::Lease;
+    use crate::Resource;
+    use crate::ResourceExt;
+    use crate::Scope;
+    use crate::Scopes;
+    use crate::Shared;
+    use crate::error::Error;
 
     type Seen = Option<Origin>;
 

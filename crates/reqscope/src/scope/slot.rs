@@ -5,21 +5,23 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use crate::account::{Account, Acquiring};
-use crate::acquisition::{self, Acquisition, AtOnce, Attempt, Sink};
+use crate::cell::waiters::Ticket;
 use crate::cell::{Cell, Found, Phase, Site, Take, Whereabouts};
-use crate::close_error::Problem;
-use crate::context::{Origin, Surroundings};
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::lease::acquire::{self, Acquisition, AtOnce, Attempt, Sink};
+use crate::lease::context::{Origin, Surroundings};
 use crate::lease::{Lease, Release, end, look};
 use crate::observer::Subject;
-use crate::places::Ticket;
+use crate::reaper::account::{Account, Acquiring};
 use crate::resource::{Health, Resource};
-use crate::runtime::AbortHandle;
-use crate::state::StateRef;
-use crate::sync::{AtomicUsize, Ordering};
-use crate::tenants::{Job, Key, Tenant};
-use crate::time::Deadline;
-use crate::{Error, Exit, foreign};
+use crate::rt::catch;
+use crate::rt::runtime::AbortHandle;
+use crate::rt::sync::{AtomicUsize, Ordering};
+use crate::rt::time::Deadline;
+use crate::scope::close_error::Problem;
+use crate::scope::erased::{Job, Key, Tenant};
+use crate::scope::state::StateRef;
 
 /// The place of one resource in one scope: the state machine, and all that it needs around it.
 pub(crate) struct Slot<R: Resource> {
@@ -101,7 +103,7 @@ impl<R: Resource> Slot<R> {
     ) -> Now<R> {
         let number = attempt.number;
         let enlist = |waker: &Waker| self.cell.enlist(ticket, waker);
-        match acquisition::begin(self, &self.resource, attempt, enlist, cx) {
+        match acquire::begin(self, &self.resource, attempt, enlist, cx) {
             Some(Ok(lease)) => {
                 let (handle, account) = lease.into_parts();
                 self.lend_out(number, handle, account, site)
@@ -169,7 +171,7 @@ impl<R: Resource> Slot<R> {
 
     /// A resource that panics when it is asked is taken at its gravest.
     fn settles(&self, exit: Exit) -> bool {
-        foreign::call(|| self.resource.settles(exit)).unwrap_or(true)
+        catch::call(|| self.resource.settles(exit)).unwrap_or(true)
     }
 }
 

@@ -1,3 +1,7 @@
+pub(crate) mod context;
+pub(crate) mod release;
+pub(crate) mod acquire;
+
 use std::fmt;
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
@@ -7,13 +11,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::account::Account;
+use crate::error::Error;
+use crate::exit::Exit;
+use crate::lease::release::Releasing;
 use crate::reaper;
-use crate::release::Releasing;
+use crate::reaper::account::Account;
 use crate::resource::{Health, Resource};
-use crate::runtime::Runtime;
-use crate::time::Deadline;
-use crate::{Error, Exit, foreign};
+use crate::rt::catch;
+use crate::rt::runtime::Runtime;
+use crate::rt::time::Deadline;
 
 /// A handle that is owned outside of any scope, and goes back when the lease ends.
 ///
@@ -172,7 +178,7 @@ const WHOLE: &str = "only what consumes a lease takes it apart";
 
 /// What a free look at a handle says. A probe that panics has seen nothing good.
 pub(crate) fn look<R: Resource>(resource: &R, handle: &R::Handle) -> Health {
-    foreign::call(|| resource.probe(handle)).unwrap_or(Health::Dead)
+    catch::call(|| resource.probe(handle)).unwrap_or(Health::Dead)
 }
 
 /// Ends the use of a handle, under a deadline of the caller's making, who is told the usual patience. `None`: it has

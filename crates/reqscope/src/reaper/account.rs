@@ -13,10 +13,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use crate::exit::Exit;
 use crate::observer::{Abandoned, Observer, Subject};
-use crate::runtime::Runtime;
-use crate::sync::{AtomicU64, Mutex, Ordering};
-use crate::{Exit, foreign, stats::Stats};
+use crate::rt::catch;
+use crate::rt::runtime::Runtime;
+use crate::rt::sync::{AtomicU64, Mutex, Ordering};
+use crate::stats::Stats;
 
 /// What all handles of one reaper write to, and the deadlines they live under.
 #[derive(Default)]
@@ -310,7 +312,7 @@ impl Busy {
         // Under the lock, as the setting: the bit is up whenever somebody is in the list.
         self.word.fetch_and(!Self::DRAINERS, Ordering::Relaxed);
         drop(drainers);
-        foreign::wake_all(woken);
+        catch::wake_all(woken);
     }
 
     /// Scopes, acquisitions, handles.

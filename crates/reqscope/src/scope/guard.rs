@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::lease::Lease;
 use crate::resource::Resource;
-use crate::slot::Slot;
+use crate::scope::slot::Slot;
 
 /// The request's handle, on loan from its [`Lazy`](crate::Lazy) cell.
 ///

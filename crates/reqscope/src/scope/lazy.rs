@@ -5,15 +5,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use crate::cell::state::Peek;
+use crate::cell::waiters::Ticket;
 use crate::cell::{Loan, Site, Take};
-use crate::guard::Guard;
+use crate::error::{Error, Stage};
 use crate::observer::Subject;
-use crate::peek::Peek;
-use crate::places::Ticket;
 use crate::resource::Resource;
-use crate::slot::{Now, Slot};
-use crate::time::Deadline;
-use crate::{Error, Stage};
+use crate::rt::time::Deadline;
+use crate::scope::guard::Guard;
+use crate::scope::slot::{Now, Slot};
 
 /// The request-scoped lazy cell: the one handle of a resource that a request has, if it asks for it.
 ///

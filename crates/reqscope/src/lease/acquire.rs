@@ -5,15 +5,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use crate::account::Acquiring;
-use crate::context::{Origin, Surroundings};
+use crate::error::{Error, Stage};
 use crate::lease::Lease;
+use crate::lease::context::{Origin, Surroundings};
 use crate::observer::Subject;
 use crate::reaper::Reaper;
+use crate::reaper::account::Acquiring;
 use crate::resource::Resource;
-use crate::runtime::{AbortHandle, Runtime};
-use crate::time::Deadline;
-use crate::{Error, Stage, foreign};
+use crate::rt::catch;
+use crate::rt::runtime::{AbortHandle, Runtime};
+use crate::rt::time::Deadline;
 
 /// How a lease begins. It stands here, since an acquisition makes leases and a lease needs to know no acquisition.
 impl<R: Resource> Lease<R> {
@@ -117,7 +118,7 @@ impl<R: Resource> Acquisition<R> {
     /// Ends it with an error, of which the observer hears.
     fn fail(&mut self, error: Error<R::Cause>) -> Error<R::Cause> {
         // The half-made thing goes before anybody hears of the failure and tries again.
-        foreign::drop_quietly(self.future.take());
+        catch::drop_quietly(self.future.take());
         if let Some(surroundings) = &self.surroundings {
             tell::<R>(surroundings, &error);
         }
@@ -140,7 +141,7 @@ impl<R: Resource> Future for Acquisition<R> {
         let (answer, surroundings) = surroundings.enter(|| future.as_mut().poll(cx));
         let error = match answer {
             Ok(Poll::Ready(Ok(handle))) => {
-                foreign::drop_quietly(this.future.take());
+                catch::drop_quietly(this.future.take());
                 let account = surroundings.open(this.deadline.elapsed());
                 return Poll::Ready(Ok(Lease::new(handle, Arc::clone(&this.resource), account)));
             }
@@ -162,7 +163,7 @@ impl<R: Resource> Future for Acquisition<R> {
 
 impl<R: Resource> Drop for Acquisition<R> {
     fn drop(&mut self) {
-        foreign::drop_quietly(self.future.take());
+        catch::drop_quietly(self.future.take());
     }
 }
 
@@ -253,7 +254,7 @@ impl<R: Resource, S: Sink<R>> Drop for Errand<R, S> {
     fn drop(&mut self) {
         let (Some(mut acquisition), Some(sink)) = (self.acquisition.take(), self.sink.take()) else { return };
         // Before the cell begins the next one.
-        foreign::drop_quietly(acquisition.future.take());
+        catch::drop_quietly(acquisition.future.take());
         let error = Error::runtime("the runtime that was acquiring has ended").at(Stage::Acquiring);
         if sink.fail(self.attempt, &error) {
             // Cut off. Else it was cancelled, because the cell was sealed, and nothing has failed.

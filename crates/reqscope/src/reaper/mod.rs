@@ -1,3 +1,5 @@
+pub(crate) mod account;
+
 use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -6,12 +8,12 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use crate::Stage;
-use crate::account::{Books, Limits};
+use crate::error::Stage;
 use crate::observer::Observer;
-use crate::runtime::Runtime;
+use crate::reaper::account::{Books, Limits};
+use crate::rt::runtime::Runtime;
+use crate::rt::time::Deadline;
 use crate::stats::{DrainReport, Stats};
-use crate::time::Deadline;
 
 /// The one door through which code in a `Drop` reaches an async release, and the one place that spawns it.
 ///

@@ -7,16 +7,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use crate::Error;
-use crate::account::Acquiring;
-use crate::acquisition::{Acquisition, AtOnce, Attempt, Sink, begin};
+use crate::cell::waiters::Ticket;
 use crate::cell::{Cell, Found, Phase, Site, Take};
-use crate::context::{Origin, Surroundings};
+use crate::error::Error;
 use crate::lease::Lease;
-use crate::places::Ticket;
+use crate::lease::acquire::{Acquisition, AtOnce, Attempt, Sink, begin};
+use crate::lease::context::{Origin, Surroundings};
 use crate::reaper::Reaper;
+use crate::reaper::account::Acquiring;
 use crate::resource::{Health, Resource};
-use crate::runtime::AbortHandle;
+use crate::rt::runtime::AbortHandle;
 
 /// One handle for everybody, used without a scope: a client that multiplexes, a file that is mapped, a cache.
 ///

@@ -16,13 +16,15 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::clock::Tick;
-use super::doubtful::Doubtful;
 use super::inner::{Counters, Inner, Note};
+use super::validate::Doubtful;
+use crate::error::{Error, Stage};
+use crate::exit::Exit;
 use crate::observer::Subject;
 use crate::resource::Resource;
-use crate::runtime::{Runtime, TIME_PASSES};
-use crate::time::Deadline;
-use crate::{Error, Exit, Stage, foreign};
+use crate::rt::catch;
+use crate::rt::runtime::{Runtime, TIME_PASSES};
+use crate::rt::time::Deadline;
 
 /// While the backend is down and nobody asks for it, this often a creation looks whether it is back.
 const REFILL: Duration = Duration::from_secs(1);
@@ -53,7 +55,7 @@ struct Janitor<R: Resource> {
 impl<R: Resource> Janitor<R> {
     async fn work(mut self) {
         // The first tick is over at once.
-        let Ok(mut ticks) = foreign::call(|| tokio::time::interval(Tick::LENGTH)) else {
+        let Ok(mut ticks) = catch::call(|| tokio::time::interval(Tick::LENGTH)) else {
             // This runtime has no timers. Nobody else need try on it.
             return pending().await;
         };
@@ -176,7 +178,7 @@ impl<R: Resource> Inner<R> {
             let taken = self.state.lock().slots.take_this(slot, Note::own());
             let Some(handle) = taken else { continue };
             // A predicate that panics has seen nothing good.
-            if foreign::call(|| pleases(&handle)).unwrap_or(false) {
+            if catch::call(|| pleases(&handle)).unwrap_or(false) {
                 self.put_unused(slot, handle);
             } else {
                 let stub = self.state.lock().slots.end(slot);

@@ -3,7 +3,7 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
-use crate::Exit;
+use crate::exit::Exit;
 
 /// A scope could not be closed as it was told: the client must not hear of a success (law L11).
 ///

@@ -4,10 +4,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::{mem, slice};
 
-use crate::Exit;
-use crate::close_error::Problem;
-use crate::runtime::Runtime;
-use crate::time::Deadline;
+use crate::exit::Exit;
+use crate::rt::runtime::Runtime;
+use crate::rt::time::Deadline;
+use crate::scope::close_error::Problem;
 
 /// A cell, seen from its scope, which does not know its type.
 pub(crate) trait Tenant: Any + Send + Sync {

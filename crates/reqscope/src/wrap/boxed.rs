@@ -3,8 +3,9 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
+use crate::error::Error;
+use crate::exit::Exit;
 use crate::resource::{Health, Resource};
-use crate::{Error, Exit};
 
 /// A resource whose type is forgotten, for those who choose it at run time.
 ///

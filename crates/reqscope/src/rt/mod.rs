@@ -1,0 +1,7 @@
+//! The doors to the outside: locks and atomics, tokio's runtime, its clock, random numbers, and code that may panic.
+
+pub(crate) mod sync;
+pub(crate) mod runtime;
+pub(crate) mod rand;
+pub(crate) mod catch;
+pub(crate) mod time;
