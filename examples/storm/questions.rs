@@ -66,7 +66,7 @@ impl<S: Store> Questions<S> {
     async fn stats(&self) -> Result<String> {
         let rows = self.handlers.store.rows().await?;
         let scopes = self.scopes.stats();
-        let reqscope::Stats { acquired, released, abandoned, taken, live, .. } = scopes;
+        let reqscope::stats::Stats { acquired, released, abandoned, taken, live, .. } = scopes;
         let core = Core { acquired, released, abandoned, taken, live };
         let (open_scopes, pending_releases) = (scopes.open_scopes, scopes.pending_releases);
         let (stack, pool) = (self.handlers.settings.stack, self.handlers.store.pool());

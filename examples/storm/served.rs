@@ -1,5 +1,5 @@
 //! How a server came to its end.
-use reqscope::DrainReport;
+use reqscope::stats::DrainReport;
 use reqscope_hyper::ServeReport;
 
 #[derive(Debug)]

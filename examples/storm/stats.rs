@@ -1,5 +1,5 @@
 //! The server's counters, as `/stats` tells them.
-use reqscope::PoolStatus;
+use reqscope::pool::PoolStatus;
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::Books;

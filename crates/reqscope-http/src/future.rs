@@ -6,7 +6,8 @@ use std::task::{Context, Poll, ready};
 
 use http::{Response, StatusCode};
 use pin_project_lite::pin_project;
-use reqscope::{Close, Exit, Scope};
+use reqscope::future::Close;
+use reqscope::{Exit, Scope};
 use tokio::time::{Sleep, sleep_until};
 
 use crate::ScopeBody;

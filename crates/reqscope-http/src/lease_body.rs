@@ -10,7 +10,8 @@ use bytes::Buf;
 use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use reqscope::{Error, Exit, Lease, Release, Resource};
+use reqscope::future::Release;
+use reqscope::{Error, Exit, Lease, Resource};
 
 use crate::Classify;
 use crate::source::{BoxError, Chunks, Source};

@@ -2,7 +2,7 @@ use std::error::Error;
 use std::io;
 use std::sync::Arc;
 
-use reqscope::DrainReport;
+use reqscope::stats::DrainReport;
 use tokio::task::JoinError;
 
 use crate::RequestLine;

@@ -56,7 +56,7 @@ impl MySqlBuilder {
     /// which a server that is alive needs in no network. Each address has an equal share of what is left, so one that
     /// answers nothing does not use up the others' time.
     ///
-    /// A pool has a [time](reqscope::PoolBuilder::create_timeout) of its own around it, 10 s.
+    /// A pool has a [time](reqscope::pool::PoolBuilder::create_timeout) of its own around it, 10 s.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.settings.connect_timeout = timeout;
         self

@@ -2,7 +2,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use mysql_async::ServerError;
-use reqscope::{Error, Stage};
+use reqscope::Error;
+use reqscope::error::Stage;
 
 /// What can go wrong with MySQL here: the driver's and the server's own errors, and those of what stands around them.
 ///

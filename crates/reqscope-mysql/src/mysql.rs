@@ -1,6 +1,8 @@
 use std::fmt;
 
-use reqscope::{Error, Exit, Health, Pool, PoolBuilder, Reset, Resource, Stage};
+use reqscope::error::Stage;
+use reqscope::pool::{PoolBuilder, Reset};
+use reqscope::{Error, Exit, Health, Pool, Resource};
 
 use crate::builder::MySqlBuilder;
 use crate::connect::connect;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mysql_async::IsolationLevel;
-use reqscope::{Error, Exit, Health, Lease, Resource, Stage};
+use reqscope::error::Stage;
+use reqscope::{Error, Exit, Health, Lease, Resource};
 
 use crate::begin::BeginOptions;
 use crate::commit::{commit, roll_back};
@@ -89,7 +90,7 @@ impl<P> Transaction<P> {
     }
 
     /// How long a COMMIT or a ROLLBACK may take, whatever time an operation has. Default: 4 s, below the 5 s that a scope gives its
-    /// [releases](reqscope::ScopesBuilder::close_timeout): so a COMMIT without an answer is an
+    /// [releases](reqscope::scope::ScopesBuilder::close_timeout): so a COMMIT without an answer is an
     /// [`UnknownOutcome`](MySqlError::UnknownOutcome), and not only late.
     #[must_use]
     pub fn commit_timeout(mut self, timeout: Duration) -> Self {

@@ -3,7 +3,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use std::{fmt, io};
 
-use reqscope::{Error, Exit, Health, Resource, Stage};
+use reqscope::error::Stage;
+use reqscope::{Error, Exit, Health, Resource};
 use rusqlite::Connection;
 
 use crate::database::Database;

@@ -2,7 +2,8 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, OnceLock};
 
-use reqscope::{Error, Exit, Health, Lease, Resource, Stage};
+use reqscope::error::Stage;
+use reqscope::{Error, Exit, Health, Lease, Resource};
 
 use crate::database::{Database, WriterPermit};
 use crate::{SqliteConn, SqliteError};

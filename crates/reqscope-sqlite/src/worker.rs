@@ -3,7 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
 
-use reqscope::{Error, Stage};
+use reqscope::Error;
+use reqscope::error::Stage;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 

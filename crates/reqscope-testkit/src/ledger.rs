@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use reqscope::{Abandoned, Exit, Observer, Subject};
+use reqscope::observer::{Abandoned, Subject};
+use reqscope::{Exit, Observer};
 
 /// Balances the books of a test: what was acquired was released or abandoned, location by location.
 ///

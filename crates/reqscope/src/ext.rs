@@ -10,7 +10,8 @@ use crate::wrap::{BoxResource, Retry, RetryPolicy, Timeout};
 /// Each method puts a layer *around* what stands before it, so the last one is the outermost. Order matters:
 ///
 /// ```
-/// use reqscope::{Resource, ResourceExt, RetryPolicy};
+/// use reqscope::wrap::RetryPolicy;
+/// use reqscope::{Resource, ResourceExt};
 /// use std::time::Duration;
 ///
 /// # fn stacks(connect: impl Resource + Clone) {

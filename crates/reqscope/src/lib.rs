@@ -74,7 +74,7 @@
 //! A [`Pool`] keeps handles between those uses, and is a resource like any other: over it a cell or a lease checks one
 //! out and gives it back.
 //!
-//! Around a resource go [`Timeout`], [`Retry`] and your own: a wrapper is a `Resource` around a `Resource`. Code in a
+//! Around a resource go [`Timeout`](wrap::Timeout), [`Retry`](wrap::Retry) and your own: a wrapper is a `Resource` around a `Resource`. Code in a
 //! `Drop` reaches async release through the [`Reaper`]. An [`Observer`] hears what nobody awaits.
 //!
 //! # What it needs
@@ -92,38 +92,38 @@
 
 // The modules in reading order, which is also the order of the floors: each knows only those above it.
 mod exit;
-mod error;
+pub mod error;
 mod resource;
 mod rt;
-mod observer;
-mod stats;
-mod reaper;
+pub mod observer;
+pub mod stats;
+pub mod reaper;
 mod lease;
 mod cell;
-mod scope;
+pub mod scope;
 mod shared;
-mod pool;
-mod wrap;
+pub mod pool;
+pub mod wrap;
 mod ext;
+pub mod future;
 
-pub use cell::state::Peek;
-pub use error::{ConnectFailure, Error, Holding, Shortage, Stage};
+#[doc(inline)]
+pub use error::Error;
 pub use exit::Exit;
 pub use ext::ResourceExt;
-pub use lease::{Lease, Release};
-pub use observer::{Abandoned, Observer, Subject};
-pub use pool::{GetPooled, Pool, PoolBuilder, PoolStatus, Pooled, Reset};
-pub use reaper::{Reaper, ReaperBuilder};
+pub use lease::Lease;
+#[doc(inline)]
+pub use observer::Observer;
+#[doc(inline)]
+pub use pool::{Pool, Pooled};
+#[doc(inline)]
+pub use reaper::Reaper;
 pub use resource::{Health, Resource};
-pub use scope::close::Close;
-pub use scope::close_error::{CloseError, Problem};
-pub use scope::guard::Guard;
-pub use scope::lazy::{Get, Lazy};
-pub use scope::scopes::{Scopes, ScopesBuilder};
-pub use scope::{Scope, ScopeHandle};
-pub use shared::{Shared, SharedGet, SharedHandle};
-pub use stats::{DrainReport, Stats};
-pub use wrap::{BoxResource, DropHandle, ResourceFn, Retry, RetryPolicy, Timeout, resource_fn};
+#[doc(inline)]
+pub use scope::{CloseError, Guard, Lazy, Scope, ScopeHandle, Scopes};
+pub use shared::{Shared, SharedHandle};
+#[doc(inline)]
+pub use wrap::{BoxResource, resource_fn};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -1,3 +1,5 @@
+//! The observer: the events that no task awaits.
+
 use std::error::Error;
 use std::panic::Location;
 use std::time::Duration;
@@ -8,10 +10,11 @@ use crate::exit::Exit;
 ///
 /// Every method has an empty default. They are called on whatever thread the event happened on, outside every
 /// lock, often from a `Drop`: do not block. A panic in one is caught and counted
-/// ([`Stats::observer_panics`](crate::Stats::observer_panics)).
+/// ([`Stats::observer_panics`](crate::stats::Stats::observer_panics)).
 ///
 /// ```
-/// use reqscope::{Abandoned, Exit, Observer, Scopes, Subject};
+/// use reqscope::observer::{Abandoned, Subject};
+/// use reqscope::{Exit, Observer, Scopes};
 ///
 /// struct Log;
 ///
@@ -45,7 +48,7 @@ pub trait Observer: Send + Sync + 'static {
     }
 
     /// Somebody has had a handle of a [`Pool`](crate::Pool) for longer than its
-    /// [`leak_after`](crate::PoolBuilder::leak_after): a leak, or a request that hangs. Told once per use, by the
+    /// [`leak_after`](crate::pool::PoolBuilder::leak_after): a leak, or a request that hangs. Told once per use, by the
     /// pool's janitor, while the use goes on.
     fn held_too_long(&self, of: Subject, held: Duration) {
         let _unheard = (of, held);
@@ -90,7 +93,8 @@ pub trait Observer: Send + Sync + 'static {
 /// Both fields go into a metric as they are, since neither allocates:
 ///
 /// ```
-/// use reqscope::{Observer, Subject};
+/// use reqscope::observer::Subject;
+/// use reqscope::Observer;
 /// use std::{collections::HashMap, sync::Mutex, time::Duration};
 ///
 /// #[derive(Default)]
@@ -120,7 +124,7 @@ impl Subject {
 /// Why a handle was dropped without a release that ran to its end.
 ///
 /// ```
-/// use reqscope::Abandoned;
+/// use reqscope::observer::Abandoned;
 ///
 /// fn advice(why: Abandoned) -> &'static str {
 ///     match why {

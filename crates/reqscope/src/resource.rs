@@ -64,12 +64,12 @@ pub trait Resource: Send + Sync + 'static {
     /// Makes a handle.
     ///
     /// It may be called again while an earlier call still runs, by another request. The core bounds it, by 60 s unless
-    /// [told otherwise](crate::ScopesBuilder::acquire_timeout).
+    /// [told otherwise](crate::scope::ScopesBuilder::acquire_timeout).
     ///
     /// # Errors
     ///
     /// The resource's own, through `?`. Say [`Error::permanent`] where trying again cannot help. An error without a
-    /// [`stage`](Error::stage) gets [`Stage::Acquiring`](crate::Stage::Acquiring).
+    /// [`stage`](Error::stage) gets [`Stage::Acquiring`](crate::error::Stage::Acquiring).
     ///
     /// # Cancel safety
     ///
@@ -118,7 +118,7 @@ pub trait Resource: Send + Sync + 'static {
     ///
     /// Called once for every handle that was acquired and not [reclaimed](Resource::reclaim) (law L1). The default
     /// drops it, which is right where `Drop` does all there is to do and does not block. The core bounds it, by 5 s unless
-    /// [told otherwise](crate::ScopesBuilder::close_timeout).
+    /// [told otherwise](crate::scope::ScopesBuilder::close_timeout).
     ///
     /// # Errors
     ///

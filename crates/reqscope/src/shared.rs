@@ -95,7 +95,7 @@ where
     /// # Errors
     ///
     /// - what [`Resource::acquire`] answered, shared by all who waited for that attempt; the next `get` tries again
-    /// - [`is_timeout`](Error::is_timeout) after the [acquire timeout](crate::ReaperBuilder::acquire_timeout) (60 s by
+    /// - [`is_timeout`](Error::is_timeout) after the [acquire timeout](crate::reaper::ReaperBuilder::acquire_timeout) (60 s by
     ///   default)
     /// - [`is_unavailable`](Error::is_unavailable) if even a fresh handle is dead
     /// - [`is_closed`](Error::is_closed) once the `Shared` has been dropped
@@ -126,7 +126,7 @@ impl<R: Resource> Drop for Shared<R> {
 
 impl<R: Resource> fmt::Debug for Shared<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("state", &self.slot.cell.peek()).finish_non_exhaustive()
+        f.debug_struct("Shared").field("state", &self.slot.cell.state()).finish_non_exhaustive()
     }
 }
 
@@ -244,7 +244,7 @@ impl<R: Resource> Drop for SharedGet<R> {
 
 impl<R: Resource> fmt::Debug for SharedGet<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SharedGet").field("state", &self.slot.cell.peek()).finish_non_exhaustive()
+        f.debug_struct("SharedGet").field("state", &self.slot.cell.state()).finish_non_exhaustive()
     }
 }
 

@@ -1,3 +1,5 @@
+//! Counters and the report of a drain.
+
 use std::time::Duration;
 
 /// Counters and gauges of a [`Scopes`](crate::Scopes) or a [`Reaper`](crate::Reaper), read at one moment.

@@ -3,7 +3,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use reqscope::{Lease, Pool, PoolBuilder, Pooled, Reset, Resource};
+use reqscope::pool::{PoolBuilder, Reset};
+use reqscope::{Lease, Pool, Pooled, Resource};
 use reqscope_mysql::mysql_async::Row;
 use reqscope_mysql::mysql_async::prelude::Queryable;
 use reqscope_mysql::{MySql, MySqlConn, MySqlError, OpenTransaction, Transaction};

@@ -132,7 +132,11 @@ impl<'ast> Visit<'ast> for Imports {
         }
     }
 
+    // `pub use` lists what a module exports; it depends on nothing.
     fn visit_item_use(&mut self, item: &'ast ItemUse) {
+        if matches!(item.vis, syn::Visibility::Public(_)) {
+            return;
+        }
         let line = item.use_token.span.start().line;
         for path in leaves(&item.tree) {
             self.add(line, &path);

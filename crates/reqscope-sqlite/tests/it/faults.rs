@@ -12,7 +12,7 @@ use crate::support::{count, insert, rows, with_table, writing};
 
 async fn refused(path: &Path) -> Error<SqliteError> {
     let error = with_table().build(path).acquire().await.unwrap_err();
-    assert_eq!(error.stage(), Some(reqscope::Stage::Acquiring));
+    assert_eq!(error.stage(), Some(reqscope::error::Stage::Acquiring));
     assert!(error.to_string().contains(&*path.to_string_lossy()), "{error}");
     println!("{error:?}");
     error

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqscope::{Exit, Lease, Resource, Scopes, Stage};
+use reqscope::error::Stage;
+use reqscope::{Exit, Lease, Resource, Scopes};
 
 use super::report::Verdict;
 use super::trial::{BOUND, Bench, MOST_POLLS};

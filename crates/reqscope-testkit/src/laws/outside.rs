@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use reqscope::{Error, Exit, Health, Resource, Stage};
+use reqscope::error::Stage;
+use reqscope::{Error, Exit, Health, Resource};
 
 use super::unwind::{caught, rethrown};
 use crate::books::{Books, Fate};

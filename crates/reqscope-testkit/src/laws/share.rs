@@ -2,7 +2,8 @@
 
 use std::task::Poll;
 
-use reqscope::{Exit, Peek, Resource, Scopes};
+use reqscope::scope::LazyState;
+use reqscope::{Exit, Resource, Scopes};
 
 use super::outside::Manner;
 use super::report::Verdict;
@@ -18,7 +19,7 @@ pub(super) async fn an_unused_scope_acquires_nothing<R: Resource>(bench: Bench<'
     let scope = Scopes::new().open();
     let lazy = scope.lazy(&trial.outside);
     a_moment().await;
-    trial.expect(lazy.peek() == Peek::Unused, "the cell is in use")?;
+    trial.expect(lazy.state() == LazyState::Unused, "the cell is in use")?;
     trial.success("close", trial.within("close", scope.close(Exit::Completed)).await?)?;
     trial.expect(trial.counts().acquires == 0 && trial.inside().acquires == 0, "something was acquired")?;
     drop(lazy);

@@ -1,7 +1,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use reqscope::{Error, Exit, Stage};
+use reqscope::error::Stage;
+use reqscope::{Error, Exit};
 
 use super::act;
 use crate::books::{Books, Fate};

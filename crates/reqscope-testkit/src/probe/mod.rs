@@ -3,7 +3,8 @@ mod handle;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use reqscope::{Error, Exit, Health, Resource, Stage};
+use reqscope::error::Stage;
+use reqscope::{Error, Exit, Health, Resource};
 
 use crate::books::{Books, Counts, Record, Release};
 use crate::gate::Gate;

@@ -11,7 +11,8 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::any;
 use http::StatusCode;
-use reqscope::{Error, Exit, Health, Observer, Peek, Resource, Scopes};
+use reqscope::scope::LazyState;
+use reqscope::{Error, Exit, Health, Observer, Resource, Scopes};
 use reqscope_testkit::{Probe, ProbeHandle, Scripted, Verb, poll_once};
 use reqscope_tower::{MissingScope, RequestScope, ScopeError, ScopeLayer, Scoped};
 use tower::ServiceExt;
@@ -32,9 +33,9 @@ async fn uses(Scoped(probe): Scoped<Probe>) -> Result<String, ScopeError> {
 #[tokio::test]
 async fn who_extracts_and_does_not_use_it_takes_nothing() {
     let scene = Scene::new(Probe::new());
-    let unused = |probe: Scoped<Probe>| async move { format!("{:?}", probe.peek()) };
+    let unused = |probe: Scoped<Probe>| async move { format!("{:?}", probe.state()) };
     let app = Router::new().route("/", any(unused)).with_state(scene.probe.clone()).layer(scene.layer());
-    assert_eq!(text(ask(app).await).await, format!("{:?}", Peek::Unused));
+    assert_eq!(text(ask(app).await).await, format!("{:?}", LazyState::Unused));
     assert_eq!(scene.probe.counts().acquires, 0);
     assert!(scene.exits().await.is_empty());
 }

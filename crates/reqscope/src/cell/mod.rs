@@ -27,7 +27,7 @@ use std::mem;
 use std::panic::Location;
 use std::task::Waker;
 
-use crate::cell::state::Peek;
+use crate::cell::state::LazyState;
 use crate::cell::waiters::{Places, Ticket};
 use crate::rt::catch;
 use crate::rt::sync::Mutex;
@@ -103,14 +103,14 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
         Cell { state: Mutex::new(state) }
     }
 
-    pub(crate) fn peek(&self) -> Peek {
+    pub(crate) fn state(&self) -> LazyState {
         let state = self.state.lock();
         match state.phase {
-            _ if state.sealed => Peek::Closed,
-            Phase::Unused => Peek::Unused,
-            Phase::Acquiring(_) => Peek::Acquiring,
-            Phase::Held(Whereabouts::Home(_), _) => Peek::Ready,
-            Phase::Held(Whereabouts::Lent(_), _) => Peek::Lent,
+            _ if state.sealed => LazyState::Closed,
+            Phase::Unused => LazyState::Unused,
+            Phase::Acquiring(_) => LazyState::Acquiring,
+            Phase::Held(Whereabouts::Home(_), _) => LazyState::Ready,
+            Phase::Held(Whereabouts::Lent(_), _) => LazyState::Lent,
         }
     }
 

@@ -2,23 +2,24 @@
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-/// # use reqscope::{Error, Exit, Peek, Scopes, resource_fn};
+/// # use reqscope::scope::LazyState;
+/// # use reqscope::{Error, Exit, Scopes, resource_fn};
 /// # use std::{convert::Infallible, sync::Arc};
 /// # let scope = Scopes::new().open();
 /// # let numbers = Arc::new(resource_fn(|| async { Ok::<_, Error<Infallible>>(7) }));
 /// let lazy = scope.lazy(&numbers);
-/// assert_eq!(lazy.peek(), Peek::Unused);
+/// assert_eq!(lazy.state(), LazyState::Unused);
 /// let guard = lazy.get().await.unwrap();
-/// assert_eq!(lazy.peek(), Peek::Lent);
+/// assert_eq!(lazy.state(), LazyState::Lent);
 /// drop(guard);
-/// assert_eq!(lazy.peek(), Peek::Ready);
+/// assert_eq!(lazy.state(), LazyState::Ready);
 /// scope.close(Exit::Completed).await.unwrap();
-/// assert_eq!(lazy.peek(), Peek::Closed);
+/// assert_eq!(lazy.state(), LazyState::Closed);
 /// # });
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Peek {
+pub enum LazyState {
     /// Nobody has asked for it, or the last attempt failed, or the handle was detached.
     Unused,
     /// It is being acquired.

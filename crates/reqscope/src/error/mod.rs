@@ -1,3 +1,5 @@
+//! The error of this crate, and its details.
+
 mod stage;
 mod shortage;
 mod display;
@@ -105,7 +107,7 @@ impl<C> Error<C> {
 
     /// The resource itself failed, and trying again cannot help: a wrong password, a file that is no database.
     ///
-    /// [`Retry`](crate::Retry) gives up at once on such an error.
+    /// [`Retry`](crate::wrap::Retry) gives up at once on such an error.
     ///
     /// ```
     /// use reqscope::Error;
@@ -124,7 +126,8 @@ impl<C> Error<C> {
     /// A deadline passed in `stage`, after `elapsed`.
     ///
     /// ```
-    /// use reqscope::{Error, Stage};
+    /// use reqscope::error::Stage;
+    /// use reqscope::Error;
     /// # use std::io;
     /// use std::time::Duration;
     ///
@@ -156,7 +159,8 @@ impl<C> Error<C> {
     /// The code of the resource panicked in `stage`; `payload` is what `catch_unwind` returned.
     ///
     /// ```
-    /// use reqscope::{Error, Stage};
+    /// use reqscope::error::Stage;
+    /// use reqscope::Error;
     /// # use std::io;
     /// use std::panic;
     ///
@@ -244,7 +248,8 @@ impl<C> Error<C> {
     /// Adds where the handle that was waited for had been taken.
     ///
     /// ```
-    /// use reqscope::{Error, Stage};
+    /// use reqscope::error::Stage;
+    /// use reqscope::Error;
     /// # use std::io;
     /// use std::{panic::Location, time::Duration};
     ///

@@ -25,7 +25,8 @@ use super::Error;
 /// Where an operator looks first:
 ///
 /// ```
-/// use reqscope::{Error, Shortage};
+/// use reqscope::error::Shortage;
+/// use reqscope::Error;
 ///
 /// fn advice<C>(error: &Error<C>) -> Option<&'static str> {
 ///     let shortage: &Shortage = error.shortage()?;
@@ -45,7 +46,8 @@ use super::Error;
 /// A pool of your own says the same in the same words. Begin with `default`, where all is zero, and set what you know:
 ///
 /// ```
-/// use reqscope::{Error, Holding, Shortage, Stage};
+/// use reqscope::error::{Holding, Shortage, Stage};
+/// use reqscope::Error;
 /// # use std::io;
 /// use std::{panic::Location, time::Duration};
 ///
@@ -63,7 +65,7 @@ use super::Error;
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Shortage {
-    /// What the pool is called, if it [has a name](crate::PoolBuilder::name).
+    /// What the pool is called, if it [has a name](crate::pool::PoolBuilder::name).
     pub name: Option<Cow<'static, str>>,
     /// How many handles the pool may have.
     pub max_size: usize,
@@ -87,7 +89,7 @@ pub struct Shortage {
 /// A handle that is out: who has it, and for how long. In a [`Shortage`] it is the one that has been out for longest.
 ///
 /// ```
-/// use reqscope::Holding;
+/// use reqscope::error::Holding;
 /// use std::{panic::Location, time::Duration};
 ///
 /// let report = Holding::new(Location::caller(), Duration::from_secs(28));
@@ -108,14 +110,15 @@ pub struct Holding {
 /// Its `Debug` shows the error as its `Display` does, since it is bound for logs.
 ///
 /// ```
-/// use reqscope::{ConnectFailure, Error};
+/// use reqscope::error::ConnectFailure;
+/// use reqscope::Error;
 /// use std::{io, time::Duration};
 ///
 /// let refused = Error::failed(io::Error::other("connection refused"));
 /// let failure = ConnectFailure::new(&refused, Duration::from_millis(1_100));
 /// assert_eq!(failure.error.to_string(), "connection refused");
 ///
-/// let late = Error::<io::Error>::timeout(reqscope::Stage::Acquiring, Duration::from_secs(2));
+/// let late = Error::<io::Error>::timeout(reqscope::error::Stage::Acquiring, Duration::from_secs(2));
 /// let failure = ConnectFailure::new(&late, Duration::ZERO);
 /// assert_eq!(failure.error.to_string(), "timed out after 2.0 s while acquiring");
 /// ```

@@ -3,7 +3,8 @@ use std::fmt;
 /// Where in the life of a handle an [`Error`](crate::Error) arose.
 ///
 /// ```
-/// use reqscope::{Error, Stage};
+/// use reqscope::error::Stage;
+/// use reqscope::Error;
 /// use std::io;
 ///
 /// let cut = Error::failed(io::Error::other("connection reset")).at(Stage::Validating);

@@ -27,7 +27,7 @@ impl<R: Resource> Lease<R> {
     /// # Errors
     ///
     /// Those of [`Resource::acquire`]; a panic in it; a timeout after the reaper's
-    /// [acquire timeout](crate::ReaperBuilder::acquire_timeout) (60 s by default); and if it has to
+    /// [acquire timeout](crate::reaper::ReaperBuilder::acquire_timeout) (60 s by default); and if it has to
     /// wait where there is no tokio runtime with timers, an error that says so.
     ///
     /// # Cancel safety

@@ -232,7 +232,7 @@ where
 /// # Errors
 ///
 /// Those of [`Resource::release`]; a panic in it; a timeout after the reaper's
-/// [release timeout](crate::ReaperBuilder::release_timeout) (5 s by default), after which the handle was dropped and
+/// [release timeout](crate::reaper::ReaperBuilder::release_timeout) (5 s by default), after which the handle was dropped and
 /// counted as abandoned. [`is_panicked`](Error::is_panicked), [`is_timeout`](Error::is_timeout) tell which.
 ///
 /// # Cancel safety

@@ -9,9 +9,9 @@ use std::task::{Wake, Waker};
 use loom::thread;
 
 use super::model;
-use crate::Peek;
 use crate::cell::waiters::Ticket;
 use crate::cell::{Cell, Found, Phase, Site, Take};
+use crate::scope::LazyState;
 
 fn here() -> Site {
     Location::caller()
@@ -51,7 +51,7 @@ fn a_late_word_of_an_earlier_attempt_ends_nothing() {
         let attempt = begin(&cell);
         assert!(cell.deliver(attempt, (), ()).is_ok());
         late.join().unwrap();
-        assert_eq!(cell.peek(), Peek::Ready);
+        assert_eq!(cell.state(), LazyState::Ready);
     });
 }
 
@@ -114,7 +114,7 @@ impl Nosy {
 
     fn ask(&self) {
         if let Some(cell) = self.cell.upgrade() {
-            cell.peek();
+            cell.state();
         }
     }
 }

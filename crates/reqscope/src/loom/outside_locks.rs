@@ -10,7 +10,8 @@ use loom::thread;
 use parking_lot::Mutex;
 
 use super::{drain, model, poll_once};
-use crate::{Error, Exit, Health, Observer, Resource, ScopeHandle, Scopes, Subject};
+use crate::observer::Subject;
+use crate::{Error, Exit, Health, Observer, Resource, ScopeHandle, Scopes};
 
 /// What is asked: every lock of the core is taken for an answer, which deadlocks under any of them.
 #[derive(Clone, Default)]
@@ -24,7 +25,7 @@ impl Questions {
         let known = self.0.lock().clone();
         if let Some((scope, resource)) = known {
             if let Some(resource) = resource.upgrade() {
-                scope.lazy(&resource).peek();
+                scope.lazy(&resource).state();
             }
             let waker = Waker::from(Arc::new(Asking(self.clone())));
             poll_once(scope.closed(), &waker).unwrap_or(());

@@ -43,17 +43,18 @@ type CheckOut<R> = Pin<Box<dyn Future<Output = Result<Pooled<R>, Error<<R as Res
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-/// use reqscope::{Error, GetPooled, Pool, resource_fn};
+/// use reqscope::future::PoolGet;
+/// use reqscope::{Error, Pool, resource_fn};
 /// # use std::{convert::Infallible, time::Duration};
 ///
 /// # let pool = Pool::new(resource_fn(|| async { Ok::<_, Error<Infallible>>(7) }));
-/// let get: GetPooled<_> = pool.get();
+/// let get: PoolGet<_> = pool.get();
 /// let number = tokio::time::timeout(Duration::from_secs(1), get).await.unwrap().unwrap();
 /// # pool.put(number);
 /// # });
 /// ```
 #[must_use = "futures do nothing unless polled"]
-pub struct GetPooled<R: Resource> {
+pub struct PoolGet<R: Resource> {
     /// `None`: it is over. What is over is dropped at a glance.
     step: Option<Step<R>>,
     site: Site,
@@ -67,14 +68,14 @@ enum Step<R: Resource> {
     CheckOut(CheckOut<R>),
 }
 
-impl<R: Resource> GetPooled<R> {
+impl<R: Resource> PoolGet<R> {
     #[inline]
     pub(super) fn new(pool: &Arc<Inner<R>>, site: Site) -> Self {
-        GetPooled { step: Some(Step::First(Arc::clone(pool))), site }
+        PoolGet { step: Some(Step::First(Arc::clone(pool))), site }
     }
 }
 
-impl<R: Resource> Future for GetPooled<R> {
+impl<R: Resource> Future for PoolGet<R> {
     type Output = Result<Pooled<R>, Error<R::Cause>>;
 
     #[inline]
@@ -91,11 +92,11 @@ impl<R: Resource> Future for GetPooled<R> {
     }
 }
 
-impl<R: Resource> GetPooled<R> {
+impl<R: Resource> PoolGet<R> {
     /// What there is to do in a crowd: to queue, and to hear of the grant.
     #[inline(never)]
     fn poll_line(&mut self, cx: &mut Context<'_>) -> Poll<Result<Pooled<R>, Error<R::Cause>>> {
-        let begun = match self.step.take().expect("`GetPooled` polled after it has ended") {
+        let begun = match self.step.take().expect("`PoolGet` polled after it has ended") {
             Step::First(pool) => match pool.take_or_queue(self.site, cx.waker()) {
                 Some(First::Taken(slot, handle)) => return Poll::Ready(Ok(Pooled::new(pool, slot, handle))),
                 Some(First::Queued(ticket)) => {
@@ -138,9 +139,9 @@ impl<R: Resource> GetPooled<R> {
     }
 }
 
-impl<R: Resource> fmt::Debug for GetPooled<R> {
+impl<R: Resource> fmt::Debug for PoolGet<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GetPooled")
+        f.debug_struct("PoolGet")
             .field("waiting", &matches!(self.step, Some(Step::Queued(_) | Step::CheckOut(_))))
             .finish_non_exhaustive()
     }

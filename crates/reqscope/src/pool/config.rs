@@ -20,7 +20,8 @@ const LIFETIME_JITTER: f64 = 0.1;
 /// 100 ms, since the pool reads no clock where it can do without.
 ///
 /// ```
-/// use reqscope::{Error, Pool, Reset, resource_fn};
+/// use reqscope::pool::Reset;
+/// use reqscope::{Error, Pool, resource_fn};
 /// use std::{convert::Infallible, time::Duration};
 ///
 /// let pool = Pool::builder()
@@ -65,7 +66,7 @@ pub(super) struct Config {
 /// A validation proves that a handle is alive *and* clean for its next user, so it is also what resets it.
 ///
 /// ```
-/// use reqscope::Reset;
+/// use reqscope::pool::Reset;
 ///
 /// assert_eq!(Reset::default(), Reset::AfterDoubt);
 /// ```
@@ -104,8 +105,8 @@ impl<R: Resource> PoolBuilder<R> {
         PoolBuilder { config, reaper: Reaper::builder(), resource: PhantomData }
     }
 
-    /// What the pool is called in its [status](crate::PoolStatus::name), its `Debug`, and the
-    /// [shortage](crate::Shortage::name) of an error: `pool orders: 10 of 10 in use`. Default: none. Then the status
+    /// What the pool is called in its [status](crate::pool::PoolStatus::name), its `Debug`, and the
+    /// [shortage](crate::error::Shortage::name) of an error: `pool orders: 10 of 10 in use`. Default: none. Then the status
     /// has the name of the resource's type, which tells two pools apart unless both are over the same type, and errors
     /// leave it out, as they have the cause's type.
     ///
@@ -221,7 +222,7 @@ impl<R: Resource> PoolBuilder<R> {
     }
 
     /// How long the release of a retired handle may take; after that the handle is dropped and counted as
-    /// [abandoned](crate::Abandoned::Deadline), and its slot is free. Default: 5 s, as in [`Scopes`](crate::Scopes):
+    /// [abandoned](crate::observer::Abandoned::Deadline), and its slot is free. Default: 5 s, as in [`Scopes`](crate::Scopes):
     /// long for a goodbye, short for a slot that somebody waits for.
     pub fn release_timeout(mut self, timeout: Duration) -> Self {
         self.config.release_timeout = timeout;
@@ -285,7 +286,7 @@ impl<R: Resource> PoolBuilder<R> {
     /// with that use has long given up.
     ///
     /// The report goes to [`Observer::held_too_long`], and is counted in
-    /// [`PoolStatus::held_too_long`](crate::PoolStatus::held_too_long). It is no more than that: the pool takes nothing
+    /// [`PoolStatus::held_too_long`](crate::pool::PoolStatus::held_too_long). It is no more than that: the pool takes nothing
     /// from its users. Work that holds a handle for longer by
     /// design, such as an export, is better off with a pool of its own.
     pub fn leak_after(mut self, held: impl Into<Option<Duration>>) -> Self {
@@ -296,7 +297,7 @@ impl<R: Resource> PoolBuilder<R> {
     /// Who hears of the handles that are made and retired, of those that are abandoned, and of uses that are too long.
     /// Default: nobody; the counters count all the same. Said twice, the last one counts.
     ///
-    /// It is not told of check-outs: those are counted in [`PoolStatus::uses`](crate::PoolStatus::uses). A request's
+    /// It is not told of check-outs: those are counted in [`PoolStatus::uses`](crate::pool::PoolStatus::uses). A request's
     /// own are heard by the observer of its [`Scopes`](crate::Scopes).
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.reaper = self.reaper.observer(observer);

@@ -1,3 +1,5 @@
+//! Pools: a bounded set of handles that are used again.
+
 // In the order of the floors.
 mod config;
 mod waiters;
@@ -10,7 +12,7 @@ mod validate;
 mod pooled;
 mod janitor;
 mod attendant;
-mod checkout;
+pub(crate) mod checkout;
 mod status;
 
 use std::fmt;
@@ -19,11 +21,11 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use checkout::GetPooled;
 pub use config::{PoolBuilder, Reset};
 pub use pooled::Pooled;
 pub use status::PoolStatus;
 
+use self::checkout::PoolGet;
 use self::clock::Tick;
 use self::inner::Inner;
 use crate::error::{Error, Holding};
@@ -123,8 +125,8 @@ impl<R: Resource> Pool<R> {
     /// as the answer to the proof may still be on its way.
     #[track_caller]
     #[inline]
-    pub fn get(&self) -> GetPooled<R> {
-        GetPooled::new(&self.inner, Location::caller())
+    pub fn get(&self) -> PoolGet<R> {
+        PoolGet::new(&self.inner, Location::caller())
     }
 
     /// Takes an object out if one is idle that needs no proof, and nobody waits.

@@ -35,7 +35,7 @@ use crate::rt::sync::{AtomicU64, Ordering};
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct PoolStatus {
-    /// What the [builder](crate::PoolBuilder::name) was told, else the type of the resource.
+    /// What the [builder](crate::pool::PoolBuilder::name) was told, else the type of the resource.
     pub name: Cow<'static, str>,
     /// How many objects there may be.
     pub max_size: usize,
@@ -65,9 +65,9 @@ pub struct PoolStatus {
     pub uses: u64,
     /// Check-outs that had to wait: for somebody else, or for a creation.
     pub waits: u64,
-    /// Check-outs that the [acquire timeout](crate::PoolBuilder::acquire_timeout) has ended.
+    /// Check-outs that the [acquire timeout](crate::pool::PoolBuilder::acquire_timeout) has ended.
     pub timeouts: u64,
-    /// Uses that took longer than [`leak_after`](crate::PoolBuilder::leak_after).
+    /// Uses that took longer than [`leak_after`](crate::pool::PoolBuilder::leak_after).
     pub held_too_long: u64,
 }
 

@@ -1,3 +1,5 @@
+//! The reaper: async release from `Drop`, and the counters of what it does.
+
 pub(crate) mod account;
 
 use std::convert::Infallible;
@@ -184,7 +186,8 @@ impl fmt::Debug for Reaper {
 /// [`Duration::MAX`] comes close.
 ///
 /// ```
-/// use reqscope::{Abandoned, Exit, Observer, Reaper, Subject};
+/// use reqscope::observer::{Abandoned, Subject};
+/// use reqscope::{Exit, Observer, Reaper};
 /// use std::time::Duration;
 ///
 /// struct Log;

@@ -32,7 +32,8 @@ use crate::scope::state::ScopeState;
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-/// # use reqscope::{Close, Exit, Scopes};
+/// # use reqscope::future::Close;
+/// # use reqscope::{Exit, Scopes};
 /// # let scope = Scopes::new().open();
 /// let request = scope.handle().clone();
 /// let close: Close = scope.close(Exit::Completed);

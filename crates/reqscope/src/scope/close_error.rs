@@ -14,7 +14,8 @@ use crate::exit::Exit;
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-/// # use reqscope::{Error, Exit, Problem, Resource, Scopes};
+/// # use reqscope::scope::Problem;
+/// # use reqscope::{Error, Exit, Resource, Scopes};
 /// # use std::{convert::Infallible, sync::Arc};
 /// # struct Transactions;
 /// # impl Resource for Transactions {
@@ -48,7 +49,8 @@ struct Inner {
 /// For the log; the client need not know:
 ///
 /// ```
-/// use reqscope::{CloseError, Problem};
+/// use reqscope::scope::Problem;
+/// use reqscope::CloseError;
 ///
 /// fn report(error: &CloseError) {
 ///     for problem in error.problems() {

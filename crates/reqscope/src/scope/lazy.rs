@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use crate::cell::state::Peek;
+use crate::cell::state::LazyState;
 use crate::cell::waiters::Ticket;
 use crate::cell::{Loan, Site, Take};
 use crate::error::{Error, Stage};
@@ -65,8 +65,8 @@ impl<R: Resource> Lazy<R> {
     ///
     /// - what [`Resource::acquire`] answered, shared by all who waited for that attempt; the next `get` tries again
     ///   (law L7)
-    /// - [`is_timeout`](Error::is_timeout) after the [acquire timeout](crate::ScopesBuilder::acquire_timeout) (60 s by
-    ///   default), or after the [lend timeout](crate::ScopesBuilder::lend_timeout) (5 s) if one other task of this
+    /// - [`is_timeout`](Error::is_timeout) after the [acquire timeout](crate::scope::ScopesBuilder::acquire_timeout) (60 s by
+    ///   default), or after the [lend timeout](crate::scope::ScopesBuilder::lend_timeout) (5 s) if one other task of this
     ///   request kept its guard for that long; [`holder`](Error::holder) then says where that one was taken
     /// - [`is_closed`](Error::is_closed) once the request is over
     /// - an error that names it, if the acquisition has to wait and there is no tokio runtime, or one without
@@ -131,8 +131,8 @@ impl<R: Resource> Lazy<R> {
     }
 
     /// What state the cell is in, at this moment: for logs and tests, as it may be another one a moment later.
-    pub fn peek(&self) -> Peek {
-        self.slot.cell.peek()
+    pub fn state(&self) -> LazyState {
+        self.slot.cell.state()
     }
 }
 
@@ -144,7 +144,7 @@ impl<R: Resource> Clone for Lazy<R> {
 
 impl<R: Resource> fmt::Debug for Lazy<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lazy").field("state", &self.peek()).finish_non_exhaustive()
+        f.debug_struct("Lazy").field("state", &self.state()).finish_non_exhaustive()
     }
 }
 
@@ -164,7 +164,8 @@ impl<R: Resource> fmt::Debug for Lazy<R> {
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-/// # use reqscope::{Error, Exit, Get, Scopes, resource_fn};
+/// # use reqscope::future::Get;
+/// # use reqscope::{Error, Exit, Scopes, resource_fn};
 /// # use std::{convert::Infallible, sync::Arc};
 /// # let scope = Scopes::new().open();
 /// # let numbers = Arc::new(resource_fn(|| async { Ok::<_, Error<Infallible>>(7) }));
@@ -252,7 +253,7 @@ impl<R: Resource> Drop for Get<R> {
 
 impl<R: Resource> fmt::Debug for Get<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.slot.as_ref().map(|slot| slot.cell.peek());
+        let state = self.slot.as_ref().map(|slot| slot.cell.state());
         f.debug_struct("Get").field("state", &state).finish_non_exhaustive()
     }
 }

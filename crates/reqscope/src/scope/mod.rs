@@ -1,3 +1,5 @@
+//! Scopes: the life of one request, and what it holds.
+
 pub(crate) mod close_error;
 pub(crate) mod erased;
 pub(crate) mod state;
@@ -15,9 +17,14 @@ use std::time::Instant;
 use crate::exit::Exit;
 use crate::resource::Resource;
 use crate::scope::close::Close;
-use crate::scope::lazy::Lazy;
 use crate::scope::slot::Slot;
 use crate::scope::state::{Settings, StateRef};
+
+pub use self::close_error::{CloseError, Problem};
+pub use self::guard::Guard;
+pub use self::lazy::Lazy;
+pub use self::scopes::{Scopes, ScopesBuilder};
+pub use crate::cell::state::LazyState;
 
 /// The owner of everything that one request has acquired.
 ///
@@ -114,7 +121,7 @@ impl Scope {
     ///
     /// # Errors
     ///
-    /// A [`CloseError`](crate::CloseError), if a release that matters to the client failed, or `exit` was a success
+    /// A [`CloseError`], if a release that matters to the client failed, or `exit` was a success
     /// and the verdict is not.
     ///
     /// # Cancel safety

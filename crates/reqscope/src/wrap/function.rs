@@ -82,7 +82,8 @@ where
 /// For a field that holds such a resource:
 ///
 /// ```
-/// use reqscope::{DropHandle, Error, ResourceFn, resource_fn};
+/// use reqscope::wrap::{DropHandle, ResourceFn};
+/// use reqscope::{Error, resource_fn};
 /// use std::convert::Infallible;
 /// use std::future::{Ready, ready};
 ///

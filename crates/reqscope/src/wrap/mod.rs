@@ -1,4 +1,4 @@
-//! Resources around a resource. One file each, all of one shape; none knows another.
+//! Wrappers: resources around a closure or around another resource.
 
 mod function;
 mod timeout;

@@ -14,15 +14,16 @@ use crate::rt::time::Deadline;
 /// Only `acquire` is tried again, and not after an error that is [permanent](Error::is_permanent). A release is
 /// never repeated: nobody knows what the first one has done. The caller gets the error of the last attempt; the
 /// observer hears of the earlier ones, and they count in
-/// [`Stats::acquire_failed`](crate::Stats::acquire_failed).
+/// [`Stats::acquire_failed`](crate::stats::Stats::acquire_failed).
 ///
 /// All attempts and pauses together have the time of one acquisition; see
-/// [`ResourceExt`](crate::ResourceExt) for where a [`Timeout`](crate::Timeout) belongs. It needs a tokio runtime with
+/// [`ResourceExt`](crate::ResourceExt) for where a [`Timeout`](crate::wrap::Timeout) belongs. It needs a tokio runtime with
 /// timers as soon as it pauses, and answers with an error where there is none.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
-/// use reqscope::{Lease, Retry, RetryPolicy, resource_fn};
+/// use reqscope::wrap::{Retry, RetryPolicy};
+/// use reqscope::{Lease, resource_fn};
 /// use std::{io, sync::Arc, sync::atomic::{AtomicU32, Ordering}};
 ///
 /// let calls = Arc::new(AtomicU32::new(0));
@@ -54,7 +55,7 @@ impl<R> Retry<R> {
     /// The resource inside.
     ///
     /// ```
-    /// use reqscope::{Retry, RetryPolicy};
+    /// use reqscope::wrap::{Retry, RetryPolicy};
     ///
     /// let retry = Retry::new("any resource", RetryPolicy::new());
     /// assert_eq!(*retry.get_ref(), "any resource");
@@ -127,7 +128,7 @@ impl<R: Resource> Resource for Retry<R> {
 /// ("full jitter": callers that failed together do not come back together).
 ///
 /// ```
-/// use reqscope::RetryPolicy;
+/// use reqscope::wrap::RetryPolicy;
 /// use std::time::Duration;
 ///
 /// // A backend whose restart takes ten seconds.

@@ -19,7 +19,9 @@ use crate::rt::time::Deadline;
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
-/// use reqscope::{Error, Lease, Stage, Timeout, resource_fn};
+/// use reqscope::error::Stage;
+/// use reqscope::wrap::Timeout;
+/// use reqscope::{Error, Lease, resource_fn};
 /// use std::{convert::Infallible, future, sync::Arc, time::Duration};
 ///
 /// let frozen = resource_fn(|| future::pending::<Result<(), Error<Infallible>>>());
@@ -49,7 +51,8 @@ impl<R> Timeout<R> {
     /// Long for a connection, short for a ping and a farewell:
     ///
     /// ```
-    /// # use reqscope::{Error, Timeout, resource_fn};
+    /// # use reqscope::wrap::Timeout;
+    /// # use reqscope::{Error, resource_fn};
     /// # use std::{convert::Infallible, time::Duration};
     /// # let connect = resource_fn(|| async { Ok::<_, Error<Infallible>>(()) });
     /// let bounded = Timeout::new(connect, Duration::from_secs(1))
@@ -82,7 +85,7 @@ impl<R> Timeout<R> {
     /// The resource inside.
     ///
     /// ```
-    /// use reqscope::Timeout;
+    /// use reqscope::wrap::Timeout;
     /// # use std::time::Duration;
     ///
     /// let timeout = Timeout::new("any resource", Duration::from_secs(1));

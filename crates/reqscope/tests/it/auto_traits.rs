@@ -6,10 +6,15 @@ use std::marker::PhantomPinned;
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqscope::error::{ConnectFailure, Holding, Shortage, Stage};
+use reqscope::future::{Close, Get, Release};
+use reqscope::observer::{Abandoned, Subject};
+use reqscope::reaper::ReaperBuilder;
+use reqscope::scope::{LazyState, Problem, ScopesBuilder};
+use reqscope::stats::{DrainReport, Stats};
 use reqscope::{
-    Abandoned, Close, CloseError, ConnectFailure, DrainReport, Error, Exit, Get, Guard, Health, Holding, Lazy, Lease,
-    Observer, Peek, Problem, Reaper, ReaperBuilder, Release, Resource, Scope, ScopeHandle, Scopes, ScopesBuilder,
-    Shared, Shortage, Stage, Stats, Subject, resource_fn,
+    CloseError, Error, Exit, Guard, Health, Lazy, Lease, Observer, Reaper, Resource, Scope, ScopeHandle, Scopes,
+    Shared, resource_fn,
 };
 use reqscope_testkit::Probe;
 
@@ -38,7 +43,7 @@ impl Resource for Maker {
 
 #[test]
 fn plain_values_are_everything() {
-    everything::<(Exit, Stage, Health, Peek, Stats, DrainReport, Subject, Abandoned)>();
+    everything::<(Exit, Stage, Health, LazyState, Stats, DrainReport, Subject, Abandoned)>();
     everything::<(Problem, CloseError, Error<Infallible>, Shortage, Holding, ConnectFailure)>();
 }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use reqscope::{Exit, Guard, Lease, Peek};
+use reqscope::scope::LazyState;
+use reqscope::{Exit, Guard, Lease};
 use reqscope_testkit::{Probe, Verb, Wakes, poll_once};
 
 use crate::support::{Event, Server, get_now, panics, settle};
@@ -21,7 +22,7 @@ async fn after_the_close_every_way_to_the_handle_answers_closed() {
     let new = request.lazy(&server.probe);
     server.probe.make_ready(1); // there for the taking, on any way that is left open
     for lazy in [used, unused, new] {
-        assert_eq!(lazy.peek(), Peek::Closed);
+        assert_eq!(lazy.state(), LazyState::Closed);
         assert!(lazy.try_get().is_none());
         let error = lazy.get().await.unwrap_err();
         assert!(error.is_closed() && error.is_permanent());
@@ -184,7 +185,7 @@ async fn a_guard_that_outlives_its_scope_keeps_the_handle_and_releases_it_as_can
     assert_eq!(server.exits(), []);
     assert_eq!((server.stats().still_lent, server.heard.count(Event::StillLent)), (1, 1));
     drop(guard);
-    assert_eq!(lazy.peek(), Peek::Closed);
+    assert_eq!(lazy.state(), LazyState::Closed);
     server.at_the_end().await;
     assert_eq!(server.exits(), [Exit::Cancelled]);
 }
@@ -243,7 +244,7 @@ async fn a_detached_handle_lives_on_and_the_next_get_acquires_another() {
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);
     let lease = Guard::detach(get_now(&lazy));
-    assert_eq!(lazy.peek(), Peek::Unused);
+    assert_eq!(lazy.state(), LazyState::Unused);
     assert_eq!((lease.id(), get_now(&lazy).id()), (0, 1));
     scope.close(Exit::Failed).await.unwrap();
     settle().await;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use reqscope::{Abandoned, Exit, Problem};
+use reqscope::Exit;
+use reqscope::observer::Abandoned;
+use reqscope::scope::Problem;
 use reqscope_testkit::{Gate, Outcome, Probe, Verb};
 use tokio::time::Instant;
 

@@ -5,7 +5,8 @@ use std::io;
 use std::panic::Location;
 use std::time::Duration;
 
-use reqscope::{Error, Stage};
+use reqscope::Error;
+use reqscope::error::Stage;
 
 type Io = Error<io::Error>;
 

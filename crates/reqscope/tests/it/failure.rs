@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake};
 use std::time::Duration;
 
-use reqscope::{Error, Exit, Lease, Peek, Scopes, Stage, resource_fn};
+use reqscope::error::Stage;
+use reqscope::scope::LazyState;
+use reqscope::{Error, Exit, Lease, Scopes, resource_fn};
 use reqscope_testkit::{Outcome, Probe, Scripted, Verb, Wakes, cancel_at, poll_once};
 
 use crate::hooked::{At, Hooked};
@@ -28,7 +30,7 @@ async fn those_who_wait_for_one_attempt_share_its_error_and_the_next_get_tries_a
         assert_eq!((error.cause().is_some(), error.stage()), (true, Some(Stage::Acquiring)));
     }
     assert_eq!(server.probe.counts().acquires, 1);
-    assert_eq!(lazy.peek(), Peek::Unused);
+    assert_eq!(lazy.state(), LazyState::Unused);
 
     server.probe.on(Verb::Acquire).ok();
     drop(lazy.get().await.unwrap());
@@ -182,7 +184,7 @@ async fn a_panic_in_try_acquire_is_an_error_of_get_and_none_of_try_get() {
     assert!(lazy.try_get().is_none());
     let error = lazy.get().await.unwrap_err();
     assert!(error.is_panicked());
-    assert_eq!(lazy.peek(), Peek::Unused);
+    assert_eq!(lazy.state(), LazyState::Unused);
     assert_eq!(server.heard.count(Event::AcquireFailed), 2);
 }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
-use reqscope::{Exit, Peek};
+use reqscope::Exit;
+use reqscope::scope::LazyState;
 use reqscope_testkit::{Outcome, Probe, Verb, Wakes, cancel_at, poll_once};
 use tokio::time::{sleep, timeout};
 
@@ -18,7 +19,7 @@ async fn what_is_not_asked_for_is_not_acquired() {
     let lazy = scope.lazy(&server.probe);
     let clone = lazy.clone();
     drop(lazy.get()); // a future that nobody polls has asked for nothing
-    assert_eq!((lazy.peek(), clone.peek()), (Peek::Unused, Peek::Unused));
+    assert_eq!((lazy.state(), clone.state()), (LazyState::Unused, LazyState::Unused));
     scope.close(Exit::Completed).await.unwrap();
     assert_eq!(server.probe.counts().acquires, 0);
     assert_eq!(server.stats().acquired, 0);
@@ -61,12 +62,12 @@ async fn a_handle_is_lent_to_one_at_a_time() {
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);
     let guard = get_now(&lazy);
-    assert_eq!(lazy.peek(), Peek::Lent);
+    assert_eq!(lazy.state(), LazyState::Lent);
     assert!(lazy.try_get().is_none());
     let mut other = pin!(lazy.get());
     assert!(poll_once(other.as_mut()).is_pending());
     drop(guard);
-    assert_eq!(lazy.peek(), Peek::Ready);
+    assert_eq!(lazy.state(), LazyState::Ready);
     assert_eq!(other.await.unwrap().id(), 0);
     assert_eq!(lazy.try_get().unwrap().id(), 0);
 }
@@ -78,8 +79,8 @@ async fn the_same_arc_is_the_same_cell_and_another_arc_is_another_resource() {
     let scope = server.scopes.open();
     let request = scope.handle().clone();
     let first = get_now(&scope.lazy(&server.probe));
-    assert_eq!(request.lazy(&Arc::clone(&server.probe)).peek(), Peek::Lent);
-    assert_eq!(request.lazy(&sibling).peek(), Peek::Unused);
+    assert_eq!(request.lazy(&Arc::clone(&server.probe)).state(), LazyState::Lent);
+    assert_eq!(request.lazy(&sibling).state(), LazyState::Unused);
     let second = get_now(&request.lazy(&sibling));
     assert_ne!(first.id(), second.id());
 }
@@ -189,12 +190,12 @@ async fn try_get_does_not_wait_and_leaves_the_cell_unused() {
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);
     assert!(lazy.try_get().is_none());
-    assert_eq!(lazy.peek(), Peek::Unused);
+    assert_eq!(lazy.state(), LazyState::Unused);
     assert_eq!(server.probe.counts().acquires, 0);
 
     server.probe.on(Verb::Acquire).never();
     assert!(poll_once(pin!(lazy.get())).is_pending());
-    assert_eq!(lazy.peek(), Peek::Acquiring);
+    assert_eq!(lazy.state(), LazyState::Acquiring);
     assert!(lazy.try_get().is_none());
 }
 
@@ -228,7 +229,7 @@ async fn what_nobody_waits_for_any_more_stays_in_the_cell_for_the_close() {
     assert!(cancel_at(1, lazy.get()).await.is_none());
     server.probe.on(Verb::Acquire).ok();
     settle().await;
-    assert_eq!(lazy.peek(), Peek::Ready);
+    assert_eq!(lazy.state(), LazyState::Ready);
     scope.close(Exit::Failed).await.unwrap();
     server.at_the_end().await;
     assert_eq!(server.exits(), [Exit::Failed]);

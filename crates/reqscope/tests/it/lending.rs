@@ -4,7 +4,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqscope::{Error, Guard, Lazy, Lease, Peek, Stage};
+use reqscope::error::Stage;
+use reqscope::scope::LazyState;
+use reqscope::{Error, Guard, Lazy, Lease};
 use reqscope_testkit::{Probe, Scripted, Verb, poll_once};
 use tokio::time::{Instant, advance};
 
@@ -132,7 +134,7 @@ async fn a_waiter_that_is_dropped_after_it_was_woken_holds_up_nobody() {
     drop(guard);
     drop(first);
     drop(second.await.unwrap().unwrap());
-    assert_eq!(lazy.peek(), Peek::Ready);
+    assert_eq!(lazy.state(), LazyState::Ready);
 }
 
 #[tokio::test]

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use reqscope::{Abandoned, Error, Exit, Observer, Scopes, Subject};
+use reqscope::observer::{Abandoned, Subject};
+use reqscope::{Error, Exit, Observer, Scopes};
 use reqscope_testkit::{Outcome, Probe, Scripted, Verb, poll_once};
 
 use crate::support::{Event, Server, get_now, runtime};

@@ -5,7 +5,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqscope::{Abandoned, Error, Exit, Guard, Lease, Reaper, Scope, resource_fn};
+use reqscope::observer::Abandoned;
+use reqscope::{Error, Exit, Guard, Lease, Reaper, Scope, resource_fn};
 use reqscope_testkit::{Outcome, Probe, Verb, poll_n, poll_once};
 use tokio::runtime::{Builder, Runtime};
 
@@ -312,10 +313,10 @@ fn what_is_half_made_and_panics_in_its_drop_is_dropped_quietly() {
 fn a_listener_that_panics_is_counted_and_does_no_harm() {
     struct Loud;
     impl reqscope::Observer for Loud {
-        fn acquired(&self, _: reqscope::Subject, _: Duration) {
+        fn acquired(&self, _: reqscope::observer::Subject, _: Duration) {
             panic!("a listener");
         }
-        fn released(&self, _: reqscope::Subject, _: Exit) {
+        fn released(&self, _: reqscope::observer::Subject, _: Exit) {
             panic!("a listener");
         }
     }

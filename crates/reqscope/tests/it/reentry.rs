@@ -11,9 +11,9 @@ use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use reqscope::{
-    Abandoned, Error, Exit, Guard, Lazy, Lease, Observer, Peek, Resource, Scope, ScopeHandle, Scopes, Subject,
-};
+use reqscope::observer::{Abandoned, Subject};
+use reqscope::scope::LazyState;
+use reqscope::{Error, Exit, Guard, Lazy, Lease, Observer, Resource, Scope, ScopeHandle, Scopes};
 use reqscope_testkit::{Probe, Verb, Wakes, poll_once};
 
 use crate::hooked::{At, Hooked};
@@ -47,7 +47,7 @@ impl CallBack {
         let other = Arc::new(Probe::new());
         let ask = move || {
             request.mark_failed();
-            drop((lazy.peek(), lazy.try_get(), format!("{lazy:?}")));
+            drop((lazy.state(), lazy.try_get(), format!("{lazy:?}")));
             let _seen = (request.is_closed(), request.deadline(), poll_once(pin!(request.closed())));
             drop((request.lazy(&other).try_get(), poll_once(pin!(lazy.get()))));
             drop((scopes.stats(), scopes.open(), poll_once(pin!(scopes.drain(Duration::ZERO)))));
@@ -308,7 +308,7 @@ async fn a_handle_that_arrives_in_the_very_poll_that_closes_its_scope_is_seen_by
         let lazy: Lazy<_> = scope.lock().as_ref().unwrap().lazy(&resource);
         let error = lazy.get().await.unwrap_err();
         assert!(error.is_closed());
-        assert_eq!(lazy.peek(), Peek::Closed);
+        assert_eq!(lazy.state(), LazyState::Closed);
         settle().await;
         assert_eq!(server.stats().late, 1, "it arrived all the same");
         assert_eq!(server.heard.count(crate::support::Event::Late), 1);

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use reqscope::{Abandoned, Exit, Lazy, Lease, Peek};
+use reqscope::observer::Abandoned;
+use reqscope::scope::LazyState;
+use reqscope::{Exit, Lazy, Lease};
 use reqscope_testkit::{Outcome, Probe, Verb, poll_once};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::LocalSet;
@@ -97,7 +99,7 @@ fn an_acquisition_ends_with_its_runtime_and_whoever_waits_elsewhere_hears_of_it(
     first.block_on(async { assert!(poll_once(pin!(lazy.get())).is_pending()) });
     second.block_on(async { assert!(poll_once(waiter.as_mut()).is_pending()) });
     drop(first);
-    assert_eq!(lazy.peek(), Peek::Unused);
+    assert_eq!(lazy.state(), LazyState::Unused);
     let error = second.block_on(waiter).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -145,7 +147,7 @@ fn an_attempt_that_ends_with_its_runtime_does_not_cancel_the_next_one() {
     let mut get = lazy.get();
     let answer = while_it_shuts_down(move || pin!(&mut get).poll(&mut Context::from_waker(&waker)));
     assert!(matches!(answer, Poll::Ready(Err(_))));
-    assert_eq!(lazy.peek(), Peek::Acquiring);
+    assert_eq!(lazy.state(), LazyState::Acquiring);
     second.block_on(lazy.get()).unwrap().use_once();
     assert_eq!(server.probe.counts().acquires, 2);
     assert_eq!(server.heard.count(Event::AcquireFailed), 1);

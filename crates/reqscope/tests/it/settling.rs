@@ -5,7 +5,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqscope::{Close, CloseError, Error, Exit, Guard, Health, Problem, Scope, Stage};
+use reqscope::error::Stage;
+use reqscope::future::Close;
+use reqscope::scope::Problem;
+use reqscope::{CloseError, Error, Exit, Guard, Health, Scope};
 use reqscope_testkit::{Gate, Probe, Scripted, Verb, poll_once};
 
 use crate::hooked::{At, Hooked};

@@ -5,7 +5,8 @@ use std::io;
 use std::panic::Location;
 use std::time::Duration;
 
-use reqscope::{ConnectFailure, Error, Holding, Shortage, Stage};
+use reqscope::Error;
+use reqscope::error::{ConnectFailure, Holding, Shortage, Stage};
 
 type Io = Error<io::Error>;
 

@@ -8,7 +8,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use reqscope::{Abandoned, Exit, Guard, Lazy, Observer, Resource, Scopes, ScopesBuilder, Stats, Subject};
+use reqscope::observer::{Abandoned, Subject};
+use reqscope::scope::ScopesBuilder;
+use reqscope::stats::Stats;
+use reqscope::{Exit, Guard, Lazy, Observer, Resource, Scopes};
 use reqscope_testkit::{Probe, poll_once};
 
 use crate::watchdog::watch;

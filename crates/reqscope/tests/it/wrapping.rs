@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqscope::{Abandoned, Error, Exit, Lease, Resource, ResourceExt, RetryPolicy, Stage, Timeout};
+use reqscope::error::Stage;
+use reqscope::observer::Abandoned;
+use reqscope::wrap::{RetryPolicy, Timeout};
+use reqscope::{Error, Exit, Lease, Resource, ResourceExt};
 use reqscope_testkit::{Outcome, Probe, Scripted, Verb};
 use tokio::time::Instant;
 

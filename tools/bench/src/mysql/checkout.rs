@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use mysql_async::{PoolConstraints, PoolOpts};
-use reqscope::{Pool, Pooled, Reset};
+use reqscope::pool::Reset;
+use reqscope::{Pool, Pooled};
 use reqscope_mysql::MySql;
 use reqscope_testkit::MariaDb;
 use serde::Serialize;

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
-use reqscope::{Exit, Health, Lease, Observer, Pool, Resource, Scopes, Subject};
+use reqscope::observer::Subject;
+use reqscope::{Exit, Health, Lease, Observer, Pool, Resource, Scopes};
 use reqscope_mysql::mysql_async::prelude::Queryable;
 use reqscope_mysql::{MySql, MySqlConn, MySqlError};
 use reqscope_testkit::{MariaDb, cancel_at};

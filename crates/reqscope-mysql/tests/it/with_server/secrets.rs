@@ -6,7 +6,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use reqscope::{Abandoned, Error, Exit, Lease, Observer, Resource, Scopes, Subject};
+use reqscope::observer::{Abandoned, Subject};
+use reqscope::{Error, Exit, Lease, Observer, Resource, Scopes};
 use reqscope_mysql::mysql_async::OptsBuilder;
 use reqscope_mysql::mysql_async::prelude::Queryable;
 use reqscope_mysql::{MySql, MySqlBuilder, MySqlError, Transaction};

@@ -4,7 +4,8 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt;
-use reqscope::{Exit, Health, Lease, Pool, Problem, Reaper, Resource, Scopes};
+use reqscope::scope::Problem;
+use reqscope::{Exit, Health, Lease, Pool, Reaper, Resource, Scopes};
 use reqscope_mysql::mysql_async::prelude::Queryable;
 use reqscope_mysql::mysql_async::{Error, IsolationLevel};
 use reqscope_mysql::{MySql, MySqlConn, MySqlError, Transaction};

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reqscope::{Error, Exit, Lease, Pool, Problem, Scopes};
+use reqscope::scope::Problem;
+use reqscope::{Error, Exit, Lease, Pool, Scopes};
 use reqscope_mysql::mysql_async::prelude::Queryable;
 use reqscope_mysql::{MySql, MySqlError, Transaction};
 use reqscope_testkit::{Direction, FaultProxy, MariaDb};

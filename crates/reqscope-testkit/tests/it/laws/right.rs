@@ -2,7 +2,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqscope::{Error, ResourceExt, RetryPolicy, resource_fn};
+use reqscope::wrap::RetryPolicy;
+use reqscope::{Error, ResourceExt, resource_fn};
 use reqscope_testkit::{Probe, judge, laws};
 use tokio::sync::{AcquireError, Semaphore};
 

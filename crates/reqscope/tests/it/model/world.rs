@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use reqscope::{Close, Exit, Get, Guard, Lease, Peek, Scope, ScopeHandle};
+use reqscope::future::{Close, Get};
+use reqscope::scope::LazyState;
+use reqscope::{Exit, Guard, Lease, Scope, ScopeHandle};
 use reqscope_testkit::{Fate, Probe, ProbeHandle, Verb, Wakes, poll_once};
 use tokio::time::advance;
 
@@ -159,7 +161,7 @@ impl World {
     }
 
     fn poll(&mut self, mut pending: Pending, polls: u8) {
-        let home = self.request.lazy(&self.resources[pending.resource]).peek() == Peek::Ready;
+        let home = self.request.lazy(&self.resources[pending.resource]).state() == LazyState::Ready;
         for _ in 0..polls {
             let waker = pending.wakes.waker();
             pending.heard = pending.wakes.count();
@@ -188,18 +190,18 @@ impl World {
         self.marked |= self.scope.is_some();
     }
 
-    fn peek(&self, resource: usize) -> Peek {
-        self.request.lazy(&self.resources[resource]).peek()
+    fn peek(&self, resource: usize) -> LazyState {
+        self.request.lazy(&self.resources[resource]).state()
     }
 
     /// What becomes of every handle there is, if the scope is told this now. The answer is the verdict, and whether
     /// something stands in the way of settling.
     fn foretell(&mut self, told: Exit) -> (Exit, bool) {
-        let away = |resource| matches!(self.peek(resource), Peek::Lent | Peek::Acquiring);
+        let away = |resource| matches!(self.peek(resource), LazyState::Lent | LazyState::Acquiring);
         let missing = told.is_completed() && (1..RESOURCES).any(away);
         let failed = missing || self.marked;
         let verdict = if failed { told.worst(Exit::Failed) } else { told };
-        let settling_at_home = (1..RESOURCES).any(|resource| self.peek(resource) == Peek::Ready);
+        let settling_at_home = (1..RESOURCES).any(|resource| self.peek(resource) == LazyState::Ready);
 
         let lent: Vec<u64> = self.guards.iter().map(|(_, guard)| guard.id()).collect();
         for id in 0..self.server.probe.counts().acquired {
@@ -210,7 +212,7 @@ impl World {
         // overtakes the others, which begin with their task.
         let settles = verdict.is_completed();
         let mut at_home: Vec<(bool, u64)> = (0..RESOURCES)
-            .filter(|resource| self.peek(*resource) == Peek::Ready && (settles || *resource != TAKEN_BACK))
+            .filter(|resource| self.peek(*resource) == LazyState::Ready && (settles || *resource != TAKEN_BACK))
             .filter_map(|resource| Some((settles && resource > 0, self.known[resource]?)))
             .collect();
         at_home.sort();
@@ -252,14 +254,14 @@ impl World {
         self.server.balanced();
         for (resource, _) in &self.guards {
             let seen = self.peek(*resource);
-            assert_eq!(seen, if self.scope.is_some() { Peek::Lent } else { Peek::Closed }, "{step:?}");
+            assert_eq!(seen, if self.scope.is_some() { LazyState::Lent } else { LazyState::Closed }, "{step:?}");
         }
         for handle in self.held() {
             assert_eq!(self.server.probe.record(handle.id()).exits, [], "{step:?}: released under its holder");
         }
         for pending in &self.gets {
             let asleep = pending.wakes.count() == pending.heard;
-            let waits = matches!(self.peek(pending.resource), Peek::Lent | Peek::Acquiring);
+            let waits = matches!(self.peek(pending.resource), LazyState::Lent | LazyState::Acquiring);
             assert!(waits || !asleep, "{step:?}: a waiter sleeps that could go on");
         }
     }
@@ -267,7 +269,7 @@ impl World {
     /// Without a runtime every handle is held by somebody, at home, or gone.
     pub(super) fn check_that_nothing_runs(&mut self, step: &Step) {
         let held: BTreeSet<u64> = self.held().map(|handle| handle.id()).collect();
-        let at_home = (0..RESOURCES).filter(|resource| self.peek(*resource) == Peek::Ready).count();
+        let at_home = (0..RESOURCES).filter(|resource| self.peek(*resource) == LazyState::Ready).count();
         let probe = &self.server.probe;
         assert_eq!(probe.counts().live(), (held.len() + at_home) as u64, "{step:?}: left to run");
         assert_eq!(probe.counts().acquiring, 0, "{step:?}: left to be acquired");

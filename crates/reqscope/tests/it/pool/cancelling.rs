@@ -12,7 +12,7 @@ use crate::support::{bounded, settle};
 /// More often than there are slots, so that one that is lost each time is missed.
 const ROUNDS: usize = 12;
 
-fn slow(configure: impl FnOnce(reqscope::PoolBuilder<Probe>) -> reqscope::PoolBuilder<Probe>) -> Rig {
+fn slow(configure: impl FnOnce(reqscope::pool::PoolBuilder<Probe>) -> reqscope::pool::PoolBuilder<Probe>) -> Rig {
     let rig = Rig::configured(Probe::new(), configure);
     for verb in [Verb::Acquire, Verb::Validate, Verb::Release] {
         rig.probe.on(verb).always(Outcome::ok().after_polls(3));

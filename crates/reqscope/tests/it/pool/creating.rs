@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use reqscope::{Health, Stage};
+use reqscope::Health;
+use reqscope::error::Stage;
 use reqscope_testkit::{Outcome, Probe, Verb};
 use tokio::time::{Instant, sleep};
 

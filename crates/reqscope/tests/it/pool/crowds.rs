@@ -4,7 +4,8 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use reqscope::{PoolBuilder, Pooled};
+use reqscope::Pooled;
+use reqscope::pool::PoolBuilder;
 use reqscope_testkit::{Outcome, Probe, Verb, poll_once};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqscope::{Error, Exit, Health, Lease, Pool, Reset, Resource};
+use reqscope::pool::Reset;
+use reqscope::{Error, Exit, Health, Lease, Pool, Resource};
 use reqscope_testkit::{Outcome, Probe, ProbeHandle, Scripted, Verb};
 use tokio::time::{Instant, sleep};
 

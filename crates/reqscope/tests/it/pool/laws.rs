@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use reqscope::{Pool, Reset};
+use reqscope::Pool;
+use reqscope::pool::Reset;
 use reqscope_testkit::{Probe, laws};
 
 use crate::watchdog::watch;

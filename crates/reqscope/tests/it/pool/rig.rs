@@ -3,7 +3,9 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqscope::{GetPooled, Pool, PoolBuilder, Pooled};
+use reqscope::future::PoolGet;
+use reqscope::pool::PoolBuilder;
+use reqscope::{Pool, Pooled};
 use reqscope_testkit::{Outcome, Probe, Verb, poll_once};
 use tokio::runtime::Runtime;
 
@@ -17,7 +19,7 @@ pub(super) struct Rig {
 }
 
 /// A caller that has to wait, in the state that it is in after its first poll.
-pub(super) type Waiter = Pin<Box<GetPooled<Probe>>>;
+pub(super) type Waiter = Pin<Box<PoolGet<Probe>>>;
 
 impl Rig {
     pub(super) fn new(size: usize) -> Self {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use reqscope::{Pool, PoolBuilder};
+use reqscope::Pool;
+use reqscope::pool::PoolBuilder;
 use reqscope_testkit::Probe;
 
 use crate::support::settle;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use reqscope::{Exit, Observer, Scopes, Subject};
+use reqscope::observer::Subject;
+use reqscope::{Exit, Observer, Scopes};
 use reqscope_testkit::{Outcome, Probe, Verb};
 
 use super::rounds::{ROUND, SECOND, ageless, fill, ids, pass};

@@ -3,7 +3,9 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use reqscope::{Exit, GetPooled, Health, Pool, PoolStatus, Pooled, Reset, Resource};
+use reqscope::future::PoolGet;
+use reqscope::pool::{PoolStatus, Reset};
+use reqscope::{Exit, Health, Pool, Pooled, Resource};
 use reqscope_testkit::{Outcome, Probe, Verb, Wakes, poll_n, poll_once};
 use tokio::time::advance;
 
@@ -27,7 +29,7 @@ pub(super) struct World {
 }
 
 struct Pending {
-    get: Pin<Box<GetPooled<Probe>>>,
+    get: Pin<Box<PoolGet<Probe>>>,
     wakes: Wakes,
     /// How often it had been woken when it was last polled.
     heard: u64,

@@ -1,0 +1,9 @@
+//! The named futures that the methods of this crate return.
+//!
+//! A struct can store them without a box. Each says in its own docs what dropping it loses.
+
+pub use crate::lease::Release;
+pub use crate::pool::checkout::PoolGet;
+pub use crate::scope::close::Close;
+pub use crate::scope::lazy::Get;
+pub use crate::shared::SharedGet;
