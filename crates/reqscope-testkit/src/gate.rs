@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use reqscope::Error;
 
 use crate::outcome::{End, Outcome, Scripted};
+use crate::panics::quiet_panic;
 
 /// A place where calls stop until a test has said how they end.
 ///
@@ -169,7 +170,7 @@ impl Gate {
             End::Ok => Ok(()),
             End::Error => Err(Error::failed(Scripted)),
             End::Permanent => Err(Error::permanent(Scripted)),
-            End::Panic => panic!("{Scripted} by a panic"),
+            End::Panic => quiet_panic(format!("{Scripted} by a panic")),
             End::Never => unreachable!("an outcome that never ends does not come back from its wait"),
         }
     }

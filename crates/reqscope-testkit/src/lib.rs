@@ -6,6 +6,7 @@
 //!   them through by hand.
 //! - [`Ledger`] balances the books of a test by source location, and fails it where something is missing.
 //! - [`laws`](fn@laws) runs any resource under the laws, cancelling it at every await in turn.
+//! - [`quiet_panic`] and [`expect_panic`] are for panics that belong to a test: nothing of them is printed.
 //! - [`poll_once`], [`poll_n`], [`cancel_at`], [`Wakes`] and [`until`] poll by hand, cancel at a chosen await, and
 //!   wait without sleeping.
 #![cfg_attr(
@@ -22,6 +23,7 @@ mod gate;
 mod laws;
 mod ledger;
 mod outcome;
+mod panics;
 mod poll;
 mod probe;
 mod until;
@@ -37,6 +39,7 @@ pub use gate::Gate;
 pub use laws::{Breach, Law, Report, judge, laws, run_laws};
 pub use ledger::{Balance, Entry, Ledger};
 pub use outcome::{Outcome, Scripted};
+pub use panics::{expect_panic, quiet_panic};
 pub use poll::{Wakes, cancel_at, poll_n, poll_once};
 pub use probe::{Probe, ProbeHandle, Verb};
 #[cfg(all(feature = "servers", unix))]

@@ -50,7 +50,7 @@ impl Outcome {
         Self::at_once(End::Permanent)
     }
 
-    /// The call panics when it is polled.
+    /// The call panics when it is polled. Nothing is printed, as with [`quiet_panic`](crate::quiet_panic).
     pub fn panic() -> Self {
         Self::at_once(End::Panic)
     }

@@ -12,9 +12,10 @@ mod verbs;
 
 use reqscope::Resource;
 
+use crate::panics::message;
 use crate::probe::Probe;
 use trial::Bench;
-use unwind::{caught, said};
+use unwind::caught;
 
 pub use report::{Breach, Law, Report};
 
@@ -94,7 +95,7 @@ pub async fn judge<R: Resource>(make: impl Fn(Probe) -> R) -> Report {
             let bench = Bench { make, law: Law::$law };
             let verdict = caught($module::$case(bench)).await.unwrap_or_else(|panic| {
                 let case = stringify!($case).replace('_', " ");
-                Err(Breach { law: Law::$law, case, seen: format!("a panic: {}", said(&panic)) })
+                Err(Breach { law: Law::$law, case, seen: format!("a panic: {}", message(&*panic)) })
             });
             report.add(verdict);
         )*};

@@ -14,7 +14,8 @@ use reqscope::{Exit, Lease, Reaper, Resource, Scopes};
 
 use super::report::{Breach, Verdict};
 use super::trial::{BOUND, Bench, Trial};
-use super::unwind::{said, while_unwinding};
+use super::unwind::while_unwinding;
+use crate::panics::message;
 use crate::poll::poll_n;
 
 /// What takes longer is not quiet. A drop has microseconds of work, a switch of threads takes a few milliseconds.
@@ -183,5 +184,5 @@ async fn on_a_thread<R: Resource, T: Send + 'static>(
         tokio::task::yield_now().await;
         thread::sleep(Duration::from_micros(50));
     }
-    thread.join().or_else(|panic| trial.breach(format!("its drop panicked: {}", said(&panic))))
+    thread.join().or_else(|panic| trial.breach(format!("its drop panicked: {}", message(&*panic))))
 }

@@ -30,9 +30,3 @@ pub(super) fn while_unwinding<T>(dropped: T) {
     }));
     drop(unwound);
 }
-
-/// What a panic said.
-pub(super) fn said(panic: &Panic) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("something that is no text")
-}

@@ -9,6 +9,7 @@ use reqscope::{Error, Exit, Health, Resource};
 use crate::books::{Books, Counts, Record, Release};
 use crate::gate::Gate;
 use crate::outcome::{End, Scripted};
+use crate::panics::quiet_panic;
 
 pub use handle::ProbeHandle;
 
@@ -292,7 +293,7 @@ fn act(end: End, stage: Stage) -> Result<(), Error<Scripted>> {
         End::Ok => Ok(()),
         End::Error => Err(Error::failed(Scripted).at(stage)),
         End::Permanent => Err(Error::permanent(Scripted).at(stage)),
-        End::Panic => panic!("{Scripted} by a panic while {stage}"),
+        End::Panic => quiet_panic(format!("{Scripted} by a panic while {stage}")),
         End::Never => unreachable!("an outcome that never ends does not come back from its wait"),
     }
 }

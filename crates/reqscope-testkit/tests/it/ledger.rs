@@ -1,16 +1,8 @@
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqscope::{Exit, Lease, Reaper, Scopes};
-use reqscope_testkit::{Ledger, Probe, Verb};
-
-fn message(panicked: Box<dyn std::any::Any + Send>) -> String {
-    match panicked.downcast::<String>() {
-        Ok(told) => *told,
-        Err(other) => (*other.downcast::<&str>().expect("a panic says something")).to_owned(),
-    }
-}
+use reqscope_testkit::{Ledger, Probe, Verb, expect_panic};
 
 #[test]
 fn even_books_say_nothing() {
@@ -30,20 +22,20 @@ fn its_drop_names_the_line_that_lost_something_and_no_other() {
     ledger.acquired().released();
     let (lost, line) = (ledger.acquired(), line!());
     drop(lost);
-    let told = message(catch_unwind(AssertUnwindSafe(|| drop(ledger))).expect_err("a loss fails the test"));
-    assert!(told.contains(&format!("ledger.rs:{line}:")), "{told}");
-    assert!(told.contains("1 acquired, 0 released, 0 abandoned"), "{told}");
-    assert_eq!(told.lines().count(), 2, "{told}");
+    let message = expect_panic(|| drop(ledger));
+    assert!(message.contains(&format!("ledger.rs:{line}:")), "{message}");
+    assert!(message.contains("1 acquired, 0 released, 0 abandoned"), "{message}");
+    assert_eq!(message.lines().count(), 2, "{message}");
 }
 
 #[test]
 fn a_panic_that_is_under_way_is_not_doubled() {
-    let told = catch_unwind(|| {
+    let message = expect_panic(|| {
         let ledger = Ledger::new();
         let _lost = ledger.acquired();
         panic!("the test itself");
     });
-    assert_eq!(message(told.expect_err("it panicked")), "the test itself");
+    assert_eq!(message, "the test itself");
 }
 
 #[tokio::test(start_paused = true)]
@@ -74,8 +66,8 @@ async fn as_an_observer_it_names_the_line_of_the_get_whose_guard_was_lost() {
     let (get, line) = (lazy.get(), line!());
     std::mem::forget(get.await.unwrap());
     drop(scope);
-    let told = message(catch_unwind(AssertUnwindSafe(|| drop(ledger))).expect_err("a loss fails the test"));
-    assert!(told.contains(&format!("ledger.rs:{line}:")), "{told}");
+    let message = expect_panic(|| drop(ledger));
+    assert!(message.contains(&format!("ledger.rs:{line}:")), "{message}");
 }
 
 #[tokio::test]

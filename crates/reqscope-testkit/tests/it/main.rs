@@ -5,6 +5,7 @@ mod fault_proxy;
 mod gate;
 mod laws;
 mod ledger;
+mod panics;
 mod poll;
 mod probe;
 #[cfg(all(feature = "servers", unix))]

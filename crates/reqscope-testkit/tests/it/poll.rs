@@ -1,7 +1,8 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use reqscope_testkit::{Gate, cancel_at, poll_once, until};
+use reqscope_testkit::{Gate, cancel_at, expect_panic, poll_once, until};
+use tokio::runtime::Builder;
 
 #[tokio::test]
 async fn cancel_at_polls_exactly_as_often_as_it_is_told() {
@@ -26,10 +27,12 @@ fn cancel_at_cuts_in_the_last_poll_and_not_at_the_next_wake() {
     assert_eq!(gate.waiting(), 0);
 }
 
-#[tokio::test(start_paused = true)]
-#[should_panic(expected = "poll.rs")]
-async fn until_panics_with_the_line_of_its_caller() {
-    until(Duration::from_secs(5), || false).await;
+#[test]
+fn until_panics_with_the_line_of_its_caller() {
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let (until, line) = (|| until(Duration::from_secs(5), || false), line!());
+    let message = expect_panic(|| runtime.block_on(until()));
+    assert!(message.contains(&format!("poll.rs:{line}:")), "{message}");
 }
 
 #[tokio::test(start_paused = true)]

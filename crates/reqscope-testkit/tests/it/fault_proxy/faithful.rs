@@ -3,9 +3,10 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use reqscope_testkit::{Direction, FaultProxy, Traffic};
+use reqscope_testkit::{Direction, FaultProxy, Traffic, expect_panic};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::runtime::Builder;
 
 use super::ends::{BOUND, Net, Seen, ask, before_a_line_server, end, meets, passes, reset, rest};
 
@@ -222,8 +223,10 @@ fn it_can_be_dropped_when_its_runtime_has_gone() {
     drop((net, ends));
 }
 
-#[tokio::test(start_paused = true)]
-#[should_panic(expected = "faithful.rs")]
-async fn a_wait_in_vain_panics_with_the_line_of_its_caller() {
-    Net::new().await.until(|traffic| traffic.accepted == 1).await;
+#[test]
+fn failed_wait_panics_with_the_line_of_its_caller() {
+    let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let net = runtime.block_on(Net::new());
+    let message = expect_panic(|| runtime.block_on(net.until(|traffic| traffic.accepted == 1)));
+    assert!(message.contains("faithful.rs:"), "{message}");
 }

@@ -1,5 +1,6 @@
 //! Five resources that are wrong, each in one way and each beside a twin that is right: the suite must name the law
 //! that the one breaks, and let the other pass.
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -124,7 +125,8 @@ mod late_arrival_leaked {
 
         async fn acquire(&self) -> Result<ProbeHandle, Error<Scripted>> {
             let probe = self.0.clone();
-            tokio::spawn(async move { probe.acquire().await }).await.expect("it does not panic here")
+            let connecting = tokio::spawn(async move { probe.acquire().await });
+            connecting.await.unwrap_or_else(|error| resume_unwind(error.into_panic()))
         }
 
         async fn release(&self, handle: ProbeHandle, exit: Exit) -> Result<(), Error<Scripted>> {
