@@ -8,10 +8,9 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
-use crate::drive::Ended;
 use crate::phase::Phase;
 use crate::place::Place;
-use crate::report::Tally;
+use crate::report::{Ended, Tally};
 use crate::requests::RequestLine;
 use crate::settings::Settings;
 use crate::time::after;

@@ -17,24 +17,13 @@ use tokio::time::{Instant, timeout};
 use crate::named::Named;
 use crate::phase::{Phase, reached};
 use crate::place::Place;
+use crate::report::Ended;
 use crate::settings::Settings;
 use crate::socket::Socket;
 use crate::time::after;
 use crate::{Connection, Handshake, Watch};
 
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
-
-/// How a connection ended.
-pub(crate) enum Ended {
-    /// Both sides had said all.
-    Finished,
-    /// The peer went, and the watch or hyper saw it.
-    HungUp,
-    /// HTTP was never spoken.
-    NoHandshake(io::Error),
-    /// hyper gave up: broken HTTP, a first request that did not come, a service or a body that failed.
-    Failed(BoxError),
-}
 
 /// A connection that was accepted.
 pub(crate) struct Accepted<Io, P> {

@@ -6,7 +6,6 @@ use reqscope::stats::DrainReport;
 use tokio::task::JoinError;
 
 use crate::RequestLine;
-use crate::drive::Ended;
 
 /// What [`serve`](crate::serve) did, and how its end went.
 ///
@@ -107,6 +106,18 @@ pub enum Trouble<'a> {
 }
 
 pub(crate) type Hear = Arc<dyn Fn(Trouble<'_>) + Send + Sync>;
+
+/// How a connection ended.
+pub(crate) enum Ended {
+    /// Both sides sent everything they had to send.
+    Finished,
+    /// The peer disconnected, as the watch or hyper noticed.
+    HungUp,
+    /// The handshake failed or took too long, so no HTTP was exchanged.
+    NoHandshake(io::Error),
+    /// hyper gave up: malformed HTTP, a first request that did not arrive in time, a service or a body that failed.
+    Failed(Box<dyn Error + Send + Sync>),
+}
 
 /// Counts how connections ended, and tells of those that ended badly.
 pub(crate) struct Tally {
