@@ -4,8 +4,8 @@ use crate::cargo::Cargo;
 use crate::report::Report;
 use crate::tree::{APART, Tree};
 use crate::{
-    compare, edges, examples, features, futures, fuzz, imports, licences, links, loom, manifests, msrv, names,
-    packages, verbs, words,
+    circles, compare, edges, examples, features, floors, futures, fuzz, licences, links, loom, manifests, msrv,
+    names, packages, verbs, words,
 };
 
 /// Runs all checks, the cheap ones first.
@@ -17,7 +17,8 @@ pub(crate) fn run(tree: &Tree, report: &mut Report) {
         }
         Ok(())
     });
-    report.step("check: imports of the core go down the floors", || imports::check(tree));
+    report.step("check: imports within the crates go down the floors", || floors::check(tree));
+    report.step("check: no circle of files", || circles::check(tree));
     report.step("check: dependencies between the crates go down the floors", || edges::check(tree));
     report.step("check: words that do not belong here", || words::check(tree));
     report.step("check: names of functions", || names::check(tree));

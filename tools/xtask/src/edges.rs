@@ -4,13 +4,14 @@ use std::path::Path;
 
 use cargo_metadata::{DependencyKind, Package};
 
+use crate::architecture::DOCUMENT;
 use crate::floors::Floors;
 use crate::report::none_of;
 use crate::tree::Tree;
 
 /// Fails for each dependency between members that does not go to a floor above. Dev-dependencies are free.
 pub(crate) fn check(tree: &Tree) -> anyhow::Result<()> {
-    let floors = Floors::parse(&tree.read(Path::new("ARCHITECTURE.md"))?, "text crates")?;
+    let floors = Floors::parse(&tree.read(Path::new(DOCUMENT))?, "text crates")?;
     let members = tree.members();
     let mut findings = Vec::new();
     for name in floors.names().filter(|name| !members.iter().any(|member| member.name.as_str() == *name)) {

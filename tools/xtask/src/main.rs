@@ -4,10 +4,12 @@
 //! A rule of the house that a machine can keep is a step here or a lint in the root `Cargo.toml`, not a remark in a
 //! review. Each rule has a file of its own; `test.rs` and `check.rs` are the two lists of steps.
 
+mod architecture;
 mod attributes;
 mod bench;
 mod cargo;
 mod check;
+mod circles;
 mod compare;
 mod conditions;
 mod edges;
