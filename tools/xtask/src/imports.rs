@@ -219,11 +219,7 @@ impl<'ast> Visit<'ast> for Visitor<'_> {
         }
     }
 
-    // `pub use` lists what a module exports; it depends on nothing.
     fn visit_item_use(&mut self, item: &'ast ItemUse) {
-        if matches!(item.vis, syn::Visibility::Public(_)) {
-            return;
-        }
         let line = item.use_token.span.start().line;
         for Leaf { path, name } in leaves(&item.tree) {
             let Some(path) = self.own(&path).filter(|_| item.leading_colon.is_none()) else { continue };
