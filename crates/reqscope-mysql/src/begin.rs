@@ -1,6 +1,6 @@
 use mysql_async::IsolationLevel;
 
-/// How a transaction begins.
+/// The options that a transaction begins with.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct BeginOptions {
     pub(crate) isolation_level: Option<IsolationLevel>,
@@ -9,7 +9,8 @@ pub(crate) struct BeginOptions {
 }
 
 impl BeginOptions {
-    /// In one text, which is one round trip. By the savepoint the COMMIT knows that it is this transaction still.
+    /// Returns the statements as one text, which costs one round trip. The COMMIT releases the savepoint, which fails
+    /// if this transaction is no longer the open one.
     pub(crate) fn statement(self) -> String {
         let isolation = self.isolation_level.map(|level| {
             let level = match level {
@@ -35,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_that_is_asked_for_is_in_one_text() {
+    fn all_options_are_in_one_text() {
         assert_eq!(BeginOptions::default().statement(), "START TRANSACTION; SAVEPOINT reqscope");
         let start = BeginOptions {
             isolation_level: Some(IsolationLevel::Serializable),

@@ -6,13 +6,15 @@ use mysql_async::{Opts, OptsBuilder};
 use crate::MySql;
 use crate::settings::Settings;
 
-/// Sets up a [`MySql`]: what the driver has no word for, and the driver's options through [`from_opts`](Self::from_opts).
+/// Configures a [`MySql`]: options that the driver does not have, and the driver's own through
+/// [`from_opts`](Self::from_opts).
 ///
-/// Three of the driver's own defaults are others here: `prefer_socket` is off (it makes a second handshake over the server's
-/// socket, for which say [`socket`](Self::socket)), TCP keepalive begins after 60 s of silence (the driver has none, and
-/// firewalls forget a silent connection after some minutes), and `max_allowed_packet` is 16 MiB, MariaDB's default (the
-/// driver asks for it, one more round trip for each connection; a server that allows less closes the connection over a larger
-/// packet). `TCP_NODELAY` is on, as in the driver. An option that a URL or `Opts` sets stands, except `prefer_socket`.
+/// Three defaults differ from the driver's. `prefer_socket` is off, because it makes a second handshake over the
+/// server's socket; use [`socket`](Self::socket) instead. TCP keepalive begins after 60 s of silence, because the
+/// driver sets none and firewalls forget a silent connection after some minutes. `max_allowed_packet` is 16 MiB,
+/// MariaDB's default, because the driver would query it, one more round trip for each connection; a server that allows
+/// less closes the connection on a larger packet. `TCP_NODELAY` is on, as in the driver. An option set in a URL or in
+/// `Opts` is kept, except `prefer_socket`.
 ///
 /// ```
 /// use reqscope_mysql::MySql;
@@ -35,10 +37,10 @@ pub struct MySqlBuilder {
 }
 
 impl MySqlBuilder {
-    /// From the driver's own options, for what a URL cannot say.
+    /// Creates a builder from the driver's own options, for settings that a URL cannot express.
     ///
-    /// Its pool options are not used. Its `init` statements run once for each connection, and what they set is gone after its
-    /// first user; its `setup` statements run after each reset, too.
+    /// The pool options are not used. The `init` statements run once for each connection, and the reset after the first
+    /// user undoes what they set; the `setup` statements run after each reset too.
     ///
     /// ```
     /// use reqscope_mysql::MySqlBuilder;
@@ -52,33 +54,36 @@ impl MySqlBuilder {
         MySqlBuilder { settings: Settings::new(opts.into()), setup: Vec::new() }
     }
 
-    /// How long a connection may take to be made: the name, all its addresses, the handshake, the setup. Default: 5 s,
-    /// which a server that is alive needs in no network. Each address has an equal share of what is left, so one that
-    /// answers nothing does not use up the others' time.
+    /// Sets how long making a connection may take: resolving the name, trying all addresses, the handshake, the setup.
+    /// Defaults to 5 s, because a working server is faster in any network. Each address gets an equal share of the time
+    /// that is left, so an address that does not answer does not use up the time of the others.
     ///
-    /// A pool has a [time](reqscope::pool::PoolBuilder::create_timeout) of its own around it, 10 s.
+    /// A pool adds its own [`create_timeout`](reqscope::pool::PoolBuilder::create_timeout) of 10 s around it.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.settings.connect_timeout = timeout;
         self
     }
 
-    /// How long each operation may take; `None` for as long as it takes. Default: 30 s, longer than anybody waits for a page.
+    /// Sets how long each operation may take; `None` disables the limit. Defaults to 30 s, because people do not wait
+    /// longer than that for a page.
     ///
-    /// The driver has no timeout at all, and a server that is frozen, or behind a network that swallows packets, is waited
-    /// for until the kernel gives up, after 15 minutes. The connection of an operation that took too long is given up
-    /// and what runs there is stopped. [`set_operation_timeout`](crate::MySqlConn::set_operation_timeout) changes it for
-    /// one user. Rows read from a stream or a [`QueryResult`](mysql_async::QueryResult) are under no deadline: the
-    /// driver reads them.
+    /// The driver has no timeout at all: it waits for a frozen server, or one behind a network that drops all packets,
+    /// until the kernel gives up after 15 minutes. The connection of an operation that took too long is not used again,
+    /// and its statement is stopped on the server. [`set_operation_timeout`](crate::MySqlConn::set_operation_timeout)
+    /// changes the limit for one user. Rows read from a stream or a [`QueryResult`](mysql_async::QueryResult) are under
+    /// no deadline, because the driver reads them.
     pub fn operation_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.settings.operation_timeout = timeout.into();
         self
     }
 
-    /// How long the server itself lets a statement run: `max_statement_time` in MariaDB, for all statements;
-    /// `max_execution_time` in MySQL, for SELECTs. Default: as the server is set. To the millisecond.
+    /// Sets how long the server itself lets a statement run: `max_statement_time` in MariaDB, for all statements;
+    /// `max_execution_time` in MySQL, for SELECTs. Defaults to the server's setting, because an operator may have
+    /// chosen it. The precision is one millisecond.
     ///
-    /// The last line of defence: it holds when this process is gone, too. Give it less than
-    /// [`operation_timeout`](Self::operation_timeout), and a statement that is too slow costs an error (1969, 3024) and not the connection.
+    /// This is the last line of defence: it holds even if this process is gone. If it is shorter than
+    /// [`operation_timeout`](Self::operation_timeout), a slow statement costs an error (1969, 3024) but not the
+    /// connection.
     pub fn max_statement_time(self, time: Duration) -> Self {
         let (seconds, milliseconds) = (time.as_secs_f64(), time.as_millis());
         // A server skips the comments that are not for it: MariaDB has its own kind, and leaves out those of MySQL 5.7.
@@ -88,40 +93,42 @@ impl MySqlBuilder {
         ))
     }
 
-    /// The character set of the session: `SET NAMES`, such as `latin1`, or `utf8mb4 COLLATE utf8mb4_bin`. Default: the driver's
-    /// `utf8mb4`, with the server's collation for it. Rust's strings are UTF-8: with any other, text arrives as bytes.
+    /// Sets the character set of the session with `SET NAMES`, such as `latin1` or `utf8mb4 COLLATE utf8mb4_bin`.
+    /// Defaults to the driver's `utf8mb4`, with the server's collation for it, because Rust's strings are UTF-8: with
+    /// any other character set, text arrives as bytes.
     pub fn charset(self, charset: &str) -> Self {
         self.setup(format!("SET NAMES {charset}"))
     }
 
-    /// A statement that sets up the session: run on each new connection, and again for each user of a pooled one, as a reset
-    /// takes it away. May be called several times; together they cost one round trip.
+    /// Adds a statement that sets up the session. It runs on each new connection, and again for each user of a pooled
+    /// one, because a reset undoes it. Several statements together cost one round trip.
     pub fn setup(mut self, statement: impl Into<String>) -> Self {
         self.setup.push(statement.into());
         self
     }
 
-    /// Whether to pass by a server that is read-only, in favour of the next address of the same name. Default: no, as one may
-    /// well want to read from a replica.
+    /// Sets whether to skip a read-only server in favour of the next address of the same name. Defaults to `false`,
+    /// because reading from a replica is legitimate.
     ///
-    /// For a name that stands for a primary and its replicas, or moves with the primary. A connection that learns of it later
-    /// (by an error 1290, 1836, or Galera's 1047) is not used again either way.
+    /// For a name that resolves to a primary and its replicas, or that moves with the primary. With either setting, a
+    /// connection whose server turns out to be read-only later (error 1290, 1836, or Galera's 1047) is not used again.
     pub fn require_writable(mut self, require: bool) -> Self {
         self.settings.require_writable = require;
         self
     }
 
-    /// Connects over the server's Unix socket at this path, instead of TCP.
+    /// Connects over the server's Unix socket at this path instead of TCP.
     pub fn socket(self, path: impl Into<String>) -> Self {
         let path = path.into();
         self.change(|opts| opts.socket(Some(path)))
     }
 
-    /// TLS with certificates that are verified. Default: none.
+    /// Enables TLS with verified certificates. Defaults to no TLS, because a Unix socket or a private network needs
+    /// none.
     ///
-    /// The built-in roots are Mozilla's; for a private authority
-    /// [`with_root_certs`](mysql_async::SslOpts::with_root_certs). A server without TLS is refused, never talked to in the
-    /// clear.
+    /// The built-in roots are Mozilla's; for a private authority use
+    /// [`with_root_certs`](mysql_async::SslOpts::with_root_certs). A server without TLS is refused; there is no
+    /// fallback to plain text.
     ///
     /// ```no_run
     /// use reqscope_mysql::MySql;
@@ -140,10 +147,10 @@ impl MySqlBuilder {
         self.change(|opts| opts.ssl_opts(Some(tls)))
     }
 
-    /// The resource. Does no I/O.
+    /// Builds the resource. Does no I/O.
     pub fn build(mut self) -> MySql {
         if !self.setup.is_empty() {
-            // One text for all: each text costs a round trip, on each return to a pool.
+            // All in one text: each text costs a round trip on each return to a pool.
             let ours = self.setup.join("; ");
             let mut setup = self.settings.opts.setup().to_vec();
             // The driver runs them from the last to the first.
@@ -153,13 +160,14 @@ impl MySqlBuilder {
         MySql::with(self.settings)
     }
 
+    /// Changes one of the driver's options.
     fn change(mut self, change: impl FnOnce(OptsBuilder) -> OptsBuilder) -> Self {
         self.settings.change(change);
         self
     }
 }
 
-/// Where it leads, without the password.
+/// Shows the server's address, without the password.
 impl fmt::Debug for MySqlBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.settings.describe(&mut f.debug_struct("MySqlBuilder"))

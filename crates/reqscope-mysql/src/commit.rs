@@ -1,4 +1,4 @@
-//! How a transaction ends.
+//! Ends transactions: COMMIT and ROLLBACK.
 
 use std::time::Duration;
 
@@ -8,19 +8,23 @@ use tokio::time::timeout;
 use crate::session::{Activity, TransactionState};
 use crate::{MySqlConn, MySqlError};
 
-/// Ended in the middle of it: the server shuts down, somebody has killed the statement, or the connection.
+/// The server interrupted the COMMIT: it shuts down (1053), or the statement (1317) or the connection (1927) was
+/// killed.
 const INTERRUPTED: [u16; 3] = [1053, 1317, 1927];
 
-/// `SAVEPOINT does not exist`: the one of the beginning has gone, and its transaction with it.
+/// `SAVEPOINT does not exist`: the savepoint from the beginning is gone, and its transaction with it.
 const NO_SAVEPOINT: u16 = 1305;
 
-/// In one text, of which the server does the second half only if it could do the first: a BEGIN or a COMMIT AND CHAIN as text
-/// has put another transaction in the place of ours, and no answer has told.
+/// One text, whose second half the server runs only if the first succeeds. The first fails if a BEGIN or a COMMIT AND
+/// CHAIN as text has replaced our transaction with another one, which no answer shows.
 const COMMIT: &str = "RELEASE SAVEPOINT reqscope; COMMIT";
 
+/// Commits the transaction, within `time`.
+///
 /// # Errors
 ///
-/// An answer is a clear no, except where the COMMIT was interrupted; no answer is [`MySqlError::UnknownOutcome`].
+/// An error from the server means that nothing was committed, unless the COMMIT was interrupted. That, and no answer at
+/// all, is [`MySqlError::UnknownOutcome`].
 pub(crate) async fn commit(conn: &mut MySqlConn, time: Duration) -> Result<(), MySqlError> {
     let mut was_asked = false;
     let ended = async {
@@ -42,14 +46,17 @@ pub(crate) async fn commit(conn: &mut MySqlConn, time: Duration) -> Result<(), M
         Err(cause) if cause.server().is_some_and(|answer| answer.code == NO_SAVEPOINT) => Err(MySqlError::NotOpen),
         Err(cause) if cause.server().is_some_and(|answer| !INTERRUPTED.contains(&answer.code)) => Err(cause),
         Err(cause) => {
-            // The next user would not know whose rows he sees.
+            // The next user could not tell whether it sees this transaction's rows.
             conn.session.is_evicted = true;
             Err(MySqlError::UnknownOutcome(Some(Box::new(cause))))
         }
     }
 }
 
-/// A connection in doubt, or closed, is rolled back by the server: the first once it is told to stop, the second by itself.
+/// Rolls back the transaction, within `time`.
+///
+/// On a connection in doubt, or closed, does nothing: the server rolls back when it stops the first, and the second by
+/// itself.
 pub(crate) async fn roll_back(conn: &mut MySqlConn, time: Duration) -> Result<(), MySqlError> {
     let MySqlConn { conn, session, .. } = conn;
     if session.check_usable(conn).is_err() {

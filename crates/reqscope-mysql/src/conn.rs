@@ -16,17 +16,16 @@ use crate::settings::HOUSEKEEPING_TIMEOUT;
 
 /// A connection to MySQL or MariaDB: the handle of [`MySql`](crate::MySql).
 ///
-/// It implements the driver's [`Queryable`], so it is queried by the calls that you know. In between it knows whether an
-/// operation was cut in the middle, because its future was dropped or its deadline passed. The answer of such an operation
-/// is still on its way, and whoever asked next would get it for his own: the driver would hand it to him, and every answer
-/// after it to the wrong question (its `ping` and `reset` only move the fault by one). So such a connection refuses all
-/// that comes, is [`Dead`](Health::Dead) to [`probe`](reqscope::Resource::probe), and on its release the server is told to
-/// stop what still runs. There is no way around that to the driver's [`Conn`], which is why this type does not deref to it.
+/// It implements the driver's [`Queryable`], so it is used like the driver's own connection. It also knows whether an
+/// operation was cut, because its future was dropped or its deadline passed. The answer of such an operation is still
+/// on its way, and the driver would return it to the next query, and from then on every answer to the wrong query (its
+/// `ping` and `reset` only shift the fault by one). Such a connection therefore refuses every further operation,
+/// [`probe`](reqscope::Resource::probe) returns [`Dead`](Health::Dead) for it, and its release has the server stop the
+/// statement that still runs. Access to the driver's [`Conn`] would bypass this, so this type does not deref to it.
 ///
-/// Rows that are not read to their end are no harm: the driver reads the rest before it sends anything else.
+/// Unread rows do no harm: the driver reads the rest before it sends anything else.
 ///
-/// The driver's other way to say the same, its `Query` trait (`"SELECT 1".first(conn)`), takes the driver's own connections
-/// only.
+/// The driver's `Query` trait (`"SELECT 1".first(conn)`) accepts only the driver's own connections.
 ///
 /// ```no_run
 /// use reqscope_mysql::mysql_async::prelude::Queryable;
@@ -38,7 +37,7 @@ use crate::settings::HOUSEKEEPING_TIMEOUT;
 /// }
 /// ```
 ///
-/// The driver's connection cannot be had:
+/// The driver's connection is not accessible:
 ///
 /// ```compile_fail
 /// use reqscope_mysql::{MySqlConn, mysql_async::Conn};
@@ -52,13 +51,14 @@ pub struct MySqlConn {
     pub(crate) session: Session,
     id: u64,
     control: Arc<ControlConnection>,
-    /// The role that it was given at first.
+    /// The session's role at first.
     role: Option<String>,
-    /// The operation timeout that it was made with, and has again for its next user.
+    /// The operation timeout of the builder, which each new user gets again.
     operation_timeout: Option<Duration>,
 }
 
 impl MySqlConn {
+    /// Creates the handle from a new connection.
     pub(crate) fn new(
         connected: Connected,
         control: Arc<ControlConnection>,
@@ -74,65 +74,69 @@ impl MySqlConn {
         }
     }
 
-    /// The number of this connection on its server, as `SHOW PROCESSLIST` has it.
+    /// Returns the id of this connection on its server, as shown by `SHOW PROCESSLIST`.
     pub fn id(&self) -> u64 {
         self.id
     }
 
-    /// The server's version, as the driver has understood it.
+    /// Returns the server's version, as parsed by the driver.
     pub fn server_version(&self) -> (u16, u16, u16) {
         self.conn.server_version()
     }
 
-    /// How many rows the last statement changed; 0 after an error.
+    /// Returns how many rows the last statement changed; 0 after an error.
     pub fn affected_rows(&self) -> u64 {
         self.conn.affected_rows()
     }
 
-    /// The number that the last INSERT gave to its row, if it gave one.
+    /// Returns the `AUTO_INCREMENT` id of the row that the last INSERT created, if it has one.
     pub fn last_insert_id(&self) -> Option<u64> {
         self.conn.last_insert_id()
     }
 
-    /// How many warnings the last statement left, for `SHOW WARNINGS`.
+    /// Returns how many warnings the last statement left, for `SHOW WARNINGS`.
     pub fn warnings(&self) -> u16 {
         self.conn.get_warnings()
     }
 
-    /// What the server said about the last statement: `Rows matched: 1  Changed: 1  Warnings: 0`.
+    /// Returns the server's summary of the last statement, such as `Rows matched: 1  Changed: 1  Warnings: 0`.
     pub fn info(&self) -> Cow<'_, str> {
         self.conn.info()
     }
 
-    /// Gives each operation that follows another time than the
-    /// [builder's](crate::MySqlBuilder::operation_timeout): more for a report, less for a health check, `None` for as long as
-    /// it takes. A reset gives the next user the builder's again, so in a pool without one it stays.
+    /// Sets the timeout of the operations that follow: longer for a report, shorter for a health check; `None` disables
+    /// the limit. Defaults to the [builder's](crate::MySqlBuilder::operation_timeout), because that suits most
+    /// statements. A reset restores the builder's timeout for the next user; in a pool without resets, it stays
+    /// changed.
     pub fn set_operation_timeout(&mut self, timeout: impl Into<Option<Duration>>) {
         self.session.operation_timeout = timeout.into();
     }
 
-    /// Whoever uses it next has the builder's again.
+    /// Restores the builder's operation timeout for the next user.
     pub(crate) fn restore_operation_timeout(&mut self) {
         self.session.operation_timeout = self.operation_timeout;
     }
 
-    /// Nothing is in flight and nothing was cut.
+    /// Returns whether the connection is open, with no operation in flight and none cut.
     pub(crate) fn is_usable(&self) -> bool {
         self.session.check_usable(&self.conn).is_ok()
     }
 
+    /// Returns what `probe` reports.
     pub(crate) fn health(&self) -> Health {
         match self.session.activity {
             _ if !self.is_usable() || self.session.is_evicted => Health::Dead,
-            // The rest has to be read first, and nobody knows how much that is.
+            // The rest has to be read first, and its length is unknown.
             Activity::Rows => Health::Unknown,
             _ => Health::Ready,
         }
     }
 
-    /// What each operation begins with: is the connection to be trusted, and is a transaction that somebody holds still
-    /// open? That costs a round trip where the last answer did not say, which is after an error, and after rows that may be
-    /// left to read.
+    /// Prepares the connection for an operation: checks that it is usable and that the transaction is still open, and
+    /// rolls back to a dropped savepoint.
+    ///
+    /// The check costs a round trip if the last answer did not include the state of the transaction, which is the case
+    /// after an error, and after rows that may be left to read.
     pub(crate) async fn ready(&mut self) -> Result<(), Error> {
         let MySqlConn { conn, session, .. } = self;
         session.check_usable(conn).map_err(MySqlError::into_driver)?;
@@ -152,15 +156,16 @@ impl MySqlConn {
         Ok(())
     }
 
-    /// One statement of our own, as text.
+    /// Executes a statement of this crate, as text.
     pub(crate) async fn execute(&mut self, statement: &str) -> Result<(), MySqlError> {
         Ok(self.query_drop(statement).await?)
     }
 
-    /// Makes it new for its next user: no transaction, no lock, no temporary table, no variable of the last one.
+    /// Resets the session for the next user: no transaction, lock, temporary table or variable of the last user
+    /// remains.
     ///
-    /// A server without COM_RESET_CONNECTION (before MySQL 5.7.3 and MariaDB 10.2.4) has the user changed to the same user,
-    /// an authentication, and as thorough.
+    /// On a server without COM_RESET_CONNECTION (before MySQL 5.7.3 and MariaDB 10.2.4), changes the user to the same
+    /// user, which costs an authentication and is as thorough.
     pub(crate) async fn reset(&mut self) -> Result<(), MySqlError> {
         let MySqlConn { conn, session, role, .. } = self;
         session.check_usable(conn)?;
@@ -175,20 +180,20 @@ impl MySqlConn {
             Ok(())
         };
         *session = Session::new(self.operation_timeout);
-        // Dropped here, or late, it stays busy, and is stopped and closed.
+        // Dropped here, or late, the session stays busy: its release stops and closes the connection.
         let outcome = session.run(Activity::Idle, reset).await;
         session.may_outlive_reset = outcome.is_err();
         Ok(outcome?)
     }
 
-    /// Closes it. What still runs there is stopped first.
+    /// Closes the connection. A statement that still runs is stopped first.
     pub(crate) async fn close(self) -> Result<(), MySqlError> {
         let MySqlConn { conn, session, id, control, .. } = self;
         if session.check_usable(&conn).is_ok() && session.activity == Activity::Idle {
-            // Late, or dropped here, the driver closes the socket without a goodbye.
+            // Late, or dropped here, the driver closes the socket without COM_QUIT.
             return match tokio::time::timeout(HOUSEKEEPING_TIMEOUT, conn.disconnect()).await {
                 Ok(outcome) => Ok(outcome?),
-                Err(_late) => Err(MySqlError::TimedOut { what: "saying goodbye", after: HOUSEKEEPING_TIMEOUT }),
+                Err(_late) => Err(MySqlError::TimedOut { what: "disconnecting", after: HOUSEKEEPING_TIMEOUT }),
             };
         }
         // Dropped here: the driver closes the socket.
@@ -198,7 +203,11 @@ impl MySqlConn {
     }
 }
 
-/// A reset leaves the session in whatever database it is, and with whatever role.
+/// Returns the session to its first database, which a reset does not do.
+///
+/// # Errors
+///
+/// Returns [`MySqlError::Role`] if the session has another role than at first.
 async fn restore_database(conn: &mut Conn, role: Option<&str>) -> Result<(), Error> {
     let asked = format!("SELECT {ROLE}");
     let has: Option<Option<String>> = match conn.opts().db_name() {
@@ -207,17 +216,17 @@ async fn restore_database(conn: &mut Conn, role: Option<&str>) -> Result<(), Err
             conn.query_first(format!("{asked}; USE `{home}`")).await?
         }
         None => {
-            // Out of a database into none leads no statement.
+            // No statement deselects a database.
             conn.change_user(ChangeUserOpts::default()).await?;
             conn.query_first(asked).await?
         }
     };
-    // MariaDB keeps it even when the user is changed.
+    // MariaDB keeps the role even when the user is changed.
     if has.flatten().as_deref() == role { Ok(()) } else { Err(MySqlError::Role.into_driver()) }
 }
 
-/// A handle that is a connection, or has one inside as a pooled one does, is what a
-/// [`Transaction`](crate::Transaction) goes around.
+/// A [`Transaction`](crate::Transaction) wraps any resource whose handle is a connection or, like a pooled handle,
+/// contains one.
 impl AsRef<MySqlConn> for MySqlConn {
     fn as_ref(&self) -> &MySqlConn {
         self
@@ -230,7 +239,7 @@ impl AsMut<MySqlConn> for MySqlConn {
     }
 }
 
-/// Without the driver's own, which shows the password.
+/// Does not use the driver's `Debug`, which shows the password.
 impl fmt::Debug for MySqlConn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MySqlConn").field("id", &self.id).field("health", &self.health()).finish_non_exhaustive()

@@ -1,4 +1,4 @@
-//! Makes a connection: every address that the name stands for, under one deadline.
+//! Makes a connection: tries all addresses of the name under one deadline.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -11,18 +11,18 @@ use crate::MySqlError;
 use crate::server::ServerInfo;
 use crate::settings::{Settings, deadline};
 
-/// A connection that has just been made, and what it takes to make another one to the same place.
+/// A new connection, with the options that lead to the same address again.
 pub(crate) struct Connected {
     pub(crate) conn: Conn,
     pub(crate) info: ServerInfo,
     pub(crate) opts: Opts,
 }
 
-/// Resolves the name, anew each time, and tries what it stands for, one after the other.
+/// Resolves the name, each time anew, and tries its addresses one after the other.
 ///
 /// # Cancel safety
 ///
-/// What is half-made is the driver's, which closes it.
+/// The driver owns a half-made connection and closes it.
 pub(crate) async fn connect(settings: &Settings) -> Result<Connected, MySqlError> {
     let deadline = deadline(settings.connect_timeout);
     let late = |_elapsed| MySqlError::TimedOut { what: "connecting", after: settings.connect_timeout };
@@ -34,15 +34,16 @@ pub(crate) async fn connect(settings: &Settings) -> Result<Connected, MySqlError
     let tried = addresses.len();
     let mut outcome = Err(MySqlError::from(mysql_async::Error::from(io::Error::new(
         io::ErrorKind::NotFound,
-        "the name stands for no address",
+        "the name resolves to no address",
     ))));
     for (done, address) in addresses.into_iter().enumerate() {
-        // Each has an equal share of what is left: one that swallows packets must not use up the others' time.
+        // Each address gets an equal share of the time left: one that drops packets must not use up the time of the
+        // others.
         let now = Instant::now();
         let share = deadline.saturating_duration_since(now) / u32::try_from(tried - done).unwrap_or(u32::MAX);
         // Dropped here: the driver's future owns the socket.
         let tried_here = timeout_at(now + share, attempt(settings, pin(&settings.opts, address.ip()))).await;
-        // An only address has had all of it, whatever the name took.
+        // A single address had the whole time, minus what resolving the name took.
         let after = if tried == 1 { settings.connect_timeout } else { share };
         outcome = tried_here.unwrap_or_else(|_late| Err(MySqlError::TimedOut { what: "connecting", after }));
         match outcome {
@@ -55,7 +56,7 @@ pub(crate) async fn connect(settings: &Settings) -> Result<Connected, MySqlError
     outcome
 }
 
-/// Another connection to the very place that one leads to, within `timeout`.
+/// Makes another connection to the same address, within `timeout`.
 pub(crate) async fn reconnect(opts: &Opts, timeout: Duration) -> Result<Connected, MySqlError> {
     let opts = OptsBuilder::from_opts(opts.clone());
     // Dropped here: the driver's future owns the socket.
@@ -65,6 +66,7 @@ pub(crate) async fn reconnect(opts: &Opts, timeout: Duration) -> Result<Connecte
     }
 }
 
+/// Connects to one address, and refuses a read-only server if a writable one is required.
 async fn attempt(settings: &Settings, opts: Opts) -> Result<Connected, MySqlError> {
     let connected = connect_to(opts).await?;
     if settings.require_writable && connected.info.read_only {
@@ -73,24 +75,26 @@ async fn attempt(settings: &Settings, opts: Opts) -> Result<Connected, MySqlErro
     Ok(connected)
 }
 
+/// Connects and queries what the server says about itself.
 async fn connect_to(opts: Opts) -> Result<Connected, MySqlError> {
     let mut conn = Conn::new(opts.clone()).await?;
     let info = ServerInfo::query(&mut conn).await?;
     Ok(Connected { conn, info, opts })
 }
 
+/// Resolves the host name to its addresses.
 async fn resolve(opts: &Opts) -> Result<Vec<SocketAddr>, MySqlError> {
     let port = opts.tcp_port();
     if let Some(ips) = opts.resolved_ips() {
         return Ok(ips.iter().map(|ip| SocketAddr::new(*ip, port)).collect());
     }
-    // A URL has its IPv6 addresses in brackets.
+    // In a URL, IPv6 addresses are in brackets.
     let host = opts.ip_or_hostname().trim_start_matches('[').trim_end_matches(']');
     let found = tokio::net::lookup_host((host, port)).await.map_err(mysql_async::Error::from)?;
     Ok(found.collect())
 }
 
-/// The same options for one address; the name stays, for the certificate.
+/// Restricts the options to one address. The name is kept for verifying the certificate.
 fn pin(opts: &Opts, ip: IpAddr) -> Opts {
     OptsBuilder::from_opts(opts.clone()).resolved_ips(Some([ip])).into()
 }

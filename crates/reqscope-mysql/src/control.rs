@@ -12,36 +12,38 @@ use crate::connect::{Connected, reconnect};
 use crate::server::ServerInstance;
 use crate::settings::HOUSEKEEPING_TIMEOUT;
 
-/// `Unknown thread id`: the connection has gone.
+/// `Unknown thread id`: the server has ended the connection.
 const UNKNOWN_THREAD: u16 = 1094;
 
-/// How long the server may take to let go. MariaDB 10.11 takes 2 s for one of several that are in `SLEEP` (its KILL waits for a lock
-/// that they share); below the 5 s of a release in a scope or a pool.
+/// How long the server may take to end a killed connection. MariaDB 10.11 takes 2 s for one of several that are in
+/// `SLEEP` (its KILL waits for a lock that they share). Below the 5 s of a release in a scope or a pool.
 const KILL_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A connection that nothing is ever asked over but to stop others: one for each server.
+/// The control connection to one server, used only to stop other connections.
 ///
-/// It is opened before the first handle is lent, so that a server whose connections are used up can still be told to stop
-/// something.
+/// It is opened before the first handle is lent, so that statements can be stopped on a server whose connections are
+/// used up.
 pub(crate) struct ControlConnection {
     server: ServerInstance,
     opts: Opts,
-    /// Taken out while it is used: a kill that is cut takes it along, and the next one makes another.
+    /// Taken out while it is used: a `kill` that is dropped drops it too, and the next one opens another.
     conn: tokio::sync::Mutex<Option<Live>>,
     was_open: AtomicBool,
 }
 
+/// An open control connection.
 struct Live {
     conn: Conn,
-    /// Its own number. Numbers grow for as long as the server runs.
+    /// Its own id. Ids grow as long as the server runs.
     id: u64,
+    /// When it was last known to be alive.
     at: Instant,
 }
 
 impl ControlConnection {
-    /// To the server of this connection. Opens nothing yet.
+    /// Creates the control connection to the server of `connected`. Opens nothing yet.
     fn new(connected: &Connected) -> ControlConnection {
-        // Not what the caller asks of each session: this one only kills. The server must not close it for being idle.
+        // Without the user's setup, because this connection only kills. The server must not close it when it is idle.
         let opts = OptsBuilder::from_opts(connected.opts.clone())
             .setup(Vec::<String>::new())
             .init(vec!["SET SESSION wait_timeout = 31536000"]);
@@ -53,18 +55,18 @@ impl ControlConnection {
         }
     }
 
-    /// Makes sure that it works: asked again if it was last known to be alive some time ago.
+    /// Makes sure that it is alive: pings it if it was last used some time ago, and opens it anew if necessary.
     ///
     /// # Errors
     ///
-    /// If it is not alive and cannot be made anew. Where a load balancer leads to another server each time, there is none,
-    /// and that is an error only once something has to be stopped.
+    /// Returns an error if it is not alive and cannot be opened. If a load balancer leads to another server each time,
+    /// there is no control connection; that becomes an error only when a statement has to be stopped.
     async fn ensure_alive(&self) -> Result<(), MySqlError> {
         let mut kept = match self.conn.try_lock() {
             Ok(kept) => kept,
-            // Somebody stops a statement with it, which may take the server 2 s: a new handle need not wait for that.
+            // In use to stop a statement, which may take the server 2 s; a new handle need not wait for that.
             Err(_in_use) if self.was_open.load(Relaxed) => return Ok(()),
-            // Somebody opens it.
+            // Being opened for the first time.
             Err(_in_use) => self.conn.lock().await,
         };
         if let Some(mut live) = kept.take() {
@@ -72,7 +74,7 @@ impl ControlConnection {
                 *kept = Some(live);
                 return Ok(());
             }
-            // Dropped here, the connection goes with us; the next one makes another.
+            // Dropped here, the connection is dropped too; the next caller opens another.
             if let Ok(Ok(())) = timeout(HOUSEKEEPING_TIMEOUT, live.conn.ping()).await {
                 *kept = Some(Live { at: Instant::now(), ..live });
                 return Ok(());
@@ -85,7 +87,7 @@ impl ControlConnection {
         Ok(())
     }
 
-    /// A new one. Behind a load balancer the first may lead elsewhere, and the next one not.
+    /// Opens a connection. Behind a load balancer, the first attempt may lead to another server and the next one not.
     async fn open(&self) -> Result<Opened, MySqlError> {
         for _attempt in 0..3 {
             let Connected { conn, info, .. } = reconnect(&self.opts, HOUSEKEEPING_TIMEOUT).await?;
@@ -99,23 +101,24 @@ impl ControlConnection {
         Ok(Opened::OtherServer)
     }
 
-    /// Stops the connection with this number, unless the server has closed it and is about to end it anyway, and waits until the
-    /// server has let go of it.
+    /// Kills the connection with this id, unless the server has closed it and is about to end it anyway, and waits
+    /// until the server has ended it.
     ///
     /// # Errors
     ///
-    /// If the server cannot be told, even over a connection made anew, or has not let go after three seconds.
+    /// Returns an error if the KILL cannot be sent, even over a new connection, or the server has not ended the
+    /// connection after three seconds.
     ///
     /// # Cancel safety
     ///
-    /// The server may have been told.
+    /// The KILL may have been sent.
     pub(crate) async fn kill(&self, id: u64, was_closed: bool) -> Result<(), MySqlError> {
         let gone = async {
-            // What the server has closed is on its way out already.
+            // A connection that the server has closed is about to end already.
             let mut command = if was_closed { Command::Check } else { Command::Kill };
             let mut pause = Duration::from_millis(1);
             loop {
-                // A KILL of what another one has just woken may hold up MariaDB for seconds.
+                // A second KILL of a connection that has just been woken may delay MariaDB for seconds.
                 command = match self.send(command, id).await? {
                     ThreadState::Gone => return Ok(()),
                     ThreadState::Killed => Command::Check,
@@ -132,21 +135,21 @@ impl ControlConnection {
         outcome.map_err(|cause| MySqlError::NotStopped(Box::new(cause)))
     }
 
-    /// What is there of this connection? Over a new connection if the one that is kept has died.
+    /// Runs a command and returns the state of its target; opens a new connection if the kept one is dead.
     async fn send(&self, command: Command, id: u64) -> Result<ThreadState, MySqlError> {
         let mut kept = self.conn.lock().await;
         if let Some(live) = kept.take() {
-            // Dropped here, the connection goes with us.
+            // Dropped here, the connection is dropped too.
             if let Ok(Ok((live, state))) = timeout(HOUSEKEEPING_TIMEOUT, send_over(live, command, id)).await {
                 *kept = Some(live);
                 return Ok(state);
             }
         }
         let live = match self.open().await? {
-            // A lower number than one from before: the server was stopped and started within a second.
+            // Ids grow while a server runs, so a lower id means that it was restarted within the same second.
             Opened::SameServer(live) if live.id < id => return Ok(ThreadState::Gone),
             Opened::SameServer(live) => live,
-            // Whatever ran there has ended with it.
+            // Its statements ended with it.
             Opened::Restarted => return Ok(ThreadState::Gone),
             Opened::OtherServer => return Err(MySqlError::Elsewhere),
         };
@@ -156,26 +159,29 @@ impl ControlConnection {
     }
 }
 
+/// The result of opening a control connection.
 enum Opened {
     SameServer(Live),
     Restarted,
     OtherServer,
 }
 
-/// What is done about a connection.
+/// What to do with a connection on the server.
 #[derive(Clone, Copy)]
 enum Command {
     Kill,
     Check,
 }
 
+/// What is known of a connection on the server, which MySQL calls a thread.
 enum ThreadState {
     Unknown,
-    /// It was told to stop.
+    /// The KILL was accepted, and the connection has not ended yet.
     Killed,
     Gone,
 }
 
+/// Runs a command over a control connection, and returns the connection with the state of the target.
 async fn send_over(mut live: Live, command: Command, id: u64) -> Result<(Live, ThreadState), MySqlError> {
     let state = match command {
         Command::Kill => match live.conn.query_drop(format!("KILL {id}")).await {
@@ -187,7 +193,7 @@ async fn send_over(mut live: Live, command: Command, id: u64) -> Result<(Live, T
             let asked = format!("SELECT command FROM information_schema.processlist WHERE id = {id}");
             match live.conn.query_first::<String, _>(asked).await?.as_deref() {
                 Some("Killed") => ThreadState::Killed,
-                // One without a socket is not listed any more, and may yet roll back: only a KILL tells.
+                // A connection without a socket is not listed any more but may still roll back; only a KILL shows it.
                 Some(_) | None => ThreadState::Unknown,
             }
         }
@@ -203,23 +209,24 @@ pub(crate) struct ControlConnections {
 }
 
 impl ControlConnections {
-    /// The one to the server of this connection, alive.
+    /// Returns the live control connection to the server of `connected`.
     ///
     /// # Errors
     ///
-    /// If it cannot be made: then no handle of that server may be lent.
+    /// Returns an error if it cannot be opened: then no handle of that server may be lent.
     pub(crate) async fn of(&self, connected: &Connected) -> Result<Arc<ControlConnection>, MySqlError> {
         let control = self.find_or_add(connected);
         control.ensure_alive().await?;
         Ok(control)
     }
 
+    /// Finds or adds the control connection to this server, and removes those without handles.
     fn find_or_add(&self, connected: &Connected) -> Arc<ControlConnection> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(control) = known.iter().find(|control| control.server == connected.info.server) {
             return Arc::clone(control);
         }
-        // Of a server that has been left nobody has a handle any more: its connection goes too.
+        // The control connection of a server to which no handle is left is closed.
         let (used, left) = known.drain(..).partition::<Vec<_>, _>(|control| Arc::strong_count(control) > 1);
         *known = used;
         let control = Arc::new(ControlConnection::new(connected));
@@ -238,7 +245,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_handle_does_not_wait_for_a_statement_to_be_stopped() {
+    fn new_handle_does_not_wait_while_a_statement_is_stopped() {
         let control = ControlConnection {
             server: ServerInstance::default(),
             opts: Opts::default(),
@@ -247,7 +254,7 @@ mod tests {
         };
         let in_use = control.conn.try_lock().unwrap();
         let mut cx = Context::from_waker(Waker::noop());
-        assert!(pin!(control.ensure_alive()).poll(&mut cx).is_pending(), "somebody may be opening it");
+        assert!(pin!(control.ensure_alive()).poll(&mut cx).is_pending(), "another task may be opening it");
         control.was_open.store(true, Relaxed);
         assert!(matches!(pin!(control.ensure_alive()).poll(&mut cx), Poll::Ready(Ok(()))));
         drop(in_use);

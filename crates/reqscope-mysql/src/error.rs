@@ -5,20 +5,21 @@ use mysql_async::ServerError;
 use reqscope::Error;
 use reqscope::error::Stage;
 
-/// What can go wrong with MySQL here: the driver's and the server's own errors, and those of what stands around them.
+/// An error of the driver, the server, or this crate.
 ///
 /// It is the `Cause` of [`MySql`](crate::MySql) and [`Transaction`](crate::Transaction). The methods of
-/// [`Queryable`](mysql_async::prelude::Queryable) can only answer with a [`mysql_async::Error`]; there it travels as
-/// [`Other`](mysql_async::Error::Other), and `MySqlError::from` takes it out again.
+/// [`Queryable`](mysql_async::prelude::Queryable) can only return a [`mysql_async::Error`]; there it is wrapped in
+/// [`Other`](mysql_async::Error::Other), and `MySqlError::from` unwraps it.
 ///
-/// No message of it contains the URL, or a part of it.
+/// No message contains the URL or a part of it.
+///
 ///
 /// ```
 /// use reqscope_mysql::MySqlError;
 ///
 /// fn status(error: &MySqlError) -> u16 {
 ///     match error {
-///         MySqlError::UnknownOutcome(_) => 502, // ask before you do it again
+///         MySqlError::UnknownOutcome(_) => 502, // check before you repeat it
 ///         busy if busy.is_try_again() => 409,
 ///         _ => 500,
 ///     }
@@ -29,67 +30,68 @@ use reqscope::error::Stage;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum MySqlError {
-    /// The server answered with an error, or the driver could not speak with it. It speaks for itself, as an operator who reads
-    /// why a pool was empty reads no further than this.
+    /// The server returned an error, or the driver could not communicate with it. The message is that of the driver's
+    /// error, because an operator who reads why a pool was empty looks no further.
     #[error(transparent)]
     Driver(mysql_async::Error),
-    /// The URL cannot be used. Says why, and repeats nothing of it: a password with a `?` or a `/` that is not
-    /// percent-encoded ends up in any part of it.
+    /// The URL is invalid. The message says why without repeating any part of it: a password with a `?` or a `/` that
+    /// is not percent-encoded may end up in any part.
     #[error("the database URL {0}")]
     Url(&'static str),
-    /// None of the addresses that the name stands for could be connected to; this is the last one, and why.
-    #[error("none of {tried} addresses could be connected to, the last of them {last}")]
+    /// None of the addresses of the name could be connected to.
+    #[error("none of {tried} addresses could be connected to, the last one was {last}")]
     Unreachable {
-        /// How many there were.
+        /// The number of addresses.
         tried: usize,
-        /// The last that was tried.
+        /// The last address that was tried.
         last: SocketAddr,
-        /// What happened there.
+        /// The error of that address.
         #[source]
         cause: Box<MySqlError>,
     },
     /// A deadline passed.
     #[error("{what} took longer than {after:?}")]
     TimedOut {
-        /// What took so long: `connecting`, `an operation`, ...
+        /// What took too long: `connecting`, `an operation`, ...
         what: &'static str,
-        /// The time that it had.
+        /// The timeout.
         after: Duration,
     },
-    /// An earlier operation on this connection was cut, so that its answer may still be on the way. Nothing is sent over it
-    /// any more.
+    /// An earlier operation on this connection was cut, so its answer may still be on the way. The connection sends
+    /// nothing any more.
     #[error("an earlier operation on this connection was cut")]
     InDoubt,
     /// The connection is closed.
     #[error("the connection is closed")]
     Closed,
-    /// The transaction is not open any more: the server rolled it back after a deadlock, or a statement of the
-    /// handler's own ended it (a COMMIT, a CREATE TABLE).
-    #[error("the transaction is not open any more")]
+    /// The transaction is no longer open: the server rolled it back after a deadlock, or a statement of the handler
+    /// ended it (a COMMIT, a CREATE TABLE).
+    #[error("the transaction is no longer open")]
     NotOpen,
-    /// A COMMIT was sent and its answer never heard: it may have happened or not. The connection is not used again.
-    #[error("the COMMIT was cut, and nobody knows whether it has happened")]
+    /// A COMMIT was sent and its answer was lost: it may have taken effect or not. The connection is not used again.
+    #[error("the COMMIT was cut, and it is unknown whether it took effect")]
     UnknownOutcome(#[source] Option<Box<MySqlError>>),
-    /// The server is read-only, and [`require_writable`](crate::MySqlBuilder::require_writable) was asked for.
+    /// The server is read-only, and [`require_writable`](crate::MySqlBuilder::require_writable) is set.
     #[error("the server is read-only")]
     ReadOnly,
-    /// The session has taken a role, which no reset takes away again. The connection is not used again.
-    #[error("the session has a role that it did not have at first")]
+    /// The session has changed its role, which no reset undoes. The connection is not used again.
+    #[error("the session has another role than at first")]
     Role,
-    /// The address leads to another server than it did before: one of several behind a load balancer.
+    /// The address leads to another server than before: one of several behind a load balancer.
     #[error("the address leads to another server than before")]
     Elsewhere,
-    /// The handle that was asked for could not be had or given back; for code that has this error for everything, such as
-    /// the work in [`Transaction::run`](crate::Transaction::run).
+    /// A handle could not be acquired or released. For code whose only error type is `MySqlError`, such as the work in
+    /// [`Transaction::run`](crate::Transaction::run).
     #[error(transparent)]
     Resource(Box<Error<MySqlError>>),
-    /// The server could not be told to stop a statement that was cut, so it may still be at work.
-    #[error("the server could not be told to stop a cut statement")]
+    /// A cut statement could not be stopped on the server, so it may still be running.
+    #[error("a cut statement could not be stopped on the server")]
     NotStopped(#[source] Box<MySqlError>),
 }
 
 impl MySqlError {
-    /// The server's own error, if it is one, or of the COMMIT or connection attempt that this error is about.
+    /// Returns the server's error, if there is one; also that of the COMMIT, KILL or connection attempt behind this
+    /// error.
     ///
     /// ```
     /// use reqscope_mysql::{MySqlError, mysql_async};
@@ -109,12 +111,12 @@ impl MySqlError {
         }
     }
 
-    /// The transaction lost against another one and did nothing: a deadlock (1213), a lock that was waited for too long
-    /// (1205), or a snapshot that was written to meanwhile (1020). Doing all of it again is likely to succeed; see
+    /// Returns whether the transaction lost against another one: a deadlock (1213), a lock wait that timed out (1205),
+    /// or a snapshot that was outdated by a write (1020). Running all of it again is likely to succeed; see
     /// [`Transaction::run`](crate::Transaction::run).
     ///
-    /// After a 1205 the rest of the transaction is still open, unless the server runs with
-    /// `innodb_rollback_on_timeout`; it has to be rolled back before it is done again.
+    /// After a 1205, the rest of the transaction is still open, unless the server runs with
+    /// `innodb_rollback_on_timeout`; roll it back before running it again.
     pub fn is_try_again(&self) -> bool {
         match self {
             MySqlError::Driver(mysql_async::Error::Server(server)) => matches!(server.code, 1020 | 1205 | 1213),
@@ -123,9 +125,10 @@ impl MySqlError {
         }
     }
 
-    /// This server takes no writes: it is a replica, or was made one (1290, 1836), or has lost its cluster (1047).
+    /// Returns whether the server refuses writes: it is a replica or was made one (1290, 1836), or it has lost its
+    /// cluster (1047).
     ///
-    /// The connection that heard it is not used again, so that the next one resolves the name anew.
+    /// The connection with this error is not used again, so that the next one resolves the name anew.
     pub fn is_read_only(&self) -> bool {
         match self {
             MySqlError::ReadOnly => true,
@@ -134,7 +137,7 @@ impl MySqlError {
         }
     }
 
-    /// Trying again cannot help: a wrong password, an unknown database, a URL that is none.
+    /// Returns whether trying again cannot help: a wrong password, an unknown database, an invalid URL.
     pub fn is_permanent(&self) -> bool {
         match self {
             MySqlError::Url(_) => true,
@@ -143,7 +146,8 @@ impl MySqlError {
         }
     }
 
-    /// There is no server to speak with, or it takes nobody in: refused, unreachable, shutting down (1053), full (1040, 1203).
+    /// Returns whether no server is available: it refuses connections, is unreachable, shuts down (1053) or is full
+    /// (1040, 1203).
     fn is_unavailable(&self) -> bool {
         match self {
             MySqlError::Unreachable { cause, .. } => cause.is_unavailable(),
@@ -154,7 +158,7 @@ impl MySqlError {
         }
     }
 
-    /// As the error of a verb.
+    /// Converts this cause into the error of a stage.
     pub(crate) fn at(self, stage: Stage) -> Error<MySqlError> {
         let error = match &self {
             MySqlError::TimedOut { after, .. } => Error::timeout(stage, *after).with_cause(self),
@@ -165,7 +169,7 @@ impl MySqlError {
         error.at(stage)
     }
 
-    /// As what the methods of `Queryable` can answer with.
+    /// Converts this error into the driver's type, which the methods of `Queryable` return.
     pub(crate) fn into_driver(self) -> mysql_async::Error {
         match self {
             MySqlError::Driver(error) => error,
@@ -174,11 +178,11 @@ impl MySqlError {
     }
 }
 
-/// Is this an answer of a server that takes no writes?
+/// Returns whether this error means that the server refuses writes.
 pub(crate) fn refuses_writes(error: &ServerError) -> bool {
     match error.code {
         1047 | 1836 => true,
-        // The same code stands for other options (`--secure-file-priv`) that forbid one statement only.
+        // Other options (`--secure-file-priv`) use the same code to forbid a single statement.
         1290 => error.message.contains("read-only") || error.message.contains("read_only"),
         _ => false,
     }
@@ -193,7 +197,7 @@ impl From<Error<MySqlError>> for MySqlError {
 impl From<mysql_async::Error> for MySqlError {
     fn from(error: mysql_async::Error) -> Self {
         match error {
-            // What was ours on its way through the driver's type is ours again.
+            // An error of ours, wrapped by `into_driver`, is unwrapped.
             mysql_async::Error::Other(other) => match other.downcast::<MySqlError>() {
                 Ok(ours) => *ours,
                 Err(other) => MySqlError::Driver(mysql_async::Error::Other(other)),

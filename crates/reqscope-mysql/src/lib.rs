@@ -1,24 +1,24 @@
-//! MySQL and MariaDB for [`reqscope`]: connections that cannot lie after a cancel, and transactions that end with their
-//! request.
+//! MySQL and MariaDB for [`reqscope`]: connections that never return another query's answer after a cancellation, and
+//! transactions that end with their request.
 //!
-//! - [`MySql`] is the resource: connections to one server, made by [`mysql_async`]. Its handle is
-//! - [`MySqlConn`], on which you call what you know from [`Queryable`](mysql_async::prelude::Queryable), and which knows
+//! - [`MySql`] is the resource: connections to one server, made by [`mysql_async`].
+//! - [`MySqlConn`] is its handle. It implements the driver's [`Queryable`](mysql_async::prelude::Queryable) and knows
 //!   when an operation was cut.
-//! - [`Transaction`] goes around it, bare or pooled: begun on first use, committed or rolled back when the request has
-//!   ended. [`Savepoint`] is a transaction within one.
+//! - [`Transaction`] wraps it, bare or pooled: it begins on first use and is committed or rolled back when the request
+//!   ends. [`Savepoint`] is a transaction within a transaction.
 //! - [`MySqlError`] is the cause of both.
 //!
-//! What hangs up is stopped on the server: a cut statement is killed through a connection that is kept for that, and only
-//! then is its slot in the pool free again.
+//! When a client hangs up, its statement is stopped on the server: it is killed through a control connection kept for
+//! this purpose, and only then does its slot in the pool become free.
 //!
-//! The driver is exported under its own name, [`mysql_async`].
+//! The driver is re-exported as [`mysql_async`].
 //!
 //! # Features
 //!
 //! - `tls`: TLS by rustls with ring. Off by default.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-// In reading order; each knows only those above it.
+// In reading order; each module imports only from those above it.
 mod error;
 mod url;
 mod settings;

@@ -12,15 +12,16 @@ use crate::{MySqlConn, MySqlError};
 
 /// Connections to one MySQL or MariaDB server.
 ///
-/// Each acquisition connects, and each release says goodbye: 0.2 ms on one machine, some round trips elsewhere. A
-/// [`Pool`] around it keeps connections for the next request; take it from [`pool_builder`](MySql::pool_builder), which
-/// makes each connection new for its next user.
+/// Each acquisition connects and each release disconnects: 0.2 ms on one machine, several round trips otherwise. A
+/// [`Pool`] around it keeps connections for the next request; build it with [`pool_builder`](MySql::pool_builder),
+/// which resets each connection for its next user.
 ///
-/// # One connection more
+/// # The control connection
 ///
-/// Beside those that are lent there is one to each server, through which cut statements are stopped (`KILL`). It is opened
-/// before the first handle is lent, so that it works when `max_connections` is reached; count it in. The user needs no
-/// privilege to stop his own connections.
+/// In addition to the connections that are lent, one control connection to each server is kept, through which cut
+/// statements are stopped (`KILL`). It is opened before the first handle is lent, so that it works when
+/// `max_connections` is reached; include it when you plan that limit. A user needs no privilege to kill its own
+/// connections.
 ///
 /// # Examples
 ///
@@ -50,35 +51,35 @@ pub struct MySql {
 }
 
 impl MySql {
-    /// The server that this URL leads to, with the defaults of [`MySqlBuilder`]. Does no I/O.
+    /// Creates the resource from a URL, with the defaults of [`MySqlBuilder`]. Does no I/O.
     ///
-    /// `mysql://user:password@host:3306/database?parameter=value`; user and password percent-encoded (`@` is `%40`, `/` is
-    /// `%2F`), the [parameters](mysql_async::Opts) the driver's.
+    /// The URL has the form `mysql://user:password@host:3306/database?parameter=value`. User and password are
+    /// percent-encoded (`@` is `%40`, `/` is `%2F`); the parameters are [those of the driver](mysql_async::Opts).
     ///
     /// # Errors
     ///
-    /// [`MySqlError::Url`], which says what is wrong and repeats nothing of it.
+    /// Returns [`MySqlError::Url`], which says what is wrong without repeating any part of the URL.
     pub fn new(url: &str) -> Result<Self, MySqlError> {
         Ok(Self::builder(url)?.build())
     }
 
-    /// To set options on top of a URL.
+    /// Creates a builder, to set options on top of a URL.
     ///
     /// # Errors
     ///
-    /// As [`MySql::new`].
+    /// Same as [`MySql::new`].
     pub fn builder(url: &str) -> Result<MySqlBuilder, MySqlError> {
         Ok(MySqlBuilder::from_opts(crate::url::read(url)?))
     }
 
-    /// A pool as it should be for MySQL: with [`Reset::Always`].
+    /// Creates the builder of a pool with [`Reset::Always`], which MySQL needs.
     ///
-    /// Each connection is made new (`COM_RESET_CONNECTION`, 20 us on one machine) before its next user has it, because a
-    /// `BEGIN`, a `SET`, a temporary table or a lock that was sent as text leaves no sign that anybody could see. The reset
-    /// comes after the return, so no request waits for it, unless all connections are in use. Statements are
-    /// prepared anew after it.
+    /// Each connection is reset (`COM_RESET_CONNECTION`, 20 us on one machine) before its next user gets it, because a
+    /// `BEGIN`, a `SET`, a temporary table or a lock that was sent as text cannot be detected afterwards. The reset
+    /// runs after the return, so no request waits for it unless all connections are in use. Statements have to be
+    /// prepared again after it.
     ///
-    /// Of this resource, or of one that is wrapped around it.
+    /// `R` is this resource or a wrapper around it.
     pub fn pool_builder<R>() -> PoolBuilder<R>
     where
         R: Resource<Handle: AsRef<MySqlConn>, Cause = MySqlError>,
@@ -95,12 +96,12 @@ impl Resource for MySql {
     type Handle = MySqlConn;
     type Cause = MySqlError;
 
-    /// Connects: resolves the name, tries each address, and makes sure that statements can be stopped there.
+    /// Connects: resolves the name, tries each address, and makes sure that statements can be stopped on that server.
     ///
     /// # Errors
     ///
-    /// [Permanent](Error::is_permanent) for a wrong user, password or database; [a timeout](Error::is_timeout) after the
-    /// [connect timeout](MySqlBuilder::connect_timeout).
+    /// Returns a [permanent](Error::is_permanent) error for a wrong user, password or database, and
+    /// [a timeout](Error::is_timeout) after the [connect timeout](MySqlBuilder::connect_timeout).
     ///
     /// # Cancel safety
     ///
@@ -112,29 +113,31 @@ impl Resource for MySql {
         Ok(MySqlConn::new(connected, control, self.settings.operation_timeout))
     }
 
-    /// Makes it new: what rows are left are read, and the server resets the session. A connection with a cut operation
-    /// cannot be proved by anything, and is refused.
+    /// Resets the connection: reads the rows that are left, and has the server reset the session. A connection with a
+    /// cut operation cannot be validated and is refused.
     ///
     /// # Errors
     ///
-    /// [`InDoubt`](MySqlError::InDoubt), or if the server does not answer.
+    /// Returns [`InDoubt`](MySqlError::InDoubt) for a connection with a cut operation, or an error if the server does
+    /// not answer.
     ///
     /// # Cancel safety
     ///
-    /// The connection is in doubt from then on.
+    /// If the future is dropped, the connection is in doubt from then on.
     async fn validate(&self, conn: &mut MySqlConn) -> Result<(), Error<MySqlError>> {
         conn.reset().await.map_err(|cause| cause.at(Stage::Validating))
     }
 
-    /// Says goodbye; where an operation was cut, or rows are left to read, has the server stop it, and waits until it has.
+    /// Disconnects. If an operation was cut, or rows are left to read, has the server stop it and waits until it has.
     ///
     /// # Errors
     ///
-    /// [`NotStopped`](MySqlError::NotStopped) if the server could not be told, or has not let go, within three seconds.
+    /// Returns [`NotStopped`](MySqlError::NotStopped) if the server has not been reached, or has not ended the
+    /// connection, within three seconds.
     ///
     /// # Cancel safety
     ///
-    /// The socket is closed. The server may not have been told to stop.
+    /// The socket is closed. The server may not have received the KILL.
     async fn release(&self, conn: MySqlConn, _exit: Exit) -> Result<(), Error<MySqlError>> {
         // Dropped here: the driver closes the socket.
         conn.close().await.map_err(|cause| cause.at(Stage::Releasing))
@@ -145,7 +148,7 @@ impl Resource for MySql {
     }
 }
 
-/// Where it leads and how, without the password.
+/// Shows the server's address, without the password.
 impl fmt::Debug for MySql {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.settings.describe(&mut f.debug_struct("MySql"))

@@ -1,13 +1,13 @@
-//! What can be told of a prepared statement by its answer, as the driver keeps its text to itself.
+//! Executes prepared statements, and judges them by their answer, because the driver does not expose their text.
 
 use mysql_async::prelude::{FromRow, Queryable, StatementLike};
 use mysql_async::{Conn, Error, Params};
 
-/// Executes it and folds its rows, the first set of them if there are several. Says also whether it may have strayed, as
-/// [`may_outlive_reset`](crate::text::may_outlive_reset) does of a text.
+/// Executes a statement and folds its rows, those of the first set if there are several. Also returns whether its
+/// effect may outlive a reset, as [`may_outlive_reset`](crate::text::may_outlive_reset) does for a text.
 ///
-/// It may if its answer has no row and changed none, as those of USE and SET ROLE, which MariaDB prepares, too; and if there
-/// are several sets, which only a procedure's answer has.
+/// It may if the answer has no rows and changed none, like those of USE and SET ROLE, which MariaDB can prepare too;
+/// and if there are several sets, which only a procedure returns.
 pub(crate) async fn fold<T, U>(
     conn: &mut Conn,
     statement: impl StatementLike,

@@ -1,4 +1,4 @@
-//! The driver's calls, each marked as in flight from its first poll to its end.
+//! The driver's trait, with each operation marked as in flight from its first poll to its end.
 
 use mysql_async::prelude::{AsQuery, FromRow, Queryable, StatementLike};
 use mysql_async::{BinaryProtocol, Params, QueryResult, ResultSetStream, Row, Statement, TextProtocol, from_row};
@@ -8,10 +8,10 @@ use crate::prepared;
 use crate::session::Activity;
 use crate::text::may_outlive_reset;
 
-/// What the driver's trait returns; it does not export the name.
+/// The future type of the driver's trait, which does not export it.
 type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = Result<T, mysql_async::Error>> + Send + 'a>>;
 
-/// A text whose answer is read to its end.
+/// Runs a text whose answer is read to its end.
 macro_rules! query {
     ($conn:ident . $method:ident ( $query:ident $(, $argument:expr)* )) => {
         Box::pin(async move {
@@ -26,7 +26,7 @@ macro_rules! query {
     };
 }
 
-/// A text whose rows are read by the caller, under no deadline of ours.
+/// Runs a text whose rows the caller reads, under no deadline of ours.
 macro_rules! query_rows {
     ($conn:ident . $method:ident ( $query:ident )) => {
         Box::pin(async move {
@@ -39,7 +39,7 @@ macro_rules! query_rows {
     };
 }
 
-/// A prepared statement whose answer is read to its end, and whose rows are folded.
+/// Runs a prepared statement, reads its answer to the end and folds the rows.
 macro_rules! exec {
     ($conn:ident, $statement:ident, $params:ident, $init:expr, $fold:expr) => {
         Box::pin(async move {
@@ -57,14 +57,16 @@ macro_rules! exec {
 
 /// # Errors
 ///
-/// The driver's, and as [`Other`](mysql_async::Error::Other) a [`MySqlError`](crate::MySqlError): `InDoubt` if an earlier
-/// operation was cut, `TimedOut` after the [operation timeout](crate::MySqlBuilder::operation_timeout), `Closed`, and
-/// `NotOpen` in a transaction that has ended by itself. Nothing was sent then, except after `TimedOut`.
+/// Each method returns the driver's errors and, as [`Other`](mysql_async::Error::Other), a
+/// [`MySqlError`](crate::MySqlError): `InDoubt` if an earlier operation was cut, `TimedOut` after the [operation
+/// timeout](crate::MySqlBuilder::operation_timeout), `Closed`, and `NotOpen` in a transaction that the server has
+/// ended. Except for `TimedOut`, nothing was sent then.
 ///
 /// # Cancel safety
 ///
-/// A future of these that is dropped after its first poll, and before its end, leaves the connection in doubt, and what runs
-/// is stopped on the server when it is released. A stream or a [`QueryResult`] may be dropped with rows left to read.
+/// A future that is dropped after its first poll and before its end leaves the connection in doubt; its statement is
+/// stopped on the server when the connection is released. A stream or a [`QueryResult`] may be dropped with rows left
+/// to read.
 impl Queryable for MySqlConn {
     fn ping(&mut self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
@@ -94,7 +96,7 @@ impl Queryable for MySqlConn {
             let transaction = session.transaction;
             // Dropped here, the connection is in doubt.
             let statement = session.run(Activity::Idle, conn.prep(query)).await?;
-            // To prepare something ends no transaction, and its answer says nothing about one.
+            // Preparing ends no transaction, and its answer does not include the state of one.
             session.transaction = transaction;
             Ok(statement)
         })
@@ -126,7 +128,7 @@ impl Queryable for MySqlConn {
         Box::pin(async move {
             self.ready().await?;
             let MySqlConn { conn, session, .. } = self;
-            // Nobody sees the rest of the answer, which a procedure's may have.
+            // The rest of the answer, which a procedure's may have, is not visible here.
             session.may_outlive_reset = true;
             // Dropped here, the connection is in doubt.
             session.run(Activity::Rows, conn.exec_iter(statement, params)).await
@@ -186,9 +188,10 @@ impl Queryable for MySqlConn {
         Box::pin(async move {
             self.ready().await?;
             let MySqlConn { conn, session, .. } = self;
-            // Nobody sees the answers.
+            // The answers are not visible.
             session.may_outlive_reset = true;
-            // Dropped here, the connection is in doubt. No parameters, and nothing but the preparation was answered.
+            // Dropped here, the connection is in doubt. The transaction state is not read: if `params` is empty, the
+            // only answer was that of the preparation.
             session.run(Activity::Idle, conn.exec_batch(statement, params)).await
         })
     }
@@ -271,7 +274,7 @@ impl Queryable for MySqlConn {
         Box::pin(async move {
             self.ready().await?;
             let MySqlConn { conn, session, .. } = self;
-            // Nobody sees the rest of the answer, which a procedure's may have.
+            // The rest of the answer, which a procedure's may have, is not visible here.
             session.may_outlive_reset = true;
             // Dropped here, the connection is in doubt.
             session.run(Activity::Rows, conn.exec_stream(statement, params)).await

@@ -5,9 +5,9 @@ use reqscope::{Error, Lease, Resource};
 
 use crate::{MySqlConn, MySqlError, OpenTransaction, Transaction};
 
-/// Does this error say that the same transaction may succeed if it is done again?
+/// An error that can say whether the same transaction may succeed if it is run again.
 ///
-/// Implement it for the error type of your handlers, in one line for each kind of error that it keeps.
+/// Implement it for the error type of your handlers, with one line for each kind of error that it contains.
 ///
 /// ```
 /// use reqscope_mysql::{MySqlError, TryAgain};
@@ -25,7 +25,7 @@ use crate::{MySqlConn, MySqlError, OpenTransaction, Transaction};
 /// assert!(!AppError::SoldOut.is_try_again());
 /// ```
 pub trait TryAgain {
-    /// Says so; see [`MySqlError::is_try_again`].
+    /// Returns whether the same transaction may succeed if it is run again; see [`MySqlError::is_try_again`].
     fn is_try_again(&self) -> bool;
 }
 
@@ -45,31 +45,33 @@ impl<P> Transaction<P>
 where
     P: Resource<Handle: AsRef<MySqlConn> + AsMut<MySqlConn>, Cause = MySqlError>,
 {
-    /// Runs `work` in a transaction of its own and commits it; does all of it again where it lost against another one
-    /// ([`TryAgain`]), at most `attempts` times in all.
+    /// Runs `work` in a transaction of its own and commits it. If the transaction loses against another one
+    /// ([`TryAgain`]), runs all of it again, up to `attempts` times in total.
     ///
-    /// Two transactions that want the same rows in another order cannot both have them, and the server ends one of them
-    /// (1213). That is no fault but a part of working with locks, and only who knows the whole of the work can do it again. So
-    /// this is for work of its own: a transaction that a request shares has done more than `work` knows of.
+    /// When two transactions lock the same rows in a different order, the server ends one of them (1213). This is
+    /// normal with locks, and only a caller that knows the whole work can repeat it. So the transaction belongs to
+    /// `work` alone: a transaction that a request shares has done more than `work` knows.
     ///
-    /// `work` is to touch nothing but the database, or something that may be touched twice. In between there is a random pause, up
-    /// to 2 ms at first and twice as long each time. A COMMIT whose outcome is unknown is not tried again.
+    /// `work` should have no effects outside the database, or only effects that may happen twice. Between two attempts
+    /// there is a random pause, up to 2 ms at first and up to twice as long each time. A COMMIT whose outcome is
+    /// unknown is not repeated.
     ///
-    /// In a future that has to be `Send`, as a spawned task or a handler, let `work` own what it uses: `async move |tx|`,
-    /// with a `String` or an `Arc<str>` and not a `&str`. Of an async closure that has captured a reference the compiler
-    /// cannot prove it, and says that "`Send` is not general enough".
+    /// If the future has to be `Send`, as in a spawned task or a handler, let `work` own what it uses: `async move
+    /// |tx|`, with a `String` or an `Arc<str>` instead of a `&str`. For an async closure that captures a reference, the
+    /// compiler reports that "`Send` is not general enough".
     ///
     /// # Errors
     ///
-    /// Those of `work`, rolled back; those of the connection, the beginning and the commit; after the last attempt its error.
+    /// Returns the error of `work`, after a rollback; the error of acquiring the connection, beginning or committing;
+    /// or, when all attempts are used up, the error of the last one.
     ///
     /// # Panics
     ///
-    /// If `work` does; it is rolled back.
+    /// Panics if `work` does; the transaction is rolled back.
     ///
     /// # Cancel safety
     ///
-    /// It is rolled back, unless the COMMIT was sent, which then runs to its end.
+    /// The transaction is rolled back, unless the COMMIT was sent, which then runs to its end.
     ///
     /// # Examples
     ///
@@ -107,13 +109,14 @@ where
         }
     }
 
+    /// Runs `work` once in a transaction.
     async fn attempt<T, E, F>(self: &Arc<Self>, work: &mut F) -> Result<T, E>
     where
         F: AsyncFnMut(&mut OpenTransaction<P>) -> Result<T, E>,
         E: From<Error<MySqlError>> + TryAgain,
     {
         let mut lease = Lease::acquire(self).await?;
-        // Dropped here, or in a panic: the lease rolls back.
+        // Dropped here, or during a panic: the lease rolls back.
         match work(&mut lease).await {
             Ok(value) => {
                 // Dropped here, the commit runs to its end in the reaper.
@@ -121,7 +124,7 @@ where
                 Ok(value)
             }
             Err(error) if error.is_try_again() => {
-                // Its locks are gone before it tries again.
+                // Its locks must be released before the next attempt.
                 Lease::fail(lease).await?;
                 Err(error)
             }

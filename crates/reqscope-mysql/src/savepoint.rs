@@ -5,15 +5,16 @@ use crate::session::TransactionState;
 use crate::{MySqlConn, MySqlError};
 
 impl MySqlConn {
-    /// A transaction within the transaction: what is done through the [`Savepoint`] is undone alone.
+    /// Opens a transaction within the transaction: what is done through the [`Savepoint`] can be undone alone.
     ///
     /// # Errors
     ///
-    /// [`NotOpen`](MySqlError::NotOpen) outside of a [`Transaction`](crate::Transaction); those of the statement.
+    /// Returns [`NotOpen`](MySqlError::NotOpen) outside a [`Transaction`](crate::Transaction), or the error of the
+    /// statement.
     ///
     /// # Cancel safety
     ///
-    /// As of every operation: the connection is in doubt.
+    /// If the future is dropped, the connection is in doubt, as after any cut operation.
     ///
     /// # Examples
     ///
@@ -21,7 +22,7 @@ impl MySqlConn {
     /// use reqscope_mysql::mysql_async::prelude::Queryable;
     /// use reqscope_mysql::{MySqlConn, MySqlError};
     ///
-    /// /// Books what can be booked.
+    /// /// /// Books the seats that are free.
     /// async fn book(tx: &mut MySqlConn, seats: &[u32]) -> Result<u32, MySqlError> {
     ///     let mut booked = 0;
     ///     for seat in seats {
@@ -50,8 +51,8 @@ impl MySqlConn {
 
 /// A transaction within a transaction. It derefs to the connection, on which another savepoint may be opened.
 ///
-/// Dropped without a word it is undone, before the next operation on the connection; a panic, an early `?` and a cancel
-/// leave nothing of it.
+/// Dropped without [`release`](Self::release), it is rolled back before the next operation on the connection, so a
+/// panic, an early `?` or a cancellation undoes it.
 ///
 /// ```no_run
 /// use reqscope_mysql::mysql_async::prelude::Queryable;
@@ -73,34 +74,36 @@ pub struct Savepoint<'conn> {
 }
 
 impl Savepoint<'_> {
-    /// Keeps what was done. It counts once the transaction around it is committed.
+    /// Keeps the changes. They take effect when the outer transaction is committed.
     ///
     /// # Errors
     ///
-    /// Those of the statement; nothing is kept then.
+    /// Returns the error of the statement; nothing is kept then.
     ///
     /// # Cancel safety
     ///
-    /// The connection is in doubt, and nothing of its transaction will be committed.
+    /// If the future is dropped, the connection is in doubt, and nothing of its transaction will be committed.
     pub async fn release(self) -> Result<(), MySqlError> {
         self.end("RELEASE SAVEPOINT").await
     }
 
-    /// Undoes what was done since it was opened, and nothing else. Locks that were taken meanwhile stay.
+    /// Undoes the changes since the savepoint was opened, and nothing else. Locks that were taken since are kept.
     ///
     /// # Errors
     ///
-    /// Those of the statement, and [`NotOpen`](MySqlError::NotOpen) if the server has rolled back the whole transaction.
+    /// Returns the error of the statement, or [`NotOpen`](MySqlError::NotOpen) if the server has rolled back the whole
+    /// transaction.
     ///
     /// # Cancel safety
     ///
-    /// The connection is in doubt, and nothing of its transaction will be committed.
+    /// If the future is dropped, the connection is in doubt, and nothing of its transaction will be committed.
     pub async fn rollback(self) -> Result<(), MySqlError> {
         self.end("ROLLBACK TO SAVEPOINT").await
     }
 
     async fn end(mut self, statement: &str) -> Result<(), MySqlError> {
-        // Dropped here, the connection is in doubt, and `self` asks for what cannot be done any more: no harm.
+        // Dropped here, the connection is in doubt; the rollback that the drop of `self` requests never runs, which is
+        // harmless.
         self.conn.execute(&format!("{statement} reqscope_{}", self.number)).await?;
         self.is_over = true;
         Ok(())
@@ -126,7 +129,7 @@ impl Drop for Savepoint<'_> {
         let session = &mut self.conn.session;
         session.savepoints = self.number;
         if !self.is_over {
-            // The outermost of several that were dropped undoes them all.
+            // Rolling back to the outermost of several dropped savepoints undoes them all.
             session.undo = Some(session.undo.map_or(self.number, |undo| undo.min(self.number)));
         }
     }

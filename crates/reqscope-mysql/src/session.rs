@@ -1,4 +1,5 @@
-//! What a connection knows about itself, beside the driver: is an operation in flight, is a transaction open?
+//! The state of a session that the driver does not track: whether an operation is in flight, whether a transaction is
+//! open.
 
 use std::future::Future;
 use std::time::Duration;
@@ -11,44 +12,47 @@ use crate::MySqlError;
 use crate::error::refuses_writes;
 use crate::settings::deadline;
 
+/// What happens on a connection at the moment.
+///
 /// ```text
 ///          an operation begins            it ends
 ///   Idle ──────────────────────► Busy ──────────────► Idle, or Rows if rows may be left to read
 ///                                 │
-///                                 └ its future is dropped, its deadline passes: Busy for ever
+///                                 └ its future is dropped, its deadline passes: Busy permanently
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Activity {
     Idle,
     /// Rows may be left to read. The driver reads them before it sends anything else.
     Rows,
-    /// An operation is in flight. Who finds this and is not that operation knows that it was cut.
+    /// An operation is in flight. When another operation finds this state, the earlier one was cut.
     Busy,
 }
 
-/// What is known of a transaction that somebody holds.
+/// What is known about the transaction of a [`Transaction`](crate::Transaction) on this connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TransactionState {
-    /// Nobody holds one. What is sent as text is nobody's concern here.
+    /// There is none. Transactions begun by the user's own statements are not tracked.
     None,
     Open,
-    /// It has ended by itself: a deadlock, a COMMIT as text, a CREATE TABLE.
+    /// The server has ended it: after a deadlock, a COMMIT as text, a CREATE TABLE.
     Ended,
-    /// The last answer did not say. A ping's answer does.
+    /// The last answer did not include it. The answer to a ping does.
     Unknown,
 }
 
 pub(crate) struct Session {
     pub(crate) activity: Activity,
     pub(crate) transaction: TransactionState,
-    /// The server refused a write for being read-only: there must be another one by now.
+    /// The connection must not be reused: the server refused a write because it is read-only, or the outcome of a
+    /// COMMIT is unknown.
     pub(crate) is_evicted: bool,
-    /// A statement may have led the session to where no reset brings it back from: another database, another role.
+    /// A statement may have changed what a reset does not restore: the database or the role.
     pub(crate) may_outlive_reset: bool,
     pub(crate) operation_timeout: Option<Duration>,
-    /// How many savepoints are open.
+    /// The number of open savepoints.
     pub(crate) savepoints: u32,
-    /// A savepoint that was dropped: what came after it is undone before anything else is done.
+    /// The outermost savepoint that was dropped without release; it is rolled back before the next operation.
     pub(crate) undo: Option<u32>,
 }
 
@@ -65,16 +69,20 @@ impl Session {
         }
     }
 
+    /// Checks that the connection was neither cut nor closed.
+    ///
+    /// The driver's own flag turns back to "connected" once a wrong answer was read, so this must be checked before
+    /// each operation.
+    ///
     /// # Errors
     ///
-    /// If the connection has been cut or is closed. The driver's own sign turns back to "connected" once a wrong answer was
-    /// read, so it has to be looked at before each operation.
+    /// Returns [`MySqlError::InDoubt`] if an operation was cut, [`MySqlError::Closed`] if the connection is closed.
     pub(crate) fn check_usable(&self, conn: &Conn) -> Result<(), MySqlError> {
         if self.activity == Activity::Busy {
             return Err(MySqlError::InDoubt);
         }
         if conn.is_disconnected() {
-            // The driver closes after an error; rows that were cut between two result sets leave the same sign.
+            // The driver closes after an error; a result that was cut between two of its sets looks the same.
             return Err(if self.activity == Activity::Rows { MySqlError::InDoubt } else { MySqlError::Closed });
         }
         Ok(())
@@ -84,7 +92,7 @@ impl Session {
     ///
     /// # Cancel safety
     ///
-    /// Dropped in the middle, the connection stays busy, and refuses everything from then on.
+    /// If the future is dropped, the connection stays busy and refuses all further operations.
     pub(crate) async fn run<T>(
         &mut self,
         leaves: Activity,
@@ -100,7 +108,7 @@ impl Session {
             },
         };
         self.activity = if outcome.is_ok() { leaves } else { Activity::Idle };
-        // A procedure may have done something before it failed.
+        // A procedure may have changed the database or the role before it failed.
         self.may_outlive_reset |= outcome.is_err();
         if let Err(Error::Server(error)) = &outcome {
             self.is_evicted |= refuses_writes(error);
@@ -111,7 +119,7 @@ impl Session {
         outcome
     }
 
-    /// Reads from the answer of an operation that ended well whether the transaction is still open.
+    /// Updates the transaction state from the answer of a successful operation.
     pub(crate) fn read_transaction_state(&mut self, conn: &Conn) {
         if self.transaction != TransactionState::None {
             self.transaction = match conn.last_ok_packet() {

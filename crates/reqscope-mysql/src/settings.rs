@@ -1,4 +1,4 @@
-//! What a builder collects and every connection is made with.
+//! The settings that a builder collects and each connection is made with.
 
 use std::time::Duration;
 
@@ -13,29 +13,29 @@ pub(crate) struct Settings {
     pub(crate) require_writable: bool,
 }
 
-/// What the driver waits for in one piece is this long, where nobody asks for anything else: stopping a statement, saying
-/// goodbye.
+/// The limit of one exchange with the server that no user statement depends on: a KILL, a ping of the control
+/// connection, a disconnect.
 pub(crate) const HOUSEKEEPING_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The instant in so long a time. One that no clock can show is as good as never.
+/// Returns the instant after `time` from now. A duration that overflows the clock becomes 30 years.
 pub(crate) fn deadline(time: Duration) -> Instant {
     let now = Instant::now();
     now.checked_add(time).unwrap_or_else(|| now + Duration::from_secs(60 * 60 * 24 * 365 * 30))
 }
 
 impl Settings {
-    /// Around the driver's options, of which three have better values than the driver's own.
+    /// Creates settings from the driver's options, with other defaults for three of them.
     pub(crate) fn new(opts: Opts) -> Self {
         let mut builder = OptsBuilder::from_opts(opts.clone())
             // The default makes a second handshake over the server's socket, wherever that path leads on this machine.
             .prefer_socket(false)
-            // Each that is unset costs a SELECT for each connection. 16 MiB is MariaDB's default, below MySQL's 64 MiB.
+            // Each unset value costs a SELECT for each connection. 16 MiB is MariaDB's default, below MySQL's 64 MiB.
             .max_allowed_packet(Some(opts.max_allowed_packet().unwrap_or(16 << 20)))
             // Read by the driver's own pool only, which is not used here.
             .wait_timeout(Some(opts.wait_timeout().unwrap_or(28_800)));
         if opts.tcp_keepalive().is_none() {
-            // Keeps the table of a firewall or a load balancer warm (they forget after 350 s and more), and finds a peer
-            // that has gone, after as many probes as the system has set.
+            // Keeps the entry in the table of a firewall or a load balancer (they forget after 350 s and more), and
+            // detects a vanished peer after as many probes as the system has set.
             builder = builder.tcp_keepalive(Some(Duration::from_secs(60)));
         }
         Settings {
@@ -50,10 +50,9 @@ impl Settings {
     pub(crate) fn change(&mut self, change: impl FnOnce(OptsBuilder) -> OptsBuilder) {
         self.opts = change(OptsBuilder::from_opts(self.opts.clone())).into();
     }
-}
 
-impl Settings {
-    /// Without user and password, and without the database: a password with a `/` that was not encoded ends there.
+    /// Writes the address, without user, password and database: an unencoded `/` in a password would put part of it
+    /// into the database name.
     pub(crate) fn describe(&self, debug: &mut std::fmt::DebugStruct<'_, '_>) -> std::fmt::Result {
         let opts = &self.opts;
         match opts.socket() {

@@ -1,15 +1,15 @@
-//! What can be told of a statement by its text.
+//! Judges a statement by its text.
 
 use mysql_async::prelude::AsQuery;
 
-/// The words without which no statement leaves the session with another database (or with none, where the one that it is in
-/// is dropped), or another role. A procedure may take one as well.
+/// A statement without any of these words cannot change the session's database (dropping the current one leaves none)
+/// or its role. A procedure may change either, hence `CALL`.
 const WORDS: [&[u8]; 6] = [b"use", b"database", b"schema", b"role", b"authorization", b"call"];
 
-/// May it lead the session to where no reset brings it back from?
+/// Returns whether a statement may change what a reset does not restore: the session's database or its role.
 ///
-/// Whether one of those words is in it. A `USE INDEX` and a `SELECT DATABASE()` are taken for it, too, which costs a round
-/// trip when the connection is made new.
+/// It may if it contains one of [`WORDS`]. A `USE INDEX` and a `SELECT DATABASE()` are false positives, which cost a
+/// round trip when the connection is reset.
 pub(crate) fn may_outlive_reset(query: &impl AsQuery) -> bool {
     query
         .as_query()
@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_is_found_wherever_it_stands() {
+    fn word_is_found_anywhere_in_the_text() {
         for text in [
             "USE shop",
             "use`shop`",
@@ -40,7 +40,7 @@ mod tests {
     }
 
     #[test]
-    fn words_that_only_contain_it_are_not_it() {
+    fn longer_words_that_contain_one_do_not_count() {
         for text in [
             "",
             "us",

@@ -12,33 +12,36 @@ use crate::commit::{commit, roll_back};
 use crate::session::TransactionState;
 use crate::{MySqlConn, MySqlError};
 
-/// A transaction around any resource of MySQL connections, bare or pooled: acquiring it begins one, releasing it ends it.
+/// A transaction around any resource of MySQL connections, bare or pooled: acquiring begins one, releasing ends it.
 ///
-/// It commits on [`Exit::Completed`] and rolls back on everything else. In a scope that is the whole of the request: every
-/// function of it works in the same transaction, and a front end answers after the commit (law L11).
+/// It commits on [`Exit::Completed`] and rolls back on any other exit. In a scope, all functions that handle the
+/// request work in the same transaction, and a front end answers only after the commit.
 ///
-/// # Nobody else commits
+/// # No partial commits
 ///
-/// A transaction with an operation that was cut cannot be committed, nor one that has ended by itself: the server rolls back
-/// all of it after a deadlock, and statements such as CREATE TABLE or a COMMIT sent as text end it in the middle. What came
-/// next would be committed one by one, without a word. So the handle refuses it, with
-/// [`NotOpen`](MySqlError::NotOpen), and `Completed` becomes an error. To know, it asks the server (a ping) after each error
-/// that it answered, and after a [`QueryResult`](mysql_async::QueryResult) or a stream.
+/// A transaction with a cut operation cannot be committed, nor one that the server has ended: it rolls back the whole
+/// transaction after a deadlock, and statements such as CREATE TABLE or a COMMIT sent as text end it early. The
+/// statements that follow would silently be committed one by one. So the handle refuses them with
+/// [`NotOpen`](MySqlError::NotOpen), and `Completed` becomes an error. To detect this, the handle asks the server (a
+/// ping) after each error that the server returned, and after a [`QueryResult`](mysql_async::QueryResult) or a stream.
 ///
-/// A BEGIN or a COMMIT AND CHAIN as text leaves another transaction open in its place, and no answer tells. That is found at
-/// the end: the COMMIT first releases a savepoint of the beginning, and where that has gone, `Completed` becomes the same
-/// error.
+/// A BEGIN or a COMMIT AND CHAIN as text leaves another transaction open in its place, which no answer shows. This is
+/// detected at the end: the COMMIT first releases a savepoint set at the beginning, and if that is gone, `Completed`
+/// becomes the same error.
 ///
-/// # When nobody knows
+/// # Commits with an unknown outcome
 ///
-/// The answer to a COMMIT may be lost: the connection breaks, the server freezes, the [time](Self::commit_timeout) is over.
-/// Then it may have happened or not; that is an error of its own, [`UnknownOutcome`](MySqlError::UnknownOutcome), and the
-/// connection is not used again. Who has to know writes a row with a key of the request's, and looks for it.
+/// The answer to a COMMIT may be lost: the connection breaks, the server freezes, the [timeout](Self::commit_timeout)
+/// passes. Then the transaction may have been committed or not. The error is
+/// [`UnknownOutcome`](MySqlError::UnknownOutcome), and the connection is not used again. An application that needs
+/// certainty writes a row with a key of the request, and looks for it afterwards.
 ///
 /// # Right and wrong stacks
 ///
-/// `Transaction` goes around a [`Pool`](reqscope::Pool), so that each request begins its own, on a connection that was
-/// used before. A pool of transactions would hand the transaction of one request to the next, and never commit it.
+/// `Transaction` goes around a [`Pool`](reqscope::Pool), so that each request begins its own transaction, on a
+/// connection that may have been used before. A pool around transactions would hand the transaction of one request to
+/// the next, and never commit it.
+///
 ///
 /// ```
 /// use reqscope_mysql::mysql_async::IsolationLevel;
@@ -53,8 +56,8 @@ use crate::{MySqlConn, MySqlError};
 /// # Ok::<_, reqscope_mysql::MySqlError>(())
 /// ```
 ///
-/// A request that holds a connection and asks for a transaction takes two out of the pool. Work with the connection of the
-/// transaction.
+/// A request that holds a connection and also acquires a transaction takes two connections out of the pool. Use the
+/// connection of the transaction instead.
 pub struct Transaction<P> {
     connections: Arc<P>,
     start: BeginOptions,
@@ -62,43 +65,45 @@ pub struct Transaction<P> {
 }
 
 impl<P> Transaction<P> {
-    /// Transactions that write, at the server's isolation level (REPEATABLE READ, if nobody has set another).
+    /// Creates transactions that may write, at the server's isolation level (REPEATABLE READ unless configured
+    /// otherwise).
     pub fn new(connections: Arc<P>) -> Self {
         Transaction { connections, start: BeginOptions::default(), commit_timeout: Duration::from_secs(4) }
     }
 
-    /// Transactions that only read: a write in them fails (1792), and the client does not wait for their end.
+    /// Creates transactions that only read: a write in them fails (1792), and the client does not wait for their end.
     pub fn read_only(connections: Arc<P>) -> Self {
         let mut reading = Self::new(connections);
         reading.start.read_only = true;
         reading
     }
 
-    /// Sets the isolation level of these transactions. Default: the server's.
+    /// Sets the isolation level of these transactions. Defaults to the server's, because an operator may have chosen
+    /// it.
     #[must_use]
     pub fn isolation_level(mut self, level: IsolationLevel) -> Self {
         self.start.isolation_level = Some(level);
         self
     }
 
-    /// Sees the data as it is when the transaction begins, and not as it is at its first read. Only for REPEATABLE READ,
-    /// the server's default; with any other level it does nothing.
+    /// Makes each transaction see the data as of its beginning, instead of as of its first read. Works only for
+    /// REPEATABLE READ, the server's default; at any other level it has no effect.
     #[must_use]
     pub fn consistent_snapshot(mut self) -> Self {
         self.start.consistent_snapshot = true;
         self
     }
 
-    /// How long a COMMIT or a ROLLBACK may take, whatever time an operation has. Default: 4 s, below the 5 s that a scope gives its
-    /// [releases](reqscope::scope::ScopesBuilder::close_timeout): so a COMMIT without an answer is an
-    /// [`UnknownOutcome`](MySqlError::UnknownOutcome), and not only late.
+    /// Sets how long a COMMIT or a ROLLBACK may take, independent of the operation timeout. Defaults to 4 s, because
+    /// that is below the 5 s of a scope's [close timeout](reqscope::scope::ScopesBuilder::close_timeout): a COMMIT without an
+    /// answer then fails with [`UnknownOutcome`](MySqlError::UnknownOutcome) instead of a plain timeout.
     #[must_use]
     pub fn commit_timeout(mut self, timeout: Duration) -> Self {
         self.commit_timeout = timeout;
         self
     }
 
-    /// The resource that the connections come from.
+    /// Returns the resource that the connections come from.
     pub fn get_ref(&self) -> &Arc<P> {
         &self.connections
     }
@@ -111,19 +116,19 @@ where
     type Handle = OpenTransaction<P>;
     type Cause = MySqlError;
 
-    /// Takes a connection and begins.
+    /// Acquires a connection and begins a transaction.
     ///
     /// # Errors
     ///
-    /// Those of the connection's resource, and of the START TRANSACTION.
+    /// Returns the error of the connection's resource, or of the START TRANSACTION.
     ///
     /// # Cancel safety
     ///
-    /// The connection goes back as [`Exit::Cancelled`], and one with a START TRANSACTION that was cut is closed.
+    /// The connection is released as [`Exit::Cancelled`]. If the START TRANSACTION was cut, it is closed.
     async fn acquire(&self) -> Result<OpenTransaction<P>, Error<MySqlError>> {
         let mut lease = Lease::acquire(&self.connections).await?;
         let conn = lease.as_mut();
-        // Dropped here: the lease goes back as cancelled.
+        // Dropped here: the lease ends as cancelled.
         match conn.execute(&self.start.statement()).await {
             Ok(()) => {
                 conn.session.transaction = TransactionState::Open;
@@ -136,40 +141,41 @@ where
         }
     }
 
-    /// Says whether the transaction is still open and could be committed. It cannot be made clean for another user.
+    /// Checks that the transaction is still open and could be committed. This does not clean it up for another user.
     ///
     /// # Errors
     ///
-    /// [`InDoubt`](MySqlError::InDoubt), [`Closed`](MySqlError::Closed) or [`NotOpen`](MySqlError::NotOpen).
+    /// Returns [`InDoubt`](MySqlError::InDoubt), [`Closed`](MySqlError::Closed) or [`NotOpen`](MySqlError::NotOpen).
     ///
     /// # Cancel safety
     ///
-    /// The connection is in doubt from then on.
+    /// If the future is dropped, the connection is in doubt from then on.
     async fn validate(&self, open: &mut OpenTransaction<P>) -> Result<(), Error<MySqlError>> {
         let outcome = open.ready().await.map_err(MySqlError::from);
         outcome.map_err(|cause| cause.at(Stage::Validating))
     }
 
-    /// Commits on [`Exit::Completed`], else rolls back; then the connection goes back.
+    /// Commits on [`Exit::Completed`], otherwise rolls back; then releases the connection.
     ///
     /// # Errors
     ///
-    /// If `Completed` could not be committed. It is rolled back then, unless the error is an
-    /// [`UnknownOutcome`](MySqlError::UnknownOutcome).
+    /// Returns the error of the COMMIT, after a rollback unless it is
+    /// [`UnknownOutcome`](MySqlError::UnknownOutcome), or of the ROLLBACK.
     ///
     /// # Cancel safety
     ///
-    /// The connection goes back as [`Exit::Cancelled`], and is closed. A COMMIT that was cut may have happened.
+    /// The connection is released as [`Exit::Cancelled`] and closed. A COMMIT that was cut may have taken effect.
     async fn release(&self, open: OpenTransaction<P>, exit: Exit) -> Result<(), Error<MySqlError>> {
         let mut lease = open.lease;
         let conn = lease.as_mut();
-        // Its end has a time of its own.
+        // COMMIT and ROLLBACK have a timeout of their own.
         conn.session.operation_timeout = None;
-        // Dropped here, when the deadline has passed: the lease goes back as cancelled.
+        // Dropped here, when the deadline has passed: the lease ends as cancelled.
         let outcome = if exit.is_completed() && !self.start.read_only {
             match commit(conn, self.commit_timeout).await {
                 Ok(()) => Ok(()),
-                // It is still open then, or what it has left is: a pool may hand the connection on as it is.
+                // The transaction, or one that has replaced it, is still open; a pool may lend the connection without
+                // a reset.
                 Err(cause) => {
                     drop(roll_back(conn, self.commit_timeout).await);
                     Err(cause)
@@ -180,7 +186,7 @@ where
         };
         conn.restore_operation_timeout();
         let exit = if outcome.is_ok() { exit } else { exit.worst(Exit::Failed) };
-        // The transaction has ended, and the client need not wait until its connection is back: the reaper does.
+        // The transaction has ended. The reaper waits for the return of the connection, so the client need not.
         drop(Lease::end(lease, exit));
         outcome.map_err(|cause| cause.at(Stage::Releasing))
     }
@@ -190,7 +196,8 @@ where
         if healthy { Health::Ready } else { Health::Dead }
     }
 
-    /// A commit matters to the client; the end of a transaction that only read does not.
+    /// Returns whether the client waits for the end: for a COMMIT it does, for a transaction that only reads it does
+    /// not.
     fn settles(&self, exit: Exit) -> bool {
         !self.start.read_only && exit.is_completed()
     }
@@ -204,8 +211,8 @@ impl<P> fmt::Debug for Transaction<P> {
 
 /// A transaction that has begun: the handle of [`Transaction`]. It derefs to its connection.
 ///
-/// There is no `commit` here. Who owns the scope or the lease says how it ends, and nobody else. A function that works in
-/// whatever transaction its caller is in takes a `&mut MySqlConn`; one that wants a part of it to be undone alone opens a
+/// It has no `commit`: only the owner of the scope or the lease decides how the transaction ends. A function that works
+/// in its caller's transaction takes a `&mut MySqlConn`; one that may have to undo only its own part opens a
 /// [`savepoint`](MySqlConn::savepoint).
 ///
 /// ```no_run
