@@ -95,8 +95,8 @@ impl<P> Transaction<P> {
     }
 
     /// Sets how long a COMMIT or a ROLLBACK may take, independent of the operation timeout. Defaults to 4 s, because
-    /// that is below the 5 s of a scope's [close timeout](reqscope::scope::ScopesBuilder::close_timeout): a COMMIT without an
-    /// answer then fails with [`UnknownOutcome`](MySqlError::UnknownOutcome) instead of a plain timeout.
+    /// that is below the 5 s of a scope's [close timeout](reqscope::scope::ScopesBuilder::close_timeout): a COMMIT
+    /// without an answer then fails with [`UnknownOutcome`](MySqlError::UnknownOutcome) instead of a plain timeout.
     #[must_use]
     pub fn commit_timeout(mut self, timeout: Duration) -> Self {
         self.commit_timeout = timeout;
