@@ -124,7 +124,7 @@ where
                 let mut close = scope.close(exit);
                 match Pin::new(&mut close).poll(cx) {
                     Poll::Ready(Ok(())) => Poll::Ready(answer),
-                    Poll::Ready(Err(error)) => Poll::Ready(this.policy.unsettled(answer, &error)),
+                    Poll::Ready(Err(error)) => Poll::Ready(this.policy.failed_settle(answer, &error)),
                     Poll::Pending => {
                         this.state.set(State::Closing { close, answer: Some(answer) });
                         Poll::Pending
@@ -137,7 +137,7 @@ where
                 this.state.set(State::Done);
                 Poll::Ready(match closed {
                     Ok(()) => answer,
-                    Err(error) => this.policy.unsettled(answer, &error),
+                    Err(error) => this.policy.failed_settle(answer, &error),
                 })
             }
             StateProjection::Done => panic!("`ResponseFuture` polled after it has ended"),

@@ -9,10 +9,13 @@ use tokio::time::Instant;
 
 use crate::{ByStatus, Classify, ResponseFuture, ScopeBody};
 
-/// What a front end does with the scopes of its requests. The same for plain hyper and for tower.
+/// Decides how the scopes of requests are closed and what the client receives. The same for every front end.
 ///
-/// A front end keeps one in an [`Arc`], calls [`open`](Policy::open) in its `call` and wraps the handler's future
-/// with [`Opened::answer`]. Users set it through their front end.
+/// It is a builder: start with [`new`](Policy::new) and hand the result to `ScopeService::policy` of `reqscope-hyper` or
+/// `ScopeLayer::policy` of `reqscope-tower`. A front end keeps it in an [`Arc`], calls [`open`](Policy::open) in its
+/// `call`, and wraps the handler's future with [`Opened::answer`].
+///
+/// # Examples
 ///
 /// ```
 /// use bytes::Bytes;
@@ -21,18 +24,19 @@ use crate::{ByStatus, Classify, ResponseFuture, ScopeBody};
 /// use reqscope_http::{ByStatus, Classify, Policy};
 /// use std::time::Duration;
 ///
-/// let mut policy = Policy::new();
-/// policy.set_timeout(Duration::from_secs(10));
-/// policy.set_classify(|status: StatusCode, headers: &HeaderMap| match status {
-///     StatusCode::NOT_FOUND => Exit::Completed,
-///     _ => ByStatus.classify(status, headers),
-/// });
-/// policy.set_on_failed_settle(|error| {
-///     eprintln!("{error}");
-///     let mut response = Response::new(Bytes::from("nothing was changed"));
-///     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-///     response
-/// });
+/// let policy = Policy::new()
+///     .timeout(Duration::from_secs(10))
+///     .classify(|status: StatusCode, headers: &HeaderMap| match status {
+///         StatusCode::NOT_FOUND => Exit::Completed,
+///         _ => ByStatus.classify(status, headers),
+///     })
+///     .on_failed_settle(|error| {
+///         eprintln!("{error}");
+///         let mut response = Response::new(Bytes::from("nothing was changed, please try again"));
+///         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+///         response
+///     });
+/// # drop(policy);
 /// ```
 #[derive(Clone)]
 pub struct Policy {
@@ -44,37 +48,98 @@ pub struct Policy {
 type OnFailedSettle = dyn Fn(&CloseError) -> Response<Bytes> + Send + Sync;
 
 impl Policy {
-    /// Judges responses by their status, sets no timeout, and answers a failed settle with an empty 500.
+    /// Creates a policy that classifies responses by status, sets no timeout, and answers a failed settle with an empty
+    /// 500.
     pub fn new() -> Self {
         Policy { classify: Arc::new(ByStatus), timeout: None, on_failed_settle: Arc::new(|_| internal_error()) }
     }
 
-    /// Who judges responses. The default is [`ByStatus`].
-    pub fn set_classify(&mut self, classify: impl Classify) {
+    /// Sets how a response is turned into the [`Exit`] of its scope. Defaults to [`ByStatus`], because HTTP counts 1xx,
+    /// 2xx and 3xx as success.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use http::{HeaderMap, StatusCode};
+    /// use reqscope::Exit;
+    /// use reqscope_http::Policy;
+    ///
+    /// // Only a plain 200 commits.
+    /// let policy = Policy::new().classify(|status: StatusCode, _: &HeaderMap| match status {
+    ///     StatusCode::OK => Exit::Completed,
+    ///     _ => Exit::Failed,
+    /// });
+    /// # drop(policy);
+    /// ```
+    #[must_use]
+    pub fn classify(mut self, classify: impl Classify) -> Self {
         self.classify = Arc::new(classify);
+        self
     }
 
-    /// How long a handler may take. By default there is no limit: only the application knows how long its slowest
-    /// answer takes.
+    /// Sets the maximum time a handler may take to return its response. Defaults to no limit, because only the
+    /// application knows how long its slowest response takes.
     ///
-    /// When it is over the handler is dropped, its scope closes as [`Exit::Cancelled`], and the answer is an empty
-    /// 503. It begins with [`open`](Policy::open). The time that the close takes has a limit of its own, in [`Scopes`].
-    pub fn set_timeout(&mut self, timeout: Duration) {
+    /// A handler that exceeds it is dropped, its scope closes as [`Exit::Cancelled`], and the response is an empty 503.
+    /// The time runs from [`open`](Policy::open) until the handler returns: neither the close of the scope, which has a
+    /// limit of its own in [`Scopes`], nor the response body counts. Handlers read the deadline with
+    /// [`ScopeHandle::deadline`](reqscope::ScopeHandle::deadline).
+    ///
+    /// Set one: a peer that disappears without closing its connection is otherwise noticed late or not at all.
+    ///
+    /// # Panics
+    ///
+    /// With a timeout, the front end's `call` panics outside a tokio runtime with timers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use reqscope_http::Policy;
+    /// use std::time::Duration;
+    ///
+    /// let policy = Policy::new().timeout(Duration::from_secs(10));
+    /// # drop(policy);
+    /// ```
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        self
     }
 
-    /// What is answered where a release that mattered to the client failed (law L11). The default is an empty 500.
+    /// Sets the response for a request whose settling release failed, such as a COMMIT. Defaults to an empty 500,
+    /// because the error may contain details that the client must not see.
     ///
-    /// The handler's own response is dropped unsent. It is called when the scope has closed, so a panic in it changes no
-    /// release; nothing is answered then.
-    pub fn set_on_failed_settle(&mut self, answer: impl Fn(&CloseError) -> Response<Bytes> + Send + Sync + 'static) {
-        self.on_failed_settle = Arc::new(answer);
+    /// The handler's own response is dropped unsent. The closure runs after the scope has closed: a panic in it changes
+    /// no release, and propagates like a panic of the handler.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use http::{Response, StatusCode};
+    /// use reqscope_http::Policy;
+    ///
+    /// let policy = Policy::new().on_failed_settle(|error| {
+    ///     eprintln!("{error}");
+    ///     let mut response = Response::new(Bytes::from("nothing was changed, please try again"));
+    ///     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    ///     response
+    /// });
+    /// # drop(policy);
+    /// ```
+    #[must_use]
+    pub fn on_failed_settle(
+        mut self,
+        respond: impl Fn(&CloseError) -> Response<Bytes> + Send + Sync + 'static,
+    ) -> Self {
+        self.on_failed_settle = Arc::new(respond);
+        self
     }
 
-    /// Opens the scope of a request and puts its handle into the request's extensions.
+    /// Opens the scope of a request and puts its [`ScopeHandle`](reqscope::ScopeHandle) into the request's extensions.
     ///
-    /// Call it in the front end's `call`, not in the first poll of a future: a request whose client has gone may
-    /// be polled zero times.
+    /// Call it in the front end's `call`, not in the first poll of a future: the future of a request whose client has
+    /// disconnected may never be polled.
     pub fn open<B>(self: &Arc<Self>, scopes: &Scopes, request: &mut Request<B>) -> Opened {
         let scope = scopes.open();
         let deadline = self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
@@ -85,7 +150,7 @@ impl Policy {
         Opened { scope, deadline, policy: Arc::clone(self) }
     }
 
-    /// The handler's own verdict if it left one, else the classifier's.
+    /// Returns the exit that the handler put into the response, else the classifier's.
     pub(crate) fn verdict<B>(&self, response: &Response<B>) -> Exit {
         match response.extensions().get() {
             Some(exit) => *exit,
@@ -93,8 +158,8 @@ impl Policy {
         }
     }
 
-    /// The answer in place of this one, which the client must not see. An error of the service stays what it is.
-    pub(crate) fn unsettled<B, E>(
+    /// Replaces a response that must not be sent, because a settling release failed. An error of the service is kept.
+    pub(crate) fn failed_settle<B, E>(
         &self,
         answer: Result<Response<ScopeBody<B>>, E>,
         error: &CloseError,
@@ -109,9 +174,13 @@ fn internal_error() -> Response<Bytes> {
     response
 }
 
-/// A request whose scope is open. Dropping it closes the scope, as `Panicked` if the handler panics in `call`.
+/// A request whose scope is open and whose handler does not run yet; returned by [`Policy::open`].
 ///
-/// In the `call` of a front end:
+/// Dropping it closes the scope as `Cancelled`, or as `Panicked` while unwinding from a panic in `call`.
+///
+/// # Examples
+///
+/// The `call` of a front end:
 ///
 /// ```
 /// use std::sync::Arc;
@@ -142,11 +211,11 @@ pub struct Opened {
 }
 
 impl Opened {
-    /// Runs the handler, and then the close of its scope.
+    /// Creates the future that runs the handler and then closes its scope.
     ///
     /// # Panics
     ///
-    /// If there is a timeout, outside a tokio runtime with timers.
+    /// Panics outside a tokio runtime with timers, if the policy has a timeout.
     pub fn answer<F, B, E>(self, handler: F) -> ResponseFuture<F, B, E>
     where
         F: Future<Output = Result<Response<B>, E>>,

@@ -46,8 +46,8 @@ pub use hyper_util::service::TowerToHyperService;
 pub use listener::Listener;
 pub use report::{ServeReport, Trouble};
 pub use reqscope_http::{
-    ByGrpcStatus, ByStatus, Chunks, Classify, LeaseBody, LeaseBodyError, MissingScope, RequestExt, ResponseFuture,
-    ScopeBody,
+    ByGrpcStatus, ByStatus, Chunks, Classify, LeaseBody, LeaseBodyError, MissingScope, Policy, RequestExt,
+    ResponseFuture, ScopeBody,
 };
 pub use requests::RequestLine;
 pub use serve::{Serve, serve};

@@ -102,8 +102,28 @@ impl ScopeLayer {
         ScopeLayer { scopes: scopes.clone(), policy: Arc::new(Policy::new()) }
     }
 
-    /// Judges responses in another way than by their status, which [`ByStatus`](crate::ByStatus) does by default: 1xx,
-    /// 2xx and 3xx are a success, as HTTP has it. See [`Classify`].
+    /// Sets the policy. Defaults to [`Policy::new`]. It replaces what earlier calls of the methods below have set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use reqscope_tower::ScopeLayer;
+    /// use reqscope_tower::{ByGrpcStatus, Policy};
+    /// use std::time::Duration;
+    ///
+    /// # fn f(layer: ScopeLayer) -> ScopeLayer {
+    /// layer.policy(Policy::new().classify(ByGrpcStatus).timeout(Duration::from_secs(10)))
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn policy(self, policy: Policy) -> Self {
+        self.map_policy(|_replaced| policy)
+    }
+
+    /// Sets how a response is turned into the exit of its scope; see [`Policy::classify`]. Defaults to
+    /// [`ByStatus`](crate::ByStatus), because HTTP counts 1xx, 2xx and 3xx as success.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use reqscope_tower::ScopeLayer;
@@ -114,62 +134,34 @@ impl ScopeLayer {
     /// # }
     /// ```
     #[must_use]
-    pub fn classify(mut self, classify: impl Classify) -> Self {
-        Arc::make_mut(&mut self.policy).set_classify(classify);
-        self
+    pub fn classify(self, classify: impl Classify) -> Self {
+        self.map_policy(|policy| policy.classify(classify))
     }
 
-    /// Gives each handler so long to return its response; then it is dropped, and the answer is a 503.
+    /// Sets the maximum time a handler may take to return its response; see [`Policy::timeout`]. Defaults to no limit,
+    /// because only the application knows how long its slowest response takes.
     ///
-    /// By default there is no limit, since only you know how long your slowest answer takes. Set one: it is all that
-    /// helps against a peer that vanishes without a packet. It begins with the call, and ends with the handler: neither
-    /// the close of the scope nor the body counts. The handler can ask until when it has time
-    /// ([`ScopeHandle::deadline`](reqscope::ScopeHandle::deadline)), which it cannot of a timeout layer.
+    /// A handler that exceeds it is dropped and answered with a 503. Unlike with a timeout layer, handlers can read the
+    /// deadline ([`ScopeHandle::deadline`](reqscope::ScopeHandle::deadline)), and the COMMIT is never given up.
     ///
     /// # Panics
     ///
-    /// `call` panics then outside a tokio runtime with timers.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use reqscope_tower::ScopeLayer;
-    /// use std::time::Duration;
-    ///
-    /// # fn f(layer: ScopeLayer) -> ScopeLayer {
-    /// layer.timeout(Duration::from_secs(10))
-    /// # }
-    /// ```
+    /// With a timeout, `call` panics outside a tokio runtime with timers.
     #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        Arc::make_mut(&mut self.policy).set_timeout(timeout);
-        self
+    pub fn timeout(self, timeout: Duration) -> Self {
+        self.map_policy(|policy| policy.timeout(timeout))
     }
 
-    /// What to answer where a release that mattered to the client failed, a COMMIT for example.
-    ///
-    /// By default an empty 500. The error names what went wrong; the client should not see it. The handler's own
-    /// response is dropped. A panic in the answer passes on, as one of the handler does.
-    ///
-    /// ```
-    /// # use http::{Response, StatusCode};
-    /// # use reqscope_tower::ScopeLayer;
-    /// # fn f(layer: ScopeLayer) -> ScopeLayer {
-    /// layer.on_failed_settle(|error| {
-    ///     eprintln!("{error}");
-    ///     let mut response = Response::new("nothing was changed, please try again".into());
-    ///     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
-    ///     response
-    /// })
-    /// # }
-    /// ```
+    /// Sets the response for a request whose settling release failed, such as a COMMIT; see
+    /// [`Policy::on_failed_settle`]. Defaults to an empty 500, because the error may contain details that the client must
+    /// not see.
     #[must_use]
-    pub fn on_failed_settle(
-        mut self,
-        answer: impl Fn(&CloseError) -> Response<Bytes> + Send + Sync + 'static,
-    ) -> Self {
-        Arc::make_mut(&mut self.policy).set_on_failed_settle(answer);
-        self
+    pub fn on_failed_settle(self, respond: impl Fn(&CloseError) -> Response<Bytes> + Send + Sync + 'static) -> Self {
+        self.map_policy(|policy| policy.on_failed_settle(respond))
+    }
+
+    fn map_policy(self, map: impl FnOnce(Policy) -> Policy) -> Self {
+        ScopeLayer { policy: Arc::new(map(Arc::unwrap_or_clone(self.policy))), ..self }
     }
 }
 

@@ -26,8 +26,8 @@ mod scoped;
 
 pub use layer::ScopeLayer;
 pub use reqscope_http::{
-    ByGrpcStatus, ByStatus, Chunks, Classify, LeaseBody, LeaseBodyError, MissingScope, RequestExt, ResponseFuture,
-    ScopeBody,
+    ByGrpcStatus, ByStatus, Chunks, Classify, LeaseBody, LeaseBodyError, MissingScope, Policy, RequestExt,
+    ResponseFuture, ScopeBody,
 };
 #[cfg(feature = "axum")]
 pub use request_scope::RequestScope;

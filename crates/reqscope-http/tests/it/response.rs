@@ -27,9 +27,8 @@ impl Scene {
         Scene { probe: Arc::new(probe), scopes: Scopes::new(), policy: Arc::new(Policy::new()) }
     }
 
-    fn with_policy(mut self, set: impl FnOnce(&mut Policy)) -> Self {
-        set(Arc::make_mut(&mut self.policy));
-        self
+    fn with_policy(self, policy: Policy) -> Self {
+        Scene { policy: Arc::new(policy), ..self }
     }
 
     /// A request to `handler`, which is called and not yet polled.
@@ -94,12 +93,13 @@ async fn an_exit_in_the_response_overrides_the_status() {
 
 #[tokio::test]
 async fn a_classifier_of_ones_own_is_asked() {
-    let scene = Scene::new(Probe::new()).with_policy(|policy| {
-        policy.set_classify(|status: StatusCode, _: &http::HeaderMap| match status {
-            StatusCode::NOT_FOUND => Exit::Completed,
-            _ => Exit::Failed,
-        });
-    });
+    let scene =
+        Scene::new(Probe::new()).with_policy(Policy::new().classify(
+            |status: StatusCode, _: &HeaderMap| match status {
+                StatusCode::NOT_FOUND => Exit::Completed,
+                _ => Exit::Failed,
+            },
+        ));
     scene.answering(Ok(status(404))).await.unwrap();
     assert_eq!(scene.exit().await, Exit::Completed);
 }
@@ -143,12 +143,10 @@ async fn a_failed_settle_is_an_empty_500() {
 
 #[tokio::test]
 async fn a_failed_settle_is_what_the_hook_says() {
-    let scene = Scene::new(Probe::new().settling()).with_policy(|policy| {
-        policy.set_on_failed_settle(|error| {
-            assert_eq!(error.told(), Exit::Completed);
-            Response::builder().status(409).body(Bytes::from("again")).unwrap()
-        });
-    });
+    let scene = Scene::new(Probe::new().settling()).with_policy(Policy::new().on_failed_settle(|error| {
+        assert_eq!(error.told(), Exit::Completed);
+        Response::builder().status(409).body(Bytes::from("again")).unwrap()
+    }));
     scene.probe.on(Verb::Release).error();
     let response = scene.answering(Ok(status(200))).await.unwrap();
     assert_eq!(response.status(), 409);
@@ -302,7 +300,7 @@ async fn a_panic_caught_outside_is_panicked_and_answered() {
 #[tokio::test]
 async fn a_classifier_that_panics_commits_nothing_and_lets_no_answer_out() {
     let scene = Scene::new(Probe::new().settling())
-        .with_policy(|policy| policy.set_classify(|_: StatusCode, _: &HeaderMap| panic!("in the classifier")));
+        .with_policy(Policy::new().classify(|_: StatusCode, _: &HeaderMap| panic!("in the classifier")));
     let mut response = Box::pin(scene.answering(Ok(status(200))));
     assert!(catch_unwind(AssertUnwindSafe(|| poll_once(response.as_mut()))).is_err());
     assert_eq!(scene.exit().await, Exit::Panicked);
@@ -313,7 +311,7 @@ async fn a_classifier_that_panics_commits_nothing_and_lets_no_answer_out() {
 async fn an_answer_to_a_failed_settle_that_panics_lets_no_answer_out() {
     for awaited in [false, true] {
         let scene = Scene::new(Probe::new().settling())
-            .with_policy(|policy| policy.set_on_failed_settle(|_| panic!("in the answer")));
+            .with_policy(Policy::new().on_failed_settle(|_| panic!("in the answer")));
         scene.probe.on(Verb::Release).next(Outcome::error().after_polls(awaited.into()));
         let mut response = Box::pin(scene.answering(Ok(status(200))));
         let polls = 1 + usize::from(awaited);
@@ -332,7 +330,7 @@ async fn a_handler_out_of_time_is_dropped_cancelled_and_answered_with_503() {
         }
     }
 
-    let scene = Scene::new(Probe::new()).with_policy(|policy| policy.set_timeout(Duration::from_secs(3)));
+    let scene = Scene::new(Probe::new()).with_policy(Policy::new().timeout(Duration::from_secs(3)));
     let dropped = Arc::new(AtomicBool::new(false));
     let sets = Sets(Arc::clone(&dropped));
     let began = tokio::time::Instant::now();
@@ -349,7 +347,7 @@ async fn a_handler_out_of_time_is_dropped_cancelled_and_answered_with_503() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_in_time_is_left_alone_by_the_deadline() {
-    let scene = Scene::new(Probe::new()).with_policy(|policy| policy.set_timeout(Duration::from_secs(3)));
+    let scene = Scene::new(Probe::new()).with_policy(Policy::new().timeout(Duration::from_secs(3)));
     assert_eq!(scene.answering(Ok(status(200))).await.unwrap().status(), 200);
 }
 
