@@ -4,7 +4,7 @@ use std::thread;
 
 use bytes::Bytes;
 use futures_util::stream::try_unfold;
-use http::Response;
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
@@ -42,6 +42,16 @@ where
         let chunk = next(number).await?;
         Ok(chunk.map(|chunk| (Frame::data(chunk), (number + 1, next))))
     }))
+}
+
+/// A body of one chunk, with one trailer.
+pub(crate) fn with_trailers(
+    name: &'static str,
+    value: &'static str,
+) -> impl Body<Data = Bytes, Error = BoxError> + Send + 'static {
+    let trailers = HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))]);
+    chunks(|number| async move { Ok((number < 1).then_some(Bytes::from_static(b"rows"))) })
+        .with_trailers(std::future::ready(Some(Ok(trailers))))
 }
 
 /// A body that says what becomes of it. Else it is as the one inside.

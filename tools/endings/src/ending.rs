@@ -4,6 +4,7 @@ use std::time::Duration;
 use reqscope::Exit;
 use serde::Serialize;
 
+use crate::client::Ask;
 use crate::event::Event;
 use crate::handler::{self, Handler};
 use crate::layers::Layers;
@@ -38,8 +39,8 @@ impl Ending {
         absent: &[],
         resources: Resources::Both,
         setup: Setup::DEFAULT,
-        handler: |call| Box::pin(handler::uses(call)),
-        client: |world| Box::pin(world.asks()),
+        handler: |call| Box::pin(handler::uses(call, 200)),
+        client: |world| Box::pin(world.asks(Ask::GET)),
         must: Must::DONE,
         differs: &[],
     };

@@ -1,6 +1,6 @@
 //! Every way a request can end, as data.
 //!
-//! An [`Ending`] is a file: what the handler does, what the client does, and what must be observed. [`play`] runs one on
+//! An [`Ending`] is a value: what the handler does, what the client does, and what must be observed. [`play`] runs one on
 //! a [`Stack`] over a [`Protocol`], with real sockets and a client that has no manners, and judges it. So the list in
 //! `tools/endings/` is the list of what is promised for requests that end badly, and `cargo xtask endings` prints it.
 //!
@@ -43,7 +43,7 @@ mod play;
 mod endings;
 
 pub use ending::{Absent, Differs, Ending, Must, Protocol, Resources, Seen, Setup, Stack};
-pub use endings::ALL;
+pub use endings::all;
 pub use event::Event;
 pub use play::{Cell, Verdict, play, quiet};
 

@@ -5,7 +5,7 @@ use std::thread;
 
 use clap::Parser;
 use parking_lot::Mutex;
-use reqscope_endings::{ALL, Cell, Ending, Protocol, Stack, play, quiet};
+use reqscope_endings::{Cell, Ending, Protocol, Stack, all, play, quiet};
 use serde::Serialize;
 
 /// Most of the time they wait for packets and deadlines, not for a core.
@@ -30,7 +30,7 @@ fn main() -> anyhow::Result<()> {
     let Arguments { only } = Arguments::parse();
     quiet();
     let endings: Vec<&'static Ending> =
-        ALL.iter().copied().filter(|ending| only.as_ref().is_none_or(|name| name == ending.name)).collect();
+        all().filter(|ending| only.as_ref().is_none_or(|name| name == ending.name)).collect();
     anyhow::ensure!(!endings.is_empty(), "there is no such ending");
     let next = AtomicUsize::new(0);
     let rows = Mutex::new(Vec::new());

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::client::{Ask, Client, Socket};
-use crate::event::Event;
+use crate::event::{Event, let_through};
 use crate::scene::Scene;
 use crate::stepwise::Stepwise;
 use crate::{BOUND, Ending, Protocol, Seen, Stack, stack};
@@ -83,9 +83,32 @@ impl World {
         Ok(client)
     }
 
-    /// Sends a GET and reads the answer.
-    pub(crate) async fn asks(&self) -> anyhow::Result<Seen> {
-        self.send(Ask::GET).await?.answer().await
+    /// Sends a request and reads the answer.
+    pub(crate) async fn asks(&self, ask: Ask) -> anyhow::Result<Seen> {
+        self.send(ask).await?.answer().await
+    }
+
+    /// Sends a request and closes after the event.
+    pub(crate) async fn fin_after(&self, ask: Ask, event: Event) -> anyhow::Result<Seen> {
+        let client = self.send(ask).await?;
+        self.hears(event).await?;
+        client.fin()?;
+        Ok(Seen::Left)
+    }
+
+    /// Sends a GET and reads the head; the body then waits for the gate.
+    pub(crate) async fn in_the_body(&self) -> anyhow::Result<Client> {
+        let mut client = self.send(Ask::GET).await?;
+        client.head().await?;
+        self.hears(Event::Waits).await?;
+        Ok(client)
+    }
+
+    /// Sends a GET, lets the body pass the gate once, and reads the answer.
+    pub(crate) async fn asks_for_rows(&self) -> anyhow::Result<Seen> {
+        let mut client = self.in_the_body().await?;
+        let_through(&self.scene.gate)?;
+        client.answer().await
     }
 
     /// Lets the server look at its sockets once: what had come before this, all its tasks have heard of after it. For that

@@ -36,6 +36,10 @@ pub(crate) enum Upload {
 
 impl Ask {
     pub(crate) const GET: Ask = Ask { method: "GET", headers: &[], upload: Upload::None };
+    pub(crate) const HEAD: Ask = Ask { method: "HEAD", ..Ask::GET };
+    pub(crate) const GET_WITH_TRAILERS: Ask = Ask { headers: &[("te", "trailers")], ..Ask::GET };
+    pub(crate) const UPGRADE: Ask =
+        Ask { headers: &[("connection", "upgrade"), ("upgrade", "websocket")], ..Ask::GET };
 
     pub(crate) const fn post(announced: usize, sent: usize) -> Ask {
         Ask { method: "POST", headers: &[], upload: Upload::Sized { announced, sent } }
@@ -130,8 +134,7 @@ impl Client {
     pub(crate) async fn upgrade(&mut self) -> anyhow::Result<Option<Head>> {
         match self {
             Client::Http1(client) => {
-                let headers = &[("connection", "upgrade"), ("upgrade", "websocket")];
-                client.send(Ask { headers, ..Ask::GET }).await?;
+                client.send(Ask::UPGRADE).await?;
             }
             Client::Http2(client) => client.connect().await?,
         }
