@@ -1,10 +1,11 @@
 //! The servers that some tests need: there, installed, or left out on purpose.
 
 use std::env;
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::Args;
 
 use crate::cargo::Cargo;
@@ -23,10 +24,9 @@ const FOLDERS: [&str; 7] = [
     "/usr/local/mysql/scripts",
 ];
 
-/// Debian's package, the unit that it would start, and its programs.
+/// A Debian package, and its programs.
 struct Package {
     name: &'static str,
-    unit: &'static str,
     programs: &'static [Program],
 }
 
@@ -38,7 +38,6 @@ struct Program {
 
 const PACKAGES: [Package; 1] = [Package {
     name: "mariadb-server",
-    unit: "mariadb.service",
     programs: &[
         Program { names: &["mariadbd", "mysqld"], variable: "REQSCOPE_MARIADBD_BIN" },
         Program { names: &["mariadb-install-db", "mysql_install_db"], variable: "REQSCOPE_MARIADB_INSTALL_DB_BIN" },
@@ -102,26 +101,57 @@ impl Package {
         )
     }
 
-    /// Asks nothing. Whatever apt-get says is said; whether it has helped is seen after.
+    /// Installs the package without asking. The caller looks afterwards whether that has helped.
     fn install(&self) -> anyhow::Result<()> {
         println!("installing {} with apt-get", self.name);
-        // The tests start servers of their own. In a container nothing else starts one.
-        if Path::new("/run/systemd/system").is_dir() {
-            println!("masking {} until the next boot", self.unit);
-            run("systemctl", &["mask", "--runtime", self.unit])?;
-        }
         apt_get(self.name)
     }
 }
 
-/// Whether it has helped is to be seen after.
+/// Installs a Debian package, and starts none of its services. The caller looks afterwards whether that has helped.
 pub(crate) fn apt_get(package: &str) -> anyhow::Result<()> {
+    // The tests start servers of their own.
+    let _policy = NoServices::while_installing()?;
     let install = ["install", "--yes", "--no-install-recommends", package];
-    // A fresh machine does not know what there is.
+    // A fresh machine has no list of packages.
     if !run("apt-get", &install)? && run("apt-get", &["update"])? {
         run("apt-get", &install)?;
     }
     Ok(())
+}
+
+/// The policy by which Debian's packages start no service, unless the machine has a policy of its own.
+struct NoServices {
+    written: bool,
+}
+
+impl NoServices {
+    /// Debian's maintainer scripts ask this program before they start a service, under systemd too.
+    const PROGRAM: &str = "/usr/sbin/policy-rc.d";
+
+    fn while_installing() -> anyhow::Result<NoServices> {
+        let path = Path::new(Self::PROGRAM);
+        if path.exists() {
+            return Ok(NoServices { written: false });
+        }
+        // 101 is "action forbidden by policy".
+        fs::write(path, "#!/bin/sh\nexit 101\n").context(Self::PROGRAM)?;
+        let policy = NoServices { written: true };
+        if !run("chmod", &["755", Self::PROGRAM])? {
+            bail!("cannot make {} executable", Self::PROGRAM);
+        }
+        Ok(policy)
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if self.written
+            && let Err(error) = fs::remove_file(Self::PROGRAM)
+        {
+            eprintln!("cannot delete {}: {error}", Self::PROGRAM);
+        }
+    }
 }
 
 /// Is this root, on a system with apt-get?
@@ -172,7 +202,6 @@ mod tests {
 
     const NOWHERE: Package = Package {
         name: "nowhere-server",
-        unit: "nowhere.service",
         programs: &[
             Program { names: &["nowhered"], variable: "REQSCOPE_NOWHERED_BIN" },
             Program { names: &["sh"], variable: "REQSCOPE_SH_BIN" },
