@@ -5,7 +5,7 @@ use crate::report::Report;
 use crate::tree::{APART, Tree};
 use crate::{
     circles, compare, edges, examples, features, floors, futures, fuzz, licences, links, loom, manifests, msrv,
-    names, packages, verbs, words,
+    names, packages, readme_project, verbs, words,
 };
 
 /// Runs all checks, the cheap ones first.
@@ -51,5 +51,6 @@ pub(crate) fn run(tree: &Tree, report: &mut Report) {
     }
     report.step("check: every public future says what its drop loses", || futures::check(tree));
     report.step("check: every public type, trait, function and macro has an example", || examples::check(tree));
+    report.step("check: the README's example compiles in a project of its own", || readme_project::check(tree));
     report.step("check: packages, in publishing order", || packages::check(tree));
 }
