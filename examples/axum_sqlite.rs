@@ -44,7 +44,7 @@ async fn create(Scoped(tx): Scoped<Writes>, text: String) -> Result<(StatusCode,
     Ok((StatusCode::CREATED, Json(id))) // COMMIT, and then the head is sent
 }
 
-/// A read of one statement needs no transaction, and no turn among the writers.
+/// Lists all notes. A single statement that reads needs no transaction, and no turn among the writers.
 async fn list(Scoped(connection): Scoped<Connections>) -> Result<Json<Vec<Note>>, AppError> {
     let mut connection = connection.get().await?;
     let notes = connection.call(|sql| {
@@ -60,7 +60,7 @@ async fn update(Scoped(tx): Scoped<Writes>, Path(id): Path<i64>, text: String) -
     let mut tx = tx.get().await?;
     count_edit(&mut tx, id).await?;
     match tx.call(move |sql| sql.execute("UPDATE notes SET text = ?2 WHERE id = ?1", (id, text))).await? {
-        0 => Err(AppError::NoSuchNote), // a 404 is a ROLLBACK: the edit is not counted
+        0 => Err(AppError::NoSuchNote), // a 404 rolls back, so the edit is not counted
         _ => Ok(StatusCode::NO_CONTENT),
     }
 }
@@ -73,7 +73,7 @@ async fn delete(Scoped(tx): Scoped<Writes>, Path(id): Path<i64>) -> Result<Statu
     }
 }
 
-/// Works in whatever transaction its caller is in.
+/// Counts an edit, in whatever transaction its caller is in.
 async fn count_edit(tx: &mut SqliteConn, note: i64) -> Result<usize, SqliteError> {
     tx.call(move |sql| sql.execute("INSERT INTO edits VALUES (?1)", [note])).await
 }
@@ -83,10 +83,17 @@ enum AppError {
     Database(ScopeError),
 }
 
-/// `?` on a `get`, and on what is done with the connection.
-impl<E: Into<reqscope::Error<SqliteError>>> From<E> for AppError {
-    fn from(error: E) -> Self {
-        AppError::Database(ScopeError::from(error.into()))
+/// `?` on a `get`.
+impl From<reqscope::Error<SqliteError>> for AppError {
+    fn from(error: reqscope::Error<SqliteError>) -> Self {
+        AppError::Database(error.into())
+    }
+}
+
+/// `?` on a `call`.
+impl From<SqliteError> for AppError {
+    fn from(error: SqliteError) -> Self {
+        AppError::Database(reqscope::Error::failed(error).into())
     }
 }
 
@@ -94,7 +101,7 @@ impl IntoResponse for AppError {
     fn into_response(self) -> Response {
         match self {
             AppError::NoSuchNote => StatusCode::NOT_FOUND.into_response(),
-            AppError::Database(error) => error.into_response(), // 503 or 500, and not a word of the cause
+            AppError::Database(error) => error.into_response(), // 503 or 500, without the cause
         }
     }
 }
@@ -105,7 +112,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("try: curl http://{}/notes    (ctrl-c ends it)", listener.local_addr()?);
 
-    let sqlite = Sqlite::builder().on_open(|sql| sql.execute_batch(SCHEMA)).build_temporary()?; // yours has a name
+    let sqlite = Sqlite::builder().on_open(|sql| sql.execute_batch(SCHEMA)).build_temporary()?; // in production: `build("notes.db")`
     let connections = Arc::new(Pool::builder().max_size(10).build(sqlite));
     let writes = Arc::new(Transaction::new(connections.clone()));
     let scopes = Scopes::new(); // one per server; each request gets a scope of its own
@@ -115,8 +122,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .with_state(App { connections, writes })
         .layer(ScopeLayer::new(&scopes).timeout(Duration::from_secs(10)));
 
-    // `axum::serve` does it too, but does not notice every client that leaves, and returns before the last release.
-    let ctrl_c = async { tokio::signal::ctrl_c().await.expect("ctrl-c can be heard") };
+    // `axum::serve` works as well, but it does not notice every client that leaves, and returns before the last release.
+    let ctrl_c = async { tokio::signal::ctrl_c().await.expect("the handler of ctrl-c can be set") };
     let report = serve(listener, TowerToHyperService::new(app), &scopes).graceful(ctrl_c).await;
     println!("{:?}", report.drained);
     Ok(())
