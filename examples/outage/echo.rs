@@ -9,39 +9,40 @@ use tokio::net::TcpStream;
 /// Connections to the backend.
 pub(crate) struct Echo(pub(crate) SocketAddr);
 
-pub(crate) struct Line {
+pub(crate) struct Connection {
     stream: TcpStream,
-    /// It was cut or has failed between a question and its echo: whoever asks next would hear the wrong one.
+    /// An exchange was cut, or failed, before its echo was read: the next user would read it as theirs.
     cut: bool,
 }
 
-impl Line {
-    pub(crate) async fn echo(&mut self, said: &[u8]) -> io::Result<Vec<u8>> {
-        self.cut = true; // dropped at one of these awaits, it stays so
-        self.stream.write_all(said).await?;
-        let mut heard = vec![0; said.len()];
-        self.stream.read_exact(&mut heard).await?;
+impl Connection {
+    /// Sends `bytes` and returns their echo.
+    pub(crate) async fn echo(&mut self, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        self.cut = true; // stays set if the future is dropped at one of these awaits
+        self.stream.write_all(bytes).await?;
+        let mut echo = vec![0; bytes.len()];
+        self.stream.read_exact(&mut echo).await?;
         self.cut = false;
-        Ok(heard)
+        Ok(echo)
     }
 }
 
 impl Resource for Echo {
-    type Handle = Line;
+    type Handle = Connection;
     type Cause = io::Error;
 
-    async fn acquire(&self) -> Result<Line, Error<io::Error>> {
-        let mut line = Line { stream: TcpStream::connect(self.0).await?, cut: false };
-        line.echo(b"?").await?; // the kernel accepts for a backend that hangs
-        Ok(line)
+    async fn acquire(&self) -> Result<Connection, Error<io::Error>> {
+        let mut connection = Connection { stream: TcpStream::connect(self.0).await?, cut: false };
+        connection.echo(b"?").await?; // a backend that hangs is connected to all the same, by the kernel
+        Ok(connection)
     }
 
-    async fn validate(&self, line: &mut Line) -> Result<(), Error<io::Error>> {
-        line.echo(b"?").await?;
+    async fn validate(&self, connection: &mut Connection) -> Result<(), Error<io::Error>> {
+        connection.echo(b"?").await?;
         Ok(())
     }
 
-    fn probe(&self, line: &Line) -> Health {
-        if line.cut { Health::Dead } else { Health::Ready }
+    fn probe(&self, connection: &Connection) -> Health {
+        if connection.cut { Health::Dead } else { Health::Ready }
     }
 }

@@ -1,4 +1,4 @@
-//! What the server does on its two paths.
+//! The server's handlers: `/ping` does without the backend, every other path needs it.
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use reqscope::{Error, Lazy, Pool};
 use reqscope_hyper::RequestExt;
 use tokio::time::timeout;
 
-use crate::PATIENCE;
+use crate::ECHO_TIMEOUT;
 use crate::echo::Echo;
 
 pub(crate) async fn answer(
@@ -27,8 +27,8 @@ pub(crate) async fn answer(
     }))
 }
 
-async fn hello(line: Lazy<Pool<Echo>>) -> Result<String, Error<io::Error>> {
-    let mut line = line.get().await?;
-    let heard = timeout(PATIENCE, line.echo(b"hello")).await.map_err(io::Error::from)??;
-    Ok(String::from_utf8_lossy(&heard).into_owned())
+async fn hello(backend: Lazy<Pool<Echo>>) -> Result<String, Error<io::Error>> {
+    let mut connection = backend.get().await?;
+    let echo = timeout(ECHO_TIMEOUT, connection.echo(b"hello")).await.map_err(io::Error::from)??;
+    Ok(String::from_utf8_lossy(&echo).into_owned())
 }

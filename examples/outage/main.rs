@@ -1,15 +1,15 @@
-//! A server whose backend stops, hangs and comes back, and that nobody has to restart.
+//! A server whose backend stops, hangs and comes back, and that recovers by itself.
 //!
 //! ```text
 //! cargo run --release --example outage
 //! ```
 //!
-//! It promises three things, and ends with exit code 1 if one does not hold: what does not need the backend is
-//! answered all the time, what needs it fails at once while it is down, and the server is back by itself.
-mod act;
+//! It promises three things, and ends with exit code 1 if one does not hold: requests that do not need the backend are
+//! answered all the time, those that need it fail at once while it is down, and they succeed soon after it is back.
 mod backend;
 mod echo;
 mod handlers;
+mod phase;
 
 use std::future::IntoFuture;
 use std::process::ExitCode;
@@ -23,12 +23,12 @@ use reqscope_hyper::{ScopeService, serve};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use act::act;
 use echo::Echo;
 use handlers::answer;
+use phase::observe;
 
-/// How long a handler waits for an echo, and the pool for a new connection's first one.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// How long a handler waits for an echo, and the pool for the first echo of a new connection.
+const ECHO_TIMEOUT: Duration = Duration::from_millis(250);
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
@@ -37,7 +37,7 @@ async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let address = listener.local_addr()?;
     let first = backend::start(listener, &hangs);
 
-    let pool = Pool::builder().max_size(4).create_timeout(PATIENCE).validate_timeout(PATIENCE);
+    let pool = Pool::builder().max_size(4).create_timeout(ECHO_TIMEOUT).validate_timeout(ECHO_TIMEOUT);
     let pool = Arc::new(pool.build(Echo(address)));
     let scopes = Scopes::new();
     let service = ScopeService::new(&scopes, service_fn(move |request| answer(request, Arc::clone(&pool))));
@@ -48,15 +48,15 @@ async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
         tokio::spawn(serve(listener, service, &scopes).graceful(async { drop(stopped.await) }).into_future());
 
     let begun = Instant::now();
-    let up = act(server, begun, "the backend is up", 1).await?;
+    let up = observe(server, begun, "the backend is up", 1).await?;
     first.abort();
-    let down = act(server, begun, "it stops: nobody listens any more", 2).await?;
+    let down = observe(server, begun, "it stops: connections are refused", 2).await?;
     let second = backend::start(TcpListener::bind(address).await?, &hangs);
-    let back = act(server, begun, "it is back", 1).await?;
+    let back = observe(server, begun, "it is back", 1).await?;
     hangs.store(true, Ordering::Relaxed);
-    let hung = act(server, begun, "it hangs: it accepts, and never answers", 2).await?;
+    let hung = observe(server, begun, "it hangs: it accepts, and does not answer", 2).await?;
     hangs.store(false, Ordering::Relaxed);
-    let again = act(server, begun, "it answers again", 2).await?;
+    let again = observe(server, begun, "it answers again", 2).await?;
     println!("{:4.1} s  the server shuts down", begun.elapsed().as_secs_f64());
     drop(stop);
     let report = serving.await?;
@@ -65,14 +65,14 @@ async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let within = |took: Option<Duration>, most| took.is_some_and(|took| took < Duration::from_millis(most));
     let promises = [
         (
-            "what does not need the backend is answered",
-            [&up, &down, &back, &hung, &again].iter().all(|act| act.serves),
+            "requests that do not need the backend are answered",
+            [&up, &down, &back, &hung, &again].iter().all(|phase| phase.serves),
         ),
-        ("nobody is refused while the backend is up", up.refused_in.is_none()),
-        ("a stopped backend is told at once", within(down.refused_in, 50)),
-        ("a hung backend is told at once, but to those who look", within(hung.refused_in, 50)),
-        ("after a stop the server is back in 0.5 s", within(back.back_after, 500)),
-        ("after a hang the server is back in 2 s", within(again.back_after, 2000)),
+        ("no request is refused while the backend is up", up.refused_in.is_none()),
+        ("requests fail at once while the backend is stopped", within(down.refused_in, 50)),
+        ("requests fail at once while the backend hangs, except for the probes", within(hung.refused_in, 50)),
+        ("after a stop requests succeed within 0.5 s", within(back.back_after, 500)),
+        ("after a hang requests succeed within 2 s", within(again.back_after, 2000)),
         ("every connection is accounted for", report.is_clean()),
     ];
     for (promise, holds) in promises {

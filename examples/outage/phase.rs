@@ -1,4 +1,4 @@
-//! One act of the outage, as its clients see it.
+//! One phase of the outage, as its clients see it.
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -7,24 +7,29 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-/// How long a client waits before it calls the server dead.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a client waits for an answer.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long a ping may take on a machine that is busy with something else.
-const SOON: Duration = Duration::from_secs(1);
+/// How long a ping may take, on a machine that may be busy with something else.
+const PING_LIMIT: Duration = Duration::from_secs(1);
 
-/// What the clients saw in one act of the outage.
-pub(crate) struct Seen {
-    /// Every ping was answered, and soon.
+/// What the clients saw in one phase of the outage.
+pub(crate) struct Observations {
+    /// Whether every ping was answered in time.
     pub(crate) serves: bool,
-    /// How long half of the refusals took at most.
+    /// The median time of the refusals.
     pub(crate) refused_in: Option<Duration>,
     /// When the first echo came.
     pub(crate) back_after: Option<Duration>,
 }
 
-/// Plays an act, and prints what the clients see.
-pub(crate) async fn act(server: SocketAddr, begun: Instant, title: &str, seconds: u64) -> io::Result<Seen> {
+/// Sends requests for a while, and prints what the clients see.
+pub(crate) async fn observe(
+    server: SocketAddr,
+    begun: Instant,
+    title: &str,
+    seconds: u64,
+) -> io::Result<Observations> {
     let now = Instant::now();
     println!("{:4.1} s  {title}", (now - begun).as_secs_f64());
     let until = now + Duration::from_secs(seconds);
@@ -44,30 +49,30 @@ pub(crate) async fn act(server: SocketAddr, begun: Instant, title: &str, seconds
             );
         }
     }
-    if let Some((.., said, _)) = echoes.iter().rfind(|(_, status, ..)| *status == 503) {
-        println!("               the last: {said}");
+    if let Some((.., text, _)) = echoes.iter().rfind(|(_, status, ..)| *status == 503) {
+        println!("               the last: {text}");
     }
     let refused = took(&echoes, 503);
     let first = echoes.iter().find(|(_, status, ..)| *status == 200);
-    Ok(Seen {
-        serves: pings.iter().all(|(_, status, _, took)| *status == 200 && *took < SOON),
+    Ok(Observations {
+        serves: pings.iter().all(|(_, status, _, took)| *status == 200 && *took < PING_LIMIT),
         refused_in: refused.get(refused.len() / 2).copied(),
         back_after: first.map(|(at, ..)| *at - now),
     })
 }
 
-/// An answer: when it had come, its status and text, and how long it took.
+/// An answer: when it arrived, its status, its text, and how long it took.
 type Answer = (Instant, u16, String, Duration);
 
-/// A client: asks again and again.
+/// Runs a client, which sends one request after the other.
 async fn ask(server: SocketAddr, path: &str, until: Instant) -> io::Result<Vec<Answer>> {
     let mut answers = Vec::new();
     while Instant::now() < until {
         let begun = Instant::now();
-        let answer = timeout(PATIENCE, get(server, path)).await??;
+        let answer = timeout(CLIENT_TIMEOUT, get(server, path)).await??;
         let status = answer.get(9..12).and_then(|status| status.parse().ok()).unwrap_or(0);
-        let said = answer.rsplit("\r\n").next().unwrap_or_default().to_owned();
-        answers.push((Instant::now(), status, said, begun.elapsed()));
+        let text = answer.rsplit("\r\n").next().unwrap_or_default().to_owned();
+        answers.push((Instant::now(), status, text, begun.elapsed()));
         sleep(Duration::from_millis(10)).await;
     }
     Ok(answers)
