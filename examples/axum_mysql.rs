@@ -1,4 +1,4 @@
-//! Notes in MySQL or MariaDB: axum, a pool, a transaction for each request that writes, and one that is done again.
+//! Notes in MySQL or MariaDB: axum, a pool, a transaction for each request that writes, and a retry after deadlocks.
 //!
 //! ```text
 //! DATABASE_URL=mysql://me:secret@localhost/notes cargo run --example axum_mysql --features axum,mysql -- 8080
@@ -36,26 +36,30 @@ async fn create(Scoped(tx): Scoped<Writes>, text: String) -> Result<(StatusCode,
     Ok((StatusCode::CREATED, Json(tx.last_insert_id().unwrap_or_default()))) // COMMIT, and then the head is sent
 }
 
-/// A read of one statement needs no transaction.
+/// Lists all notes. A single statement that reads needs no transaction.
 async fn list(Scoped(connection): Scoped<Connections>) -> Result<Json<Vec<(u64, String, u32)>>, AppError> {
     let mut connection = connection.get().await?;
-    Ok(Json(connection.query("SELECT id, text, edits FROM notes ORDER BY id").await?)) // hang up: it is KILLed
+    Ok(Json(connection.query("SELECT id, text, edits FROM notes ORDER BY id").await?)) // stopped if the client hangs up
 }
 
-/// Two of these in opposite directions want the same rows in another order. The server ends one, and it is done again.
+/// Swaps the texts of two notes.
+///
+/// Two swaps in opposite directions lock the same rows in a different order. The server rolls back one of them, and
+/// [`run`](Transaction::run) does it again.
 async fn swap(State(writes): State<Arc<Writes>>, Path((a, b)): Path<(u64, u64)>) -> Result<StatusCode, AppError> {
     // `move`, or the future of this handler would not be `Send`.
     let swap = writes.run(10, async move |tx| {
         let text_of_a = edit(tx, a).await?;
-        let text_of_b = edit(tx, b).await?; // a 404 is a ROLLBACK: neither edit is counted
+        let text_of_b = edit(tx, b).await?; // a 404 rolls back, so neither edit is counted
         let update = "UPDATE notes SET text = ? WHERE id = ?";
         Ok(tx.exec_batch(update, [(text_of_b, a), (text_of_a, b)]).await?)
     });
     swap.await.map(|()| StatusCode::NO_CONTENT)
 }
 
-/// Counts an edit of a note, which nobody else can change then; answers its text. It works in whatever transaction its
-/// caller is in.
+/// Counts an edit of a note and returns its text, in whatever transaction its caller is in.
+///
+/// No other transaction can change the note until this one has ended.
 async fn edit(tx: &mut MySqlConn, id: u64) -> Result<String, AppError> {
     tx.exec_drop("UPDATE notes SET edits = edits + 1 WHERE id = ?", (id,)).await?;
     tx.exec_first("SELECT text FROM notes WHERE id = ?", (id,)).await?.ok_or(AppError::NoSuchNote)
@@ -73,7 +77,7 @@ impl From<reqscope::Error<MySqlError>> for AppError {
     }
 }
 
-/// `?` on what is done with the connection.
+/// `?` on the methods of `Queryable`.
 impl From<mysql_async::Error> for AppError {
     fn from(error: mysql_async::Error) -> Self {
         AppError::Database(MySqlError::from(error).into())
@@ -90,7 +94,7 @@ impl IntoResponse for AppError {
     fn into_response(self) -> Response {
         match self {
             AppError::NoSuchNote => StatusCode::NOT_FOUND.into_response(),
-            // 503 or 500, and not a word of the cause
+            // 503 or 500, without the cause
             AppError::Database(error) => ScopeError::from(error).into_response(),
         }
     }
@@ -115,7 +119,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("try: curl http://{}/notes    (ctrl-c ends it)", listener.local_addr()?);
-    let ctrl_c = async { tokio::signal::ctrl_c().await.expect("ctrl-c can be heard") };
+    let ctrl_c = async { tokio::signal::ctrl_c().await.expect("the handler of ctrl-c can be set") };
     let report = serve(listener, TowerToHyperService::new(app), &scopes).graceful(ctrl_c).await;
     println!("{:?}", report.drained);
     Ok(())

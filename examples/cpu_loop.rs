@@ -1,12 +1,12 @@
-//! A loop that keeps a core busy, and stops when its request is gone.
+//! A loop that keeps a core busy, and stops when its client has gone.
 //!
 //! ```text
 //! cargo run --example cpu_loop
 //! ```
 //!
-//! Dropping a future stops it at its next `.await`. A loop that only computes has none; on a thread of the runtime it
-//! would hold up everybody, so it runs in `spawn_blocking`, and there nothing can be dropped. It has to ask whether
-//! its request is still there, or it keeps its core for ever, for nobody.
+//! Dropping a future stops it at its next `.await`. A loop that only computes has none. On a thread of the runtime it
+//! would hold up other tasks, so it runs in `spawn_blocking`, where it cannot be dropped. It has to check whether its
+//! scope is closed; otherwise it would keep its core busy for an answer that no client reads.
 use std::convert::Infallible;
 use std::future::IntoFuture;
 use std::io::Write;
@@ -23,10 +23,10 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-/// Looks for a number that never comes down to 1. Nobody has found one yet.
+/// Searches for a number that never comes down to 1. None is known.
 fn collatz(scope: &ScopeHandle) -> u64 {
     let mut tried = 0;
-    // A look at an atomic, in every round: it costs next to nothing.
+    // One atomic load per round costs next to nothing.
     while !scope.is_closed() {
         tried += 1;
         let mut number = tried;
@@ -40,20 +40,20 @@ fn collatz(scope: &ScopeHandle) -> u64 {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let begun = Instant::now();
-    let say = move |what: &str| println!("{:4} ms  {what}", begun.elapsed().as_millis());
+    let log = move |what: &str| println!("{:4} ms  {what}", begun.elapsed().as_millis());
 
     let handler = move |request: Request<Incoming>| {
-        // A handle may go anywhere: it does not keep the scope open.
+        // A `ScopeHandle` may be moved anywhere. It does not keep the scope open.
         let scope = request.scope().clone();
         let tried = spawn_blocking(move || {
-            say("the loop begins");
+            log("the loop begins");
             let tried = collatz(&scope);
-            say(&format!("the loop ends, after {tried} numbers"));
+            log(&format!("the loop ends, after {tried} numbers"));
             tried
         });
         async move {
-            let said = tried.await.map_or("the loop panicked".into(), |tried| format!("tried {tried} numbers"));
-            Ok::<_, Infallible>(Response::new(said))
+            let text = tried.await.map_or("the loop panicked".into(), |tried| format!("tried {tried} numbers"));
+            Ok::<_, Infallible>(Response::new(text))
         }
     };
 
@@ -67,13 +67,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut client = TcpStream::connect(address)?;
     client.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n")?;
     sleep(Duration::from_millis(200)).await;
-    say("the client hangs up");
+    log("the client hangs up");
     drop(client);
     sleep(Duration::from_millis(200)).await;
 
-    say("the server shuts down");
+    log("the server shuts down");
     drop(stop);
     server.await?;
-    // The runtime waits for its blocking threads: without the question above this program would not end.
+    // The runtime waits for its blocking threads: without the check above this program would not end.
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A resource of your own: a report that is in its folder when its request has succeeded, and nowhere when it has not.
+//! A resource of your own: a report file that is kept if its request succeeds, and removed if not.
 //!
 //! ```text
 //! cargo run --example own_resource
@@ -13,13 +13,13 @@ use reqscope::{Error, Exit, Lazy, Resource, Scopes};
 use tempfile::NamedTempFile;
 use tokio::task::spawn_blocking;
 
-/// The maker of the files: one for the whole server.
+/// Creates the files. There is one for the whole server.
 struct Reports {
     folder: PathBuf,
 }
 
 impl Resource for Reports {
-    /// A file that removes itself when it is dropped: whatever happens to the request, nothing is left behind.
+    /// A file that is removed when it is dropped: whatever happens to the request, nothing is left behind.
     type Handle = NamedTempFile;
     type Cause = io::Error;
 
@@ -30,7 +30,7 @@ impl Resource for Reports {
 
     async fn release(&self, mut file: NamedTempFile, exit: Exit) -> Result<(), Error<io::Error>> {
         let name = self.folder.join("report.txt");
-        // Both block. The closure owns the file, and runs to its end even if nobody waits for it.
+        // Both arms block. The closure owns the file, and runs to its end even if this future is dropped.
         let done = spawn_blocking(move || match exit {
             Exit::Completed => {
                 file.flush()?;
@@ -38,19 +38,19 @@ impl Resource for Reports {
                 file.persist(name)?;
                 Ok(())
             }
-            // Failed, Cancelled, Panicked: nobody wants half a report.
+            // Failed, Cancelled, Panicked: the report is incomplete.
             _ => file.close(),
         });
         Ok(done.await.map_err(io::Error::other)??)
     }
 
-    /// The answer to the client waits for a completed release, and is an error if that fails.
+    /// Makes the response wait for a completed release. The client gets an error if that fails.
     fn settles(&self, exit: Exit) -> bool {
         exit.is_completed()
     }
 }
 
-/// A handler, or anything that it calls: all of them write to the same file.
+/// Writes a line, as a handler would. All that a request calls writes to the same file.
 async fn write(report: &Lazy<Reports>, line: &str) -> Result<(), Error<io::Error>> {
     let mut file = report.get().await?;
     Ok(writeln!(file, "{line}")?)
@@ -66,7 +66,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let request = scopes.open();
     write(&request.lazy(&reports), "half a report").await?;
     println!("  while it runs: {} file", count(&reports)?);
-    // What a front end does when the client hangs up: it drops the request's future, and the scope with it.
+    // When the client hangs up, a front end drops the request's future, and the scope with it.
     drop(request);
     scopes.drain(Duration::from_secs(1)).await;
     println!("  afterwards: {} files", count(&reports)?);
@@ -81,6 +81,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
+/// Counts the files in the folder.
 fn count(reports: &Reports) -> io::Result<usize> {
     Ok(reports.folder.read_dir()?.count())
 }

@@ -4,7 +4,7 @@
 //! cargo run --example quickstart -- 8080
 //! ```
 //!
-//! That compiles the storm's tools, too. What this example needs and nothing else:
+//! This also compiles the dependencies of the storm. To compile only what this example needs:
 //!
 //! ```text
 //! cargo run -p reqscope-examples --no-default-features --features hyper,sqlite --example quickstart -- 8080
@@ -24,7 +24,7 @@ type Db = Transaction<Sqlite>;
 
 const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS visits (path TEXT NOT NULL)";
 
-/// The handler, and whatever it calls, may ask for the database: all of the request works in one transaction.
+/// Counts a visit. The handler and all that it calls may ask for the database: they share one transaction.
 async fn visit(db: &Lazy<Db>, path: String) -> Result<u32, Error<SqliteError>> {
     let mut transaction = db.get().await?; // first use: a connection, and BEGIN
     let count = transaction.call(move |sql| {
@@ -44,7 +44,7 @@ async fn answer(request: Request<Incoming>, db: Arc<Db>) -> Result<Response<Stri
             *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR; // ROLLBACK
             response
         }
-    }) // A client that hangs up, or a panic, drops this future: ROLLBACK
+    }) // if the client hangs up or the handler panics, this future is dropped: ROLLBACK
 }
 
 #[tokio::main]
@@ -53,12 +53,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("try: curl http://{}/hello    (ctrl-c ends it)", listener.local_addr()?);
 
-    let folder = tempfile::tempdir()?; // yours is a real one; this one goes when the server ends
+    let folder = tempfile::tempdir()?; // removed when the server ends
     let sqlite = Sqlite::builder().on_open(|sql| sql.execute_batch(SCHEMA)).build(folder.path().join("visits.db"));
     let db = Arc::new(Transaction::new(Arc::new(sqlite)));
     let scopes = Scopes::new(); // one per server; each request gets a scope of its own
     let service = ScopeService::new(&scopes, service_fn(move |request| answer(request, db.clone())));
-    let ctrl_c = async { tokio::signal::ctrl_c().await.expect("ctrl-c can be heard") };
+    let ctrl_c = async { tokio::signal::ctrl_c().await.expect("the handler of ctrl-c can be set") };
     let report = serve(listener, service, &scopes).graceful(ctrl_c).await;
     println!("{:?}", report.drained);
     Ok(())

@@ -1,4 +1,4 @@
-//! Compiles the code in the project's README, with the doctests. It has nothing for anybody to import.
+//! Compiles the code in the project's README as doctests. There is nothing to import.
 
 #[cfg(all(doctest, feature = "axum"))]
 #[doc = include_str!("../README.md")]

@@ -1,12 +1,12 @@
-//! A download that takes longer than its request: the rows leave with their connection, and it comes back with them.
+//! A streamed download: the body keeps its connection after the handler has returned.
 //!
 //! ```text
 //! cargo run --example streaming --features axum
 //! ```
 //!
-//! A scope ends when the handler returns, so that a slow reader holds no connection. Here it has to: all rows are read
-//! from one snapshot, and there are too many of them to collect. So the handle is taken out of the scope, and the body
-//! owns it. It goes back at the end of the body, or when the client hangs up.
+//! A scope ends when the handler returns, so that a slow reader holds no connection. This download has to hold one: all
+//! rows are read from one snapshot, and there are too many of them to collect. So the handle is detached from the scope,
+//! and the body owns it. It is released at the end of the body, or when the client hangs up.
 use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
-/// More than the kernel takes at once, so that a client can hang up in the middle.
+/// More rows than the kernel buffers, so that a client can hang up in the middle.
 const SCHEMA: &str = "CREATE TABLE readings (day INTEGER, value TEXT);
                       CREATE INDEX by_day ON readings (day);
                       WITH RECURSIVE counted AS (SELECT 0 AS n UNION ALL SELECT n + 1 FROM counted WHERE n < 36499)
@@ -30,8 +30,9 @@ const SCHEMA: &str = "CREATE TABLE readings (day INTEGER, value TEXT);
 type Connections = Pool<Sqlite>;
 type Snapshot = Transaction<Connections>;
 
+/// Streams the readings of a year, a day at a time.
 async fn year(Scoped(snapshot): Scoped<Snapshot>) -> Result<Body, ScopeError> {
-    let lease = Guard::detach(snapshot.get().await?); // out of the scope, which ends when this function does
+    let lease = Guard::detach(snapshot.get().await?); // detached from the scope, which ends here
     let mut days = 1..=365;
     Ok(Body::new(LeaseBody::from_fn(lease, move |mut lease| {
         let day = days.next();
@@ -41,11 +42,11 @@ async fn year(Scoped(snapshot): Scoped<Snapshot>) -> Result<Body, ScopeError> {
                 None => None, // the end: the lease is completed
             };
             Ok::<_, SqliteError>((lease, rows))
-        } // dropped before that: cancelled, and a query that runs is interrupted
+        } // dropped before the end: the lease is cancelled, and a running query is interrupted
     })))
 }
 
-/// The rows of a day: as much as is in memory at a time.
+/// Reads the rows of a day, which is all that is in memory at a time.
 async fn rows(conn: &mut SqliteConn, day: u16) -> Result<Bytes, SqliteError> {
     let rows = conn.call(move |sql| {
         let mut rows = sql.prepare_cached("SELECT value FROM readings WHERE day = ?1")?;
@@ -59,7 +60,7 @@ async fn rows(conn: &mut SqliteConn, day: u16) -> Result<Bytes, SqliteError> {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let sqlite = Sqlite::builder().build_temporary()?;
     let connections = Arc::new(Pool::builder().max_size(4).build(sqlite));
-    let mut setup = Lease::acquire(&connections).await?; // without any request: taken and given back by hand
+    let mut setup = Lease::acquire(&connections).await?; // outside of any request
     setup.call(|sql| sql.execute_batch(SCHEMA)).await?;
     Lease::complete(setup).await?;
 
@@ -74,7 +75,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let server = serve(listener, TowerToHyperService::new(app), &scopes);
     let server = tokio::spawn(server.graceful(async { drop(stopped.await) }).into_future());
 
-    let say = |what: &str| {
+    let show = |what: &str| {
         let status = connections.status();
         println!(
             "{what}: {} in use, {} idle, {} open scopes",
@@ -89,18 +90,18 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     client.write_all(request).await?;
     let mut answer = vec![0; 1000];
     client.read_exact(&mut answer).await?;
-    say("a client reads");
+    show("a client reads");
     let read = client.read_to_end(&mut answer).await?;
-    scopes.drain(Duration::from_secs(5)).await; // until all that is on its way has been given back
-    say(&format!("it has read {read} bytes to their end"));
+    scopes.drain(Duration::from_secs(5)).await; // waits until every handle has been released
+    show(&format!("it has read the other {read} bytes"));
 
     let mut client = TcpStream::connect(address).await?;
     client.write_all(request).await?;
     client.read_exact(&mut [0; 1000]).await?;
-    say("another client reads");
+    show("another client reads");
     drop(client);
     scopes.drain(Duration::from_secs(5)).await;
-    say("it has hung up");
+    show("it has hung up");
 
     drop(stop);
     let report = server.await?;

@@ -1,4 +1,4 @@
-//! HTTPS, over HTTP/1 and HTTP/2, with a server that notices clients who leave whatever TLS has in its buffers.
+//! HTTPS, over HTTP/1 and HTTP/2. The server notices when a client leaves, whatever TLS has in its buffers.
 //!
 //! ```text
 //! cargo run -p reqscope-examples --no-default-features --features tls --example tls -- 8443
@@ -22,7 +22,9 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 type AnyError = Box<dyn std::error::Error>;
 
-/// Runs in each connection's own task, under a timeout. The watch for clients who leave is below it.
+/// Performs the TLS handshake, in each connection's own task and under a timeout.
+///
+/// The watch for clients that leave is below it, on the TCP socket.
 #[derive(Clone)]
 struct Tls(TlsAcceptor);
 
@@ -31,13 +33,13 @@ impl Handshake<TcpStream> for Tls {
 
     async fn handshake(&self, socket: TcpStream, extensions: &mut Extensions) -> io::Result<TlsStream<TcpStream>> {
         let stream = self.0.accept(socket).await?;
-        // Comes with each request of this connection; a client's certificate would go the same way.
+        // Each request of this connection has it in its extensions. A client's certificate would be passed like this.
         extensions.insert(stream.get_ref().1.protocol_version().expect("the handshake has chosen one"));
         Ok(stream)
     }
 }
 
-/// `/slow` takes a minute. Stop curl meanwhile, and the visit is over at once.
+/// Answers a request. `/slow` takes a minute: stop curl meanwhile, and the visit is over at once.
 async fn answer<R: Resource>(request: Request<Incoming>, visit: Arc<R>) -> Result<Response<String>, Error<R::Cause>> {
     let _visit = request.scope().lazy(&visit).get().await?;
     if request.uri().path() == "/slow" {
@@ -48,7 +50,7 @@ async fn answer<R: Resource>(request: Request<Incoming>, visit: Arc<R>) -> Resul
     Ok(Response::new(format!("{:?} over {tls:?} to {peer}\n", request.version())))
 }
 
-/// Signed by itself, and good for nothing but this; yours comes from files.
+/// Creates a self-signed certificate, for this example only. A real one is read from files.
 fn certificate(pem: &std::path::Path) -> Result<TlsAcceptor, AnyError> {
     let CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed([String::from("localhost")])?;
     std::fs::write(pem, cert.pem())?;
@@ -77,7 +79,7 @@ async fn main() -> Result<(), AnyError> {
     });
     let (scopes, visit) = (Scopes::new(), Arc::new(visit));
     let service = ScopeService::new(&scopes, service_fn(move |request| answer(request, Arc::clone(&visit))));
-    let ctrl_c = async { tokio::signal::ctrl_c().await.expect("ctrl-c can be heard") };
+    let ctrl_c = async { tokio::signal::ctrl_c().await.expect("the handler of ctrl-c can be set") };
     let server = serve(listener, service, &scopes).handshake(tls).on_trouble(|trouble| eprintln!("{trouble:?}"));
     println!("{:?}", server.graceful(ctrl_c).await);
     Ok(())

@@ -1,16 +1,16 @@
-//! A log over a WebSocket: the connection outlives its request, and opens scopes of its own.
+//! A log over a WebSocket: the connection outlives its request and opens scopes of its own.
 //!
 //! ```text
 //! cargo run --example websocket --features websocket
 //! ```
 //!
-//! The scope of a request ends with the 101 that upgrades it. After that there is no response to judge, so the code that
-//! speaks on the socket says when a scope begins, and how it ends.
+//! The scope of a request ends with the 101 that upgrades it. After that there is no response to classify, so the code
+//! that handles the socket decides when a scope begins and how it ends.
 //!
-//! **A scope for each message**, as here, if a message is a piece of work: it commits or not, whatever the next one does,
-//! and a client that sits there and says nothing holds no connection of the database. **A scope for the connection** if
-//! it is one itself: a file that is uploaded in many messages and kept if the last one comes, a lock that is held while
-//! the client is there. Both at once are fine.
+//! Open **a scope for each message**, as here, if each message is a unit of work: it commits or not, whatever the next
+//! one does, and an idle client holds no database connection. Open **a scope for the connection** if the connection
+//! itself is the unit of work: a file that is uploaded in many messages and kept if the last one arrives, or a lock that
+//! is held while the client is connected. Both can be combined.
 use std::future::IntoFuture;
 use std::sync::Arc;
 
@@ -43,11 +43,11 @@ async fn open(
     Extension(connection): Extension<Connection>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    upgrade.on_upgrade(|socket| speak(app, connection, socket))
+    upgrade.on_upgrade(|socket| run(app, connection, socket))
 }
 
-/// Until the client has gone, or the server shuts down.
-async fn speak(app: App, connection: Connection, mut socket: WebSocket) {
+/// Answers messages until the client has gone or the server shuts down.
+async fn run(app: App, connection: Connection, mut socket: WebSocket) {
     loop {
         let message = select! {
             message = socket.recv() => message,
@@ -59,21 +59,23 @@ async fn speak(app: App, connection: Connection, mut socket: WebSocket) {
             _ => break,
         };
         let answer = answer(&app, text).await;
-        // The scope has ended: a client that reads slowly, or not at all, holds nothing.
+        // The scope has ended: a client that reads slowly, or not at all, holds no connection.
         if socket.send(answer.into()).await.is_err() {
             break;
         }
     }
-    // A goodbye that is not heard is no loss.
+    // The client may have gone already.
     drop(socket.send(Message::Close(None)).await);
 }
 
-/// One message, one scope. A panic drops it: ROLLBACK. A client that hangs up does not, as nobody reads meanwhile.
+/// Answers a message, in a scope of its own.
+///
+/// A panic drops the scope, which rolls back. A client that hangs up does not: the socket is not read meanwhile.
 async fn answer(app: &App, message: String) -> String {
     let scope = app.scopes.open();
     let appended = append(&scope.lazy(&app.writes), message).await;
     let exit = if appended.is_ok() { Exit::Completed } else { Exit::Failed };
-    let closed = scope.close(exit).await; // COMMIT, and then the answer
+    let closed = scope.close(exit).await; // COMMIT before the answer
     match (appended, closed) {
         (Ok(count), Ok(())) => format!("{count} lines"),
         failed => {
@@ -83,7 +85,7 @@ async fn answer(app: &App, message: String) -> String {
     }
 }
 
-/// All lines of the message, or none.
+/// Appends all lines of the message, or none.
 async fn append(writes: &Lazy<Writes>, message: String) -> Result<u32, Error<SqliteError>> {
     let mut tx = writes.get().await?; // first use: a connection, and BEGIN
     let count = tx.call(move |sql| {
@@ -114,7 +116,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         let answer = client.next().await.ok_or("the server has hung up")??;
         println!("{message:?}: {answer}");
     }
-    println!("the client says nothing: {} connections of the database in use", pool.status().in_use);
+    println!("the client is idle: {} database connections in use", pool.status().in_use);
 
     drop(stop);
     println!("the server shuts down: {:?}", client.next().await.transpose()?);

@@ -1,4 +1,4 @@
-//! The service.
+//! The service: what you write yourself.
 use std::sync::Arc;
 
 use futures_util::stream::{Stream, try_unfold};
@@ -18,7 +18,7 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// All of the lines, or none.
+    /// Appends all of the lines, or none.
     pub(crate) async fn append(self, request: Request<Lines>) -> Result<Response<Total>, Status> {
         let writes = scope(&request)?.lazy(&self.writes);
         let mut tx = writes.get().await.map_err(status)?; // first use: a connection, and BEGIN
@@ -30,17 +30,17 @@ impl Log {
         }
         let count = tx.call(|sql| sql.query_row("SELECT count(*) FROM log", (), |row| row.get(0)));
         let total = count.await.map_err(status)?;
-        Ok(Response::new(Total { total })) // COMMIT, and then the answer
+        Ok(Response::new(Total { total })) // COMMIT before the answer
     }
 
-    /// The lines that there are now, whatever is appended while they are read.
+    /// Streams the lines that there are now, whatever is appended meanwhile.
     pub(crate) async fn read(
         self,
         request: Request<Nothing>,
     ) -> Result<Response<impl Stream<Item = Result<Line, Status>> + use<>>, Status> {
         let snapshot = scope(&request)?.lazy(&self.snapshots).get().await.map_err(status)?;
-        // The scope ends when this function has returned. The stream owns the snapshot from here on: dropped in the
-        // middle, because the client has gone, it drops the lease, which goes back as cancelled.
+        // The scope ends when this function returns, and the stream owns the snapshot from here on. If the client goes,
+        // the stream is dropped and the lease with it, which releases the snapshot as cancelled.
         let lease = Guard::detach(snapshot);
         Ok(Response::new(try_unfold((lease, 0), |(mut lease, last)| async move {
             let select = "SELECT rowid, line FROM log WHERE rowid > ?1 ORDER BY rowid LIMIT 1";
@@ -56,17 +56,17 @@ impl Log {
     }
 }
 
-/// What the layer has put into the request.
+/// Returns the scope that the layer has put into the request.
 fn scope<T>(request: &Request<T>) -> Result<&ScopeHandle, Status> {
     request.extensions().get().ok_or_else(|| Status::internal("the ScopeLayer is missing"))
 }
 
-/// What the client is told: whether to try again, and not a word of the cause.
+/// Turns an error into the status for the client: whether to try again, without the cause.
 fn status(error: impl Into<Error<SqliteError>>) -> Status {
     let error = error.into();
     eprintln!("{error:?}");
     if error.is_unavailable() || error.is_exhausted() || error.is_timeout() || error.is_closed() {
-        Status::unavailable("the log is not there, please try again")
+        Status::unavailable("the log is not available, please try again")
     } else {
         Status::internal("the log has failed")
     }

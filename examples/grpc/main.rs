@@ -1,11 +1,11 @@
-//! A log over gRPC: a call is one transaction, a stream of lines owns its snapshot.
+//! A log over gRPC: each call is one transaction, and a stream of lines owns its snapshot.
 //!
 //! ```text
 //! cargo run --example grpc --features grpc
 //! ```
 //!
-//! With tonic, and without protoc: the messages are written by hand. What protoc would generate is in `wire.rs`, what one
-//! writes oneself in `log.rs`. The client is in here, and shows what was kept.
+//! With tonic, and without protoc: what protoc would generate is written by hand in `wire.rs`, and what you write
+//! yourself is in `log.rs`. The client is in this file and shows what was committed.
 mod log;
 mod wire;
 
@@ -34,10 +34,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
 
     let scopes = Scopes::new();
-    // In gRPC every answer is a 200: what counts is its `grpc-status`, also for the answer to a failed COMMIT.
+    // In gRPC every response is a 200. What counts is its `grpc-status`, also where the COMMIT has failed.
     let layer = ScopeLayer::new(&scopes)
         .classify(ByGrpcStatus)
-        .on_failed_settle(|_| Status::unavailable("nothing was kept").into_http());
+        .on_failed_settle(|_| Status::unavailable("nothing was committed").into_http());
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let (stop, stopped) = oneshot::channel::<()>();
@@ -58,8 +58,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     drop((client, stop));
     server.await??;
-    // tonic waits for the answers; this waits for what they have left to be given back.
+    // tonic waits for the responses; this waits for the releases that are still pending.
     let report = scopes.drain(Duration::from_secs(5)).await;
-    println!("the server has ended: {report:?}; {} connections of the database in use", pool.status().in_use);
+    println!("the server has ended: {report:?}; {} database connections in use", pool.status().in_use);
     Ok(())
 }

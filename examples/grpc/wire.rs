@@ -44,7 +44,7 @@ pub(crate) struct Total {
 const APPEND: &str = "/log.Log/Append";
 const READ: &str = "/log.Log/Read";
 
-/// A service of tonic is one of axum.
+/// Returns the routes of the service. A tonic service is an axum router.
 pub(crate) fn routes(log: Log) -> Routes {
     Router::new().route(APPEND, post(append)).route(READ, post(read)).with_state(log).into()
 }

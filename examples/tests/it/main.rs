@@ -1,4 +1,4 @@
-//! The examples are run as a user runs them: as programs.
+//! Runs the examples as a user does: as programs.
 #![allow(clippy::unwrap_used, reason = "a panic in a test is its report, in its helpers too")]
 
 #[cfg(feature = "axum")]

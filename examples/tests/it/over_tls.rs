@@ -27,14 +27,14 @@ fn tls_serves_and_ends_a_visit_when_its_client_has_gone() {
     let mut answer = String::new();
     visitor.read_to_string(&mut answer).unwrap();
     assert!(answer.contains("HTTP/1.1 over TLSv1_3 to 127.0.0.1:"), "{answer}");
-    assert_eq!([server.hear(), server.hear()], ["a visit", "it is over: completed"]);
+    assert_eq!([server.next_line(), server.next_line()], ["a visit", "it is over: completed"]);
 
     let mut impatient = connect();
     write!(impatient, "GET /slow HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
     impatient.flush().unwrap();
-    assert_eq!(server.hear(), "a visit");
+    assert_eq!(server.next_line(), "a visit");
     drop(impatient);
-    assert_eq!(server.hear(), "it is over: cancelled");
-    let (status, said) = server.interrupt();
-    assert!(status.success(), "{said}");
+    assert_eq!(server.next_line(), "it is over: cancelled");
+    let (status, output) = server.interrupt();
+    assert!(status.success(), "{output}");
 }

@@ -1,4 +1,4 @@
-//! Programs, run to their end or to their deadline.
+//! Programs, run until they end or a deadline passes.
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
@@ -7,10 +7,12 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Longer than any of them takes on a slow and busy machine; one that hangs must not hang the tests.
+/// Longer than any program takes on a slow and busy machine. One that hangs must not hang the tests.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// A built example. `cargo test` builds them and puts them beside the tests; `cargo test --test it` does not.
+/// Returns the command of a built example.
+///
+/// `cargo test` builds the examples and puts them beside the tests; `cargo test --test it` does not.
 pub(crate) fn example(name: &str) -> Command {
     let test = std::env::current_exe().unwrap();
     let profile = test.ancestors().nth(2).unwrap();
@@ -22,18 +24,18 @@ pub(crate) fn example(name: &str) -> Command {
     command
 }
 
-/// Runs it to its end.
+/// Runs a program to its end.
 pub(crate) fn run(command: &mut Command) -> Output {
     let mut child = command.spawn().unwrap();
     wait(&mut child);
     child.wait_with_output().unwrap()
 }
 
-/// A server, from the line that tells its address to its end.
+/// A running server, which prints its address in its first line.
 pub(crate) struct Server {
     child: Child,
     lines: Receiver<String>,
-    /// Its first line, which tells the address.
+    /// The first line.
     pub(crate) line: String,
     pub(crate) address: String,
 }
@@ -42,45 +44,50 @@ impl Server {
     pub(crate) fn start(command: &mut Command) -> Server {
         let mut child = command.spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
-        let (say, lines) = mpsc::channel();
-        // Ends with the program, whose last lines may find nobody who listens.
-        thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| say.send(line)));
+        let (sender, lines) = mpsc::channel();
+        // Ends with the program. Its last lines may find no receiver any more.
+        thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
         let mut server = Server { child, lines, line: String::new(), address: String::new() };
-        server.line = server.hear();
+        server.line = server.next_line();
         let address = server.line.split("://").nth(1).unwrap_or_else(|| panic!("no address in {:?}", server.line));
         server.address = address.split([' ', '/']).next().unwrap().to_owned();
         server
     }
 
-    /// The answer to a request such as `GET /hello`, head and body.
+    /// Sends a request such as `GET /hello`, and returns the answer, head and body.
     pub(crate) fn ask(&self, request: &str, body: &str) -> String {
         ask(&self.address, request, body)
     }
 
-    /// The next line that it says.
-    pub(crate) fn hear(&self) -> String {
+    /// Waits for the next line that it prints.
+    pub(crate) fn next_line(&self) -> String {
         self.lines.recv_timeout(DEADLINE).unwrap()
     }
 
-    /// Stops it as ctrl-c does; what it said since the last line.
-    pub(crate) fn interrupt(mut self) -> (ExitStatus, String) {
+    /// Stops it as ctrl-c does. Returns its exit status and the lines that were not read yet.
+    pub(crate) fn interrupt(self) -> (ExitStatus, String) {
+        self.stop("-INT")
+    }
+
+    /// Stops it by a signal such as `-TERM`, as [`interrupt`](Server::interrupt) does.
+    pub(crate) fn stop(mut self, signal: &str) -> (ExitStatus, String) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
         let status = wait(&mut self.child);
-        let said = self.lines.iter().map(|line| line + "\n").collect();
-        (status, said)
+        let output = self.lines.iter().map(|line| line + "\n").collect();
+        (status, output)
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // A failed test leaves nothing behind. It is gone already after `interrupt`.
+        // A failed test leaves nothing behind. After `stop` the program has ended already.
         drop(self.child.kill());
         drop(self.child.wait());
     }
 }
 
-/// The same for whoever has nothing of the server but its address.
+/// Sends a request to the server at `address`, as [`Server::ask`] does.
 pub(crate) fn ask(address: &str, request: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     let length = body.len();
@@ -99,7 +106,7 @@ fn wait(child: &mut Child) -> ExitStatus {
         }
         if begun.elapsed() > DEADLINE {
             child.kill().unwrap();
-            panic!("it has not ended after {DEADLINE:?}");
+            panic!("the program has not ended after {DEADLINE:?}");
         }
         thread::sleep(Duration::from_millis(5));
     }

@@ -11,11 +11,11 @@ pub(crate) fn storm(arguments: &[&str]) -> (Output, Value) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("report.json");
     let output = run(example("storm").args(arguments).arg("--json").arg(&file));
-    let report = fs::read(&file).unwrap_or_else(|error| panic!("{error}: {}", said(&output)));
+    let report = fs::read(&file).unwrap_or_else(|error| panic!("{error}: {}", stderr(&output)));
     (output, serde_json::from_slice(&report).unwrap())
 }
 
-pub(crate) fn said(output: &Output) -> String {
+pub(crate) fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
@@ -69,12 +69,12 @@ fn a_storm_on_axum_leaves_nothing_behind_over_either_protocol() {
 fn a_stack_that_was_not_built_is_named() {
     let output = run(example("storm").args(["--stack", "axum"]));
     assert_eq!(output.status.code(), Some(1));
-    assert!(said(&output).contains("--features axum"), "{}", said(&output));
+    assert!(stderr(&output).contains("--features axum"), "{}", stderr(&output));
 }
 
 pub(crate) fn survives(arguments: &[&str]) -> Value {
     let (output, report) = storm(arguments);
-    assert!(output.status.success(), "{}", said(&output));
+    assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(broken(&report), [""; 0]);
 
     let count = |name: &str| report["server"][name].as_u64().unwrap();
@@ -118,7 +118,7 @@ fn fails(fault: &str, names: &[&str]) {
             for name in names {
                 let broken = broken(&report);
                 assert!(broken.contains(name), "{stack} {protocol:?}: {name} is not among {broken:?}");
-                assert!(said(&output).contains(&format!("storm: broken: {name}: ")), "{}", said(&output));
+                assert!(stderr(&output).contains(&format!("storm: broken: {name}: ")), "{}", stderr(&output));
             }
         }
     }
@@ -129,7 +129,7 @@ fn fails(fault: &str, names: &[&str]) {
 fn a_database_that_was_not_built_is_named() {
     let output = run(example("storm").args(["--resource", "mysql"]));
     assert_eq!(output.status.code(), Some(1));
-    assert!(said(&output).contains("--features mysql"), "{}", said(&output));
+    assert!(stderr(&output).contains("--features mysql"), "{}", stderr(&output));
 }
 
 #[test]
@@ -137,8 +137,8 @@ fn what_only_mysql_has_is_refused_elsewhere() {
     for arguments in [["--break", "shift"], ["--break", "orphan"], ["--url", "mysql://root:s3cr3t@localhost/test"]] {
         let output = run(example("storm").args(arguments));
         assert_eq!(output.status.code(), Some(1));
-        assert!(said(&output).contains("--resource mysql"), "{}", said(&output));
-        assert!(!said(&output).contains("s3cr3t"), "{}", said(&output));
+        assert!(stderr(&output).contains("--resource mysql"), "{}", stderr(&output));
+        assert!(!stderr(&output).contains("s3cr3t"), "{}", stderr(&output));
     }
 }
 
@@ -169,10 +169,10 @@ fn a_storm_on_another_server_leaves_nothing_behind() {
     let server = Server::start(example("storm").args(["serve", "--port", "0"]));
     let (output, report) =
         storm(&["attack", "--target", &server.address, "--requests", "1500", "--connections", "16", "--seed", "6"]);
-    assert!(output.status.success(), "{}", said(&output));
+    assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(broken(&report), [""; 0]);
-    let (status, said) = server.interrupt();
-    assert!(status.success(), "{said}");
+    let (status, text) = server.interrupt();
+    assert!(status.success(), "{text}");
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn a_target_that_does_not_answer_is_named() {
     // Nobody listens on the first port.
     let output = run(example("storm").args(["attack", "--target", "127.0.0.1:1"]));
     assert_eq!(output.status.code(), Some(1));
-    assert!(said(&output).contains("127.0.0.1:1 does not answer"), "{}", said(&output));
+    assert!(stderr(&output).contains("127.0.0.1:1 does not answer"), "{}", stderr(&output));
 }
 
 #[test]
@@ -189,12 +189,12 @@ fn a_port_in_use_is_named() {
     let port = taken.local_addr().unwrap().port().to_string();
     let output = run(example("storm").args(["serve", "--port", &port]));
     assert_eq!(output.status.code(), Some(1));
-    assert!(said(&output).contains(&format!("cannot listen on 127.0.0.1:{port}")), "{}", said(&output));
+    assert!(stderr(&output).contains(&format!("cannot listen on 127.0.0.1:{port}")), "{}", stderr(&output));
 }
 
 #[test]
 fn a_report_that_cannot_be_written_is_an_error() {
     let output = run(example("storm").args(["--requests", "50", "--json", "/no/such/folder/report.json"]));
     assert_eq!(output.status.code(), Some(1));
-    assert!(said(&output).contains("cannot write /no/such/folder/report.json"), "{}", said(&output));
+    assert!(stderr(&output).contains("cannot write /no/such/folder/report.json"), "{}", stderr(&output));
 }

@@ -1,3 +1,3 @@
-//! What needs a database server: each of these starts a private one, or has the program start it.
+//! Tests that need a database server. Each starts a private one, or has the program start it.
 mod axum_mysql;
 mod storm;

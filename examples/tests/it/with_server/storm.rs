@@ -3,7 +3,7 @@ use reqscope_testkit::MariaDb;
 use serde_json::Value;
 
 use crate::process::{Server, example, run};
-use crate::storm::{broken, said, storm, survives};
+use crate::storm::{broken, stderr, storm, survives};
 
 fn statements(report: &Value, name: &str) -> u64 {
     report["server"]["database"][name].as_u64().unwrap()
@@ -41,9 +41,9 @@ async fn a_storm_in_somebody_elses_database_removes_its_tables_and_never_tells_t
     mariadb.query(grant).await.unwrap();
     let url = mariadb.url().replace("root@", "storm:s3cr3t@");
     let (output, report) = storm(&on_mysql(&["--seed", "4", "--connections", "16", "--url", &url]));
-    let said_in_all = format!("{}{}{report}", said(&output), String::from_utf8_lossy(&output.stdout));
-    assert!(output.status.success(), "{}", said(&output));
-    assert!(!said_in_all.contains("s3cr3t"), "{said_in_all}");
+    let all_output = format!("{}{}{report}", stderr(&output), String::from_utf8_lossy(&output.stdout));
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(!all_output.contains("s3cr3t"), "{all_output}");
     assert_eq!(mariadb.query("SHOW TABLES").await.unwrap(), "");
 
     // Two at once would remove each other's tables.
@@ -53,9 +53,9 @@ async fn a_storm_in_somebody_elses_database_removes_its_tables_and_never_tells_t
     assert!(first.ask("GET /stats", "").starts_with("HTTP/1.1 200 "));
     let second = run(example("storm").args(arguments));
     assert_eq!(second.status.code(), Some(1));
-    assert!(said(&second).contains("another storm is in this database"), "{}", said(&second));
-    let (status, said) = first.interrupt();
-    assert!(status.success(), "{said}");
+    assert!(stderr(&second).contains("another storm is in this database"), "{}", stderr(&second));
+    let (status, text) = first.interrupt();
+    assert!(status.success(), "{text}");
 }
 
 #[test]
@@ -63,8 +63,8 @@ fn a_url_that_leads_nowhere_is_not_repeated() {
     let url = "mysql://storm:s3cr3t@127.0.0.1:1/test";
     let output = run(example("storm").args(["--resource", "mysql", "--url", url]));
     assert_eq!(output.status.code(), Some(1));
-    assert!(said(&output).contains("the database does not let the storm in"), "{}", said(&output));
-    assert!(!said(&output).contains("s3cr3t"), "{}", said(&output));
+    assert!(stderr(&output).contains("the database does not let the storm in"), "{}", stderr(&output));
+    assert!(!stderr(&output).contains("s3cr3t"), "{}", stderr(&output));
 }
 
 /// The longer a statement runs, the more of the others are there to be given its answer, or its slot.
