@@ -80,7 +80,7 @@ async fn main() -> Result<(), AnyError> {
     let (scopes, visit) = (Scopes::new(), Arc::new(visit));
     let service = ScopeService::new(&scopes, service_fn(move |request| answer(request, Arc::clone(&visit))));
     let ctrl_c = async { tokio::signal::ctrl_c().await.expect("the handler of ctrl-c can be set") };
-    let server = serve(listener, service, &scopes).handshake(tls).on_trouble(|trouble| eprintln!("{trouble:?}"));
+    let server = serve(listener, service, &scopes).handshake(tls).on_event(|event| eprintln!("{event:?}"));
     println!("{:?}", server.graceful(ctrl_c).await);
     Ok(())
 }

@@ -54,8 +54,7 @@ async fn main() -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
 
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("listening on http://{}    (ctrl-c ends it)", listener.local_addr()?);
-    let served =
-        serve(listener, service, &scopes).on_trouble(|trouble| eprintln!("{trouble:?}")).graceful(stop).await;
+    let served = serve(listener, service, &scopes).on_event(|event| eprintln!("{event:?}")).graceful(stop).await;
     // No request is left. What is idle in the pool is closed now.
     let closed = db.connections.close(Duration::from_secs(5)).await;
     println!("{} connections served, {:?}", served.connections, served.drained);

@@ -12,10 +12,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::backoff::Backoff;
 use crate::connections::Connections;
+use crate::descriptors::is_out_of_descriptors;
 use crate::drive::{Accepted, BoxError, drive};
-use crate::limit::is_out_of_descriptors;
 use crate::settings::Settings;
-use crate::{Handshake, Listener, ServeReport, Watch};
+use crate::{DisconnectWatch, Handshake, Listener, ServeReport};
 
 /// A connection that was accepted and has no watch yet.
 type Unwatched<L> = ((<L as Listener>::Io, <L as Listener>::Peer), OwnedSemaphorePermit);
@@ -69,7 +69,7 @@ where
         };
         let watch = outcome.and_then(|()| match &accepted {
             Some(((io, _peer), _permit)) if settings.watch => listener.watch(io, settings.half_close),
-            _ => Ok(Watch::never()),
+            _ => Ok(DisconnectWatch::never()),
         });
         let connection = accepted.take();
         let watch = match watch {
@@ -84,10 +84,10 @@ where
         };
         let ((io, peer), permit) = connection.expect("what accepts without an error leaves a connection");
         backoff.succeeded();
-        let accepted = Accepted { io, peer, watch, place: connections.place(permit) };
+        let accepted = Accepted { io, peer, watch, slot: connections.add_slot(permit) };
         connections.spawn(drive(accepted, service.clone(), handshake.clone(), Arc::clone(&settings)));
     }
 
     drop(listener);
-    connections.see_out(&scopes).await
+    connections.shut_down(&scopes).await
 }

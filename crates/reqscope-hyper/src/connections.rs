@@ -9,18 +9,18 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, timeout_at};
 
 use crate::phase::Phase;
-use crate::place::Place;
 use crate::report::{Ended, Tally};
 use crate::requests::RequestLine;
 use crate::settings::Settings;
+use crate::slot::ConnectionSlot;
 use crate::time::after;
-use crate::{ServeReport, Trouble};
+use crate::{ServeEvent, ServeReport};
 
 /// All connections of a server. Dropping it drops them, and cuts those that were handed over.
 pub(crate) struct Connections {
     settings: Arc<Settings>,
     tasks: JoinSet<Ended>,
-    places: Places,
+    slots: SlotRegistry,
     phase: watch::Sender<Phase>,
     /// Each place has a clone of it, so the other end hears when all are free.
     taken: mpsc::Sender<Infallible>,
@@ -34,18 +34,18 @@ impl Connections {
         Connections {
             settings: Arc::clone(settings),
             tasks: JoinSet::new(),
-            places: Places::default(),
+            slots: SlotRegistry::default(),
             phase: watch::Sender::new(Phase::Serving),
             taken,
             all_free,
-            tally: Tally::new(Arc::clone(&settings.hear)),
+            tally: Tally::new(Arc::clone(&settings.on_event)),
         }
     }
 
-    pub(crate) fn place(&mut self, permit: OwnedSemaphorePermit) -> Arc<Place> {
-        let place = Place::new(permit, &self.settings.gauge, self.phase.subscribe(), self.taken.clone());
-        self.places.add(&place);
-        place
+    pub(crate) fn add_slot(&mut self, permit: OwnedSemaphorePermit) -> Arc<ConnectionSlot> {
+        let slot = ConnectionSlot::new(permit, &self.settings.metrics, self.phase.subscribe(), self.taken.clone());
+        self.slots.add(&slot);
+        slot
     }
 
     pub(crate) fn spawn(&mut self, connection: impl Future<Output = Ended> + Send + 'static) {
@@ -66,23 +66,23 @@ impl Connections {
     }
 
     /// The end: what was begun is finished, what is not finished in time is cut, and then the scopes are drained.
-    pub(crate) async fn see_out(self, scopes: &Scopes) -> ServeReport {
-        let Connections { settings, mut tasks, places, phase, taken, mut all_free, mut tally } = self;
+    pub(crate) async fn shut_down(self, scopes: &Scopes) -> ServeReport {
+        let Connections { settings, mut tasks, slots, phase, taken, mut all_free, mut tally } = self;
         drop(taken);
         let (began, before) = (Instant::now(), scopes.stats());
         phase.send_replace(Phase::Stopping);
-        let all_gone = leave(&mut tasks, &mut all_free, &mut tally, after(settings.request_grace)).await;
+        let all_gone = wait_until_empty(&mut tasks, &mut all_free, &mut tally, after(settings.request_grace)).await;
 
         if !all_gone {
-            for request in places.requests() {
-                (settings.hear)(Trouble::Cut(&request));
+            for request in slots.requests() {
+                (settings.on_event)(ServeEvent::RequestCut(&request));
             }
         }
-        tally.cut(settings.gauge.upgraded());
+        tally.cut(settings.metrics.upgraded());
         tasks.abort_all();
         phase.send_replace(Phase::Cut);
         let deadline = after(settings.release_grace);
-        leave(&mut tasks, &mut all_free, &mut tally, deadline).await;
+        wait_until_empty(&mut tasks, &mut all_free, &mut tally, deadline).await;
 
         let mut drained = scopes.drain(deadline.saturating_duration_since(Instant::now())).await;
         // It counts from its first poll, but what counts is what happened since the signal.
@@ -91,51 +91,51 @@ impl Connections {
         drained.abandoned = now.abandoned - before.abandoned;
         drained.waited = began.elapsed();
 
-        let stuck = places.requests();
+        let stuck = slots.requests();
         for request in &stuck {
-            (settings.hear)(Trouble::Stuck(request));
+            (settings.on_event)(ServeEvent::RequestStuck(request));
         }
         tally.cut(tasks.len() as u64);
-        tally.report(stuck.len() as u64, settings.gauge.upgraded(), drained)
+        tally.report(stuck.len() as u64, settings.metrics.upgraded(), drained)
     }
 }
 
 /// Waits until every connection has ended and every place is free. Whether that was before the deadline.
-async fn leave(
+async fn wait_until_empty(
     tasks: &mut JoinSet<Ended>,
     all_free: &mut mpsc::Receiver<Infallible>,
     tally: &mut Tally,
     deadline: Instant,
 ) -> bool {
-    let everybody = async {
+    let all_ended = async {
         while let Some(ended) = tasks.join_next().await {
             tally.ended(ended);
         }
         all_free.recv().await
     };
-    timeout_at(deadline, everybody).await.is_ok()
+    timeout_at(deadline, all_ended).await.is_ok()
 }
 
 /// The places that are taken, for the names of those who will not leave.
 #[derive(Default)]
-struct Places {
-    weak: Vec<Weak<Place>>,
+struct SlotRegistry {
+    slots: Vec<Weak<ConnectionSlot>>,
     /// How many may be in the list before the free ones are taken out.
     enough: usize,
 }
 
-impl Places {
-    fn add(&mut self, place: &Arc<Place>) {
-        if self.weak.len() >= self.enough {
-            self.weak.retain(|place| place.strong_count() > 0);
+impl SlotRegistry {
+    fn add(&mut self, slot: &Arc<ConnectionSlot>) {
+        if self.slots.len() >= self.enough {
+            self.slots.retain(|slot| slot.strong_count() > 0);
             // Twice what is left: each addition pays for one look.
-            self.enough = 2 * self.weak.len().max(16);
+            self.enough = 2 * self.slots.len().max(16);
         }
-        self.weak.push(Arc::downgrade(place));
+        self.slots.push(Arc::downgrade(slot));
     }
 
     /// The requests whose handlers run.
     fn requests(&self) -> Vec<RequestLine> {
-        self.weak.iter().filter_map(Weak::upgrade).flat_map(|place| place.requests.lines()).collect()
+        self.slots.iter().filter_map(Weak::upgrade).flat_map(|slot| slot.requests.lines()).collect()
     }
 }

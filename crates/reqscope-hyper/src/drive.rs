@@ -14,14 +14,14 @@ use hyper_util::rt::TokioIo;
 use tokio::select;
 use tokio::time::{Instant, timeout};
 
-use crate::named::Named;
 use crate::phase::{Phase, reached};
-use crate::place::Place;
 use crate::report::Ended;
 use crate::settings::Settings;
+use crate::slot::ConnectionSlot;
 use crate::socket::Socket;
 use crate::time::after;
-use crate::{Connection, Handshake, Watch};
+use crate::tracked::TrackedService;
+use crate::{Connection, DisconnectWatch, Handshake};
 
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -29,8 +29,8 @@ pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 pub(crate) struct Accepted<Io, P> {
     pub(crate) io: Io,
     pub(crate) peer: P,
-    pub(crate) watch: Watch,
-    pub(crate) place: Arc<Place>,
+    pub(crate) watch: DisconnectWatch,
+    pub(crate) slot: Arc<ConnectionSlot>,
 }
 
 /// Serves one connection until it ends, its peer has gone, or the server stops and it has answered what it had begun.
@@ -57,38 +57,38 @@ where
 {
     // What is declared first is dropped last: the peer sees the socket close when the handler is gone, and the next
     // connection is let in when the descriptors are free.
-    let Accepted { io, peer, mut watch, place } = accepted;
+    let Accepted { io, peer, mut watch, slot } = accepted;
     let first_request = after(settings.first_request);
     let mut extensions = Extensions::new();
-    extensions.insert(Connection::new(peer, place.phase()));
+    extensions.insert(Connection::new(peer, slot.phase()));
 
     // Dropped in here, the socket belongs to the handshake, and closes with it.
     let shaken = select! {
         biased;
         shaken = timeout(settings.handshake, handshake.handshake(io, &mut extensions)) => shaken,
         () = watch.gone() => return Ended::HungUp,
-        () = reached(place.phase(), Phase::Stopping) => return Ended::Finished,
+        () = reached(slot.phase(), Phase::Stopping) => return Ended::Finished,
     };
     let io = match shaken {
         Ok(Ok(io)) => io,
-        Ok(Err(error)) => return Ended::NoHandshake(error),
-        Err(_elapsed) => return Ended::NoHandshake(late("handshake", settings.handshake)),
+        Ok(Err(error)) => return Ended::HandshakeFailed(error),
+        Err(_elapsed) => return Ended::HandshakeFailed(timed_out("handshake", settings.handshake)),
     };
 
-    let io = TokioIo::new(Socket::new(io, Arc::clone(&place)));
-    let service = Named::new(service, Arc::clone(&place), extensions);
-    let ended = speak_http(io, service, &mut watch, &place, first_request, &settings).await;
+    let io = TokioIo::new(Socket::new(io, Arc::clone(&slot)));
+    let service = TrackedService::new(service, Arc::clone(&slot), extensions);
+    let ended = serve_http(io, service, &mut watch, &slot, first_request, &settings).await;
     if let Ended::Finished = ended {
-        place.http_ended();
+        slot.http_ended();
     }
     ended
 }
 
-async fn speak_http<Io, S, B>(
+async fn serve_http<Io, S, B>(
     io: TokioIo<Socket<Io>>,
-    service: Named<S>,
-    watch: &mut Watch,
-    place: &Place,
+    service: TrackedService<S>,
+    watch: &mut DisconnectWatch,
+    slot: &ConnectionSlot,
     first_request: Instant,
     settings: &Settings,
 ) -> Ended
@@ -103,7 +103,7 @@ where
 {
     let mut connection = pin!(settings.http.serve_connection_with_upgrades(io, service));
     let mut too_late = pin!(tokio::time::sleep_until(first_request));
-    let mut stop = pin!(reached(place.phase(), Phase::Stopping));
+    let mut stop = pin!(reached(slot.phase(), Phase::Stopping));
     let (mut waited, mut stopping) = (false, false);
     loop {
         select! {
@@ -112,15 +112,15 @@ where
             biased;
             ended = connection.as_mut() => return match ended {
                 Ok(()) => Ended::Finished,
-                Err(error) if was_idle(&error, place, stopping) => Ended::Finished,
-                Err(error) if says_that_the_peer_has_gone(&error) => Ended::HungUp,
+                Err(error) if is_idle_end(&error, slot, stopping) => Ended::Finished,
+                Err(error) if is_disconnect(&error) => Ended::HungUp,
                 Err(error) => Ended::Failed(error),
             },
             () = watch.gone() => return Ended::HungUp,
             () = too_late.as_mut(), if !waited => {
                 waited = true;
-                if !place.was_called() {
-                    return Ended::Failed(late("request", settings.first_request).into());
+                if !slot.was_called() {
+                    return Ended::Failed(timed_out("request", settings.first_request).into());
                 }
             }
             () = stop.as_mut(), if !stopping => {
@@ -132,10 +132,10 @@ where
 }
 
 /// A connection that waited for a request answers with these when the wait is over.
-fn was_idle(error: &BoxError, place: &Place, stopping: bool) -> bool {
+fn is_idle_end(error: &BoxError, slot: &ConnectionSlot, stopping: bool) -> bool {
     if let Some(error) = error.downcast_ref::<hyper::Error>() {
         // For the head of a request. The timeouts of HTTP/2 have a source.
-        return error.is_timeout() && error.source().is_none() && place.was_called();
+        return error.is_timeout() && error.source().is_none() && slot.was_called();
     }
     // It had not sent its first bytes yet.
     let error = error.downcast_ref::<io::Error>();
@@ -143,7 +143,7 @@ fn was_idle(error: &BoxError, place: &Place, stopping: bool) -> bool {
 }
 
 /// The socket failed, and not HTTP, nor the service, whatever sockets that one may have.
-fn says_that_the_peer_has_gone(error: &BoxError) -> bool {
+fn is_disconnect(error: &BoxError) -> bool {
     use io::ErrorKind::*;
     let source = match error.downcast_ref::<hyper::Error>() {
         Some(error) if error.is_user() => return false,
@@ -157,6 +157,6 @@ fn says_that_the_peer_has_gone(error: &BoxError) -> bool {
     })
 }
 
-fn late(what: &str, limit: Duration) -> io::Error {
+fn timed_out(what: &str, limit: Duration) -> io::Error {
     io::Error::new(io::ErrorKind::TimedOut, format!("no {what} came within {limit:?} of the connection"))
 }

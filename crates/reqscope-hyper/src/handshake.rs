@@ -48,7 +48,7 @@ pub trait Handshake<Io>: Clone + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// The connection is closed, and [`Trouble::Handshake`](crate::Trouble::Handshake) told.
+    /// The connection is closed, and [`ServeEvent::HandshakeFailed`](crate::ServeEvent::HandshakeFailed) told.
     ///
     /// # Cancel safety
     ///

@@ -8,7 +8,7 @@
 //! - [`Connection`] is how a handler knows its peer, and that the server shuts down.
 //! - [`Handshake`] is the place for TLS.
 //! - [`Listener`] is where connections come from: [`Tcp`], Unix sockets, or what you write.
-//! - [`Watch`] is how clients who leave are noticed; it works in an accept loop of your own too, also below TLS.
+//! - [`DisconnectWatch`] is how clients who leave are noticed; it works in an accept loop of your own too, also below TLS.
 //! - [`LeaseBody`] is for a streamed body that needs its handle after the scope has ended; [`Classify`] for services
 //!   whose status does not tell success from failure. Both come from `reqscope-http`, which all front ends share.
 //!
@@ -22,29 +22,30 @@ mod serve;
 mod accept;
 mod connections;
 mod drive;
-mod named;
+mod tracked;
 mod socket;
-mod place;
+mod slot;
 mod settings;
 mod report;
 mod requests;
 mod handshake;
 mod connection;
 mod phase;
-mod gauge;
+mod metrics;
 mod listener;
 mod tcp;
-mod watch;
+mod disconnect_watch;
 mod backoff;
-mod limit;
+mod descriptors;
 mod time;
 
 pub use connection::Connection;
-pub use gauge::Gauge;
+pub use disconnect_watch::DisconnectWatch;
 pub use handshake::{Handshake, NoHandshake};
 pub use hyper_util::service::TowerToHyperService;
 pub use listener::Listener;
-pub use report::{ServeReport, Trouble};
+pub use metrics::ServeMetrics;
+pub use report::{ServeEvent, ServeReport};
 pub use reqscope_http::{
     ByGrpcStatus, ByStatus, Chunks, Classify, LeaseBody, LeaseBodyError, MissingScope, Policy, RequestExt,
     ResponseFuture, ScopeBody,
@@ -53,7 +54,6 @@ pub use requests::RequestLine;
 pub use serve::{Serve, serve};
 pub use service::ScopeService;
 pub use tcp::Tcp;
-pub use watch::Watch;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

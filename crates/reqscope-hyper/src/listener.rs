@@ -5,7 +5,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 #[cfg(unix)]
 use tokio::net::{UnixListener, UnixStream, unix::UCred};
 
-use crate::Watch;
+use crate::DisconnectWatch;
 
 /// Where [`serve`](crate::serve) gets its connections from.
 ///
@@ -20,7 +20,7 @@ use crate::Watch;
 /// ```
 /// use std::net::SocketAddr;
 ///
-/// use reqscope_hyper::{Listener, Watch};
+/// use reqscope_hyper::{Listener, DisconnectWatch};
 /// use tokio::net::{TcpListener, TcpStream};
 ///
 /// struct Counting {
@@ -38,7 +38,7 @@ use crate::Watch;
 ///         Ok(accepted)
 ///     }
 ///
-///     fn watch(&self, socket: &TcpStream, half_close: bool) -> std::io::Result<Watch> {
+///     fn watch(&self, socket: &TcpStream, half_close: bool) -> std::io::Result<DisconnectWatch> {
 ///         self.inner.watch(socket, half_close)
 ///     }
 /// }
@@ -71,9 +71,9 @@ pub trait Listener: Send + 'static {
     ///
     /// Where no descriptor is left the connection waits, and this is called again after a pause. After any other
     /// error it is closed, as if [`accept`](Listener::accept) had failed.
-    fn watch(&self, io: &Self::Io, half_close: bool) -> io::Result<Watch> {
+    fn watch(&self, io: &Self::Io, half_close: bool) -> io::Result<DisconnectWatch> {
         let (_io, _half_close) = (io, half_close);
-        Ok(Watch::never())
+        Ok(DisconnectWatch::never())
     }
 }
 
@@ -89,7 +89,7 @@ impl Listener for UnixListener {
         Ok((socket, peer))
     }
 
-    fn watch(&self, socket: &UnixStream, half_close: bool) -> io::Result<Watch> {
-        if half_close { Watch::for_reset(socket) } else { Watch::new(socket) }
+    fn watch(&self, socket: &UnixStream, half_close: bool) -> io::Result<DisconnectWatch> {
+        if half_close { DisconnectWatch::for_reset(socket) } else { DisconnectWatch::new(socket) }
     }
 }

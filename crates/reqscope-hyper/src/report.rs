@@ -15,7 +15,7 @@ use crate::RequestLine;
 /// | | |
 /// |---|---|
 /// | [`is_clean`](ServeReport::is_clean) | it ended before any deadline |
-/// | `cut` is not 0 | the [`request_grace`](crate::Serve::request_grace) passed; [`Trouble::Cut`] named the requests |
+/// | `cut` is not 0 | the [`request_grace`](crate::Serve::request_grace) passed; [`ServeEvent::RequestCut`] named the requests |
 /// | `stuck`, `upgraded` or what `drained` has left is not 0 | the [`release_grace`](crate::Serve::release_grace) passed, too |
 /// | `drained.abandoned` is not 0 | a release hung or had no time; [`Observer::abandoned`](reqscope::Observer::abandoned) named its resource and who took it |
 ///
@@ -72,40 +72,40 @@ impl ServeReport {
 
 /// What went wrong where no caller could be told. The server goes on.
 ///
-/// Heard by [`Serve::on_trouble`](crate::Serve::on_trouble).
+/// Heard by [`Serve::on_event`](crate::Serve::on_event).
 ///
 /// ```
-/// use reqscope_hyper::Trouble;
+/// use reqscope_hyper::ServeEvent;
 ///
-/// fn log(trouble: Trouble<'_>) {
-///     match trouble {
-///         Trouble::Accept(error) => eprintln!("cannot accept: {error}"),
-///         Trouble::Handshake(error) => eprintln!("no handshake: {error}"),
-///         Trouble::Connection(error) => eprintln!("a connection failed: {error}"),
-///         Trouble::Cut(request) => eprintln!("{request} took too long to end"),
-///         Trouble::Stuck(request) => eprintln!("{request} blocks its thread"),
+/// fn log(event: ServeEvent<'_>) {
+///     match event {
+///         ServeEvent::AcceptFailed(error) => eprintln!("cannot accept: {error}"),
+///         ServeEvent::HandshakeFailed(error) => eprintln!("no handshake: {error}"),
+///         ServeEvent::ConnectionFailed(error) => eprintln!("a connection failed: {error}"),
+///         ServeEvent::RequestCut(request) => eprintln!("{request} took too long to end"),
+///         ServeEvent::RequestStuck(request) => eprintln!("{request} blocks its thread"),
 ///         _ => {}
 ///     }
 /// }
 /// ```
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Trouble<'a> {
+pub enum ServeEvent<'a> {
     /// A connection could not be accepted or watched.
-    Accept(&'a io::Error),
+    AcceptFailed(&'a io::Error),
     /// A connection's handshake failed or took too long.
-    Handshake(&'a io::Error),
+    HandshakeFailed(&'a io::Error),
     /// A connection ended in an error: broken HTTP, a first request that did not come, a service or a body that failed.
     /// That a client hangs up is none.
-    Connection(&'a (dyn Error + Send + Sync + 'static)),
+    ConnectionFailed(&'a (dyn Error + Send + Sync + 'static)),
     /// The server shuts down, and this request's handler has not returned in the time for that. It is dropped now.
-    Cut(&'a RequestLine),
+    RequestCut(&'a RequestLine),
     /// The server has shut down, and this request's handler still runs: it blocks its thread, so that it could not be
     /// dropped. What it holds is released when it returns, if the process lives so long.
-    Stuck(&'a RequestLine),
+    RequestStuck(&'a RequestLine),
 }
 
-pub(crate) type Hear = Arc<dyn Fn(Trouble<'_>) + Send + Sync>;
+pub(crate) type OnEvent = Arc<dyn Fn(ServeEvent<'_>) + Send + Sync>;
 
 /// How a connection ended.
 pub(crate) enum Ended {
@@ -114,7 +114,7 @@ pub(crate) enum Ended {
     /// The peer disconnected, as the watch or hyper noticed.
     HungUp,
     /// The handshake failed or took too long, so no HTTP was exchanged.
-    NoHandshake(io::Error),
+    HandshakeFailed(io::Error),
     /// hyper gave up: malformed HTTP, a first request that did not arrive in time, a service or a body that failed.
     Failed(Box<dyn Error + Send + Sync>),
 }
@@ -128,11 +128,11 @@ pub(crate) struct Tally {
     panicked: u64,
     accept_errors: u64,
     cut: u64,
-    hear: Hear,
+    on_event: OnEvent,
 }
 
 impl Tally {
-    pub(crate) fn new(hear: Hear) -> Self {
+    pub(crate) fn new(on_event: OnEvent) -> Self {
         Tally {
             connections: 0,
             hung_up: 0,
@@ -141,7 +141,7 @@ impl Tally {
             panicked: 0,
             accept_errors: 0,
             cut: 0,
-            hear,
+            on_event,
         }
     }
 
@@ -151,20 +151,20 @@ impl Tally {
 
     pub(crate) fn accept_failed(&mut self, error: &io::Error) {
         self.accept_errors += 1;
-        (self.hear)(Trouble::Accept(error));
+        (self.on_event)(ServeEvent::AcceptFailed(error));
     }
 
     pub(crate) fn ended(&mut self, ended: Result<Ended, JoinError>) {
         match ended {
             Ok(Ended::Finished) => (),
             Ok(Ended::HungUp) => self.hung_up += 1,
-            Ok(Ended::NoHandshake(error)) => {
+            Ok(Ended::HandshakeFailed(error)) => {
                 self.handshakes_failed += 1;
-                (self.hear)(Trouble::Handshake(&error));
+                (self.on_event)(ServeEvent::HandshakeFailed(&error));
             }
             Ok(Ended::Failed(error)) => {
                 self.failed += 1;
-                (self.hear)(Trouble::Connection(&*error));
+                (self.on_event)(ServeEvent::ConnectionFailed(&*error));
             }
             Err(error) if error.is_panic() => self.panicked += 1,
             Err(_cancelled) => self.cut += 1,
@@ -178,7 +178,8 @@ impl Tally {
 
     /// The account at the end.
     pub(crate) fn report(self, stuck: u64, upgraded: u64, drained: DrainReport) -> ServeReport {
-        let Tally { connections, hung_up, handshakes_failed, failed, panicked, accept_errors, cut, hear: _ } = self;
+        let Tally { connections, hung_up, handshakes_failed, failed, panicked, accept_errors, cut, on_event: _ } =
+            self;
         ServeReport {
             connections,
             hung_up,

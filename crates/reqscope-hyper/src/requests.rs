@@ -8,10 +8,10 @@ use http::{Method, Request, Uri};
 /// The query is left out, because secrets travel in it.
 ///
 /// ```
-/// use reqscope_hyper::{RequestLine, Trouble};
+/// use reqscope_hyper::{RequestLine, ServeEvent};
 ///
-/// fn log(trouble: Trouble<'_>) {
-///     if let Trouble::Cut(request) = trouble {
+/// fn log(event: ServeEvent<'_>) {
+///     if let ServeEvent::RequestCut(request) = event {
 ///         let request: &RequestLine = request;
 ///         eprintln!("{request} took too long"); // GET /report took too long
 ///     }
@@ -54,12 +54,12 @@ impl fmt::Debug for RequestLine {
 
 /// The requests of one connection whose handlers run. HTTP/1 has one, so slot 0 is taken again and again.
 #[derive(Default)]
-pub(crate) struct Requests(Mutex<Vec<Option<RequestLine>>>);
+pub(crate) struct RunningRequests(Mutex<Vec<Option<RequestLine>>>);
 
-impl Requests {
+impl RunningRequests {
     /// Takes a slot; the caller gives it back.
     pub(crate) fn begin(&self, line: RequestLine) -> usize {
-        let mut slots = self.slots();
+        let mut slots = self.lock();
         match slots.iter().position(Option::is_none) {
             Some(free) => {
                 slots[free] = Some(line);
@@ -72,17 +72,17 @@ impl Requests {
         }
     }
 
-    pub(crate) fn end(&self, slot: usize) {
-        let line = self.slots()[slot].take();
+    pub(crate) fn end(&self, index: usize) {
+        let line = self.lock()[index].take();
         drop(line);
     }
 
     pub(crate) fn lines(&self) -> Vec<RequestLine> {
-        self.slots().iter().flatten().cloned().collect()
+        self.lock().iter().flatten().cloned().collect()
     }
 
     /// A panic under this lock leaves nothing half done.
-    fn slots(&self) -> MutexGuard<'_, Vec<Option<RequestLine>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Option<RequestLine>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_slot_that_was_given_back_is_taken_again() {
-        let requests = Requests::default();
+        let requests = RunningRequests::default();
         assert_eq!([requests.begin(line("/a")), requests.begin(line("/b"))], [0, 1]);
         requests.end(0);
         assert_eq!(requests.lines(), [line("/b")]);

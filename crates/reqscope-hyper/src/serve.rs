@@ -15,12 +15,12 @@ use reqscope::Scopes;
 use crate::accept::accept;
 use crate::drive::BoxError;
 use crate::settings::Settings;
-use crate::{Gauge, Handshake, Listener, NoHandshake, ServeReport, Trouble};
+use crate::{Handshake, Listener, NoHandshake, ServeEvent, ServeMetrics, ServeReport};
 
 /// Serves HTTP/1 and HTTP/2 on `listener` until the [`graceful`](Serve::graceful) signal, and then drains `scopes`.
 ///
 /// It opens no scope: that is what [`ScopeService`](crate::ScopeService) does, or the tower layer around a router.
-/// What it adds to an accept loop of your own is the [disconnect watch](crate::Watch), sockets that notice a
+/// What it adds to an accept loop of your own is the [disconnect watch](crate::DisconnectWatch), sockets that notice a
 /// [vanished peer](crate::Tcp), a limit on connections, pauses after failed accepts, a place for the
 /// [TLS handshake](Serve::handshake), and an end at which every handle is accounted for.
 ///
@@ -132,7 +132,7 @@ pub fn serve<L, S>(listener: L, service: S, scopes: &Scopes) -> Serve<L, S> {
 ///     .graceful(async { tokio::signal::ctrl_c().await.expect("a signal handler can be set") })
 ///     .request_grace(Duration::from_secs(15))
 ///     .release_grace(Duration::from_secs(10))
-///     .on_trouble(|trouble| eprintln!("{trouble:?}"));
+///     .on_event(|event| eprintln!("{event:?}"));
 /// # drop(server);
 /// # }
 /// ```
@@ -171,7 +171,7 @@ impl<L, S, F, H> Serve<L, S, F, H> {
         self
     }
 
-    /// Whether each connection has a [`Watch`](crate::Watch) that drops the handler when the client has gone.
+    /// Whether each connection has a [`DisconnectWatch`](crate::DisconnectWatch) that drops the handler when the client has gone.
     ///
     /// On by default. Without it hyper alone decides, and it often does not see the client go: while a body is
     /// unread, a byte is left in its buffer, or the client has sent its next request already.
@@ -209,7 +209,7 @@ impl<L, S, F, H> Serve<L, S, F, H> {
     ///
     /// By default nothing. It runs in the connection's own task, bounded by
     /// [`handshake_timeout`](Serve::handshake_timeout); failures are counted and told to
-    /// [`on_trouble`](Serve::on_trouble). Let TLS offer both `h2` and `http/1.1` (ALPN): both are served.
+    /// [`on_event`](Serve::on_event). Let TLS offer both `h2` and `http/1.1` (ALPN): both are served.
     ///
     /// ```
     /// # use reqscope_hyper::serve;
@@ -284,17 +284,17 @@ impl<L, S, F, H> Serve<L, S, F, H> {
         self
     }
 
-    /// Hears of what goes wrong where no caller can be told; see [`Trouble`]. Write it to a log.
+    /// Hears of what goes wrong where no caller can be told; see [`ServeEvent`]. Write it to a log.
     ///
     /// By default these are only counted, in the [`ServeReport`].
-    pub fn on_trouble(mut self, hear: impl Fn(Trouble<'_>) + Send + Sync + 'static) -> Self {
-        self.settings.hear = Arc::new(hear);
+    pub fn on_event(mut self, on_event: impl Fn(ServeEvent<'_>) + Send + Sync + 'static) -> Self {
+        self.settings.on_event = Arc::new(on_event);
         self
     }
 
     /// How many connections there are, to be read while the server runs.
-    pub fn gauge(&self) -> Gauge {
-        self.settings.gauge.clone()
+    pub fn metrics(&self) -> ServeMetrics {
+        self.settings.metrics.clone()
     }
 }
 

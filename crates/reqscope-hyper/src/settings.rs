@@ -5,9 +5,9 @@ use std::time::Duration;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use hyper_util::server::conn::auto;
 
-use crate::Gauge;
-use crate::limit::default_max_connections;
-use crate::report::Hear;
+use crate::ServeMetrics;
+use crate::descriptors::default_max_connections;
+use crate::report::OnEvent;
 
 pub(crate) type Http = auto::Builder<TokioExecutor>;
 
@@ -32,8 +32,8 @@ pub(crate) struct Settings {
     pub(crate) first_request: Duration,
     pub(crate) request_grace: Duration,
     pub(crate) release_grace: Duration,
-    pub(crate) hear: Hear,
-    pub(crate) gauge: Gauge,
+    pub(crate) on_event: OnEvent,
+    pub(crate) metrics: ServeMetrics,
 }
 
 impl Settings {
@@ -57,8 +57,8 @@ impl Default for Settings {
             first_request: FIRST_REQUEST,
             request_grace: REQUEST_GRACE,
             release_grace: RELEASE_GRACE,
-            hear: Arc::new(|_| ()),
-            gauge: Gauge::default(),
+            on_event: Arc::new(|_| ()),
+            metrics: ServeMetrics::default(),
         }
     }
 }

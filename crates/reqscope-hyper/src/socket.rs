@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::phase::{Phase, reached};
-use crate::place::Place;
+use crate::slot::ConnectionSlot;
 
 /// A connection's socket, which knows its place, and takes it along when an upgrade hands it over to the user.
 ///
@@ -17,18 +17,18 @@ pub(crate) struct Socket<Io> {
     read_cut: Cut,
     write_cut: Cut,
     // Dropped after the socket: the place is free when the descriptor is.
-    place: Closes,
+    slot: MarkClosed,
 }
 
 impl<Io> Socket<Io> {
-    pub(crate) fn new(io: Io, place: Arc<Place>) -> Self {
-        Socket { io, read_cut: Cut::Unasked, write_cut: Cut::Unasked, place: Closes(place) }
+    pub(crate) fn new(io: Io, slot: Arc<ConnectionSlot>) -> Self {
+        Socket { io, read_cut: Cut::Unchecked, write_cut: Cut::Unchecked, slot: MarkClosed(slot) }
     }
 }
 
-struct Closes(Arc<Place>);
+struct MarkClosed(Arc<ConnectionSlot>);
 
-impl Drop for Closes {
+impl Drop for MarkClosed {
     fn drop(&mut self) {
         self.0.socket_closed();
     }
@@ -36,19 +36,19 @@ impl Drop for Closes {
 
 /// Whether the server has cut it. One for each direction, as two tasks may use them.
 enum Cut {
-    Unasked,
+    Unchecked,
     Waiting(Pin<Box<dyn Future<Output = ()> + Send>>),
     Done,
 }
 
 impl Cut {
     /// While HTTP is spoken, the task that does so is what is cut, and this costs one load.
-    fn check(&mut self, place: &Place, cx: &mut Context<'_>) -> io::Result<()> {
-        if !place.is_switching() {
+    fn check(&mut self, slot: &ConnectionSlot, cx: &mut Context<'_>) -> io::Result<()> {
+        if !slot.is_switching() {
             return Ok(());
         }
-        if let Cut::Unasked = self {
-            *self = Cut::Waiting(Box::pin(reached(place.phase(), Phase::Cut)));
+        if let Cut::Unchecked = self {
+            *self = Cut::Waiting(Box::pin(reached(slot.phase(), Phase::Cut)));
         }
         if let Cut::Waiting(cut) = self {
             if cut.as_mut().poll(cx).is_pending() {
@@ -63,7 +63,7 @@ impl Cut {
 impl<Io: AsyncRead + Unpin> AsyncRead for Socket<Io> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        this.read_cut.check(&this.place.0, cx)?;
+        this.read_cut.check(&this.slot.0, cx)?;
         Pin::new(&mut this.io).poll_read(cx, buf)
     }
 }
@@ -71,7 +71,7 @@ impl<Io: AsyncRead + Unpin> AsyncRead for Socket<Io> {
 impl<Io: AsyncWrite + Unpin> AsyncWrite for Socket<Io> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        this.write_cut.check(&this.place.0, cx)?;
+        this.write_cut.check(&this.slot.0, cx)?;
         Pin::new(&mut this.io).poll_write(cx, buf)
     }
 
@@ -81,7 +81,7 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Socket<Io> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
-        this.write_cut.check(&this.place.0, cx)?;
+        this.write_cut.check(&this.slot.0, cx)?;
         Pin::new(&mut this.io).poll_write_vectored(cx, bufs)
     }
 
@@ -91,13 +91,13 @@ impl<Io: AsyncWrite + Unpin> AsyncWrite for Socket<Io> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        this.write_cut.check(&this.place.0, cx)?;
+        this.write_cut.check(&this.slot.0, cx)?;
         Pin::new(&mut this.io).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        this.write_cut.check(&this.place.0, cx)?;
+        this.write_cut.check(&this.slot.0, cx)?;
         Pin::new(&mut this.io).poll_shutdown(cx)
     }
 }

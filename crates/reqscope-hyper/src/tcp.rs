@@ -5,7 +5,7 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::{Listener, Watch};
+use crate::{DisconnectWatch, Listener};
 
 /// What the kernel takes as a number of seconds, and of probes.
 const MOST_SECONDS: u64 = 32_767;
@@ -25,7 +25,7 @@ const MOST_PROBES: u32 = 127;
 /// | count | 3 | until so many were lost: two may be, on a bad radio link |
 /// | user timeout | 60 s | bytes that the peer does not take for so long: what the probes allow for an idle one |
 ///
-/// So such a peer is noticed within a minute. The [watch](crate::Watch) sees the kernel give up, and the handler is
+/// So such a peer is noticed within a minute. The [watch](crate::DisconnectWatch) sees the kernel give up, and the handler is
 /// dropped. Nagle's algorithm is off: an answer goes out when it is written.
 ///
 /// The user timeout, the interval and the count are set where the system has them: the first on Linux and Android, the
@@ -148,7 +148,7 @@ impl Listener for Tcp {
         Ok((socket, peer))
     }
 
-    fn watch(&self, socket: &TcpStream, half_close: bool) -> io::Result<Watch> {
+    fn watch(&self, socket: &TcpStream, half_close: bool) -> io::Result<DisconnectWatch> {
         self.listener.watch(socket, half_close)
     }
 }
@@ -164,8 +164,8 @@ impl Listener for TcpListener {
         Ok((socket, peer))
     }
 
-    fn watch(&self, socket: &TcpStream, half_close: bool) -> io::Result<Watch> {
-        if half_close { Watch::for_reset(socket) } else { Watch::new(socket) }
+    fn watch(&self, socket: &TcpStream, half_close: bool) -> io::Result<DisconnectWatch> {
+        if half_close { DisconnectWatch::for_reset(socket) } else { DisconnectWatch::new(socket) }
     }
 }
 

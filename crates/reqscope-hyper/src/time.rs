@@ -3,10 +3,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Where a duration is beyond what a clock can say: as good as never.
-const AGES: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
+const FAR_FUTURE: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
 
 /// The point in time that is so far away.
 pub(crate) fn after(duration: Duration) -> Instant {
     let now = Instant::now();
-    now.checked_add(duration).unwrap_or_else(|| now + AGES)
+    now.checked_add(duration).unwrap_or_else(|| now + FAR_FUTURE)
 }

@@ -9,7 +9,7 @@ use http::{Extensions, Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use reqscope::Scopes;
-use reqscope_hyper::{Handshake, Trouble, serve};
+use reqscope_hyper::{Handshake, ServeEvent, serve};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::Instant;
 
@@ -52,8 +52,8 @@ fn greeting(ios: impl IntoIterator<Item = DuplexStream>) -> (Serving, Heard) {
     let server = serve(listener, service, &Scopes::new())
         .handshake(Greeted)
         .handshake_timeout(Duration::from_secs(3))
-        .on_trouble(move |trouble| {
-            let Trouble::Handshake(error) = trouble else { panic!("{trouble:?}") };
+        .on_event(move |event| {
+            let ServeEvent::HandshakeFailed(error) = event else { panic!("{event:?}") };
             hear.lock().unwrap().push(error.to_string());
         });
     (Serving::start(|signal| server.graceful(signal).into_future()), heard)

@@ -250,7 +250,7 @@ async fn a_request_may_take_longer_than_the_first_one_may_take_to_come() {
 /// The trouble that nobody awaits is told.
 #[tokio::test(start_paused = true)]
 async fn trouble_is_heard() {
-    use reqscope_hyper::{Trouble, serve};
+    use reqscope_hyper::{ServeEvent, serve};
 
     let (mut client, io): (DuplexStream, _) = duplex(1024);
     let heard: Arc<std::sync::Mutex<Vec<String>>> = Arc::default();
@@ -258,10 +258,10 @@ async fn trouble_is_heard() {
     let service = hyper::service::service_fn(|_| async { Err::<Response<String>, _>("no answer") });
     let serving =
         serve(InMemory::new([Step::Fails(too_many_files), Step::Accepts(io)]), service, &reqscope::Scopes::new())
-            .on_trouble(move |trouble| {
-                hear.lock().unwrap().push(match trouble {
-                    Trouble::Accept(error) => error.to_string(),
-                    Trouble::Connection(error) => std::error::Error::source(error).unwrap().to_string(),
+            .on_event(move |event| {
+                hear.lock().unwrap().push(match event {
+                    ServeEvent::AcceptFailed(error) => error.to_string(),
+                    ServeEvent::ConnectionFailed(error) => std::error::Error::source(error).unwrap().to_string(),
                     _ => unreachable!(),
                 });
             })

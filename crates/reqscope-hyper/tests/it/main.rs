@@ -16,6 +16,6 @@ mod timeouts;
 mod tls;
 mod upgrades;
 #[cfg(all(target_os = "linux", not(reqscope_portable)))]
-mod vanished;
+mod dead_peer;
 #[cfg(not(reqscope_portable))]
-mod watch;
+mod disconnect_watch;

@@ -75,7 +75,7 @@ async fn stopped(request: Vec<u8>, goodbye: Option<Vec<u8>>) -> Stopped {
     let server = serve(listener, ScopeService::new(&scopes, service), &scopes)
         .request_grace(SOON)
         .release_grace(SOON)
-        .on_trouble(move |trouble| hear.lock().unwrap().push(format!("{trouble:?}")))
+        .on_event(move |event| hear.lock().unwrap().push(format!("{event:?}")))
         .graceful(async { signal.await.unwrap() });
     let report = timeout(BOUND, server.into_future()).await.expect("the shutdown ends");
     drop(client.join().unwrap());
@@ -88,7 +88,7 @@ async fn one_that_waits_is_named_when_it_is_cut() {
     let Stopped { report, heard, .. } = stopped(b"GET /wait?a=secret HTTP/1.1\r\nHost: a\r\n\r\n".into(), None).await;
     assert_eq!((report.cut, report.stuck), (1, 0), "{report:?}");
     assert!(report.drained.is_clean(), "{report:?}");
-    assert_eq!(heard, ["Cut(GET /wait)"]);
+    assert_eq!(heard, ["RequestCut(GET /wait)"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
@@ -98,7 +98,7 @@ async fn one_that_blocks_its_thread_is_named_and_left_behind() {
     assert_eq!((report.cut, report.stuck), (1, 1), "{report:?}");
     assert_eq!(report.drained.open_scopes, 1, "{report:?}");
     assert!(!report.is_clean());
-    assert_eq!(heard, ["Cut(POST /block)", "Stuck(POST /block)"]);
+    assert_eq!(heard, ["RequestCut(POST /block)", "RequestStuck(POST /block)"]);
     release.send(()).unwrap();
     until(BOUND, || scopes.stats().open_scopes == 0).await;
 }
@@ -109,7 +109,7 @@ async fn over_http2_too_even_where_its_client_has_gone() {
     for goodbye in [vec![], [rst_stream(), goaway()].concat()] {
         let Stopped { report, heard, scopes, release } = stopped(get_path("/block"), Some(goodbye)).await;
         assert_eq!((report.cut, report.stuck, report.upgraded), (0, 1, 0), "{report:?}");
-        assert_eq!(heard, ["Cut(GET /block)", "Stuck(GET /block)"]);
+        assert_eq!(heard, ["RequestCut(GET /block)", "RequestStuck(GET /block)"]);
         release.send(()).unwrap();
         until(BOUND, || scopes.stats().open_scopes == 0).await;
     }

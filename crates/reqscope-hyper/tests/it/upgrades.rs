@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use reqscope::Scopes;
-use reqscope_hyper::{Connection, Gauge, serve};
+use reqscope_hyper::{Connection, ServeMetrics, serve};
 use reqscope_testkit::until;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -33,7 +33,7 @@ enum Manners {
 struct Echo {
     address: SocketAddr,
     scopes: Scopes,
-    gauge: Gauge,
+    metrics: ServeMetrics,
     serving: Serving,
     /// How the reads of the owners ended.
     ends: mpsc::UnboundedReceiver<std::io::Result<()>>,
@@ -81,9 +81,9 @@ async fn echo(manners: Manners, max_connections: usize) -> Echo {
         .max_connections(max_connections)
         .request_grace(if matches!(manners, Manners::SaysGoodbye) { BOUND } else { SOON })
         .release_grace(if matches!(manners, Manners::OnlyKeepsIt) { SOON } else { BOUND });
-    let gauge = server.gauge();
+    let metrics = server.metrics();
     let serving = Serving::start(|signal| server.graceful(signal).into_future());
-    Echo { address, scopes, gauge, serving, ends }
+    Echo { address, scopes, metrics, serving, ends }
 }
 
 async fn upgraded(echo: &Echo) -> Client {
@@ -99,11 +99,11 @@ async fn upgraded(echo: &Echo) -> Client {
 async fn they_are_counted_until_they_are_closed() {
     let mut echo = echo(Manners::ReadsOn, 64).await;
     let client = upgraded(&echo).await;
-    until(BOUND, || echo.gauge.upgraded() == 1).await;
-    assert_eq!(echo.gauge.connections(), 1);
+    until(BOUND, || echo.metrics.upgraded() == 1).await;
+    assert_eq!(echo.metrics.connections(), 1);
     client.fin();
     end(&mut echo.ends).await.unwrap_err();
-    until(BOUND, || (echo.gauge.upgraded(), echo.gauge.connections()) == (0, 0)).await;
+    until(BOUND, || (echo.metrics.upgraded(), echo.metrics.connections()) == (0, 0)).await;
     assert!(echo.serving.stop().await.is_clean());
 }
 
@@ -111,7 +111,7 @@ async fn they_are_counted_until_they_are_closed() {
 async fn they_keep_their_place_within_the_limit() {
     let echo = echo(Manners::ReadsOn, 1).await;
     let first = upgraded(&echo).await;
-    until(BOUND, || echo.gauge.upgraded() == 1).await;
+    until(BOUND, || echo.metrics.upgraded() == 1).await;
     let mut second = Client::connect(echo.address).await;
     second.send(UPGRADE_ME).await;
     assert!(timeout(2 * SOON, second.read_until("101")).await.is_err());
@@ -134,7 +134,7 @@ async fn they_hear_of_the_shutdown_and_say_goodbye() {
 async fn those_that_go_on_are_cut_and_their_scopes_drained() {
     let mut echo = echo(Manners::ReadsOn, 64).await;
     let mut client = upgraded(&echo).await;
-    until(BOUND, || echo.gauge.upgraded() == 1).await;
+    until(BOUND, || echo.metrics.upgraded() == 1).await;
     assert_eq!(echo.scopes.stats().open_scopes, 1);
     let report = echo.serving.stop().await;
     let error = end(&mut echo.ends).await.unwrap_err();
@@ -150,7 +150,7 @@ async fn those_that_are_kept_all_the_same_are_told() {
     let mut client = Client::connect(echo.address).await;
     client.send(UPGRADE_ME).await;
     client.read_until("\r\n\r\n").await;
-    until(BOUND, || echo.gauge.upgraded() == 1).await;
+    until(BOUND, || echo.metrics.upgraded() == 1).await;
     let report = echo.serving.stop().await;
     assert_eq!((report.cut, report.upgraded, report.drained.open_scopes), (1, 1, 1), "{report:?}");
 }
@@ -174,12 +174,12 @@ async fn an_upgrade_that_nobody_takes_is_no_upgraded_connection() {
         response.header(CONNECTION, "upgrade").header(UPGRADE, "none").body(empty())
     });
     let server = serve(listener, service, &Scopes::new());
-    let gauge = server.gauge();
+    let metrics = server.metrics();
     let serving = Serving::start(|signal| server.graceful(signal).into_future());
     let mut client = Client::connect(address).await;
     client.send(UPGRADE_ME).await;
     client.read_to_end().await;
-    until(BOUND, || gauge.connections() == 0).await;
-    assert_eq!(gauge.upgraded(), 0);
+    until(BOUND, || metrics.connections() == 0).await;
+    assert_eq!(metrics.upgraded(), 0);
     assert!(serving.stop().await.is_clean());
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
-use reqscope_hyper::{Listener, Watch};
+use reqscope_hyper::{DisconnectWatch, Listener};
 use tokio::io::DuplexStream;
 
 /// What the next accept does.
@@ -56,11 +56,11 @@ impl Listener for InMemory {
         }
     }
 
-    fn watch(&self, _io: &DuplexStream, _half_close: bool) -> io::Result<Watch> {
+    fn watch(&self, _io: &DuplexStream, _half_close: bool) -> io::Result<DisconnectWatch> {
         let unwatched = self.unwatched.lock().unwrap().take();
         match unwatched {
             Some(error) => Err(error()),
-            None => Ok(Watch::never()),
+            None => Ok(DisconnectWatch::never()),
         }
     }
 }

@@ -1,13 +1,13 @@
 use std::io;
 
 /// Where the system does not say how many descriptors there may be.
-const UNKNOWN: usize = 8192;
+const FALLBACK: usize = 8192;
 
 /// How many connections fit into the process's descriptors, when each takes `descriptors` of them.
 ///
 /// A quarter of the descriptors is kept for everything else: database connections, files, logs.
 pub(crate) fn default_max_connections(descriptors: usize) -> usize {
-    open_files().map_or(UNKNOWN, |open| fitting(open, descriptors))
+    open_files().map_or(FALLBACK, |open| fitting(open, descriptors))
 }
 
 fn fitting(open_files: usize, descriptors: usize) -> usize {

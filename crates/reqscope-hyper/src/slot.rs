@@ -12,46 +12,46 @@ use std::sync::{Arc, Mutex, PoisonError};
 use http::Request;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 
-use crate::gauge::{Counted, Gauge};
+use crate::metrics::{CountGuard, ServeMetrics};
 use crate::phase::Phase;
-use crate::requests::{RequestLine, Requests};
+use crate::requests::{RequestLine, RunningRequests};
 
-pub(crate) struct Place {
-    pub(crate) requests: Requests,
+pub(crate) struct ConnectionSlot {
+    pub(crate) requests: RunningRequests,
     /// A request has come.
     called: AtomicBool,
     /// A response said that what follows is not HTTP any more.
     switching: AtomicBool,
-    socket: Mutex<Socket>,
-    gauge: Gauge,
+    socket: Mutex<SocketState>,
+    metrics: ServeMetrics,
     phase: watch::Receiver<Phase>,
-    _counted: Counted,
+    _counted: CountGuard,
     _permit: OwnedSemaphorePermit,
     /// Never sends: that all of them are dropped is the message.
     _taken: mpsc::Sender<Infallible>,
 }
 
-enum Socket {
+enum SocketState {
     InHttp,
-    HandedOver(#[expect(dead_code, reason = "counts by being there")] Counted),
+    HandedOver(#[expect(dead_code, reason = "counts by being there")] CountGuard),
     Closed,
 }
 
-impl Place {
+impl ConnectionSlot {
     pub(crate) fn new(
         permit: OwnedSemaphorePermit,
-        gauge: &Gauge,
+        metrics: &ServeMetrics,
         phase: watch::Receiver<Phase>,
         taken: mpsc::Sender<Infallible>,
     ) -> Arc<Self> {
-        Arc::new(Place {
-            requests: Requests::default(),
+        Arc::new(ConnectionSlot {
+            requests: RunningRequests::default(),
             called: AtomicBool::new(false),
             switching: AtomicBool::new(false),
-            socket: Mutex::new(Socket::InHttp),
-            gauge: gauge.clone(),
+            socket: Mutex::new(SocketState::InHttp),
+            metrics: metrics.clone(),
             phase,
-            _counted: gauge.connected(),
+            _counted: metrics.count_connection(),
             _permit: permit,
             _taken: taken,
         })
@@ -61,10 +61,10 @@ impl Place {
         self.phase.clone()
     }
 
-    pub(crate) fn begin<B>(self: &Arc<Self>, request: &Request<B>) -> Running {
+    pub(crate) fn begin<B>(self: &Arc<Self>, request: &Request<B>) -> RunningRequest {
         // Read by the task that polls the connection, which is the one that calls.
         self.called.store(true, Relaxed);
-        Running { slot: self.requests.begin(RequestLine::of(request)), place: Arc::clone(self) }
+        RunningRequest { index: self.requests.begin(RequestLine::of(request)), slot: Arc::clone(self) }
     }
 
     pub(crate) fn was_called(&self) -> bool {
@@ -84,30 +84,30 @@ impl Place {
     /// HTTP has ended. A socket that is not closed yet is somebody else's now.
     pub(crate) fn http_ended(&self) {
         let mut socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Socket::InHttp = *socket {
-            *socket = Socket::HandedOver(self.gauge.handed_over());
+        if let SocketState::InHttp = *socket {
+            *socket = SocketState::HandedOver(self.metrics.count_upgraded());
         }
     }
 
     pub(crate) fn socket_closed(&self) {
-        *self.socket.lock().unwrap_or_else(PoisonError::into_inner) = Socket::Closed;
+        *self.socket.lock().unwrap_or_else(PoisonError::into_inner) = SocketState::Closed;
     }
 }
 
 /// A request whose handler runs; dropped with the handler.
-pub(crate) struct Running {
-    place: Arc<Place>,
-    slot: usize,
+pub(crate) struct RunningRequest {
+    slot: Arc<ConnectionSlot>,
+    index: usize,
 }
 
-impl Running {
-    pub(crate) fn place(&self) -> &Place {
-        &self.place
+impl RunningRequest {
+    pub(crate) fn slot(&self) -> &ConnectionSlot {
+        &self.slot
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningRequest {
     fn drop(&mut self) {
-        self.place.requests.end(self.slot);
+        self.slot.requests.end(self.index);
     }
 }

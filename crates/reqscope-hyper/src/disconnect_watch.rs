@@ -16,12 +16,12 @@ use std::os::fd::AsFd;
 ///
 /// [`serve`](crate::serve) makes one for every connection. Use it by hand in an accept loop of your own: make it
 /// from the raw socket, *below* TLS, before the socket is wrapped, and drop the connection's future when
-/// [`gone`](Watch::gone) answers.
+/// [`gone`](DisconnectWatch::gone) answers.
 ///
 /// What surprises:
 ///
 /// - A client that shuts down its write side and still waits for the answer counts as gone, as it does for hyper by
-///   default. [`for_reset`](Watch::for_reset) tells the two apart.
+///   default. [`for_reset`](DisconnectWatch::for_reset) tells the two apart.
 /// - A peer that vanishes without a packet is seen when the kernel gives it up, which by itself it never does while
 ///   nothing is sent. [`Tcp`](crate::Tcp) sets the socket so that it does within a minute.
 /// - A peer that closed in good order after it had sent more than the kernel takes in while nobody reads is not seen: its
@@ -36,7 +36,7 @@ use std::os::fd::AsFd;
 /// # Examples
 ///
 /// ```
-/// use reqscope_hyper::Watch;
+/// use reqscope_hyper::DisconnectWatch;
 /// use tokio::net::{TcpListener, TcpStream};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
@@ -45,16 +45,16 @@ use std::os::fd::AsFd;
 /// let client = TcpStream::connect(listener.local_addr()?).await?;
 /// let (socket, _) = listener.accept().await?;
 ///
-/// let mut watch = Watch::new(&socket)?;
+/// let mut watch = DisconnectWatch::new(&socket)?;
 /// drop(client);
 /// # #[cfg(all(unix, not(reqscope_portable)))]
 /// watch.gone().await; // though nobody reads from `socket`
 /// # Ok(())
 /// # }
 /// ```
-pub struct Watch(sys::Watch);
+pub struct DisconnectWatch(sys::Inner);
 
-impl Watch {
+impl DisconnectWatch {
     /// Watches for the peer's close (FIN) and for a reset (RST).
     ///
     /// # Errors
@@ -66,7 +66,7 @@ impl Watch {
     /// Outside a tokio runtime, or in one without I/O.
     #[cfg(all(unix, not(reqscope_portable)))]
     pub fn new(socket: &impl AsFd) -> io::Result<Self> {
-        sys::Watch::new(socket.as_fd(), sys::Heed::Close).map(Watch)
+        sys::Inner::new(socket.as_fd(), sys::WatchFor::Close).map(DisconnectWatch)
     }
 
     /// Watches for a reset only, for servers that let clients shut down their write side and wait.
@@ -75,23 +75,23 @@ impl Watch {
     ///
     /// # Errors
     ///
-    /// As [`new`](Watch::new).
+    /// As [`new`](DisconnectWatch::new).
     ///
     /// # Panics
     ///
-    /// As [`new`](Watch::new).
+    /// As [`new`](DisconnectWatch::new).
     ///
     /// # Examples
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-    /// # use reqscope_hyper::Watch;
+    /// # use reqscope_hyper::DisconnectWatch;
     /// # use tokio::io::AsyncWriteExt;
     /// # use tokio::net::{TcpListener, TcpStream};
     /// # let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     /// # let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     /// # let (socket, _) = listener.accept().await.unwrap();
-    /// let mut watch = Watch::for_reset(&socket).unwrap();
+    /// let mut watch = DisconnectWatch::for_reset(&socket).unwrap();
     /// client.shutdown().await.unwrap(); // it has said all, and waits for the answer
     ///
     /// client.set_zero_linger().unwrap();
@@ -102,7 +102,7 @@ impl Watch {
     /// ```
     #[cfg(all(unix, not(reqscope_portable)))]
     pub fn for_reset(socket: &impl AsFd) -> io::Result<Self> {
-        sys::Watch::new(socket.as_fd(), sys::Heed::Reset).map(Watch)
+        sys::Inner::new(socket.as_fd(), sys::WatchFor::Reset).map(DisconnectWatch)
     }
 
     /// The portable stand-in: never answers.
@@ -128,14 +128,14 @@ impl Watch {
     /// A watch that never answers: for connections that are no sockets.
     ///
     /// ```
-    /// use reqscope_hyper::Watch;
+    /// use reqscope_hyper::DisconnectWatch;
     /// use std::task::{Context, Waker};
     ///
-    /// let mut watch = Watch::never();
+    /// let mut watch = DisconnectWatch::never();
     /// assert!(watch.poll_gone(&mut Context::from_waker(Waker::noop())).is_pending());
     /// ```
     pub fn never() -> Self {
-        Watch(sys::Watch::never())
+        DisconnectWatch(sys::Inner::never())
     }
 
     /// Waits until the peer has gone. Once it has, every further call answers at once.
@@ -147,15 +147,15 @@ impl Watch {
         poll_fn(|cx| self.poll_gone(cx)).await;
     }
 
-    /// The poll behind [`gone`](Watch::gone). The last caller's waker is woken.
+    /// The poll behind [`gone`](DisconnectWatch::gone). The last caller's waker is woken.
     pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.0.poll_gone(cx)
     }
 }
 
-impl fmt::Debug for Watch {
+impl fmt::Debug for DisconnectWatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watch").finish_non_exhaustive()
+        f.debug_struct("DisconnectWatch").finish_non_exhaustive()
     }
 }
 
@@ -168,43 +168,43 @@ mod sys {
     use tokio::io::Interest;
     use tokio::io::unix::AsyncFd;
 
-    pub(super) struct Watch {
+    pub(super) struct Inner {
         socket: Option<AsyncFd<OwnedFd>>,
-        heed: Heed,
+        watch_for: WatchFor,
     }
 
     #[derive(Clone, Copy)]
-    pub(super) enum Heed {
+    pub(super) enum WatchFor {
         Close,
         Reset,
     }
 
-    impl Watch {
-        pub(super) fn new(socket: BorrowedFd<'_>, heed: Heed) -> io::Result<Self> {
+    impl Inner {
+        pub(super) fn new(socket: BorrowedFd<'_>, watch_for: WatchFor) -> io::Result<Self> {
             // Only a registration for reading hears of a FIN. It is also told of every packet; one for writing is
             // told of a reset and of little else, so that is what the second case takes.
-            let interest = match heed {
-                Heed::Close => Interest::READABLE,
-                Heed::Reset => Interest::WRITABLE,
+            let interest = match watch_for {
+                WatchFor::Close => Interest::READABLE,
+                WatchFor::Reset => Interest::WRITABLE,
             };
             let duplicate = socket.try_clone_to_owned()?;
             // Its successor is unsafe, for descriptors that change or close behind its back. An `OwnedFd` does
             // neither, and this crate has no unsafe code.
             #[allow(deprecated)]
             let socket = AsyncFd::with_interest(duplicate, interest)?;
-            Ok(Watch { socket: Some(socket), heed })
+            Ok(Inner { socket: Some(socket), watch_for })
         }
 
         pub(super) fn never() -> Self {
-            Watch { socket: None, heed: Heed::Close }
+            Inner { socket: None, watch_for: WatchFor::Close }
         }
 
         pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
             let Some(socket) = &self.socket else { return Poll::Pending };
             loop {
-                let event = match self.heed {
-                    Heed::Close => socket.poll_read_ready(cx),
-                    Heed::Reset => socket.poll_write_ready(cx),
+                let event = match self.watch_for {
+                    WatchFor::Close => socket.poll_read_ready(cx),
+                    WatchFor::Reset => socket.poll_write_ready(cx),
                 };
                 // The runtime is shutting down; it drops this task itself.
                 let Ok(mut event) = ready!(event) else { return Poll::Pending };
@@ -223,11 +223,11 @@ mod sys {
 mod sys {
     use std::task::{Context, Poll};
 
-    pub(super) struct Watch;
+    pub(super) struct Inner;
 
-    impl Watch {
+    impl Inner {
         pub(super) fn never() -> Self {
-            Watch
+            Inner
         }
 
         pub(super) fn poll_gone(&mut self, _cx: &mut Context<'_>) -> Poll<()> {

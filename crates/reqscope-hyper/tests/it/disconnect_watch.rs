@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use reqscope_hyper::{RequestExt, Watch};
+use reqscope_hyper::{DisconnectWatch, RequestExt};
 use reqscope_testkit::{poll_once, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -22,7 +22,7 @@ async fn pair() -> (TcpStream, TcpStream) {
     (client, listener.accept().await.unwrap().0)
 }
 
-async fn answers(mut watch: Watch) {
+async fn answers(mut watch: DisconnectWatch) {
     timeout(BOUND, watch.gone()).await.expect("the watch answers");
     watch.gone().await;
 }
@@ -30,7 +30,7 @@ async fn answers(mut watch: Watch) {
 #[tokio::test]
 async fn it_sees_a_fin_behind_unread_bytes_and_leaves_the_bytes_alone() {
     let (mut client, mut socket) = pair().await;
-    let watch = Watch::new(&socket).unwrap();
+    let watch = DisconnectWatch::new(&socket).unwrap();
     client.write_all(b"unread").await.unwrap();
     drop(client);
     answers(watch).await;
@@ -43,7 +43,8 @@ async fn it_sees_a_fin_behind_unread_bytes_and_leaves_the_bytes_alone() {
 async fn it_sees_a_reset() {
     for resets_only in [false, true] {
         let (mut client, socket) = pair().await;
-        let watch = if resets_only { Watch::for_reset(&socket) } else { Watch::new(&socket) }.unwrap();
+        let watch =
+            if resets_only { DisconnectWatch::for_reset(&socket) } else { DisconnectWatch::new(&socket) }.unwrap();
         client.write_all(b"unread").await.unwrap();
         client.set_zero_linger().unwrap();
         drop(client);
@@ -55,13 +56,13 @@ async fn it_sees_a_reset() {
 async fn it_sees_what_happened_before_it_was_made() {
     let (client, socket) = pair().await;
     drop(client);
-    answers(Watch::new(&socket).unwrap()).await;
+    answers(DisconnectWatch::new(&socket).unwrap()).await;
 }
 
 #[tokio::test]
 async fn bytes_do_not_wake_it_for_good() {
     let (mut client, mut socket) = pair().await;
-    let mut watch = Watch::new(&socket).unwrap();
+    let mut watch = DisconnectWatch::new(&socket).unwrap();
     for _ in 0..100 {
         client.write_all(b"ping").await.unwrap();
         socket.read_exact(&mut [0; 4]).await.unwrap();
@@ -74,7 +75,7 @@ async fn bytes_do_not_wake_it_for_good() {
 #[tokio::test]
 async fn for_reset_a_half_close_is_nothing() {
     let (mut client, mut socket) = pair().await;
-    let mut watch = Watch::for_reset(&socket).unwrap();
+    let mut watch = DisconnectWatch::for_reset(&socket).unwrap();
     client.shutdown().await.unwrap();
     assert_eq!(socket.read(&mut [0]).await.unwrap(), 0);
     assert!(timeout(Duration::from_millis(100), watch.gone()).await.is_err());
@@ -82,7 +83,7 @@ async fn for_reset_a_half_close_is_nothing() {
 
 #[tokio::test]
 async fn never_never_answers() {
-    assert!(poll_once(pin!(Watch::never().gone())).is_pending());
+    assert!(poll_once(pin!(DisconnectWatch::never().gone())).is_pending());
 }
 
 async fn waits(request: Request<Incoming>, context: Context) -> Answer {

@@ -10,7 +10,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use reqscope::{Exit, Scopes};
-use reqscope_hyper::{Gauge, Listener, RequestExt, Tcp, serve};
+use reqscope_hyper::{Listener, RequestExt, ServeMetrics, Tcp, serve};
 use reqscope_testkit::{Probe, until};
 use socket2::{SockFilter, SockRef};
 use tokio::io::AsyncWriteExt;
@@ -118,33 +118,33 @@ async fn a_peer_that_vanishes_while_its_handler_waits_is_noticed() {
 }
 
 /// Serves an answer of so many bytes, and keeps a connection for as long as the bytes are under way.
-fn answering(tcp: Tcp, bytes: usize) -> (Serving, Gauge) {
+fn answering(tcp: Tcp, bytes: usize) -> (Serving, ServeMetrics) {
     let service = service_fn(move |_: Request<Incoming>| async move {
         Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(vec![0; bytes]))))
     });
     let server = serve(tcp, service, &Scopes::new());
-    let gauge = server.gauge();
-    (Serving::start(|signal| server.graceful(signal).into_future()), gauge)
+    let metrics = server.metrics();
+    (Serving::start(|signal| server.graceful(signal).into_future()), metrics)
 }
 
 #[tokio::test]
 async fn a_peer_that_vanishes_while_it_is_answered_is_noticed() {
     let (tcp, address) = bind().await;
-    let (_serving, gauge) = answering(tcp.keepalive(false).user_timeout(Some(SECOND)), 1 << 24);
+    let (_serving, metrics) = answering(tcp.keepalive(false).user_timeout(Some(SECOND)), 1 << 24);
     let mut client = TcpStream::connect(address).await.unwrap();
     client.write_all(GET).await.unwrap();
     client.readable().await.unwrap();
     vanishes(&client);
-    until(BOUND, || gauge.connections() == 0).await;
+    until(BOUND, || metrics.connections() == 0).await;
 }
 
 /// The other side of it, which the docs tell.
 #[tokio::test]
 async fn a_peer_that_reads_nothing_for_longer_than_the_user_timeout_is_cut() {
     let (tcp, address) = bind().await;
-    let (_serving, gauge) = answering(tcp.keepalive(false).user_timeout(Some(SECOND)), 1 << 24);
+    let (_serving, metrics) = answering(tcp.keepalive(false).user_timeout(Some(SECOND)), 1 << 24);
     let mut client = TcpStream::connect(address).await.unwrap();
     client.write_all(GET).await.unwrap();
-    until(BOUND, || gauge.connections() == 1).await;
-    until(BOUND, || gauge.connections() == 0).await;
+    until(BOUND, || metrics.connections() == 1).await;
+    until(BOUND, || metrics.connections() == 0).await;
 }

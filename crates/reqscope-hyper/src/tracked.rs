@@ -7,49 +7,49 @@ use http::{Extensions, Method, Request, Response, StatusCode};
 use hyper::service::Service;
 use pin_project_lite::pin_project;
 
-use crate::place::{Place, Running};
+use crate::slot::{ConnectionSlot, RunningRequest};
 
 /// The user's service, for one connection: it knows which requests run, and tells each what there is to know of the
 /// connection.
-pub(crate) struct Named<S> {
+pub(crate) struct TrackedService<S> {
     inner: S,
-    place: Arc<Place>,
+    slot: Arc<ConnectionSlot>,
     extensions: Extensions,
 }
 
-impl<S> Named<S> {
-    pub(crate) fn new(inner: S, place: Arc<Place>, extensions: Extensions) -> Self {
-        Named { inner, place, extensions }
+impl<S> TrackedService<S> {
+    pub(crate) fn new(inner: S, slot: Arc<ConnectionSlot>, extensions: Extensions) -> Self {
+        TrackedService { inner, slot, extensions }
     }
 }
 
-impl<S, A, B> Service<Request<A>> for Named<S>
+impl<S, A, B> Service<Request<A>> for TrackedService<S>
 where
     S: Service<Request<A>, Response = Response<B>>,
 {
     type Response = Response<B>;
     type Error = S::Error;
-    type Future = NamedFuture<S::Future>;
+    type Future = TrackedFuture<S::Future>;
 
     fn call(&self, mut request: Request<A>) -> Self::Future {
-        let running = self.place.begin(&request);
+        let running = self.slot.begin(&request);
         let connects = request.method() == Method::CONNECT;
         request.extensions_mut().extend(self.extensions.clone());
-        NamedFuture { handler: self.inner.call(request), connects, running }
+        TrackedFuture { handler: self.inner.call(request), connects, running }
     }
 }
 
 pin_project! {
-    pub(crate) struct NamedFuture<F> {
+    pub(crate) struct TrackedFuture<F> {
         #[pin]
         handler: F,
         connects: bool,
         // Dropped after the handler: a handler that still runs still has a name.
-        running: Running,
+        running: RunningRequest,
     }
 }
 
-impl<F, B, E> Future for NamedFuture<F>
+impl<F, B, E> Future for TrackedFuture<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
 {
@@ -62,7 +62,7 @@ where
             let status = response.status();
             // So hyper judges, too, when it is about to write the head.
             if status == StatusCode::SWITCHING_PROTOCOLS || *this.connects && status.is_success() {
-                this.running.place().switch();
+                this.running.slot().switch();
             }
         }
         Poll::Ready(answer)
