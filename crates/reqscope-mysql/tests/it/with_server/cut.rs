@@ -50,8 +50,9 @@ async fn cut_at_each_poll(what: &str, pool: &Arc<Pool<MySql>>, operation: impl A
     next_user_is_served(pool).await;
 }
 
+/// For every kind of call. The server must have stopped the statement when the next caller gets the slot.
 #[tokio::test]
-async fn every_statement_that_is_cut_stops_on_the_server_before_its_slot_is_free() {
+async fn cut_statement_stops_on_the_server_before_its_slot_is_free() {
     let mut eye = bare(shared().await).await;
     let pool = pool(1).await;
     for (name, call) in STATEMENTS {
@@ -70,8 +71,9 @@ async fn every_statement_that_is_cut_stops_on_the_server_before_its_slot_is_free
     }
 }
 
+/// Cut at any poll, the answer of a small query is never returned to the next query.
 #[tokio::test]
-async fn small_questions_cut_at_each_poll_are_never_answered_to_another() {
+async fn small_query_cut_at_any_poll_never_answers_the_next() {
     let pool = pool(1).await;
     for (name, call) in STATEMENTS.into_iter().chain(OTHERS) {
         cut_at_each_poll(name, &pool, async |conn| {
@@ -83,7 +85,7 @@ async fn small_questions_cut_at_each_poll_are_never_answered_to_another() {
 }
 
 #[tokio::test]
-async fn large_answers_cut_at_each_poll_are_never_answered_to_another() {
+async fn large_answer_cut_at_any_poll_never_reaches_the_next_query() {
     // Two packets' worth and more in one row.
     let url = format!("{}?max_allowed_packet=67108864", shared().await.url());
     let pool = Arc::new(MySql::pool_builder().max_size(1).build(MySql::new(&url).unwrap()));
@@ -97,7 +99,7 @@ async fn large_answers_cut_at_each_poll_are_never_answered_to_another() {
 }
 
 #[tokio::test]
-async fn large_questions_cut_at_each_poll_are_never_answered_to_another() {
+async fn large_query_cut_at_any_poll_never_answers_the_next() {
     table("cut_batches").await;
     let pool = pool(1).await;
     let text = format!("DO LENGTH('{}')", "x".repeat(3 << 20));
@@ -118,8 +120,10 @@ async fn large_questions_cut_at_each_poll_are_never_answered_to_another() {
     .await;
 }
 
+/// Cut at any poll while the caller reads rows itself, the connection either drains the rest before the next query or refuses
+/// it; the rest is never returned to the next query.
 #[tokio::test]
-async fn rows_read_by_hand_are_either_read_to_their_end_or_refused_but_never_answered_to_another() {
+async fn cut_query_iter_is_drained_or_in_doubt_but_never_wrong() {
     let pool = pool(1).await;
     let text = "SELECT REPEAT('x', 200) FROM seq_1_to_200; SELECT seq FROM seq_1_to_3; SELECT SLEEP(0.001); SELECT 4";
     let (mut polls, mut right, mut refused) = (0, 0, 0);
@@ -151,8 +155,9 @@ async fn rows_read_by_hand_are_either_read_to_their_end_or_refused_but_never_ans
     assert!(refused > 0 && right > 1, "{refused} refused, {right} right of {polls}");
 }
 
+/// A stream that is cut while it waits for a row costs no connection: the next operation reads the rest first.
 #[tokio::test]
-async fn a_stream_that_is_cut_while_it_waits_for_a_row_is_read_to_its_end_by_the_next_operation() {
+async fn stream_cut_while_it_waits_for_a_row_is_drained() {
     let mut eye = bare(shared().await).await;
     let pool = pool(1).await;
     let mut lease = Lease::acquire(&pool).await.unwrap();
@@ -172,7 +177,7 @@ async fn a_stream_that_is_cut_while_it_waits_for_a_row_is_read_to_its_end_by_the
 }
 
 #[tokio::test]
-async fn a_stream_that_is_cut_between_two_result_sets_leaves_the_connection_in_doubt() {
+async fn stream_cut_between_two_result_sets_is_in_doubt() {
     let mut eye = bare(shared().await).await;
     let pool = pool(1).await;
     let mut lease = Lease::acquire(&pool).await.unwrap();
@@ -187,8 +192,9 @@ async fn a_stream_that_is_cut_between_two_result_sets_leaves_the_connection_in_d
     assert_eq!(doing(&mut eye, id).await, None);
 }
 
+/// Rows that cannot be drained within the validate timeout cost the connection, and the server stops their statement.
 #[tokio::test]
-async fn rows_that_do_not_end_cost_the_connection_and_are_stopped_on_the_server() {
+async fn endless_rows_cost_the_connection_and_are_stopped() {
     let mut eye = bare(shared().await).await;
     let builder = MySql::pool_builder().max_size(1).validate_timeout(Duration::from_millis(50));
     let pool = Arc::new(builder.build(mysql().await));
@@ -212,7 +218,7 @@ async fn rows_that_do_not_end_cost_the_connection_and_are_stopped_on_the_server(
 }
 
 #[tokio::test]
-async fn an_operation_that_takes_too_long_is_as_good_as_cut() {
+async fn operation_that_times_out_counts_as_cut() {
     let mut eye = bare(shared().await).await;
     let pool = pool(1).await;
     for (name, call) in STATEMENTS {
@@ -229,7 +235,7 @@ async fn an_operation_that_takes_too_long_is_as_good_as_cut() {
 }
 
 #[tokio::test]
-async fn a_proof_that_is_cut_proves_nothing() {
+async fn cut_validation_proves_nothing() {
     let mysql = mysql().await;
     let mut polls = 0;
     loop {
@@ -247,7 +253,7 @@ async fn a_proof_that_is_cut_proves_nothing() {
 }
 
 #[tokio::test]
-async fn a_connection_in_doubt_cannot_be_proved() {
+async fn connection_in_doubt_cannot_be_validated() {
     let mut eye = bare(shared().await).await;
     let mysql = mysql().await;
     let mut conn = mysql.acquire().await.unwrap();
@@ -260,7 +266,7 @@ async fn a_connection_in_doubt_cannot_be_proved() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_half_made_leaves_nothing_on_the_server() {
+async fn half_made_connection_leaves_nothing_on_the_server() {
     let server = MariaDb::start().await.unwrap();
     let mysql = MySql::new(&server.url()).unwrap();
     let mut polls = 0;
@@ -287,7 +293,7 @@ impl Observer for Exits {
 }
 
 #[tokio::test]
-async fn a_scope_with_a_cut_query_has_failed_whatever_its_handler_says() {
+async fn scope_with_a_cut_query_fails_even_if_it_completes() {
     let mut eye = bare(shared().await).await;
     let pool = pool(1).await;
     let exits = Exits::default();
@@ -306,7 +312,7 @@ async fn a_scope_with_a_cut_query_has_failed_whatever_its_handler_says() {
 }
 
 #[tokio::test]
-async fn a_statement_that_was_kept_cannot_be_closed_on_a_connection_in_doubt() {
+async fn kept_statement_cannot_be_closed_on_a_connection_in_doubt() {
     let mut eye = bare(shared().await).await;
     let pool = pool(1).await;
     let mut lease = Lease::acquire(&pool).await.unwrap();
@@ -317,8 +323,9 @@ async fn a_statement_that_was_kept_cannot_be_closed_on_a_connection_in_doubt() {
     assert!(matches!(error, MySqlError::InDoubt), "{error:?}");
 }
 
+/// The driver panics if a row cannot be converted; so may the closure of the caller.
 #[tokio::test]
-async fn a_row_that_is_none_of_what_was_asked_for_panics_and_is_as_good_as_cut() {
+async fn row_conversion_that_panics_counts_as_cut() {
     let pool = pool(1).await;
     for way in 0..3 {
         let mut lease = Lease::acquire(&pool).await.unwrap();

@@ -16,8 +16,9 @@ async fn cut() -> Conn {
     conn
 }
 
+/// The driver returns the answer of the cut query to the next one, and stays shifted by one.
 #[tokio::test]
-async fn it_answers_with_the_answer_of_the_query_that_was_cut_and_stays_shifted_by_one() {
+async fn driver_returns_answers_shifted_by_one_after_a_cut() {
     let mut conn = cut().await;
     for question in 2..5_u64 {
         let answer: Option<u64> = conn.query_first(format!("SELECT {question}")).await.unwrap();
@@ -26,7 +27,7 @@ async fn it_answers_with_the_answer_of_the_query_that_was_cut_and_stays_shifted_
 }
 
 #[tokio::test]
-async fn its_sign_of_a_lost_connection_turns_back_with_the_first_wrong_answer() {
+async fn is_disconnected_turns_false_after_the_first_wrong_answer() {
     let mut conn = cut().await;
     assert!(conn.is_disconnected(), "right after the cut");
     assert_eq!(conn.query_first("SELECT 2").await.unwrap(), Some(1_u64));
@@ -34,7 +35,7 @@ async fn its_sign_of_a_lost_connection_turns_back_with_the_first_wrong_answer() 
 }
 
 #[tokio::test]
-async fn its_ping_and_its_reset_succeed_on_a_shifted_connection() {
+async fn ping_and_reset_succeed_on_a_shifted_connection() {
     let mut conn = bare(shared().await).await;
     assert!(cancel_at(1, conn.query_drop("DO 1")).await.is_none());
     conn.ping().await.unwrap();
@@ -46,7 +47,7 @@ async fn its_ping_and_its_reset_succeed_on_a_shifted_connection() {
 }
 
 #[tokio::test]
-async fn it_reads_the_rest_of_rows_that_nobody_wanted() {
+async fn driver_reads_the_rest_of_unread_rows() {
     let mut conn = bare(shared().await).await;
     let mut rows = conn.query_iter("SELECT seq FROM seq_1_to_5000; SELECT 9").await.unwrap();
     assert!(rows.next().await.unwrap().is_some());
@@ -56,7 +57,7 @@ async fn it_reads_the_rest_of_rows_that_nobody_wanted() {
 }
 
 #[tokio::test]
-async fn it_loses_the_connection_where_it_was_cut_between_two_result_sets() {
+async fn cut_between_two_result_sets_loses_the_connection() {
     let mut eye = bare(shared().await).await;
     let mut conn = bare(shared().await).await;
     let id: u64 = conn.query_first("SELECT CONNECTION_ID()").await.unwrap().unwrap();
@@ -70,8 +71,9 @@ async fn it_loses_the_connection_where_it_was_cut_between_two_result_sets() {
     assert!(matches!(error, Error::Io(_)), "{error:?}");
 }
 
+/// The driver's pool serves the next caller while the server still runs the statement of the last one.
 #[tokio::test]
-async fn its_pool_lets_the_next_one_in_while_the_server_works_for_the_last() {
+async fn drivers_pool_lends_a_slot_while_its_statement_still_runs() {
     let server = MariaDb::start().await.unwrap();
     let mut eye = bare(&server).await;
     let pool = Pool::new(format!("{}?pool_min=1&pool_max=1", server.url()).as_str());
@@ -87,8 +89,9 @@ async fn its_pool_lets_the_next_one_in_while_the_server_works_for_the_last() {
     assert_eq!(eye.query_first(asleep).await.unwrap(), Some(3_u64), "with one slot");
 }
 
+/// These are the defaults that the builder changes.
 #[tokio::test]
-async fn it_sends_no_keepalive_and_tries_the_servers_socket_first_unless_it_is_told() {
+async fn driver_has_no_keepalive_and_prefers_the_socket() {
     let conn = bare(shared().await).await;
     assert_eq!(conn.opts().tcp_keepalive(), None);
     assert!(conn.opts().prefer_socket());

@@ -16,7 +16,7 @@ async fn writing() -> Arc<Transaction<Pool<MySql>>> {
 }
 
 #[tokio::test]
-async fn a_transaction_that_a_statement_has_ended_refuses_whatever_comes_next() {
+async fn transaction_ended_by_a_statement_refuses_every_other() {
     table("ended").await;
     let tx = writing().await;
     for (id, end) in [
@@ -45,7 +45,7 @@ async fn a_transaction_that_a_statement_has_ended_refuses_whatever_comes_next() 
 }
 
 #[tokio::test]
-async fn every_way_to_say_commit_is_heard() {
+async fn commit_as_text_is_noticed_in_every_call() {
     let tx = writing().await;
     for (name, call) in STATEMENTS {
         let mut open = Lease::acquire(&tx).await.unwrap();
@@ -63,7 +63,7 @@ async fn every_way_to_say_commit_is_heard() {
 }
 
 #[tokio::test]
-async fn a_commit_among_rows_that_nobody_has_read_is_heard() {
+async fn commit_among_unread_rows_is_noticed() {
     let tx = writing().await;
     let mut open = Lease::acquire(&tx).await.unwrap();
     drop(open.query_iter("SELECT 1; COMMIT; SELECT 2").await.unwrap());
@@ -84,7 +84,7 @@ async fn preparing_and_closing_a_statement_ends_no_transaction() {
 }
 
 #[tokio::test]
-async fn an_error_that_ends_no_transaction_is_no_reason_to_refuse() {
+async fn error_that_ends_no_transaction_does_not_refuse_the_next() {
     table("goes_on").await;
     let tx = writing().await;
     let mut open = Lease::acquire(&tx).await.unwrap();
@@ -97,7 +97,7 @@ async fn an_error_that_ends_no_transaction_is_no_reason_to_refuse() {
 }
 
 #[tokio::test]
-async fn the_victim_of_a_deadlock_is_refused_and_the_other_one_commits() {
+async fn deadlock_victim_is_refused_and_the_winner_commits() {
     table("deadlock").await;
     bare(shared().await).await.query_drop("INSERT INTO deadlock VALUES (1, 0), (2, 0)").await.unwrap();
     let tx = Arc::new(Transaction::new(pool(2).await));
@@ -126,8 +126,9 @@ async fn the_victim_of_a_deadlock_is_refused_and_the_other_one_commits() {
     assert_eq!(sum, Some(2));
 }
 
+/// A BEGIN or a COMMIT AND CHAIN as text replaces the transaction with another one, which must not be committed in its place.
 #[tokio::test]
-async fn a_transaction_that_a_statement_has_put_another_in_the_place_of_cannot_be_committed() {
+async fn transaction_replaced_by_a_statement_cannot_be_committed() {
     table("replaced").await;
     let tx = writing().await;
     for (id, end) in ["BEGIN", "COMMIT AND CHAIN", "ROLLBACK AND CHAIN", "START TRANSACTION", "COMMIT; BEGIN"]
@@ -153,8 +154,9 @@ async fn pings(conn: &mut MySqlConn) -> u32 {
     pings
 }
 
+/// The server is asked whether the transaction is open only if the last answer did not say: after an error, and after rows.
 #[tokio::test]
-async fn the_server_is_asked_whether_a_transaction_is_open_only_where_no_answer_has_said() {
+async fn ping_is_sent_only_if_no_answer_shows_the_transaction() {
     table("asked").await;
     let mut open = Lease::acquire(&writing().await).await.unwrap();
     let before = pings(&mut open).await;

@@ -44,19 +44,19 @@ where
 }
 
 #[tokio::test]
-async fn a_commit_of_a_bare_connection_goes_on_at_whichever_poll_the_client_leaves() {
+async fn bare_commit_continues_at_whichever_poll_the_client_leaves() {
     commits_whenever_the_client_leaves("left_bare", Arc::new(mysql().await)).await;
 }
 
 #[tokio::test]
-async fn a_commit_of_a_pooled_connection_goes_on_at_whichever_poll_the_client_leaves() {
+async fn pooled_commit_continues_at_whichever_poll_the_client_leaves() {
     let pool = pool(1).await;
     commits_whenever_the_client_leaves("left_pooled", Arc::clone(&pool)).await;
     assert_eq!(pool.status().created, 1, "and the connection stays good");
 }
 
 #[tokio::test]
-async fn a_scope_commits_at_whichever_poll_of_its_close_the_client_leaves() {
+async fn scope_commits_at_whichever_poll_the_client_leaves() {
     table("left_scope").await;
     let tx = Arc::new(Transaction::new(pool(1).await));
     for polls in 0.. {
@@ -77,7 +77,7 @@ async fn a_scope_commits_at_whichever_poll_of_its_close_the_client_leaves() {
 }
 
 #[tokio::test]
-async fn a_rollback_goes_on_at_whichever_poll_the_client_leaves() {
+async fn rollback_continues_at_whichever_poll_the_client_leaves() {
     table("left_rollback").await;
     let pool = pool(1).await;
     let tx = Arc::new(Transaction::new(Arc::clone(&pool)));
@@ -97,8 +97,9 @@ async fn a_rollback_goes_on_at_whichever_poll_the_client_leaves() {
     assert_eq!(pool.status().created, 1);
 }
 
+/// A release that is dropped at any poll, as its deadline does, ends its connection: no other user gets it, and no lock stays.
 #[tokio::test]
-async fn a_release_that_is_dropped_at_any_poll_gives_its_connection_to_nobody_and_leaves_no_lock() {
+async fn dropped_release_ends_its_connection_and_leaves_no_lock() {
     table("dropped").await;
     let pool = pool(1).await;
     let tx = Arc::new(Transaction::new(Arc::clone(&pool)));
@@ -126,7 +127,7 @@ async fn a_release_that_is_dropped_at_any_poll_gives_its_connection_to_nobody_an
 }
 
 #[tokio::test]
-async fn a_bare_release_that_is_dropped_at_any_poll_leaves_no_connection_and_no_lock() {
+async fn dropped_bare_release_leaves_no_connection_and_no_lock() {
     table("dropped_bare").await;
     let mut eye = bare(shared().await).await;
     let tx = Arc::new(Transaction::new(Arc::new(mysql().await)));
@@ -146,8 +147,9 @@ async fn a_bare_release_that_is_dropped_at_any_poll_leaves_no_connection_and_no_
     }
 }
 
+/// A COMMIT that is cut while a global read lock holds it up is rolled back when its connection is killed.
 #[tokio::test]
-async fn a_commit_that_is_cut_while_the_server_holds_it_is_undone_and_holds_no_lock() {
+async fn commit_cut_while_the_server_holds_it_is_undone() {
     let server = MariaDb::start().await.unwrap();
     table_on(&server, "held").await;
     let (mut eye, mut lock) = (bare(&server).await, bare(&server).await);
@@ -168,7 +170,7 @@ async fn a_commit_that_is_cut_while_the_server_holds_it_is_undone_and_holds_no_l
 }
 
 #[tokio::test]
-async fn a_client_that_leaves_while_the_server_holds_the_commit_does_not_undo_it() {
+async fn client_that_leaves_during_a_held_commit_does_not_undo_it() {
     let server = MariaDb::start().await.unwrap();
     table_on(&server, "held").await;
     let (mut eye, mut lock) = (bare(&server).await, bare(&server).await);
@@ -190,7 +192,7 @@ async fn a_client_that_leaves_while_the_server_holds_the_commit_does_not_undo_it
 }
 
 #[tokio::test]
-async fn a_beginning_that_is_cut_at_any_poll_leaves_no_transaction() {
+async fn begin_cut_at_any_poll_leaves_no_transaction() {
     table("begins").await;
     let pool = pool(1).await;
     let tx = Arc::new(Transaction::new(Arc::clone(&pool)));

@@ -25,7 +25,7 @@ async fn transactions_keep_the_laws() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn transactions_that_only_read_keep_the_laws() {
+async fn read_only_transactions_keep_the_laws() {
     let url = shared().await.url();
     laws(|_probe| Transaction::read_only(Arc::new(MySql::new(&url).unwrap()))).await;
 }

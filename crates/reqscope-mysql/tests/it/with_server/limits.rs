@@ -51,7 +51,7 @@ async fn until_stopped(eye: &mut Conn, id: u64) {
 }
 
 #[tokio::test]
-async fn a_statement_is_stopped_when_the_server_takes_no_connection_any_more() {
+async fn statement_is_stopped_when_max_connections_is_reached() {
     // Less it does not take.
     let server = MariaDb::builder().option("max_connections", 10).start().await.unwrap();
     let url = app(&server).await;
@@ -70,8 +70,9 @@ async fn a_statement_is_stopped_when_the_server_takes_no_connection_any_more() {
     drop(others);
 }
 
+/// A caller that gets no connection learns at once that the server is full, and the pool recovers when it is not.
 #[tokio::test]
-async fn who_gets_no_connection_hears_that_the_server_has_no_more_and_the_pool_goes_on_when_it_has() {
+async fn full_server_is_unavailable_and_the_pool_recovers() {
     let server = MariaDb::builder().option("max_connections", 10).start().await.unwrap();
     let url = app(&server).await;
     let mut others = fill(&url).await;
@@ -96,8 +97,9 @@ async fn who_gets_no_connection_hears_that_the_server_has_no_more_and_the_pool_g
     drop((first, others));
 }
 
+/// A caller that waits without success for a connection in use learns why there was no other one.
 #[tokio::test]
-async fn who_waits_for_one_of_ours_in_vain_hears_why_there_was_no_other() {
+async fn timeout_at_a_full_server_names_the_cause() {
     let server = MariaDb::builder().option("max_connections", 10).start().await.unwrap();
     let url = app(&server).await;
     let pool = pool(&url, 2, Duration::from_millis(300));
@@ -124,7 +126,7 @@ async fn cut(pool: &Arc<Pool<MySql>>, eye: &mut Conn) -> (Lease<Pool<MySql>>, u6
 }
 
 #[tokio::test]
-async fn what_stops_statements_is_made_anew_after_it_was_killed() {
+async fn control_connection_is_reopened_after_it_was_killed() {
     let server = MariaDb::start().await.unwrap();
     let pool = pool(&app(&server).await, 1, PATIENCE);
     let mut eye = bare(&server).await;
@@ -146,7 +148,7 @@ async fn what_stops_statements_is_made_anew_after_it_was_killed() {
 }
 
 #[tokio::test]
-async fn what_stops_statements_outlives_the_wait_timeout_of_the_server() {
+async fn control_connection_outlives_the_servers_wait_timeout() {
     let server = MariaDb::builder().option("wait_timeout", 1).start().await.unwrap();
     let pool = pool(&app(&server).await, 1, PATIENCE);
     let mut eye = bare(&server).await;
@@ -165,7 +167,7 @@ async fn what_stops_statements_outlives_the_wait_timeout_of_the_server() {
 }
 
 #[tokio::test]
-async fn statements_are_stopped_on_the_next_run_of_the_server_too() {
+async fn statements_are_stopped_after_a_restart_too() {
     let server = MariaDb::start().await.unwrap();
     let pool = pool(&app(&server).await, 1, PATIENCE);
     drop(cut(&pool, &mut bare(&server).await).await);
@@ -177,8 +179,9 @@ async fn statements_are_stopped_on_the_next_run_of_the_server_too() {
     until_stopped(&mut eye, id).await;
 }
 
+/// After a restart, another client's connection may have the id of the cut one. It must not be killed.
 #[tokio::test]
-async fn nobody_else_is_stopped_who_has_the_same_number_in_the_next_run_of_the_server() {
+async fn same_id_after_a_restart_is_not_killed() {
     let server = MariaDb::start().await.unwrap();
     let url = app(&server).await;
     // A number that the next run has not given away before it is ready.
@@ -208,8 +211,9 @@ async fn nobody_else_is_stopped_who_has_the_same_number_in_the_next_run_of_the_s
     assert_eq!(asked, Some(id));
 }
 
+/// If the server cannot stop the statement, the error comes before the deadline of a release in a scope or a pool.
 #[tokio::test]
-async fn who_cannot_have_a_statement_stopped_hears_so_before_the_release_is_given_up() {
+async fn not_stopped_is_reported_before_the_release_times_out() {
     let server = MariaDb::start().await.unwrap();
     let mysql = Arc::new(MySql::new(&app(&server).await).unwrap());
     let mut eye = bare(&server).await;

@@ -41,9 +41,10 @@ fn timed_out(error: &MySqlError) -> bool {
     matches!(error, MySqlError::TimedOut { .. })
 }
 
+/// A network that drops all packets costs each caller its deadline and no more.
 #[tokio::test]
 #[ignore = "run by `cargo xtask test`, in namespaces of its own"]
-async fn a_network_that_swallows_packets_costs_everybody_a_deadline_and_no_more() {
+async fn dropped_packets_cost_each_caller_one_deadline() {
     assert_own_namespaces();
     let server = MariaDb::start().await.unwrap();
     server.query("CREATE TABLE t (id INT PRIMARY KEY)").await.unwrap();
@@ -85,9 +86,10 @@ async fn is_on(conn: &mut MySqlConn, server: &MariaDb) -> bool {
     socket.unwrap() == server.socket().display().to_string()
 }
 
+/// The name is resolved again for each connection, and all of its addresses are tried.
 #[tokio::test]
 #[ignore = "run by `cargo xtask test`, in namespaces of its own"]
-async fn a_name_is_resolved_anew_for_each_connection_to_all_that_it_stands_for() {
+async fn each_connection_resolves_the_name_to_all_its_addresses() {
     assert_own_namespaces();
     let second = Ipv4Addr::new(127, 0, 0, 2);
     let first = MariaDb::start().await.unwrap();

@@ -43,7 +43,7 @@ fn timed_out(error: &Error<MySqlError>) -> Option<Duration> {
 }
 
 #[tokio::test]
-async fn an_ipv6_address_leads_to_the_server() {
+async fn ipv6_address_leads_to_the_server() {
     // On a machine without IPv6 the server does not start, and says why.
     let server = MariaDb::builder().option("bind-address", "127.0.0.1,::1").start().await.unwrap();
     let mysql = MySql::new(&format!("mysql://root@[::1]:{}/test", server.port())).unwrap();
@@ -53,7 +53,7 @@ async fn an_ipv6_address_leads_to_the_server() {
 }
 
 #[tokio::test]
-async fn a_unix_socket_leads_to_a_server_that_has_no_port() {
+async fn unix_socket_leads_to_a_server_without_a_port() {
     let server = MariaDb::builder().option("skip_networking", 1).start().await.unwrap();
     let mysql = MySql::builder(&server.url()).unwrap().socket(server.socket().display().to_string()).build();
     let mut conn = mysql.acquire().await.unwrap();
@@ -62,14 +62,14 @@ async fn a_unix_socket_leads_to_a_server_that_has_no_port() {
 }
 
 #[tokio::test]
-async fn a_connection_over_tcp_stays_one_although_the_server_has_a_socket() {
+async fn tcp_connection_stays_on_tcp_if_the_server_has_a_socket() {
     let mut conn = MySql::new(&shared().await.url()).unwrap().acquire().await.unwrap();
     let peer = peer(&mut conn).await;
     assert!(peer.starts_with("127.0.0.1:"), "{peer}");
 }
 
 #[tokio::test]
-async fn an_address_that_refuses_is_passed_by() {
+async fn address_that_refuses_is_skipped() {
     let server = shared().await;
     let began = Instant::now();
     name_for(server, &[SECOND, Ipv4Addr::LOCALHOST]).connect_timeout(PATIENCE).build().acquire().await.unwrap();
@@ -84,8 +84,9 @@ async fn every_address_of_a_name_is_tried() {
     MySql::new(&localhost).unwrap().acquire().await.unwrap();
 }
 
+/// An address that never answers uses up its share of the connect timeout, and leaves the rest to the next address.
 #[tokio::test]
-async fn an_address_that_never_answers_uses_up_its_share_of_the_time_and_no_more() {
+async fn silent_address_uses_only_its_share_of_the_connect_timeout() {
     let server = shared().await;
     let silent = TcpListener::bind(SocketAddr::from((SECOND, server.port()))).unwrap();
     let began = Instant::now();
@@ -97,7 +98,7 @@ async fn an_address_that_never_answers_uses_up_its_share_of_the_time_and_no_more
 }
 
 #[tokio::test]
-async fn addresses_that_never_answer_are_given_up_under_one_deadline() {
+async fn silent_addresses_share_one_deadline() {
     let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = first.local_addr().unwrap().port();
     let second = TcpListener::bind((SECOND, port)).unwrap();
@@ -111,7 +112,7 @@ async fn addresses_that_never_answer_are_given_up_under_one_deadline() {
 }
 
 #[tokio::test]
-async fn a_listener_that_never_answers_is_given_up_after_the_connect_timeout() {
+async fn silent_listener_costs_the_connect_timeout() {
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let url = format!("mysql://root@{}/test", silent.local_addr().unwrap());
     let time = Duration::from_millis(300);
@@ -121,7 +122,7 @@ async fn a_listener_that_never_answers_is_given_up_after_the_connect_timeout() {
 }
 
 #[tokio::test]
-async fn a_password_with_every_special_character_works_percent_encoded() {
+async fn percent_encoded_password_may_have_any_special_character() {
     let server = MariaDb::start().await.unwrap();
     server.query("CREATE USER odd IDENTIFIED BY 'p@ss/w?rd%#:'").await.unwrap();
     let url = format!("mysql://odd:p%40ss%2Fw%3Frd%25%23%3A@{}", server.address());
@@ -131,7 +132,7 @@ async fn a_password_with_every_special_character_works_percent_encoded() {
 }
 
 #[tokio::test]
-async fn text_arrives_in_the_charset_that_was_asked_for_at_every_user() {
+async fn each_user_gets_text_in_the_configured_charset() {
     let mysql = MySql::builder(&shared().await.url()).unwrap().charset("latin1").build();
     let pool = std::sync::Arc::new(MySql::pool_builder().max_size(1).build(mysql));
     for _user in 0..2 {
@@ -143,7 +144,7 @@ async fn text_arrives_in_the_charset_that_was_asked_for_at_every_user() {
 }
 
 #[tokio::test]
-async fn a_timeout_longer_than_any_clock_is_none() {
+async fn timeout_that_overflows_the_clock_never_passes() {
     let builder = MySql::builder(&shared().await.url()).unwrap().connect_timeout(Duration::MAX);
     let mysql = builder.operation_timeout(Duration::MAX).build();
     let mut conn = mysql.acquire().await.unwrap();

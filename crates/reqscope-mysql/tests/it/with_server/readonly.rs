@@ -41,8 +41,9 @@ async fn is_on(conn: &mut MySqlConn, server: &MariaDb) -> bool {
     socket.unwrap() == server.socket().display().to_string()
 }
 
+/// A write refused by a read-only server is reported as such, and its connection is not used again.
 #[tokio::test]
-async fn a_refused_write_says_that_the_server_is_read_only_and_its_connection_is_not_used_again() {
+async fn refused_write_is_read_only_and_ends_its_connection() {
     let server = MariaDb::start().await.unwrap();
     server.query(APP).await.unwrap();
     let pool = Arc::new(MySql::pool_builder().max_size(1).build(MySqlBuilder::from_opts(app(&server)).build()));
@@ -71,8 +72,9 @@ async fn a_refused_write_says_that_the_server_is_read_only_and_its_connection_is
     writing.query_drop("INSERT INTO t VALUES ()").await.unwrap();
 }
 
+/// With `require_writable`, a read-only server is skipped, and used again once it accepts writes.
 #[tokio::test]
-async fn a_read_only_server_is_passed_by_where_writes_are_wanted_and_found_again_when_it_takes_them() {
+async fn require_writable_skips_read_only_servers() {
     let (first, second, both) = pair().await;
     let mysql = MySqlBuilder::from_opts(both.clone()).require_writable(true).build();
 
@@ -93,7 +95,7 @@ async fn a_read_only_server_is_passed_by_where_writes_are_wanted_and_found_again
 }
 
 #[tokio::test]
-async fn a_pool_moves_to_the_new_primary_after_one_refused_write() {
+async fn pool_moves_to_the_new_primary_after_one_refused_write() {
     let (first, second, both) = pair().await;
     let mysql = MySqlBuilder::from_opts(both).require_writable(true).build();
     let pool: Arc<Pool<MySql>> = Arc::new(MySql::pool_builder().max_size(1).build(mysql));
@@ -111,7 +113,7 @@ async fn a_pool_moves_to_the_new_primary_after_one_refused_write() {
 }
 
 #[tokio::test]
-async fn one_server_that_takes_no_writes_is_told_as_that() {
+async fn single_read_only_server_fails_with_read_only() {
     let server = MariaDb::builder().option("read_only", 1).start().await.unwrap();
     let error = MySql::builder(&server.url()).unwrap().require_writable(true).build().acquire().await.unwrap_err();
     assert!(matches!(error.cause(), Some(MySqlError::ReadOnly)), "{error:?}");

@@ -63,7 +63,7 @@ async fn pool(server: &MariaDb, time: Duration) -> Arc<Pool<MySql>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everybody_is_served_again_after_each_of_several_restarts() {
+async fn all_clients_are_served_again_after_each_restart() {
     let server = MariaDb::start().await.unwrap();
     let pool = pool(&server, PATIENCE).await;
     for _restart in 0..3 {
@@ -86,8 +86,9 @@ async fn everybody_is_served_again_after_each_of_several_restarts() {
     assert!(pool.status().created <= 1 + 3 * 2 * 8, "connections are not made in vain: {:?}", pool.status());
 }
 
+/// While the server is frozen, each client gets an error in time; afterwards each is served again.
 #[tokio::test(flavor = "multi_thread")]
-async fn everybody_has_an_answer_in_time_while_the_server_is_frozen_and_is_served_after() {
+async fn all_clients_get_answers_in_time_from_a_frozen_server() {
     let server = MariaDb::start().await.unwrap();
     let time = Duration::from_secs(1);
     let pool = pool(&server, time).await;

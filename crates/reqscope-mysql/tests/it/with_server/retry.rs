@@ -50,7 +50,7 @@ async fn add(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_that_lock_each_other_out_are_both_done_in_the_end() {
+async fn two_deadlocked_transactions_both_succeed_in_the_end() {
     two_rows("both_done").await;
     let tx = Arc::new(Transaction::new(pool(2).await));
     for round in 1..=5 {
@@ -69,7 +69,7 @@ async fn two_that_lock_each_other_out_are_both_done_in_the_end() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_that_lock_each_other_out_are_all_done_in_the_end() {
+async fn ten_deadlocked_transactions_all_succeed_in_the_end() {
     two_rows("all_done").await;
     let tx = Arc::new(Transaction::new(pool(10).await));
     let attempts = Arc::new(AtomicU32::new(0));
@@ -94,7 +94,7 @@ async fn impatient() -> Arc<Pooled> {
 }
 
 #[tokio::test]
-async fn who_waited_too_long_for_a_lock_tries_again_and_has_it_then() {
+async fn lock_wait_timeout_is_retried() {
     two_rows("waited").await;
     let tx = impatient().await;
     let mut holder = bare(shared().await).await;
@@ -118,7 +118,7 @@ async fn who_waited_too_long_for_a_lock_tries_again_and_has_it_then() {
 }
 
 #[tokio::test]
-async fn the_attempts_are_bounded_and_the_last_error_is_told() {
+async fn attempts_are_bounded_and_the_last_error_is_returned() {
     two_rows("bounded").await;
     let pool = pool(1).await;
     let tx = Arc::new(Transaction::new(Arc::clone(&pool)));
@@ -167,7 +167,7 @@ impl TryAgain for AppError {
 }
 
 #[tokio::test]
-async fn an_error_that_is_no_reason_to_try_again_is_told_at_once_and_rolled_back() {
+async fn other_errors_are_returned_at_once_and_rolled_back() {
     table("at_once").await;
     let tx = Arc::new(Transaction::new(pool(1).await));
     for sold_out in [true, false] {
@@ -193,7 +193,7 @@ async fn an_error_that_is_no_reason_to_try_again_is_told_at_once_and_rolled_back
 }
 
 #[tokio::test]
-async fn one_that_is_dropped_is_rolled_back_and_stopped() {
+async fn dropped_run_is_rolled_back_and_stopped() {
     table("run_dropped").await;
     let mut eye = bare(shared().await).await;
     let pool = pool(1).await;
@@ -211,7 +211,7 @@ async fn one_that_is_dropped_is_rolled_back_and_stopped() {
 }
 
 #[tokio::test]
-async fn work_whose_transaction_has_ended_by_itself_is_no_success() {
+async fn work_that_ends_its_own_transaction_fails() {
     table("run_ended").await;
     let tx = Arc::new(Transaction::new(pool(1).await));
     let mut attempts = 0;
@@ -253,7 +253,7 @@ where
 }
 
 #[tokio::test]
-async fn a_handler_that_runs_one_can_be_routed_and_spawned() {
+async fn handler_with_a_run_can_be_routed_and_spawned() {
     table("routed").await;
     let tx = Arc::new(Transaction::new(pool(1).await));
     let handler = route(order);

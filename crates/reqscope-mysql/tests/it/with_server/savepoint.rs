@@ -32,7 +32,7 @@ async fn committed(open: Open, name: &str) -> Vec<u32> {
 }
 
 #[tokio::test]
-async fn what_is_released_is_kept() {
+async fn released_savepoint_is_kept() {
     let mut open = begin("kept").await;
     let mut inner = open.savepoint().await.unwrap();
     insert(&mut inner, "kept", 2).await.unwrap();
@@ -43,7 +43,7 @@ async fn what_is_released_is_kept() {
 }
 
 #[tokio::test]
-async fn what_is_rolled_back_is_undone_alone() {
+async fn rollback_undoes_only_the_savepoint() {
     let mut open = begin("undone").await;
     let mut inner = open.savepoint().await.unwrap();
     insert(&mut inner, "undone", 2).await.unwrap();
@@ -53,7 +53,7 @@ async fn what_is_rolled_back_is_undone_alone() {
 }
 
 #[tokio::test]
-async fn what_is_dropped_is_undone_before_whatever_comes_next() {
+async fn dropped_savepoint_is_undone_before_the_next_operation() {
     for (name, call) in STATEMENTS.into_iter().chain(OTHERS) {
         let mut open = begin("dropped_before").await;
         let mut inner = open.savepoint().await.unwrap();
@@ -69,7 +69,7 @@ async fn what_is_dropped_is_undone_before_whatever_comes_next() {
 }
 
 #[tokio::test]
-async fn what_is_dropped_right_before_the_commit_is_undone() {
+async fn savepoint_dropped_right_before_the_commit_is_undone() {
     let mut open = begin("dropped_last").await;
     let mut inner = open.savepoint().await.unwrap();
     insert(&mut inner, "dropped_last", 2).await.unwrap();
@@ -78,7 +78,7 @@ async fn what_is_dropped_right_before_the_commit_is_undone() {
 }
 
 #[tokio::test]
-async fn a_savepoint_within_a_savepoint_is_undone_with_it() {
+async fn nested_savepoint_is_undone_with_the_outer_one() {
     let mut open = begin("nested").await;
     let mut outer = open.savepoint().await.unwrap();
     insert(&mut outer, "nested", 2).await.unwrap();
@@ -92,7 +92,7 @@ async fn a_savepoint_within_a_savepoint_is_undone_with_it() {
 }
 
 #[tokio::test]
-async fn a_savepoint_within_a_savepoint_can_be_undone_alone() {
+async fn nested_savepoint_can_be_undone_alone() {
     let mut open = begin("nested_alone").await;
     let mut outer = open.savepoint().await.unwrap();
     insert(&mut outer, "nested_alone", 2).await.unwrap();
@@ -108,7 +108,7 @@ async fn a_savepoint_within_a_savepoint_can_be_undone_alone() {
 }
 
 #[tokio::test]
-async fn several_that_are_dropped_together_are_all_undone() {
+async fn savepoints_dropped_together_are_all_undone() {
     let mut open = begin("nested_dropped").await;
     {
         let mut outer = open.savepoint().await.unwrap();
@@ -121,7 +121,7 @@ async fn several_that_are_dropped_together_are_all_undone() {
 }
 
 #[tokio::test]
-async fn an_outer_one_that_is_kept_keeps_nothing_of_an_inner_one_that_was_dropped() {
+async fn released_outer_savepoint_keeps_nothing_of_a_dropped_inner() {
     let mut open = begin("outer_kept").await;
     let mut outer = open.savepoint().await.unwrap();
     let mut inner = outer.savepoint().await.unwrap();
@@ -132,7 +132,7 @@ async fn an_outer_one_that_is_kept_keeps_nothing_of_an_inner_one_that_was_droppe
 }
 
 #[tokio::test]
-async fn those_that_come_one_after_the_other_do_not_pile_up_on_the_server() {
+async fn successive_savepoints_do_not_accumulate_on_the_server() {
     let mut open = begin("piled").await;
     for way in 0..9 {
         let mut inner = open.savepoint().await.unwrap();
@@ -158,7 +158,7 @@ async fn fails_within(conn: &mut MySqlConn, name: &str, panics: bool) -> Result<
 }
 
 #[tokio::test]
-async fn an_early_return_and_a_panic_leave_nothing_of_it() {
+async fn early_return_and_panic_undo_the_savepoint() {
     for panics in [false, true] {
         let mut open = begin("early").await;
         let outcome = AssertUnwindSafe(fails_within(&mut open, "early", panics)).catch_unwind().await;
@@ -170,7 +170,7 @@ async fn an_early_return_and_a_panic_leave_nothing_of_it() {
 }
 
 #[tokio::test]
-async fn one_that_is_cancelled_between_two_statements_is_undone_and_the_rest_goes_on() {
+async fn savepoint_cancelled_between_statements_is_undone_alone() {
     let mut open = begin("cancelled_between").await;
     let is_written = Notify::new();
     let work = async {
@@ -188,7 +188,7 @@ async fn one_that_is_cancelled_between_two_statements_is_undone_and_the_rest_goe
 }
 
 #[tokio::test]
-async fn one_that_is_cut_in_a_statement_takes_the_transaction_along() {
+async fn savepoint_cut_in_a_statement_ends_the_transaction() {
     let mut eye = bare(shared().await).await;
     let mut open = begin("cut_within").await;
     let tx = Arc::clone(Lease::resource(&open));
@@ -223,7 +223,7 @@ async fn cut_at(polls: usize, step: usize, open: &mut OpenTransaction<Pool<MySql
 }
 
 #[tokio::test]
-async fn one_that_is_cut_at_any_poll_is_never_half_committed() {
+async fn savepoint_cut_at_any_poll_is_never_half_committed() {
     for step in 0..4 {
         for polls in 0.. {
             let mut open = begin("cut_savepoints").await;
@@ -250,7 +250,7 @@ async fn one_that_is_cut_at_any_poll_is_never_half_committed() {
 }
 
 #[tokio::test]
-async fn outside_of_a_transaction_there_is_none() {
+async fn savepoint_outside_a_transaction_is_refused() {
     let mut conn = Lease::acquire(&pool(1).await).await.unwrap();
     let error = conn.savepoint().await.map(drop).unwrap_err();
     assert!(matches!(error, MySqlError::NotOpen), "{error:?}");
@@ -262,7 +262,7 @@ async fn outside_of_a_transaction_there_is_none() {
 }
 
 #[tokio::test]
-async fn one_that_the_server_does_not_know_any_more_keeps_nothing() {
+async fn savepoint_unknown_to_the_server_keeps_nothing() {
     let mut open = begin("forgotten").await;
     let mut inner = open.savepoint().await.unwrap();
     insert(&mut inner, "forgotten", 2).await.unwrap();

@@ -93,7 +93,7 @@ impl Observer for Listener {
 }
 
 #[tokio::test]
-async fn no_debug_of_anything_that_knows_the_password_shows_it() {
+async fn debug_never_shows_the_password() {
     let url = url().await;
     assert_debug_is_silent(&MySql::builder(&url).unwrap());
     let opts = OptsBuilder::default().user(Some("keeper")).pass(Some(SECRET)).db_name(Some("test"));
@@ -120,7 +120,7 @@ async fn no_debug_of_anything_that_knows_the_password_shows_it() {
 }
 
 #[tokio::test]
-async fn no_error_of_a_server_that_refuses_or_cannot_be_reached_shows_the_password() {
+async fn error_of_a_failed_connect_never_shows_the_password() {
     let address = server().await.address();
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
@@ -163,7 +163,7 @@ async fn no_error_of_a_server_that_refuses_or_cannot_be_reached_shows_the_passwo
 }
 
 #[tokio::test]
-async fn no_error_after_the_end_of_the_server_shows_the_password() {
+async fn error_after_the_server_was_killed_never_shows_the_password() {
     let server = MariaDb::start().await.unwrap();
     server.query("CREATE USER keeper IDENTIFIED BY 's3cr3t'; GRANT ALL ON test.* TO keeper").await.unwrap();
     let url = format!("mysql://keeper:{SECRET}@{}/test", server.address());
@@ -191,7 +191,7 @@ async fn no_error_after_the_end_of_the_server_shows_the_password() {
 }
 
 #[tokio::test]
-async fn no_url_is_repeated_however_wrong_it_is() {
+async fn malformed_url_is_never_repeated() {
     // A password that was not encoded is split at these, and lands anywhere.
     let mut urls: Vec<String> = Vec::new();
     for mark in ["/", "?", "#", "@", ":", "%", "[", "]", "\\", " ", "&", "=", ";", "\n"] {

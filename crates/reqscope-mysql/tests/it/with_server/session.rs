@@ -40,7 +40,7 @@ async fn database(conn: &mut MySqlConn) -> Option<String> {
 }
 
 #[tokio::test]
-async fn a_variable_of_the_session_does_not_reach_the_next_user() {
+async fn session_variable_does_not_reach_the_next_user() {
     let mut second = after("SET SESSION sql_mode = 'ANSI', @mine = 7", &pool(1).await).await;
     let left: Option<(String, Option<i64>)> = second.query_first("SELECT @@sql_mode, @mine").await.unwrap();
     let (mode, mine) = left.unwrap();
@@ -49,7 +49,7 @@ async fn a_variable_of_the_session_does_not_reach_the_next_user() {
 }
 
 #[tokio::test]
-async fn a_begin_as_text_does_not_reach_the_next_user() {
+async fn begin_as_text_does_not_reach_the_next_user() {
     table("begun").await;
     let pool = pool(1).await;
     let mut second = after("BEGIN; INSERT INTO begun VALUES (1, 0)", &pool).await;
@@ -69,14 +69,14 @@ async fn autocommit_that_was_switched_off_is_on_again() {
 }
 
 #[tokio::test]
-async fn a_temporary_table_does_not_reach_the_next_user() {
+async fn temporary_table_does_not_reach_the_next_user() {
     let mut second = after("CREATE TEMPORARY TABLE mine (id INT)", &pool(1).await).await;
     let error = refusal(second.query_drop("SELECT * FROM mine").await);
     assert_eq!(code(&error), Some(1146), "{error:?}");
 }
 
 #[tokio::test]
-async fn a_lock_of_the_user_is_not_held_for_the_next_one() {
+async fn user_lock_is_not_held_for_the_next_user() {
     let second = after("DO GET_LOCK('reqscope mine', 0)", &pool(1).await).await;
     let holder: Option<Option<u64>> =
         bare(shared().await).await.query_first("SELECT IS_USED_LOCK('reqscope mine')").await.unwrap();
@@ -95,14 +95,15 @@ async fn locked_tables_are_not_locked_for_the_next_user() {
 }
 
 #[tokio::test]
-async fn a_statement_that_the_server_has_prepared_does_not_reach_the_next_user() {
+async fn prepared_statement_does_not_reach_the_next_user() {
     let mut second = after("PREPARE mine FROM 'SELECT 7'", &pool(1).await).await;
     let error = refusal(second.query_drop("EXECUTE mine").await);
     assert_eq!(code(&error), Some(1243), "{error:?}");
 }
 
+/// A statement kept by the last user must not run as one of the next user's.
 #[tokio::test]
-async fn a_statement_kept_by_the_last_user_is_not_taken_for_another_one() {
+async fn kept_statement_of_the_last_user_runs_no_other() {
     let pool = pool(1).await;
     let mut first = Lease::acquire(&pool).await.unwrap();
     let kept = first.prep("SELECT 7").await.unwrap();
@@ -116,7 +117,7 @@ async fn a_statement_kept_by_the_last_user_is_not_taken_for_another_one() {
 }
 
 #[tokio::test]
-async fn rows_left_unread_reach_neither_the_next_operation_nor_the_next_user() {
+async fn unread_rows_reach_no_other_operation_or_user() {
     let pool = pool(1).await;
     let mut first = Lease::acquire(&pool).await.unwrap();
     let mut left = first.query_iter("SELECT seq FROM seq_1_to_5000").await.unwrap();
@@ -176,18 +177,18 @@ async fn always_comes_home(pool: &Arc<Pool<MySql>>, home: Option<&str>) {
 }
 
 #[tokio::test]
-async fn the_next_user_is_in_the_database_of_the_url_wherever_the_last_one_went() {
+async fn next_user_is_in_the_database_of_the_url() {
     always_comes_home(&pool(1).await, Some("test")).await;
 }
 
 #[tokio::test]
-async fn the_next_user_is_in_no_database_if_the_url_names_none() {
+async fn next_user_is_in_no_database_if_the_url_names_none() {
     let url = format!("mysql://root@{}", shared().await.address());
     always_comes_home(&one(MySql::builder(&url).unwrap()), None).await;
 }
 
 #[tokio::test]
-async fn a_database_with_a_backtick_in_its_name_is_found_again() {
+async fn database_with_a_backtick_in_its_name_is_restored() {
     bare(shared().await).await.query_drop("CREATE OR REPLACE DATABASE `odd``name`").await.unwrap();
     let opts = Opts::from_url(&shared().await.url()).unwrap();
     let pool = one(MySqlBuilder::from_opts(OptsBuilder::from_opts(opts).db_name(Some("odd`name"))));
@@ -196,7 +197,7 @@ async fn a_database_with_a_backtick_in_its_name_is_found_again() {
 }
 
 #[tokio::test]
-async fn a_database_that_was_made_anew_is_the_next_users_again() {
+async fn recreated_database_is_restored_for_the_next_user() {
     bare(shared().await).await.query_drop("CREATE OR REPLACE DATABASE anew").await.unwrap();
     let pool = one(MySql::builder(&format!("mysql://root@{}/anew", shared().await.address())).unwrap());
     for anew in ["DROP DATABASE anew; CREATE DATABASE anew", "CREATE OR REPLACE SCHEMA anew"] {
@@ -214,7 +215,7 @@ async fn variables(conn: &mut MySqlConn) -> BTreeMap<String, String> {
 }
 
 #[tokio::test]
-async fn the_next_user_has_the_variables_of_a_new_connection() {
+async fn next_user_has_the_variables_of_a_new_connection() {
     let named = shared().await.url();
     let unnamed = format!("mysql://root@{}", shared().await.address());
     let dirt = "SET NAMES latin1, time_zone = '+05:00', sql_mode = '', foreign_key_checks = 0, unique_checks = 0, \
@@ -233,7 +234,7 @@ async fn the_next_user_has_the_variables_of_a_new_connection() {
 }
 
 #[tokio::test]
-async fn what_sets_up_the_session_holds_for_the_second_user_too() {
+async fn setup_applies_to_each_user() {
     let builder = MySql::builder(&shared().await.url())
         .unwrap()
         .setup("SET time_zone = '+03:00', @steps = 'one'")
@@ -252,7 +253,7 @@ async fn what_sets_up_the_session_holds_for_the_second_user_too() {
 }
 
 #[tokio::test]
-async fn the_drivers_own_setup_statements_hold_before_ours_and_its_init_statements_once() {
+async fn drivers_setup_runs_before_ours_and_its_init_once() {
     let opts = OptsBuilder::from_opts(Opts::from_url(&shared().await.url()).unwrap())
         .init(vec!["SET @init = 1"])
         .setup(vec!["SET @order = 'theirs'"]);
@@ -266,7 +267,7 @@ async fn the_drivers_own_setup_statements_hold_before_ours_and_its_init_statemen
 }
 
 #[tokio::test]
-async fn a_statement_that_takes_too_long_on_the_server_costs_an_error_and_no_connection() {
+async fn max_statement_time_costs_an_error_but_no_connection() {
     let pool = one(MySql::builder(&shared().await.url()).unwrap().max_statement_time(Duration::from_millis(50)));
     let mut user = Lease::acquire(&pool).await.unwrap();
     for _turn in 1..=2 {
@@ -278,7 +279,7 @@ async fn a_statement_that_takes_too_long_on_the_server_costs_an_error_and_no_con
 }
 
 #[tokio::test]
-async fn the_operation_timeout_of_one_user_is_not_the_next_ones() {
+async fn operation_timeout_of_one_user_ends_with_its_use() {
     let pool = pool(1).await;
     let mut first = Lease::acquire(&pool).await.unwrap();
     first.set_operation_timeout(Duration::from_millis(20));
@@ -313,7 +314,7 @@ async fn take_the_role(way: usize, conn: &mut MySqlConn) -> Option<()> {
 }
 
 #[tokio::test]
-async fn a_role_does_not_reach_the_next_user() {
+async fn role_does_not_reach_the_next_user() {
     let server = shared().await;
     let granted = "CREATE OR REPLACE ROLE boss; CREATE OR REPLACE USER actor; GRANT ALL ON *.* TO actor; \
                    GRANT boss TO actor; CREATE OR REPLACE PROCEDURE become_boss(x INT) SQL SECURITY INVOKER SET ROLE boss; \

@@ -58,8 +58,10 @@ async fn serves_all_at_once(pool: &Arc<Pool<MySql>>) {
     tokio::time::timeout(PATIENCE, all).await.expect("all of them are served");
 }
 
+/// A hundred requests are cancelled, most of them in a SLEEP. The server never sleeps for more than the pool has slots, and for
+/// none in the end.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_that_are_cancelled_in_their_sleep_never_use_more_than_the_slots_and_leave_none() {
+async fn cancelled_sleepers_never_exceed_the_slots() {
     let server = MariaDb::start().await.unwrap();
     let pool = server_pool(&server, SLOTS);
     let scopes = Scopes::new();
@@ -103,7 +105,7 @@ async fn a_hundred_that_are_cancelled_in_their_sleep_never_use_more_than_the_slo
 }
 
 #[tokio::test]
-async fn a_slot_is_held_until_the_server_has_let_go() {
+async fn slot_is_held_until_the_server_has_stopped() {
     let server = MariaDb::start().await.unwrap();
     let mut eye = bare(&server).await;
     let pool = server_pool(&server, 1);
@@ -121,7 +123,7 @@ async fn a_slot_is_held_until_the_server_has_let_go() {
 }
 
 #[tokio::test]
-async fn a_panic_in_the_middle_of_a_statement_stops_it_and_rolls_back() {
+async fn panic_during_a_statement_stops_it_and_rolls_back() {
     let server = MariaDb::start().await.unwrap();
     table_on(&server, "panicked").await;
     let mut eye = bare(&server).await;
@@ -147,7 +149,7 @@ async fn a_panic_in_the_middle_of_a_statement_stops_it_and_rolls_back() {
 }
 
 #[tokio::test]
-async fn a_panic_that_is_caught_in_the_handler_does_not_commit_half_of_its_work() {
+async fn panic_caught_in_the_handler_does_not_commit_half_its_work() {
     let server = MariaDb::start().await.unwrap();
     table_on(&server, "caught").await;
     let pool = server_pool(&server, 1);
@@ -166,7 +168,7 @@ async fn a_panic_that_is_caught_in_the_handler_does_not_commit_half_of_its_work(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_hundred_transactions_that_are_cancelled_leave_no_row_and_no_lock() {
+async fn cancelled_transactions_leave_no_row_and_no_lock() {
     let server = MariaDb::start().await.unwrap();
     table_on(&server, "crowd").await;
     let pool = server_pool(&server, SLOTS);

@@ -69,7 +69,7 @@ fn is_for_its_certificate(error: &Error<MySqlError>) -> bool {
 }
 
 #[tokio::test]
-async fn a_verified_connection_is_encrypted_and_so_is_what_stops_its_statements() {
+async fn verified_connection_and_its_control_connection_use_tls() {
     let authority = Authority::new();
     let server = authority.server().await;
     let mysql = std::sync::Arc::new(mysql(&server, "app", "localhost", authority.trusted()));
@@ -83,7 +83,7 @@ async fn a_verified_connection_is_encrypted_and_so_is_what_stops_its_statements(
 }
 
 #[tokio::test]
-async fn who_is_let_in_over_tls_only_is_not_without_it() {
+async fn user_that_requires_tls_is_refused_without_it() {
     let authority = Authority::new();
     let server = authority.server().await;
     let plain = MySql::new(&server.url().replace("root@", "app@")).unwrap();
@@ -92,7 +92,7 @@ async fn who_is_let_in_over_tls_only_is_not_without_it() {
 }
 
 #[tokio::test]
-async fn a_server_with_a_certificate_of_a_foreign_authority_is_refused() {
+async fn certificate_of_an_unknown_authority_is_refused() {
     let (authority, foreign) = (Authority::new(), Authority::new());
     let server = authority.server().await;
     for tls in [foreign.trusted(), SslOpts::default()] {
@@ -102,7 +102,7 @@ async fn a_server_with_a_certificate_of_a_foreign_authority_is_refused() {
 }
 
 #[tokio::test]
-async fn a_certificate_for_another_name_is_refused() {
+async fn certificate_for_another_name_is_refused() {
     let authority = Authority::new();
     let server = authority.server().await;
     let error = mysql(&server, "root", "127.0.0.1", authority.trusted()).acquire().await.unwrap_err();
@@ -110,7 +110,7 @@ async fn a_certificate_for_another_name_is_refused() {
 }
 
 #[tokio::test]
-async fn a_server_without_tls_is_refused_and_never_spoken_to_in_the_clear() {
+async fn server_without_tls_is_refused_before_anything_is_sent() {
     let authority = Authority::new();
     let server = MariaDb::builder().option("skip_ssl", 1).start().await.unwrap();
     let proxy = FaultProxy::start(server.address()).unwrap();

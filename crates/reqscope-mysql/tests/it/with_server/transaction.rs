@@ -22,7 +22,7 @@ async fn writing() -> Arc<Pooled> {
 }
 
 #[tokio::test]
-async fn completed_commits_and_everything_else_rolls_back() {
+async fn completed_commits_and_every_other_exit_rolls_back() {
     table("exits").await;
     let tx = writing().await;
     let bare = Arc::new(Transaction::new(Arc::new(mysql().await)));
@@ -40,7 +40,7 @@ async fn completed_commits_and_everything_else_rolls_back() {
 }
 
 #[tokio::test]
-async fn a_scope_commits_all_that_its_functions_did_before_its_close_is_over() {
+async fn scope_commits_all_its_work_before_its_close_ends() {
     table("scope_commits").await;
     let tx = writing().await;
     let scope = Scopes::new().open();
@@ -52,7 +52,7 @@ async fn a_scope_commits_all_that_its_functions_did_before_its_close_is_over() {
 }
 
 #[tokio::test]
-async fn a_scope_that_fails_is_dropped_or_panics_rolls_back() {
+async fn scope_that_fails_is_dropped_or_panics_rolls_back() {
     table("scope_rolls_back").await;
     let tx = writing().await;
     let scopes = Scopes::new();
@@ -83,7 +83,7 @@ async fn a_scope_that_fails_is_dropped_or_panics_rolls_back() {
 }
 
 #[tokio::test]
-async fn only_a_commit_matters_to_the_client() {
+async fn only_a_commit_settles() {
     let tx = writing().await;
     let reading = Transaction::read_only(Arc::clone(tx.get_ref()));
     for exit in [Exit::Completed, Exit::Failed, Exit::Cancelled, Exit::Panicked] {
@@ -111,7 +111,7 @@ async fn behaves_as(open: &mut MySqlConn) -> &'static str {
 }
 
 #[tokio::test]
-async fn each_isolation_level_holds_for_its_own_transactions() {
+async fn each_isolation_level_applies_to_its_own_transactions() {
     // Who has to wait for a lock does not.
     let mysql = MySql::builder(&shared().await.url()).unwrap().setup("SET innodb_lock_wait_timeout = 0").build();
     let pool = Arc::new(MySql::pool_builder().max_size(1).build(mysql));
@@ -133,7 +133,7 @@ async fn each_isolation_level_holds_for_its_own_transactions() {
 }
 
 #[tokio::test]
-async fn a_transaction_that_only_reads_refuses_writes_and_goes_on() {
+async fn read_only_transaction_refuses_writes_and_continues() {
     table("only_read").await;
     let tx = Arc::new(Transaction::read_only(pool(1).await));
     let mut open = Lease::acquire(&tx).await.unwrap();
@@ -147,8 +147,9 @@ async fn a_transaction_that_only_reads_refuses_writes_and_goes_on() {
     insert(&mut conn, "only_read", 1).await.unwrap();
 }
 
+/// A consistent snapshot shows the data as of the beginning, not as of the first read.
 #[tokio::test]
-async fn a_consistent_snapshot_is_of_the_beginning_and_not_of_the_first_read() {
+async fn consistent_snapshot_is_taken_at_the_beginning() {
     table("snapshot").await;
     let pool = pool(3).await;
     let all = [
@@ -168,7 +169,7 @@ async fn a_consistent_snapshot_is_of_the_beginning_and_not_of_the_first_read() {
 }
 
 #[tokio::test]
-async fn a_transaction_with_a_cut_statement_cannot_be_committed() {
+async fn transaction_with_a_cut_statement_cannot_be_committed() {
     table("cut_inside").await;
     let mut eye = bare(shared().await).await;
     let tx = writing().await;
@@ -212,8 +213,9 @@ impl Resource for Told {
     }
 }
 
+/// The exit passed to the connection says how the transaction ended, not how it was meant to end.
 #[tokio::test]
-async fn a_connection_is_told_how_its_transaction_ended_and_not_how_it_was_meant_to() {
+async fn connection_is_released_with_how_its_transaction_ended() {
     let told = Arc::new(Told(mysql().await, Mutex::default()));
     let tx = Arc::new(Transaction::new(Arc::clone(&told)));
     for (exit, statement, expected) in [
@@ -233,7 +235,7 @@ async fn a_connection_is_told_how_its_transaction_ended_and_not_how_it_was_meant
 }
 
 #[tokio::test]
-async fn a_connection_that_is_not_reset_knows_of_no_transaction_after_its_end() {
+async fn connection_without_a_reset_forgets_an_ended_transaction() {
     table("known_of").await;
     let pool = Arc::new(Pool::builder().max_size(1).build(mysql().await));
     let tx = Arc::new(Transaction::new(Arc::clone(&pool)));
@@ -252,7 +254,7 @@ async fn a_connection_that_is_not_reset_knows_of_no_transaction_after_its_end() 
 }
 
 #[tokio::test]
-async fn what_cannot_be_committed_is_rolled_back_before_its_connection_goes_back() {
+async fn failed_commit_is_rolled_back_before_the_connection_returns() {
     table("uncommitted").await;
     // A pool that resets nobody who has ended in order.
     let pool = Arc::new(Pool::builder().max_size(1).build(mysql().await));

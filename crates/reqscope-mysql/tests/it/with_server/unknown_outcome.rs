@@ -34,7 +34,7 @@ fn unknown(outcome: Result<(), Error<MySqlError>>) -> String {
 }
 
 #[tokio::test]
-async fn a_commit_that_has_happened_without_an_answer_is_unknown_after_its_timeout() {
+async fn commit_without_an_answer_is_unknown_after_its_timeout() {
     table("happened").await;
     let (proxy, tx) = proxied(SHORT).await;
     let mut open = Lease::acquire(&tx).await.unwrap();
@@ -52,7 +52,7 @@ async fn a_commit_that_has_happened_without_an_answer_is_unknown_after_its_timeo
 }
 
 #[tokio::test]
-async fn a_commit_that_the_server_never_heard_is_unknown_too_and_is_undone() {
+async fn commit_that_never_arrives_is_unknown_and_undone() {
     table("unheard").await;
     let (proxy, tx) = proxied(SHORT).await;
     let mut open = Lease::acquire(&tx).await.unwrap();
@@ -73,7 +73,7 @@ async fn a_commit_that_the_server_never_heard_is_unknown_too_and_is_undone() {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_before_the_answer_leaves_the_outcome_unknown_at_once() {
+async fn connection_lost_before_the_answer_is_unknown_at_once() {
     table("broken").await;
     let (proxy, tx) = proxied(PATIENCE).await;
     let mut open = Lease::acquire(&tx).await.unwrap();
@@ -93,7 +93,7 @@ async fn a_connection_that_breaks_before_the_answer_leaves_the_outcome_unknown_a
 }
 
 #[tokio::test]
-async fn a_connection_that_broke_before_the_commit_was_sent_is_a_clear_no() {
+async fn connection_lost_before_the_commit_is_closed_not_unknown() {
     table("broke_before").await;
     let (proxy, tx) = proxied(PATIENCE).await;
     let mut open = Lease::acquire(&tx).await.unwrap();
@@ -108,7 +108,7 @@ async fn a_connection_that_broke_before_the_commit_was_sent_is_a_clear_no() {
 }
 
 #[tokio::test]
-async fn a_scope_tells_an_unknown_outcome_from_other_errors() {
+async fn scope_reports_an_unknown_outcome() {
     table("scope_unknown").await;
     let (proxy, tx) = proxied(SHORT).await;
     let scope = Scopes::new().open();
@@ -122,7 +122,7 @@ async fn a_scope_tells_an_unknown_outcome_from_other_errors() {
 }
 
 #[tokio::test]
-async fn a_commit_that_the_server_holds_for_too_long_is_unknown_and_stopped() {
+async fn commit_held_too_long_is_unknown_and_stopped() {
     let server = MariaDb::start().await.unwrap();
     table_on(&server, "held").await;
     let (mut eye, mut lock) = (bare(&server).await, bare(&server).await);
@@ -141,7 +141,7 @@ async fn a_commit_that_the_server_holds_for_too_long_is_unknown_and_stopped() {
 }
 
 #[tokio::test]
-async fn a_commit_that_somebody_interrupts_is_unknown_and_its_connection_is_not_used_again() {
+async fn interrupted_commit_is_unknown_and_ends_its_connection() {
     let server = MariaDb::start().await.unwrap();
     table_on(&server, "held").await;
     let (mut eye, mut lock) = (bare(&server).await, bare(&server).await);
@@ -163,7 +163,7 @@ async fn a_commit_that_somebody_interrupts_is_unknown_and_its_connection_is_not_
 }
 
 #[tokio::test]
-async fn a_commit_has_its_own_time_and_not_that_of_an_operation() {
+async fn commit_has_its_own_timeout() {
     let server = MariaDb::start().await.unwrap();
     table_on(&server, "held").await;
     let (mut eye, mut lock) = (bare(&server).await, bare(&server).await);

@@ -39,7 +39,7 @@ async fn in_time(cause: Cause) -> Row {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_table_of_faults_in_the_readme_is_what_each_fault_does() {
+async fn the_table_of_faults_matches_what_each_fault_does() {
     let mut rows = Vec::new();
     if table::is_blessed() {
         // One after the other: the times are those of a machine that does nothing else.
