@@ -1,4 +1,4 @@
-//! Promises of the adapter. What needs a server stands in `with_server`.
-#![allow(clippy::unwrap_used, reason = "a panic in a test is its report, in its helpers too")]
+//! Tests of the adapter. Those that need a server are in `with_server`.
+#![allow(clippy::unwrap_used, reason = "a panic is how a test and its helpers report a failure")]
 
 mod with_server;

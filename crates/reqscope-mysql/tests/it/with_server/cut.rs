@@ -1,4 +1,5 @@
-//! What is cut in the middle: it is seen, it is stopped on the server, and nobody gets its answer for his own.
+//! Operations that are cut: the connection notices it, the statement is stopped on the server, and no other query gets
+//! the answer.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
@@ -16,7 +17,7 @@ use crate::with_server::support::{
     PATIENCE, bare, cut_at_work, doing, mysql, next_user_is_served, pool, refusal, shared, table, until_gone,
 };
 
-/// Nothing is sent over it any more, whatever it is asked.
+/// Checks that the connection refuses every operation.
 async fn refuses_everything(conn: &mut MySqlConn) {
     for (name, call) in STATEMENTS.into_iter().chain(OTHERS) {
         let error = refusal(call(conn, "SELECT 7").await);
@@ -24,8 +25,8 @@ async fn refuses_everything(conn: &mut MySqlConn) {
     }
 }
 
-/// Cuts what it is given at its first poll, its second one, and so on, further and further apart, each time on a new
-/// connection; until it is over before that.
+/// Cuts the operation at its first poll, its second one, and so on with growing steps, each time on a new connection,
+/// until it completes before the cut.
 async fn cut_at_each_poll(what: &str, pool: &Arc<Pool<MySql>>, operation: impl AsyncFn(&mut MySqlConn)) {
     let mut polls = 0;
     loop {
@@ -40,7 +41,7 @@ async fn cut_at_each_poll(what: &str, pool: &Arc<Pool<MySql>>, operation: impl A
         } else {
             refuses_everything(&mut lease).await;
         }
-        // In order as far as its user knows.
+        // The user reports success.
         drop(Lease::complete(lease));
         let next = next_user_is_served(pool).await;
         assert_eq!(next == id, polls == 0, "{what}, cut at poll {polls}");
@@ -64,7 +65,7 @@ async fn cut_statement_stops_on_the_server_before_its_slot_is_free() {
         drop(Lease::complete(lease));
 
         let next = Lease::acquire(&pool).await.unwrap();
-        assert_eq!(doing(&mut eye, id).await, None, "{name} has gone from the server");
+        assert_eq!(doing(&mut eye, id).await, None, "{name} has ended on the server");
         assert_ne!(next.as_ref().id(), id, "{name}");
         drop(next);
         next_user_is_served(&pool).await;
@@ -77,7 +78,7 @@ async fn small_query_cut_at_any_poll_never_answers_the_next() {
     let pool = pool(1).await;
     for (name, call) in STATEMENTS.into_iter().chain(OTHERS) {
         cut_at_each_poll(name, &pool, async |conn| {
-            // A moment of work for the server, so that the answer is not there at the first poll.
+            // Some work for the server, so that the answer is not ready at the first poll.
             call(conn, "DO SLEEP(0.001)").await.expect("it works");
         })
         .await;
@@ -86,7 +87,7 @@ async fn small_query_cut_at_any_poll_never_answers_the_next() {
 
 #[tokio::test]
 async fn large_answer_cut_at_any_poll_never_reaches_the_next_query() {
-    // Two packets' worth and more in one row.
+    // More than two packets in one row.
     let url = format!("{}?max_allowed_packet=67108864", shared().await.url());
     let pool = Arc::new(MySql::pool_builder().max_size(1).build(MySql::new(&url).unwrap()));
     let huge = "SELECT REPEAT('x', 9000000), REPEAT('y', 9000000)";
@@ -120,8 +121,8 @@ async fn large_query_cut_at_any_poll_never_answers_the_next() {
     .await;
 }
 
-/// Cut at any poll while the caller reads rows itself, the connection either drains the rest before the next query or refuses
-/// it; the rest is never returned to the next query.
+/// Cut at any poll while the caller reads rows itself, the connection either drains the rest before the next query or
+/// refuses it; the rest is never returned to the next query.
 #[tokio::test]
 async fn cut_query_iter_is_drained_or_in_doubt_but_never_wrong() {
     let pool = pool(1).await;
@@ -162,18 +163,18 @@ async fn stream_cut_while_it_waits_for_a_row_is_drained() {
     let pool = pool(1).await;
     let mut lease = Lease::acquire(&pool).await.unwrap();
     let id = lease.as_ref().id();
-    // Rows that are larger than the server's buffer, so that the first is here before the second is made.
+    // Rows larger than the server's buffer, so that the first arrives before the second is computed.
     let text = "SELECT REPEAT('x', 40000), IF(seq = 3, SLEEP(0.2), 0) FROM seq_1_to_3";
     let mut stream = lease.query_stream::<(String, u8), _>(text).await.unwrap();
     assert!(stream.next().await.unwrap().is_ok());
     let rest = async { while stream.next().await.is_some() {} };
     cut_at_work(&mut eye, id, "SLEEP(0.2)", rest).await;
     drop(stream);
-    assert_eq!(pool.probe(&lease), Health::Unknown, "somebody has to read them first");
+    assert_eq!(pool.probe(&lease), Health::Unknown, "the rows have to be read first");
     assert_eq!(lease.query_first("SELECT 7").await.unwrap(), Some(7_u64));
     assert_eq!(pool.probe(&lease), Health::Ready);
     Lease::complete(lease).await.unwrap();
-    assert_eq!(next_user_is_served(&pool).await, id, "no reason to lose the connection");
+    assert_eq!(next_user_is_served(&pool).await, id, "the connection is kept");
 }
 
 #[tokio::test]
@@ -208,7 +209,7 @@ async fn endless_rows_cost_the_connection_and_are_stopped() {
     assert_ne!(next_user_is_served(&pool).await, id);
     assert_eq!(doing(&mut eye, id).await, None);
 
-    // Without a pool there is no next user who would have to read them.
+    // Without a pool, no next user would have to read them.
     let mysql = Arc::new(mysql().await);
     let mut lease = Lease::acquire(&mysql).await.unwrap();
     let id = lease.id();
@@ -240,11 +241,11 @@ async fn cut_validation_proves_nothing() {
     let mut polls = 0;
     loop {
         let mut conn = mysql.acquire().await.unwrap();
-        let proof = cancel_at(polls, mysql.validate(&mut conn)).await;
-        let expected = if polls == 0 || proof.is_some() { Health::Ready } else { Health::Dead };
+        let validation = cancel_at(polls, mysql.validate(&mut conn)).await;
+        let expected = if polls == 0 || validation.is_some() { Health::Ready } else { Health::Dead };
         assert_eq!(mysql.probe(&conn), expected, "cut at poll {polls}");
         mysql.release(conn, Exit::Cancelled).await.unwrap();
-        if proof.is_some() {
+        if validation.is_some() {
             break;
         }
         polls += 1;
@@ -282,13 +283,13 @@ async fn half_made_connection_leaves_nothing_on_the_server() {
     }
 }
 
-/// What the observer has heard.
+/// The exits that were reported to the observer.
 #[derive(Clone, Default)]
 struct Exits(Arc<Mutex<Vec<Exit>>>);
 
 impl Observer for Exits {
     fn released(&self, _of: Subject, exit: Exit) {
-        self.0.lock().expect("nobody panics with it").push(exit);
+        self.0.lock().expect("not poisoned").push(exit);
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the driver does by itself, and why this crate stands around it. A next version that differs fails here.
+//! The behaviour of the driver that this crate works around. A driver version that behaves differently fails here.
 
 use reqscope_mysql::mysql_async::prelude::Queryable;
 use reqscope_mysql::mysql_async::{Conn, Error, Pool};
@@ -6,13 +6,10 @@ use reqscope_testkit::{MariaDb, cancel_at};
 
 use crate::with_server::support::{bare, cut_at_work, shared, until_at_work};
 
-/// The driver's connection, with the query `SELECT 1` cut after it was sent.
+/// Opens a connection of the driver whose query `SELECT 1` is cut after it was sent.
 async fn cut() -> Conn {
     let mut conn = bare(shared().await).await;
-    assert!(
-        cancel_at(1, conn.query_first::<u64, _>("SELECT 1")).await.is_none(),
-        "it was over before it could be cut"
-    );
+    assert!(cancel_at(1, conn.query_first::<u64, _>("SELECT 1")).await.is_none(), "it ended before it could be cut");
     conn
 }
 
@@ -31,7 +28,7 @@ async fn is_disconnected_turns_false_after_the_first_wrong_answer() {
     let mut conn = cut().await;
     assert!(conn.is_disconnected(), "right after the cut");
     assert_eq!(conn.query_first("SELECT 2").await.unwrap(), Some(1_u64));
-    assert!(!conn.is_disconnected(), "as if nothing had happened");
+    assert!(!conn.is_disconnected(), "it claims to be connected");
 }
 
 #[tokio::test]
@@ -41,7 +38,7 @@ async fn ping_and_reset_succeed_on_a_shifted_connection() {
     conn.ping().await.unwrap();
     assert!(conn.reset().await.unwrap());
     assert!(!conn.is_disconnected());
-    // Each has taken the answer to the one before, so this reads the answer of the reset, and the next one this one's.
+    // Each has read the answer of the one before: this one reads that of the reset, and the next one that of this one.
     conn.query_drop("SELECT 2").await.unwrap();
     assert_eq!(conn.query_first("SELECT 3").await.unwrap(), Some(2_u64));
 }
@@ -66,7 +63,7 @@ async fn cut_between_two_result_sets_loses_the_connection() {
     cut_at_work(&mut eye, id, "SLEEP(0.3)", sets.next()).await;
     drop(sets);
     assert!(conn.is_disconnected());
-    // Saved by the numbers of the packets, which differ where the answer of a statement has another one before it.
+    // The packet numbers reveal it: they differ if another result set comes before this answer.
     let error = conn.query_first::<u64, _>("SELECT 2").await.unwrap_err();
     assert!(matches!(error, Error::Io(_)), "{error:?}");
 }
@@ -81,7 +78,7 @@ async fn drivers_pool_lends_a_slot_while_its_statement_still_runs() {
         let mut conn = pool.get_conn().await.unwrap();
         let id: u64 = conn.query_first("SELECT CONNECTION_ID()").await.unwrap().unwrap();
         tokio::select! {
-            _ = conn.query_drop("DO SLEEP(2)") => panic!("it was over before it could be cut"),
+            _ = conn.query_drop("DO SLEEP(2)") => panic!("it ended before it could be cut"),
             () = until_at_work(&mut eye, id, "SLEEP(2)") => {}
         }
     }

@@ -1,4 +1,4 @@
-//! A transaction that has ended by itself, or is another one by now, is not taken for open.
+//! A transaction that the server has ended, or that was replaced by another one, does not count as open.
 
 use std::sync::Arc;
 
@@ -53,7 +53,7 @@ async fn commit_as_text_is_noticed_in_every_call() {
         let error = refusal(open.query_drop("DO 1").await);
         assert!(matches!(error, MySqlError::NotOpen), "{name}: {error:?}");
 
-        // And what is no end of it is not taken for one.
+        // Statements that do not end it are not mistaken for a commit.
         drop(Lease::fail(open));
         let mut open = Lease::acquire(&tx).await.unwrap();
         call(&mut open, "DO 1").await.unwrap();
@@ -108,16 +108,16 @@ async fn deadlock_victim_is_refused_and_the_winner_commits() {
         one.query_drop("UPDATE deadlock SET n = n + 1 WHERE id = 2"),
         two.query_drop("UPDATE deadlock SET n = n + 1 WHERE id = 1"),
     );
-    let (mut victim, heard, winner) = if first.is_err() {
+    let (mut victim, outcome, winner) = if first.is_err() {
         second.unwrap();
         (one, first, two)
     } else {
         (two, second, one)
     };
-    let error = refusal(heard);
+    let error = refusal(outcome);
     assert!(error.is_try_again() && code(&error) == Some(1213), "{error:?}");
 
-    // What came now would be committed by itself.
+    // This statement would be committed on its own.
     let error = refusal(victim.query_drop("UPDATE deadlock SET n = 100").await);
     assert!(matches!(error, MySqlError::NotOpen), "{error:?}");
     assert_refused!(Lease::complete(victim).await, MySqlError::NotOpen);
@@ -126,7 +126,8 @@ async fn deadlock_victim_is_refused_and_the_winner_commits() {
     assert_eq!(sum, Some(2));
 }
 
-/// A BEGIN or a COMMIT AND CHAIN as text replaces the transaction with another one, which must not be committed in its place.
+/// A BEGIN or a COMMIT AND CHAIN as text replaces the transaction with another one, which must not be committed in its
+/// place.
 #[tokio::test]
 async fn transaction_replaced_by_a_statement_cannot_be_committed() {
     table("replaced").await;
@@ -144,17 +145,18 @@ async fn transaction_replaced_by_a_statement_cannot_be_committed() {
     }
     let after: Option<u64> =
         bare(shared().await).await.query_first("SELECT count(*) FROM replaced WHERE id >= 100").await.unwrap();
-    assert_eq!(after, Some(0), "nothing of what came after");
+    assert_eq!(after, Some(0), "nothing of the other transaction");
 }
 
-/// How often the server was pinged over this connection.
+/// Returns how often the server was pinged over this connection.
 async fn pings(conn: &mut MySqlConn) -> u32 {
     let asked = "SHOW SESSION STATUS LIKE 'Com_admin_commands'";
     let (_name, pings): (String, u32) = conn.query_first(asked).await.expect("an answer").expect("a row");
     pings
 }
 
-/// The server is asked whether the transaction is open only if the last answer did not say: after an error, and after rows.
+/// The server is asked whether the transaction is open only if the last answer did not say: after an error, and after
+/// rows.
 #[tokio::test]
 async fn ping_is_sent_only_if_no_answer_shows_the_transaction() {
     table("asked").await;

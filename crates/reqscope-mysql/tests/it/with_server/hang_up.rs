@@ -1,4 +1,4 @@
-//! Whoever hangs up during a COMMIT changes nothing about it; and a COMMIT whose deadline passes leaves nothing behind.
+//! A client that hangs up during a COMMIT does not affect it, and a COMMIT whose deadline passes leaves nothing behind.
 
 use std::sync::Arc;
 
@@ -12,14 +12,14 @@ use crate::with_server::support::{
     table, table_on, until_gone,
 };
 
-/// Is there a row with this id, that is committed and not locked by anybody?
+/// Returns whether there is a committed row with this id that is not locked.
 async fn is_there(table: &str, id: u32) -> bool {
     let mut eye = bare(shared().await).await;
     let asked = format!("SELECT id FROM {table} WHERE id = ? FOR UPDATE NOWAIT");
-    eye.exec_first::<u32, _, _>(asked, (id,)).await.expect("nobody has it locked").is_some()
+    eye.exec_first::<u32, _, _>(asked, (id,)).await.expect("the row is not locked").is_some()
 }
 
-/// The client is gone at each poll of the release.
+/// Drops the release at each of its polls, as if the client had hung up, and checks that the COMMIT still happens.
 async fn commits_whenever_the_client_leaves<P>(name: &str, connections: Arc<P>)
 where
     P: Resource<Handle: AsRef<MySqlConn> + AsMut<MySqlConn>, Cause = MySqlError>,
@@ -30,14 +30,14 @@ where
         let reaper = Reaper::new();
         let mut open = Lease::acquire_in(&reaper, &tx).await.expect("a transaction");
         insert(&mut open, name, polls).await.expect("it works");
-        let told = cancel_at(polls as usize, Lease::complete(open)).await;
+        let outcome = cancel_at(polls as usize, Lease::complete(open)).await;
         let report = reaper.drain(PATIENCE).await;
         assert!(report.is_clean(), "{report:?}");
         assert!(is_there(name, polls).await, "the client left at poll {polls}");
         next_user_is_served(tx.get_ref()).await;
-        if let Some(told) = told {
-            told.expect("it was committed");
-            assert!(polls > 1, "nobody ever left");
+        if let Some(outcome) = outcome {
+            outcome.expect("it was committed");
+            assert!(polls > 1, "the client never left");
             break;
         }
     }
@@ -63,13 +63,13 @@ async fn scope_commits_at_whichever_poll_the_client_leaves() {
         let scopes = Scopes::new();
         let scope = scopes.open();
         insert(&mut scope.lazy(&tx).get().await.unwrap(), "left_scope", polls).await.unwrap();
-        let told = cancel_at(polls as usize, scope.close(Exit::Completed)).await;
+        let outcome = cancel_at(polls as usize, scope.close(Exit::Completed)).await;
         let report = scopes.drain(PATIENCE).await;
         assert!(report.is_clean(), "{report:?}");
         assert!(is_there("left_scope", polls).await, "the client left at poll {polls}");
-        if let Some(told) = told {
-            told.unwrap();
-            assert!(polls > 1, "nobody ever left");
+        if let Some(outcome) = outcome {
+            outcome.unwrap();
+            assert!(polls > 1, "the client never left");
             break;
         }
     }
@@ -85,11 +85,11 @@ async fn rollback_continues_at_whichever_poll_the_client_leaves() {
         let reaper = Reaper::new();
         let mut open = Lease::acquire_in(&reaper, &tx).await.unwrap();
         insert(&mut open, "left_rollback", 1).await.unwrap();
-        let told = cancel_at(polls, Lease::fail(open)).await;
+        let outcome = cancel_at(polls, Lease::fail(open)).await;
         let report = reaper.drain(PATIENCE).await;
         assert!(report.is_clean(), "{report:?}");
         assert!(!is_there("left_rollback", 1).await, "the client left at poll {polls}");
-        if told.is_some() {
+        if outcome.is_some() {
             break;
         }
     }
@@ -97,7 +97,8 @@ async fn rollback_continues_at_whichever_poll_the_client_leaves() {
     assert_eq!(pool.status().created, 1);
 }
 
-/// A release that is dropped at any poll, as its deadline does, ends its connection: no other user gets it, and no lock stays.
+/// A release that is dropped at any poll, as its deadline does, ends its connection: no other user gets it, and no lock
+/// stays.
 #[tokio::test]
 async fn dropped_release_ends_its_connection_and_leaves_no_lock() {
     table("dropped").await;
@@ -108,18 +109,18 @@ async fn dropped_release_ends_its_connection_and_leaves_no_lock() {
             let mut open = Lease::acquire(&tx).await.unwrap();
             let id = open.id();
             insert(&mut open, "dropped", polls).await.unwrap();
-            // As the deadline of a release drops it.
-            let told = cancel_at(polls as usize, tx.release(Lease::into_handle(open), exit)).await;
+            // Dropped as by the deadline of a release.
+            let outcome = cancel_at(polls as usize, tx.release(Lease::into_handle(open), exit)).await;
             let next = next_user_is_served(&pool).await;
             let committed = is_there("dropped", polls).await;
-            if let Some(told) = told {
-                told.unwrap();
+            if let Some(outcome) = outcome {
+                outcome.unwrap();
                 assert_eq!(committed, exit.is_completed());
                 assert!(polls > 0, "it was never cut");
                 break;
             }
             assert_eq!(next == id, polls == 0, "cut at poll {polls}");
-            // What was not sent has not happened; of what was, nobody can know.
+            // A COMMIT that was not sent has not happened; one that was sent may have.
             assert!(!committed || exit.is_completed() && polls > 0, "cut at poll {polls}");
         }
         bare(shared().await).await.query_drop("DELETE FROM dropped").await.unwrap();
@@ -135,12 +136,12 @@ async fn dropped_bare_release_leaves_no_connection_and_no_lock() {
         let mut open = Lease::acquire(&tx).await.unwrap();
         let id = open.id();
         insert(&mut open, "dropped_bare", polls).await.unwrap();
-        let told = cancel_at(polls as usize, tx.release(Lease::into_handle(open), Exit::Completed)).await;
+        let outcome = cancel_at(polls as usize, tx.release(Lease::into_handle(open), Exit::Completed)).await;
         until_gone(&mut eye, id).await;
         let committed = is_there("dropped_bare", polls).await;
         assert!(!committed || polls > 0);
-        if let Some(told) = told {
-            told.unwrap();
+        if let Some(outcome) = outcome {
+            outcome.unwrap();
             assert!(committed && polls > 0);
             break;
         }
@@ -159,7 +160,7 @@ async fn commit_cut_while_the_server_holds_it_is_undone() {
     let id = open.id();
     insert(&mut open, "held", 1).await.unwrap();
 
-    // No COMMIT ends while this is held.
+    // No COMMIT completes while this lock is held.
     lock.query_drop("FLUSH TABLES WITH READ LOCK").await.unwrap();
     let release = tx.release(Lease::into_handle(open), Exit::Completed);
     cut_at_work(&mut eye, id, "COMMIT", release).await;

@@ -1,4 +1,5 @@
-//! Statements are stopped where no connection is to be had any more, and nobody else is ever stopped.
+//! Statements are stopped even if the server accepts no connection any more, and no other client's connection is
+//! killed.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,10 +15,10 @@ use crate::with_server::support::{PATIENCE, bare, code, cut_at_work, doing, unti
 
 /// `Too many connections`.
 const TOO_MANY: u16 = 1040;
-/// It ends only if somebody stops it.
+/// A statement that ends only when it is stopped.
 const LONG: &str = "SELECT SLEEP(600)";
 
-/// A user without the privilege that lets `root` in where there is no more room.
+/// Creates a user without the privilege that admits `root` to a full server, and returns its URL.
 async fn app(server: &MariaDb) -> String {
     server.query("CREATE USER app; GRANT ALL ON test.* TO app").await.unwrap();
     server.url().replace("root@", "app@")
@@ -27,7 +28,7 @@ fn pool(url: &str, size: usize, time: Duration) -> Arc<Pool<MySql>> {
     Arc::new(MySql::pool_builder().max_size(size).acquire_timeout(time).build(MySql::new(url).unwrap()))
 }
 
-/// Takes all connections that are left.
+/// Opens connections until the server accepts no more.
 async fn fill(url: &str) -> Vec<Conn> {
     let mut others = Vec::new();
     while let Ok(other) = Conn::new(Opts::from_url(url).unwrap()).await {
@@ -36,14 +37,14 @@ async fn fill(url: &str) -> Vec<Conn> {
     others
 }
 
-/// The connection through which statements are stopped: the only one of `app` that is not the one with this number.
-async fn side(server: &MariaDb, id: u64) -> u64 {
+/// Returns the id of the control connection: the only other connection of `app`.
+async fn control_connection(server: &MariaDb, id: u64) -> u64 {
     let asked = format!("SELECT id FROM information_schema.processlist WHERE user = 'app' AND id <> {id}");
     server.query(&asked).await.unwrap().parse().expect("there is one")
 }
 
-/// Waits until the server has let go of this connection because it was told to: by itself it looks every 5 s whether somebody
-/// is still there.
+/// Waits until the server has ended this connection, and checks that it did so because of a KILL: by itself it only
+/// checks every 5 s whether the client is still there.
 async fn until_stopped(eye: &mut Conn, id: u64) {
     let began = Instant::now();
     until_gone(eye, id).await;
@@ -52,7 +53,7 @@ async fn until_stopped(eye: &mut Conn, id: u64) {
 
 #[tokio::test]
 async fn statement_is_stopped_when_max_connections_is_reached() {
-    // Less it does not take.
+    // The minimum that MariaDB accepts.
     let server = MariaDb::builder().option("max_connections", 10).start().await.unwrap();
     let url = app(&server).await;
     let mut eye = bare(&server).await;
@@ -80,11 +81,11 @@ async fn full_server_is_unavailable_and_the_pool_recovers() {
     let none = pool(&url, 2, PATIENCE);
     let began = Instant::now();
     let error = Lease::acquire(&none).await.unwrap_err();
-    assert!(began.elapsed() < PATIENCE / 4, "it is known at once: {:?}", began.elapsed());
+    assert!(began.elapsed() < PATIENCE / 4, "it fails at once: {:?}", began.elapsed());
     assert!(error.is_unavailable() && !error.is_permanent(), "{error:?}");
     assert_eq!(error.cause().and_then(code), Some(TOO_MANY), "{error:?}");
 
-    // One for the caller, and one for what stops statements.
+    // One connection for the caller, and the control connection.
     others.truncate(others.len() - 2);
     let began = Instant::now();
     let first = loop {
@@ -107,7 +108,7 @@ async fn timeout_at_a_full_server_names_the_cause() {
     let others = fill(&url).await;
 
     let error = Lease::acquire(&pool).await.unwrap_err();
-    assert!(error.is_timeout(), "one was in use and might have come back: {error:?}");
+    assert!(error.is_timeout(), "one was in use and might have been returned: {error:?}");
     assert!(error.to_string().contains(&TOO_MANY.to_string()), "{error}");
 
     let (next, ()) = tokio::join!(Lease::acquire(&pool), async {
@@ -117,7 +118,7 @@ async fn timeout_at_a_full_server_names_the_cause() {
     drop((next.unwrap(), others));
 }
 
-/// A lease with a statement in flight that has been cut there.
+/// Returns a lease whose statement was cut while the server runs it.
 async fn cut(pool: &Arc<Pool<MySql>>, eye: &mut Conn) -> (Lease<Pool<MySql>>, u64) {
     let mut lease = Lease::acquire(pool).await.unwrap();
     let id = lease.as_ref().id();
@@ -131,20 +132,20 @@ async fn control_connection_is_reopened_after_it_was_killed() {
     let pool = pool(&app(&server).await, 1, PATIENCE);
     let mut eye = bare(&server).await;
     let (lease, id) = cut(&pool, &mut eye).await;
-    let first = side(&server, id).await;
+    let first = control_connection(&server, id).await;
     server.query(&format!("KILL {first}")).await.unwrap();
     until_gone(&mut eye, first).await;
 
     Lease::fail(lease).await.unwrap();
     until_stopped(&mut eye, id).await;
-    let second = side(&server, id).await;
+    let second = control_connection(&server, id).await;
     assert_ne!(second, first);
 
-    // It is kept as the first was.
+    // The new one is kept like the first.
     let (lease, id) = cut(&pool, &mut eye).await;
     drop(lease);
     until_stopped(&mut eye, id).await;
-    assert_eq!(side(&server, id).await, second);
+    assert_eq!(control_connection(&server, id).await, second);
 }
 
 #[tokio::test]
@@ -155,15 +156,14 @@ async fn control_connection_outlives_the_servers_wait_timeout() {
     eye.query_drop("SET SESSION wait_timeout = 600").await.unwrap();
     let mut lease = Lease::acquire(&pool).await.unwrap();
     let id = lease.as_ref().id();
-    let side = side(&server, id).await;
+    let control = control_connection(&server, id).await;
 
-    let long = lease.query_drop("SELECT SLEEP(2.5)");
-    long.await.unwrap();
-    assert!(doing(&mut eye, side).await.is_some(), "it was idle for longer than the server allows others");
+    lease.query_drop("SELECT SLEEP(2.5)").await.unwrap();
+    assert!(doing(&mut eye, control).await.is_some(), "it was idle for longer than wait_timeout");
     cut_at_work(&mut eye, id, LONG, lease.query_drop(LONG)).await;
     drop(lease);
     until_stopped(&mut eye, id).await;
-    assert!(doing(&mut eye, side).await.is_some());
+    assert!(doing(&mut eye, control).await.is_some());
 }
 
 #[tokio::test]
@@ -184,11 +184,11 @@ async fn statements_are_stopped_after_a_restart_too() {
 async fn same_id_after_a_restart_is_not_killed() {
     let server = MariaDb::start().await.unwrap();
     let url = app(&server).await;
-    // A number that the next run has not given away before it is ready.
+    // Use up ids, so that the next run has not assigned this one before the server is ready.
     for _ in 0..20 {
         bare(&server).await.disconnect().await.unwrap();
     }
-    // The runs of a server are told apart by the second of their start.
+    // Runs of a server are distinguished by the second of their start.
     sleep(Duration::from_millis(1_100)).await;
     let mysql = Arc::new(MySql::new(&url).unwrap());
     let mut eye = bare(&server).await;
@@ -197,17 +197,17 @@ async fn same_id_after_a_restart_is_not_killed() {
     cut_at_work(&mut eye, id, LONG, lease.query_drop(LONG)).await;
 
     server.restart().await.unwrap();
-    let mut innocent = loop {
+    let mut other = loop {
         let mut conn = Conn::new(Opts::from_url(&url).unwrap()).await.unwrap();
-        let number: u64 = conn.query_first("SELECT CONNECTION_ID()").await.unwrap().unwrap();
-        assert!(number <= id, "the number was given away before");
-        if number == id {
+        let this_id: u64 = conn.query_first("SELECT CONNECTION_ID()").await.unwrap().unwrap();
+        assert!(this_id <= id, "the id was already used");
+        if this_id == id {
             break conn;
         }
     };
     let outcome = Lease::fail(lease).await;
-    assert!(outcome.is_ok(), "what ran there has ended with the server: {outcome:?}");
-    let asked: Option<u64> = innocent.query_first("SELECT CONNECTION_ID()").await.expect("it lives");
+    assert!(outcome.is_ok(), "the statement ended with the server: {outcome:?}");
+    let asked: Option<u64> = other.query_first("SELECT CONNECTION_ID()").await.expect("it is alive");
     assert_eq!(asked, Some(id));
 }
 

@@ -1,4 +1,4 @@
-//! Against a private MariaDB.
+//! Tests against a private MariaDB.
 
 mod retry;
 mod cut;

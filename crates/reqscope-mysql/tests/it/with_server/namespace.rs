@@ -1,4 +1,4 @@
-//! What takes a network and a file system that one may break: in namespaces of their own, as CONTRIBUTING.md says.
+//! Tests that break the network or the file system, in namespaces of their own, as described in CONTRIBUTING.md.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -18,20 +18,20 @@ fn run(program: &str, arguments: &str) {
     assert!(status.as_ref().is_ok_and(|status| status.success()), "{program} {arguments}: {status:?}");
 }
 
-/// Nothing of the machine's own is ever touched.
+/// Checks that the test cannot affect the machine itself.
 fn assert_own_namespaces() {
     let network = fs::read_to_string("/proc/net/dev").unwrap();
     let interfaces: Vec<_> = network.lines().filter_map(|line| Some(line.split_once(':')?.0.trim())).collect();
-    assert_eq!(interfaces, ["lo"], "this is to be run in a network namespace of its own");
+    assert_eq!(interfaces, ["lo"], "run this in a network namespace of its own");
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
-    assert!(!mounts.contains(" shared:"), "this is to be run in a mount namespace of its own");
+    assert!(!mounts.contains(" shared:"), "run this in a mount namespace of its own");
     run("ip", "link set lo up");
 }
 
-/// Packets from and to this port vanish, without a word to anybody.
-fn swallow(port: u16) {
+/// Drops all packets from and to this port silently.
+fn drop_packets(port: u16) {
     run("nft", "add table inet hole");
-    // The output hook would tell the sender.
+    // The output hook would report it to the sender.
     run("nft", "add chain inet hole input { type filter hook input priority 0 ; }");
     run("nft", &format!("add rule inet hole input tcp dport {port} drop"));
     run("nft", &format!("add rule inet hole input tcp sport {port} drop"));
@@ -56,7 +56,7 @@ async fn dropped_packets_cost_each_caller_one_deadline() {
     let mut tx = Lease::acquire(&transactions).await.unwrap();
     tx.query_drop("INSERT INTO t VALUES (1)").await.unwrap();
 
-    swallow(server.port());
+    drop_packets(server.port());
     let began = Instant::now();
     let error = MySqlError::from(conn.query_drop("SELECT 1").await.unwrap_err());
     assert!(timed_out(&error), "{error:?}");
@@ -99,16 +99,16 @@ async fn each_connection_resolves_the_name_to_all_its_addresses() {
         server.query("CREATE USER app").await.unwrap();
     }
     let hosts = tempfile::NamedTempFile::new().unwrap();
-    let stands_for = |address: Ipv4Addr| fs::write(hosts.path(), format!("{address} db.reqscope.test\n")).unwrap();
-    stands_for(Ipv4Addr::LOCALHOST);
+    let resolve_to = |address: Ipv4Addr| fs::write(hosts.path(), format!("{address} db.reqscope.test\n")).unwrap();
+    resolve_to(Ipv4Addr::LOCALHOST);
     run("mount", &format!("--bind {} /etc/hosts", hosts.path().display()));
 
     let mysql = MySql::new(&format!("mysql://app@db.reqscope.test:{}", first.port())).unwrap();
     assert!(is_on(&mut mysql.acquire().await.unwrap(), &first).await);
-    stands_for(second);
+    resolve_to(second);
     assert!(is_on(&mut mysql.acquire().await.unwrap(), &other).await, "the name has moved");
 
-    // The first of them refuses.
+    // The first address refuses.
     fs::write(hosts.path(), "::1 db.reqscope.test\n127.0.0.1 db.reqscope.test\n").unwrap();
     assert!(is_on(&mut mysql.acquire().await.unwrap(), &first).await, "every address of the name is tried");
 }

@@ -1,4 +1,4 @@
-//! Where a connection leads, and how long it may take to get there.
+//! Which server a connection reaches, and how long connecting may take.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
@@ -12,29 +12,30 @@ use tokio::time::timeout;
 
 use crate::with_server::support::{PATIENCE, shared};
 
-/// The second of this machine; nobody listens there unless a test does.
+/// A second address of this machine, on which only tests listen.
 const SECOND: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-/// A name that stands for these addresses, with the port of this server.
+/// Creates a builder for a name that resolves to these addresses, with the port of this server.
 fn name_for(server: &MariaDb, addresses: &[Ipv4Addr]) -> MySqlBuilder {
     let addresses: Vec<_> = addresses.iter().map(|address| (*address).into()).collect();
     let opts = OptsBuilder::from_opts(Opts::from_url(&server.url()).unwrap());
     MySqlBuilder::from_opts(opts.ip_or_hostname("db.example").resolved_ips(Some(addresses)))
 }
 
-/// Why there is no connection, and after how long that was known.
+/// Returns the error of a connection that must fail, and how long it took.
 async fn refused(mysql: MySql) -> (Error<MySqlError>, Duration) {
     let began = Instant::now();
     let outcome = timeout(PATIENCE, mysql.acquire()).await.expect("it ends");
-    (outcome.expect_err("nobody is there"), began.elapsed())
+    (outcome.expect_err("there is no server"), began.elapsed())
 }
 
-/// Whom the server sees at the other end.
+/// Returns the client's address as the server sees it.
 async fn peer(conn: &mut MySqlConn) -> String {
     let asked = "SELECT host FROM information_schema.processlist WHERE id = CONNECTION_ID()";
     conn.query_first(asked).await.unwrap().unwrap()
 }
 
+/// Returns the timeout of an error that is a timeout.
 fn timed_out(error: &Error<MySqlError>) -> Option<Duration> {
     match error.cause() {
         Some(MySqlError::TimedOut { after, .. }) if error.is_timeout() => Some(*after),
@@ -44,7 +45,7 @@ fn timed_out(error: &Error<MySqlError>) -> Option<Duration> {
 
 #[tokio::test]
 async fn ipv6_address_leads_to_the_server() {
-    // On a machine without IPv6 the server does not start, and says why.
+    // On a machine without IPv6, the server fails to start and reports why.
     let server = MariaDb::builder().option("bind-address", "127.0.0.1,::1").start().await.unwrap();
     let mysql = MySql::new(&format!("mysql://root@[::1]:{}/test", server.port())).unwrap();
     let mut conn = mysql.acquire().await.unwrap();
@@ -73,14 +74,14 @@ async fn address_that_refuses_is_skipped() {
     let server = shared().await;
     let began = Instant::now();
     name_for(server, &[SECOND, Ipv4Addr::LOCALHOST]).connect_timeout(PATIENCE).build().acquire().await.unwrap();
-    assert!(began.elapsed() < PATIENCE / 4, "it was not waited for");
+    assert!(began.elapsed() < PATIENCE / 4, "it must not be waited for");
 }
 
 #[tokio::test]
 async fn every_address_of_a_name_is_tried() {
     let server = shared().await;
     let localhost = server.url().replace("127.0.0.1", "localhost");
-    // Elsewhere it stands for `::1` too, where this server does not listen.
+    // On many machines it also resolves to `::1`, where this server does not listen.
     MySql::new(&localhost).unwrap().acquire().await.unwrap();
 }
 

@@ -1,4 +1,4 @@
-//! Every call of the driver's `Queryable` that asks the server something.
+//! All methods of the driver's `Queryable` that send something to the server.
 
 use std::pin::Pin;
 
@@ -8,10 +8,10 @@ use reqscope_mysql::mysql_async::{Error, Row};
 
 type Operation<'a> = Pin<Box<dyn Future<Output = Result<(), Error>> + Send + 'a>>;
 
-/// One of them, with its name.
+/// A method, with its name.
 pub(crate) type Call = (&'static str, for<'a> fn(&'a mut MySqlConn, &'a str) -> Operation<'a>);
 
-/// Those that have a statement done.
+/// The methods that run a statement.
 pub(crate) const STATEMENTS: [Call; 15] = [
     ("query_iter", |conn, text| Box::pin(async move { conn.query_iter(text).await.map(drop) })),
     ("query", |conn, text| Box::pin(async move { conn.query::<Row, _>(text).await.map(drop) })),
@@ -30,7 +30,7 @@ pub(crate) const STATEMENTS: [Call; 15] = [
     ("exec_stream", |conn, text| Box::pin(async move { conn.exec_stream::<Row, _, _>(text, ()).await.map(drop) })),
 ];
 
-/// Those that do not.
+/// The methods that do not.
 pub(crate) const OTHERS: [Call; 2] = [
     ("ping", |conn, _text| conn.ping()),
     ("prep", |conn, text| Box::pin(async move { conn.prep(text).await.map(drop) })),

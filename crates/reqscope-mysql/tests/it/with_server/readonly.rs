@@ -1,4 +1,4 @@
-//! Servers that take no writes: replicas, and primaries that were made one.
+//! Servers that refuse writes: replicas, and primaries that became replicas.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::with_server::support::code;
 
 const SECOND: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-/// What an application's user may do: without the privilege that makes `root` write to a read-only server.
+/// Creates an application's user, without the privilege that lets `root` write to a read-only server.
 const APP: &str = "CREATE USER app; GRANT ALL ON test.* TO app; CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY)";
 
 fn app(server: &MariaDb) -> Opts {
@@ -24,7 +24,7 @@ async fn set_read_only(server: &MariaDb, on: bool) {
     server.query(&format!("SET GLOBAL read_only = {}", u8::from(on))).await.unwrap();
 }
 
-/// A server, and one on the same port of the next address; a name for both.
+/// Starts two servers on the same port of two addresses; returns the options for a name that resolves to both.
 async fn pair() -> (MariaDb, MariaDb, Opts) {
     let first = MariaDb::start().await.unwrap();
     let second = MariaDb::builder().option("bind-address", SECOND).option("port", first.port());
@@ -36,6 +36,7 @@ async fn pair() -> (MariaDb, MariaDb, Opts) {
     (first, second, both.into())
 }
 
+/// Returns whether the connection leads to this server.
 async fn is_on(conn: &mut MySqlConn, server: &MariaDb) -> bool {
     let socket: Option<String> = conn.query_first("SELECT @@socket").await.unwrap();
     socket.unwrap() == server.socket().display().to_string()
@@ -56,7 +57,7 @@ async fn refused_write_is_read_only_and_ends_its_connection() {
 
     for prepared in [false, true] {
         let mut writing = Lease::acquire(&pool).await.unwrap();
-        assert_eq!(writing.as_ref().id() == id, !prepared, "who has only read keeps its connection");
+        assert_eq!(writing.as_ref().id() == id, !prepared, "a connection that only reads is kept");
         let statement = "INSERT INTO t VALUES ()";
         let outcome: Result<(), mysql_async::Error> =
             if prepared { writing.exec_drop(statement, ()).await } else { writing.query_drop(statement).await };
@@ -68,7 +69,7 @@ async fn refused_write_is_read_only_and_ends_its_connection() {
 
     set_read_only(&server, false).await;
     let mut writing = Lease::acquire(&pool).await.unwrap();
-    assert_eq!(pool.status().created, 3, "a new one for each that heard of it");
+    assert_eq!(pool.status().created, 3, "a new connection after each refused write");
     writing.query_drop("INSERT INTO t VALUES ()").await.unwrap();
 }
 
@@ -79,7 +80,7 @@ async fn require_writable_skips_read_only_servers() {
     let mysql = MySqlBuilder::from_opts(both.clone()).require_writable(true).build();
 
     set_read_only(&first, true).await;
-    assert!(is_on(&mut mysql.acquire().await.unwrap(), &second).await, "the first takes no writes");
+    assert!(is_on(&mut mysql.acquire().await.unwrap(), &second).await, "the first refuses writes");
 
     set_read_only(&first, false).await;
     set_read_only(&second, true).await;
@@ -87,11 +88,11 @@ async fn require_writable_skips_read_only_servers() {
 
     set_read_only(&first, true).await;
     let error = mysql.acquire().await.unwrap_err();
-    assert!(error.cause().is_some_and(MySqlError::is_read_only), "both take none: {error:?}");
-    assert!(!error.is_permanent(), "one may be made a primary");
+    assert!(error.cause().is_some_and(MySqlError::is_read_only), "both refuse writes: {error:?}");
+    assert!(!error.is_permanent(), "one may become the primary");
 
     let reading = MySqlBuilder::from_opts(both).build();
-    assert!(is_on(&mut reading.acquire().await.unwrap(), &first).await, "who reads is not choosy");
+    assert!(is_on(&mut reading.acquire().await.unwrap(), &first).await, "reading works on either");
 }
 
 #[tokio::test]

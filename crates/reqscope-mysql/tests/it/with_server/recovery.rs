@@ -1,4 +1,4 @@
-//! After a fault everybody is served again, and until then everybody has an answer in time.
+//! After a fault all clients are served again, and until then each gets an answer or an error in time.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,24 +13,24 @@ use tokio::time::{sleep, timeout};
 use crate::with_server::support::PATIENCE;
 
 const CLIENTS: usize = 64;
-/// What a machine with little to spare may add.
+/// The delay that a loaded machine may add.
 const LAG: Duration = Duration::from_secs(2);
 
-/// A short request; how long it took, and whether it was served.
+/// Runs a short request; returns how long it took and whether it was served.
 async fn request(pool: &Arc<Pool<MySql>>) -> (Duration, bool) {
     let began = Instant::now();
     let served = async {
         let mut lease = Lease::acquire(pool).await.ok()?;
         let answer: Option<u64> = lease.query_first("SELECT 41 + 1").await.ok()?;
-        assert_eq!(answer, Some(42), "never another one's answer");
+        assert_eq!(answer, Some(42), "the answer of another query");
         Lease::complete(lease).await.ok()
     };
     let is_served = served.await.is_some();
     (began.elapsed(), is_served)
 }
 
-/// Clients who ask again every 10 ms, from before the fault until it is over and each was served. The longest that one of them
-/// waited for an answer.
+/// Runs clients that send a request every 10 ms until the fault is over and each was served. Returns the longest time
+/// that one of them waited for an answer.
 async fn crowd(pool: &Arc<Pool<MySql>>, over: watch::Receiver<bool>) -> Duration {
     let clients = (0..CLIENTS).map(|_| {
         let (pool, over) = (Arc::clone(pool), over.clone());
@@ -54,6 +54,7 @@ async fn crowd(pool: &Arc<Pool<MySql>>, over: watch::Receiver<bool>) -> Duration
     longest
 }
 
+/// Creates a pool with this limit for each stage, and one connection in use before.
 async fn pool(server: &MariaDb, time: Duration) -> Arc<Pool<MySql>> {
     let mysql = MySql::builder(&server.url()).unwrap().connect_timeout(time).operation_timeout(time).build();
     let pool = MySql::pool_builder().max_size(8).acquire_timeout(time).validate_timeout(time).build(mysql);
@@ -67,10 +68,10 @@ async fn all_clients_are_served_again_after_each_restart() {
     let server = MariaDb::start().await.unwrap();
     let pool = pool(&server, PATIENCE).await;
     for _restart in 0..3 {
-        let (over, hears) = watch::channel(false);
+        let (over, seen) = watch::channel(false);
         let clients = tokio::spawn({
             let pool = Arc::clone(&pool);
-            async move { crowd(&pool, hears).await }
+            async move { crowd(&pool, seen).await }
         });
         sleep(Duration::from_millis(50)).await;
         server.kill().await.unwrap();
@@ -79,11 +80,11 @@ async fn all_clients_are_served_again_after_each_restart() {
         server.restart().await.unwrap();
         let began = Instant::now();
         over.send_replace(true);
-        let longest = timeout(PATIENCE, clients).await.expect("everybody is served").unwrap();
+        let longest = timeout(PATIENCE, clients).await.expect("all clients are served").unwrap();
         assert!(began.elapsed() < LAG, "served again after {:?}", began.elapsed());
-        assert!(longest < LAG, "who was refused is told so: {longest:?}");
+        assert!(longest < LAG, "refused clients get an error in time: {longest:?}");
     }
-    assert!(pool.status().created <= 1 + 3 * 2 * 8, "connections are not made in vain: {:?}", pool.status());
+    assert!(pool.status().created <= 1 + 3 * 2 * 8, "no needless connections: {:?}", pool.status());
 }
 
 /// While the server is frozen, each client gets an error in time; afterwards each is served again.
@@ -92,10 +93,10 @@ async fn all_clients_get_answers_in_time_from_a_frozen_server() {
     let server = MariaDb::start().await.unwrap();
     let time = Duration::from_secs(1);
     let pool = pool(&server, time).await;
-    let (over, hears) = watch::channel(false);
+    let (over, seen) = watch::channel(false);
     let clients = tokio::spawn({
         let pool = Arc::clone(&pool);
-        async move { crowd(&pool, hears).await }
+        async move { crowd(&pool, seen).await }
     });
     sleep(Duration::from_millis(50)).await;
     server.freeze().unwrap();
@@ -103,8 +104,8 @@ async fn all_clients_get_answers_in_time_from_a_frozen_server() {
     server.thaw().unwrap();
     let began = Instant::now();
     over.send_replace(true);
-    let longest = timeout(PATIENCE, clients).await.expect("everybody is served").unwrap();
-    // To acquire, to ask, and to give back: each has its own deadline. A statement that is cut is stopped within two more.
+    let longest = timeout(PATIENCE, clients).await.expect("all clients are served").unwrap();
+    // Acquiring, the query and the release have a deadline each.
     assert!(longest < 2 * time + LAG, "{longest:?}");
     assert!(began.elapsed() < 2 * LAG, "served again after {:?}", began.elapsed());
 }

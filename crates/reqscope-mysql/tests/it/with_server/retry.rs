@@ -1,4 +1,4 @@
-//! What lost against another transaction is done again.
+//! `Transaction::run` repeats work that lost against another transaction.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -28,7 +28,8 @@ async fn sum(name: &str) -> u64 {
     sum.expect("an answer").expect("a number")
 }
 
-/// Adds one to both rows, in this order, and waits in between until the other one has the first of his, once.
+/// Adds one to both rows in this order. In the first attempt, waits in between until the other task has locked its
+/// first row.
 async fn add(
     tx: Arc<Pooled>,
     statement: String,
@@ -55,7 +56,7 @@ async fn two_deadlocked_transactions_both_succeed_in_the_end() {
     let tx = Arc::new(Transaction::new(pool(2).await));
     for round in 1..=5 {
         let (both, attempts) = (Arc::new(Barrier::new(2)), Arc::new(AtomicU32::new(0)));
-        // Spawned: its future is Send.
+        // The future is `Send`, since it is spawned.
         let adding = [[1, 2], [2, 1]].map(|order| {
             let statement = "UPDATE both_done SET n = n + 1 WHERE id = ?".to_owned();
             tokio::spawn(add(Arc::clone(&tx), statement, order, Arc::clone(&both), Arc::clone(&attempts)))
@@ -64,7 +65,7 @@ async fn two_deadlocked_transactions_both_succeed_in_the_end() {
             added.await.unwrap().unwrap();
         }
         assert!(attempts.load(Relaxed) >= 3, "one of them was the victim");
-        assert_eq!(sum("both_done").await, round * 4, "each of them was done once");
+        assert_eq!(sum("both_done").await, round * 4, "each was committed once");
     }
 }
 
@@ -84,7 +85,7 @@ async fn ten_deadlocked_transactions_all_succeed_in_the_end() {
     assert_eq!(sum("all_done").await, 20);
 }
 
-/// A connection whose waits for locks end after a second, the least that there is.
+/// Creates transactions whose lock waits time out after one second, the minimum.
 async fn impatient() -> Arc<Pooled> {
     let mysql = MySql::builder(&shared().await.url())
         .expect("the server's own URL")
@@ -105,7 +106,7 @@ async fn lock_wait_timeout_is_retried() {
         insert(open, "waited", 3).await?;
         let outcome = open.query_drop("UPDATE waited SET n = n + 1 WHERE id = 1").await;
         if attempts == 1 {
-            let error = MySqlError::from(outcome.expect_err("somebody holds it"));
+            let error = MySqlError::from(outcome.expect_err("the row is locked"));
             assert_eq!(code(&error), Some(1205), "{error:?}");
             holder.query_drop("COMMIT").await?;
             return Err(error);
@@ -135,9 +136,9 @@ async fn attempts_are_bounded_and_the_last_error_is_returned() {
             .await;
         let error = outcome.unwrap_err();
         assert_eq!(code(&error), Some(1205), "{error:?}");
-        assert_eq!(attempts, most.max(1), "the first one is always made");
+        assert_eq!(attempts, most.max(1), "there is always a first attempt");
     }
-    assert_eq!(rows("bounded").await, 2, "nothing of it is left");
+    assert_eq!(rows("bounded").await, 2, "all attempts were rolled back");
     next_user_is_served(&pool).await;
     assert_eq!(pool.status().created, 1, "and no connection was lost");
 }
@@ -226,7 +227,7 @@ async fn work_that_ends_its_own_transaction_fails() {
     assert_eq!(attempts, 1);
 }
 
-/// As a front end takes a handler: any function of the request's data, whose future can go to any thread.
+/// Accepts a handler like a front end does: any function of the request's data whose future is `Send`.
 fn route<A, F>(handler: impl Fn(A) -> F + Send + Sync + 'static) -> impl Fn(A) -> F
 where
     F: Future<Output = Result<u64, AppError>> + Send + 'static,
@@ -243,7 +244,7 @@ async fn order(tx: Arc<Pooled>) -> Result<u64, AppError> {
     .await
 }
 
-/// The same over whatever connections there are.
+/// Same as `order`, but generic over the connections.
 async fn order_over<P>(tx: Arc<Transaction<P>>) -> Result<u64, AppError>
 where
     P: Resource<Handle: AsRef<MySqlConn> + AsMut<MySqlConn>, Cause = MySqlError>,

@@ -1,4 +1,4 @@
-//! A part of a transaction that is undone alone.
+//! Savepoints: parts of a transaction that can be undone alone.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use crate::with_server::support::{
 
 type Open = Lease<Transaction<Pool<MySql>>>;
 
+/// Begins a transaction on a new table, with one row inserted.
 async fn begin(name: &str) -> Open {
     table(name).await;
     let tx = Arc::new(Transaction::new(pool(1).await));
@@ -25,7 +26,7 @@ async fn begin(name: &str) -> Open {
     open
 }
 
-/// Commits, and says which rows are there.
+/// Commits, and returns the ids of the rows.
 async fn committed(open: Open, name: &str) -> Vec<u32> {
     Lease::complete(open).await.expect("it commits");
     bare(shared().await).await.query(format!("SELECT id FROM {name} ORDER BY id")).await.expect("an answer")
@@ -38,7 +39,7 @@ async fn released_savepoint_is_kept() {
     insert(&mut inner, "kept", 2).await.unwrap();
     inner.release().await.unwrap();
     insert(&mut open, "kept", 3).await.unwrap();
-    assert_eq!(rows("kept").await, 0, "once the transaction is committed, and no sooner");
+    assert_eq!(rows("kept").await, 0, "nothing is committed before the transaction");
     assert_eq!(committed(open, "kept").await, [1, 2, 3]);
 }
 
@@ -99,7 +100,7 @@ async fn nested_savepoint_can_be_undone_alone() {
     let mut inner = outer.savepoint().await.unwrap();
     insert(&mut inner, "nested_alone", 3).await.unwrap();
     drop(inner);
-    // Another one in its place, before the first has been undone.
+    // A second savepoint in its place, before the first has been undone.
     let mut inner = outer.savepoint().await.unwrap();
     insert(&mut inner, "nested_alone", 4).await.unwrap();
     inner.release().await.unwrap();
@@ -144,11 +145,11 @@ async fn successive_savepoints_do_not_accumulate_on_the_server() {
         }
     }
     let error = refusal(open.query_drop("ROLLBACK TO SAVEPOINT reqscope_1").await);
-    assert_eq!(code(&error), Some(1305), "they all had the first one's name: {error:?}");
+    assert_eq!(code(&error), Some(1305), "all used the name of the first: {error:?}");
     assert_eq!(committed(open, "piled").await, [1, 10, 13, 16]);
 }
 
-/// A function that ends early in the middle of its savepoint.
+/// Returns early or panics within its savepoint.
 async fn fails_within(conn: &mut MySqlConn, name: &str, panics: bool) -> Result<(), MySqlError> {
     let mut inner = conn.savepoint().await?;
     insert(&mut inner, name, 2).await?;
@@ -205,7 +206,7 @@ async fn savepoint_cut_in_a_statement_ends_the_transaction() {
     assert_eq!(rows("cut_within").await, 0);
 }
 
-/// The three statements of a savepoint, cut at any poll, and what was dropped and has yet to be undone.
+/// Cuts one of the steps of a savepoint at this poll: opening, release, rollback, or the undo of a dropped one.
 async fn cut_at(polls: usize, step: usize, open: &mut OpenTransaction<Pool<MySql>>) -> bool {
     if step == 0 {
         return cancel_at(polls, open.savepoint()).await.is_some();
@@ -232,7 +233,7 @@ async fn savepoint_cut_at_any_poll_is_never_half_committed() {
             let outcome = Lease::complete(open).await;
             next_user_is_served(tx.get_ref()).await;
             let rows = rows("cut_savepoints").await;
-            // Nothing was sent, or all of it was answered; else nothing is committed.
+            // If nothing was sent or everything was answered, it commits; otherwise nothing is committed.
             if polls == 0 || is_over {
                 outcome.unwrap();
                 assert_eq!(rows, if step == 1 && is_over { 2 } else { 1 }, "step {step}, poll {polls}");
@@ -269,9 +270,9 @@ async fn savepoint_unknown_to_the_server_keeps_nothing() {
     inner.query_drop("COMMIT; BEGIN").await.unwrap();
     let error = inner.release().await.unwrap_err();
     assert_eq!(code(&error), Some(1305), "{error:?}");
-    // It cannot be undone alone, so nothing goes on.
+    // It cannot be undone alone, so the transaction is stuck.
     let error = refusal(insert(&mut open, "forgotten", 3).await);
     assert_eq!(code(&error), Some(1305), "{error:?}");
     Lease::complete(open).await.unwrap_err();
-    assert_eq!(rows("forgotten").await, 2, "what the COMMIT as text has committed");
+    assert_eq!(rows("forgotten").await, 2, "the rows committed by the COMMIT as text");
 }

@@ -1,4 +1,4 @@
-//! No text of ours contains the password, whatever goes wrong.
+//! No text of this crate contains the password, whatever goes wrong.
 
 use std::error::Error as StdError;
 use std::fmt::Debug;
@@ -19,7 +19,7 @@ use crate::with_server::support::PATIENCE;
 
 const SECRET: &str = "s3cr3t";
 
-/// A server with a user `keeper` who has that password, and a user `other` who has another one.
+/// Returns a server with a user `keeper` with this password, and a user `other` with another one.
 async fn server() -> &'static MariaDb {
     static SERVER: OnceCell<MariaDb> = OnceCell::const_new();
     let started = || async {
@@ -36,6 +36,7 @@ async fn url() -> String {
     format!("mysql://keeper:{SECRET}@{}/test", server().await.address())
 }
 
+/// Checks that a text does not contain the password.
 fn assert_silent(text: &str) {
     assert!(!text.contains(SECRET), "the password is in: {text}");
 }
@@ -45,7 +46,7 @@ fn assert_debug_is_silent(what: &impl Debug) {
     assert_silent(&format!("{what:#?}"));
 }
 
-/// All of the chain, in every way to print it.
+/// Prints the whole chain of errors, in all formats.
 fn chain(error: &(dyn StdError + 'static)) -> String {
     let mut text = String::new();
     let mut next = Some(error);
@@ -56,39 +57,39 @@ fn chain(error: &(dyn StdError + 'static)) -> String {
     text
 }
 
-/// Collects whatever an observer is told.
+/// Collects all events that are reported to the observer.
 #[derive(Clone, Default)]
 struct Listener(Arc<Mutex<String>>);
 
 impl Listener {
-    fn hear(&self, what: impl Debug) {
+    fn record(&self, what: impl Debug) {
         self.0.lock().unwrap().push_str(&format!("{what:?}\n"));
     }
 
-    fn heard(&self) -> String {
+    fn recorded(&self) -> String {
         self.0.lock().unwrap().clone()
     }
 }
 
 impl Observer for Listener {
     fn acquired(&self, of: Subject, waited: Duration) {
-        self.hear((of, waited));
+        self.record((of, waited));
     }
 
     fn acquire_failed(&self, of: Subject, error: &(dyn StdError + 'static)) {
-        self.hear(("acquire_failed", of, chain(error)));
+        self.record(("acquire_failed", of, chain(error)));
     }
 
     fn released(&self, of: Subject, exit: Exit) {
-        self.hear((of, exit));
+        self.record((of, exit));
     }
 
     fn release_failed(&self, of: Subject, exit: Exit, error: &(dyn StdError + 'static)) {
-        self.hear(("release_failed", of, exit, chain(error)));
+        self.record(("release_failed", of, exit, chain(error)));
     }
 
     fn abandoned(&self, of: Subject, exit: Exit, why: Abandoned) {
-        self.hear((of, exit, why));
+        self.record((of, exit, why));
     }
 }
 
@@ -138,7 +139,7 @@ async fn error_of_a_failed_connect_never_shows_the_password() {
             "a silent server",
             MySql::builder(&format!("mysql://keeper:{SECRET}@{}/test", silent.local_addr().unwrap())).unwrap(),
         ),
-        ("a name that is none", MySql::builder(&format!("mysql://keeper:{SECRET}@nowhere.invalid/test")).unwrap()),
+        ("an unknown name", MySql::builder(&format!("mysql://keeper:{SECRET}@nowhere.invalid/test")).unwrap()),
         ("two closed ports", MySqlBuilder::from_opts(twice)),
     ];
     for (what, builder) in builders {
@@ -155,9 +156,9 @@ async fn error_of_a_failed_connect_never_shows_the_password() {
             assert_silent(&chain(&error));
             assert_silent(&error.shortage().map(|shortage| format!("{shortage} {shortage:?}")).unwrap_or_default());
         }
-        let heard = listener.heard();
-        assert!(heard.contains("acquire_failed"), "{what}: {heard}");
-        assert_silent(&heard);
+        let recorded = listener.recorded();
+        assert!(recorded.contains("acquire_failed"), "{what}: {recorded}");
+        assert_silent(&recorded);
         assert_debug_is_silent(&pool.status());
     }
 }
@@ -185,14 +186,14 @@ async fn error_after_the_server_was_killed_never_shows_the_password() {
     let bare = MySql::new(&url).unwrap();
     drop(bare.acquire().await.map_err(|error| assert_silent(&chain(&error))));
     assert!(pool.close(Duration::from_secs(5)).await.is_clean());
-    let heard = listener.heard();
-    assert!(heard.contains("release_failed"), "the statements could not be stopped: {heard}");
-    assert_silent(&heard);
+    let recorded = listener.recorded();
+    assert!(recorded.contains("release_failed"), "the statements could not be stopped: {recorded}");
+    assert_silent(&recorded);
 }
 
 #[tokio::test]
 async fn malformed_url_is_never_repeated() {
-    // A password that was not encoded is split at these, and lands anywhere.
+    // An unencoded password is split at these characters and may end up in any part of the URL.
     let mut urls: Vec<String> = Vec::new();
     for mark in ["/", "?", "#", "@", ":", "%", "[", "]", "\\", " ", "&", "=", ";", "\n"] {
         for password in [format!("{SECRET}{mark}"), format!("{mark}{SECRET}"), format!("12{mark}{SECRET}{mark}34")] {
@@ -241,5 +242,5 @@ async fn malformed_url_is_never_repeated() {
             }
         }
     }
-    assert!(refused > 30 && taken > 30, "both are looked at: {refused} refused, {taken} taken");
+    assert!(refused > 30 && taken > 30, "both cases occur: {refused} refused, {taken} accepted");
 }

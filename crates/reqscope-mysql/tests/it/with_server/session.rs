@@ -1,4 +1,4 @@
-//! What one user of a pooled connection leaves, the next does not find.
+//! The session state of one user of a pooled connection does not reach the next.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,23 +17,23 @@ fn one(builder: MySqlBuilder) -> Arc<Pool<MySql>> {
     Arc::new(MySql::pool_builder().max_size(1).build(builder.build()))
 }
 
-/// Gives it back, its use in order, and takes it out again.
+/// Returns the connection to the pool as completed, and checks it out again.
 async fn next_user(first: Pooled, pool: &Arc<Pool<MySql>>) -> Pooled {
     let id = first.as_ref().id();
-    Lease::complete(first).await.expect("it goes back");
-    let next = Lease::acquire(pool).await.expect("it comes back");
+    Lease::complete(first).await.expect("it is returned");
+    let next = Lease::acquire(pool).await.expect("a connection");
     assert_eq!(next.as_ref().id(), id, "the same connection");
     next
 }
 
-/// One user says this; the next one has the same connection.
+/// Runs a statement as one user, and returns the same connection as the next user.
 async fn after(statement: &str, pool: &Arc<Pool<MySql>>) -> Pooled {
     let mut first = Lease::acquire(pool).await.expect("a connection");
     first.query_drop(statement).await.expect(statement);
     next_user(first, pool).await
 }
 
-/// Asked in words that are no sign of a move.
+/// Returns the session's database, with a query that is not suspected of changing it.
 async fn database(conn: &mut MySqlConn) -> Option<String> {
     let asked = "SELECT db FROM information_schema.processlist WHERE id = CONNECTION_ID()";
     conn.query_first(asked).await.expect("an answer").expect("a row")
@@ -57,7 +57,7 @@ async fn begin_as_text_does_not_reach_the_next_user() {
     assert_eq!(open, Some(0));
 
     insert(&mut second, "begun", 2).await.unwrap();
-    assert_eq!(rows("begun").await, 1, "only what the second user has written, and at once");
+    assert_eq!(rows("begun").await, 1, "only the row of the second user, committed at once");
 }
 
 #[tokio::test]
@@ -112,7 +112,7 @@ async fn kept_statement_of_the_last_user_runs_no_other() {
     let error = refusal(second.exec_first::<u64, _, _>(&kept, ()).await);
     assert_eq!(code(&error), Some(1243), "{error:?}");
     assert_eq!(second.exec_first(&own, ()).await.unwrap(), Some(8_u64));
-    // The driver's memory of texts that it has prepared is empty, too.
+    // The driver's cache of prepared texts is empty, too.
     assert_eq!(second.exec_first("SELECT 7", ()).await.unwrap(), Some(7_u64));
 }
 
@@ -130,14 +130,14 @@ async fn unread_rows_reach_no_other_operation_or_user() {
     assert_eq!(second.query_first("SELECT 8").await.unwrap(), Some(8_u64), "the next user");
 }
 
-/// Every way to say it that the driver has; each leaves the session in the database `mysql`.
-async fn move_away(way: usize, conn: &mut MySqlConn) -> Option<()> {
-    let moved = match way {
+/// Changes the session's database to `mysql`, in every way that the driver has.
+async fn change_database(way: usize, conn: &mut MySqlConn) -> Option<()> {
+    let changed = match way {
         0 => conn.query_drop("USE mysql").await,
         1 => conn.query_drop("  uSe\tmysql").await,
         2 => conn.query_drop("USE`mysql`").await,
         3 => conn.query_drop("/*!USE mysql*/").await,
-        4 => conn.query_drop("/* far away */ USE mysql").await,
+        4 => conn.query_drop("/* a comment */ USE mysql").await,
         5 => conn.query_drop("SELECT 1; USE mysql").await,
         6 => conn.query_drop("EXECUTE IMMEDIATE 'USE mysql'").await,
         7 => conn.query_iter("USE mysql").await.map(drop),
@@ -160,31 +160,32 @@ async fn move_away(way: usize, conn: &mut MySqlConn) -> Option<()> {
         21 => conn.exec_stream::<u8, _, _>("USE mysql", ()).await.map(drop),
         _ => return None,
     };
-    moved.expect("it moves");
+    changed.expect("it works");
     Some(())
 }
 
-async fn always_comes_home(pool: &Arc<Pool<MySql>>, home: Option<&str>) {
+/// Checks that the next user is in the first database, however the last one left it.
+async fn database_is_always_restored(pool: &Arc<Pool<MySql>>, first: Option<&str>) {
     let mut way = 0;
     let mut conn = Lease::acquire(pool).await.expect("a connection");
-    assert_eq!(database(&mut conn).await.as_deref(), home);
-    while move_away(way, &mut conn).await.is_some() {
-        assert_eq!(database(&mut conn).await.as_deref(), Some("mysql"), "way {way} leads away");
+    assert_eq!(database(&mut conn).await.as_deref(), first);
+    while change_database(way, &mut conn).await.is_some() {
+        assert_eq!(database(&mut conn).await.as_deref(), Some("mysql"), "way {way} changes it");
         conn = next_user(conn, pool).await;
-        assert_eq!(database(&mut conn).await.as_deref(), home, "after way {way}");
+        assert_eq!(database(&mut conn).await.as_deref(), first, "after way {way}");
         way += 1;
     }
 }
 
 #[tokio::test]
 async fn next_user_is_in_the_database_of_the_url() {
-    always_comes_home(&pool(1).await, Some("test")).await;
+    database_is_always_restored(&pool(1).await, Some("test")).await;
 }
 
 #[tokio::test]
 async fn next_user_is_in_no_database_if_the_url_names_none() {
     let url = format!("mysql://root@{}", shared().await.address());
-    always_comes_home(&one(MySql::builder(&url).unwrap()), None).await;
+    database_is_always_restored(&one(MySql::builder(&url).unwrap()), None).await;
 }
 
 #[tokio::test]
@@ -206,7 +207,7 @@ async fn recreated_database_is_restored_for_the_next_user() {
     }
 }
 
-/// All that a session has set, but for what differs in every session.
+/// Returns the variables of the session, except those that differ in every session.
 async fn variables(conn: &mut MySqlConn) -> BTreeMap<String, String> {
     let all: Vec<(String, String)> = conn.query("SHOW SESSION VARIABLES").await.expect("an answer");
     let own =
@@ -222,7 +223,7 @@ async fn next_user_has_the_variables_of_a_new_connection() {
                 sql_log_bin = 0, group_concat_max_len = 4, innodb_lock_wait_timeout = 1, tx_isolation = 'SERIALIZABLE', \
                 tx_read_only = 1, insert_id = 77, last_insert_id = 8, sql_safe_updates = 1, sql_select_limit = 1, \
                 lc_time_names = 'de_DE'";
-    // Each is a way of its own: the reset, the reset after a USE, and the change of the user.
+    // Three code paths: the reset, the reset after a USE, and the change of the user.
     for (url, moving) in [(&named, ""), (&named, "; USE mysql"), (&unnamed, "; USE mysql")] {
         let builder =
             || MySql::builder(url).unwrap().setup("SET wait_timeout = 99").charset("utf8mb4 COLLATE utf8mb4_bin");
@@ -291,7 +292,7 @@ async fn operation_timeout_of_one_user_ends_with_its_use() {
     assert!(matches!(error, MySqlError::TimedOut { .. }), "{error:?}");
 }
 
-/// Every kind of statement that takes a role, from a procedure, too.
+/// Changes the session's role by each kind of statement, including procedures.
 async fn take_the_role(way: usize, conn: &mut MySqlConn) -> Option<()> {
     let taken = match way {
         0 => conn.query_drop("SET ROLE boss").await,
@@ -334,7 +335,7 @@ async fn role_does_not_reach_the_next_user() {
         Lease::complete(conn).await.unwrap();
         conn = Lease::acquire(&pool).await.unwrap();
         assert_eq!(conn.query_first(role).await.unwrap(), Some(None::<String>), "after way {way}");
-        assert_ne!(conn.as_ref().id(), id, "no reset takes it away, so another connection");
+        assert_ne!(conn.as_ref().id(), id, "no reset undoes it, so it is another connection");
         way += 1;
     }
 }

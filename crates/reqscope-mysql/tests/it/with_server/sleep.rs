@@ -1,4 +1,4 @@
-//! Requests that are cancelled while the server works: it never works for more than the pool has slots.
+//! Requests that are cancelled while the server works: it never works on more statements than the pool has slots.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -20,13 +20,13 @@ use crate::with_server::support::{
 
 const SLOTS: usize = 5;
 
-/// How many are asleep on the server.
+/// Returns how many statements sleep on the server.
 async fn sleeps(eye: &mut Conn) -> usize {
     let asked = "SELECT count(*) FROM information_schema.processlist WHERE info LIKE 'SELECT SLEEP(3)%'";
     eye.query_first(asked).await.expect("an answer").expect("a number")
 }
 
-/// Looks again and again until it is told to stop, and says what the most was.
+/// Polls the server until `stop` is set, and returns the maximum.
 async fn most_sleeps(mut eye: Conn, stop: Arc<AtomicBool>) -> usize {
     let mut most = 0;
     while !stop.load(Relaxed) {
@@ -36,7 +36,7 @@ async fn most_sleeps(mut eye: Conn, stop: Arc<AtomicBool>) -> usize {
     most
 }
 
-/// All slots serve, and at the same time.
+/// Checks that all slots serve at the same time.
 async fn serves_all_at_once(pool: &Arc<Pool<MySql>>) {
     let together = Arc::new(Barrier::new(SLOTS));
     let mut users = JoinSet::new();
@@ -58,8 +58,8 @@ async fn serves_all_at_once(pool: &Arc<Pool<MySql>>) {
     tokio::time::timeout(PATIENCE, all).await.expect("all of them are served");
 }
 
-/// A hundred requests are cancelled, most of them in a SLEEP. The server never sleeps for more than the pool has slots, and for
-/// none in the end.
+/// A hundred requests are cancelled, most of them in a SLEEP. The server never sleeps for more than the pool has slots,
+/// and for none in the end.
 #[tokio::test(flavor = "multi_thread")]
 async fn cancelled_sleepers_never_exceed_the_slots() {
     let server = MariaDb::start().await.unwrap();
@@ -78,10 +78,10 @@ async fn cancelled_sleepers_never_exceed_the_slots() {
                 let mut conn = scope.lazy(&pool).get().await.expect("a connection");
                 conn.query_drop("SELECT SLEEP(3)").await.expect("it works");
             };
-            // The clients leave one after the other, some while they wait and most in their sleep.
+            // The clients leave one after the other, some while they wait and most during the SLEEP.
             tokio::time::timeout(Duration::from_millis(20 + number * 5), handler)
                 .await
-                .expect_err("nobody stays so long");
+                .expect_err("the client leaves before");
         });
     }
     while let Some(request) = requests.join_next().await {
@@ -89,7 +89,7 @@ async fn cancelled_sleepers_never_exceed_the_slots() {
     }
     let began = Instant::now();
     while sleeps(&mut eye).await > 0 {
-        assert!(began.elapsed() < Duration::from_millis(500), "they sleep on");
+        assert!(began.elapsed() < Duration::from_millis(500), "statements still sleep");
     }
     stop.store(true, Relaxed);
     let most = most.await.unwrap();
@@ -184,10 +184,10 @@ async fn cancelled_transactions_leave_no_row_and_no_lock() {
                 open.exec_drop("INSERT INTO crowd VALUES (?, 0)", (number,)).await.expect("it works");
                 open.query_drop("SELECT SLEEP(3)").await.expect("it works");
             };
-            // At any moment: in the line, in the START TRANSACTION, in the INSERT, in its sleep.
+            // At any moment: while waiting for a connection, in the START TRANSACTION, the INSERT or the SLEEP.
             tokio::time::timeout(Duration::from_micros(number * 800), handler)
                 .await
-                .expect_err("nobody stays so long");
+                .expect_err("the client leaves before");
         });
     }
     while let Some(request) = requests.join_next().await {
@@ -195,7 +195,7 @@ async fn cancelled_transactions_leave_no_row_and_no_lock() {
     }
     let report = scopes.drain(PATIENCE).await;
     assert!(report.is_clean(), "{report:?}");
-    // The transactions have ended for their scopes; the pool has the cut ones stopped, and holds their slots until then.
+    // For their scopes the transactions have ended; the pool still stops the cut ones and holds their slots until then.
     until(PATIENCE, || pool.status().ending == 0).await;
     let mut eye = bare(&server).await;
     let left: Option<u64> = eye.query_first("SELECT count(*) FROM crowd FOR UPDATE NOWAIT").await.unwrap();

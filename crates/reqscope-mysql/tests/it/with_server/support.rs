@@ -1,4 +1,4 @@
-//! What the tests have in common: one server for those that only use it.
+//! Helpers of the tests, and one server for the tests that only use it.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use reqscope_mysql::{MySql, MySqlConn, MySqlError};
 use reqscope_testkit::MariaDb;
 use tokio::sync::OnceCell;
 
-/// Longer than anything here takes on a loaded machine.
+/// A limit longer than anything here takes on a loaded machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The server of those tests that leave it as they find it; it ends with this process. Who stops it, fills it up or counts what
-/// runs on it starts one of his own.
+/// Returns the server of the tests that leave it as they find it; it ends with this process. A test that stops the
+/// server, fills it up or counts what runs on it starts its own.
 pub(crate) async fn shared() -> &'static MariaDb {
     static SERVER: OnceCell<MariaDb> = OnceCell::const_new();
     let started =
@@ -23,25 +23,27 @@ pub(crate) async fn shared() -> &'static MariaDb {
     SERVER.get_or_init(started).await
 }
 
+/// Creates a resource for the shared server.
 pub(crate) async fn mysql() -> MySql {
     MySql::new(&shared().await.url()).expect("the server's own URL")
 }
 
+/// Creates a pool of connections to the shared server.
 pub(crate) async fn pool(size: usize) -> Arc<Pool<MySql>> {
     Arc::new(MySql::pool_builder().max_size(size).build(mysql().await))
 }
 
-/// A pool of connections to a server of the test's own.
+/// Creates a pool of connections to a server of the test's own.
 pub(crate) fn server_pool(server: &MariaDb, size: usize) -> Arc<Pool<MySql>> {
     Arc::new(MySql::pool_builder().max_size(size).build(MySql::new(&server.url()).expect("the server's own URL")))
 }
 
-/// The driver's connection, without anything of ours around it: for a look from outside.
+/// Opens a bare connection of the driver, to observe the server from outside.
 pub(crate) async fn bare(server: &MariaDb) -> Conn {
     Conn::new(Opts::from_url(&server.url()).expect("the server's own URL")).await.expect("it connects")
 }
 
-/// An empty table of this name on the shared server, with a number and its key.
+/// Creates an empty table with this name on the shared server: a key and a number.
 pub(crate) async fn table(name: &str) {
     table_on(shared().await, name).await;
 }
@@ -51,7 +53,7 @@ pub(crate) async fn table_on(server: &MariaDb, name: &str) {
     bare(server).await.query_drop(made).await.expect("a new table");
 }
 
-/// How many rows of it are committed.
+/// Returns how many rows of the table are committed.
 pub(crate) async fn rows(table: &str) -> u64 {
     rows_on(shared().await, table).await
 }
@@ -65,31 +67,31 @@ pub(crate) async fn insert(conn: &mut MySqlConn, table: &str, id: u32) -> Result
     conn.exec_drop(format!("INSERT INTO {table} VALUES (?, 0)"), (id,)).await
 }
 
-/// Why it was refused, as an error of this crate.
+/// Returns the error of an operation that must be refused, as an error of this crate.
 pub(crate) fn refusal<T: Debug>(outcome: Result<T, mysql_async::Error>) -> MySqlError {
     MySqlError::from(outcome.expect_err("it is refused"))
 }
 
-/// The code of the server's own error.
+/// Returns the code of the server's error.
 pub(crate) fn code(error: &MySqlError) -> Option<u16> {
     error.server().map(|error| error.code)
 }
 
-/// What the connection with this number is doing, or `None` if it has gone.
+/// Returns the statement that the connection with this id runs, or `None` if the connection has ended.
 pub(crate) async fn doing(eye: &mut Conn, id: u64) -> Option<String> {
     let asked = "SELECT COALESCE(info, '') FROM information_schema.processlist WHERE id = ?";
     eye.exec_first(asked, (id,)).await.expect("an answer")
 }
 
-/// Waits until the server is at work for this connection.
+/// Waits until the server runs `statement` on this connection.
 pub(crate) async fn until_at_work(eye: &mut Conn, id: u64, statement: &str) {
     let began = Instant::now();
     while !doing(eye, id).await.is_some_and(|doing| doing.contains(statement)) {
-        assert!(began.elapsed() < PATIENCE, "the server never began with {statement}");
+        assert!(began.elapsed() < PATIENCE, "the server never began {statement}");
     }
 }
 
-/// Waits until the server has let go of this connection.
+/// Waits until the server has ended this connection.
 pub(crate) async fn until_gone(eye: &mut Conn, id: u64) {
     let began = Instant::now();
     while let Some(doing) = doing(eye, id).await {
@@ -97,15 +99,15 @@ pub(crate) async fn until_gone(eye: &mut Conn, id: u64) {
     }
 }
 
-/// Runs the operation until the server is at work on it, and drops it there.
+/// Runs the operation until the server works on it, then drops it.
 pub(crate) async fn cut_at_work<T>(eye: &mut Conn, id: u64, statement: &str, operation: impl Future<Output = T>) {
     tokio::select! {
-        _ = operation => panic!("it was over before it could be cut"),
+        _ = operation => panic!("it ended before it could be cut"),
         () = until_at_work(eye, id, statement) => {}
     }
 }
 
-/// The next user of this resource gets a right answer; says on which connection.
+/// Checks that the next user of this resource gets correct answers, and returns the id of its connection.
 pub(crate) async fn next_user_is_served<R>(resource: &Arc<R>) -> u64
 where
     R: Resource<Handle: AsRef<MySqlConn> + AsMut<MySqlConn>, Cause = MySqlError>,
@@ -123,7 +125,7 @@ where
     id
 }
 
-/// Refused with this error as its cause.
+/// Checks that the outcome is an error with this cause.
 macro_rules! assert_refused {
     ($outcome:expr, $cause:pat $(, $after:expr)?) => {
         let error = $outcome.unwrap_err();

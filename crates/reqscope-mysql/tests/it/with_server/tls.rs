@@ -1,4 +1,4 @@
-//! TLS: verified, or not at all.
+//! TLS: connections are verified or refused.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::with_server::support::PATIENCE;
 
-/// An authority, and a certificate of its for `localhost`, in files that a server of another user can read.
+/// A certificate authority, and its certificate for `localhost`, in files that a server of another user can read.
 struct Authority {
     folder: TempDir,
 }
@@ -39,7 +39,7 @@ impl Authority {
         self.folder.path().join(name)
     }
 
-    /// A server with that certificate, and a user `app` who is let in over TLS only.
+    /// Starts a server with this certificate, and a user `app` that requires TLS.
     async fn server(&self) -> MariaDb {
         let mut builder = MariaDb::builder();
         for (option, file) in [("ssl_ca", "root.pem"), ("ssl_cert", "cert.pem"), ("ssl_key", "key.pem")] {
@@ -63,7 +63,7 @@ fn mysql(server: &MariaDb, user: &str, host: &str, tls: SslOpts) -> MySql {
     MySql::builder(&format!("mysql://{user}@{host}:{}/test", server.port())).unwrap().tls(tls).build()
 }
 
-/// Was it refused for its certificate?
+/// Returns whether the server was refused because of its certificate.
 fn is_for_its_certificate(error: &Error<MySqlError>) -> bool {
     format!("{error:?}").contains("InvalidCertificate")
 }
@@ -73,7 +73,7 @@ async fn verified_connection_and_its_control_connection_use_tls() {
     let authority = Authority::new();
     let server = authority.server().await;
     let mysql = std::sync::Arc::new(mysql(&server, "app", "localhost", authority.trusted()));
-    // The side connection is the same user's, who is not let in without TLS.
+    // The control connection belongs to the same user, which requires TLS.
     let mut lease = Lease::acquire(&mysql).await.unwrap();
     let cipher: Option<(String, String)> = lease.query_first("SHOW SESSION STATUS LIKE 'Ssl_cipher'").await.unwrap();
     let (_, cipher) = cipher.unwrap();
@@ -120,8 +120,8 @@ async fn server_without_tls_is_refused_before_anything_is_sent() {
     assert!(format!("{error:?}").contains("NoClientSslFlagFromServer"), "{error:?}");
     let left = proxy.until(PATIENCE, |traffic| traffic.left_by_client == traffic.accepted).await;
     assert!(left.accepted > 0 && left.to_client > 0);
-    assert_eq!(left.from_client, 0, "not a byte was said");
+    assert_eq!(left.from_client, 0, "not a byte was sent");
 
-    // It works without, so it was refused for that.
+    // It works without TLS, so the missing TLS was the reason.
     MySql::new(&url).unwrap().acquire().await.unwrap();
 }

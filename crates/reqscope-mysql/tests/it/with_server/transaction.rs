@@ -1,4 +1,4 @@
-//! A transaction ends with its request: committed when that has completed, and rolled back otherwise.
+//! A transaction ends with its request: it is committed if the request completes, and rolled back otherwise.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
@@ -92,14 +92,14 @@ async fn only_a_commit_settles() {
     }
 }
 
-/// Which isolation level this is, by what it sees: of a row that is not committed, and of one that is committed later.
+/// Returns the isolation level, derived from whether an uncommitted row and a later committed one are visible.
 async fn behaves_as(open: &mut MySqlConn) -> &'static str {
     table("levels").await;
     let (mut writer, mut other) = (bare(shared().await).await, bare(shared().await).await);
-    writer.query_drop("BEGIN; INSERT INTO levels VALUES (1, 0)").await.expect("it is alone");
+    writer.query_drop("BEGIN; INSERT INTO levels VALUES (1, 0)").await.expect("no other writer");
     let rows = "SELECT count(*) FROM levels WHERE id > 0";
     let first = open.query_first::<u64, _>(rows).await;
-    other.query_drop("INSERT INTO levels VALUES (2, 0)").await.expect("nobody has locked this one");
+    other.query_drop("INSERT INTO levels VALUES (2, 0)").await.expect("the row is not locked");
     let second = open.query_first::<u64, _>(rows).await;
     match (first, second) {
         (Ok(Some(1)), Ok(Some(2))) => "READ UNCOMMITTED",
@@ -112,7 +112,7 @@ async fn behaves_as(open: &mut MySqlConn) -> &'static str {
 
 #[tokio::test]
 async fn each_isolation_level_applies_to_its_own_transactions() {
-    // Who has to wait for a lock does not.
+    // A statement that would wait for a lock fails at once.
     let mysql = MySql::builder(&shared().await.url()).unwrap().setup("SET innodb_lock_wait_timeout = 0").build();
     let pool = Arc::new(MySql::pool_builder().max_size(1).build(mysql));
     let levels = [
@@ -196,10 +196,10 @@ async fn transaction_with_a_cut_statement_cannot_be_committed() {
     assert_eq!(rows("cut_inside").await, 0);
 }
 
-/// Connections that write down how their uses ended.
-struct Told(MySql, Mutex<Vec<Exit>>);
+/// Connections that record the exits passed to their release.
+struct RecordsExits(MySql, Mutex<Vec<Exit>>);
 
-impl Resource for Told {
+impl Resource for RecordsExits {
     type Handle = MySqlConn;
     type Cause = MySqlError;
 
@@ -208,7 +208,7 @@ impl Resource for Told {
     }
 
     async fn release(&self, conn: MySqlConn, exit: Exit) -> Result<(), reqscope::Error<MySqlError>> {
-        self.1.lock().expect("nobody panics with it").push(exit);
+        self.1.lock().expect("not poisoned").push(exit);
         self.0.release(conn, exit).await
     }
 }
@@ -216,8 +216,8 @@ impl Resource for Told {
 /// The exit passed to the connection says how the transaction ended, not how it was meant to end.
 #[tokio::test]
 async fn connection_is_released_with_how_its_transaction_ended() {
-    let told = Arc::new(Told(mysql().await, Mutex::default()));
-    let tx = Arc::new(Transaction::new(Arc::clone(&told)));
+    let connections = Arc::new(RecordsExits(mysql().await, Mutex::default()));
+    let tx = Arc::new(Transaction::new(Arc::clone(&connections)));
     for (exit, statement, expected) in [
         (Exit::Completed, "DO 1", Exit::Completed),
         (Exit::Completed, "COMMIT", Exit::Failed),
@@ -230,7 +230,7 @@ async fn connection_is_released_with_how_its_transaction_ended() {
         let outcome = Lease::end(open, exit).await;
         assert_eq!(outcome.is_err(), exit != expected, "{outcome:?}");
         assert!(reaper.drain(PATIENCE).await.is_clean());
-        assert_eq!(told.1.lock().unwrap().pop(), Some(expected), "{exit} after {statement}");
+        assert_eq!(connections.1.lock().unwrap().pop(), Some(expected), "{exit} after {statement}");
     }
 }
 
@@ -244,7 +244,7 @@ async fn connection_without_a_reset_forgets_an_ended_transaction() {
         insert(&mut open, "known_of", u32::try_from(id).unwrap()).await.unwrap();
         Lease::end(open, exit).await.unwrap();
         let mut next = Lease::acquire(&pool).await.unwrap();
-        // Outside of one, each is committed by itself, and none is refused.
+        // Outside a transaction, each statement commits on its own, and none is refused.
         insert(&mut next, "known_of", u32::try_from(id).unwrap() + 10).await.unwrap();
         insert(&mut next, "known_of", u32::try_from(id).unwrap() + 20).await.unwrap();
         Lease::complete(next).await.unwrap();
@@ -256,14 +256,14 @@ async fn connection_without_a_reset_forgets_an_ended_transaction() {
 #[tokio::test]
 async fn failed_commit_is_rolled_back_before_the_connection_returns() {
     table("uncommitted").await;
-    // A pool that resets nobody who has ended in order.
+    // A pool that does not reset a connection whose use completed.
     let pool = Arc::new(Pool::builder().max_size(1).build(mysql().await));
     let tx = Arc::new(Transaction::new(Arc::clone(&pool)));
     let mut open = Lease::acquire(&tx).await.unwrap();
     insert(&mut open, "uncommitted", 1).await.unwrap();
     let mut inner = open.savepoint().await.unwrap();
     inner.query_drop("RELEASE SAVEPOINT reqscope_0").await.unwrap();
-    // To be undone before the COMMIT, which cannot be any more.
+    // Its undo before the COMMIT fails, because the server does not know the savepoint any more.
     drop(inner);
     let error = Lease::complete(open).await.unwrap_err();
     assert_eq!(error.cause().and_then(code), Some(1305), "{error:?}");
@@ -274,5 +274,5 @@ async fn failed_commit_is_rolled_back_before_the_connection_returns() {
     let mut next = Lease::acquire(&tx).await.unwrap();
     insert(&mut next, "uncommitted", 2).await.unwrap();
     Lease::complete(next).await.unwrap();
-    assert_eq!(rows("uncommitted").await, 1, "only the second one's");
+    assert_eq!(rows("uncommitted").await, 1, "only the row of the second");
 }

@@ -1,4 +1,5 @@
-//! A COMMIT whose answer is lost may have happened or not: an error of its own, and the end of the connection.
+//! A COMMIT whose answer is lost may have taken effect or not: it fails with an error of its own and ends the
+//! connection.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use crate::with_server::support::{
 
 const SHORT: Duration = Duration::from_millis(200);
 
-/// Transactions through a proxy, whose connection number 0 is the first one, and 1 the one that statements are stopped by.
+/// Creates transactions through a proxy. Its connection 0 is that of the transaction, 1 the control connection.
 async fn proxied(commit_timeout: Duration) -> (FaultProxy, Arc<Transaction<Pool<MySql>>>) {
     let proxy = FaultProxy::start(shared().await.address()).expect("a proxy");
     let mysql = MySql::new(&format!("mysql://root@{}/test", proxy.addr())).expect("a URL");
@@ -24,9 +25,9 @@ async fn proxied(commit_timeout: Duration) -> (FaultProxy, Arc<Transaction<Pool<
     (proxy, Arc::new(Transaction::new(pool).commit_timeout(commit_timeout)))
 }
 
-/// What the COMMIT broke off with.
+/// Returns the cause of an unknown outcome.
 fn unknown(outcome: Result<(), Error<MySqlError>>) -> String {
-    let error = outcome.expect_err("nobody knows");
+    let error = outcome.expect_err("an unknown outcome");
     match error.cause() {
         Some(MySqlError::UnknownOutcome(Some(cause))) => format!("{cause:?}"),
         _ => panic!("{error:?}"),
@@ -53,21 +54,21 @@ async fn commit_without_an_answer_is_unknown_after_its_timeout() {
 
 #[tokio::test]
 async fn commit_that_never_arrives_is_unknown_and_undone() {
-    table("unheard").await;
+    table("not_received").await;
     let (proxy, tx) = proxied(SHORT).await;
     let mut open = Lease::acquire(&tx).await.unwrap();
     let id = open.id();
-    insert(&mut open, "unheard", 1).await.unwrap();
+    insert(&mut open, "not_received", 1).await.unwrap();
     proxy.nth(0).black_hole(Direction::ToServer);
 
     let cause = unknown(Lease::complete(open).await);
     assert!(cause.contains("TimedOut"), "{cause}");
     assert_ne!(next_user_is_served(tx.get_ref()).await, id);
     until_gone(&mut bare(shared().await).await, id).await;
-    // Nothing of it is left, and no lock on it.
+    // Neither the row nor a lock on it is left.
     bare(shared().await)
         .await
-        .query_drop("SET innodb_lock_wait_timeout = 0; INSERT INTO unheard VALUES (1, 0)")
+        .query_drop("SET innodb_lock_wait_timeout = 0; INSERT INTO not_received VALUES (1, 0)")
         .await
         .unwrap();
 }
@@ -83,7 +84,7 @@ async fn connection_lost_before_the_answer_is_unknown_at_once() {
     let release = tokio::spawn(Lease::complete(open));
     let began = Instant::now();
     while rows("broken").await == 0 {
-        assert!(began.elapsed() < PATIENCE, "the server never heard the COMMIT");
+        assert!(began.elapsed() < PATIENCE, "the server never received the COMMIT");
     }
     proxy.nth(0).reset();
 
@@ -99,7 +100,7 @@ async fn connection_lost_before_the_commit_is_closed_not_unknown() {
     let mut open = Lease::acquire(&tx).await.unwrap();
     insert(&mut open, "broke_before", 1).await.unwrap();
     proxy.nth(0).reset();
-    // The handler hears of it first.
+    // The handler sees the error first.
     assert!(open.query_drop("DO 1").await.is_err());
     let error = Lease::complete(open).await.unwrap_err();
     assert!(matches!(error.cause(), Some(MySqlError::Closed)), "{error:?}");
@@ -167,7 +168,7 @@ async fn commit_has_its_own_timeout() {
     let server = MariaDb::start().await.unwrap();
     table_on(&server, "held").await;
     let (mut eye, mut lock) = (bare(&server).await, bare(&server).await);
-    // A pool that resets nobody, so that the next user has what the last one leaves.
+    // A pool without resets, so that the next user gets the session as the last one left it.
     let usual = Duration::from_millis(500);
     let mysql = MySql::builder(&server.url()).unwrap().operation_timeout(usual).build();
     let pool = Arc::new(Pool::builder().max_size(1).build(mysql));
@@ -182,7 +183,7 @@ async fn commit_has_its_own_timeout() {
     until_at_work(&mut eye, id, "COMMIT").await;
     let asked = "SELECT time_ms > 100 FROM information_schema.processlist WHERE id = ?";
     while eye.exec_first(asked, (id,)).await.unwrap() != Some(true) {
-        assert!(!release.is_finished(), "it did not wait");
+        assert!(!release.is_finished(), "the COMMIT did not wait");
     }
     lock.query_drop("UNLOCK TABLES").await.unwrap();
     release.await.unwrap().unwrap();
