@@ -137,9 +137,12 @@ pub struct Setup {
     pub(crate) layers: Layers,
     /// The deadline of the request.
     pub(crate) timeout: Option<Duration>,
-    /// How often an HTTP/2 client is asked whether it is there, and how long it may take to say so.
+    /// The interval between pings to an HTTP/2 client. It may take ten times as long to answer one, so that a client on a
+    /// busy machine is not taken for one that has vanished.
     pub(crate) ping: Option<Duration>,
     pub(crate) half_close: bool,
+    /// How long everything may take to come back after the client has ended.
+    pub(crate) rest: Duration,
     pub(crate) close_timeout: Duration,
     pub(crate) request_grace: Duration,
     pub(crate) release_grace: Duration,
@@ -151,6 +154,7 @@ impl Setup {
         timeout: None,
         ping: None,
         half_close: false,
+        rest: BOUND,
         close_timeout: BOUND,
         request_grace: BOUND,
         release_grace: BOUND,

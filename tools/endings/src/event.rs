@@ -126,13 +126,22 @@ pub(crate) fn let_through(gate: &reqscope_testkit::Gate) -> anyhow::Result<()> {
 }
 
 /// Waits until a condition holds, and says what did not.
-pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) -> anyhow::Result<()> {
+pub(crate) async fn until(what: &str, condition: impl FnMut() -> bool) -> anyhow::Result<()> {
+    until_within(BOUND, what, condition).await
+}
+
+/// The same within a bound of the caller's.
+pub(crate) async fn until_within(
+    bound: Duration,
+    what: &str,
+    mut condition: impl FnMut() -> bool,
+) -> anyhow::Result<()> {
     let begun = tokio::time::Instant::now();
     for turn in 0.. {
         if condition() {
             return Ok(());
         }
-        anyhow::ensure!(begun.elapsed() < BOUND, "not within {BOUND:?}: {what}");
+        anyhow::ensure!(begun.elapsed() < bound, "not within {bound:?}: {what}");
         match turn {
             0..32 => tokio::task::yield_now().await,
             _ => tokio::time::sleep(Duration::from_millis(1)).await,

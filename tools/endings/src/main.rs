@@ -5,7 +5,7 @@ use std::thread;
 
 use clap::Parser;
 use parking_lot::Mutex;
-use reqscope_endings::{Cell, Ending, Protocol, Stack, all, play, quiet};
+use reqscope_endings::{Cell, Ending, Protocol, Stack, all, play};
 use serde::Serialize;
 
 /// Most of the time they wait for packets and deadlines, not for a core.
@@ -28,7 +28,6 @@ struct Row {
 
 fn main() -> anyhow::Result<()> {
     let Arguments { only } = Arguments::parse();
-    quiet();
     let endings: Vec<&'static Ending> =
         all().filter(|ending| only.as_ref().is_none_or(|name| name == ending.name)).collect();
     anyhow::ensure!(!endings.is_empty(), "there is no such ending");

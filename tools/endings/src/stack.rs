@@ -160,7 +160,7 @@ where
         .http(|http| {
             http.http2().enable_connect_protocol();
             if let Some(ping) = ping {
-                http.http2().keep_alive_interval(ping).keep_alive_timeout(ping);
+                http.http2().keep_alive_interval(ping).keep_alive_timeout(10 * ping);
             }
         })
         .graceful(async { stop.await.unwrap_or(()) });

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::client::{Ask, Client, Socket};
-use crate::event::{Event, let_through};
+use crate::event::{Event, let_through, until_within};
 use crate::scene::Scene;
 use crate::stepwise::Stepwise;
 use crate::{BOUND, Ending, Protocol, Seen, Stack, stack};
@@ -130,8 +130,8 @@ impl World {
 
     /// Waits until nothing is open, held or on its way back any more.
     pub(crate) async fn is_at_rest(&self) -> anyhow::Result<()> {
-        let Scene { scopes, probe, .. } = &self.scene;
-        let at_rest = crate::event::until("everything has come back", || {
+        let Scene { setup, scopes, probe, .. } = &self.scene;
+        let at_rest = until_within(setup.rest, "everything has come back", || {
             let stats = scopes.stats();
             stats.open_scopes == 0 && stats.live == 0 && stats.pending_releases == 0 && stats.acquiring == 0
         });

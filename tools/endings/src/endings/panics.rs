@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
 use reqscope::Exit;
-use reqscope_testkit::Verb;
+use reqscope_testkit::{Verb, quiet_panic};
 
 use crate::body::{Answer, answer, answer_with};
 use crate::event::Event;
@@ -64,7 +64,7 @@ pub(super) const ENDINGS: &[Ending] = &[
         sentence: "a body panics beside which a handle is kept",
         handler: |call| {
             Box::pin(async move {
-                let body = rows(call.scene.clone(), || panic!("told to panic in the body"));
+                let body = rows(call.scene.clone(), || quiet_panic("in the body"));
                 owns(call, 200, body).await
             })
         },
@@ -98,12 +98,12 @@ const CAUGHT: Event = Event::Saw("the handler caught the panic");
 
 async fn panics(call: Call) -> Answer {
     let _handle = call.lazy.get().await?;
-    panic!("told to panic in the handler");
+    quiet_panic("in the handler")
 }
 
 async fn panics_in_the_body(call: Call) -> Answer {
     call.lazy.get().await?.operate().await?;
-    answer_with(200, rows(call.scene, || panic!("told to panic in the body")))
+    answer_with(200, rows(call.scene, || quiet_panic("in the body")))
 }
 
 async fn swallows_a_panic(call: Call) -> Answer {
@@ -117,5 +117,5 @@ async fn swallows_a_panic(call: Call) -> Answer {
 async fn half_of_the_work(call: Call) -> Result<(), BoxError> {
     let mut handle = call.lazy.get().await?;
     handle.operate().await?;
-    panic!("told to panic in the middle of the work");
+    quiet_panic("in the middle of the work")
 }

@@ -1,9 +1,8 @@
 //! Every ending, on every stack and over every protocol where it exists.
 
 use std::collections::BTreeSet;
-use std::sync::Once;
 
-use reqscope_endings::{Protocol, Stack, Verdict, all, play, quiet};
+use reqscope_endings::{Protocol, Stack, Verdict, all, play};
 
 macro_rules! tests {
     ($($name:ident)*) => {
@@ -54,8 +53,6 @@ tests! {
 }
 
 fn is_as_declared(test: &str) {
-    static QUIET: Once = Once::new();
-    QUIET.call_once(quiet);
     let ending =
         all().find(|ending| ending.name == test.replace('_', "-")).expect("a test is named after its ending");
     let mut wrong = Vec::new();
