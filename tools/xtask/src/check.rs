@@ -1,15 +1,15 @@
-//! `cargo xtask check`: everything that can be told without running the code.
+//! `cargo xtask check`: what can be checked without running the code, then the tests that take a build of their own.
 
 use crate::cargo::Cargo;
 use crate::report::Report;
 use crate::tree::{APART, Tree};
 use crate::{
     circles, compare, edges, examples, features, floors, futures, fuzz, licences, links, loom, manifests, msrv,
-    names, packages, readme_project, verbs, words,
+    names, packages, portable, readme_project, servers, verbs, words,
 };
 
 /// Runs all checks, the cheap ones first.
-pub(crate) fn run(tree: &Tree, report: &mut Report) {
+pub(crate) fn run(tree: &Tree, servers: &servers::Options, report: &mut Report) {
     report.step("check: format", || {
         Cargo::new(tree, "fmt --all --check").run_quietly()?;
         for folder in APART {
@@ -44,13 +44,15 @@ pub(crate) fn run(tree: &Tree, report: &mut Report) {
             .flags("RUSTDOCFLAGS", "-D warnings")
             .run_quietly()
     });
-    for set in features::matrix(tree.published()) {
-        report.step(format!("check: docs of {set}"), || {
-            set.cargo(tree, "doc --no-deps").flags("RUSTDOCFLAGS", "-D warnings").run_quietly()
-        });
-    }
     report.step("check: every public future says what its drop loses", || futures::check(tree));
     report.step("check: every public type, trait, function and macro has an example", || examples::check(tree));
     report.step("check: the README's example compiles in a project of its own", || readme_project::check(tree));
     report.step("check: packages, in publishing order", || packages::check(tree));
+    match servers.left_out() {
+        Some(left_out) => report.remark(left_out),
+        None => report.step("check: the servers that tests need", servers::ensure),
+    }
+    report.step("check: tests without features", || features::test_without(tree, tree.published(), servers));
+    report.step("check: tests of the portable fallbacks", || portable::test(tree, servers));
+    report.step("check: tests of the comparison, and that each of its scripts can fail", || compare::test(tree));
 }

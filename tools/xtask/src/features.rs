@@ -1,7 +1,8 @@
 //! The sets of features that each crate is built with: none, each alone, all.
 //!
-//! All of them together are what every run over the workspace has; here are the others. Each set is built for its package
-//! alone, so that no feature is on because a neighbour wants it.
+//! All of them together are what every run over the workspace has; here are the others. Clippy compiles each set for its
+//! package alone, so that no feature is on because a neighbour wants it. A feature adds items and changes no behaviour, so
+//! tests run with all features and with none.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,6 +10,7 @@ use std::fmt;
 use cargo_metadata::Package;
 
 use crate::cargo::Cargo;
+use crate::servers;
 use crate::tree::Tree;
 
 /// A package with some of its features, but not with all of them.
@@ -20,6 +22,13 @@ pub(crate) struct Set {
 /// The sets of those among the packages that have features.
 pub(crate) fn matrix(packages: Vec<&Package>) -> Vec<Set> {
     packages.into_iter().flat_map(|package| sets(&package.name, &package.features)).collect()
+}
+
+/// Runs the tests of those among the packages that have features, with none of them.
+pub(crate) fn test_without(tree: &Tree, packages: Vec<&Package>, servers: &servers::Options) -> anyhow::Result<()> {
+    let with_features = packages.into_iter().filter(|package| !package.features.is_empty());
+    let names: String = with_features.map(|package| format!(" --package {}", package.name)).collect();
+    servers.on(Cargo::new(tree, format!("test --no-default-features --no-fail-fast{names}"))).run()
 }
 
 /// None, and each alone where that is not all of them.

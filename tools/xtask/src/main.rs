@@ -30,6 +30,7 @@ mod mutants;
 mod names;
 mod namespace;
 mod packages;
+mod portable;
 mod readme;
 mod readme_project;
 mod report;
@@ -44,7 +45,7 @@ mod words;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 use crate::report::{Filter, Report};
 use crate::tree::Tree;
@@ -59,16 +60,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Chore {
-    /// Runs every test there is: all features, the feature matrix, the examples, the portable fallbacks. Installs the
-    /// database servers that some need, where it may.
-    Test {
-        #[command(flatten)]
-        servers: servers::Options,
-        #[command(flatten)]
-        filter: Filter,
-    },
-    /// Checks everything that needs no run: format, lints, docs, floors, licences, packages.
-    Check(Filter),
+    /// Runs the tests of the workspace and of the examples, with all features. Installs the database servers that some
+    /// need, where it may.
+    Test(Steps),
+    /// Checks everything else: format, lints, docs, floors, licences, packages, and the tests that take another build:
+    /// without features, of the portable fallbacks, of the comparison.
+    Check(Steps),
     /// Runs the models of the core under loom, in every order that their threads can take.
     Loom,
     /// Breaks the core a line at a time, and fails where no test notices.
@@ -87,18 +84,27 @@ enum Chore {
     Ci(servers::Options),
 }
 
+/// Which steps to run, and whether with servers.
+#[derive(Args)]
+struct Steps {
+    #[command(flatten)]
+    servers: servers::Options,
+    #[command(flatten)]
+    filter: Filter,
+}
+
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     let tree = Tree::load()?;
     let mut report = Report::of_all();
     match arguments.chore {
-        Chore::Test { servers, filter } => {
+        Chore::Test(Steps { servers, filter }) => {
             report = Report::new(filter);
-            test::run(&tree, &servers, &mut report)?;
+            test::run(&tree, &servers, &mut report);
         }
-        Chore::Check(filter) => {
+        Chore::Check(Steps { servers, filter }) => {
             report = Report::new(filter);
-            check::run(&tree, &mut report);
+            check::run(&tree, &servers, &mut report);
         }
         Chore::Loom => loom::run(&tree, &mut report),
         Chore::Mutants(options) => mutants::run(&tree, &options, &mut report),
@@ -107,8 +113,8 @@ fn main() -> anyhow::Result<ExitCode> {
         Chore::Compare(options) => return compare::run(&tree, &options),
         Chore::Endings(options) => return endings::run(&tree, &options),
         Chore::Ci(servers) => {
-            test::run(&tree, &servers, &mut report)?;
-            check::run(&tree, &mut report);
+            test::run(&tree, &servers, &mut report);
+            check::run(&tree, &servers, &mut report);
         }
     }
     Ok(report.finish())
