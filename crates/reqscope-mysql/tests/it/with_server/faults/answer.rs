@@ -1,4 +1,4 @@
-//! One call, and what came of it in the words of our API.
+//! One request, and its outcome in terms of the public API.
 
 use std::io;
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use reqscope_mysql::mysql_async::{self, DriverError, IoError};
 use reqscope_mysql::{MySql, MySqlError};
 use tokio::time::Instant;
 
-/// What the caller saw, and after how long.
+/// The outcome of a request, and how long it took.
 pub(super) struct Answer {
     pub(super) what: String,
     pub(super) after: Duration,
     pub(super) is_good: bool,
 }
 
-/// Takes a connection, has it do something and gives it back, as a short request does.
+/// Acquires a connection, runs a statement and releases it, as a short request does.
 pub(super) async fn request(pool: &Arc<Pool<MySql>>, statement: &str) -> Answer {
     let began = Instant::now();
     let mut lease = match Lease::acquire(pool).await {
@@ -38,12 +38,12 @@ pub(super) async fn request(pool: &Arc<Pool<MySql>>, statement: &str) -> Answer 
     }
 }
 
-/// A request that only asks.
+/// Runs a request that only reads.
 pub(super) async fn ask(pool: &Arc<Pool<MySql>>) -> Answer {
     request(pool, "SELECT 1").await
 }
 
-/// Tries every 10 ms until it is served: how long after now.
+/// Sends a request every 10 ms until one succeeds; returns the time from now until then.
 pub(super) async fn first_good(pool: &Arc<Pool<MySql>>, statement: &str) -> Duration {
     let end = Instant::now();
     while !request(pool, statement).await.is_good {
@@ -52,17 +52,17 @@ pub(super) async fn first_good(pool: &Arc<Pool<MySql>>, statement: &str) -> Dura
     end.elapsed()
 }
 
-/// Of a statement that has begun.
+/// Describes the error of a statement.
 pub(super) fn no_answer(error: &MySqlError) -> String {
     format!("the statement fails: {}", cause(error))
 }
 
-/// Of an acquisition.
+/// Describes the error of an acquisition.
 pub(super) fn no_connection(error: &Error<MySqlError>) -> String {
     format!("no connection: {}", kind(error))
 }
 
-/// Of a verb.
+/// Describes the error of an acquisition or a release.
 pub(super) fn kind(error: &Error<MySqlError>) -> String {
     let questions = [
         (error.is_timeout(), "`is_timeout`"),
@@ -76,6 +76,7 @@ pub(super) fn kind(error: &Error<MySqlError>) -> String {
     words.join(", ")
 }
 
+/// Describes the cause of an error.
 fn cause(error: &MySqlError) -> String {
     match error {
         MySqlError::Driver(error) => driver(error),
@@ -88,9 +89,10 @@ fn cause(error: &MySqlError) -> String {
     }
 }
 
+/// Describes an error of the driver or the server.
 fn driver(error: &mysql_async::Error) -> String {
     match error {
-        // Whether the server still says a word depends on how far it was.
+        // Depending on the timing, the server still sends an error before it closes the connection.
         mysql_async::Error::Server(error) if matches!(error.code, 1053 | 1927) => "connection lost".to_owned(),
         mysql_async::Error::Server(error) => {
             let code = error.code;

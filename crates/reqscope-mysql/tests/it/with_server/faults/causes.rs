@@ -1,4 +1,4 @@
-//! Each fault, caused on a server of its own.
+//! The faults, each caused on a server of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use super::answer::{Answer, ask, first_good, kind, no_answer, request};
 use super::table::{Cell, Row};
 use crate::with_server::support::PATIENCE;
 
-/// What the table says that it is measured with: the defaults, but for these, which would make it a long test.
+/// The timeouts that the table is measured with, in place of defaults that would make the test long.
 const SHORT: Duration = Duration::from_secs(1);
 /// How long the server is frozen.
 const FROZEN: Duration = Duration::from_secs(10);
-/// A statement that goes on until somebody stops it.
+/// A statement that runs until it is stopped.
 const LONG: &str = "SELECT SLEEP(60)";
 const ASKING: &str = "SELECT 1";
 const WRITING: &str = "INSERT INTO t VALUES ()";
@@ -31,20 +31,20 @@ fn pool(url: &str, size: usize) -> Arc<Pool<MySql>> {
     Arc::new(MySql::pool_builder().max_size(size).acquire_timeout(3 * SHORT).build(mysql(url)))
 }
 
-/// One that is more than a second old: a server that is started twice within a second is taken for one.
+/// Starts a server and waits until it is more than a second old: two starts within a second would count as one run.
 async fn server() -> MariaDb {
     let server = MariaDb::start().await.unwrap();
     sleep(Duration::from_millis(1_100)).await;
     server
 }
 
-/// A user as an application has it: without the privileges that make `root` an exception.
+/// Creates an application's user, without the privileges that make `root` an exception, and returns its URL.
 async fn app(server: &MariaDb) -> String {
     server.query("CREATE USER app; GRANT ALL ON test.* TO app").await.unwrap();
     server.url().replace("root@", "app@")
 }
 
-/// Has one idle connection, which was used just now.
+/// Gives the pool one idle connection, which was used just now.
 async fn warm(pool: &Arc<Pool<MySql>>) {
     assert!(ask(pool).await.is_good, "the server works");
     until(PATIENCE, || pool.status().idle == 1).await;
@@ -54,7 +54,7 @@ fn cell(answer: Answer) -> Cell {
     Cell { what: answer.what, after: answer.after }
 }
 
-/// When it is served again, and what that took.
+/// Measures when requests are served again, and over which connection.
 async fn again(pool: &Arc<Pool<MySql>>, statement: &str) -> Cell {
     let after = first_good(pool, statement).await;
     over(pool, after)
@@ -65,13 +65,13 @@ fn over(pool: &Pool<MySql>, after: Duration) -> Cell {
     Cell { what: what.to_owned(), after }
 }
 
-/// Runs a statement that does not end, and says what came of it and how long after the fault.
+/// Runs a statement that does not end; returns its error and when it came.
 fn in_a_statement(pool: &Arc<Pool<MySql>>) -> tokio::task::JoinHandle<(String, Instant)> {
     let pool = Arc::clone(pool);
     tokio::spawn(async move {
         let mut lease = Lease::acquire(&pool).await.unwrap();
         lease.set_operation_timeout(None);
-        let error = lease.query_drop(LONG).await.expect_err("somebody stops it");
+        let error = lease.query_drop(LONG).await.expect_err("it is stopped");
         let ended = Instant::now();
         drop(Lease::fail(lease).await);
         (no_answer(&error.into()), ended)
@@ -83,7 +83,7 @@ async fn running(server: &MariaDb) -> String {
     server.query(&asked).await.unwrap()
 }
 
-/// Until the server works on the statement: the number of its connection.
+/// Waits until the server runs the statement, and returns the id of its connection.
 async fn until_it_runs(server: &MariaDb) -> String {
     timeout(PATIENCE, async {
         loop {
@@ -113,17 +113,18 @@ pub(super) async fn killed() -> Row {
     down("server killed (`kill -9`)", &server, &pool).await
 }
 
+/// Measures a fault that lasts until the server is restarted.
 async fn down(fault: &'static str, server: &MariaDb, pool: &Arc<Pool<MySql>>) -> Row {
-    let meets = cell(ask(pool).await);
-    let meanwhile = cell(ask(pool).await);
+    let first = cell(ask(pool).await);
+    let later = cell(ask(pool).await);
     server.restart().await.unwrap();
     let again = again(pool, ASKING).await;
-    Row { fault, meets, meanwhile, again }
+    Row { fault, first, later, again }
 }
 
 pub(super) async fn restarted_just_now() -> Row {
     let server = server().await;
-    // A restart may take longer than a connection may be idle before it is looked at again.
+    // A restart may take longer than the idle time after which a connection is validated.
     let pool = MySql::pool_builder().max_size(2).validate_after(Duration::MAX).build(mysql(&server.url()));
     let pool = Arc::new(pool);
     warm(&pool).await;
@@ -140,12 +141,12 @@ pub(super) async fn restarted_while_idle() -> Row {
     point("server restarted, connection idle", &pool).await
 }
 
-/// What is over before the next one asks.
+/// Measures a fault that is over before the next request.
 async fn point(fault: &'static str, pool: &Arc<Pool<MySql>>) -> Row {
-    let meets = ask(pool).await;
-    let again = if meets.is_good { over(pool, meets.after) } else { again(pool, ASKING).await };
-    let meanwhile = cell(ask(pool).await);
-    Row { fault, meets: cell(meets), meanwhile, again }
+    let first = ask(pool).await;
+    let again = if first.is_good { over(pool, first.after) } else { again(pool, ASKING).await };
+    let later = cell(ask(pool).await);
+    Row { fault, first: cell(first), later, again }
 }
 
 pub(super) async fn restarted_in_a_statement() -> Row {
@@ -157,11 +158,11 @@ pub(super) async fn restarted_in_a_statement() -> Row {
     let began = Instant::now();
     server.stop().await.unwrap();
     let (what, ended) = statement.await.unwrap();
-    let meets = Cell { what, after: ended - began };
-    let meanwhile = cell(ask(&pool).await);
+    let first = Cell { what, after: ended - began };
+    let later = cell(ask(&pool).await);
     server.restart().await.unwrap();
     let again = again(&pool, ASKING).await;
-    Row { fault: "server restarted in the middle of a statement", meets, meanwhile, again }
+    Row { fault: "server restarted during a statement", first, later, again }
 }
 
 pub(super) async fn frozen() -> Row {
@@ -170,20 +171,20 @@ pub(super) async fn frozen() -> Row {
     warm(&pool).await;
     server.freeze().unwrap();
     let end = Instant::now() + FROZEN;
-    let meets = cell(ask(&pool).await);
-    let meanwhile = worst_until(&pool, end).await;
+    let first = cell(ask(&pool).await);
+    let later = worst_until(&pool, end).await;
     server.thaw().unwrap();
     let again = again(&pool, ASKING).await;
-    Row { fault: "server frozen for 10 s (`SIGSTOP`)", meets, meanwhile, again }
+    Row { fault: "server frozen for 10 s (`SIGSTOP`)", first, later, again }
 }
 
-/// Of those who come one after the other until then, the one who waits longest.
+/// Sends requests one after the other until `end`, and returns the slowest outcome.
 async fn worst_until(pool: &Arc<Pool<MySql>>, end: Instant) -> Cell {
     let mut worst = ask(pool).await;
     while Instant::now() < end {
         sleep(Duration::from_millis(10)).await;
         let next = ask(pool).await;
-        assert!(!next.is_good, "nobody can have answered");
+        assert!(!next.is_good, "no answer is possible");
         worst = if next.after > worst.after { next } else { worst };
     }
     cell(worst)
@@ -193,7 +194,7 @@ pub(super) async fn closed_for_being_idle() -> Row {
     let server = MariaDb::builder().option("wait_timeout", 2).start().await.unwrap();
     let pool = pool(&server.url(), 2);
     warm(&pool).await;
-    // It is ours; the one that stops statements is not closed.
+    // This is the pooled connection; the control connection is not closed.
     let closed =
         "SELECT VARIABLE_VALUE FROM information_schema.global_status WHERE VARIABLE_NAME = 'ABORTED_CLIENTS'";
     while server.query(closed).await.unwrap() == "0" {
@@ -211,26 +212,26 @@ pub(super) async fn killed_by_an_administrator() -> Row {
     let began = Instant::now();
     server.query(&format!("KILL {id}")).await.unwrap();
     let (what, ended) = statement.await.unwrap();
-    let meets = Cell { what, after: ended - began };
-    let meanwhile = cell(ask(&pool).await);
+    let first = Cell { what, after: ended - began };
+    let later = cell(ask(&pool).await);
     let again = again(&pool, ASKING).await;
-    Row { fault: "connection killed in a statement (`KILL`)", meets, meanwhile, again }
+    Row { fault: "connection killed during a statement (`KILL`)", first, later, again }
 }
 
-pub(super) async fn swallowed() -> Row {
+pub(super) async fn silent_network() -> Row {
     let server = server().await;
     let proxy = FaultProxy::start(server.address()).unwrap();
     let pool = pool(&format!("mysql://root@{}/test", proxy.addr()), 2);
     warm(&pool).await;
     proxy.all().black_hole(Direction::Both);
-    let meets = cell(ask(&pool).await);
-    let meanwhile = worst_until(&pool, Instant::now() + 3 * SHORT).await;
+    let first = cell(ask(&pool).await);
+    let later = worst_until(&pool, Instant::now() + 3 * SHORT).await;
     proxy.heal().unwrap();
     let again = again(&pool, ASKING).await;
-    Row { fault: "network swallows everything", meets, meanwhile, again }
+    Row { fault: "network silent", first, later, again }
 }
 
-pub(super) async fn swallowed_in_a_commit() -> Row {
+pub(super) async fn silent_network_during_a_commit() -> Row {
     let server = server().await;
     server.query("CREATE TABLE t (id INT PRIMARY KEY)").await.unwrap();
     let proxy = FaultProxy::start(server.address()).unwrap();
@@ -241,16 +242,16 @@ pub(super) async fn swallowed_in_a_commit() -> Row {
     tx.exec_drop("INSERT INTO t VALUES (1)", ()).await.unwrap();
     proxy.all().black_hole(Direction::Both);
     let began = Instant::now();
-    let error = Lease::complete(tx).await.expect_err("nobody hears of the COMMIT");
-    let meets = Cell { what: format!("the release fails: {}", kind(&error)), after: began.elapsed() };
-    let meanwhile = worst_until(&pool, Instant::now() + 3 * SHORT).await;
+    let error = Lease::complete(tx).await.expect_err("the COMMIT gets no answer");
+    let first = Cell { what: format!("the release fails: {}", kind(&error)), after: began.elapsed() };
+    let later = worst_until(&pool, Instant::now() + 3 * SHORT).await;
     proxy.heal().unwrap();
     let again = again(&pool, ASKING).await;
-    Row { fault: "network swallows everything during a COMMIT", meets, meanwhile, again }
+    Row { fault: "network silent during a COMMIT", first, later, again }
 }
 
 pub(super) async fn full() -> Row {
-    // Less the server does not take.
+    // The minimum that MariaDB accepts.
     let server = MariaDb::builder().option("max_connections", 10).start().await.unwrap();
     let url = app(&server).await;
     let pool = pool(&url, 2);
@@ -259,12 +260,12 @@ pub(super) async fn full() -> Row {
     while let Ok(other) = Conn::new(Opts::from_url(&url).unwrap()).await {
         others.push(other);
     }
-    let meets = cell(ask(&pool).await);
-    let meanwhile = cell(ask(&pool).await);
+    let first = cell(ask(&pool).await);
+    let later = cell(ask(&pool).await);
     others.pop().expect("one of them").disconnect().await.unwrap();
     let again = again(&pool, ASKING).await;
     drop((held, others));
-    Row { fault: "`max_connections` reached, one of ours in use", meets, meanwhile, again }
+    Row { fault: "`max_connections` reached, one pooled connection in use", first, later, again }
 }
 
 pub(super) async fn hung_up() -> Row {
@@ -276,17 +277,17 @@ pub(super) async fn hung_up() -> Row {
         let statement = lease.query_drop(LONG);
         tokio::select! {
             biased;
-            ended = statement => panic!("nobody stops it yet: {ended:?}"),
+            ended = statement => panic!("it ended too early: {ended:?}"),
             _id = until_it_runs(&server) => {}
         }
     }
     drop(lease);
-    // The only connection: it is free when the server has let go of the statement.
+    // The only slot becomes free once the server has stopped the statement.
     let next = ask(&pool).await;
     let is_stopped = running(&server).await.is_empty();
-    let what = format!("has gone; the statement {}", if is_stopped { "is stopped" } else { "goes on" });
-    let (meets, again) = (Cell { what, after: next.after }, over(&pool, next.after));
-    Row { fault: "client hangs up in a statement", meets, meanwhile: cell(next), again }
+    let what = format!("disconnected; the statement {}", if is_stopped { "is stopped" } else { "still runs" });
+    let (first, again) = (Cell { what, after: next.after }, over(&pool, next.after));
+    Row { fault: "client hangs up during a statement", first, later: cell(next), again }
 }
 
 pub(super) async fn read_only() -> Row {
@@ -296,9 +297,9 @@ pub(super) async fn read_only() -> Row {
     let pool = pool(&url, 2);
     warm(&pool).await;
     server.query("SET GLOBAL read_only = 1").await.unwrap();
-    let meets = cell(request(&pool, WRITING).await);
-    let meanwhile = cell(request(&pool, WRITING).await);
+    let first = cell(request(&pool, WRITING).await);
+    let later = cell(request(&pool, WRITING).await);
     server.query("SET GLOBAL read_only = 0").await.unwrap();
     let again = again(&pool, WRITING).await;
-    Row { fault: "server made read-only", meets, meanwhile, again }
+    Row { fault: "server made read-only", first, later, again }
 }

@@ -1,4 +1,5 @@
-//! What each fault does to callers, measured; the table of faults in the README is written from it, and held to it.
+//! Measures what each fault does to callers. The table of faults in the README is written from this, and compared with
+//! it.
 
 mod answer;
 mod causes;
@@ -14,7 +15,7 @@ use crate::with_server::support::PATIENCE;
 
 type Cause = Pin<Box<dyn Future<Output = Row> + Send>>;
 
-/// In the order of the table.
+/// Returns the faults in the order of the table.
 fn causes() -> Vec<Cause> {
     vec![
         Box::pin(causes::stopped()),
@@ -25,24 +26,24 @@ fn causes() -> Vec<Cause> {
         Box::pin(causes::frozen()),
         Box::pin(causes::closed_for_being_idle()),
         Box::pin(causes::killed_by_an_administrator()),
-        Box::pin(causes::swallowed()),
-        Box::pin(causes::swallowed_in_a_commit()),
+        Box::pin(causes::silent_network()),
+        Box::pin(causes::silent_network_during_a_commit()),
         Box::pin(causes::full()),
         Box::pin(causes::hung_up()),
         Box::pin(causes::read_only()),
     ]
 }
 
-/// What has no end would show nothing.
+/// Limits the time of a fault, so that a hang fails the test.
 async fn in_time(cause: Cause) -> Row {
-    timeout(2 * PATIENCE, cause).await.expect("callers have an answer some day")
+    timeout(2 * PATIENCE, cause).await.expect("callers get an answer in the end")
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_table_of_faults_matches_what_each_fault_does() {
     let mut rows = Vec::new();
     if table::is_blessed() {
-        // One after the other: the times are those of a machine that does nothing else.
+        // One after the other, so that the measured times are those of an idle machine.
         for cause in causes() {
             rows.push(in_time(cause).await);
         }
@@ -50,7 +51,7 @@ async fn the_table_of_faults_matches_what_each_fault_does() {
     }
     let causing: Vec<_> = causes().into_iter().map(in_time).map(tokio::spawn).collect();
     for cause in causing {
-        rows.push(cause.await.expect("a fault that can be caused"));
+        rows.push(cause.await.expect("the fault can be caused"));
     }
     let differences = table::differences(&rows);
     assert!(differences.is_empty(), "{}", differences.join("\n"));

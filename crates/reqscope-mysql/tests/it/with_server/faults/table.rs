@@ -1,4 +1,4 @@
-//! The table of faults in the README: read, compared, written.
+//! Reads, compares and writes the table of faults in the README.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -8,20 +8,19 @@ const README: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
 const BEGIN: &str =
     "<!-- faults: begin; written by `REQSCOPE_BLESS=1 cargo test -p reqscope-mysql the_table_of_faults` -->\n";
 const END: &str = "<!-- faults: end -->\n";
-const HEAD: [&str; 7] =
-    ["the fault", "who meets it", "after", "who comes meanwhile", "after", "served again", "after"];
-/// What no table can know: how busy the machine is that this runs on.
+const HEAD: [&str; 7] = ["fault", "first caller", "after", "later callers", "after", "served again", "after"];
+/// The slack for a loaded machine.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// One fault.
+/// One fault, with what callers get.
 pub(super) struct Row {
     pub(super) fault: &'static str,
-    pub(super) meets: Cell,
-    pub(super) meanwhile: Cell,
+    pub(super) first: Cell,
+    pub(super) later: Cell,
     pub(super) again: Cell,
 }
 
-/// What was seen, which a table can promise, and after how long, of which it can promise the order.
+/// An outcome, which must match the README, and a time, which may exceed that of the README by [`SLACK`].
 pub(super) struct Cell {
     pub(super) what: String,
     pub(super) after: Duration,
@@ -29,75 +28,75 @@ pub(super) struct Cell {
 
 impl Row {
     fn cells(&self) -> [&Cell; 3] {
-        [&self.meets, &self.meanwhile, &self.again]
+        [&self.first, &self.later, &self.again]
     }
 
     fn line(&self) -> String {
         let mut line = format!("| {} |", self.fault);
         for Cell { what, after } in self.cells() {
-            write!(line, " {what} | {} |", rounded(*after)).expect("a string takes everything");
+            write!(line, " {what} | {} |", rounded(*after)).expect("writing to a String cannot fail");
         }
         line
     }
 }
 
-/// Is the README to be written, and not compared?
+/// Returns whether to write the README instead of comparing it.
 pub(super) fn is_blessed() -> bool {
     env::var_os("REQSCOPE_BLESS").is_some_and(|value| value == "1")
 }
 
-/// Puts the rows into the README.
+/// Writes the rows into the README.
 pub(super) fn write(rows: &[Row]) {
     let readme = fs::read_to_string(README).expect("the README");
-    let (before, rest) = readme.split_once(BEGIN).expect("the mark where the table begins");
-    let (_, after) = rest.split_once(END).expect("the mark where the table ends");
+    let (before, rest) = readme.split_once(BEGIN).expect("the marker where the table begins");
+    let (_, after) = rest.split_once(END).expect("the marker where the table ends");
     let mut table = format!("| {} |\n|{}\n", HEAD.join(" | "), "---|".repeat(HEAD.len()));
     for row in rows {
-        writeln!(table, "{}", row.line()).expect("a string takes everything");
+        writeln!(table, "{}", row.line()).expect("writing to a String cannot fail");
     }
     fs::write(README, format!("{before}{BEGIN}\n{table}\n{END}{after}")).expect("the README can be written");
 }
 
-/// Every difference between the README and what was seen, a line each.
+/// Returns the differences between the README and the measured rows, a line each.
 pub(super) fn differences(rows: &[Row]) -> Vec<String> {
     let readme = fs::read_to_string(README).expect("the README");
-    let told = lines(&readme);
+    let written = lines(&readme);
     let mut differences = Vec::new();
-    if told.len() != rows.len() {
-        differences.push(format!("the README has {} faults and not {}", told.len(), rows.len()));
+    if written.len() != rows.len() {
+        differences.push(format!("the README has {} faults instead of {}", written.len(), rows.len()));
     }
     for row in rows {
-        match told.iter().find(|cells| cells.first() == Some(&row.fault)) {
-            None => differences.push(format!("the README does not know `{}`", row.fault)),
+        match written.iter().find(|cells| cells.first() == Some(&row.fault)) {
+            None => differences.push(format!("the README has no row `{}`", row.fault)),
             Some(cells) => compare(row, cells, &mut differences),
         }
     }
     differences
 }
 
-/// The cells of each line of the table, without its head.
+/// Returns the cells of each line of the table, without the header.
 fn lines(readme: &str) -> Vec<Vec<&str>> {
-    let (_, rest) = readme.split_once(BEGIN).expect("the mark where the table begins");
-    let (table, _) = rest.split_once(END).expect("the mark where the table ends");
+    let (_, rest) = readme.split_once(BEGIN).expect("the marker where the table begins");
+    let (table, _) = rest.split_once(END).expect("the marker where the table ends");
     let lines = table.lines().filter(|line| line.starts_with('|')).skip(2);
     lines.map(|line| line.trim_matches('|').split('|').map(str::trim).collect()).collect()
 }
 
-fn compare(row: &Row, told: &[&str], differences: &mut Vec<String>) {
-    let pairs = told[1..].chunks(2);
+fn compare(row: &Row, written: &[&str], differences: &mut Vec<String>) {
+    let pairs = written[1..].chunks(2);
     for (seen, pair) in row.cells().into_iter().zip(pairs) {
         let &[what, after] = pair else { panic!("`{}` has half a cell", row.fault) };
         if seen.what != what {
-            differences.push(format!("{}: the README says `{what}`, seen was `{}`", row.fault, seen.what));
+            differences.push(format!("{}: the README says `{what}`, the outcome was `{}`", row.fault, seen.what));
         }
         if seen.after > read(after) + SLACK {
             let Cell { what, after: seen } = seen;
-            differences.push(format!("{}: {what} after {seen:?}, and the README says {after}", row.fault));
+            differences.push(format!("{}: {what} after {seen:?}, the README says {after}", row.fault));
         }
     }
 }
 
-/// One digit, as more would not be the same tomorrow.
+/// Rounds to one digit, since more would differ between runs.
 fn rounded(time: Duration) -> String {
     let (mut value, unit) = match time.as_secs_f64() {
         seconds if seconds >= 0.95 => (seconds, "s"),
@@ -111,7 +110,7 @@ fn rounded(time: Duration) -> String {
     format!("{value:.0} {unit}")
 }
 
-/// What [`rounded`] wrote.
+/// Parses what [`rounded`] wrote.
 fn read(text: &str) -> Duration {
     let text = text.trim_start_matches("< ");
     let (value, unit) = text.split_once(' ').expect("a number and its unit");
@@ -120,7 +119,7 @@ fn read(text: &str) -> Duration {
 }
 
 #[test]
-fn times_are_rounded_to_a_digit_and_read_again() {
+fn times_are_rounded_to_a_digit_and_parsed_again() {
     let millis = |millis| Duration::from_secs_f64(millis / 1e3);
     for (time, text, again) in [
         (0.02, "< 1 ms", 1),
