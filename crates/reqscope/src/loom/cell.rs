@@ -25,7 +25,7 @@ fn begin<L, S, E: Clone, K>(cell: &Cell<L, S, E, K>) -> u32 {
 }
 
 #[test]
-fn the_way_to_cancel_an_attempt_reaches_the_close_or_comes_back() {
+fn cancel_reaches_the_close_or_is_returned() {
     model(["found by the seal", "handed back"], |endings| {
         let cell = Arc::new(Cell::<(), (), (), ()>::new());
         let attempt = begin(&cell);
@@ -41,7 +41,7 @@ fn the_way_to_cancel_an_attempt_reaches_the_close_or_comes_back() {
 }
 
 #[test]
-fn a_late_word_of_an_earlier_attempt_ends_nothing() {
+fn late_result_of_an_earlier_attempt_ends_nothing() {
     model([], |_| {
         let cell = Arc::new(Cell::<(), (), (), ()>::new());
         let earlier = begin(&cell);
@@ -56,7 +56,7 @@ fn a_late_word_of_an_earlier_attempt_ends_nothing() {
 }
 
 #[test]
-fn a_cell_may_be_asked_by_whatever_it_lends_tells_cancels_or_wakes() {
+fn cell_can_be_called_by_all_code_that_it_calls() {
     let endings: [fn(&Arc<Asked>, u32, Nosy); 4] = [
         |cell, attempt, error| assert!(cell.fail(attempt, &error)),
         |cell, attempt, lent| assert!(cell.deliver(attempt, Nosy::clone(&lent), lent).is_ok()),

@@ -13,7 +13,7 @@ use super::{drain, model};
 use crate::{Exit, Guard, Lease, Scopes};
 
 #[test]
-fn a_guard_that_comes_home_during_the_close_is_committed_or_cancelled_and_the_close_says_which() {
+fn guard_returned_during_close_is_committed_or_cancelled() {
     model(["committed", "cancelled"], |endings| {
         let (scopes, probe) = (Scopes::new(), Arc::new(Probe::new(Acquire::AtOnce).settling()));
         let scope = scopes.open();
@@ -34,7 +34,7 @@ fn a_guard_that_comes_home_during_the_close_is_committed_or_cancelled_and_the_cl
 }
 
 #[test]
-fn a_close_that_finds_a_dead_handle_at_home_finds_the_mark_as_well() {
+fn close_that_finds_a_dead_handle_also_finds_the_mark() {
     // A scope with one cell is closed on a way of its own.
     for alone in [true, false] {
         model(["found at home", "still lent"], move |endings| {
@@ -62,7 +62,7 @@ fn a_close_that_finds_a_dead_handle_at_home_finds_the_mark_as_well() {
 }
 
 #[test]
-fn a_handle_is_detached_from_an_open_scope_or_from_none() {
+fn handle_is_detached_before_or_after_the_close() {
     model(["detached", "still lent"], |endings| {
         let (scopes, probe) = (Scopes::new(), Arc::new(Probe::new(Acquire::AtOnce).settling()));
         let scope = scopes.open();
@@ -86,7 +86,7 @@ fn a_handle_is_detached_from_an_open_scope_or_from_none() {
 }
 
 #[test]
-fn a_close_that_is_dropped_in_mid_release_settles_the_rest_in_order() {
+fn close_dropped_during_a_release_settles_the_rest_in_order() {
     model(["cut", "over before"], |endings| {
         let (scopes, gate, journal) = (Scopes::new(), Gate::new(), Arc::new(Journal::default()));
         let probe = |name| Arc::new(Probe::new(Acquire::AtOnce).settling().behind(&gate).named(name, &journal));
@@ -108,7 +108,7 @@ fn a_close_that_is_dropped_in_mid_release_settles_the_rest_in_order() {
 }
 
 #[test]
-fn whoever_waits_for_the_end_of_a_scope_hears_it() {
+fn waiter_for_the_end_of_a_scope_is_woken() {
     model([], |_| {
         let scopes = Scopes::new();
         let scope = scopes.open();

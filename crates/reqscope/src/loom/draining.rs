@@ -11,7 +11,7 @@ use super::{model, model_within};
 use crate::{Exit, Lease, Reaper, Scopes};
 
 #[test]
-fn drains_that_are_fed_meanwhile_end_with_the_last_of_it() {
+fn drains_wait_for_work_that_arrives_meanwhile() {
     model_within(2, [], |_| {
         let (scopes, probe) = (Scopes::new(), Arc::new(Probe::new(Acquire::AtOnce)));
         let scope = scopes.open();
@@ -35,7 +35,7 @@ fn drains_that_are_fed_meanwhile_end_with_the_last_of_it() {
 }
 
 #[test]
-fn a_drain_that_finds_nothing_takes_nobody_elses_wake_up() {
+fn idle_drain_takes_no_wake_up_of_another() {
     model([], |_| {
         let (reaper, probe) = (Reaper::new(), Arc::new(Probe::new(Acquire::AtOnce)));
         let (feeding, draining) = (reaper.clone(), reaper.clone());
@@ -49,7 +49,7 @@ fn a_drain_that_finds_nothing_takes_nobody_elses_wake_up() {
 }
 
 #[test]
-fn a_drain_waits_for_a_release_that_nobody_else_waits_for() {
+fn drain_waits_for_a_background_release() {
     model([], |_| {
         let (reaper, gate) = (Reaper::new(), Gate::new());
         let probe = Arc::new(Probe::new(Acquire::AtOnce).behind(&gate));

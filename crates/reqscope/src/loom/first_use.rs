@@ -29,7 +29,7 @@ fn two_first_uses_make_one_acquisition() {
 }
 
 #[test]
-fn a_first_user_that_leaves_strands_nobody_and_wastes_nothing() {
+fn first_user_that_leaves_strands_no_other_user() {
     model([], |_| {
         let (scopes, probe) = (Scopes::new(), Arc::new(Probe::new(Acquire::Soon)));
         let scope = scopes.open();
@@ -45,7 +45,7 @@ fn a_first_user_that_leaves_strands_nobody_and_wastes_nothing() {
 }
 
 #[test]
-fn whoever_begins_an_attempt_hears_its_error_and_begins_no_other() {
+fn caller_gets_the_error_of_the_attempt_it_began() {
     model([], |_| {
         let (scopes, probe) = (Scopes::new(), Arc::new(Probe::new(Acquire::Error)));
         let scope = scopes.open();
@@ -57,7 +57,7 @@ fn whoever_begins_an_attempt_hears_its_error_and_begins_no_other() {
 }
 
 #[test]
-fn whoever_waits_for_an_attempt_that_fails_shares_its_error_or_makes_the_next() {
+fn waiter_shares_the_error_or_makes_the_next_attempt() {
     model_within(2, ["shared", "two attempts"], |endings| {
         let (scopes, probe) = (Scopes::new(), Arc::new(Probe::new(Acquire::Error)));
         let scope = scopes.open();

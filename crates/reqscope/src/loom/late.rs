@@ -10,7 +10,7 @@ use super::{drain, model, model_within};
 use crate::{Exit, Scopes};
 
 #[test]
-fn a_handle_that_arrives_after_the_seal_is_released_and_seen_by_nobody() {
+fn handle_that_arrives_after_the_seal_is_released_unseen() {
     for acquire in [|| Acquire::AtOnce, || Acquire::Soon] {
         model(["served", "closed", "closed, and late"], move |endings| {
             let (scopes, probe) = (Scopes::new(), Arc::new(Probe::new(acquire())));
@@ -44,7 +44,7 @@ fn a_handle_that_arrives_after_the_seal_is_released_and_seen_by_nobody() {
 }
 
 #[test]
-fn a_close_ends_an_acquisition_that_never_would() {
+fn close_ends_an_acquisition_that_never_finishes() {
     model(["begun", "not begun"], |endings| {
         let (scopes, probe) = (Scopes::new(), Arc::new(Probe::new(Acquire::Never)));
         let scope = scopes.open();
@@ -58,7 +58,7 @@ fn a_close_ends_an_acquisition_that_never_would() {
 }
 
 #[test]
-fn a_drain_beside_the_close_misses_no_handle_that_is_on_its_way() {
+fn drain_during_a_close_waits_for_a_handle_on_its_way() {
     for acquire in [|| Acquire::AtOnce, || Acquire::Soon] {
         model_within(2, [], move |_| {
             let (scopes, probe) = (Scopes::new(), Arc::new(Probe::new(acquire())));

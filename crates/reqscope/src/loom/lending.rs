@@ -11,7 +11,7 @@ use super::{drain, model, poll_once};
 use crate::{Exit, Guard, Lease, Scopes};
 
 #[test]
-fn a_waiter_that_leaves_takes_no_wake_up_with_it() {
+fn waiter_that_leaves_takes_no_wake_up_with_it() {
     model([], |_| {
         let (scopes, probe) = (Scopes::new(), Arc::new(Probe::new(Acquire::AtOnce)));
         let scope = scopes.open();
@@ -32,7 +32,7 @@ fn a_waiter_that_leaves_takes_no_wake_up_with_it() {
 }
 
 #[test]
-fn whoever_waits_for_a_guard_that_is_detached_gets_a_handle_of_its_own() {
+fn waiter_gets_its_own_handle_after_a_detach() {
     model([], |_| {
         let (scopes, probe) = (Scopes::new(), Arc::new(Probe::new(Acquire::AtOnce)));
         let scope = scopes.open();
@@ -50,7 +50,7 @@ fn whoever_waits_for_a_guard_that_is_detached_gets_a_handle_of_its_own() {
 }
 
 #[test]
-fn a_try_that_comes_to_nothing_strands_nobody() {
+fn failed_try_get_strands_no_waiter() {
     model([], |_| {
         let (scopes, probe) = (Scopes::new(), Arc::new(Probe::new(Acquire::Soon)));
         let scope = scopes.open();

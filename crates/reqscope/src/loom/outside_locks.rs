@@ -104,7 +104,7 @@ impl Resource for Curious {
 }
 
 #[test]
-fn whoever_is_called_may_ask_the_scope() {
+fn every_callback_may_call_the_scope() {
     model(["settled", "not settled"], |endings| {
         let questions = Questions::default();
         let scopes = Scopes::builder().observer(Asking(questions.clone())).build();

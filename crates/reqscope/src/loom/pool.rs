@@ -35,7 +35,7 @@ fn end(pool: &Pool<Probe>, journal: &Journal, made: usize) {
 }
 
 #[test]
-fn two_who_find_a_pool_of_one_empty_make_one_object_and_both_get_it() {
+fn two_callers_share_the_one_creation_of_a_pool_of_one() {
     for acquire in [|| Acquire::AtOnce, || Acquire::Soon] {
         model([], move |_| {
             let (pool, journal) = pool(1, acquire());
@@ -49,7 +49,7 @@ fn two_who_find_a_pool_of_one_empty_make_one_object_and_both_get_it() {
 }
 
 #[test]
-fn what_comes_back_while_somebody_queues_up_serves_that_one() {
+fn handle_returned_while_a_caller_queues_serves_it() {
     model([], |_| {
         let (pool, journal) = pool(1, Acquire::AtOnce);
         let object = block_on(pool.get()).unwrap();
@@ -63,7 +63,7 @@ fn what_comes_back_while_somebody_queues_up_serves_that_one() {
 }
 
 #[test]
-fn a_waiter_that_leaves_passes_on_what_it_was_granted() {
+fn waiter_that_leaves_passes_on_its_grant() {
     model([], |_| {
         let (pool, journal) = pool(1, Acquire::AtOnce);
         let object = block_on(pool.get()).unwrap();
@@ -83,7 +83,7 @@ fn a_waiter_that_leaves_passes_on_what_it_was_granted() {
 }
 
 #[test]
-fn a_close_beside_a_return_releases_what_comes_back_and_lets_nobody_wait() {
+fn close_during_a_return_releases_it_and_answers_waiters() {
     model(["served", "closed"], |endings| {
         let (pool, journal) = pool(1, Acquire::AtOnce);
         let object = block_on(pool.get()).unwrap();
@@ -107,7 +107,7 @@ fn a_close_beside_a_return_releases_what_comes_back_and_lets_nobody_wait() {
 }
 
 #[test]
-fn a_pool_that_shrinks_while_objects_come_back_keeps_as_many_as_it_may() {
+fn pool_that_shrinks_during_returns_keeps_its_new_size() {
     model([], |_| {
         let (pool, journal) = pool(2, Acquire::AtOnce);
         let (one, two) = (block_on(pool.get()).unwrap(), block_on(pool.get()).unwrap());
@@ -126,7 +126,7 @@ fn a_pool_that_shrinks_while_objects_come_back_keeps_as_many_as_it_may() {
 }
 
 #[test]
-fn a_pool_that_grows_serves_those_who_wait() {
+fn pool_that_grows_serves_its_waiters() {
     model([], |_| {
         let (pool, journal) = pool(1, Acquire::AtOnce);
         let object = block_on(pool.get()).unwrap();
@@ -140,7 +140,7 @@ fn a_pool_that_grows_serves_those_who_wait() {
 }
 
 #[test]
-fn a_pause_that_ends_while_somebody_queues_up_strands_nobody() {
+fn pause_that_ends_while_a_caller_queues_strands_none() {
     model([], |_| {
         let (pool, journal) = pool(1, Acquire::AtOnce);
         use_one(&pool);
@@ -154,7 +154,7 @@ fn a_pause_that_ends_while_somebody_queues_up_strands_nobody() {
 }
 
 #[test]
-fn a_slot_that_becomes_free_serves_whoever_waits() {
+fn freed_slot_serves_a_waiter() {
     model([], |_| {
         let (pool, journal) = pool(1, Acquire::AtOnce);
         let mut object = block_on(pool.get()).unwrap();
@@ -169,7 +169,7 @@ fn a_slot_that_becomes_free_serves_whoever_waits() {
 }
 
 #[test]
-fn a_creation_that_is_cut_off_strands_nobody() {
+fn aborted_creation_strands_no_waiter() {
     model([], |_| {
         let (pool, journal) = pool(1, Acquire::NotTheFirst);
         // Whoever caused it has left.
@@ -210,7 +210,7 @@ impl Drop for Nosy {
 }
 
 #[test]
-fn a_waker_may_ask_the_pool() {
+fn waker_may_call_the_pool() {
     model([], |_| {
         let (pool, journal) = pool(1, Acquire::AtOnce);
         let object = block_on(pool.get()).unwrap();

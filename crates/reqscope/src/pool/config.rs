@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn no_handle_lives_longer_than_it_may_nor_a_tenth_less() {
+    fn lifetime_jitter_shortens_by_at_most_a_tenth() {
         for lifetime in [Duration::ZERO, Duration::from_secs(1800), Duration::MAX] {
             let (config, _) = builder().max_lifetime(lifetime).into_parts();
             assert_eq!(config.lifetime(0.0), Some(lifetime));
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn the_queue_grows_with_the_pool_unless_it_is_told_its_length() {
+    fn max_waiters_grows_with_the_size_unless_set() {
         let (config, _) = builder().into_parts();
         assert_eq!(config.max_waiters(config.max_size), 1000);
         assert_eq!(config.max_waiters(usize::MAX), usize::MAX);
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reaper_bounds_creations_and_releases_as_the_pool_was_told() {
+    fn reaper_gets_the_timeouts_of_the_pool() {
         let (create, release) = (Duration::from_secs(3), Duration::from_secs(4));
         let (config, reaper) = builder().create_timeout(create).release_timeout(release).into_parts();
         assert_eq!((config.create_timeout, config.release_timeout), (create, release));
@@ -383,19 +383,19 @@ mod tests {
 
     #[test]
     #[should_panic = "serves nobody"]
-    fn a_pool_of_size_zero_is_a_mistake() {
+    fn max_size_of_zero_panics() {
         drop(builder().max_size(0));
     }
 
     #[test]
     #[should_panic = "nothing to give"]
-    fn a_pool_that_creates_none_at_a_time_is_a_mistake() {
+    fn create_concurrency_of_zero_panics() {
         drop(builder().create_concurrency(0));
     }
 
     #[test]
     #[should_panic = "serves nobody"]
-    fn a_handle_for_no_use_is_a_mistake() {
+    fn max_uses_of_zero_panics() {
         drop(builder().max_uses(0));
     }
 }

@@ -42,25 +42,25 @@ impl Resource for Maker {
 }
 
 #[test]
-fn plain_values_are_everything() {
+fn plain_values_implement_all_auto_traits() {
     everything::<(Exit, Stage, Health, LazyState, Stats, DrainReport, Subject, Abandoned)>();
     everything::<(Problem, CloseError, Error<Infallible>, Shortage, Holding, ConnectFailure)>();
 }
 
 #[test]
-fn owners_and_handles_of_a_scope_go_anywhere() {
+fn scope_types_implement_all_auto_traits() {
     everything::<(Scopes, ScopesBuilder, Scope, ScopeHandle, Reaper, ReaperBuilder)>();
     everything::<(Lazy<Probe>, Guard<Probe>, Lease<Probe>, Box<dyn Observer>)>();
 }
 
 #[test]
-fn a_cell_is_shared_between_threads_though_its_handle_cannot_be() {
+fn lazy_is_sync_even_if_its_handle_is_not() {
     everything::<Lazy<Maker>>();
     send::<(Guard<Maker>, Lease<Maker>)>();
 }
 
 #[test]
-fn futures_are_send_whatever_the_handle_is() {
+fn futures_are_send_even_if_the_handle_is_not_sync() {
     future::<(Close, Get<Probe>, Release<Probe>, Get<Maker>, Release<Maker>)>();
     let (maker, scopes) = (Arc::new(Maker), Scopes::new());
     send_value(&Lease::acquire(&maker));
@@ -71,7 +71,7 @@ fn futures_are_send_whatever_the_handle_is() {
 }
 
 #[test]
-fn a_handler_that_holds_everything_across_an_await_can_be_spawned() {
+fn handler_holding_all_types_across_await_can_be_spawned() {
     let (maker, scopes) = (Arc::new(Maker), Scopes::new());
     send_value(&async move {
         let scope = scopes.open();
@@ -88,7 +88,7 @@ fn a_handler_that_holds_everything_across_an_await_can_be_spawned() {
 /// The fault: the release was a function pointer, whose signature has the handle's lifetime in it. In an `async` block
 /// the compiler forgets that it is `'static`, and then finds no `Resource` there.
 #[test]
-fn a_task_may_hold_a_handle_with_a_lifetime_if_functions_make_and_release_it() {
+fn task_may_hold_a_static_str_made_by_functions() {
     async fn name() -> Result<&'static str, Error<Infallible>> {
         Ok("alice")
     }
@@ -109,7 +109,7 @@ fn a_task_may_hold_a_handle_with_a_lifetime_if_functions_make_and_release_it() {
 }
 
 #[test]
-fn debug_shows_the_handle_of_a_loan_and_the_state_of_the_rest() {
+fn debug_output_shows_handles_and_states() {
     let scopes = Scopes::new();
     let scope = scopes.open();
     let lists = Arc::new(resource_fn(|| async { Ok::<_, Error<Infallible>>(vec![1]) }));

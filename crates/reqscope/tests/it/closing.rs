@@ -12,7 +12,7 @@ use reqscope_testkit::{Probe, Verb, Wakes, poll_once};
 use crate::support::{Event, Server, get_now, panics, settle};
 
 #[tokio::test]
-async fn after_the_close_every_way_to_the_handle_answers_closed() {
+async fn gets_after_the_close_return_closed() {
     let server = Server::new();
     let scope = server.scopes.open();
     let request = scope.handle().clone();
@@ -33,7 +33,7 @@ async fn after_the_close_every_way_to_the_handle_answers_closed() {
 }
 
 #[tokio::test]
-async fn the_close_seals_before_its_future_is_polled() {
+async fn close_seals_before_its_future_is_polled() {
     let server = Server::new();
     let scope = server.scopes.open();
     let request = scope.handle().clone();
@@ -49,7 +49,7 @@ async fn the_close_seals_before_its_future_is_polled() {
 }
 
 #[tokio::test]
-async fn the_request_hears_that_it_is_over() {
+async fn closed_future_is_woken_by_the_end_of_the_scope() {
     let server = Server::new();
     let scope = server.scopes.open();
     let request = scope.handle().clone();
@@ -66,7 +66,7 @@ async fn the_request_hears_that_it_is_over() {
 }
 
 #[test]
-fn a_deadline_is_told_and_not_enforced() {
+fn deadline_is_readable_and_not_enforced() {
     let scope = Server::new().scopes.open();
     let request = scope.handle().clone();
     assert_eq!(request.deadline(), None);
@@ -77,7 +77,7 @@ fn a_deadline_is_told_and_not_enforced() {
 }
 
 #[tokio::test]
-async fn closing_cancels_a_pending_acquisition_and_answers_those_who_wait() {
+async fn close_cancels_a_pending_acquisition() {
     let server = Server::new();
     server.probe.on(Verb::Acquire).never();
     let scope = server.scopes.open();
@@ -94,7 +94,7 @@ async fn closing_cancels_a_pending_acquisition_and_answers_those_who_wait() {
 }
 
 #[tokio::test]
-async fn closing_wakes_those_who_wait_for_a_guard_or_an_acquisition() {
+async fn close_wakes_waiters_for_a_guard_or_an_acquisition() {
     for acquiring in [false, true] {
         let server = Server::new();
         let scope = server.scopes.open();
@@ -117,7 +117,7 @@ async fn closing_wakes_those_who_wait_for_a_guard_or_an_acquisition() {
 }
 
 #[tokio::test]
-async fn a_get_before_its_first_poll_finds_the_scope_closed() {
+async fn get_first_polled_after_the_close_returns_closed() {
     let server = Server::new();
     let scope = server.scopes.open();
     let get = scope.lazy(&server.probe).get();
@@ -127,7 +127,7 @@ async fn a_get_before_its_first_poll_finds_the_scope_closed() {
 }
 
 #[tokio::test]
-async fn the_exit_is_the_one_that_was_told() {
+async fn exit_passed_to_close_reaches_release() {
     for exit in [Exit::Completed, Exit::Failed, Exit::Cancelled, Exit::Panicked] {
         let server = Server::new();
         let scope = server.scopes.open();
@@ -140,7 +140,7 @@ async fn the_exit_is_the_one_that_was_told() {
 }
 
 #[tokio::test]
-async fn a_failure_that_was_marked_cannot_be_taken_back() {
+async fn marked_failure_cannot_become_a_success() {
     for (told, heard) in [
         (Exit::Completed, Exit::Failed),
         (Exit::Failed, Exit::Failed),
@@ -158,7 +158,7 @@ async fn a_failure_that_was_marked_cannot_be_taken_back() {
 }
 
 #[tokio::test]
-async fn a_scope_that_is_dropped_is_cancelled_or_panicked() {
+async fn dropped_scope_is_cancelled_or_panicked() {
     let server = Server::new();
     let scope = server.scopes.open();
     drop(get_now(&scope.lazy(&server.probe)));
@@ -174,7 +174,7 @@ async fn a_scope_that_is_dropped_is_cancelled_or_panicked() {
 }
 
 #[tokio::test]
-async fn a_guard_that_outlives_its_scope_keeps_the_handle_and_releases_it_as_cancelled() {
+async fn guard_outliving_its_scope_is_released_as_cancelled() {
     let server = Server::new();
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);
@@ -191,7 +191,7 @@ async fn a_guard_that_outlives_its_scope_keeps_the_handle_and_releases_it_as_can
 }
 
 #[tokio::test]
-async fn a_guard_that_comes_home_while_the_close_runs_is_released_as_cancelled() {
+async fn guard_dropped_during_the_close_is_released_as_cancelled() {
     let server = Server::new();
     let settling = std::sync::Arc::new(server.probe.sibling().settling());
     settling.on(Verb::Release).close();
@@ -209,7 +209,7 @@ async fn a_guard_that_comes_home_while_the_close_runs_is_released_as_cancelled()
 }
 
 #[tokio::test]
-async fn a_waiter_for_a_guard_hears_of_the_close_and_not_of_the_guard() {
+async fn waiter_for_a_guard_gets_closed_and_not_the_guard() {
     let server = Server::new();
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);
@@ -223,7 +223,7 @@ async fn a_waiter_for_a_guard_hears_of_the_close_and_not_of_the_guard() {
 }
 
 #[tokio::test]
-async fn a_get_that_was_woken_for_the_handle_finds_the_close_first() {
+async fn get_woken_for_the_handle_finds_the_close_first() {
     let server = Server::new();
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);
@@ -239,7 +239,7 @@ async fn a_get_that_was_woken_for_the_handle_finds_the_close_first() {
 }
 
 #[tokio::test]
-async fn a_detached_handle_lives_on_and_the_next_get_acquires_another() {
+async fn get_after_a_detach_acquires_another_handle() {
     let server = Server::new();
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);
@@ -256,7 +256,7 @@ async fn a_detached_handle_lives_on_and_the_next_get_acquires_another() {
 }
 
 #[tokio::test]
-async fn detaching_lets_those_who_wait_acquire_one_of_their_own() {
+async fn detaching_lets_a_waiter_acquire_its_own_handle() {
     let server = Server::new();
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);
@@ -270,7 +270,7 @@ async fn detaching_lets_those_who_wait_acquire_one_of_their_own() {
 }
 
 #[tokio::test]
-async fn a_handle_that_was_detached_in_time_is_no_longer_the_business_of_the_close() {
+async fn handle_detached_before_the_close_is_not_settled() {
     let server = Server::with(Probe::new().settling());
     let scope = server.scopes.open();
     let lease = Guard::detach(get_now(&scope.lazy(&server.probe)));
@@ -281,7 +281,7 @@ async fn a_handle_that_was_detached_in_time_is_no_longer_the_business_of_the_clo
 }
 
 #[tokio::test]
-async fn detached_after_the_close_nobody_can_turn_its_end_into_a_success() {
+async fn handle_detached_after_the_close_cannot_complete() {
     let server = Server::with(Probe::new().settling());
     let scope = server.scopes.open();
     let guard = get_now(&scope.lazy(&server.probe));
@@ -292,7 +292,7 @@ async fn detached_after_the_close_nobody_can_turn_its_end_into_a_success() {
 }
 
 #[tokio::test]
-async fn the_order_is_that_of_arrival_where_acquisitions_take_their_time() {
+async fn releases_run_in_reverse_order_of_arrival() {
     let server = Server::new();
     let [first, second] = [(); 2].map(|()| Arc::new(server.probe.sibling().settling()));
     first.on(Verb::Acquire).slow(5);
@@ -309,7 +309,7 @@ async fn the_order_is_that_of_arrival_where_acquisitions_take_their_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_end_of_a_scope_waits_for_no_release_that_does_not_settle() {
+async fn close_waits_for_settling_releases_only() {
     let server = Server::new();
     server.probe.on(Verb::Release).never();
     let scope = server.scopes.open();

@@ -12,7 +12,7 @@ use crate::settling::{each_release, problem, release_error, resources, used};
 use crate::support::{Event, Server, bounded, get_now, settle};
 
 #[tokio::test(start_paused = true)]
-async fn all_settling_releases_share_one_deadline_of_5_seconds_and_the_others_have_their_own() {
+async fn settling_releases_share_one_deadline_of_5_seconds() {
     let (server, all) = resources([false, true, true]);
     each_release(&all, Gate::never);
     let scope = used(&server, &all);
@@ -29,7 +29,7 @@ async fn all_settling_releases_share_one_deadline_of_5_seconds_and_the_others_ha
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_settling_release_has_the_time_that_the_one_before_has_left() {
+async fn settling_release_gets_the_time_left_by_the_one_before() {
     let (server, all) = resources([true, true]);
     all[1].on(Verb::Release).next(Outcome::ok().after(Duration::from_secs(3)));
     all[0].on(Verb::Release).never();
@@ -40,7 +40,7 @@ async fn a_settling_release_has_the_time_that_the_one_before_has_left() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_settling_release_that_hangs_does_not_stop_the_one_behind_it() {
+async fn hanging_settling_release_does_not_stop_the_next() {
     let (server, all) = resources([true, true]);
     all[0].on(Verb::Release).slow(3);
     all[1].on(Verb::Release).never();
@@ -52,7 +52,7 @@ async fn a_settling_release_that_hangs_does_not_stop_the_one_behind_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_left_of_the_time_is_enough_for_one_that_does_not_wait() {
+async fn release_ready_at_once_needs_no_time_left() {
     let (server, all) = resources([true, true]);
     all[1].on(Verb::Release).never();
     let scope = used(&server, &all);
@@ -63,7 +63,7 @@ async fn what_is_left_of_the_time_is_enough_for_one_that_does_not_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_release_that_hangs_in_the_reaper_holds_up_no_other() {
+async fn hanging_release_in_the_reaper_delays_no_other() {
     let (server, all) = resources([false, false, false]);
     all[2].on(Verb::Release).never();
     drop(used(&server, &all));
@@ -74,7 +74,7 @@ async fn one_release_that_hangs_in_the_reaper_holds_up_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_close_timeout_can_be_set() {
+async fn close_timeout_can_be_set() {
     let server = Server::configured(Probe::new().settling(), |builder| builder.close_timeout(Duration::from_secs(1)));
     server.probe.on(Verb::Release).never();
     let scope = server.scopes.open();

@@ -23,7 +23,7 @@ async fn cut_at(polls: usize, outcome: fn() -> Outcome) -> (Server, bool) {
 }
 
 #[tokio::test]
-async fn dropped_at_any_poll_the_releases_run_to_their_end_with_the_same_exit_and_in_the_same_order() {
+async fn close_cut_at_any_poll_keeps_exits_and_order() {
     for polls in 0.. {
         let (server, finished) = cut_at(polls, Outcome::ok).await;
         assert_eq!(server.exits(), [Exit::Completed; 3], "cut at poll {polls}");
@@ -46,7 +46,7 @@ fn gated(server: &Server) -> [Arc<Probe>; 3] {
 }
 
 #[tokio::test]
-async fn dropped_at_any_poll_each_settling_release_still_waits_for_the_one_before() {
+async fn close_cut_at_any_poll_still_settles_one_after_another() {
     for polls in 0..3 {
         let server = Server::new();
         let all = gated(&server);
@@ -64,7 +64,7 @@ async fn dropped_at_any_poll_each_settling_release_still_waits_for_the_one_befor
 }
 
 #[test]
-fn dropped_outside_of_any_runtime_each_settling_release_still_waits_for_the_one_before() {
+fn close_cut_outside_a_runtime_settles_one_after_another() {
     let (home, server) = (runtime(), Server::new());
     let all = gated(&server);
     let scope = server.scopes.open();
@@ -80,7 +80,7 @@ fn dropped_outside_of_any_runtime_each_settling_release_still_waits_for_the_one_
 }
 
 #[tokio::test]
-async fn dropped_at_any_poll_a_failure_goes_to_the_observer_and_stops_nothing() {
+async fn close_cut_at_any_poll_reports_failures_to_the_observer() {
     for outcome in [Outcome::error, Outcome::panic] {
         for polls in 0.. {
             let (server, finished) = cut_at(polls, outcome).await;
@@ -95,7 +95,7 @@ async fn dropped_at_any_poll_a_failure_goes_to_the_observer_and_stops_nothing() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropped_at_any_poll_a_release_that_hangs_still_has_its_deadline() {
+async fn close_cut_at_any_poll_keeps_its_deadline() {
     for polls in 0..3 {
         let (server, _cut) = cut_at(polls, Outcome::never).await;
         assert_eq!(server.stats().abandoned, 3);
@@ -103,7 +103,7 @@ async fn dropped_at_any_poll_a_release_that_hangs_still_has_its_deadline() {
 }
 
 #[tokio::test]
-async fn the_release_of_a_lease_dropped_at_any_poll_runs_to_its_end_with_the_same_exit() {
+async fn lease_release_cut_at_any_poll_keeps_its_exit() {
     for exit in [Exit::Completed, Exit::Failed] {
         for polls in 0.. {
             let server = Server::with(Probe::new());
@@ -121,7 +121,7 @@ async fn the_release_of_a_lease_dropped_at_any_poll_runs_to_its_end_with_the_sam
 }
 
 #[tokio::test]
-async fn a_close_that_is_cut_reports_to_nobody_and_counts_all_the_same() {
+async fn close_never_polled_reports_a_failure_to_the_observer() {
     let server = Server::with(Probe::new().settling());
     server.probe.on(Verb::Release).error();
     let scope = server.scopes.open();

@@ -17,7 +17,7 @@ use crate::support::{Server, get_now, settle};
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[tokio::test(start_paused = true)]
-async fn with_nothing_to_wait_for_it_is_over_at_once_and_clean() {
+async fn drain_of_an_idle_server_ends_at_once() {
     let server = Server::new();
     let report = server.scopes.drain(MINUTE).await;
     assert!(report.is_clean());
@@ -25,7 +25,7 @@ async fn with_nothing_to_wait_for_it_is_over_at_once_and_clean() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_waits_for_open_scopes_and_pending_releases() {
+async fn drain_waits_for_open_scopes_and_pending_releases() {
     let server = Server::new();
     server.probe.on(Verb::Release).next(Outcome::ok().after(Duration::from_secs(3)));
     let scope = server.scopes.open();
@@ -41,7 +41,7 @@ async fn it_waits_for_open_scopes_and_pending_releases() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_its_deadline_it_reports_what_is_left_and_cancels_nothing() {
+async fn drain_reports_what_is_left_at_its_deadline() {
     let server = Server::new();
     let scope = server.scopes.open();
     let lent = get_now(&scope.lazy(&server.probe));
@@ -61,7 +61,7 @@ async fn at_its_deadline_it_reports_what_is_left_and_cancels_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_release_that_hangs_is_abandoned_at_its_deadline_and_reported() {
+async fn drain_reports_a_hanging_release_as_abandoned() {
     let server = Server::new();
     server.probe.on(Verb::Release).never();
     for _ in 0..2 {
@@ -75,7 +75,7 @@ async fn a_release_that_hangs_is_abandoned_at_its_deadline_and_reported() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_report_tells_what_ended_while_it_waited_and_not_what_ended_before() {
+async fn drain_report_counts_only_what_ended_while_it_waited() {
     let server = Server::new();
     server.probe.on(Verb::Release).never().next(Outcome::ok().after(Duration::from_secs(3)));
     for ended in [(0, 1), (1, 0), (0, 0)] {
@@ -88,7 +88,7 @@ async fn a_report_tells_what_ended_while_it_waited_and_not_what_ended_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_sees_handles_that_come_while_it_waits() {
+async fn drain_waits_for_handles_acquired_meanwhile() {
     let server = Server::new();
     let first = server.scopes.open();
     let drain = tokio::spawn(server.scopes.drain(MINUTE));
@@ -102,7 +102,7 @@ async fn it_sees_handles_that_come_while_it_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn idle_for_a_moment_is_not_idle() {
+async fn drain_woken_while_idle_sees_a_new_scope() {
     let server = Server::new();
     let first = server.scopes.open();
     let mut drain = pin!(server.scopes.drain(MINUTE));
@@ -115,7 +115,7 @@ async fn idle_for_a_moment_is_not_idle() {
 }
 
 #[tokio::test]
-async fn each_of_several_drains_is_woken() {
+async fn every_drain_is_woken() {
     let server = Server::new();
     let scope = server.scopes.open();
     let wakes = [Wakes::new(), Wakes::new()];
@@ -136,7 +136,7 @@ impl Wake for Counted {
 }
 
 #[tokio::test]
-async fn being_polled_often_piles_up_no_wakers() {
+async fn repeated_polls_pile_up_no_wakers() {
     let server = Server::new();
     let scope = server.scopes.open();
     let _guard = get_now(&scope.lazy(&server.probe));
@@ -156,7 +156,7 @@ async fn being_polled_often_piles_up_no_wakers() {
 }
 
 #[tokio::test]
-async fn a_drain_that_is_dropped_loses_only_the_report() {
+async fn dropped_drain_loses_only_its_report() {
     let server = Server::new();
     let scope = server.scopes.open();
     let mut drain = Box::pin(server.scopes.drain(MINUTE));
@@ -167,12 +167,12 @@ async fn a_drain_that_is_dropped_loses_only_the_report() {
 }
 
 #[test]
-fn it_needs_no_runtime_where_there_is_nothing_to_wait_for() {
+fn drain_of_an_idle_server_needs_no_runtime() {
     assert!(poll_once(pin!(Server::new().scopes.drain(MINUTE))).is_ready());
 }
 
 #[test]
-fn a_drain_on_one_runtime_waits_for_work_on_another() {
+fn drain_on_one_runtime_waits_for_work_on_another() {
     let server = Server::new();
     server.probe.on(Verb::Release).slow(3);
     let (probe, scopes) = (Arc::clone(&server.probe), server.scopes.clone());
@@ -196,7 +196,7 @@ fn a_drain_on_one_runtime_waits_for_work_on_another() {
 /// Its cancelling ends at the next await, and it may not come to one: its handle was released after a drain that had
 /// said that all was clean.
 #[tokio::test(start_paused = true)]
-async fn it_waits_for_an_acquisition_that_was_cancelled_in_the_middle_of_a_poll() {
+async fn drain_waits_for_an_acquisition_cancelled_during_a_poll() {
     let scopes = Scopes::new();
     let scope = Arc::new(Mutex::new(Some(scopes.open())));
     let clean_too_early = Arc::new(AtomicBool::new(false));
@@ -222,7 +222,7 @@ async fn it_waits_for_an_acquisition_that_was_cancelled_in_the_middle_of_a_poll(
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_its_deadline_it_counts_an_acquisition_that_is_under_way() {
+async fn drain_counts_an_acquisition_under_way_at_its_deadline() {
     let server = Server::new();
     server.probe.on(Verb::Acquire).never();
     let scope = server.scopes.open();
@@ -235,7 +235,7 @@ async fn at_its_deadline_it_counts_an_acquisition_that_is_under_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_reaper_of_ones_own_has_its_own_books_and_deadlines() {
+async fn custom_reaper_has_its_own_counters_and_deadlines() {
     let reaper = Reaper::builder().release_timeout(Duration::from_secs(1)).build();
     let probe = Arc::new(Probe::new());
     probe.on(Verb::Release).never();

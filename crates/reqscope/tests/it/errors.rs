@@ -49,7 +49,7 @@ fn each_kind_answers_its_own_question_and_no_other() {
 }
 
 #[test]
-fn display_says_its_own_level_only_and_the_source_says_the_next() {
+fn display_shows_this_level_and_source_the_next() {
     let error = Io::from(io::Error::other("disk full")).at(Stage::Releasing).with_context("the audit log");
     assert_eq!(error.to_string(), "the resource failed while releasing: the audit log");
     assert_eq!(error.source().unwrap().to_string(), "disk full");
@@ -58,7 +58,7 @@ fn display_says_its_own_level_only_and_the_source_says_the_next() {
 }
 
 #[test]
-fn clones_share_the_cause_and_what_is_added_to_one_is_not_seen_in_the_other() {
+fn clones_share_the_cause_but_not_later_additions() {
     let error = Io::from(io::Error::other("no"));
     let clone = error.clone().at(Stage::Acquiring).with_holder(Location::caller());
     assert!(std::ptr::eq(error.cause().unwrap(), clone.cause().unwrap()));
@@ -68,7 +68,7 @@ fn clones_share_the_cause_and_what_is_added_to_one_is_not_seen_in_the_other() {
 }
 
 #[test]
-fn a_panic_is_quoted_if_it_said_something() {
+fn panic_message_is_quoted_if_there_is_one() {
     let said = |payload: Box<dyn std::any::Any + Send>| Io::panicked(Stage::Acquiring, &*payload).to_string();
     assert!(said(Box::new("a word")).ends_with(": a word"));
     assert!(said(Box::new(String::from("two words"))).ends_with(": two words"));
@@ -76,7 +76,7 @@ fn a_panic_is_quoted_if_it_said_something() {
 }
 
 #[test]
-fn the_question_mark_turns_a_cause_into_an_error() {
+fn question_mark_turns_a_cause_into_an_error() {
     fn read() -> Result<(), Io> {
         Err(io::Error::other("no"))?
     }

@@ -17,7 +17,7 @@ use crate::hooked::{At, Hooked};
 use crate::support::{Event, Server, bounded, get_now, settle};
 
 #[tokio::test]
-async fn those_who_wait_for_one_attempt_share_its_error_and_the_next_get_tries_again() {
+async fn waiters_share_an_error_and_the_next_get_tries_again() {
     let server = Server::new();
     server.probe.on(Verb::Acquire).close();
     let scope = server.scopes.open();
@@ -40,7 +40,7 @@ async fn those_who_wait_for_one_attempt_share_its_error_and_the_next_get_tries_a
 }
 
 #[tokio::test]
-async fn a_failure_at_once_is_told_and_not_remembered() {
+async fn immediate_failure_is_returned_and_not_remembered() {
     let server = Server::new();
     server.probe.on(Verb::Acquire).error();
     let scope = server.scopes.open();
@@ -52,7 +52,7 @@ async fn a_failure_at_once_is_told_and_not_remembered() {
 }
 
 #[tokio::test]
-async fn a_waiter_hears_of_its_own_attempt_whatever_came_after() {
+async fn waiter_gets_the_error_of_its_own_attempt() {
     let server = Server::new();
     let gate = server.probe.on(Verb::Acquire);
     gate.close();
@@ -73,7 +73,7 @@ async fn a_waiter_hears_of_its_own_attempt_whatever_came_after() {
 }
 
 #[tokio::test]
-async fn whoever_has_heard_of_a_failure_stands_in_nobodys_way() {
+async fn failed_get_that_is_kept_alive_blocks_no_other() {
     let server = Server::new();
     server.probe.on(Verb::Acquire).close();
     let scope = server.scopes.open();
@@ -88,7 +88,7 @@ async fn whoever_has_heard_of_a_failure_stands_in_nobodys_way() {
 }
 
 #[tokio::test]
-async fn a_failure_wakes_all_who_wait() {
+async fn failure_wakes_all_waiters() {
     let server = Server::new();
     server.probe.on(Verb::Acquire).close();
     let scope = server.scopes.open();
@@ -109,7 +109,7 @@ async fn a_failure_wakes_all_who_wait() {
 
 /// A wrapper's error comes from further inside, and says so.
 #[tokio::test]
-async fn an_error_that_names_no_stage_is_given_its_own_and_one_that_does_keeps_it() {
+async fn error_keeps_its_stage_or_gets_the_current_one() {
     for (named, acquiring, releasing) in
         [(None, Stage::Acquiring, Stage::Releasing), (Some(Stage::Validating), Stage::Validating, Stage::Validating)]
     {
@@ -128,7 +128,7 @@ async fn an_error_that_names_no_stage_is_given_its_own_and_one_that_does_keeps_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_acquisition_that_hangs_ends_after_60_seconds() {
+async fn hanging_acquisition_times_out_after_60_seconds() {
     let server = Server::new();
     server.probe.on(Verb::Acquire).never();
     let scope = server.scopes.open();
@@ -145,7 +145,7 @@ async fn an_acquisition_that_hangs_ends_after_60_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_acquire_timeout_can_be_set() {
+async fn acquire_timeout_can_be_set() {
     let server = Server::configured(Probe::new(), |builder| builder.acquire_timeout(Duration::from_secs(2)));
     server.probe.on(Verb::Acquire).never().never();
     let scope = server.scopes.open();
@@ -157,7 +157,7 @@ async fn the_acquire_timeout_can_be_set() {
 }
 
 #[tokio::test]
-async fn a_panic_in_acquire_is_an_error_for_all_who_wait_and_not_remembered() {
+async fn panic_in_acquire_is_an_error_for_all_waiters() {
     let server = Server::new();
     server.probe.on(Verb::Acquire).next(Outcome::panic().after_polls(2)).panic();
     let scope = server.scopes.open();
@@ -176,7 +176,7 @@ async fn a_panic_in_acquire_is_an_error_for_all_who_wait_and_not_remembered() {
 }
 
 #[tokio::test]
-async fn a_panic_in_try_acquire_is_an_error_of_get_and_none_of_try_get() {
+async fn panic_in_try_acquire_fails_get_and_not_try_get() {
     let server = Server::new();
     let bomb = Hooked::bomb(At::TryAcquire);
     let scope = server.scopes.open();
@@ -189,7 +189,7 @@ async fn a_panic_in_try_acquire_is_an_error_of_get_and_none_of_try_get() {
 }
 
 #[tokio::test]
-async fn a_lease_that_is_cut_at_any_poll_leaves_nothing_behind() {
+async fn lease_acquire_cut_at_any_poll_leaves_nothing_behind() {
     for polls in 1.. {
         let server = Server::new();
         server.probe.on(Verb::Acquire).slow(3);
@@ -213,7 +213,7 @@ impl Drop for Bomb {
 }
 
 #[test]
-fn a_panic_whose_payload_panics_is_an_error_all_the_same() {
+fn panic_whose_payload_panics_is_still_an_error() {
     let bombs = Arc::new(resource_fn(|| async {
         if true {
             std::panic::panic_any(Bomb);
@@ -237,7 +237,7 @@ impl Wake for Alarm {
 }
 
 #[test]
-fn a_waker_that_panics_keeps_nothing_from_being_closed() {
+fn panicking_waker_does_not_keep_a_scope_open() {
     let server = Server::new();
     let scope = server.scopes.open();
     let mut closed = pin!(scope.handle().closed());
@@ -248,7 +248,7 @@ fn a_waker_that_panics_keeps_nothing_from_being_closed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_beyond_the_end_of_the_clock_is_never_missed() {
+async fn timeout_of_duration_max_never_passes() {
     let server = Server::configured(Probe::new(), |builder| builder.acquire_timeout(Duration::MAX));
     server.probe.on(Verb::Acquire).next(Outcome::ok().after(Duration::from_secs(500)));
     let scope = server.scopes.open();

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use crate::support::{Event, Server, get_now, settle};
 
 #[tokio::test]
-async fn what_is_not_asked_for_is_not_acquired() {
+async fn unused_resource_is_not_acquired() {
     let server = Server::new();
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);
@@ -27,7 +27,7 @@ async fn what_is_not_asked_for_is_not_acquired() {
 }
 
 #[test]
-fn what_is_ready_at_once_needs_no_runtime() {
+fn resource_that_is_ready_at_once_needs_no_runtime() {
     let server = Server::with(Probe::new().reclaiming());
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);
@@ -38,7 +38,7 @@ fn what_is_ready_at_once_needs_no_runtime() {
 }
 
 #[tokio::test]
-async fn two_first_uses_make_one_acquisition_and_get_the_same_handle_one_after_the_other() {
+async fn concurrent_first_uses_share_one_acquisition() {
     let server = Server::new();
     server.probe.on(Verb::Acquire).slow(3);
     let scope = server.scopes.open();
@@ -57,7 +57,7 @@ async fn two_first_uses_make_one_acquisition_and_get_the_same_handle_one_after_t
 }
 
 #[tokio::test]
-async fn a_handle_is_lent_to_one_at_a_time() {
+async fn handle_is_lent_to_one_caller_at_a_time() {
     let server = Server::new();
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);
@@ -73,7 +73,7 @@ async fn a_handle_is_lent_to_one_at_a_time() {
 }
 
 #[tokio::test]
-async fn the_same_arc_is_the_same_cell_and_another_arc_is_another_resource() {
+async fn cells_are_told_apart_by_their_arc() {
     let server = Server::new();
     let sibling = Arc::new(server.probe.sibling());
     let scope = server.scopes.open();
@@ -86,7 +86,7 @@ async fn the_same_arc_is_the_same_cell_and_another_arc_is_another_resource() {
 }
 
 #[tokio::test]
-async fn a_second_resource_of_one_type_is_told_once_for_all_scopes() {
+async fn second_resource_of_one_type_is_reported_once() {
     let server = Server::new();
     for _ in 0..3 {
         let scope = server.scopes.open();
@@ -100,7 +100,7 @@ async fn a_second_resource_of_one_type_is_told_once_for_all_scopes() {
 }
 
 #[tokio::test]
-async fn a_new_get_lets_those_who_wait_go_first_once() {
+async fn new_get_lets_waiters_go_first_once() {
     let server = Server::new();
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);
@@ -119,7 +119,7 @@ async fn a_new_get_lets_those_who_wait_go_first_once() {
 }
 
 #[tokio::test]
-async fn a_waiter_that_is_not_polled_holds_up_nobody_for_more_than_one_round() {
+async fn unpolled_waiter_delays_others_by_one_poll_at_most() {
     let server = Server::new();
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);
@@ -135,7 +135,7 @@ async fn a_waiter_that_is_not_polled_holds_up_nobody_for_more_than_one_round() {
 }
 
 #[tokio::test]
-async fn a_guard_handed_back_wakes_all_who_wait() {
+async fn returned_guard_wakes_all_waiters() {
     let server = Server::new();
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);
@@ -151,7 +151,7 @@ async fn a_guard_handed_back_wakes_all_who_wait() {
 }
 
 #[tokio::test]
-async fn a_waiter_that_changes_its_task_is_woken_there() {
+async fn waiter_that_moves_to_another_task_is_woken_there() {
     let server = Server::new();
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);
@@ -200,7 +200,7 @@ async fn try_get_does_not_wait_and_leaves_the_cell_unused() {
 }
 
 #[tokio::test]
-async fn a_first_user_that_is_dropped_at_any_poll_neither_cancels_nor_repeats_the_acquisition() {
+async fn first_get_cut_at_any_poll_does_not_cancel_acquisition() {
     for polls in 1.. {
         let server = Server::new();
         server.probe.on(Verb::Acquire).slow(4);
@@ -221,7 +221,7 @@ async fn a_first_user_that_is_dropped_at_any_poll_neither_cancels_nor_repeats_th
 }
 
 #[tokio::test]
-async fn what_nobody_waits_for_any_more_stays_in_the_cell_for_the_close() {
+async fn handle_without_a_waiter_stays_in_the_cell() {
     let server = Server::new();
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);
@@ -236,7 +236,7 @@ async fn what_nobody_waits_for_any_more_stays_in_the_cell_for_the_close() {
 }
 
 #[tokio::test]
-async fn a_first_user_that_is_alive_but_not_polled_stalls_nobody() {
+async fn unpolled_first_get_stalls_no_other_caller() {
     let server = Server::new();
     server.probe.on(Verb::Acquire).close();
     let scope = server.scopes.open();

@@ -9,7 +9,7 @@ use reqscope_testkit::{Probe, ProbeHandle, Scripted, Verb, cancel_at};
 use crate::support::{Event, Server, bounded, panics, settle};
 
 #[tokio::test]
-async fn a_lease_ends_as_its_user_says() {
+async fn lease_ends_with_the_exit_of_its_user() {
     let server = Server::new();
     let reaper = server.scopes.reaper();
     let take = || Lease::acquire_in(reaper, &server.probe);
@@ -28,7 +28,7 @@ async fn a_lease_ends_as_its_user_says() {
 }
 
 #[tokio::test]
-async fn a_handle_that_is_taken_out_is_written_off_and_nobody_releases_it() {
+async fn handle_taken_out_of_a_lease_is_never_released() {
     let server = Server::new();
     let lease = Lease::acquire_in(server.scopes.reaper(), &server.probe).await.unwrap();
     let handle: ProbeHandle = Lease::into_handle(lease);
@@ -39,7 +39,7 @@ async fn a_handle_that_is_taken_out_is_written_off_and_nobody_releases_it() {
 }
 
 #[tokio::test]
-async fn a_failed_release_is_told_to_its_caller_and_to_the_observer() {
+async fn failed_release_is_returned_and_reported() {
     let server = Server::new();
     server.probe.on(Verb::Release).error().panic();
     let take = || Lease::acquire_in(server.scopes.reaper(), &server.probe);
@@ -53,7 +53,7 @@ async fn a_failed_release_is_told_to_its_caller_and_to_the_observer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_release_that_hangs_ends_after_5_seconds_and_the_handle_is_abandoned() {
+async fn hanging_release_is_abandoned_after_5_seconds() {
     let server = Server::new();
     server.probe.on(Verb::Release).never();
     let lease = Lease::acquire_in(server.scopes.reaper(), &server.probe).await.unwrap();
@@ -65,7 +65,7 @@ async fn a_release_that_hangs_ends_after_5_seconds_and_the_handle_is_abandoned()
 }
 
 #[tokio::test]
-async fn a_lease_of_nobody_is_on_the_books_of_the_global_reaper() {
+async fn lease_outside_a_scope_is_counted_by_the_global_reaper() {
     let before = Reaper::global().stats();
     let probe = Arc::new(Probe::new());
     let lease = Lease::acquire(&probe).await.unwrap();
@@ -103,7 +103,7 @@ impl Resource for Around {
 }
 
 #[tokio::test]
-async fn the_inner_lease_of_a_wrapper_is_on_the_books_of_the_scope_and_named_with_its_get() {
+async fn inner_lease_of_a_wrapper_is_counted_in_the_scope() {
     for slow in [false, true] {
         let server = Server::new();
         if slow {
@@ -127,7 +127,7 @@ async fn the_inner_lease_of_a_wrapper_is_on_the_books_of_the_scope_and_named_wit
 }
 
 #[tokio::test]
-async fn an_acquisition_cut_between_its_steps_gives_the_inner_handle_back_as_cancelled() {
+async fn acquisition_cut_between_steps_cancels_the_inner_handle() {
     for polls in 1.. {
         let server = Server::new();
         let around = Around::new(&server.probe);
@@ -148,7 +148,7 @@ async fn an_acquisition_cut_between_its_steps_gives_the_inner_handle_back_as_can
 }
 
 #[tokio::test]
-async fn a_scope_that_closes_in_the_middle_of_an_acquisition_gives_the_inner_handle_back_as_cancelled() {
+async fn close_during_an_acquisition_cancels_the_inner_handle() {
     let server = Server::new();
     let around = Around::new(&server.probe);
     around.begin.on(Verb::Acquire).never();
@@ -163,7 +163,7 @@ async fn a_scope_that_closes_in_the_middle_of_an_acquisition_gives_the_inner_han
 }
 
 #[tokio::test]
-async fn what_is_acquired_beside_an_acquisition_is_not_on_its_books() {
+async fn lease_acquired_beside_an_acquisition_is_not_in_its_scope() {
     let server = Server::new();
     server.probe.on(Verb::Acquire).slow(1);
     let scope = server.scopes.open();

@@ -13,7 +13,7 @@ use tokio::time::{Instant, advance};
 use crate::support::{Event, Server, bounded, get_now, settle};
 
 #[tokio::test(start_paused = true)]
-async fn a_get_waits_5_seconds_for_a_guard_and_its_error_names_the_holder() {
+async fn get_waits_5_seconds_for_a_guard_and_names_its_holder() {
     let server = Server::new();
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);
@@ -40,7 +40,7 @@ fn get_now_at(lazy: &Lazy<Probe>) -> Guard<Probe> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_lend_timeout_is_for_one_loan_and_begins_anew_with_the_next() {
+async fn lend_timeout_restarts_with_each_loan() {
     let server = Server::new();
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);
@@ -62,7 +62,7 @@ async fn the_lend_timeout_is_for_one_loan_and_begins_anew_with_the_next() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_loan_of_a_handle_that_has_just_arrived_is_a_loan_like_any_other() {
+async fn first_loan_of_a_new_handle_starts_its_own_timeout() {
     let server = Server::new();
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);
@@ -83,7 +83,7 @@ async fn the_loan_of_a_handle_that_has_just_arrived_is_a_loan_like_any_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_lend_timeout_can_be_set_and_bounds_nothing_else() {
+async fn lend_timeout_can_be_set_and_bounds_nothing_else() {
     let server = Server::configured(Probe::new(), |builder| builder.lend_timeout(Duration::from_secs(1)));
     server.probe.on(Verb::Acquire).next(reqscope_testkit::Outcome::ok().after(Duration::from_secs(20)));
     let scope = server.scopes.open();
@@ -97,7 +97,7 @@ async fn the_lend_timeout_can_be_set_and_bounds_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_get_that_gave_up_leaves_no_place_behind() {
+async fn timed_out_get_leaves_the_queue() {
     let server = Server::new();
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);
@@ -109,7 +109,7 @@ async fn a_get_that_gave_up_leaves_no_place_behind() {
 }
 
 #[tokio::test]
-async fn a_waiter_that_is_dropped_leaves_no_place_behind() {
+async fn dropped_waiter_leaves_the_queue() {
     let server = Server::new();
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);
@@ -122,7 +122,7 @@ async fn a_waiter_that_is_dropped_leaves_no_place_behind() {
 }
 
 #[tokio::test]
-async fn a_waiter_that_is_dropped_after_it_was_woken_holds_up_nobody() {
+async fn waiter_dropped_after_its_wake_up_blocks_no_other() {
     let server = Server::new();
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);
@@ -138,7 +138,7 @@ async fn a_waiter_that_is_dropped_after_it_was_woken_holds_up_nobody() {
 }
 
 #[tokio::test]
-async fn ten_tasks_of_one_request_all_have_their_turn() {
+async fn ten_tasks_of_one_request_all_get_their_turn() {
     let server = Server::new();
     server.probe.on(Verb::Acquire).slow(2);
     let scope = server.scopes.open();
@@ -163,7 +163,7 @@ async fn ten_tasks_of_one_request_all_have_their_turn() {
 }
 
 #[tokio::test]
-async fn a_subject_names_the_resource_and_the_line_that_asked_for_it() {
+async fn subject_names_the_resource_and_the_calling_line() {
     let server = Server::new();
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);
@@ -179,7 +179,7 @@ async fn a_subject_names_the_resource_and_the_line_that_asked_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_try_get_does_not_stand_in_line() {
+async fn try_get_does_not_queue() {
     let server = Server::new();
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);

@@ -67,7 +67,7 @@ fn observed() -> (Diary, Scopes, Arc<Probe>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn how_long_an_acquisition_took_and_how_it_failed() {
+async fn acquired_and_acquire_failed_carry_wait_and_error() {
     let (diary, scopes, probe) = observed();
     let scope = scopes.open();
     let lazy = scope.lazy(&probe);
@@ -86,7 +86,7 @@ async fn how_long_an_acquisition_took_and_how_it_failed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waited_for_whom_and_who_was_out_at_the_close() {
+async fn lent_too_long_and_still_lent_name_the_lines() {
     let (diary, scopes, probe) = observed();
     let scope = scopes.open();
     let lazy = scope.lazy(&probe);
@@ -103,7 +103,7 @@ async fn who_waited_for_whom_and_who_was_out_at_the_close() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn how_a_release_failed_and_why_a_handle_was_abandoned() {
+async fn release_failed_and_abandoned_carry_exit_and_reason() {
     let (diary, scopes, probe) = observed();
     probe.on(Verb::Release).error().never();
     let mut lines = Vec::new();
@@ -126,7 +126,7 @@ async fn how_a_release_failed_and_why_a_handle_was_abandoned() {
 }
 
 #[tokio::test]
-async fn which_type_there_are_two_of() {
+async fn second_resource_names_the_type() {
     let (diary, scopes, probe) = observed();
     let scope = scopes.open();
     drop((scope.lazy(&probe), scope.lazy(&Arc::new(Probe::new()))));
@@ -134,7 +134,7 @@ async fn which_type_there_are_two_of() {
 }
 
 #[test]
-fn an_acquisition_that_ends_with_its_runtime_is_heard_of_though_nobody_waits_for_it() {
+fn acquisition_lost_with_its_runtime_is_reported() {
     let (runtime, server) = (runtime(), Server::new());
     server.probe.on(Verb::Acquire).never();
     let scope = server.scopes.open();
@@ -144,7 +144,7 @@ fn an_acquisition_that_ends_with_its_runtime_is_heard_of_though_nobody_waits_for
 }
 
 #[tokio::test]
-async fn an_acquisition_that_the_close_cancels_has_not_failed() {
+async fn acquisition_cancelled_by_the_close_is_no_failure() {
     let server = Server::new();
     server.probe.on(Verb::Acquire).never();
     let scope = server.scopes.open();

@@ -81,7 +81,7 @@ fn made_with(runtime: &Runtime, outcome: Outcome) -> Vec<(&'static str, Exit, Se
 }
 
 #[test]
-fn outside_any_runtime_the_release_runs_on_the_one_that_acquired() {
+fn drop_outside_a_runtime_releases_on_the_acquiring_one() {
     let home = runtime();
     for (name, exit, server, anything) in made_on(&home) {
         drop(anything);
@@ -92,7 +92,7 @@ fn outside_any_runtime_the_release_runs_on_the_one_that_acquired() {
 }
 
 #[test]
-fn on_another_runtime_the_release_runs_there() {
+fn drop_on_another_runtime_releases_there() {
     let (home, other) = (runtime(), runtime());
     for (name, exit, server, anything) in made_on(&home) {
         other.block_on(async {
@@ -104,7 +104,7 @@ fn on_another_runtime_the_release_runs_there() {
 }
 
 #[test]
-fn on_another_runtime_the_release_runs_there_though_its_own_is_gone() {
+fn drop_on_another_runtime_releases_after_its_own_ended() {
     for (index, (name, exit, _)) in everything().into_iter().enumerate() {
         let home = runtime();
         let (_, _, server, anything) = made_on(&home).into_iter().nth(index).unwrap();
@@ -119,7 +119,7 @@ fn on_another_runtime_the_release_runs_there_though_its_own_is_gone() {
 }
 
 #[test]
-fn dropped_by_another_runtime_that_ends_the_release_runs_at_home() {
+fn drop_by_an_ending_runtime_releases_on_the_acquiring_one() {
     let home = runtime();
     for (name, exit, server, anything) in made_on(&home) {
         let other = runtime();
@@ -135,7 +135,7 @@ fn dropped_by_another_runtime_that_ends_the_release_runs_at_home() {
 }
 
 #[test]
-fn without_a_live_runtime_the_handle_is_dropped_in_place_and_counted() {
+fn drop_after_the_runtime_ended_abandons_the_handle() {
     for (index, (name, exit, _)) in everything().into_iter().enumerate() {
         let home = runtime();
         let (_, _, server, anything) = made_on(&home).into_iter().nth(index).unwrap();
@@ -149,7 +149,7 @@ fn without_a_live_runtime_the_handle_is_dropped_in_place_and_counted() {
 }
 
 #[test]
-fn where_there_never_was_a_runtime_the_handle_is_dropped_in_place_and_counted() {
+fn drop_without_any_runtime_abandons_the_handle() {
     for (name, exit, make) in everything().into_iter().filter(|(name, ..)| !name.contains("under way")) {
         let server = Server::with(Probe::new().settling());
         drop(make(&server));
@@ -160,7 +160,7 @@ fn where_there_never_was_a_runtime_the_handle_is_dropped_in_place_and_counted() 
 }
 
 #[test]
-fn in_a_task_that_a_runtime_drops_at_its_end_nothing_is_lost_from_the_books() {
+fn drop_in_a_task_of_an_ending_runtime_is_counted() {
     for workers in [0, 2] {
         for (name, _, make) in everything() {
             let mut builder = if workers == 0 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
@@ -181,7 +181,7 @@ fn in_a_task_that_a_runtime_drops_at_its_end_nothing_is_lost_from_the_books() {
 }
 
 #[test]
-fn a_release_that_the_reaper_runs_when_its_runtime_ends_is_counted_as_abandoned() {
+fn background_release_lost_with_its_runtime_is_abandoned() {
     for (index, (name, exit, _)) in everything().into_iter().enumerate() {
         let home = runtime();
         let (_, _, server, anything) = made_with(&home, Outcome::never()).into_iter().nth(index).unwrap();
@@ -198,7 +198,7 @@ fn a_release_that_the_reaper_runs_when_its_runtime_ends_is_counted_as_abandoned(
 }
 
 #[test]
-fn at_the_end_of_block_on_the_release_waits_for_the_next_one_or_ends_with_the_runtime() {
+fn release_after_block_on_runs_later_or_is_abandoned() {
     for goes_on in [true, false] {
         for (index, (name, exit, _)) in everything().into_iter().enumerate() {
             let home = runtime();
@@ -218,7 +218,7 @@ fn at_the_end_of_block_on_the_release_waits_for_the_next_one_or_ends_with_the_ru
 }
 
 #[test]
-fn on_a_thread_of_spawn_blocking_the_release_runs_on_the_runtime_behind_it() {
+fn drop_in_spawn_blocking_releases_on_its_runtime() {
     let home = runtime();
     for (name, exit, server, anything) in made_on(&home) {
         home.block_on(async {
@@ -230,7 +230,7 @@ fn on_a_thread_of_spawn_blocking_the_release_runs_on_the_runtime_behind_it() {
 }
 
 #[test]
-fn while_unwinding_a_drop_is_told_as_panicked_and_does_not_panic_again() {
+fn drop_while_unwinding_exits_as_panicked() {
     let home = runtime();
     for (name, exit, server, anything) in made_on(&home) {
         assert!(panics(move || {
@@ -245,7 +245,7 @@ fn while_unwinding_a_drop_is_told_as_panicked_and_does_not_panic_again() {
 }
 
 #[test]
-fn a_resource_that_panics_anywhere_makes_no_drop_panic() {
+fn resource_that_panics_anywhere_makes_no_drop_panic() {
     for at in At::ALL {
         for unwinding in [false, true] {
             let server = Server::new();
@@ -279,7 +279,7 @@ fn a_resource_that_panics_anywhere_makes_no_drop_panic() {
 }
 
 #[test]
-fn a_handle_that_panics_in_its_drop_is_abandoned_quietly() {
+fn handle_that_panics_in_its_drop_is_abandoned() {
     let bomb = Hooked::bomb(At::HandleDrop);
     let server = Server::new();
     let scope = server.scopes.open();
@@ -289,7 +289,7 @@ fn a_handle_that_panics_in_its_drop_is_abandoned_quietly() {
 }
 
 #[test]
-fn what_is_half_made_and_panics_in_its_drop_is_dropped_quietly() {
+fn acquisition_that_panics_in_its_drop_is_caught() {
     struct Bomb;
     impl Drop for Bomb {
         fn drop(&mut self) {
@@ -310,7 +310,7 @@ fn what_is_half_made_and_panics_in_its_drop_is_dropped_quietly() {
 }
 
 #[test]
-fn a_listener_that_panics_is_counted_and_does_no_harm() {
+fn panicking_observer_is_counted_and_does_no_harm() {
     struct Loud;
     impl reqscope::Observer for Loud {
         fn acquired(&self, _: reqscope::observer::Subject, _: Duration) {
@@ -335,7 +335,7 @@ fn a_listener_that_panics_is_counted_and_does_no_harm() {
 }
 
 #[test]
-fn a_get_that_is_dropped_anywhere_is_quiet_too() {
+fn get_dropped_after_its_runtime_is_quiet() {
     let (home, server) = (runtime(), Server::new());
     server.probe.on(Verb::Acquire).next(Outcome::never());
     let scope = server.scopes.open();
@@ -349,7 +349,7 @@ fn a_get_that_is_dropped_anywhere_is_quiet_too() {
 }
 
 #[test]
-fn a_close_that_is_never_polled_without_a_runtime_ends_every_handle_though_a_cell_is_kept() {
+fn unpolled_close_without_a_runtime_ends_every_handle() {
     let server = Server::with(Probe::new().settling());
     let reclaiming = Arc::new(server.probe.sibling().settling().reclaiming());
     let scope = server.scopes.open();

@@ -19,7 +19,7 @@ fn slow() -> Server {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn gets_that_race_with_the_close_lose_no_handle() {
+async fn gets_racing_with_the_close_lose_no_handle() {
     let server = slow();
     for round in 0..SCOPES {
         let scope = server.scopes.open();
@@ -52,7 +52,7 @@ async fn gets_that_race_with_the_close_lose_no_handle() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tasks_of_one_request_that_race_for_the_handle_all_get_it() {
+async fn tasks_racing_for_one_handle_all_get_it() {
     let server = slow();
     for round in 0..SCOPES / 10 {
         let scope = server.scopes.open();
@@ -79,7 +79,7 @@ async fn tasks_of_one_request_that_race_for_the_handle_all_get_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_drain_that_races_with_new_scopes_ends_when_they_do() {
+async fn drain_racing_with_new_scopes_ends_when_they_do() {
     let server = slow();
     let scopes = server.scopes.clone();
     let probe = Arc::clone(&server.probe);

@@ -152,7 +152,7 @@ fn every_verb_of_a_resource_may_call_back_into_its_scope() {
 }
 
 #[test]
-fn every_event_of_an_observer_may_call_back_into_the_scope_it_is_about() {
+fn every_observer_event_may_call_back_into_its_scope() {
     without_deadlock(|| async {
         let call_back = CallBack::default();
         let scopes =
@@ -177,7 +177,7 @@ fn every_event_of_an_observer_may_call_back_into_the_scope_it_is_about() {
 }
 
 #[test]
-fn a_waker_may_call_back_into_the_scope_that_wakes_or_drops_it() {
+fn waker_may_call_back_when_it_is_woken_or_dropped() {
     without_deadlock(|| async {
         let (call_back, server) = (CallBack::default(), Server::new());
         let scope = server.scopes.open();
@@ -231,7 +231,7 @@ impl fmt::Display for Touchy {
 impl StdError for Touchy {}
 
 #[test]
-fn the_cause_of_a_failure_may_call_back_when_it_is_dropped() {
+fn cause_of_a_failure_may_call_back_when_it_is_dropped() {
     without_deadlock(|| async {
         let call_back = CallBack::default();
         let fails = Arc::new(reqscope::resource_fn({
@@ -272,7 +272,7 @@ impl<F: Fn() + Send + Sync + 'static> Resource for Meddling<F> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_get_that_came_in_during_the_first_poll_has_its_lend_timeout_too() {
+async fn get_begun_during_the_first_poll_has_a_lend_timeout() {
     type Shared = Arc<Mutex<Option<ScopeHandle>>>;
     let (request, waiting) = (Shared::default(), Arc::new(Mutex::new(None)));
     // What another thread may do at that moment, done on this one.
@@ -298,7 +298,7 @@ async fn a_get_that_came_in_during_the_first_poll_has_its_lend_timeout_too() {
 }
 
 #[tokio::test]
-async fn a_handle_that_arrives_in_the_very_poll_that_closes_its_scope_is_seen_by_nobody() {
+async fn handle_from_a_poll_that_closes_its_scope_is_never_lent() {
     for polls in [0, 1] {
         let scope: Arc<Mutex<Option<Scope>>> = Arc::default();
         let server = Server::new();

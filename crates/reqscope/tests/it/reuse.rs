@@ -11,7 +11,7 @@ use reqscope_testkit::Probe;
 use crate::support::{get_now, runtime};
 
 #[test]
-fn a_new_scope_knows_nothing_of_the_one_before() {
+fn new_scope_keeps_nothing_of_the_one_before() {
     let _entered = runtime().enter();
     let (scopes, probe) = (Scopes::new(), Arc::new(Probe::new().reclaiming()));
     let before = scopes.open();
@@ -29,7 +29,7 @@ fn a_new_scope_knows_nothing_of_the_one_before() {
 }
 
 #[test]
-fn a_handle_that_is_kept_stays_with_the_scope_that_it_is_of() {
+fn scope_handle_stays_with_its_own_scope() {
     let scopes = Scopes::new();
     let before = scopes.open();
     let kept = before.handle().clone();
@@ -41,7 +41,7 @@ fn a_handle_that_is_kept_stays_with_the_scope_that_it_is_of() {
 }
 
 #[test]
-fn nothing_of_a_server_outlives_its_last_scope() {
+fn server_state_is_freed_with_its_last_scope() {
     struct Log(#[expect(dead_code, reason = "it is counted")] Arc<()>);
 
     impl Observer for Log {}
@@ -70,7 +70,7 @@ impl Drop for Last {
 
 /// L15.
 #[test]
-fn a_scope_may_be_the_last_thing_of_its_thread() {
+fn scope_may_be_dropped_last_in_its_thread() {
     thread_local! {
         static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
     }

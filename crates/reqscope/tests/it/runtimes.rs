@@ -34,7 +34,7 @@ async fn life(server: &Server) {
 }
 
 #[test]
-fn it_works_on_a_current_thread_and_on_a_multi_thread_runtime() {
+fn scopes_work_on_both_runtime_flavors() {
     runtime().block_on(life(&Server::with(Probe::new().settling())));
     let threads = Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
     threads.block_on(life(&Server::with(Probe::new().settling())));
@@ -42,7 +42,7 @@ fn it_works_on_a_current_thread_and_on_a_multi_thread_runtime() {
 }
 
 #[test]
-fn it_works_inside_a_local_set() {
+fn scopes_work_inside_a_local_set() {
     runtime().block_on(async {
         let set = LocalSet::new();
         set.run_until(life(&Server::with(Probe::new().settling()))).await;
@@ -54,7 +54,7 @@ fn it_works_inside_a_local_set() {
 }
 
 #[test]
-fn what_is_dropped_with_a_local_set_is_released_on_the_runtime_around_it() {
+fn drop_with_a_local_set_releases_on_its_runtime() {
     let (home, server) = (runtime(), Server::new());
     server.probe.on(Verb::Release).slow(2);
     home.block_on(async {
@@ -73,7 +73,7 @@ fn what_is_dropped_with_a_local_set_is_released_on_the_runtime_around_it() {
 }
 
 #[test]
-fn several_runtimes_can_share_one_scope() {
+fn several_runtimes_share_one_scope() {
     let (first, second, server) = (runtime(), runtime(), Server::with(Probe::new().settling()));
     server.probe.on(Verb::Acquire).slow(2);
     server.probe.on(Verb::Release).slow(2);
@@ -90,7 +90,7 @@ fn several_runtimes_can_share_one_scope() {
 }
 
 #[test]
-fn an_acquisition_ends_with_its_runtime_and_whoever_waits_elsewhere_hears_of_it() {
+fn acquisition_lost_with_its_runtime_fails_other_waiters() {
     let (first, second, server) = (runtime(), runtime(), Server::new());
     server.probe.on(Verb::Acquire).never();
     let scope = server.scopes.open();
@@ -113,7 +113,7 @@ fn an_acquisition_ends_with_its_runtime_and_whoever_waits_elsewhere_hears_of_it(
 /// A runtime that shuts down refuses the task of the acquisition and drops it in place. A `get` that had no place among
 /// the waiters yet did not hear of that, began anew, and again: 778,649 acquisitions in 3 s, and a shutdown that hung.
 #[test]
-fn a_get_that_is_polled_while_its_runtime_shuts_down_hears_so_at_once() {
+fn get_polled_during_shutdown_fails_at_once() {
     let server = Server::new();
     server.probe.on(Verb::Acquire).always(Outcome::ok().after_polls(1));
     let scope = server.scopes.open();
@@ -138,7 +138,7 @@ impl Wake for AskAgain {
 
 /// It ends before whoever began it has told how to cancel it. By then the next one may be under way.
 #[test]
-fn an_attempt_that_ends_with_its_runtime_does_not_cancel_the_next_one() {
+fn attempt_lost_with_its_runtime_does_not_cancel_the_next() {
     let (second, server) = (runtime(), Server::new());
     server.probe.on(Verb::Acquire).never().slow(1);
     let scope = server.scopes.open();
@@ -154,7 +154,7 @@ fn an_attempt_that_ends_with_its_runtime_does_not_cancel_the_next_one() {
 }
 
 #[test]
-fn without_any_runtime_an_acquisition_that_waits_is_an_error_that_says_so() {
+fn acquisition_that_waits_without_a_runtime_is_an_error() {
     let server = Server::new();
     server.probe.on(Verb::Acquire).slow(1).slow(1);
     let scope = server.scopes.open();
@@ -169,7 +169,7 @@ fn without_any_runtime_an_acquisition_that_waits_is_an_error_that_says_so() {
 }
 
 #[test]
-fn without_any_runtime_waiting_for_a_guard_is_an_error_that_says_so() {
+fn waiting_for_a_guard_without_a_runtime_is_an_error() {
     let server = Server::new();
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);
@@ -180,7 +180,7 @@ fn without_any_runtime_waiting_for_a_guard_is_an_error_that_says_so() {
 }
 
 #[test]
-fn without_timers_whatever_has_to_wait_is_an_error_that_says_so() {
+fn waiting_on_a_runtime_without_timers_is_an_error() {
     let (server, sibling) = (Server::with(Probe::new().settling()), Probe::new());
     let sibling = Arc::new(sibling);
     sibling.on(Verb::Acquire).slow(1);
@@ -207,7 +207,7 @@ fn without_timers_whatever_has_to_wait_is_an_error_that_says_so() {
 }
 
 #[test]
-fn without_timers_what_does_not_wait_works_and_a_drain_does_not_hang() {
+fn runtime_without_timers_serves_what_needs_no_waiting() {
     let server = Server::with(Probe::new().settling());
     without_timers().block_on(async {
         let open = server.scopes.open();
@@ -221,7 +221,7 @@ fn without_timers_what_does_not_wait_works_and_a_drain_does_not_hang() {
 }
 
 #[test]
-fn a_deadline_holds_on_the_runtime_that_the_release_moved_to() {
+fn deadline_holds_on_the_runtime_a_release_moves_to() {
     let (home, other) = (runtime(), Builder::new_current_thread().enable_time().start_paused(true).build().unwrap());
     let server = Server::new();
     server.probe.on(Verb::Release).never();

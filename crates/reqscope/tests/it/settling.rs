@@ -44,7 +44,7 @@ pub(crate) async fn problem(close: Close) -> Problem {
 }
 
 #[tokio::test]
-async fn settling_ones_go_first_in_reverse_order_and_then_the_others_in_reverse_order() {
+async fn settling_handles_are_released_first_in_reverse_order() {
     let (server, all) = resources([false, true, false, true, true, false]);
     let scope = used(&server, &all);
     scope.close(Exit::Completed).await.unwrap();
@@ -54,7 +54,7 @@ async fn settling_ones_go_first_in_reverse_order_and_then_the_others_in_reverse_
 }
 
 #[tokio::test]
-async fn the_order_is_that_of_acquisition_and_not_of_the_first_asking() {
+async fn release_order_follows_acquisition_not_first_use() {
     let (server, [first, second]) = resources([true, true]);
     let scope = server.scopes.open();
     let (asked_first, asked_second) = (scope.lazy(&first), scope.lazy(&second));
@@ -69,7 +69,7 @@ async fn the_order_is_that_of_acquisition_and_not_of_the_first_asking() {
 }
 
 #[tokio::test]
-async fn without_a_success_nothing_settles_and_nobody_waits() {
+async fn close_without_success_settles_nothing_and_never_waits() {
     for told in [Exit::Failed, Exit::Cancelled, Exit::Panicked] {
         let (server, all) = resources([true, false, true]);
         each_release(&all, Gate::close);
@@ -86,7 +86,7 @@ async fn without_a_success_nothing_settles_and_nobody_waits() {
 }
 
 #[tokio::test]
-async fn what_nobody_waits_for_is_released_in_one_task_and_nothing_in_none() {
+async fn background_releases_of_a_close_share_one_task() {
     let (server, all) = resources([false, false, false]);
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let before = tasks();
@@ -103,7 +103,7 @@ async fn what_nobody_waits_for_is_released_in_one_task_and_nothing_in_none() {
 }
 
 #[tokio::test]
-async fn each_settling_release_waits_for_the_one_before_and_the_others_for_all_of_them() {
+async fn settling_releases_run_one_after_another() {
     let (server, all) = resources([false, true, true]);
     let [other, first, second] = &all;
     first.on(Verb::Release).close();
@@ -123,7 +123,7 @@ async fn each_settling_release_waits_for_the_one_before_and_the_others_for_all_o
 }
 
 #[tokio::test]
-async fn what_waits_for_its_turn_to_be_released_is_lent_to_nobody() {
+async fn handle_waiting_for_its_release_is_not_lent() {
     let (server, all) = resources([true, true]);
     let [later, first] = &all;
     first.on(Verb::Release).close();
@@ -140,7 +140,7 @@ async fn what_waits_for_its_turn_to_be_released_is_lent_to_nobody() {
 }
 
 #[tokio::test]
-async fn one_that_fails_or_panics_stops_none_of_the_others_and_all_are_reported() {
+async fn failing_release_stops_no_other_and_all_are_reported() {
     let (server, all) = resources([true, true, true, false]);
     all[0].on(Verb::Release).error();
     all[2].on(Verb::Release).panic();
@@ -167,7 +167,7 @@ pub(crate) fn release_error(problem: &Problem) -> Error<Scripted> {
 }
 
 #[tokio::test]
-async fn a_settling_handle_that_is_lent_fails_everything() {
+async fn lent_settling_handle_fails_the_close() {
     let (server, all) = resources([true, true, false]);
     let scope = used(&server, &all);
     let (guard, line) = (get_now(&scope.lazy(&all[0])), line!());
@@ -185,7 +185,7 @@ async fn a_settling_handle_that_is_lent_fails_everything() {
 }
 
 #[tokio::test]
-async fn a_settling_handle_that_is_still_being_acquired_fails_everything() {
+async fn settling_handle_being_acquired_fails_the_close() {
     let (server, all) = resources([true, true]);
     all[1].on(Verb::Acquire).never();
     let scope = server.scopes.open();
@@ -199,7 +199,7 @@ async fn a_settling_handle_that_is_still_being_acquired_fails_everything() {
 }
 
 #[tokio::test]
-async fn a_settling_handle_that_is_dead_fails_everything() {
+async fn dead_settling_handle_fails_the_close() {
     // Killed behind the back of its guard, so that only the close can see it.
     let (server, all) = resources([true, false]);
     let scope = used(&server, &all);
@@ -212,7 +212,7 @@ async fn a_settling_handle_that_is_dead_fails_everything() {
 }
 
 #[tokio::test]
-async fn what_does_not_settle_may_be_lent_acquired_or_dead_and_the_verdict_stands() {
+async fn other_handles_may_be_lent_or_dead_at_the_close() {
     let (server, all) = resources([true, false, false, false]);
     let [settling, acquiring, dead, lent] = &all;
     acquiring.on(Verb::Acquire).never();
@@ -229,7 +229,7 @@ async fn what_does_not_settle_may_be_lent_acquired_or_dead_and_the_verdict_stand
 }
 
 #[tokio::test]
-async fn a_rollback_under_a_success_is_a_problem() {
+async fn rollback_under_a_success_is_a_problem() {
     let (server, all) = resources([true, false]);
     let scope = used(&server, &all);
     scope.handle().mark_failed();
@@ -246,7 +246,7 @@ async fn a_rollback_under_a_success_is_a_problem() {
 }
 
 #[tokio::test]
-async fn a_guard_that_comes_back_over_a_dead_handle_marks_the_scope() {
+async fn guard_returned_with_a_dead_handle_marks_the_scope() {
     let (server, all) = resources([true, false]);
     let scope = used(&server, &all);
     // An operation of the other one is cut, as by a timeout inside the handler.
@@ -259,7 +259,7 @@ async fn a_guard_that_comes_back_over_a_dead_handle_marks_the_scope() {
 }
 
 #[tokio::test]
-async fn a_guard_that_is_dropped_by_a_panic_which_somebody_catches_marks_the_scope() {
+async fn guard_dropped_by_a_caught_panic_marks_the_scope() {
     let (server, all) = resources([true]);
     let scope = used(&server, &all);
     let guard = get_now(&scope.lazy(&all[0]));
@@ -273,7 +273,7 @@ async fn a_guard_that_is_dropped_by_a_panic_which_somebody_catches_marks_the_sco
 }
 
 #[tokio::test]
-async fn failures_of_what_does_not_settle_are_for_the_observer_alone() {
+async fn failures_of_other_releases_go_to_the_observer_only() {
     let (server, all) = resources([true, false, false]);
     all[1].on(Verb::Release).error();
     all[2].on(Verb::Release).panic();
@@ -284,7 +284,7 @@ async fn failures_of_what_does_not_settle_are_for_the_observer_alone() {
 }
 
 #[tokio::test]
-async fn what_can_be_taken_back_without_waiting_is_not_waited_for() {
+async fn reclaimed_settling_handle_is_not_waited_for() {
     let server = Server::with(Probe::new().settling().reclaiming());
     let scope = server.scopes.open();
     drop(get_now(&scope.lazy(&server.probe)));
@@ -296,7 +296,7 @@ async fn what_can_be_taken_back_without_waiting_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn a_resource_that_panics_when_it_is_asked_is_taken_at_its_gravest() {
+async fn resource_that_panics_in_settles_counts_as_settling() {
     let server = Server::new();
     let bomb = Hooked::bomb(At::Settles);
     let scope = server.scopes.open();
@@ -313,7 +313,7 @@ async fn a_resource_that_panics_when_it_is_asked_is_taken_at_its_gravest() {
 }
 
 #[tokio::test]
-async fn one_that_panics_before_it_waits_fails_the_close_as_well() {
+async fn panic_in_reclaim_fails_the_close() {
     let server = Server::new();
     // A panic at the question whether it settles is a yes.
     let bombs = Hooked::new(|at| assert!(!matches!(at, At::Settles | At::Reclaim), "the bomb goes off"));
@@ -325,7 +325,7 @@ async fn one_that_panics_before_it_waits_fails_the_close_as_well() {
 }
 
 #[tokio::test]
-async fn an_error_of_the_close_names_everything_in_one_line() {
+async fn close_error_names_everything_in_one_line() {
     let (server, all) = resources([true, true]);
     all[0].on(Verb::Release).error();
     let scope = used(&server, &all);

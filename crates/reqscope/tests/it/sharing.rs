@@ -19,7 +19,7 @@ fn shared(server: &Server) -> Shared<Probe> {
 }
 
 #[tokio::test]
-async fn all_who_ask_at_once_share_one_acquisition_and_have_the_handle_side_by_side() {
+async fn concurrent_gets_share_one_acquisition_and_one_handle() {
     let server = Server::new();
     let shared = shared(&server);
     shared.get_ref().on(Verb::Acquire).slow(3);
@@ -33,7 +33,7 @@ async fn all_who_ask_at_once_share_one_acquisition_and_have_the_handle_side_by_s
 }
 
 #[tokio::test]
-async fn what_is_ready_at_once_is_had_at_once() {
+async fn get_of_a_ready_resource_is_ready_at_its_first_poll() {
     let server = Server::new();
     let shared = shared(&server);
     let Poll::Ready(Ok(first)) = poll_once(pin!(shared.get())) else { panic!("it has to wait") };
@@ -42,7 +42,7 @@ async fn what_is_ready_at_once_is_had_at_once() {
 }
 
 #[tokio::test]
-async fn a_failure_is_shared_by_those_who_wait_and_not_remembered() {
+async fn failure_is_shared_by_waiters_and_not_remembered() {
     let server = Server::new();
     let shared = shared(&server);
     let gate = shared.get_ref().on(Verb::Acquire);
@@ -61,7 +61,7 @@ async fn a_failure_is_shared_by_those_who_wait_and_not_remembered() {
 }
 
 #[tokio::test]
-async fn a_dead_one_is_replaced_once_and_stays_with_those_who_hold_it() {
+async fn dead_handle_is_replaced_once_and_kept_by_its_users() {
     let server = Server::new();
     let shared = shared(&server);
     let old = shared.get().await.unwrap();
@@ -84,7 +84,7 @@ async fn a_dead_one_is_replaced_once_and_stays_with_those_who_hold_it() {
 }
 
 #[tokio::test]
-async fn a_fresh_one_that_is_dead_at_once_is_an_error_and_not_tried_for_ever() {
+async fn new_handle_that_is_dead_at_once_is_an_error() {
     let server = Server::new();
     let shared = shared(&server);
     shared.get_ref().set_health(Health::Dead);
@@ -96,7 +96,7 @@ async fn a_fresh_one_that_is_dead_at_once_is_an_error_and_not_tried_for_ever() {
 }
 
 #[tokio::test]
-async fn a_get_that_is_dropped_leaves_the_acquisition_to_the_next_and_no_place_behind() {
+async fn dropped_get_leaves_the_acquisition_to_the_next() {
     let server = Server::new();
     let shared = shared(&server);
     shared.get_ref().on(Verb::Acquire).close();
@@ -108,7 +108,7 @@ async fn a_get_that_is_dropped_leaves_the_acquisition_to_the_next_and_no_place_b
 }
 
 #[tokio::test]
-async fn dropped_while_it_acquires_it_cancels_that_and_answers_who_waits() {
+async fn shared_dropped_while_acquiring_answers_its_waiters() {
     let server = Server::new();
     let shared = shared(&server);
     shared.get_ref().on(Verb::Acquire).never();
@@ -121,7 +121,7 @@ async fn dropped_while_it_acquires_it_cancels_that_and_answers_who_waits() {
 }
 
 #[tokio::test]
-async fn what_arrives_after_it_was_dropped_is_released_and_counted_as_late() {
+async fn handle_arriving_after_the_drop_is_released_as_late() {
     let reaper = Reaper::new();
     let owner = Arc::new(Mutex::new(None::<Box<dyn Any + Send>>));
     let of_resource = Arc::clone(&owner);
@@ -140,7 +140,7 @@ async fn what_arrives_after_it_was_dropped_is_released_and_counted_as_late() {
 }
 
 #[tokio::test]
-async fn the_last_user_releases_it_also_after_its_owner_has_gone() {
+async fn last_user_releases_the_handle_after_its_owner() {
     let server = Server::new();
     let shared = shared(&server);
     let first = shared.get().await.unwrap();

@@ -33,7 +33,7 @@ fn failed<C: std::error::Error + Send + Sync + 'static>(error: &Error<C>) -> Sho
 }
 
 #[test]
-fn one_line_says_all_that_an_operator_needs() {
+fn display_is_one_line_with_all_figures() {
     let taken_at = Location::caller();
     let mut shortage = failed(&Io::failed(io::Error::other("connection refused")));
     shortage.oldest = Some(Holding::new(taken_at, Duration::from_secs(28)));
@@ -48,7 +48,7 @@ fn one_line_says_all_that_an_operator_needs() {
 }
 
 #[test]
-fn all_that_is_said_is_also_a_field() {
+fn every_figure_of_the_message_is_a_field() {
     let taken_at = Location::caller();
     let mut shortage = failed(&Io::failed(io::Error::other("connection refused")));
     shortage.oldest = Some(Holding::new(taken_at, Duration::from_secs(28)));
@@ -63,7 +63,7 @@ fn all_that_is_said_is_also_a_field() {
 }
 
 #[test]
-fn a_request_that_waits_for_itself_is_told_where_it_took_the_first_one() {
+fn message_names_the_line_where_the_request_holds_one() {
     let own = Location::caller();
     let mut shortage = busy();
     shortage.own = Some(own);
@@ -77,7 +77,7 @@ fn a_request_that_waits_for_itself_is_told_where_it_took_the_first_one() {
 }
 
 #[test]
-fn what_is_zero_or_unknown_is_left_out() {
+fn zero_and_unknown_figures_are_left_out() {
     let mut shortage = Shortage::default();
     shortage.max_size = 10;
     assert_eq!(shortage.to_string(), "0 of 10 in use");
@@ -87,7 +87,7 @@ fn what_is_zero_or_unknown_is_left_out() {
 }
 
 #[test]
-fn tenths_are_told_of_the_first_ten_seconds_only() {
+fn tenths_are_shown_below_ten_seconds_only() {
     let said = |age| held(age).to_string();
     assert!(said(Duration::from_millis(40)).contains("; oldest holder 0.0 s, "));
     assert!(said(Duration::from_millis(9_940)).contains("; oldest holder 9.9 s, "));
@@ -96,7 +96,7 @@ fn tenths_are_told_of_the_first_ten_seconds_only() {
 }
 
 #[test]
-fn every_kind_of_error_can_tell_of_a_shortage() {
+fn every_kind_of_error_can_carry_a_shortage() {
     assert_eq!(
         Io::exhausted().with_shortage(busy()).to_string(),
         "a limit is reached: 10 of 10 in use, 3 creating, 41 waiting"
@@ -109,14 +109,14 @@ fn every_kind_of_error_can_tell_of_a_shortage() {
 }
 
 #[test]
-fn a_connect_that_failed_without_a_cause_says_what_happened_instead() {
+fn connect_failure_without_a_cause_shows_its_error() {
     let late = Io::timeout(Stage::Acquiring, Duration::from_secs(2));
     let said = timeout(failed(&late)).to_string();
     assert!(said.ends_with("; last connect failure 1.1 s ago: timed out after 2.0 s while acquiring"), "{said}");
 }
 
 #[test]
-fn clones_share_the_cause_of_the_connect_that_failed() {
+fn clones_share_the_cause_of_a_connect_failure() {
     let refused = Io::failed(io::Error::other("connection refused"));
     let failure = failed(&refused).last_failure.unwrap();
     let cause = failure.error.downcast_ref::<io::Error>().unwrap();
@@ -143,7 +143,7 @@ impl fmt::Debug for Refused {
 impl std::error::Error for Refused {}
 
 #[test]
-fn of_the_connect_that_failed_nothing_is_shown_but_its_display() {
+fn only_the_display_of_a_connect_failure_is_shown() {
     let shortage = failed(&Error::failed(Refused { password: "hunter2" }));
     let error = timeout(shortage.clone());
     for said in [format!("{shortage}"), format!("{shortage:?}"), format!("{error}"), format!("{error:?}")] {
@@ -152,7 +152,7 @@ fn of_the_connect_that_failed_nothing_is_shown_but_its_display() {
 }
 
 #[test]
-fn a_shortage_that_is_added_to_a_clone_is_not_seen_in_the_other() {
+fn shortage_added_to_a_clone_does_not_change_the_original() {
     let error = Io::exhausted();
     let clone = error.clone().with_shortage(busy());
     assert!(error.shortage().is_none() && clone.shortage().is_some());

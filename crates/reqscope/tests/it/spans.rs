@@ -54,7 +54,7 @@ impl Subscriber for Spans {
 }
 
 #[tokio::test]
-async fn an_acquisition_keeps_the_span_of_its_caller_at_every_poll() {
+async fn acquisition_keeps_its_callers_span_at_every_poll() {
     let _subscriber = tracing::subscriber::set_default(Spans::default());
     let seen = Arc::new(Mutex::new(Vec::new()));
     let names = Arc::new(resource_fn({

@@ -21,7 +21,7 @@ async fn acquire<R: Resource<Cause = Scripted>>(server: &Server, wrap: impl FnOn
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_answers_with_the_last_error_and_the_observer_hears_of_all() {
+async fn retry_returns_the_last_error_and_reports_all() {
     let server = Server::new();
     server.probe.on(Verb::Acquire).always(Outcome::error());
     let began = Instant::now();
@@ -33,7 +33,7 @@ async fn a_retry_answers_with_the_last_error_and_the_observer_hears_of_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_makes_as_many_attempts_as_it_was_told_and_at_least_one() {
+async fn retry_makes_the_configured_attempts_and_at_least_one() {
     for (attempts, calls) in [(0, 1), (1, 1), (2, 2), (9, 9)] {
         let server = Server::new();
         server.probe.on(Verb::Acquire).always(Outcome::error());
@@ -43,7 +43,7 @@ async fn a_retry_makes_as_many_attempts_as_it_was_told_and_at_least_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_pauses_at_most_for_the_longest_pause() {
+async fn retry_pauses_no_longer_than_the_longest_pause() {
     let server = Server::new();
     server.probe.on(Verb::Acquire).always(Outcome::error());
     let policy = RetryPolicy::new().attempts(41).longest_pause(Duration::from_millis(60));
@@ -55,7 +55,7 @@ async fn a_retry_pauses_at_most_for_the_longest_pause() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_gives_up_at_a_permanent_error() {
+async fn retry_gives_up_at_a_permanent_error() {
     let server = Server::new();
     server.probe.on(Verb::Acquire).error().next(Outcome::permanent());
     let error = acquire(&server, |probe| probe.retry(RetryPolicy::new())).await.unwrap_err();
@@ -64,7 +64,7 @@ async fn a_retry_gives_up_at_a_permanent_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_does_not_try_again_after_a_panic() {
+async fn retry_does_not_try_again_after_a_panic() {
     let server = Server::new();
     server.probe.on(Verb::Acquire).error().panic();
     let error = acquire(&server, |probe| probe.retry(RetryPolicy::new())).await.unwrap_err();
@@ -73,7 +73,7 @@ async fn a_retry_does_not_try_again_after_a_panic() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timeout_drops_the_verb_that_misses_its_bound_and_names_its_stage() {
+async fn timeout_drops_a_late_verb_and_names_its_stage() {
     let server = Server::new();
     let seconds = Duration::from_secs;
     let bounds = |probe| {
@@ -98,7 +98,7 @@ async fn a_timeout_drops_the_verb_that_misses_its_bound_and_names_its_stage() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_release_that_misses_the_bound_of_a_timeout_has_failed_and_is_not_abandoned() {
+async fn release_that_misses_a_timeout_failed_not_abandoned() {
     let server = Server::new();
     let lease = acquire(&server, |probe| probe.timeout(Duration::from_secs(1))).await.unwrap();
     server.probe.on(Verb::Release).never();
@@ -110,7 +110,7 @@ async fn a_release_that_misses_the_bound_of_a_timeout_has_failed_and_is_not_aban
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_ready_at_its_first_poll_is_in_time_however_short_the_bound() {
+async fn verb_ready_at_its_first_poll_never_times_out() {
     let server = Server::new();
     let lease = acquire(&server, |probe| probe.timeout(Duration::ZERO)).await.unwrap();
     bounded(Lease::complete(lease)).await.unwrap();
@@ -119,7 +119,7 @@ async fn what_is_ready_at_its_first_poll_is_in_time_however_short_the_bound() {
 
 /// A retry outside of a timeout has as many bounds as attempts; the other way round there is one for all.
 #[tokio::test(start_paused = true)]
-async fn the_outermost_wrapper_bounds_what_is_inside() {
+async fn outermost_wrapper_bounds_what_is_inside() {
     let second = Duration::from_secs(1);
     let policy = RetryPolicy::new().attempts(3).longest_pause(Duration::ZERO);
     let server = Server::new();
@@ -134,7 +134,7 @@ async fn the_outermost_wrapper_bounds_what_is_inside() {
 }
 
 #[test]
-fn without_timers_a_retry_and_a_timeout_answer_with_an_error() {
+fn retry_and_timeout_without_timers_return_an_error() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let probe = Probe::new();

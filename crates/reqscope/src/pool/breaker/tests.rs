@@ -77,14 +77,14 @@ impl World {
 }
 
 #[test]
-fn a_closed_breaker_lets_everybody_through() {
+fn closed_breaker_lets_every_caller_through() {
     let mut world = World::new();
     assert!((0..100).all(|_| matches!(world.breaker.ask(world.now), Verdict::Go(_))));
     assert_eq!(world.breaker.last_failure(), None);
 }
 
 #[test]
-fn one_failure_opens_it_and_says_why_since_when_and_until_when() {
+fn failure_opens_it_and_refusals_carry_cause_and_times() {
     let mut world = World::new();
     let pause = world.fail_after(QUICKLY, 0.5);
     let expected =
@@ -94,7 +94,7 @@ fn one_failure_opens_it_and_says_why_since_when_and_until_when() {
 }
 
 #[test]
-fn a_probe_that_is_due_is_the_only_one() {
+fn due_probe_is_the_only_one() {
     let mut world = World::new();
     let probe = world.probe();
     world.now += Duration::from_secs(3600);
@@ -104,7 +104,7 @@ fn a_probe_that_is_due_is_the_only_one() {
 }
 
 #[test]
-fn an_outage_lasts_from_its_first_failure_to_its_first_success() {
+fn outage_lasts_from_first_failure_to_first_success() {
     let mut world = World::new();
     let began = world.now + QUICKLY;
     for failures in 1..20 {
@@ -123,7 +123,7 @@ fn an_outage_lasts_from_its_first_failure_to_its_first_success() {
 }
 
 #[test]
-fn an_abandoned_probe_lets_the_next_one_probe_at_once() {
+fn abandoned_probe_lets_the_next_caller_probe_at_once() {
     let mut world = World::new();
     let probe = world.probe();
     world.breaker.abandoned(probe);
@@ -134,7 +134,7 @@ fn an_abandoned_probe_lets_the_next_one_probe_at_once() {
 }
 
 #[test]
-fn an_abandoned_attempt_of_before_does_not_make_room_for_a_second_probe() {
+fn abandoned_earlier_attempt_allows_no_second_probe() {
     let mut world = World::new();
     let before = world.begin();
     let _probe = world.probe();
@@ -143,7 +143,7 @@ fn an_abandoned_attempt_of_before_does_not_make_room_for_a_second_probe() {
 }
 
 #[test]
-fn an_abandoned_attempt_of_a_closed_breaker_changes_nothing() {
+fn abandoned_attempt_leaves_a_closed_breaker_closed() {
     let mut world = World::new();
     let (abandoned, failed) = (world.begin(), world.begin());
     world.breaker.abandoned(abandoned);
@@ -167,7 +167,7 @@ fn attempts_that_fail_together_count_once() {
 }
 
 #[test]
-fn a_failure_of_an_attempt_of_before_does_not_end_the_probe() {
+fn failure_of_an_earlier_attempt_does_not_end_the_probe() {
     let mut world = World::new();
     let before = world.begin();
     let probe = world.probe();
@@ -178,7 +178,7 @@ fn a_failure_of_an_attempt_of_before_does_not_end_the_probe() {
 }
 
 #[test]
-fn a_failure_is_older_than_the_success_that_came_while_it_was_under_way() {
+fn failure_begun_before_a_success_opens_nothing() {
     let mut world = World::new();
     let (late, good) = (world.begin(), world.begin());
     world.breaker.succeeded(good);
@@ -192,7 +192,7 @@ fn a_failure_is_older_than_the_success_that_came_while_it_was_under_way() {
 }
 
 #[test]
-fn slow_failures_back_off_to_a_second_and_a_quick_one_ends_that() {
+fn slow_failures_back_off_to_one_second() {
     let mut world = World::new();
     let pauses: Vec<_> = (0..40).map(|_| world.outlast(SLOWLY).as_millis()).collect();
     assert_eq!(pauses[..6], [100, 200, 400, 800, 1000, 1000]);
@@ -203,7 +203,7 @@ fn slow_failures_back_off_to_a_second_and_a_quick_one_ends_that() {
 }
 
 #[test]
-fn a_success_ends_the_backoff() {
+fn success_ends_the_backoff() {
     let mut world = World::new();
     world.outlast(SLOWLY);
     let probe = world.begin();
@@ -212,7 +212,7 @@ fn a_success_ends_the_backoff() {
 }
 
 #[test]
-fn an_error_that_backs_off_does_so_however_quick_it_was() {
+fn error_that_backs_off_does_so_even_when_quick() {
     let mut world = World::new();
     let attempt = world.begin();
     world.fail_as(attempt, true, 1.0);
@@ -286,7 +286,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_happens_there_are_never_two_probes_and_a_success_closes(steps in steps()) {
+    fn random_steps_keep_one_probe_and_success_closes(steps in steps()) {
         let mut world = World::new();
         // The attempts under way, and whether the failure of each counts: nothing has moved since it began.
         let mut under_way: Vec<(Attempt, bool)> = Vec::new();

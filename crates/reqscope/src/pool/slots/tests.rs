@@ -45,7 +45,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_is_done_to_the_slots_the_invariants_hold(max in 1..4_usize, steps in vec(steps(), 0..120)) {
+    fn random_steps_keep_the_invariants(max in 1..4_usize, steps in vec(steps(), 0..120)) {
         let mut world = World::new(max);
         for step in steps {
             let (taken, waiting) = (world.taken(), world.slots.counts().waiting);
@@ -59,7 +59,7 @@ proptest! {
 }
 
 #[test]
-fn what_came_back_last_goes_out_first() {
+fn handle_returned_last_goes_out_first() {
     let mut slots = Machine::new(2);
     for object in [1, 2] {
         let slot = slots.begin();
@@ -71,7 +71,7 @@ fn what_came_back_last_goes_out_first() {
 }
 
 #[test]
-fn whose_object_can_be_made_counts_not_as_waiting() {
+fn caller_that_can_create_does_not_count_as_waiting() {
     let mut slots = Machine::new(2);
     let join = |slots: &mut Machine| slots.join(0, 0, false).map(drop);
     assert_eq!(join(&mut slots), Ok(()));
@@ -82,7 +82,7 @@ fn whose_object_can_be_made_counts_not_as_waiting() {
 }
 
 #[test]
-fn after_a_pause_the_idle_ones_go_to_the_head_of_the_line() {
+fn resume_grants_idle_handles_to_the_head_of_the_queue() {
     let mut slots = Machine::new(1);
     slots.pause();
     let (first, second) = (slots.join(1, 9, false).expect("open"), slots.join(2, 9, false).expect("open"));
@@ -98,7 +98,7 @@ fn after_a_pause_the_idle_ones_go_to_the_head_of_the_line() {
 
 // What was on its way out counted as one that stays, and another one had to go for it.
 #[test]
-fn a_pool_that_shrinks_sends_away_no_more_than_are_too_many() {
+fn shrinking_releases_only_the_surplus() {
     let mut slots = Machine::new(3);
     let (first, second, third) = (slots.begin(), slots.begin(), slots.begin());
     assert!(matches!(slots.created(first, 1, 1, 0), Put::Idle));
@@ -110,7 +110,7 @@ fn a_pool_that_shrinks_sends_away_no_more_than_are_too_many() {
 }
 
 #[test]
-fn what_is_too_many_after_a_resize_is_refused_when_it_comes_back() {
+fn surplus_after_a_resize_is_refused_on_return() {
     let mut slots = Machine::new(2);
     let (first, second) = (slots.begin(), slots.begin());
     assert!(

@@ -40,7 +40,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_is_done_to_a_scope_the_laws_hold(steps in vec(steps(), 0..60)) {
+    fn random_steps_on_a_scope_keep_the_laws(steps in vec(steps(), 0..60)) {
         play(steps);
     }
 }

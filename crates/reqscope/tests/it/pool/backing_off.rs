@@ -26,21 +26,21 @@ async fn creations(failure: fn(io::Error) -> Error<io::Error>) -> u32 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_backend_that_refuses_is_asked_again_soon() {
+async fn refusing_backend_is_tried_again_soon() {
     let creations = creations(Error::failed).await;
     // Every second or third time that somebody asks.
     assert!((500 / 3 - 1..=500 / 2 + 1).contains(&creations), "{creations}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_backend_that_will_never_serve_us_is_not_hammered() {
+async fn permanently_failing_backend_is_not_hammered() {
     // Half a second apart on average, once the backoff has reached its end.
     let creations = creations(Error::permanent).await;
     assert!((5..50).contains(&creations), "{creations}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waited_is_told_of_the_timeout_and_who_is_refused_at_once_is_not() {
+async fn only_callers_that_waited_get_a_timeout_error() {
     watch();
     let never = resource_fn(std::future::pending::<Result<(), Error<io::Error>>>);
     let pool = Pool::builder().create_timeout(Duration::from_millis(300)).build(never);

@@ -21,7 +21,7 @@ fn slow(configure: impl FnOnce(reqscope::pool::PoolBuilder<Probe>) -> reqscope::
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_get_that_is_cut_while_something_is_made_for_it() {
+async fn get_cut_during_a_creation_loses_no_slot() {
     for polls in 0..12 {
         let rig = slow(|builder| builder.max_size(2));
         for _ in 0..ROUNDS {
@@ -35,7 +35,7 @@ async fn a_get_that_is_cut_while_something_is_made_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_get_that_is_cut_while_it_waits_for_others() {
+async fn get_cut_while_it_queues_loses_no_handle() {
     for polls in 0..6 {
         let rig = slow(|builder| builder.max_size(1));
         for _ in 0..ROUNDS {
@@ -54,7 +54,7 @@ async fn a_get_that_is_cut_while_it_waits_for_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_get_that_is_cut_while_its_object_is_proved() {
+async fn get_cut_during_a_validation_loses_no_slot() {
     for outcome in [Outcome::ok(), Outcome::error(), Outcome::panic()] {
         for polls in 0..12 {
             let rig = slow(|builder| builder.max_size(2).validate_after(Duration::ZERO));
@@ -73,7 +73,7 @@ async fn a_get_that_is_cut_while_its_object_is_proved() {
 
 /// The question of a proof that was cut may be on its way: a second proof would read its answer for that to its own.
 #[tokio::test(start_paused = true)]
-async fn an_object_whose_proof_was_cut_is_used_by_nobody() {
+async fn handle_whose_validation_was_cut_is_not_lent_again() {
     let rig = Rig::configured(Probe::new(), |builder| builder.max_size(1).validate_after(Duration::ZERO));
     rig.pool.put(rig.take().await);
     rig.probe.on(Verb::Validate).never();
@@ -85,7 +85,7 @@ async fn an_object_whose_proof_was_cut_is_used_by_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_release_that_is_cut_while_the_object_is_proved() {
+async fn release_cut_during_a_validation_loses_no_slot() {
     for exit in [Exit::Completed, Exit::Cancelled, Exit::Panicked] {
         for outcome in [Outcome::ok(), Outcome::error(), Outcome::panic(), Outcome::never()] {
             for polls in 0..6 {

@@ -12,7 +12,7 @@ fn pool(size: usize, probe: Probe) -> Pool<Probe> {
 }
 
 #[tokio::test]
-async fn what_is_given_back_is_what_the_next_one_gets() {
+async fn returned_handle_goes_to_the_next_caller() {
     let pool = pool(10, Probe::new());
     let first = pool.get().await.unwrap();
     let number = first.id();
@@ -23,7 +23,7 @@ async fn what_is_given_back_is_what_the_next_one_gets() {
 }
 
 #[tokio::test]
-async fn a_full_pool_serves_its_waiters_first_come_first_served() {
+async fn full_pool_serves_its_waiters_in_order() {
     let pool = Arc::new(pool(1, Probe::new()));
     let held = pool.get().await.unwrap();
     let (mut first, mut second) = (Box::pin(pool.get()), Box::pin(pool.get()));
@@ -37,7 +37,7 @@ async fn a_full_pool_serves_its_waiters_first_come_first_served() {
 }
 
 #[tokio::test]
-async fn a_waiter_that_leaves_after_its_grant_passes_it_on() {
+async fn waiter_dropped_after_its_grant_passes_it_on() {
     let pool = pool(1, Probe::new());
     let held = pool.get().await.unwrap();
     let number = held.id();
@@ -52,7 +52,7 @@ async fn a_waiter_that_leaves_after_its_grant_passes_it_on() {
 }
 
 #[tokio::test]
-async fn what_is_dropped_without_a_word_is_proved_before_anybody_gets_it() {
+async fn dropped_handle_is_validated_before_its_next_use() {
     let probe = Probe::new();
     let pool = pool(1, probe.clone());
     probe.on(Verb::Validate).slow(1);
@@ -65,7 +65,7 @@ async fn what_is_dropped_without_a_word_is_proved_before_anybody_gets_it() {
 }
 
 #[tokio::test]
-async fn a_proof_that_needs_no_waiting_is_over_at_once() {
+async fn validation_that_needs_no_waiting_ends_in_the_drop() {
     let probe = Probe::new();
     let pool = pool(1, probe.clone());
     drop(pool.get().await.unwrap());
@@ -74,7 +74,7 @@ async fn a_proof_that_needs_no_waiting_is_over_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_waits_in_vain_is_told_why() {
+async fn acquire_timeout_carries_a_shortage() {
     let pool = Pool::builder().max_size(1).acquire_timeout(Duration::from_secs(5)).build(Probe::new());
     let held = pool.get().await.unwrap();
     let error = pool.get().await.unwrap_err();
@@ -85,7 +85,7 @@ async fn whoever_waits_in_vain_is_told_why() {
 }
 
 #[tokio::test]
-async fn a_scope_holds_one_object_for_all_who_ask() {
+async fn scope_checks_out_one_handle_for_all_its_gets() {
     let (scopes, pool) = (Scopes::new(), Arc::new(pool(1, Probe::new())));
     let scope = scopes.open();
     drop(scope.lazy(&pool).get().await.unwrap());
@@ -97,7 +97,7 @@ async fn a_scope_holds_one_object_for_all_who_ask() {
 }
 
 #[tokio::test]
-async fn those_for_whom_an_object_is_made_do_not_count_as_waiters() {
+async fn caller_with_a_creation_does_not_count_as_waiter() {
     let pool = Pool::builder().max_size(1).max_waiters(0).build(Probe::new());
     let object = pool.get().await.unwrap();
     assert!(pool.get().await.unwrap_err().is_exhausted());
@@ -106,7 +106,7 @@ async fn those_for_whom_an_object_is_made_do_not_count_as_waiters() {
 
 /// A transaction left open would hold its locks for as long as nobody takes the object.
 #[tokio::test(start_paused = true)]
-async fn what_does_not_look_ready_when_it_comes_back_is_proved_before_it_is_idle() {
+async fn handle_of_unknown_health_is_validated_on_its_return() {
     let probe = Probe::new();
     let pool = pool(1, probe.clone());
     let object = pool.get().await.unwrap();

@@ -11,7 +11,7 @@ use super::rig::Rig;
 use crate::support::{bounded, settle};
 
 #[tokio::test(start_paused = true)]
-async fn a_creation_that_fails_tells_its_cause_and_frees_its_slot() {
+async fn failed_creation_returns_its_cause_and_frees_its_slot() {
     let rig = Rig::new(2);
     for _ in 0..5 {
         rig.probe.on(Verb::Acquire).error();
@@ -24,7 +24,7 @@ async fn a_creation_that_fails_tells_its_cause_and_frees_its_slot() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_creation_that_panics_is_one_that_fails() {
+async fn panicking_creation_counts_as_failed() {
     let rig = Rig::new(2);
     for polls in 0..5 {
         rig.probe.on(Verb::Acquire).next(Outcome::panic().after_polls(polls));
@@ -37,7 +37,7 @@ async fn a_creation_that_panics_is_one_that_fails() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_creation_that_hangs_is_given_up_after_its_timeout() {
+async fn hanging_creation_ends_after_its_timeout() {
     let rig = Rig::configured(Probe::new(), |builder| builder.max_size(2).create_timeout(Duration::from_secs(3)));
     for _ in 0..3 {
         rig.probe.on(Verb::Acquire).never();
@@ -53,7 +53,7 @@ async fn a_creation_that_hangs_is_given_up_after_its_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_creation_brings_after_its_caller_has_left_serves_the_next_one() {
+async fn creation_serves_the_next_caller_after_its_own_left() {
     let rig = Rig::new(1);
     rig.probe.on(Verb::Acquire).close();
     let (first, second) = (rig.waiter(), rig.waiter());
@@ -66,7 +66,7 @@ async fn what_a_creation_brings_after_its_caller_has_left_serves_the_next_one() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_comes_when_everybody_has_left_is_kept() {
+async fn created_handle_is_kept_after_all_callers_left() {
     let rig = Rig::new(1);
     rig.probe.on(Verb::Acquire).close();
     drop(rig.waiter());
@@ -80,7 +80,7 @@ async fn what_comes_when_everybody_has_left_is_kept() {
 
 /// As behind a balancer whose backends are gone: it accepts each connection, and closes it at once.
 #[tokio::test(start_paused = true)]
-async fn what_is_dead_on_arrival_is_a_creation_that_failed() {
+async fn handle_dead_on_arrival_counts_as_a_failed_creation() {
     for probe in [Probe::new(), Probe::new().reclaiming()] {
         let rig = Rig::configured(probe, |builder| builder.max_size(2));
         rig.probe.set_health(Health::Dead);
@@ -98,7 +98,7 @@ async fn what_is_dead_on_arrival_is_a_creation_that_failed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_begun_before_a_clear_is_not_kept_after_it() {
+async fn creation_begun_before_a_clear_is_not_kept() {
     let rig = Rig::new(1);
     rig.probe.on(Verb::Acquire).close();
     let mut caller = rig.waiter();
@@ -112,7 +112,7 @@ async fn what_was_begun_before_a_clear_is_not_kept_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_grant_that_is_passed_on_after_a_clear_is_not_kept() {
+async fn grant_passed_on_after_a_clear_is_not_kept() {
     let rig = Rig::new(1);
     let held = rig.take().await;
     let (first, second) = (rig.waiter(), rig.waiter());
@@ -126,7 +126,7 @@ async fn a_grant_that_is_passed_on_after_a_clear_is_not_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_nobody_may_wait_for_others_one_can_still_wait_for_a_creation() {
+async fn max_waiters_of_zero_still_allows_a_creation() {
     let rig = Rig::configured(Probe::new(), |builder| builder.max_size(2).max_waiters(0));
     rig.probe.on(Verb::Acquire).always(Outcome::ok().after_polls(2));
     let both = rig.take_all(2).await;

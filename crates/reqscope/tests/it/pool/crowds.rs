@@ -49,7 +49,7 @@ async fn end(rig: Rig) {
 }
 
 #[test]
-fn a_crowd_is_served_in_the_order_in_which_it_came() {
+fn crowd_is_served_in_order_of_arrival() {
     let (rig, threads) = (of_one(|builder| builder), threads());
     threads.block_on(async {
         let mut held = rig.take().await;
@@ -70,7 +70,7 @@ fn a_crowd_is_served_in_the_order_in_which_it_came() {
 }
 
 #[test]
-fn whoever_is_not_served_hears_of_it_after_the_timeout_and_not_before() {
+fn unserved_waiters_fail_after_the_timeout_and_not_before() {
     const TIMEOUT: Duration = Duration::from_millis(500);
     let (rig, threads) = (of_one(|builder| builder.acquire_timeout(TIMEOUT)), threads());
     threads.block_on(async {
@@ -95,7 +95,7 @@ fn whoever_is_not_served_hears_of_it_after_the_timeout_and_not_before() {
 }
 
 #[test]
-fn who_leaves_a_crowd_passes_on_what_it_was_granted() {
+fn waiter_leaving_a_crowd_passes_on_its_grant() {
     let (rig, threads) = (of_one(|builder| builder), threads());
     threads.block_on(async {
         let held = rig.take().await;
@@ -131,7 +131,7 @@ fn outlive(there: Runtime, end: impl FnOnce(Runtime) -> Option<Runtime>) {
 }
 
 #[test]
-fn with_the_runtime_of_the_attendant_nobody_loses_the_timeout() {
+fn timeouts_survive_the_runtime_that_ran_the_timers() {
     outlive(threads(), |runtime| {
         drop(runtime);
         None
@@ -139,12 +139,12 @@ fn with_the_runtime_of_the_attendant_nobody_loses_the_timeout() {
 }
 
 #[test]
-fn a_runtime_that_stands_still_lets_nobody_down_on_another_one() {
+fn stopped_runtime_delays_no_waiter_on_another() {
     outlive(runtime(), Some);
 }
 
 #[test]
-fn a_slot_that_becomes_free_in_a_crowd_is_filled_again() {
+fn freed_slot_in_a_crowd_is_filled_again() {
     let (rig, threads) = (of_one(|builder| builder), threads());
     threads.block_on(async {
         let held = rig.take().await;
@@ -163,7 +163,7 @@ fn a_slot_that_becomes_free_in_a_crowd_is_filled_again() {
 }
 
 #[test]
-fn a_close_a_pause_and_a_resize_reach_a_crowd() {
+fn close_pause_and_resize_reach_a_crowd() {
     let (rig, threads) = (of_one(|builder| builder), threads());
     threads.block_on(async {
         let held = rig.take().await;
@@ -189,7 +189,7 @@ fn a_close_a_pause_and_a_resize_reach_a_crowd() {
 }
 
 #[test]
-fn a_crowd_is_not_larger_than_it_may_be() {
+fn crowd_is_bounded_by_max_waiters() {
     let (rig, threads) = (of_one(|builder| builder.max_waiters(CROWD)), threads());
     threads.block_on(async {
         let held = rig.take().await;

@@ -22,7 +22,7 @@ async fn next_after(rig: &Rig, exit: Exit) -> u64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_use_that_ended_in_order_needs_no_proof() {
+async fn completed_use_needs_no_validation() {
     let rig = Rig::new(1);
     for exit in [Exit::Completed, Exit::Failed] {
         assert_eq!(next_after(&rig, exit).await, 0);
@@ -32,7 +32,7 @@ async fn a_use_that_ended_in_order_needs_no_proof() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_use_that_was_cut_or_panicked_is_followed_by_a_proof() {
+async fn cancelled_or_panicked_use_is_followed_by_a_validation() {
     let rig = Rig::new(1);
     for (proofs, exit) in [(1, Exit::Cancelled), (2, Exit::Panicked)] {
         assert_eq!(next_after(&rig, exit).await, 0);
@@ -42,7 +42,7 @@ async fn a_use_that_was_cut_or_panicked_is_followed_by_a_proof() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_are_proved_where_that_is_asked_for() {
+async fn reset_always_validates_every_return() {
     let rig = Rig::configured(Probe::new(), |builder| builder.max_size(1).reset(Reset::Always));
     assert_eq!(next_after(&rig, Exit::Completed).await, 0);
     settle().await;
@@ -51,7 +51,7 @@ async fn all_are_proved_where_that_is_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_proved_is_released_with_the_exit_of_its_use() {
+async fn failed_validation_releases_with_the_exit_of_the_use() {
     for outcome in [Outcome::error(), Outcome::panic(), Outcome::never()] {
         let rig = Rig::new(1);
         rig.probe.on(Verb::Validate).always(outcome);
@@ -64,7 +64,7 @@ async fn what_cannot_be_proved_is_released_with_the_exit_of_its_use() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_died_in_use_is_never_proved_and_never_reused() {
+async fn handle_that_died_in_use_is_not_validated_or_reused() {
     let rig = Rig::new(1);
     for (number, exit) in [Exit::Completed, Exit::Failed, Exit::Cancelled, Exit::Panicked].into_iter().enumerate() {
         let mut lease = bounded(Lease::acquire(&rig.pool)).await.unwrap();
@@ -77,7 +77,7 @@ async fn what_died_in_use_is_never_proved_and_never_reused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_object_that_was_cut_in_an_operation_is_used_by_nobody_before_its_end() {
+async fn handle_cut_in_an_operation_is_not_lent_again() {
     let rig = Rig::new(1);
     rig.probe.on(Verb::Operate).never();
     let mut object = rig.take().await;
@@ -93,7 +93,7 @@ async fn an_object_that_was_cut_in_an_operation_is_used_by_nobody_before_its_end
 
 /// A validation that hangs: the slot is held for its whole timeout, and whoever waits is served then.
 #[tokio::test(start_paused = true)]
-async fn a_slot_is_held_until_the_proof_and_the_release_have_ended() {
+async fn slot_is_held_until_validation_and_release_end() {
     let rig = Rig::configured(Probe::new(), |builder| {
         builder.max_size(1).validate_timeout(Duration::from_secs(2)).release_timeout(Duration::from_secs(3))
     });
@@ -112,7 +112,7 @@ async fn a_slot_is_held_until_the_proof_and_the_release_have_ended() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slot_is_free_when_its_release_has_ended_however_it_ended() {
+async fn slot_is_freed_however_its_release_ends() {
     for outcome in [Outcome::ok(), Outcome::error(), Outcome::panic()] {
         let rig = Rig::new(1);
         rig.probe.on(Verb::Release).close();
@@ -132,7 +132,7 @@ async fn a_slot_is_free_when_its_release_has_ended_however_it_ended() {
 
 /// Nothing waits here, so it must end by itself.
 #[tokio::test(start_paused = true)]
-async fn where_nothing_can_ever_be_proved_a_get_says_why_after_as_many_tries_as_there_are_slots() {
+async fn get_gives_up_after_one_failed_validation_per_slot() {
     let rig = Rig::configured(Probe::new().reclaiming(), |builder| {
         builder.max_size(2).validate_after(Duration::ZERO).reset(Reset::Always)
     });
@@ -191,7 +191,7 @@ impl Resource for Trap {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_verb_that_panics_before_there_is_a_future_costs_no_slot() {
+async fn verb_that_panics_before_its_future_costs_no_slot() {
     for verb in ["acquire", "validate", "release", "try_acquire", "probe", "reclaim"] {
         let probe = Probe::new();
         let pool = Arc::new(Pool::builder().max_size(2).build(Trap { probe: probe.clone(), verb }));
@@ -210,7 +210,7 @@ async fn a_verb_that_panics_before_there_is_a_future_costs_no_slot() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_object_that_is_dropped_while_unwinding_has_panicked() {
+async fn handle_dropped_while_unwinding_exits_as_panicked() {
     let rig = Rig::new(1);
     rig.probe.on(Verb::Validate).error();
     let object = rig.take().await;
@@ -226,7 +226,7 @@ async fn an_object_that_is_dropped_while_unwinding_has_panicked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_idle_for_long_is_proved_and_replaced_if_it_fails() {
+async fn long_idle_handle_is_validated_and_replaced_on_failure() {
     for outcome in [Outcome::error(), Outcome::panic(), Outcome::never()] {
         let rig = Rig::new(1);
         rig.fill(1).await;
@@ -245,7 +245,7 @@ async fn what_was_idle_for_long_is_proved_and_replaced_if_it_fails() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_lay_idle_while_the_pool_was_paused_is_proved_before_a_waiter_gets_it() {
+async fn handle_idle_during_a_pause_is_validated_before_its_grant() {
     let rig = Rig::new(1);
     rig.fill(1).await;
     rig.pool.pause();

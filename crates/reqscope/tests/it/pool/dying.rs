@@ -12,7 +12,7 @@ const SIZE: usize = 10;
 
 /// As when a firewall has forgotten all the connections: only an answer that does not come tells.
 #[tokio::test(start_paused = true)]
-async fn all_that_died_together_are_found_in_the_time_of_one_or_two_proofs() {
+async fn handles_dead_together_are_found_in_two_timeouts() {
     let timeout = Duration::from_secs(2);
     let rig = Rig::configured(Probe::new(), |builder| {
         builder.max_size(SIZE).validate_after(Duration::ZERO).validate_timeout(timeout)
@@ -35,7 +35,7 @@ async fn all_that_died_together_are_found_in_the_time_of_one_or_two_proofs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn callers_who_come_together_when_all_are_dead_lose_one_timeout_together() {
+async fn concurrent_callers_lose_one_timeout_to_dead_handles() {
     let timeout = Duration::from_secs(2);
     let rig = Rig::configured(Probe::new(), |builder| {
         builder.max_size(SIZE).validate_after(Duration::ZERO).validate_timeout(timeout)
@@ -55,7 +55,7 @@ async fn callers_who_come_together_when_all_are_dead_lose_one_timeout_together()
 
 /// A look at each tells: nobody waits for anything.
 #[tokio::test(start_paused = true)]
-async fn what_a_look_shows_to_be_dead_costs_no_time_at_all() {
+async fn handles_that_look_dead_cost_no_time() {
     let rig = Rig::new(SIZE);
     rig.fill(SIZE).await;
     rig.probe.kill_all();
@@ -69,7 +69,7 @@ async fn what_a_look_shows_to_be_dead_costs_no_time_at_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sound_one_among_suspects_stays_and_serves() {
+async fn live_handle_among_suspects_stays_in_the_pool() {
     let rig = Rig::configured(Probe::new(), |builder| builder.max_size(SIZE).validate_after(Duration::ZERO));
     rig.fill(SIZE).await;
     rig.probe.on(Verb::Validate).error();
@@ -83,7 +83,7 @@ async fn a_sound_one_among_suspects_stays_and_serves() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_is_dead_at_hand_off_is_replaced_in_the_turn_of_who_waited() {
+async fn handle_dead_at_its_grant_is_replaced_for_the_waiter() {
     let rig = Rig::new(1);
     let held = rig.take().await;
     let (first, mut second) = (rig.waiter(), rig.waiter());
@@ -100,7 +100,7 @@ async fn one_that_is_dead_at_hand_off_is_replaced_in_the_turn_of_who_waited() {
 
 /// The same, and that waiter is gone: the grant is passed on, and found dead by the next one.
 #[tokio::test(start_paused = true)]
-async fn one_that_dies_as_a_grant_on_its_way_reaches_nobody() {
+async fn handle_that_dies_while_granted_is_not_lent() {
     let rig = Rig::new(1);
     let held = rig.take().await;
     let (first, second) = (rig.waiter(), rig.waiter());

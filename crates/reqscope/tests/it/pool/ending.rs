@@ -17,7 +17,7 @@ async fn gone(probe: &Probe) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_that_is_dropped_releases_what_is_idle_at_once_and_the_rest_when_it_comes_back() {
+async fn dropped_pool_releases_idle_handles_at_once() {
     let Rig { pool, probe } = Rig::new(3);
     let mut all = Vec::new();
     for _ in 0..3 {
@@ -37,7 +37,7 @@ async fn a_pool_that_is_dropped_releases_what_is_idle_at_once_and_the_rest_when_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_that_is_dropped_tells_those_who_wait() {
+async fn dropped_pool_answers_its_waiters() {
     let rig = Rig::new(1);
     let held = rig.take().await;
     let (first, second) = (rig.waiter(), tokio::spawn(rig.waiter()));
@@ -50,7 +50,7 @@ async fn a_pool_that_is_dropped_tells_those_who_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_creation_brings_to_a_pool_that_is_gone_is_released() {
+async fn creation_that_outlives_its_pool_is_released() {
     let rig = Rig::new(1);
     rig.probe.on(Verb::Acquire).close();
     drop(rig.waiter());
@@ -63,7 +63,7 @@ async fn what_a_creation_brings_to_a_pool_that_is_gone_is_released() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_close_waits_for_what_is_out_and_what_is_under_way() {
+async fn close_waits_for_lent_handles_and_creations() {
     let rig = Rig::new(3);
     let (held, doubtful) = (rig.take().await, rig.take().await);
     rig.probe.on(Verb::Acquire).close();
@@ -85,7 +85,7 @@ async fn a_close_waits_for_what_is_out_and_what_is_under_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_close_bounds_a_release_that_hangs() {
+async fn close_bounds_a_hanging_release() {
     let rig = Rig::configured(Probe::new(), |builder| builder.max_size(2).release_timeout(Duration::from_secs(3)));
     rig.fill(2).await;
     rig.probe.on(Verb::Release).never();
@@ -98,7 +98,7 @@ async fn a_close_bounds_a_release_that_hangs() {
 
 /// On real threads: whoever gives back does not know whether the pool is closed by then.
 #[test]
-fn a_close_that_races_with_what_comes_back_loses_nothing() {
+fn close_racing_with_returns_loses_no_handle() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
     for round in 0..200 {
         let rig = Rig::new(4);
@@ -134,7 +134,7 @@ fn a_close_that_races_with_what_comes_back_loses_nothing() {
 
 /// The future of a close only waits.
 #[tokio::test(start_paused = true)]
-async fn a_close_whose_future_is_dropped_is_a_close() {
+async fn close_whose_future_is_dropped_still_closes() {
     let rig = Rig::new(2);
     rig.fill(2).await;
     drop(rig.pool.close(Duration::from_secs(1)));
@@ -145,7 +145,7 @@ async fn a_close_whose_future_is_dropped_is_a_close() {
 }
 
 #[test]
-fn a_pool_that_is_dropped_while_its_runtime_shuts_down_or_outside_of_any_abandons_what_it_had() {
+fn pool_dropped_without_a_runtime_abandons_its_handles() {
     for shutting_down in [true, false] {
         let home = crate::support::runtime();
         let rig = Rig::new(2);

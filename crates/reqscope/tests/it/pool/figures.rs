@@ -10,7 +10,7 @@ use super::rounds::{ROUND, SECOND, ageless, pass};
 use crate::support::settle;
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_that_has_a_name_says_it() {
+async fn named_pool_shows_its_name_in_errors() {
     let pool = ageless().name("orders").max_size(1).acquire_timeout(SECOND).build(Probe::new());
     let object = pool.get().await.unwrap();
     let error = pool.get().await.unwrap_err();
@@ -22,7 +22,7 @@ async fn a_pool_that_has_a_name_says_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_status_counts_what_has_happened() {
+async fn status_counts_all_events() {
     let probe = Probe::new();
     let pool = Arc::new(ageless().max_size(1).acquire_timeout(SECOND).build(probe.clone()));
     probe.on(Verb::Acquire).error();
@@ -41,7 +41,7 @@ async fn the_status_counts_what_has_happened() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn holders_are_told_where_they_took_theirs_the_oldest_first() {
+async fn holders_are_listed_with_their_lines_oldest_first() {
     let pool = ageless().build(Probe::new());
     let (first, line) = (pool.get().await.unwrap(), line!());
     pass(5 * SECOND).await;

@@ -6,7 +6,7 @@ use super::rounds::{ROUND, SECOND, ageless, fill, pass};
 use crate::support::{bounded, runtime, settle};
 
 #[test]
-fn a_janitor_dies_with_its_runtime_and_the_next_check_out_has_another_one() {
+fn check_out_starts_a_janitor_after_its_runtime_ended() {
     let pool = ageless().idle_timeout(SECOND).build(Probe::new());
     for round in 1..=2 {
         let runtime = paused();
@@ -19,7 +19,7 @@ fn a_janitor_dies_with_its_runtime_and_the_next_check_out_has_another_one() {
 }
 
 #[test]
-fn what_was_idle_without_a_janitor_is_not_taken_for_fresh() {
+fn handle_idle_without_a_janitor_is_not_taken_as_fresh() {
     let probe = Probe::new();
     let pool = ageless().validate_after(ROUND).build(probe.clone());
     runtime().block_on(fill(&pool, 1));
@@ -34,7 +34,7 @@ fn what_was_idle_without_a_janitor_is_not_taken_for_fresh() {
 }
 
 #[test]
-fn a_runtime_without_timers_gets_no_janitor_and_no_complaints() {
+fn runtime_without_timers_gets_no_janitor_and_no_error() {
     let pool = ageless().build(Probe::new());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
@@ -48,7 +48,7 @@ fn a_runtime_without_timers_gets_no_janitor_and_no_complaints() {
 }
 
 #[test]
-fn a_janitor_with_nothing_to_look_after_goes_home() {
+fn janitor_with_nothing_to_do_ends() {
     let runtime = paused();
     runtime.block_on(async {
         let pool = ageless().idle_timeout(SECOND).min_idle(1).build(Probe::new());

@@ -8,7 +8,7 @@ use crate::support::{bounded, settle};
 // min_idle
 
 #[tokio::test(start_paused = true)]
-async fn building_a_pool_makes_nothing() {
+async fn building_a_pool_creates_nothing() {
     let probe = Probe::new();
     let _pool = ageless().min_idle(3).build(probe.clone());
     pass(SECOND).await;
@@ -16,7 +16,7 @@ async fn building_a_pool_makes_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_check_out_brings_the_others_that_are_to_be_idle() {
+async fn first_check_out_starts_filling_up_to_min_idle() {
     let pool = ageless().min_idle(3).build(Probe::new());
     let object = pool.get().await.unwrap();
     pass(2 * ROUND).await;
@@ -27,7 +27,7 @@ async fn the_first_check_out_brings_the_others_that_are_to_be_idle() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn there_are_no_more_idle_ones_than_the_pool_may_hold() {
+async fn min_idle_never_exceeds_the_size() {
     let pool = ageless().max_size(5).min_idle(3).build(Probe::new());
     pool.resize(2);
     let object = pool.get().await.unwrap();
@@ -37,7 +37,7 @@ async fn there_are_no_more_idle_ones_than_the_pool_may_hold() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_the_backend_is_down_the_pool_tries_once_a_second_to_fill_itself() {
+async fn pool_tries_to_fill_once_a_second_during_an_outage() {
     let probe = Probe::new();
     let pool = ageless().min_idle(1).build(probe.clone());
     probe.on(Verb::Acquire).always(Outcome::error());
@@ -51,7 +51,7 @@ async fn while_the_backend_is_down_the_pool_tries_once_a_second_to_fill_itself()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_warm_pool_has_them_before_anybody_asks() {
+async fn warm_creates_min_idle_before_the_first_get() {
     let probe = Probe::new();
     let pool = ageless().min_idle(6).build(probe.clone());
     probe.on(Verb::Acquire).always(Outcome::ok().after(SECOND));
@@ -62,7 +62,7 @@ async fn a_warm_pool_has_them_before_anybody_asks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn warming_a_pool_whose_backend_is_down_tells_the_cause() {
+async fn warm_returns_the_cause_if_the_backend_is_down() {
     let probe = Probe::new();
     let pool = ageless().min_idle(2).build(probe.clone());
     probe.on(Verb::Acquire).always(Outcome::error().after(ROUND));
@@ -74,7 +74,7 @@ async fn warming_a_pool_whose_backend_is_down_tells_the_cause() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn warming_ends_with_the_acquire_timeout_and_with_the_pool() {
+async fn warm_ends_with_the_acquire_timeout_or_the_pool() {
     let probe = Probe::new();
     let pool = ageless().min_idle(1).acquire_timeout(SECOND).build(probe.clone());
     probe.on(Verb::Acquire).close();
@@ -87,7 +87,7 @@ async fn warming_ends_with_the_acquire_timeout_and_with_the_pool() {
 }
 
 #[test]
-fn warming_without_a_runtime_is_an_error() {
+fn warm_without_a_runtime_is_an_error() {
     let pool = ageless().min_idle(1).build(Probe::new());
     let waker = std::task::Waker::noop();
     let mut warming = Box::pin(pool.warm());
@@ -98,7 +98,7 @@ fn warming_without_a_runtime_is_an_error() {
 // idle_timeout
 
 #[tokio::test(start_paused = true)]
-async fn what_is_idle_for_too_long_goes_save_as_many_as_are_to_be_idle() {
+async fn idle_timeout_releases_all_but_min_idle() {
     let pool = ageless().min_idle(2).idle_timeout(60 * SECOND).build(Probe::new());
     fill(&pool, 5).await;
     pass(59 * SECOND).await;
@@ -111,7 +111,7 @@ async fn what_is_idle_for_too_long_goes_save_as_many_as_are_to_be_idle() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_that_is_too_large_for_its_load_shrinks() {
+async fn pool_too_large_for_its_load_shrinks() {
     let pool = ageless().idle_timeout(60 * SECOND).build(Probe::new());
     fill(&pool, 5).await;
     for _ in 0..70 {
@@ -125,7 +125,7 @@ async fn a_pool_that_is_too_large_for_its_load_shrinks() {
 // max_lifetime
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_one_that_is_too_old_goes_within_a_tenth_of_its_lifetime() {
+async fn idle_handle_ends_within_a_tenth_of_its_lifetime() {
     let pool = ageless().max_size(100).max_lifetime(100 * SECOND).build(Probe::new());
     fill(&pool, 100).await;
     pass(89 * SECOND).await;
@@ -138,7 +138,7 @@ async fn an_idle_one_that_is_too_old_goes_within_a_tenth_of_its_lifetime() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_is_too_old_when_it_comes_back_goes() {
+async fn handle_too_old_on_return_is_released() {
     let pool = ageless().max_lifetime(10 * SECOND).build(Probe::new());
     let object = pool.get().await.unwrap();
     pass(11 * SECOND).await;
@@ -149,7 +149,7 @@ async fn one_that_is_too_old_when_it_comes_back_goes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_old_one_is_replaced_before_it_goes() {
+async fn old_handle_is_replaced_before_it_is_released() {
     let probe = Probe::new();
     let pool = ageless().min_idle(1).max_lifetime(10 * SECOND).create_timeout(60 * SECOND).build(probe.clone());
     pool.warm().await.unwrap();
@@ -163,7 +163,7 @@ async fn an_old_one_is_replaced_before_it_goes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_old_one_serves_on_while_the_backend_is_down() {
+async fn old_handle_serves_on_during_an_outage() {
     let probe = Probe::new();
     let pool = ageless().min_idle(1).max_lifetime(10 * SECOND).build(probe.clone());
     pool.warm().await.unwrap();
@@ -175,7 +175,7 @@ async fn an_old_one_serves_on_while_the_backend_is_down() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_a_full_pool_the_old_ones_are_exchanged_one_at_a_time() {
+async fn full_pool_replaces_old_handles_one_at_a_time() {
     let probe = Probe::new();
     let pool =
         ageless().max_size(3).min_idle(3).max_lifetime(10 * SECOND).create_timeout(60 * SECOND).build(probe.clone());
@@ -197,7 +197,7 @@ async fn in_a_full_pool_the_old_ones_are_exchanged_one_at_a_time() {
 // max_uses
 
 #[tokio::test(start_paused = true)]
-async fn after_so_many_uses_an_object_goes() {
+async fn handle_is_released_after_max_uses() {
     let pool = ageless().max_uses(3).build(Probe::new());
     let mut used = Vec::new();
     for _ in 0..7 {

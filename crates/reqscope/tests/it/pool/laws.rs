@@ -17,17 +17,17 @@ fn pool(probe: Probe, size: usize, reset: Reset) -> Pool<Probe> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_keeps_the_laws() {
+async fn pool_keeps_the_laws() {
     laws(|probe| pool(probe, 3, Reset::AfterDoubt)).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_of_one_keeps_the_laws() {
+async fn pool_of_one_keeps_the_laws() {
     laws(|probe| pool(probe, 1, Reset::AfterDoubt)).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_that_proves_everything_keeps_the_laws() {
+async fn pool_that_always_validates_keeps_the_laws() {
     laws(|probe| {
         watch();
         let builder = Pool::builder().max_size(2).create_timeout(CREATE_TIMEOUT);
@@ -37,6 +37,6 @@ async fn a_pool_that_proves_everything_keeps_the_laws() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pool_keeps_the_laws_on_many_threads() {
+async fn pool_keeps_the_laws_on_many_threads() {
     laws(|probe| pool(probe, 3, Reset::AfterDoubt)).await;
 }

@@ -22,7 +22,7 @@ async fn all_fail_at_once(rig: &Rig) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_backend_that_is_down_from_the_start_is_told_to_all_at_once() {
+async fn callers_fail_at_once_if_the_backend_starts_down() {
     let rig = Rig::configured(Probe::new(), |builder| builder.max_size(10).create_concurrency(3));
     rig.probe.on(Verb::Acquire).always(Outcome::error().after_polls(1));
     all_fail_at_once(&rig).await;
@@ -32,7 +32,7 @@ async fn a_backend_that_is_down_from_the_start_is_told_to_all_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_seconds_of_outage_cost_at_most_one_connect_per_step_of_the_probe() {
+async fn outage_costs_at_most_one_connect_per_probe_interval() {
     let rig = Rig::new(10);
     rig.fill(10).await;
     rig.probe.kill_all();
@@ -57,7 +57,7 @@ async fn ten_seconds_of_outage_cost_at_most_one_connect_per_step_of_the_probe() 
 
 /// One object is out, so there is something to wait for.
 #[tokio::test(start_paused = true)]
-async fn when_it_is_back_those_who_wait_are_served_in_order_by_few_creations_at_a_time() {
+async fn waiters_are_served_in_order_after_an_outage() {
     let rig = Rig::configured(Probe::new(), |builder| builder.max_size(10).create_concurrency(3));
     rig.fill(1).await;
     let held = rig.take().await;
@@ -82,7 +82,7 @@ async fn when_it_is_back_those_who_wait_are_served_in_order_by_few_creations_at_
 
 /// Nothing comes back, and nobody asks any more: the one who waits is still served.
 #[tokio::test(start_paused = true)]
-async fn who_waits_behind_an_outage_is_served_soon_after_its_end_though_nobody_else_asks() {
+async fn waiter_is_served_soon_after_an_outage_without_new_gets() {
     let rig = Rig::new(2);
     rig.fill(1).await;
     let held = rig.take().await;
@@ -97,7 +97,7 @@ async fn who_waits_behind_an_outage_is_served_soon_after_its_end_though_nobody_e
 
 /// What the waiters hoped for dies, and there is nothing left to hope for.
 #[tokio::test(start_paused = true)]
-async fn who_waits_behind_an_outage_is_told_when_the_last_object_has_died() {
+async fn waiter_fails_when_the_last_handle_dies_in_an_outage() {
     let rig = Rig::new(2);
     let mut held = rig.take().await;
     rig.probe.on(Verb::Acquire).always(Outcome::error());
@@ -112,7 +112,7 @@ async fn who_waits_behind_an_outage_is_told_when_the_last_object_has_died() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_backend_that_hangs_is_probed_by_one_at_a_time() {
+async fn hanging_backend_gets_one_probe_at_a_time() {
     let rig = Rig::configured(Probe::new(), |builder| builder.max_size(10).create_timeout(Duration::from_secs(1)));
     rig.probe.on(Verb::Acquire).always(Outcome::never());
     let first: Vec<_> = (0..CALLERS).map(|_| tokio::spawn(rig.pool.get())).collect();

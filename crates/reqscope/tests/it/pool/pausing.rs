@@ -10,7 +10,7 @@ use crate::watchdog::watch;
 
 // What was idle before the pause went to the waiter unproved, as if it had just come back.
 #[tokio::test(start_paused = true)]
-async fn what_was_idle_throughout_a_pause_is_proved_like_anything_that_was_idle_for_long() {
+async fn handle_idle_throughout_a_pause_is_validated() {
     watch();
     let probe = Probe::new();
     let pool = Pool::builder().max_size(1).validate_after(Duration::from_secs(1)).build(probe.clone());

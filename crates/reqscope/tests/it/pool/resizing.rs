@@ -13,7 +13,7 @@ use crate::support::settle;
 /// Users come and go while the size goes from ten to one and back: never do two have the same object, never are there
 /// more than allowed once those that were too many are gone, and everybody is served.
 #[tokio::test(start_paused = true)]
-async fn a_size_that_goes_down_and_up_again_under_load_loses_nothing_and_lets_nobody_out_twice() {
+async fn resizing_under_load_loses_no_handle() {
     let rig = Rig::new(10);
     for verb in [Verb::Acquire, Verb::Validate, Verb::Release] {
         rig.probe.on(verb).always(Outcome::ok().after_polls(2));
@@ -57,7 +57,7 @@ async fn a_size_that_goes_down_and_up_again_under_load_loses_nothing_and_lets_no
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_that_grows_serves_those_who_wait_at_once() {
+async fn growing_pool_serves_its_waiters_at_once() {
     let rig = Rig::new(1);
     let held = rig.take().await;
     let waiters = [tokio::spawn(rig.waiter()), tokio::spawn(rig.waiter())];
@@ -71,7 +71,7 @@ async fn a_pool_that_grows_serves_those_who_wait_at_once() {
 
 /// What is being released still takes up its slot.
 #[tokio::test(start_paused = true)]
-async fn a_pool_that_shrank_creates_nothing_before_those_that_are_too_many_have_ended() {
+async fn shrunk_pool_creates_nothing_until_the_surplus_ended() {
     let rig = Rig::new(3);
     let all = rig.take_all(3).await;
     rig.pool.resize(1);

@@ -6,7 +6,7 @@ use super::rounds::{ageless, fill, ids};
 use crate::support::settle;
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_please_goes_and_what_is_out_is_not_asked() {
+async fn retain_releases_rejected_idle_handles_only() {
     let pool = ageless().build(Probe::new());
     fill(&pool, 4).await;
     let object = pool.get().await.unwrap();
@@ -23,7 +23,7 @@ async fn what_does_not_please_goes_and_what_is_out_is_not_asked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn those_that_please_lie_as_before() {
+async fn retained_handles_keep_their_order() {
     let pool = ageless().build(Probe::new());
     fill(&pool, 4).await;
     let object = pool.get().await.unwrap();
@@ -35,7 +35,7 @@ async fn those_that_please_lie_as_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_predicate_that_panics_costs_the_object_that_it_saw_and_nothing_else() {
+async fn panicking_predicate_costs_one_handle() {
     let pool = ageless().build(Probe::new());
     fill(&pool, 4).await;
     let mut asked = 0;
@@ -51,7 +51,7 @@ async fn a_predicate_that_panics_costs_the_object_that_it_saw_and_nothing_else()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_predicate_may_ask_the_pool_itself() {
+async fn predicate_may_call_the_pool() {
     let pool = ageless().max_size(2).build(Probe::new());
     fill(&pool, 2).await;
     pool.retain(|_| {

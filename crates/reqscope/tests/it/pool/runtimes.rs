@@ -31,7 +31,7 @@ async fn life(rig: &Rig) {
 }
 
 #[test]
-fn a_pool_serves_one_runtime_after_the_other() {
+fn pool_serves_one_runtime_after_another() {
     let rig = Rig::new(1);
     for _ in 0..5 {
         paused().block_on(life(&rig));
@@ -43,7 +43,7 @@ fn a_pool_serves_one_runtime_after_the_other() {
 }
 
 #[test]
-fn it_serves_a_multi_thread_runtime_and_a_local_set() {
+fn pool_serves_a_multi_thread_runtime_and_a_local_set() {
     let rig = Rig::new(1);
     let threads = Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
     threads.block_on(life(&rig));
@@ -60,17 +60,17 @@ fn it_serves_a_multi_thread_runtime_and_a_local_set() {
 static SHARED: LazyLock<Pool<Probe>> = LazyLock::new(|| Pool::builder().max_size(1).build(Probe::new()));
 
 #[tokio::test]
-async fn a_static_pool_serves_one_test() {
+async fn static_pool_serves_one_test() {
     SHARED.put(bounded(SHARED.get()).await.unwrap());
 }
 
 #[tokio::test]
-async fn and_another_one() {
+async fn static_pool_serves_another_test() {
     SHARED.put(bounded(SHARED.get()).await.unwrap());
 }
 
 #[test]
-fn two_runtimes_that_are_alive_share_a_pool() {
+fn two_live_runtimes_share_a_pool() {
     let (first, second, rig) = (runtime(), runtime(), Rig::new(1));
     for _ in 0..5 {
         let held = first.block_on(rig.take());
@@ -87,7 +87,7 @@ fn two_runtimes_that_are_alive_share_a_pool() {
 }
 
 #[test]
-fn a_creation_that_ends_with_its_runtime_is_begun_again_by_the_next_one_who_waits() {
+fn waiter_restarts_a_creation_lost_with_its_runtime() {
     let (first, second, rig) = (runtime(), paused(), Rig::new(1));
     rig.probe.on(Verb::Acquire).never();
     let gone = rig.waiter_on(&first);
@@ -103,7 +103,7 @@ fn a_creation_that_ends_with_its_runtime_is_begun_again_by_the_next_one_who_wait
 
 /// It is one that asks whether the backend is back: nobody else may ask meanwhile.
 #[test]
-fn a_probe_of_the_backend_that_ends_with_its_runtime_locks_nobody_out() {
+fn probe_lost_with_its_runtime_does_not_block_the_next() {
     let (first, second, rig) = (runtime(), runtime(), Rig::new(1));
     rig.probe.on(Verb::Acquire).error().never();
     let context = first.enter();
@@ -123,7 +123,7 @@ fn a_probe_of_the_backend_that_ends_with_its_runtime_locks_nobody_out() {
 
 /// The slot is held by a release, which ends with its runtime (and with it the handle).
 #[test]
-fn a_release_that_ends_with_its_runtime_gives_its_slot_to_who_waits_on_another_one() {
+fn release_lost_with_its_runtime_frees_its_slot() {
     let (first, second, rig) = (runtime(), paused(), Rig::new(1));
     rig.probe.on(Verb::Release).never();
     first.block_on(async {
@@ -138,7 +138,7 @@ fn a_release_that_ends_with_its_runtime_gives_its_slot_to_who_waits_on_another_o
 }
 
 #[test]
-fn a_proof_that_ends_with_its_runtime_gives_its_slot_to_who_waits_on_another_one() {
+fn validation_lost_with_its_runtime_frees_its_slot() {
     let (first, second, rig) = (runtime(), paused(), Rig::new(1));
     rig.probe.on(Verb::Validate).never();
     first.block_on(async {
@@ -172,7 +172,7 @@ fn a_get_that_is_polled_while_its_runtime_shuts_down_comes_back() {
 
 /// There somebody waits, and the slot is free: but here nothing can be created.
 #[test]
-fn what_is_dropped_while_its_runtime_shuts_down_leaves_the_creation_to_who_waits_on_another_one() {
+fn drop_during_shutdown_leaves_the_creation_to_a_waiter() {
     let (second, rig) = (paused(), Rig::new(1));
     rig.probe.on(Verb::Acquire).ok().always(Outcome::ok().after_polls(1));
     let held = second.block_on(rig.take());
@@ -186,7 +186,7 @@ fn what_is_dropped_while_its_runtime_shuts_down_leaves_the_creation_to_who_waits
 }
 
 #[test]
-fn without_any_runtime_what_needs_no_waiting_works_and_the_rest_says_so() {
+fn pool_without_a_runtime_serves_what_needs_no_waiting() {
     let rig = Rig::new(2);
     let Poll::Ready(Ok(object)) = poll_once(pin!(rig.pool.get())) else { panic!("nothing has to wait") };
     rig.pool.put(object);
@@ -199,7 +199,7 @@ fn without_any_runtime_what_needs_no_waiting_works_and_the_rest_says_so() {
 }
 
 #[test]
-fn an_object_that_nobody_can_prove_ends_and_its_slot_is_free() {
+fn handle_dropped_without_a_runtime_frees_its_slot() {
     let rig = Rig::new(1);
     for _ in 0..3 {
         let Poll::Ready(Ok(object)) = poll_once(pin!(rig.pool.get())) else { panic!("nothing has to wait") };
@@ -211,7 +211,7 @@ fn an_object_that_nobody_can_prove_ends_and_its_slot_is_free() {
 
 /// L13: the server may still be working for it.
 #[test]
-fn a_release_whose_runtime_ends_goes_home_with_its_slot_or_is_abandoned_with_it() {
+fn release_moves_to_its_runtime_or_is_abandoned() {
     for home_stays in [true, false] {
         let (stays, ends, rig) = (runtime(), runtime(), Rig::new(1));
         let held = if home_stays { &stays } else { &ends }.block_on(rig.take());
@@ -234,7 +234,7 @@ fn a_release_whose_runtime_ends_goes_home_with_its_slot_or_is_abandoned_with_it(
 }
 
 #[test]
-fn inside_a_runtime_that_has_ended_a_get_is_told_so() {
+fn get_inside_an_ended_runtime_returns_an_error() {
     let (ended, rig) = (runtime(), Rig::new(1));
     rig.probe.on(Verb::Acquire).always(Outcome::ok().after_polls(3));
     let handle = ended.handle().clone();

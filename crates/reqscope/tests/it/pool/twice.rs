@@ -30,7 +30,7 @@ fn rig() -> Rig {
 }
 
 #[tokio::test(start_paused = true)]
-async fn through_one_slot_it_gets_the_same_object() {
+async fn request_asking_twice_gets_the_same_handle() {
     let (rig, scope) = (rig(), Scopes::new().open());
     let lazy = scope.lazy(&rig.pool);
     let first = lazy.get().await.unwrap().id();
@@ -40,7 +40,7 @@ async fn through_one_slot_it_gets_the_same_object() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn through_two_slots_it_is_told_that_it_waits_for_itself_and_where_it_took_the_first_one() {
+async fn request_waiting_for_itself_gets_the_line_of_its_handle() {
     let (rig, scope) = (rig(), Scopes::new().open());
     let around = Arc::new(Around(Arc::clone(&rig.pool)));
     let (get, line) = (scope.lazy(&around).get(), line!());
@@ -55,7 +55,7 @@ async fn through_two_slots_it_is_told_that_it_waits_for_itself_and_where_it_took
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_other_way_round_it_is_told_the_same() {
+async fn wrapper_waiting_for_its_own_request_gets_the_line() {
     let (rig, scope) = (rig(), Scopes::new().open());
     let around = Arc::new(Around(Arc::clone(&rig.pool)));
     let direct = scope.lazy(&rig.pool).get().await.unwrap();
@@ -67,7 +67,7 @@ async fn the_other_way_round_it_is_told_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_another_request_is_not_told_that_it_is_its_own_fault() {
+async fn waiter_for_another_request_is_not_blamed() {
     let (rig, scopes) = (rig(), Scopes::new());
     let (other, scope) = (scopes.open(), scopes.open());
     let held = other.lazy(&rig.pool).get().await.unwrap();

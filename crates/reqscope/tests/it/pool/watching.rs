@@ -14,7 +14,7 @@ use crate::support::settle;
 // keepalive
 
 #[tokio::test(start_paused = true)]
-async fn quiet_ones_are_validated_again_and_again() {
+async fn keepalive_validates_idle_handles_again_and_again() {
     let probe = Probe::new();
     let pool = ageless().keepalive(30 * SECOND).build(probe.clone());
     fill(&pool, 3).await;
@@ -28,7 +28,7 @@ async fn quiet_ones_are_validated_again_and_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_is_used_need_not_be_kept_alive() {
+async fn keepalive_skips_handles_in_use() {
     let probe = Probe::new();
     let pool = ageless().keepalive(30 * SECOND).validate_after(Duration::MAX).build(probe.clone());
     for _ in 0..10 {
@@ -39,7 +39,7 @@ async fn one_that_is_used_need_not_be_kept_alive() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_first_dead_one_that_is_found_has_all_the_others_looked_at() {
+async fn first_dead_handle_has_all_the_others_validated() {
     let probe = Probe::new();
     let pool = ageless().max_size(40).keepalive(30 * SECOND).validate_timeout(2 * SECOND).build(probe.clone());
     fill(&pool, 40).await;
@@ -52,7 +52,7 @@ async fn the_first_dead_one_that_is_found_has_all_the_others_looked_at() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn to_be_kept_alive_is_not_to_be_used() {
+async fn keepalive_does_not_count_as_a_use() {
     let probe = Probe::new();
     let pool = ageless().keepalive(10 * SECOND).idle_timeout(60 * SECOND).max_uses(2).build(probe.clone());
     fill(&pool, 4).await;
@@ -69,7 +69,7 @@ async fn to_be_kept_alive_is_not_to_be_used() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_was_kept_alive_does_not_come_before_those_that_are_used() {
+async fn keepalive_does_not_change_the_order() {
     let pool = ageless().keepalive(30 * SECOND).build(Probe::new());
     fill(&pool, 3).await;
     let before = ids(&pool);
@@ -94,7 +94,7 @@ impl Observer for Leaks {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_has_one_for_too_long_is_reported_once_for_each_use() {
+async fn holder_is_reported_once_per_use_after_leak_after() {
     let leaks = Leaks::default();
     let pool = ageless().leak_after(60 * SECOND).observer(leaks.clone()).build(Probe::new());
     let (object, line) = (pool.get().await.unwrap(), line!());
@@ -113,7 +113,7 @@ async fn who_has_one_for_too_long_is_reported_once_for_each_use() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn to_wait_is_not_to_hold() {
+async fn waiting_time_does_not_count_as_holding() {
     let leaks = Leaks::default();
     let builder = ageless().max_size(1).leak_after(10 * SECOND).acquire_timeout(60 * SECOND);
     let pool = Arc::new(builder.observer(leaks.clone()).build(Probe::new()));
@@ -130,7 +130,7 @@ async fn to_wait_is_not_to_hold() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_pool_reports_nothing_that_it_does_itself() {
+async fn handles_held_by_the_pool_itself_are_not_reported() {
     let (leaks, probe) = (Leaks::default(), Probe::new());
     let builder = ageless().leak_after(SECOND).keepalive(10 * SECOND).validate_timeout(60 * SECOND);
     let pool = builder.observer(leaks.clone()).build(probe.clone());
@@ -142,7 +142,7 @@ async fn the_pool_reports_nothing_that_it_does_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_a_request_it_is_the_requests_own_line_that_is_reported() {
+async fn holder_in_a_scope_is_reported_with_the_line_of_its_get() {
     let leaks = Leaks::default();
     let pool = Arc::new(ageless().leak_after(SECOND).observer(leaks.clone()).build(Probe::new()));
     let scope = Scopes::new().open();

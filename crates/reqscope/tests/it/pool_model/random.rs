@@ -44,7 +44,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_is_done_to_a_pool_nothing_is_lost(start in starts(), steps in vec(steps(), 0..60)) {
+    fn random_steps_on_a_pool_keep_the_laws(start in starts(), steps in vec(steps(), 0..60)) {
         play(start, steps);
     }
 }
