@@ -12,6 +12,7 @@ use clap::Args;
 
 use crate::cargo::Cargo;
 use crate::report::Report;
+use crate::tool;
 use crate::tree::Tree;
 
 /// The cargo-fuzz that is installed where there is none.
@@ -36,7 +37,7 @@ pub(crate) struct Options {
 
 /// Runs each target. A step fails if a sequence of operations broke something; the file that holds it is named.
 pub(crate) fn run(tree: &Tree, options: &Options, report: &mut Report) -> anyhow::Result<()> {
-    report.step("fuzz: cargo-fuzz is there", || find_or_install(tree));
+    report.step("fuzz: cargo-fuzz is there", || tool::find_or_install(tree, "fuzz", VERSION));
     for target in targets(tree)? {
         let places = Places::of(tree, &target);
         report.step(format!("fuzz: {target}, for {} s", options.seconds), || {
@@ -120,14 +121,6 @@ fn targets(tree: &Tree) -> anyhow::Result<Vec<String>> {
         bail!("there is nothing to run in fuzz/Cargo.toml");
     }
     Ok(names)
-}
-
-fn find_or_install(tree: &Tree) -> anyhow::Result<()> {
-    if Cargo::new(tree, "fuzz --version").succeeds() {
-        return Ok(());
-    }
-    println!("installing cargo-fuzz {VERSION}");
-    Cargo::new(tree, format!("install cargo-fuzz --locked --version {VERSION}")).run_quietly()
 }
 
 /// The files of a folder that may not be there yet.

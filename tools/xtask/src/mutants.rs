@@ -4,16 +4,19 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use clap::Args;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::cargo::Cargo;
 use crate::report::Report;
+use crate::tool;
 use crate::tree::Tree;
+
+/// The cargo-mutants that is installed where there is none.
+const VERSION: &str = "26.0.0";
 
 /// Which mutants to make.
 #[derive(Args)]
@@ -28,7 +31,7 @@ pub(crate) struct Options {
 
 /// Runs the core's tests against each mutant, in a copy of the workspace.
 pub(crate) fn run(tree: &Tree, options: &Options, report: &mut Report) {
-    report.step("mutants: cargo-mutants is there", find_or_install);
+    report.step("mutants: cargo-mutants is there", || tool::find_or_install(tree, "mutants", VERSION));
     report.step("mutants: a test fails for each", || {
         let target = tree.metadata().target_directory.join("mutants");
         fs::create_dir_all(&target).with_context(|| format!("cannot make {target}"))?;
@@ -91,24 +94,6 @@ impl Outcomes {
 fn read_json<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     serde_json::from_str(&text).with_context(|| format!("cannot understand {}", path.display()))
-}
-
-/// From the registry, as its lock file says, if there is none.
-fn find_or_install() -> anyhow::Result<()> {
-    if is_there() {
-        return Ok(());
-    }
-    let installed = Command::new("cargo").args(["install", "cargo-mutants", "--locked"]).status();
-    if is_there() {
-        return Ok(());
-    }
-    bail!("cargo-mutants is not there, and `cargo install cargo-mutants --locked` gave {installed:?}: install it");
-}
-
-fn is_there() -> bool {
-    let mut version = Command::new("cargo");
-    version.args(["mutants", "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
-    version.status().is_ok_and(|status| status.success())
 }
 
 #[cfg(test)]
