@@ -30,12 +30,7 @@ pub(crate) fn run(tree: &Tree, servers: &servers::Options, report: &mut Report) 
     report.step("check: clippy", || {
         Cargo::new(tree, "clippy --workspace --all-targets --all-features -- -D warnings").run_quietly()
     });
-    for set in features::matrix(tree.members()) {
-        // What a feature alone makes use of is unused without it.
-        report.step(format!("check: clippy over {set}"), || {
-            set.cargo(tree, "clippy --all-targets").words("-- -D warnings").run_quietly()
-        });
-    }
+    report.step("check: clippy over each feature alone", || features::lint(tree));
     report.step("check: clippy over the models", || loom::lint(tree));
     report.step("check: clippy over the fuzzer, as its lock file says", || fuzz::lint(tree));
     report.step("check: clippy over the contenders, as their lock file says", || compare::lint(tree));
@@ -52,7 +47,7 @@ pub(crate) fn run(tree: &Tree, servers: &servers::Options, report: &mut Report) 
         Some(left_out) => report.remark(left_out),
         None => report.step("check: the servers that tests need", servers::ensure),
     }
-    report.step("check: tests without features", || features::test_without(tree, tree.published(), servers));
+    report.step("check: tests without features", || features::test_without(tree, servers));
     report.step("check: tests of the portable fallbacks", || portable::test(tree, servers));
     report.step("check: tests of the comparison, and that each of its scripts can fail", || compare::test(tree));
 }
