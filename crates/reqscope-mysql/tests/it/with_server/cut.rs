@@ -164,11 +164,11 @@ async fn stream_cut_while_it_waits_for_a_row_is_drained() {
     let mut lease = Lease::acquire(&pool).await.unwrap();
     let id = lease.as_ref().id();
     // Rows larger than the server's buffer, so that the first arrives before the second is computed.
-    let text = "SELECT REPEAT('x', 40000), IF(seq = 3, SLEEP(0.2), 0) FROM seq_1_to_3";
+    let text = "SELECT REPEAT('x', 40000), IF(seq = 3, SLEEP(2), 0) FROM seq_1_to_3";
     let mut stream = lease.query_stream::<(String, u8), _>(text).await.unwrap();
     assert!(stream.next().await.unwrap().is_ok());
     let rest = async { while stream.next().await.is_some() {} };
-    cut_at_work(&mut eye, id, "SLEEP(0.2)", rest).await;
+    cut_at_work(&mut eye, id, "SLEEP(2)", rest).await;
     drop(stream);
     assert_eq!(pool.probe(&lease), Health::Unknown, "the rows have to be read first");
     assert_eq!(lease.query_first("SELECT 7").await.unwrap(), Some(7_u64));

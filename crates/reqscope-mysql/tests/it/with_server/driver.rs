@@ -58,9 +58,9 @@ async fn cut_between_two_result_sets_loses_the_connection() {
     let mut eye = bare(shared().await).await;
     let mut conn = bare(shared().await).await;
     let id: u64 = conn.query_first("SELECT CONNECTION_ID()").await.unwrap().unwrap();
-    let mut sets = conn.query_iter("SELECT REPEAT('x', 40000); SELECT SLEEP(0.3) + 7").await.unwrap();
+    let mut sets = conn.query_iter("SELECT REPEAT('x', 40000); SELECT SLEEP(2) + 7").await.unwrap();
     assert!(sets.next().await.unwrap().is_some());
-    cut_at_work(&mut eye, id, "SLEEP(0.3)", sets.next()).await;
+    cut_at_work(&mut eye, id, "SLEEP(2)", sets.next()).await;
     drop(sets);
     assert!(conn.is_disconnected());
     // The packet numbers reveal it: they differ if another result set comes before this answer.
@@ -78,11 +78,11 @@ async fn drivers_pool_lends_a_slot_while_its_statement_still_runs() {
         let mut conn = pool.get_conn().await.unwrap();
         let id: u64 = conn.query_first("SELECT CONNECTION_ID()").await.unwrap().unwrap();
         tokio::select! {
-            _ = conn.query_drop("DO SLEEP(2)") => panic!("it ended before it could be cut"),
-            () = until_at_work(&mut eye, id, "SLEEP(2)") => {}
+            _ = conn.query_drop("DO SLEEP(60)") => panic!("it ended before it could be cut"),
+            () = until_at_work(&mut eye, id, "SLEEP(60)") => {}
         }
     }
-    let asleep = "SELECT count(*) FROM information_schema.processlist WHERE info = 'DO SLEEP(2)'";
+    let asleep = "SELECT count(*) FROM information_schema.processlist WHERE info = 'DO SLEEP(60)'";
     assert_eq!(eye.query_first(asleep).await.unwrap(), Some(3_u64), "with one slot");
 }
 

@@ -269,7 +269,7 @@ async fn drivers_setup_runs_before_ours_and_its_init_once() {
 
 #[tokio::test]
 async fn max_statement_time_costs_an_error_but_no_connection() {
-    let pool = one(MySql::builder(&shared().await.url()).unwrap().max_statement_time(Duration::from_millis(50)));
+    let pool = one(MySql::builder(&shared().await.url()).unwrap().max_statement_time(Duration::from_millis(500)));
     let mut user = Lease::acquire(&pool).await.unwrap();
     for _turn in 1..=2 {
         let error = refusal(user.query_drop("SELECT SLEEP(10)").await);

@@ -15,7 +15,7 @@ use crate::with_server::support::{
     table_on, until_at_work, until_gone,
 };
 
-const SHORT: Duration = Duration::from_millis(200);
+const SHORT: Duration = Duration::from_secs(1);
 
 /// Creates transactions through a proxy. Its connection 0 is that of the transaction, 1 the control connection.
 async fn proxied(commit_timeout: Duration) -> (FaultProxy, Arc<Transaction<Pool<MySql>>>) {
@@ -169,7 +169,7 @@ async fn commit_has_its_own_timeout() {
     table_on(&server, "held").await;
     let (mut eye, mut lock) = (bare(&server).await, bare(&server).await);
     // A pool without resets, so that the next user gets the session as the last one left it.
-    let usual = Duration::from_millis(500);
+    let usual = Duration::from_secs(2);
     let mysql = MySql::builder(&server.url()).unwrap().operation_timeout(usual).build();
     let pool = Arc::new(Pool::builder().max_size(1).build(mysql));
     let tx = Arc::new(Transaction::new(Arc::clone(&pool)).commit_timeout(PATIENCE));
