@@ -29,7 +29,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 use std::{env, io};
 
-use reqscope::{Abandoned, Exit, Observer, Scopes, Subject};
+use reqscope::observer::{Abandoned, Subject};
+use reqscope::{Exit, Observer, Scopes};
 use reqscope_hyper::{TowerToHyperService, serve};
 use reqscope_sqlite::Sqlite;
 use tokio::net::TcpListener;
