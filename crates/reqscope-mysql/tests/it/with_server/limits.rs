@@ -49,8 +49,8 @@ async fn kills(eye: &mut Conn) -> u64 {
     eye.query_first(asked).await.unwrap().unwrap()
 }
 
-/// Releases the lease, waits until the server has ended its connection, and checks that it was killed: by itself, the server
-/// looks every 5 s whether the client is still there.
+/// Releases the lease, waits until the server has ended its connection, and checks that it was killed: by itself, the
+/// server looks every 5 s whether the client is still there.
 async fn assert_stops(lease: Lease<Pool<MySql>>, eye: &mut Conn) {
     let (id, before) = (lease.as_ref().id(), kills(eye).await);
     drop(lease);

@@ -33,8 +33,8 @@ async fn request(pool: &Arc<Pool<MySql>>) -> (Duration, bool) {
 /// How many requests of each client have ended.
 type Answers = Arc<[AtomicUsize; CLIENTS]>;
 
-/// Runs clients that send a request every 10 ms until the fault is over and each was served. Returns the longest time that
-/// one of them waited for an answer.
+/// Runs clients that send a request every 10 ms until the fault is over and each was served. Returns the longest time
+/// that one of them waited for an answer.
 async fn crowd(pool: Arc<Pool<MySql>>, answers: Answers, over: watch::Receiver<bool>) -> Duration {
     let clients = (0..CLIENTS).map(|number| {
         let (pool, answers, over) = (Arc::clone(&pool), Arc::clone(&answers), over.clone());
