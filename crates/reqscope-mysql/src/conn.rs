@@ -203,7 +203,7 @@ impl MySqlConn {
     }
 }
 
-/// Returns the session to its first database, which a reset does not do.
+/// Returns the session to the database of its options, which a reset does not do.
 ///
 /// # Errors
 ///

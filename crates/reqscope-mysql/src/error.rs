@@ -13,7 +13,6 @@ use reqscope::error::Stage;
 ///
 /// No message contains the URL or a part of it.
 ///
-///
 /// ```
 /// use reqscope_mysql::MySqlError;
 ///

@@ -56,8 +56,8 @@ where
     /// there is a random pause, up to 2 ms at first and up to twice as long each time. A COMMIT whose outcome is
     /// unknown is not repeated.
     ///
-    /// If the future has to be `Send`, as in a spawned task or a handler, let `work` own what it uses: `async move
-    /// |tx|`, with a `String` or an `Arc<str>` instead of a `&str`. For an async closure that captures a reference, the
+    /// If the future has to be `Send`, as in a spawned task or a handler, let `work` own what it uses: write
+    /// `async move |tx|`, with a `String` or an `Arc<str>` instead of a `&str`. For an async closure that captures a reference, the
     /// compiler reports that "`Send` is not general enough".
     ///
     /// # Errors

@@ -22,7 +22,7 @@ impl MySqlConn {
     /// use reqscope_mysql::mysql_async::prelude::Queryable;
     /// use reqscope_mysql::{MySqlConn, MySqlError};
     ///
-    /// /// /// Books the seats that are free.
+    /// /// Books the seats that are free.
     /// async fn book(tx: &mut MySqlConn, seats: &[u32]) -> Result<u32, MySqlError> {
     ///     let mut booked = 0;
     ///     for seat in seats {

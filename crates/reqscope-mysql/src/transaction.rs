@@ -42,7 +42,6 @@ use crate::{MySqlConn, MySqlError};
 /// connection that may have been used before. A pool around transactions would hand the transaction of one request to
 /// the next, and never commit it.
 ///
-///
 /// ```
 /// use reqscope_mysql::mysql_async::IsolationLevel;
 /// use reqscope_mysql::{MySql, Transaction};
