@@ -6,10 +6,12 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 pin_project! {
-    /// The body of a response: the handler's own, or that of an answer given in its place.
+    /// The body of a response: the handler's own, or the body of a response that the front end sends in its place.
     ///
-    /// It is transparent: size, end, trailers and errors are those of the handler's body. Its data is what the handler's
-    /// body has; that must be made of `Bytes`, as `Bytes` itself is, since an answer given in its place is in `Bytes`.
+    /// Size hint, end of stream, trailers and errors are those of the handler's body, and so is the type of the data. That
+    /// type must implement `From<Bytes>`, as `Bytes` does, because a response sent in its place consists of `Bytes`.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -43,7 +45,7 @@ pin_project! {
     #[derive(Clone, Debug)]
     enum Kind<B> {
         Handler { #[pin] body: B },
-        InItsPlace { bytes: Bytes },
+        Replacement { bytes: Bytes },
     }
 }
 
@@ -53,7 +55,7 @@ impl<B> ScopeBody<B> {
     }
 
     pub(crate) fn bytes(bytes: Bytes) -> Self {
-        ScopeBody { kind: Kind::InItsPlace { bytes } }
+        ScopeBody { kind: Kind::Replacement { bytes } }
     }
 }
 
@@ -67,22 +69,22 @@ impl<B: Body<Data: From<Bytes>>> Body for ScopeBody<B> {
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         match self.project().kind.project() {
             KindProjection::Handler { body } => body.poll_frame(cx),
-            KindProjection::InItsPlace { bytes } if bytes.is_empty() => Poll::Ready(None),
-            KindProjection::InItsPlace { bytes } => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes).into())))),
+            KindProjection::Replacement { bytes } if bytes.is_empty() => Poll::Ready(None),
+            KindProjection::Replacement { bytes } => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes).into())))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Handler { body } => body.is_end_stream(),
-            Kind::InItsPlace { bytes } => bytes.is_empty(),
+            Kind::Replacement { bytes } => bytes.is_empty(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.kind {
             Kind::Handler { body } => body.size_hint(),
-            Kind::InItsPlace { bytes } => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Replacement { bytes } => SizeHint::with_exact(bytes.len() as u64),
         }
     }
 }

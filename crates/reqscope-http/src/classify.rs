@@ -1,13 +1,13 @@
 use http::{HeaderMap, StatusCode};
 use reqscope::Exit;
 
-/// Tells from the head of a response whether the effects of the request are wanted.
+/// Decides from the head of a response how the scope of its request is closed.
 ///
-/// The answer is what the scope is closed with: a transaction commits on [`Exit::Completed`] and rolls back on
-/// everything else. [`ByStatus`] is the default. A closure over the status and the headers is a `Classify` too.
+/// A transaction commits on [`Exit::Completed`] and rolls back on everything else. [`ByStatus`] is the default. A closure
+/// over the status and the headers is a `Classify` too.
 ///
-/// It is asked for nothing if the handler has put an [`Exit`] into the response's extensions: that is the handler's
-/// own verdict and overrides every classifier. So a 401 can keep the failed-login counter it has just written:
+/// A handler overrides every classifier by putting an [`Exit`] into the response's extensions. This is how a 401 keeps the
+/// failed-login counter that the handler has just written:
 ///
 /// ```
 /// use http::{Response, StatusCode};
@@ -20,7 +20,7 @@ use reqscope::Exit;
 ///
 /// # Examples
 ///
-/// A service whose 404 is an ordinary answer:
+/// A service for which a 404 is a success:
 ///
 /// ```
 /// use http::{HeaderMap, StatusCode};
@@ -34,10 +34,11 @@ use reqscope::Exit;
 /// assert_eq!(lookup.classify(StatusCode::NOT_FOUND, &HeaderMap::new()), Exit::Completed);
 /// ```
 pub trait Classify: Send + Sync + 'static {
-    /// The verdict on a response with this head.
+    /// Returns the exit for a response with this head.
     ///
-    /// Called at most once for each response, between the handler and the close of its scope: do not block. A panic in
-    /// it counts as one of the handler: the scope closes as [`Exit::Panicked`], and the response is not sent.
+    /// Called at most once per response, after the handler has returned and before its scope closes, so it must not block.
+    /// A panic in it counts as a panic of the handler: the scope closes as [`Exit::Panicked`], and the response is not
+    /// sent.
     fn classify(&self, status: StatusCode, headers: &HeaderMap) -> Exit;
 }
 
@@ -50,9 +51,11 @@ where
     }
 }
 
-/// 1xx, 2xx and 3xx are `Completed`, everything else is `Failed`. The default.
+/// Classifies 1xx, 2xx and 3xx as `Completed` and everything else as `Failed`. The default.
 ///
 /// A redirect after a POST is a success, and so is a 101: the scope ends where the upgrade begins.
+///
+/// # Examples
 ///
 /// ```
 /// use http::{HeaderMap, StatusCode};
@@ -74,10 +77,13 @@ impl Classify for ByStatus {
     }
 }
 
-/// For gRPC, where every answer is a 200: `Completed` if the head says `grpc-status: 0` or nothing at all.
+/// Classifies gRPC responses, whose HTTP status is always 200: `Failed` if the head has a `grpc-status` other than 0.
 ///
-/// A call that fails at once says so in its head. One that fails later says so in the trailers, after the scope has
-/// ended; those decide only about a [`LeaseBody`](crate::LeaseBody).
+/// A head without `grpc-status` is classified [by its status](ByStatus). A call that fails at once has the `grpc-status` in
+/// its head. One that fails later has it in the trailers, after the scope has closed; only a
+/// [`LeaseBody`](crate::LeaseBody) can take those into account.
+///
+/// # Examples
 ///
 /// ```
 /// use http::{HeaderMap, StatusCode};

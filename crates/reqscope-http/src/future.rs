@@ -12,30 +12,30 @@ use tokio::time::{Sleep, sleep_until};
 
 use crate::ScopeBody;
 use crate::policy::{Opened, Policy};
-use crate::unwind::OnUnwind;
+use crate::unwind::DropOnUnwind;
 
 pin_project! {
-    /// A handler, and then the close of its scope; the future of a front end.
+    /// Runs a handler and then closes the scope of its request. The response future of every front end.
     ///
-    /// | it is | the scope |
+    /// | what happens | the scope |
     /// |---|---|
-    /// | polled to its end | is closed with the verdict on the response, and `Failed` for an error of the service; the response comes out when everything that settles has been released |
-    /// | out of time | is closed as `Cancelled` after the handler was dropped; the answer is a 503 |
-    /// | dropped while the handler runs | is dropped after the handler, and so closes as `Cancelled` or `Panicked` |
-    /// | unwound by a panic of the handler | is dropped while it unwinds, and so closes as `Panicked` |
-    /// | dropped while the scope closes | goes on closing in the reaper, with the exit it was told |
+    /// | the handler returns | closes with the exit of the response, or as `Failed` for an error of the service; the response is returned when all settling releases have ended |
+    /// | the [timeout](crate::Policy::timeout) elapses | closes as `Cancelled` after the handler was dropped; the response is a 503 |
+    /// | the handler panics | closes as `Panicked` while the panic unwinds |
+    /// | the future is dropped while the handler runs | closes as `Cancelled`, or `Panicked` while unwinding, after the handler was dropped |
+    /// | the future is dropped while the scope closes | continues to close in the reaper, with the same exit |
     ///
     /// # Cancel safety
     ///
-    /// Dropping it is what ends a request whose client has gone: see the last rows of the table.
+    /// Dropping the future ends the request. This is what a server does when the client disconnects: see the last two rows.
     ///
     /// # Panics
     ///
-    /// If it is polled after it has ended. A panic of the handler, or of a [`Classify`](crate::Classify), passes through.
+    /// Panics if it is polled after completion. A panic of the handler or of a [`Classify`](crate::Classify) propagates.
     ///
     /// # Examples
     ///
-    /// A client that hangs up while the handler runs:
+    /// A client that disconnects while the handler runs:
     ///
     /// ```
     /// use std::convert::Infallible;
@@ -51,7 +51,7 @@ pin_project! {
     /// let opened = policy.open(&scopes, &mut request);
     /// let scope = request.scope().clone();
     /// let response = opened.answer(async move {
-    ///     request.scope().closed().await; // a handler that takes its time
+    ///     request.scope().closed().await; // a handler that would run forever
     ///     Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
     /// });
     /// drop(response);
@@ -69,10 +69,10 @@ pin_project! {
     #[project = StateProjection]
     enum State<F, B, E> {
         Handling {
-            // The order matters: fields are dropped in it, and the scope must not close around a running handler.
+            // Fields are dropped in this order: the scope must not close while the handler still exists.
             #[pin]
             handler: F,
-            // In a box of its own: this future is moved several times, and most have no deadline.
+            // Boxed, because this future is moved several times and most requests have no deadline.
             deadline: Option<Pin<Box<Sleep>>>,
             scope: Option<Scope>,
         },
@@ -102,7 +102,7 @@ where
         let mut this = self.project();
         match this.state.as_mut().project() {
             StateProjection::Handling { handler, deadline, scope } => {
-                let unwinding = OnUnwind(scope);
+                let unwinding = DropOnUnwind(scope);
                 let polled = handler.poll(cx);
                 mem::forget(unwinding);
                 if polled.is_pending() {
@@ -111,7 +111,7 @@ where
                         None => return Poll::Pending,
                     }
                 }
-                let scope = scope.take().expect("it is taken where the state is left");
+                let scope = scope.take().expect("it is taken only when this state ends");
                 let (exit, answer) = match polled {
                     Poll::Ready(Ok(response)) => {
                         (this.policy.verdict(&response), Ok(response.map(ScopeBody::handler)))
@@ -119,7 +119,7 @@ where
                     Poll::Ready(Err(error)) => (Exit::Failed, Err(error)),
                     Poll::Pending => (Exit::Cancelled, Ok(unavailable())),
                 };
-                // The handler goes first: a guard that it still holds is then at home when the scope closes.
+                // Drop the handler first: a guard that it still holds then returns its handle before the scope closes.
                 this.state.set(State::Done);
                 let mut close = scope.close(exit);
                 match Pin::new(&mut close).poll(cx) {
@@ -133,18 +133,19 @@ where
             }
             StateProjection::Closing { close, answer } => {
                 let closed = ready!(Pin::new(close).poll(cx));
-                let answer = answer.take().expect("it is taken where the state is left");
+                let answer = answer.take().expect("it is taken only when this state ends");
                 this.state.set(State::Done);
                 Poll::Ready(match closed {
                     Ok(()) => answer,
                     Err(error) => this.policy.failed_settle(answer, &error),
                 })
             }
-            StateProjection::Done => panic!("`ResponseFuture` polled after it has ended"),
+            StateProjection::Done => panic!("`ResponseFuture` polled after completion"),
         }
     }
 }
 
+/// Returns the empty 503 for a handler that exceeded its timeout.
 fn unavailable<B>() -> Response<ScopeBody<B>> {
     let mut response = Response::new(ScopeBody::bytes(Default::default()));
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;

@@ -14,40 +14,42 @@ use reqscope::future::Release;
 use reqscope::{Error, Exit, Lease, Resource};
 
 use crate::Classify;
-use crate::source::{BoxError, Chunks, Source};
-use crate::unwind::OnUnwind;
+use crate::source::{BoxError, Chunks, FrameSource};
+use crate::unwind::DropOnUnwind;
 
 pin_project! {
-    /// A body that owns a [`Lease`], and ends it when it ends itself.
+    /// A response body that owns a [`Lease`] and ends it together with the body.
     ///
     /// `B` is a [`Body`], or [`Chunks`].
     ///
-    /// A scope ends when the handler has returned; a body that is streamed after that needs its handle for longer.
-    /// Take the handle out of the scope with [`Guard::detach`](reqscope::Guard::detach) and put it in here.
+    /// A scope closes when the handler has returned, but a body that is streamed afterwards needs its handle for longer.
+    /// Take the handle out of the scope with [`Guard::detach`](reqscope::Guard::detach) and pass the lease to
+    /// [`new`](LeaseBody::new) or [`from_fn`](LeaseBody::from_fn).
     ///
     /// | the body | the lease ends as |
     /// |---|---|
-    /// | hands out its last frame, or its end | `Completed` |
-    /// | fails | `Failed` |
+    /// | returns its last frame, or its end | `Completed` |
+    /// | returns an error | `Failed` |
     /// | panics while it is polled | `Panicked` |
     /// | is dropped before its end | `Cancelled`, or `Panicked` while unwinding |
-    /// | is dropped, is empty, and was never asked for a frame (204, 304) | `Completed` |
+    /// | is empty and dropped without having been polled (204, 304) | `Completed` |
     ///
-    /// Where the release [settles](Resource::settles) something, such as a COMMIT, it is awaited *before* the last
-    /// frame is handed out, and if it fails the body fails: the client sees a cut answer, not a whole one.
-    /// Any other release is left to the reaper.
+    /// A [settling](Resource::settles) release, such as a COMMIT, is awaited *before* the last frame is returned. If it
+    /// fails, the body fails, and the client sees a truncated response instead of a complete one. Any other release is
+    /// left to the reaper.
     ///
-    /// What surprises:
+    /// # Pitfalls
     ///
-    /// - Neither the end nor the drop of a body proves that the client has got it.
-    /// - HTTP never asks a body of a known length for its end, only for its bytes. The length is taken from the
-    ///   body's `size_hint`. Where you set a `content-length` by hand over a body that does not know its length, say
-    ///   it here too ([`with_length`](LeaseBody::with_length)), or the lease ends as `Cancelled`.
-    /// - The body of an answer to HEAD is dropped unasked. Unless it is empty that is `Cancelled`. Plain hyper over HTTP/2
-    ///   does ask it, and sends what the client takes for an error: answer HEAD without a body there.
-    /// - An empty body over a settling lease claims no length, so that HTTP asks for its end: it goes out as an
-    ///   empty chunked one. Under 204 and 304 nobody asks, and nobody hears of a release that fails: complete the
-    ///   lease in the handler instead.
+    /// - Neither the end nor the drop of a body proves that the client has received it.
+    /// - HTTP never polls a body of known length for its end, only for its bytes. The length is taken from the body's
+    ///   `size_hint`. If you set a `content-length` by hand on a body that does not know its length, set it here too
+    ///   ([`with_length`](LeaseBody::with_length)), or the lease ends as `Cancelled`.
+    /// - The body of a response to HEAD is dropped without being polled; unless it is empty, the lease ends as `Cancelled`.
+    ///   Over HTTP/2 plain hyper does poll it, and sends frames that clients treat as an error: respond to HEAD without a
+    ///   body there.
+    /// - An empty body over a settling lease reports no length, so that HTTP polls it to its end; it is sent as an empty
+    ///   chunked body. With 204 and 304 it is not polled at all, and a failed release is not reported to the client:
+    ///   complete the lease in the handler instead.
     ///
     /// # Examples
     ///
@@ -75,31 +77,31 @@ pin_project! {
     /// ```
     pub struct LeaseBody<B, R>
     where
-        B: Source<R>,
+        B: FrameSource<R>,
         R: Resource,
     {
         #[pin]
         body: B,
-        // What the body still has to hand out, where that was said by hand.
+        // The bytes that the body has still to return, if its length was set by hand.
         remaining: Option<u64>,
         lease: Option<Lease<R>>,
-        // Whether a `Completed` end of the lease has to be awaited.
+        // Whether a `Completed` end of the lease must be awaited.
         settles: bool,
         trailers: Option<Arc<dyn Classify>>,
         #[pin]
         release: Option<Release<R>>,
-        // The last frame, which waits for that release.
+        // The last frame, held back until that release has ended.
         held: Option<Frame<B::Data>>,
     }
 
     impl<B, R> PinnedDrop for LeaseBody<B, R>
     where
-        B: Source<R>,
+        B: FrameSource<R>,
         R: Resource,
     {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
-            // Only an empty body comes here with its lease and at its end. Without the first question a panic
+            // Only an empty body that was never polled still has its lease at its end. Without the first check a panic
             // elsewhere in the connection would commit.
             if !thread::panicking() && is_at_end::<B, R>(&this.body, *this.remaining) {
                 if let Some(lease) = this.lease.take() {
@@ -116,8 +118,8 @@ where
     B::Error: Into<BoxError>,
     R: Resource,
 {
-    /// The body `body`, with which `lease` ends, and which does not work with it: for a permit, a lock, a file that
-    /// is removed afterwards.
+    /// Creates a body that returns the frames of `body`, which does not use the handle, and then ends `lease`. For a
+    /// permit, a lock, or a file that is removed afterwards.
     pub fn new(body: B, lease: Lease<R>) -> Self {
         Self::over(body, lease)
     }
@@ -131,11 +133,13 @@ where
     D: Buf,
     E: Into<BoxError>,
 {
-    /// The chunks that `next` makes with the handle: rows of a query, blocks of a file.
+    /// Creates a body from the chunks that `next` produces with the handle: rows of a query, blocks of a file.
     ///
-    /// `next` gets the lease and gives it back with the next chunk, or with `None` when there is no more. If it
-    /// answers with an error instead, the lease was dropped in it and so ends as `Cancelled`, which is right for a
-    /// handle whose operation has failed half-way.
+    /// `next` receives the lease and returns it with the next chunk, or with `None` at the end. If it returns an error
+    /// instead, the lease was dropped inside it and ends as `Cancelled`, which is right for a handle whose operation
+    /// failed midway.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use std::sync::Arc;
@@ -173,7 +177,7 @@ where
 
 impl<B, R> LeaseBody<B, R>
 where
-    B: Source<R>,
+    B: FrameSource<R>,
     R: Resource,
 {
     fn over(body: B, lease: Lease<R>) -> Self {
@@ -181,8 +185,10 @@ where
         LeaseBody { body, remaining: None, lease: Some(lease), settles, trailers: None, release: None, held: None }
     }
 
-    /// Says how many bytes the body has in all, where it does not know that itself. Too little said ends the lease before
-    /// the body.
+    /// Sets the total number of bytes, for a body that does not know its length. Defaults to the body's `size_hint`,
+    /// because most bodies know. If it is too small, the lease ends before the body.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use bytes::Bytes;
@@ -191,7 +197,7 @@ where
     /// # use reqscope::Resource;
     /// use reqscope_http::LeaseBody;
     ///
-    /// /// A file, of which the stream does not know how long it is.
+    /// /// A file, sent by a stream that does not know its length.
     /// fn of_file<B, R>(body: LeaseBody<B, R>, length: u64) -> LeaseBody<B, R>
     /// where
     ///     B: Body<Data = Bytes, Error: std::error::Error + Send + Sync + 'static>,
@@ -206,10 +212,12 @@ where
         self
     }
 
-    /// Lets the trailers decide how the lease ends, as those of gRPC do. Without it, or without trailers, a body that
-    /// came to its end is `Completed`.
+    /// Sets how trailers, such as those of gRPC, are turned into the exit of the lease. By default, and for a body without
+    /// trailers, the lease of a body that reached its end is `Completed`.
     ///
-    /// The classifier is asked as for a head, with the status 200.
+    /// The classifier is called as for a head, with the status 200.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -238,14 +246,14 @@ where
     }
 }
 
-/// Whether HTTP will not ask for another frame.
-fn is_at_end<B: Source<R>, R: Resource>(body: &B, remaining: Option<u64>) -> bool {
+/// Returns whether HTTP will not poll for another frame.
+fn is_at_end<B: FrameSource<R>, R: Resource>(body: &B, remaining: Option<u64>) -> bool {
     remaining == Some(0) || body.is_end_stream() || body.size_hint().exact() == Some(0)
 }
 
 impl<B, R> Body for LeaseBody<B, R>
 where
-    B: Source<R>,
+    B: FrameSource<R>,
     R: Resource,
 {
     type Data = B::Data;
@@ -257,7 +265,7 @@ where
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let mut this = self.project();
         if this.release.is_none() {
-            let unwinding = OnUnwind(this.lease);
+            let unwinding = DropOnUnwind(this.lease);
             let polled = this.body.as_mut().poll_frame(unwinding.0, cx);
             mem::forget(unwinding);
             let frame = match ready!(polled) {
@@ -284,7 +292,7 @@ where
                 _ => Exit::Completed,
             };
             let settles = Lease::resource(&lease).settles(exit);
-            // From here on the reaper owns the release, whether its future is awaited or dropped.
+            // From here on the reaper owns the release, no matter whether its future is awaited or dropped.
             let release = Lease::end(lease, exit);
             if !settles {
                 return Poll::Ready(frame.map(Ok));
@@ -316,12 +324,14 @@ where
             None => self.body.size_hint(),
         };
         let is_settled = self.release.is_none() && !(self.settles && self.lease.is_some());
-        // HTTP asks a body of length 0 for nothing, and then the release could not be awaited.
+        // HTTP does not poll a body of length 0, so the release would not be awaited.
         if !is_settled && hint.exact() == Some(0) { SizeHint::default() } else { hint }
     }
 }
 
-/// Why a [`LeaseBody`] failed.
+/// The error of a [`LeaseBody`].
+///
+/// # Examples
 ///
 /// ```
 /// use reqscope::Error;
@@ -330,7 +340,7 @@ where
 /// # use std::io;
 ///
 /// let failed: LeaseBodyError<io::Error> = LeaseBodyError::Release(Error::failed(io::Error::other("disk full")));
-/// assert_eq!(failed.to_string(), "the release of the body's handle failed");
+/// assert_eq!(failed.to_string(), "failed to release the handle of the response body");
 /// assert_eq!(failed.source().unwrap().to_string(), "the resource failed");
 /// ```
 #[derive(Debug)]
@@ -338,15 +348,15 @@ where
 pub enum LeaseBodyError<C> {
     /// The body itself failed.
     Body(BoxError),
-    /// The release of the handle failed, and with it what the body told of.
+    /// The release of the handle failed, such as the COMMIT of the data that the body consists of.
     Release(Error<C>),
 }
 
 impl<C> fmt::Display for LeaseBodyError<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            LeaseBodyError::Body(_) => "the body failed",
-            LeaseBodyError::Release(_) => "the release of the body's handle failed",
+            LeaseBodyError::Body(_) => "the response body failed",
+            LeaseBodyError::Release(_) => "failed to release the handle of the response body",
         })
     }
 }

@@ -1,11 +1,13 @@
-//! What the HTTP front ends of reqscope share.
+//! Building blocks that the HTTP front ends of [reqscope](https://docs.rs/reqscope) share.
 //!
-//! You want a front end, such as `reqscope-hyper`, which gives on what its users need from here: the extension trait
-//! [`RequestExt`], [`Classify`] and [`LeaseBody`]. To write a front end:
+//! Applications use a front end: `reqscope-tower` for axum, tonic and tower, `reqscope-hyper` for plain hyper. Both
+//! re-export what their users need from here: [`RequestExt`], [`Classify`], [`Policy`] and [`LeaseBody`].
+//!
+//! # Writing a front end
 //!
 //! 1. Keep a [`Policy`] in an [`Arc`](std::sync::Arc).
 //! 2. In `call`, [`open`](Policy::open) the scope, call the handler, and wrap its future with [`Opened::answer`].
-//! 3. Drop the [`ResponseFuture`] when the client has gone. That is all.
+//! 3. Drop the [`ResponseFuture`] when the client has disconnected.
 //!
 //! ```
 //! use std::convert::Infallible;

@@ -3,34 +3,36 @@ use std::fmt;
 use http::{Request, request};
 use reqscope::ScopeHandle;
 
-/// The way from a request to its scope.
+/// Finds the scope of a request, for [`Request`] and [`request::Parts`].
+///
+/// # Examples
 ///
 /// ```
 /// use http::Request;
 /// use reqscope::Scopes;
 /// use reqscope_http::RequestExt;
 ///
-/// // What the front end does:
+/// // Done by the front end:
 /// let scope = Scopes::new().open();
 /// let mut request = Request::new(());
 /// request.extensions_mut().insert(scope.handle().clone());
 ///
-/// // What a handler does:
+/// // In a handler:
 /// assert!(!request.scope().is_closed());
 /// ```
 pub trait RequestExt {
-    /// The scope of this request.
+    /// Returns the scope of this request.
     ///
     /// # Panics
     ///
-    /// If there is none: the service is not wrapped. The text says what to do.
+    /// Panics if the request has no scope, because no front end wraps the service. The message names the front ends.
     fn scope(&self) -> &ScopeHandle;
 
-    /// The scope of this request, where it may be missing.
+    /// Returns the scope of this request, or an error if it has none.
     ///
     /// # Errors
     ///
-    /// [`MissingScope`]: the service is not wrapped.
+    /// Returns [`MissingScope`] if no front end wraps the service.
     fn try_scope(&self) -> Result<&ScopeHandle, MissingScope>;
 }
 
@@ -56,6 +58,7 @@ impl RequestExt for request::Parts {
     }
 }
 
+/// Unwraps the scope, or panics at the caller's line with a message that names the front ends.
 #[track_caller]
 fn found(scope: Result<&ScopeHandle, MissingScope>) -> &ScopeHandle {
     match scope {
@@ -64,9 +67,9 @@ fn found(scope: Result<&ScopeHandle, MissingScope>) -> &ScopeHandle {
     }
 }
 
-/// A request carries no scope, because nothing around the handler has opened one.
+/// The error for a request that has no scope, because no front end has opened one.
 ///
-/// A function that works with a scope and without one:
+/// # Examples
 ///
 /// ```
 /// use http::Request;
@@ -82,8 +85,8 @@ pub struct MissingScope(());
 impl fmt::Display for MissingScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "this request has no scope: nothing around the handler has opened one; wrap the service in that of your \
-             front end: reqscope_tower::ScopeLayer for axum, tonic and tower, reqscope_hyper::ScopeService for hyper",
+            "the request has no scope; wrap the service: with reqscope_tower::ScopeLayer for axum, tonic and tower, with \
+             reqscope_hyper::ScopeService for hyper",
         )
     }
 }

@@ -1,5 +1,5 @@
-//! Where a [`LeaseBody`](crate::LeaseBody) has its frames from: a body that does not know the handle, or a closure
-//! that works with it.
+//! Where a [`LeaseBody`](crate::LeaseBody) gets its frames from: a body that does not use the handle, or a closure that
+//! does.
 
 use std::error::Error;
 use std::future::Future;
@@ -14,7 +14,7 @@ use reqscope::{Lease, Resource};
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
 /// A [`Body`] that may borrow the lease while it is polled.
-pub trait Source<R: Resource> {
+pub trait FrameSource<R: Resource> {
     type Data: Buf;
 
     fn poll_frame(
@@ -28,7 +28,7 @@ pub trait Source<R: Resource> {
     fn size_hint(&self) -> SizeHint;
 }
 
-impl<B, R> Source<R> for B
+impl<B, R> FrameSource<R> for B
 where
     B: Body,
     B::Error: Into<BoxError>,
@@ -54,9 +54,11 @@ where
 }
 
 pin_project! {
-    /// The chunks that a closure makes with a handle; see [`LeaseBody::from_fn`](crate::LeaseBody::from_fn).
+    /// The chunks that a closure produces with a handle; made by [`LeaseBody::from_fn`](crate::LeaseBody::from_fn).
     ///
-    /// To name a body in a signature, leave its closure unnamed:
+    /// # Examples
+    ///
+    /// The type of the closure can be left out where a body is named:
     ///
     /// ```
     /// use bytes::Bytes;
@@ -76,7 +78,7 @@ pin_project! {
     #[derive(Debug)]
     pub struct Chunks<F, Fut> {
         next: F,
-        // Owns the lease while it runs: dropped with it, the lease ends as cancelled.
+        // Owns the lease while it runs: if it is dropped, the lease ends as cancelled.
         #[pin]
         running: Option<Fut>,
     }
@@ -88,7 +90,7 @@ impl<F, Fut> Chunks<F, Fut> {
     }
 }
 
-impl<F, Fut, R, D, E> Source<R> for Chunks<F, Fut>
+impl<F, Fut, R, D, E> FrameSource<R> for Chunks<F, Fut>
 where
     F: FnMut(Lease<R>) -> Fut,
     Fut: Future<Output = Result<(Lease<R>, Option<D>), E>>,
@@ -105,7 +107,7 @@ where
     ) -> Poll<Option<Result<Frame<D>, BoxError>>> {
         let mut this = self.project();
         if this.running.is_none() {
-            // Without a lease the body has ended before.
+            // Without a lease the body has ended already.
             let Some(lease) = lease.take() else { return Poll::Ready(None) };
             this.running.set(Some((this.next)(lease)));
         }
