@@ -1,5 +1,4 @@
 use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,7 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty, Full};
 use reqscope::{Error, Exit, Lease, Reaper};
 use reqscope_http::{ByGrpcStatus, LeaseBody, LeaseBodyError};
-use reqscope_testkit::{Probe, Scripted, Verb, poll_once};
+use reqscope_testkit::{Probe, Scripted, Verb, expect_panic, poll_once, quiet_panic};
 
 type Scene = (Arc<Probe>, Reaper, Lease<Probe>);
 
@@ -21,15 +20,15 @@ async fn scene(probe: Probe) -> Scene {
     (probe, reaper, lease)
 }
 
-/// The one release, when the reaper has done all it has to do.
+/// Drains the reaper and returns the exit of the only release.
 async fn exit(probe: &Probe, reaper: &Reaper) -> Exit {
-    assert!(reaper.drain(Duration::from_secs(5)).await.is_clean());
+    assert!(reaper.drain(Duration::from_secs(60)).await.is_clean());
     let releases = probe.releases();
     assert_eq!(releases.len(), 1);
     releases[0].exit
 }
 
-/// A body of unknown length out of ready frames.
+/// A body of unknown length that returns these frames without waiting.
 struct Frames(Vec<Result<Frame<Bytes>, &'static str>>);
 
 impl Body for Frames {
@@ -57,7 +56,7 @@ async fn text<B: Body<Data = Bytes> + Unpin>(body: &mut B) -> Option<Result<Byte
 }
 
 #[tokio::test]
-async fn the_last_bytes_of_a_known_length_complete_it_though_nobody_asks_for_the_end() {
+async fn last_bytes_of_known_length_complete_the_lease() {
     let (probe, reaper, lease) = scene(Probe::new()).await;
     let mut body = LeaseBody::new(Full::<Bytes>::from("all"), lease);
     assert_eq!(text(&mut body).await.unwrap().unwrap(), "all");
@@ -65,7 +64,7 @@ async fn the_last_bytes_of_a_known_length_complete_it_though_nobody_asks_for_the
 }
 
 #[tokio::test]
-async fn the_end_of_an_unknown_length_completes_it() {
+async fn end_of_unknown_length_completes_the_lease() {
     let (probe, reaper, lease) = scene(Probe::new()).await;
     let mut body = LeaseBody::new(Frames(vec![data("a"), data("b")]), lease);
     body.frame().await.unwrap().unwrap();
@@ -77,7 +76,7 @@ async fn the_end_of_an_unknown_length_completes_it() {
 }
 
 #[tokio::test]
-async fn a_length_said_by_hand_is_as_good_as_a_known_one() {
+async fn last_bytes_of_length_set_by_hand_complete_the_lease() {
     let (probe, reaper, lease) = scene(Probe::new()).await;
     let mut body = LeaseBody::new(Frames(vec![data("ab"), data("c")]), lease).with_length(3);
     assert_eq!(body.size_hint().exact(), Some(3));
@@ -89,7 +88,7 @@ async fn a_length_said_by_hand_is_as_good_as_a_known_one() {
 }
 
 #[tokio::test]
-async fn a_settling_release_is_awaited_before_the_last_frame() {
+async fn settling_release_is_awaited_before_the_last_frame() {
     let (probe, reaper, lease) = scene(Probe::new().settling()).await;
     probe.on(Verb::Release).close();
     let mut body = LeaseBody::new(Full::<Bytes>::from("all"), lease);
@@ -98,7 +97,7 @@ async fn a_settling_release_is_awaited_before_the_last_frame() {
         assert!(poll_once(frame.as_mut()).is_pending());
     }
     assert!(!body.is_end_stream());
-    assert_eq!(body.size_hint().exact(), Some(3), "the held frame counts");
+    assert_eq!(body.size_hint().exact(), Some(3), "the held frame is included");
     probe.on(Verb::Release).ok();
     assert_eq!(text(&mut body).await.unwrap().unwrap(), "all");
     assert!(body.is_end_stream());
@@ -106,7 +105,7 @@ async fn a_settling_release_is_awaited_before_the_last_frame() {
 }
 
 #[tokio::test]
-async fn a_settling_release_that_fails_fails_the_body_in_place_of_its_last_frame() {
+async fn failed_settle_replaces_the_last_frame() {
     for frames in [vec![data("all")], vec![data("most"), data("last")]] {
         let (probe, _reaper, lease) = scene(Probe::new().settling()).await;
         probe.on(Verb::Release).error();
@@ -126,7 +125,7 @@ async fn a_settling_release_that_fails_fails_the_body_in_place_of_its_last_frame
 }
 
 #[tokio::test]
-async fn where_only_the_end_tells_the_end_fails() {
+async fn failed_settle_replaces_the_end_of_unknown_length() {
     let (probe, _reaper, lease) = scene(Probe::new().settling()).await;
     probe.on(Verb::Release).error();
     let mut body = LeaseBody::new(Frames(vec![data("all")]), lease);
@@ -136,7 +135,7 @@ async fn where_only_the_end_tells_the_end_fails() {
 }
 
 #[tokio::test]
-async fn a_body_dropped_while_it_settles_settles_all_the_same() {
+async fn body_dropped_while_settling_still_settles() {
     let (probe, reaper, lease) = scene(Probe::new().settling()).await;
     probe.on(Verb::Release).close();
     let mut body = LeaseBody::new(Full::<Bytes>::from("all"), lease);
@@ -147,7 +146,7 @@ async fn a_body_dropped_while_it_settles_settles_all_the_same() {
 }
 
 #[tokio::test]
-async fn an_error_of_the_body_fails_it() {
+async fn body_error_fails_the_lease() {
     let (probe, reaper, lease) = scene(Probe::new().settling()).await;
     let mut body = LeaseBody::new(Frames(vec![data("a"), Err("torn")]), lease);
     body.frame().await.unwrap().unwrap();
@@ -158,7 +157,7 @@ async fn an_error_of_the_body_fails_it() {
 }
 
 #[tokio::test]
-async fn a_drop_before_the_end_cancels_it() {
+async fn drop_before_the_end_cancels_the_lease() {
     for polls in [0, 1] {
         let (probe, reaper, lease) = scene(Probe::new().settling()).await;
         let mut body = LeaseBody::new(Frames(vec![data("a"), data("b")]), lease).with_length(2);
@@ -170,16 +169,16 @@ async fn a_drop_before_the_end_cancels_it() {
     }
 }
 
-/// The answer to HEAD: its body is full, and nobody asks for it.
+/// The response to HEAD: it has a body, which the server never polls.
 #[tokio::test]
-async fn a_full_body_that_nobody_asks_for_is_cancelled() {
+async fn full_body_never_polled_is_cancelled() {
     let (probe, reaper, lease) = scene(Probe::new()).await;
     drop(LeaseBody::new(Full::<Bytes>::from("all"), lease));
     assert_eq!(exit(&probe, &reaper).await, Exit::Cancelled);
 }
 
 #[tokio::test]
-async fn an_empty_body_that_nobody_asks_for_is_completed() {
+async fn empty_body_never_polled_is_completed() {
     for probe in [Probe::new(), Probe::new().settling()] {
         let (probe, reaper, lease) = scene(probe).await;
         drop(LeaseBody::new(Empty::<Bytes>::new(), lease));
@@ -188,7 +187,7 @@ async fn an_empty_body_that_nobody_asks_for_is_completed() {
 }
 
 #[tokio::test]
-async fn an_empty_body_over_a_settling_lease_wants_to_be_asked() {
+async fn empty_body_over_settling_lease_reports_no_length() {
     let (probe, _reaper, lease) = scene(Probe::new().settling()).await;
     probe.on(Verb::Release).error();
     let mut body = LeaseBody::new(Empty::<Bytes>::new(), lease);
@@ -216,7 +215,7 @@ async fn size_and_end_are_those_of_the_body() {
 }
 
 #[tokio::test]
-async fn trailers_are_handed_out_after_the_settle() {
+async fn trailers_are_returned_after_the_settle() {
     let (probe, reaper, lease) = scene(Probe::new().settling()).await;
     let mut body = LeaseBody::new(Frames(vec![data("a"), trailers("0")]), lease);
     body.frame().await.unwrap().unwrap();
@@ -228,7 +227,7 @@ async fn trailers_are_handed_out_after_the_settle() {
 }
 
 #[tokio::test]
-async fn trailers_decide_where_they_are_asked() {
+async fn classified_trailers_decide_the_exit() {
     for (status, expected) in [("0", Exit::Completed), ("13", Exit::Failed)] {
         let (probe, reaper, lease) = scene(Probe::new().settling()).await;
         let frames = Frames(vec![data("a"), trailers(status)]);
@@ -241,37 +240,36 @@ async fn trailers_decide_where_they_are_asked() {
 }
 
 #[tokio::test]
-async fn a_panic_anywhere_ends_it_as_panicked() {
+async fn panic_elsewhere_ends_the_lease_as_panicked() {
     let (probe, reaper, lease) = scene(Probe::new()).await;
     let body = LeaseBody::new(Empty::<Bytes>::new(), lease);
-    let panicked = catch_unwind(AssertUnwindSafe(move || {
+    expect_panic(move || {
         let _body = body;
         panic!("elsewhere in the connection");
-    }));
-    assert!(panicked.is_err());
+    });
     assert_eq!(exit(&probe, &reaper).await, Exit::Panicked);
 }
 
 #[tokio::test]
-async fn a_classifier_of_trailers_that_panics_completes_nothing() {
+async fn panicking_trailer_classifier_completes_nothing() {
     let (probe, reaper, lease) = scene(Probe::new().settling()).await;
     let frames = Frames(vec![data("rows"), trailers("0")]);
-    let mut body =
-        LeaseBody::new(frames, lease).classify_trailers(|_: StatusCode, _: &HeaderMap| panic!("in the classifier"));
+    let mut body = LeaseBody::new(frames, lease)
+        .classify_trailers(|_: StatusCode, _: &HeaderMap| quiet_panic("in the classifier"));
     assert!(text(&mut body).await.is_some());
-    assert!(catch_unwind(AssertUnwindSafe(|| poll_once(pin!(body.frame())))).is_err());
+    expect_panic(|| poll_once(pin!(body.frame())));
     drop(body);
     assert_eq!(exit(&probe, &reaper).await, Exit::Panicked);
 }
 
-/// The fault: the body is at its end when its last frame panics on the way out, and whoever catches that drops it later,
-/// when nobody unwinds any more.
+/// The last frame panics when the body is already at its end. The caller catches that and drops the body later, when
+/// nothing unwinds any more; the drop once took this for a body that had ended well.
 #[tokio::test]
-async fn a_body_that_panics_completes_nothing_though_somebody_catches_it() {
+async fn caught_panic_of_the_body_completes_nothing() {
     let (probe, reaper, lease) = scene(Probe::new().settling()).await;
-    let last = Full::new(Bytes::from("rows")).map_frame(|_| -> Frame<Bytes> { panic!("in the body") });
+    let last = Full::new(Bytes::from("rows")).map_frame(|_| -> Frame<Bytes> { quiet_panic("in the body") });
     let mut body = LeaseBody::new(last, lease);
-    assert!(catch_unwind(AssertUnwindSafe(|| poll_once(pin!(body.frame())))).is_err());
+    expect_panic(|| poll_once(pin!(body.frame())));
     drop(body);
     assert_eq!(exit(&probe, &reaper).await, Exit::Panicked);
 }
@@ -279,7 +277,7 @@ async fn a_body_that_panics_completes_nothing_though_somebody_catches_it() {
 type Chunk = Result<(Lease<Probe>, Option<Bytes>), Error<Scripted>>;
 
 #[tokio::test]
-async fn chunks_are_made_with_the_handle_and_complete_it() {
+async fn chunks_use_the_handle_and_complete_the_lease() {
     let (probe, reaper, lease) = scene(Probe::new()).await;
     let mut left = 3;
     let body = LeaseBody::from_fn(lease, move |mut lease| {
@@ -295,7 +293,7 @@ async fn chunks_are_made_with_the_handle_and_complete_it() {
 }
 
 #[tokio::test]
-async fn a_chunk_that_fails_leaves_the_handle_in_doubt() {
+async fn failed_chunk_cancels_the_lease() {
     let (probe, reaper, lease) = scene(Probe::new()).await;
     probe.on(Verb::Operate).error();
     let mut body = Box::pin(LeaseBody::from_fn(lease, |mut lease: Lease<Probe>| async move {
@@ -308,7 +306,7 @@ async fn a_chunk_that_fails_leaves_the_handle_in_doubt() {
 }
 
 #[tokio::test]
-async fn a_body_dropped_while_it_makes_a_chunk_is_cancelled() {
+async fn body_dropped_while_making_a_chunk_is_cancelled() {
     let (probe, reaper, lease) = scene(Probe::new()).await;
     probe.on(Verb::Operate).never();
     let mut body = Box::pin(LeaseBody::from_fn(lease, |mut lease: Lease<Probe>| async move {
@@ -321,21 +319,20 @@ async fn a_body_dropped_while_it_makes_a_chunk_is_cancelled() {
 }
 
 #[tokio::test]
-async fn a_panic_in_a_chunk_ends_it_as_panicked() {
+async fn panic_in_a_chunk_ends_the_lease_as_panicked() {
     let (probe, reaper, lease) = scene(Probe::new()).await;
     let mut body = Box::pin(LeaseBody::from_fn(lease, |lease: Lease<Probe>| async move {
         let _lease = lease;
-        panic!("in the body");
+        quiet_panic("in the body");
         #[allow(unreachable_code)]
         (Err(Error::closed()) as Chunk)
     }));
-    let polled = catch_unwind(AssertUnwindSafe(|| poll_once(pin!(poll_fn(|cx| body.as_mut().poll_frame(cx))))));
-    assert!(polled.is_err());
+    expect_panic(|| poll_once(pin!(poll_fn(|cx| body.as_mut().poll_frame(cx)))));
     assert_eq!(exit(&probe, &reaper).await, Exit::Panicked);
 }
 
 #[test]
-fn it_is_send() {
+fn lease_body_is_send() {
     fn send<T: Send>(_: impl FnOnce() -> T) {}
     send(|| -> LeaseBody<Full<Bytes>, Probe> { unreachable!() });
     fn chunks(lease: Lease<Probe>) -> impl Body<Data = Bytes> + Send {

@@ -1,4 +1,4 @@
-//! What front ends share, polled by hand.
+//! The parts that front ends share, polled by hand.
 #![allow(clippy::unwrap_used)] // helpers of tests are not tests to clippy
 
 mod lease_body;

@@ -12,7 +12,7 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use reqscope::{Exit, Guard, ScopeHandle, Scopes};
 use reqscope_http::{Policy, RequestExt, ResponseFuture, ScopeBody};
-use reqscope_testkit::{Outcome, Probe, Verb, poll_n, poll_once};
+use reqscope_testkit::{Outcome, Probe, Verb, expect_panic, poll_n, poll_once, quiet_panic};
 
 type Answer = Result<Response<Full<Bytes>>, &'static str>;
 
@@ -31,7 +31,7 @@ impl Scene {
         Scene { policy: Arc::new(policy), ..self }
     }
 
-    /// A request to `handler`, which is called and not yet polled.
+    /// Sends a request to `handler`, which is called and not yet polled.
     fn request<H, F>(&self, handler: H) -> ResponseFuture<F, Full<Bytes>, &'static str>
     where
         H: FnOnce(ScopeHandle, Arc<Probe>) -> F,
@@ -42,7 +42,7 @@ impl Scene {
         opened.answer(handler(request.scope().clone(), Arc::clone(&self.probe)))
     }
 
-    /// A request that uses the handle and answers with `response`.
+    /// Sends a request whose handler uses the handle once and returns `answer`.
     fn answering(&self, answer: Answer) -> ResponseFuture<impl Future<Output = Answer>, Full<Bytes>, &'static str> {
         self.request(|scope, probe| async move {
             scope.lazy(&probe).get().await.unwrap().use_once();
@@ -50,9 +50,9 @@ impl Scene {
         })
     }
 
-    /// The one release, when all is drained.
+    /// Drains the scopes and returns the exit of the only release.
     async fn exit(&self) -> Exit {
-        let report = self.scopes.drain(Duration::from_secs(5)).await;
+        let report = self.scopes.drain(Duration::from_secs(60)).await;
         assert!(report.is_clean(), "{report:?}");
         let releases = self.probe.releases();
         assert_eq!(releases.len(), 1);
@@ -69,7 +69,7 @@ async fn text(response: Response<ScopeBody<Full<Bytes>>>) -> Bytes {
 }
 
 #[tokio::test]
-async fn the_status_tells_the_exit() {
+async fn status_decides_the_exit() {
     for (code, expected) in [(200, Exit::Completed), (303, Exit::Completed), (404, Exit::Failed), (500, Exit::Failed)]
     {
         let scene = Scene::new(Probe::new().settling());
@@ -81,18 +81,18 @@ async fn the_status_tells_the_exit() {
 }
 
 #[tokio::test]
-async fn an_exit_in_the_response_overrides_the_status() {
-    for (code, told) in [(401, Exit::Completed), (200, Exit::Failed)] {
+async fn exit_in_the_response_overrides_the_status() {
+    for (code, exit) in [(401, Exit::Completed), (200, Exit::Failed)] {
         let scene = Scene::new(Probe::new());
         let mut response = status(code);
-        response.extensions_mut().insert(told);
+        response.extensions_mut().insert(exit);
         scene.answering(Ok(response)).await.unwrap();
-        assert_eq!(scene.exit().await, told);
+        assert_eq!(scene.exit().await, exit);
     }
 }
 
 #[tokio::test]
-async fn a_classifier_of_ones_own_is_asked() {
+async fn custom_classifier_decides_the_exit() {
     let scene =
         Scene::new(Probe::new()).with_policy(Policy::new().classify(
             |status: StatusCode, _: &HeaderMap| match status {
@@ -105,7 +105,7 @@ async fn a_classifier_of_ones_own_is_asked() {
 }
 
 #[tokio::test]
-async fn an_error_of_the_service_is_a_failure_and_passes() {
+async fn service_error_fails_the_scope_and_is_returned() {
     let scene = Scene::new(Probe::new());
     assert_eq!(scene.answering(Err("broken")).await.unwrap_err(), "broken");
     assert_eq!(scene.exit().await, Exit::Failed);
@@ -113,7 +113,7 @@ async fn an_error_of_the_service_is_a_failure_and_passes() {
 
 /// L11.
 #[tokio::test]
-async fn the_head_waits_for_the_settle() {
+async fn head_waits_for_the_settle() {
     let scene = Scene::new(Probe::new().settling());
     scene.probe.on(Verb::Release).close();
     let mut response = pin!(scene.answering(Ok(status(200))));
@@ -123,7 +123,7 @@ async fn the_head_waits_for_the_settle() {
 }
 
 #[tokio::test]
-async fn the_head_waits_for_nothing_else() {
+async fn head_does_not_wait_for_other_releases() {
     let scene = Scene::new(Probe::new());
     scene.probe.on(Verb::Release).close();
     assert_eq!(scene.answering(Ok(status(200))).await.unwrap().status(), 200);
@@ -133,7 +133,7 @@ async fn the_head_waits_for_nothing_else() {
 
 /// L11.
 #[tokio::test]
-async fn a_failed_settle_is_an_empty_500() {
+async fn failed_settle_is_an_empty_500() {
     let scene = Scene::new(Probe::new().settling());
     scene.probe.on(Verb::Release).error();
     let response = scene.answering(Ok(status(200))).await.unwrap();
@@ -142,7 +142,7 @@ async fn a_failed_settle_is_an_empty_500() {
 }
 
 #[tokio::test]
-async fn a_failed_settle_is_what_the_hook_says() {
+async fn failed_settle_hook_makes_the_response() {
     let scene = Scene::new(Probe::new().settling()).with_policy(Policy::new().on_failed_settle(|error| {
         assert_eq!(error.told(), Exit::Completed);
         Response::builder().status(409).body(Bytes::from("again")).unwrap()
@@ -155,15 +155,15 @@ async fn a_failed_settle_is_what_the_hook_says() {
 
 /// L11.
 #[tokio::test]
-async fn a_failed_rollback_does_not_turn_a_404_into_a_500() {
+async fn failed_rollback_keeps_the_404() {
     let scene = Scene::new(Probe::new().settling());
     scene.probe.on(Verb::Release).error();
     assert_eq!(scene.answering(Ok(status(404))).await.unwrap().status(), 404);
 }
 
-/// L10, L11: nobody knows what is done with a handle that is still out.
+/// L10, L11. What is done with a handle that is still lent is unknown.
 #[tokio::test]
-async fn a_settling_guard_that_is_not_at_home_is_a_500() {
+async fn settling_guard_still_lent_is_a_500() {
     let scene = Scene::new(Probe::new().settling());
     let kept: Arc<std::sync::Mutex<Option<Guard<Probe>>>> = Arc::default();
     let taken = Arc::clone(&kept);
@@ -177,7 +177,7 @@ async fn a_settling_guard_that_is_not_at_home_is_a_500() {
     assert_eq!(scene.exit().await, Exit::Cancelled);
 }
 
-/// A hand-written handler that keeps its guard beyond its answer, until it is dropped.
+/// A hand-written handler that returns its response before it drops its guard.
 struct KeepsItsGuard {
     guard: Option<Guard<Probe>>,
     get: Pin<Box<dyn Future<Output = Guard<Probe>>>>,
@@ -194,7 +194,7 @@ impl Future for KeepsItsGuard {
 }
 
 #[tokio::test]
-async fn the_handler_is_dropped_before_the_scope_closes() {
+async fn handler_is_dropped_before_the_scope_closes() {
     let scene = Scene::new(Probe::new().settling());
     let response = scene.request(|scope, probe| KeepsItsGuard {
         guard: None,
@@ -205,7 +205,7 @@ async fn the_handler_is_dropped_before_the_scope_closes() {
 }
 
 #[tokio::test]
-async fn a_request_that_is_never_polled_is_closed_too() {
+async fn request_never_polled_closes_its_scope() {
     let scene = Scene::new(Probe::new());
     let response = scene.answering(Ok(status(200)));
     assert_eq!(scene.scopes.stats().open_scopes, 1);
@@ -220,7 +220,7 @@ async fn holds(scope: ScopeHandle, probe: Arc<Probe>) -> Answer {
 }
 
 #[tokio::test]
-async fn a_handler_that_is_dropped_is_cancelled() {
+async fn dropped_handler_is_cancelled() {
     let scene = Scene::new(Probe::new().settling());
     let mut response = Box::pin(scene.request(holds));
     assert!(poll_once(response.as_mut()).is_pending());
@@ -228,9 +228,9 @@ async fn a_handler_that_is_dropped_is_cancelled() {
     assert_eq!(scene.exit().await, Exit::Cancelled);
 }
 
-/// A client that hangs up during its COMMIT.
+/// A client that disconnects during its COMMIT.
 #[tokio::test]
-async fn dropped_while_it_settles_it_goes_on_with_the_exit_it_was_told() {
+async fn future_dropped_while_settling_keeps_its_exit() {
     let scene = Scene::new(Probe::new().settling());
     scene.probe.on(Verb::Release).close();
     let mut response = Box::pin(scene.answering(Ok(status(200))));
@@ -241,40 +241,38 @@ async fn dropped_while_it_settles_it_goes_on_with_the_exit_it_was_told() {
 }
 
 #[tokio::test]
-async fn a_handler_that_panics_while_it_is_polled_is_panicked() {
+async fn handler_panicking_in_a_poll_is_panicked() {
     let scene = Scene::new(Probe::new());
     let mut response = Box::pin(scene.request(|scope, probe| async move {
         let _guard = scope.lazy(&probe).get().await.unwrap();
-        panic!("in the handler");
+        quiet_panic("in the handler")
     }));
-    let polled = catch_unwind(AssertUnwindSafe(move || {
-        // Owned by the frame that unwinds, as a server's task owns its handler.
+    expect_panic(move || {
+        // Moved into the closure that unwinds, as a server's task owns its handler.
         let _polled = poll_once(response.as_mut());
-    }));
-    assert!(polled.is_err());
+    });
     assert_eq!(scene.exit().await, Exit::Panicked);
 }
 
 #[tokio::test]
-async fn a_handler_that_panics_in_the_call_is_panicked() {
+async fn handler_panicking_in_call_is_panicked() {
     let scene = Scene::new(Probe::new());
-    let called = catch_unwind(AssertUnwindSafe(|| {
+    expect_panic(|| {
         scene.request(|scope, probe| {
             let handle = poll_once(pin!(scope.lazy(&probe).get()));
             drop(handle);
             if !scope.is_closed() {
-                panic!("in the call");
+                quiet_panic("in call");
             }
             pending::<Answer>()
         })
-    }));
-    assert!(called.is_err());
+    });
     assert_eq!(scene.exit().await, Exit::Panicked);
 }
 
-/// What a wrapper such as CatchPanic makes of a panic, when it stands outside.
+/// What a wrapper such as `CatchPanic` does with a panic, if it is outside of the front end.
 #[tokio::test]
-async fn a_panic_caught_outside_is_panicked_and_answered() {
+async fn panic_caught_outside_is_still_panicked() {
     struct CatchPanic<F>(F);
 
     impl<F: Future + Unpin> Future for CatchPanic<F> {
@@ -291,37 +289,37 @@ async fn a_panic_caught_outside_is_panicked_and_answered() {
     let scene = Scene::new(Probe::new());
     let response = Box::pin(scene.request(|scope, probe| async move {
         let _guard = scope.lazy(&probe).get().await.unwrap();
-        panic!("in the handler");
+        quiet_panic("in the handler")
     }));
-    assert!(CatchPanic(response).await.is_none(), "a real one answers 500 here");
+    assert!(CatchPanic(response).await.is_none(), "a real one responds with a 500 here");
     assert_eq!(scene.exit().await, Exit::Panicked);
 }
 
 #[tokio::test]
-async fn a_classifier_that_panics_commits_nothing_and_lets_no_answer_out() {
+async fn panicking_classifier_commits_nothing() {
     let scene = Scene::new(Probe::new().settling())
-        .with_policy(Policy::new().classify(|_: StatusCode, _: &HeaderMap| panic!("in the classifier")));
+        .with_policy(Policy::new().classify(|_: StatusCode, _: &HeaderMap| quiet_panic("in the classifier")));
     let mut response = Box::pin(scene.answering(Ok(status(200))));
-    assert!(catch_unwind(AssertUnwindSafe(|| poll_once(response.as_mut()))).is_err());
+    expect_panic(|| poll_once(response.as_mut()));
     assert_eq!(scene.exit().await, Exit::Panicked);
     drop(response);
 }
 
 #[tokio::test]
-async fn an_answer_to_a_failed_settle_that_panics_lets_no_answer_out() {
+async fn panicking_settle_hook_sends_no_response() {
     for awaited in [false, true] {
         let scene = Scene::new(Probe::new().settling())
-            .with_policy(Policy::new().on_failed_settle(|_| panic!("in the answer")));
+            .with_policy(Policy::new().on_failed_settle(|_| quiet_panic("in the hook")));
         scene.probe.on(Verb::Release).next(Outcome::error().after_polls(awaited.into()));
         let mut response = Box::pin(scene.answering(Ok(status(200))));
         let polls = 1 + usize::from(awaited);
-        assert!(catch_unwind(AssertUnwindSafe(|| poll_n(polls, response.as_mut()))).is_err());
-        assert_eq!(scene.exit().await, Exit::Completed, "what it was told; the release failed by itself");
+        expect_panic(|| poll_n(polls, response.as_mut()));
+        assert_eq!(scene.exit().await, Exit::Completed, "the panic comes after the release, and changes nothing");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_out_of_time_is_dropped_cancelled_and_answered_with_503() {
+async fn handler_over_its_timeout_is_cancelled_with_503() {
     struct Sets(Arc<AtomicBool>);
 
     impl Drop for Sets {
@@ -346,13 +344,13 @@ async fn a_handler_out_of_time_is_dropped_cancelled_and_answered_with_503() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_in_time_is_left_alone_by_the_deadline() {
+async fn response_within_the_timeout_is_unchanged() {
     let scene = Scene::new(Probe::new()).with_policy(Policy::new().timeout(Duration::from_secs(3)));
     assert_eq!(scene.answering(Ok(status(200))).await.unwrap().status(), 200);
 }
 
 #[tokio::test]
-async fn after_the_answer_the_scope_is_closed() {
+async fn scope_is_closed_after_the_response() {
     let scene = Scene::new(Probe::new());
     let mut request = Request::new(());
     let opened = scene.policy.open(&scene.scopes, &mut request);
@@ -362,17 +360,17 @@ async fn after_the_answer_the_scope_is_closed() {
 }
 
 #[test]
-fn a_missing_scope_is_an_error_that_says_what_to_do() {
+fn missing_scope_error_says_what_to_do() {
     let request = Request::new(());
     let error = request.try_scope().unwrap_err();
     assert!(error.to_string().contains("wrap the service"), "{error}");
 
-    let panic = catch_unwind(|| Request::new(()).scope().clone()).unwrap_err();
-    assert!(panic.downcast_ref::<String>().unwrap().contains("wrap the service"));
+    let message = expect_panic(|| Request::new(()).scope().clone());
+    assert!(message.contains("wrap the service"), "{message}");
 }
 
 #[test]
-fn the_future_is_send() {
+fn response_future_is_send() {
     fn send<T: Send>() {}
     send::<ResponseFuture<std::future::Ready<Answer>, Full<Bytes>, &'static str>>();
 }
