@@ -49,3 +49,7 @@ pub use lease_body::{LeaseBody, LeaseBodyError};
 pub use policy::{Opened, Policy};
 pub use request::{MissingScope, RequestExt};
 pub use source::Chunks;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -11,28 +11,28 @@ use crate::ScopeService;
 
 /// A tower [`Layer`] that gives each request a scope.
 ///
-/// The scope is opened in `call`. The handler finds it through [`RequestExt::scope`](crate::RequestExt::scope) and
-/// asks it for what it needs. When the handler has returned, its response is judged and the scope closed with the
-/// verdict, before the head is sent: a COMMIT is awaited, and if it fails the client gets a 500 instead. A handler
-/// that is dropped, because its client has gone or its time is over, has its scope closed as `Cancelled`.
+/// The scope is opened in `call`. Handlers find it with [`RequestExt::scope`](crate::RequestExt::scope), or with the
+/// extractors of the feature `axum`. When the handler has returned, the scope is closed before the head of the response is
+/// sent: a COMMIT is awaited, and if it fails the client receives a 500 instead. When the handler is dropped, because its
+/// client has disconnected or its timeout has elapsed, the scope closes as `Cancelled`.
 ///
-/// | the service inside | the scope closes as | the answer |
+/// | the inner service | the scope closes as | the client receives |
 /// |---|---|---|
-/// | returns 1xx, 2xx, 3xx | `Completed` | its own, or the one for a failed settle |
-/// | returns 4xx, 5xx | `Failed` | its own |
-/// | returns a response with an [`Exit`](reqscope::Exit) in its extensions | that | as above |
-/// | returns an error | `Failed` | that error |
-/// | is out of time | `Cancelled` | 503 |
-/// | is dropped | `Cancelled` | none |
-/// | panics | `Panicked` | none |
+/// | returns 1xx, 2xx, 3xx | `Completed` | the response, or a 500 if a settling release fails |
+/// | returns 4xx, 5xx | `Failed` | the response |
+/// | returns a response with an [`Exit`](reqscope::Exit) in its extensions | that exit | as above |
+/// | returns an error | `Failed` | what the outer services make of the error |
+/// | exceeds the [`timeout`](ScopeLayer::timeout) | `Cancelled` | 503 |
+/// | is dropped | `Cancelled` | nothing |
+/// | panics | `Panicked` | nothing |
 ///
-/// The body of the response is streamed after the scope has ended. One that still needs a handle carries a
-/// [`LeaseBody`](crate::LeaseBody). An upgraded connection, such as a WebSocket, outlives its request; it opens a scope of
-/// its own with [`Scopes::open`].
+/// The body of the response is streamed after the scope has closed. Use a [`LeaseBody`](crate::LeaseBody) for a body that
+/// still needs its handle. An upgraded connection, such as a WebSocket, outlives its request; open a scope for it with
+/// [`Scopes::open`].
 ///
 /// # Where to put it
 ///
-/// **Outside** of timeouts and of all that uses the scope, **inside** of what catches panics:
+/// **Outside** of timeouts and of everything that uses the scope, **inside** of layers that catch panics:
 ///
 /// ```
 /// use axum::Router;
@@ -44,21 +44,21 @@ use crate::ScopeService;
 /// use tower_http::timeout::TimeoutLayer;
 ///
 /// # let routes = Router::<()>::new();
-/// let app = routes // in axum the last layer is the outermost one, and has no effect on routes that come after it
+/// let app = routes // in axum the last layer is the outermost, and does not apply to routes added after it
 ///     .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, Duration::from_secs(10)))
 ///     .layer(ScopeLayer::new(&Scopes::new()))
 ///     .layer(CatchPanicLayer::new());
 /// ```
 ///
-/// | another layer | stands | and if it stands on the other side |
+/// | other layer | place it | otherwise |
 /// |---|---|---|
-/// | a timeout | inside, or is [`timeout`](ScopeLayer::timeout) | it gives up on a COMMIT as well, which goes on: the client is told of a timeout, and the work is done |
-/// | what catches panics | outside | a panic is told as `Failed` and not as `Panicked`, or as a success if it is answered with one |
-/// | what uses the scope: authentication against the database, an extractor in a middleware | inside | it has no scope: a panic of `request.scope()`, a 500 of an extractor |
-/// | what turns a success into a failure, or the other way | inside | its answer goes out, and the scope was closed by another one |
+/// | timeout | inside, or use [`timeout`](ScopeLayer::timeout) | it gives up on the COMMIT too, which continues: the client sees a timeout although its work is done |
+/// | catching panics | outside | a panic closes the scope as `Failed` instead of `Panicked`, or as `Completed` if the layer responds with a success |
+/// | using the scope: authentication against the database, an extractor in a middleware | inside | it finds no scope: `request.scope()` panics, an extractor responds with a 500 |
+/// | turning a success into a failure, or the reverse | inside | the client receives a response that does not match how the scope was closed |
 /// | tracing, compression, CORS | on either side | |
 ///
-/// One scope per request: of two layers around each other the handler sees the inner one's.
+/// If two of these layers wrap a handler, it sees the scope of the inner one.
 ///
 /// # Examples
 ///
@@ -97,7 +97,7 @@ pub struct ScopeLayer {
 }
 
 impl ScopeLayer {
-    /// Gives each request a scope of `scopes`.
+    /// Creates a layer that gives each request a scope of `scopes`.
     pub fn new(scopes: &Scopes) -> Self {
         ScopeLayer { scopes: scopes.clone(), policy: Arc::new(Policy::new()) }
     }

@@ -1,18 +1,18 @@
 //! Request scopes for [tower](https://docs.rs/tower), and so for axum and tonic.
 //!
-//! - [`ScopeLayer`] gives each request a scope, which is closed with the verdict on the response before its head is sent,
-//!   and as `Cancelled` when the handler is dropped. Its page says where to put it.
-//! - [`RequestExt`] is how any service finds it: `request.scope()`.
-//! - [`LeaseBody`] is for a streamed body that needs its handle after the scope has ended; [`Classify`] for services
-//!   whose status does not tell success from failure, such as gRPC ([`ByGrpcStatus`]). Both come from `reqscope-http`,
-//!   which all front ends share.
+//! - [`ScopeLayer`] gives each request a scope. It closes the scope before the head of the response is sent, and as
+//!   `Cancelled` when the handler is dropped. Its page shows where to put the layer.
+//! - [`RequestExt`] finds the scope in any service: `request.scope()`.
+//! - [`LeaseBody`] is a streamed body that keeps its handle after the scope has closed.
+//! - [`Classify`] is for services whose status does not distinguish success from failure, such as gRPC ([`ByGrpcStatus`]).
+//! - [`Policy`] holds the settings of a layer, to share them between layers.
 //!
 //! # Features
 //!
 //! None is on by default.
 //!
-//! - `axum`: `Scoped`, an extractor for what the request has of a resource in the router's state; `RequestScope`, one for
-//!   the scope itself; `ScopeError`, which is a response.
+//! - `axum`: the extractors `Scoped`, for the request's handle of a resource in the router's state, and `RequestScope`, for
+//!   the scope itself; `ScopeError`, an error that is a response.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod service;
@@ -37,7 +37,7 @@ pub use scope_error::ScopeError;
 pub use scoped::Scoped;
 pub use service::ScopeService;
 
-// It shows axum.
+// The README uses axum.
 #[cfg(all(doctest, feature = "axum"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

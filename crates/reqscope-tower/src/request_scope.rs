@@ -7,21 +7,21 @@ use reqscope_http::RequestExt;
 
 use crate::ScopeError;
 
-/// An extractor for the scope of the request.
+/// Extracts the scope of the request.
 ///
-/// For what is not in the state, or not always: [`lazy`](ScopeHandle::lazy) takes any `Arc` of a resource. For what is,
-/// [`Scoped`](crate::Scoped) is shorter. `Option<RequestScope>` is `None` where no layer has opened one.
+/// Use it for resources that are not in the router's state, or not needed by every request:
+/// [`lazy`](ScopeHandle::lazy) takes any `Arc` of a resource. For a resource in the state, [`Scoped`](crate::Scoped) is
+/// shorter. `Option<RequestScope>` is `None` if no layer has opened a scope.
 ///
-/// It is a type of its own because neither axum's traits nor [`ScopeHandle`] are this crate's. Where you have axum at
-/// hand, `Extension<ScopeHandle>` is the same with another error.
+/// axum's `Extension<ScopeHandle>` extracts the same scope, with a different error if the layer is missing.
 ///
 /// # Errors
 ///
-/// A [`ScopeError`], where the [`ScopeLayer`](crate::ScopeLayer) is missing.
+/// Rejects with a [`ScopeError`] if the [`ScopeLayer`](crate::ScopeLayer) is missing.
 ///
 /// # Examples
 ///
-/// A loop that stops when its client has gone:
+/// A loop that stops when its client has disconnected:
 ///
 /// ```
 /// use axum::Router;
@@ -31,7 +31,7 @@ use crate::ScopeError;
 ///
 /// async fn primes(RequestScope(scope): RequestScope) -> String {
 ///     let search = move || (2..).take_while(|_| !scope.is_closed()).take(1000).count();
-///     spawn_blocking(search).await.expect("it does not panic").to_string()
+///     spawn_blocking(search).await.expect("the search does not panic").to_string()
 /// }
 ///
 /// let app: Router = Router::new().route("/primes", get(primes));

@@ -8,22 +8,20 @@ use http::{HeaderValue, StatusCode};
 use reqscope::Error;
 use reqscope_http::MissingScope;
 
-/// An answer to the client, where a resource could not be had: `?` makes it of every [`reqscope::Error`].
+/// An error that is a response, for handlers that could not acquire a resource. `?` converts every [`reqscope::Error`].
 ///
-/// | the error | the answer |
+/// | error | response |
 /// |---|---|
-/// | [`is_unavailable`](Error::is_unavailable), [`is_exhausted`](Error::is_exhausted), [`is_timeout`](Error::is_timeout), [`is_closed`](Error::is_closed) | 503 with `Retry-After: 1` |
+/// | [`is_unavailable`](Error::is_unavailable), [`is_exhausted`](Error::is_exhausted), [`is_timeout`](Error::is_timeout), [`is_closed`](Error::is_closed) | 503 with `Retry-After: 1`, because a pool checks within a second whether its backend is back |
 /// | any other | 500 |
-/// | there is no scope: the [`ScopeLayer`](crate::ScopeLayer) is missing | 500, whose text says so |
+/// | the [`ScopeLayer`](crate::ScopeLayer) is missing | 500, whose text says so |
 ///
-/// A second is what a pool needs to look again whether its backend is back.
-///
-/// The client is told nothing of the cause; the body is empty. You find it in the response's extensions, where this
-/// error lies for a layer that logs, and from there in [`source`](StdError::source), which is the `reqscope::Error`.
+/// The body is empty, because the cause may contain details that the client must not see. The error itself is put into the
+/// response's extensions, where a logging layer finds it; its [`source`](StdError::source) is the `reqscope::Error`.
 ///
 /// # Examples
 ///
-/// In a handler, also where the driver itself fails:
+/// In a handler, also for errors of the driver:
 ///
 /// ```
 /// use axum::Router;
@@ -43,7 +41,7 @@ use reqscope_http::MissingScope;
 /// # let _: Router<Arc<Db>> = Router::new().route("/", post(visit));
 /// ```
 ///
-/// With errors of your own beside it:
+/// Next to errors of the application:
 ///
 /// ```
 /// use axum::response::{IntoResponse, Response};
@@ -74,7 +72,7 @@ use reqscope_http::MissingScope;
 /// # assert_eq!(app.into_response().status(), 503);
 /// ```
 ///
-/// In a layer that logs; put it outside, so that it sees all answers:
+/// In a logging layer, outside of the others so that it sees every response:
 ///
 /// ```
 /// use axum::extract::Request;
@@ -87,7 +85,7 @@ use reqscope_http::MissingScope;
 ///     let response = next.run(request).await;
 ///     if let Some(error) = response.extensions().get::<ScopeError>() {
 ///         // answered with 503 Service Unavailable: timed out after 5.0 s waiting for a connection: 10 of 10 in use, …
-///         eprintln!("{error}: {}", error.source().expect("it always has one"));
+///         eprintln!("{error}: {}", error.source().expect("a scope error has a source"));
 ///     }
 ///     response
 /// }
@@ -96,13 +94,15 @@ use reqscope_http::MissingScope;
 #[derive(Clone, Debug)]
 pub struct ScopeError {
     status: StatusCode,
-    /// Whether the client may read what the source says.
-    told: bool,
+    /// Whether the source's text is sent to the client.
+    show_source: bool,
     source: Arc<dyn StdError + Send + Sync>,
 }
 
 impl ScopeError {
-    /// What the client is answered with: 503 or 500.
+    /// Returns the status of the response: 503 or 500.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use http::StatusCode;
@@ -122,22 +122,23 @@ impl ScopeError {
 
 impl<C: StdError + Send + Sync + 'static> From<Error<C>> for ScopeError {
     fn from(error: Error<C>) -> Self {
-        let passes = error.is_unavailable() || error.is_exhausted() || error.is_timeout() || error.is_closed();
-        let status = if passes { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::INTERNAL_SERVER_ERROR };
-        ScopeError { status, told: false, source: Arc::new(error) }
+        let is_temporary = error.is_unavailable() || error.is_exhausted() || error.is_timeout() || error.is_closed();
+        let status = if is_temporary { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::INTERNAL_SERVER_ERROR };
+        ScopeError { status, show_source: false, source: Arc::new(error) }
     }
 }
 
 impl From<MissingScope> for ScopeError {
     fn from(missing: MissingScope) -> Self {
-        // A mistake of the program that each request meets, and no secret: said where the programmer looks first.
-        ScopeError { status: StatusCode::INTERNAL_SERVER_ERROR, told: true, source: Arc::new(missing) }
+        // A mistake in the program, not a secret. Shown in the response, because developers look there first.
+        ScopeError { status: StatusCode::INTERNAL_SERVER_ERROR, show_source: true, source: Arc::new(missing) }
     }
 }
 
 impl IntoResponse for ScopeError {
     fn into_response(self) -> Response {
-        let mut response = if self.told { self.source.to_string().into_response() } else { ().into_response() };
+        let mut response =
+            if self.show_source { self.source.to_string().into_response() } else { ().into_response() };
         *response.status_mut() = self.status;
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));

@@ -10,22 +10,22 @@ use reqscope_http::RequestExt;
 
 use crate::ScopeError;
 
-/// An extractor for what the request has of a resource in the router's state: its lazy cell.
+/// Extracts the request's [`Lazy`] handle of a resource in the router's state.
 ///
-/// Extracting it acquires nothing. The first [`get`](Lazy::get) of the request does, and every function and middleware
-/// of the request that extracts it shares that one handle. It goes back when the handler has returned, panicked, run
-/// out of time or lost its client; a COMMIT is awaited before the head is sent.
+/// Extracting it acquires nothing. The first [`get`](Lazy::get) of the request acquires the handle, and every handler and
+/// middleware of the request that extracts it shares that one handle. It is released when the handler has returned,
+/// panicked, exceeded its timeout or lost its client. A COMMIT is awaited before the head of the response is sent.
 ///
-/// The state has it as an `Arc<R>`: it is that `Arc`, or has a field of that type and derives axum's `FromRef`. Make the
-/// `Arc` once: a `FromRef` that makes a new one for each request makes a new resource for each, with a
-/// [pool](reqscope::Pool) of its own, and no two functions of a request share a handle. The observer hears of it
+/// The state is an `Arc<R>`, or has a field of that type and derives axum's `FromRef`. Create the `Arc` once: a `FromRef`
+/// that creates a new one for each request creates a new resource for each, with a [pool](reqscope::Pool) of its own, and
+/// handlers and middlewares of a request share no handle. This mistake is reported to the observer
 /// ([`second_resource`](reqscope::Observer::second_resource)).
 ///
-/// `Option<Scoped<R>>` is `None` where no layer has opened a scope.
+/// `Option<Scoped<R>>` is `None` if no layer has opened a scope.
 ///
 /// # Errors
 ///
-/// A [`ScopeError`], where the [`ScopeLayer`](crate::ScopeLayer) is missing.
+/// Rejects with a [`ScopeError`] if the [`ScopeLayer`](crate::ScopeLayer) is missing.
 ///
 /// # Examples
 ///
@@ -48,7 +48,7 @@ use crate::ScopeError;
 ///
 /// impl FromRef<App> for Arc<Db> {
 ///     fn from_ref(app: &App) -> Self {
-///         app.db.clone() // the one that the app has, not a new one
+///         app.db.clone() // the app's `Arc`, not a new one
 ///     }
 /// }
 ///
@@ -65,8 +65,9 @@ use crate::ScopeError;
 ///
 /// # Two databases of one type
 ///
-/// The state is asked by type, so the second one needs a type of its own: a newtype that is a resource too. Forward
-/// **every** verb. Each has a default, and the default of `settles` is to answer before the COMMIT.
+/// The resource is found by its type, so the second database needs a type of its own: a newtype that implements
+/// [`Resource`]. Forward **every** method. Most have a default, and with the default of `settles` the response would be
+/// sent before the COMMIT.
 ///
 /// ```
 /// use reqscope::{Error, Exit, Health, Resource};
@@ -108,18 +109,19 @@ use crate::ScopeError;
 /// }
 /// ```
 ///
-/// Then `Scoped<Transaction<Sqlite>>` is the one and `Scoped<Audit>` the other. Where it is for one handler,
-/// [`RequestScope`](crate::RequestScope) does without: `scope.lazy(&app.audit).get().await?`.
+/// `Scoped<Transaction<Sqlite>>` then extracts the first database and `Scoped<Audit>` the second. A single handler can use
+/// [`RequestScope`](crate::RequestScope) instead of a newtype: `scope.lazy(&app.audit).get().await?`.
 pub struct Scoped<R: Resource>(pub Lazy<R>);
 
 impl<R: Resource> Scoped<R> {
+    /// Finds the resource in the state and returns its lazy handle in `scope`.
     fn of<S>(scope: &ScopeHandle, state: &S) -> Self
     where
         Arc<R>: FromRef<S>,
     {
         let resource = Arc::from_ref(state);
-        // Not the state's own, or that would have it too. The scope knows it from a second database by seeing another
-        // one, from which nobody acquires.
+        // A count of 1 means that the state keeps no clone of this `Arc`: `FromRef` has just created it. The scope reports
+        // a second `Arc` of one type, so it is shown another one here, from which nothing is acquired.
         if Arc::strong_count(&resource) == 1 {
             drop(scope.lazy(&Arc::<R>::from_ref(state)));
         }

@@ -6,12 +6,14 @@ use reqscope::Scopes;
 use reqscope_http::{Policy, ResponseFuture, ScopeBody};
 use tower_service::Service;
 
-/// A tower [`Service`] whose requests each have a scope; made by a [`ScopeLayer`](crate::ScopeLayer), which says what
-/// happens in it.
+/// A tower [`Service`] that gives each request a scope; made by [`ScopeLayer`](crate::ScopeLayer), whose page describes
+/// what happens to a request.
 ///
-/// It is ready when the service inside is, and `Clone`, `Send` and `Sync` when that is.
+/// It is ready when the inner service is ready, and `Clone`, `Send` and `Sync` if the inner service is.
 ///
-/// To name a service in a signature:
+/// # Examples
+///
+/// Naming the service in a struct:
 ///
 /// ```
 /// use reqscope::Scopes;
@@ -42,17 +44,17 @@ impl<S> ScopeService<S> {
         ScopeService { inner, scopes, policy }
     }
 
-    /// The service inside.
+    /// Returns a reference to the inner service.
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The service inside. What is called through it has no scope.
+    /// Returns a mutable reference to the inner service. Requests sent through it have no scope.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// Takes the wrapper off.
+    /// Returns the inner service.
     pub fn into_inner(self) -> S {
         self.inner
     }
@@ -71,7 +73,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<A>) -> Self::Future {
-        // The scope belongs to `opened` until the future has it: a panic in the inner `call` drops it.
+        // `opened` owns the scope until the future does, so a panic in the inner `call` closes it.
         let opened = self.policy.open(&self.scopes, &mut request);
         opened.answer(self.inner.call(request))
     }

@@ -1,4 +1,4 @@
-//! The body that comes out is the handler's.
+//! The body of the response is the handler's.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -15,7 +15,7 @@ use tower::{Layer, ServiceExt, service_fn};
 
 use crate::support::{Scene, get};
 
-/// What comes out for this one.
+/// Sends a request whose handler returns this body, and returns the body of the response.
 async fn through<B>(body: impl Fn() -> B) -> ScopeBody<B> {
     let scene = Scene::new(Probe::new());
     let handler = service_fn(|_: Request<Empty<Bytes>>| {
@@ -25,7 +25,7 @@ async fn through<B>(body: impl Fn() -> B) -> ScopeBody<B> {
     scene.layer().layer(handler).oneshot(get("/")).await.unwrap().into_body()
 }
 
-/// The frames that it is given, with an error after them if it is to fail.
+/// A body that returns these frames, and then the error if there is one, else the trailers.
 #[derive(Clone)]
 struct Frames<D> {
     data: VecDeque<D>,
@@ -60,7 +60,7 @@ fn frames<D>(data: impl IntoIterator<Item = D>) -> Frames<D> {
 }
 
 #[tokio::test]
-async fn its_size_and_its_end_are_the_handlers() {
+async fn size_and_end_are_those_of_the_handlers_body() {
     let full = through(|| Full::<Bytes>::from("hello")).await;
     assert_eq!((full.size_hint().exact(), full.is_end_stream()), (Some(5), false));
     let empty = through(Empty::<Bytes>::new).await;
@@ -71,7 +71,7 @@ async fn its_size_and_its_end_are_the_handlers() {
 }
 
 #[tokio::test]
-async fn its_trailers_are_the_handlers() {
+async fn trailers_are_those_of_the_handlers_body() {
     let mut trailers = HeaderMap::new();
     trailers.insert("grpc-status", "0".parse().unwrap());
     let body = through(|| Frames { trailers: Some(trailers.clone()), ..frames([Bytes::from("a")]) }).await;
@@ -81,12 +81,12 @@ async fn its_trailers_are_the_handlers() {
 }
 
 #[tokio::test]
-async fn its_error_is_the_handlers() {
+async fn error_is_that_of_the_handlers_body() {
     let body = through(|| Frames { error: Some("torn"), ..frames([Bytes::from("a")]) }).await;
     assert_eq!(body.collect().await.unwrap_err(), "torn");
 }
 
-/// Data of one's own. It can be made of `Bytes`, in which the answer to a failed settle comes.
+/// A data type of the application. It implements `From<Bytes>`, of which the response to a failed settle consists.
 #[derive(Clone, Debug)]
 struct Rope(VecDeque<Bytes>);
 
@@ -118,7 +118,7 @@ impl Buf for Rope {
 }
 
 #[tokio::test]
-async fn data_of_another_type_passes_and_so_does_the_answer_in_its_place() {
+async fn custom_data_type_passes_and_so_does_a_replacement() {
     for settles in [true, false] {
         let scene = Scene::new(Probe::new().settling());
         if !settles {

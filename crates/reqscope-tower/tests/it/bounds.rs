@@ -1,4 +1,4 @@
-//! What a service and its body need not be.
+//! The bounds that a service and its body need not meet.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -61,17 +61,17 @@ impl Body for BoundBody {
 }
 
 #[tokio::test]
-async fn it_need_be_neither_clone_nor_send_nor_unpin() {
+async fn service_need_be_neither_clone_nor_send_nor_unpin() {
     let scene = Scene::new(Probe::new());
     let calls = Rc::new(Cell::new(0));
     let mut service = scene.layer().layer(Bound(calls.clone()));
-    let Ok(response) = service.call(Request::new(Rc::new(()))).await else { panic!("it never fails") };
+    let Ok(response) = service.call(Request::new(Rc::new(()))).await else { panic!("the service never fails") };
     assert!(Box::pin(response.into_body()).collect().await.unwrap().to_bytes().is_empty());
     assert_eq!(calls.get(), 1);
 }
 
 #[test]
-fn what_is_send_inside_is_send_outside() {
+fn layer_service_and_future_are_send() {
     fn server<T: Clone + Send + Sync + 'static>() {}
     fn send<T: Send>() {}
     server::<ScopeLayer>();

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::future::{pending, ready};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -13,7 +12,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response};
 use http_body_util::{Empty, Full};
 use reqscope::{Exit, ScopeHandle};
-use reqscope_testkit::{Probe, Verb, poll_once};
+use reqscope_testkit::{Probe, Verb, expect_panic, poll_once, quiet_panic};
 use reqscope_tower::{ByGrpcStatus, RequestExt, ScopeBody, ScopeLayer};
 use tower::{Layer, Service, ServiceExt, service_fn};
 
@@ -23,13 +22,13 @@ type Get = Request<Empty<Bytes>>;
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
-/// One that takes the handle and never answers.
+/// A handler that acquires the handle and never returns.
 async fn holds(request: Get, probe: Arc<Probe>) -> Answer {
     let _guard = request.scope().lazy(&probe).get().await.unwrap();
     pending().await
 }
 
-/// One request to a handler that uses the handle and answers so.
+/// Sends a request to a handler that uses the handle once and returns `answer`.
 async fn answer(
     scene: &Scene,
     layer: ScopeLayer,
@@ -46,7 +45,7 @@ async fn answer(
 }
 
 #[tokio::test]
-async fn the_scope_is_opened_in_call_and_closed_though_nobody_polls() {
+async fn scope_opened_in_call_closes_without_a_poll() {
     let scene = Scene::new(Probe::new());
     let mut service = scene.layer().layer(service_fn(|_: Get| pending::<Answer>()));
     let response = service.call(get("/"));
@@ -57,33 +56,33 @@ async fn the_scope_is_opened_in_call_and_closed_though_nobody_polls() {
 }
 
 #[tokio::test]
-async fn the_status_tells_the_exit() {
-    for (code, told) in [(200, Exit::Completed), (303, Exit::Completed), (404, Exit::Failed), (500, Exit::Failed)] {
+async fn status_decides_the_exit() {
+    for (code, exit) in [(200, Exit::Completed), (303, Exit::Completed), (404, Exit::Failed), (500, Exit::Failed)] {
         let scene = Scene::new(Probe::new().settling());
         let response = answer(&scene, scene.layer(), || Ok(status(code))).await.unwrap();
         assert_eq!(response.status(), code);
         assert_eq!(text(response).await, "the handler's");
-        assert_eq!(scene.exit().await, told);
+        assert_eq!(scene.exit().await, exit);
     }
 }
 
 #[tokio::test]
-async fn an_exit_in_the_response_overrides_the_status() {
-    for (code, told) in [(401, Exit::Completed), (200, Exit::Failed)] {
+async fn exit_in_the_response_overrides_the_status() {
+    for (code, exit) in [(401, Exit::Completed), (200, Exit::Failed)] {
         let scene = Scene::new(Probe::new());
         let with_exit = || {
             let mut response = status(code);
-            response.extensions_mut().insert(told);
+            response.extensions_mut().insert(exit);
             Ok(response)
         };
         answer(&scene, scene.layer(), with_exit).await.unwrap();
-        assert_eq!(scene.exit().await, told);
+        assert_eq!(scene.exit().await, exit);
     }
 }
 
 #[tokio::test]
-async fn a_grpc_status_in_the_head_tells_the_exit() {
-    for (grpc, told) in [(Some("0"), Exit::Completed), (Some("5"), Exit::Failed), (None, Exit::Completed)] {
+async fn grpc_status_in_the_head_decides_the_exit() {
+    for (grpc, exit) in [(Some("0"), Exit::Completed), (Some("5"), Exit::Failed), (None, Exit::Completed)] {
         let scene = Scene::new(Probe::new());
         let ok = || {
             let mut response = status(200);
@@ -91,12 +90,12 @@ async fn a_grpc_status_in_the_head_tells_the_exit() {
             Ok(response)
         };
         answer(&scene, scene.layer().classify(ByGrpcStatus), ok).await.unwrap();
-        assert_eq!(scene.exit().await, told, "{grpc:?}");
+        assert_eq!(scene.exit().await, exit, "{grpc:?}");
     }
 }
 
 #[tokio::test]
-async fn an_error_of_the_service_is_a_failure_and_passes() {
+async fn service_error_fails_the_scope_and_is_returned() {
     let scene = Scene::new(Probe::new());
     assert_eq!(answer(&scene, scene.layer(), || Err("broken")).await.unwrap_err(), "broken");
     assert_eq!(scene.exit().await, Exit::Failed);
@@ -104,7 +103,7 @@ async fn an_error_of_the_service_is_a_failure_and_passes() {
 
 /// L11.
 #[tokio::test]
-async fn a_failed_settle_is_an_empty_500_or_what_the_hook_says() {
+async fn failed_settle_is_an_empty_500_or_made_by_the_hook() {
     let scene = Scene::new(Probe::new().settling());
     scene.probe.on(Verb::Release).error().error();
     let response = answer(&scene, scene.layer(), || Ok(status(200))).await.unwrap();
@@ -120,7 +119,7 @@ async fn a_failed_settle_is_an_empty_500_or_what_the_hook_says() {
 }
 
 #[tokio::test]
-async fn a_handler_that_is_dropped_is_cancelled() {
+async fn dropped_handler_is_cancelled() {
     let scene = Scene::new(Probe::new().settling());
     let service = scene.layer().layer(service_fn(|request| holds(request, scene.probe.clone())));
     let mut response = Box::pin(service.oneshot(get("/")));
@@ -129,7 +128,7 @@ async fn a_handler_that_is_dropped_is_cancelled() {
     assert_eq!(scene.exit().await, Exit::Cancelled);
 }
 
-/// Tells, when it is dropped, whether its scope was closed by then.
+/// Records, when it is dropped, whether its scope was already closed.
 struct Witness {
     scope: ScopeHandle,
     too_late: Arc<AtomicBool>,
@@ -142,7 +141,7 @@ impl Drop for Witness {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_handler_is_dropped_before_its_scope_closes() {
+async fn handler_is_dropped_before_its_scope_closes() {
     let scene = Scene::new(Probe::new());
     let layer = scene.layer().timeout(Duration::from_secs(3));
     for out_of_time in [false, true] {
@@ -166,38 +165,38 @@ async fn the_handler_is_dropped_before_its_scope_closes() {
 }
 
 #[tokio::test]
-async fn a_panic_of_the_handler_is_told_and_passes() {
+async fn handler_panic_closes_as_panicked_and_propagates() {
     let scene = Scene::new(Probe::new());
     let mut service = scene.layer().layer(service_fn(|request: Get| {
         let lazy = request.scope().lazy(&scene.probe);
         async move {
             let _guard = lazy.get().await.unwrap();
-            panic!("in the handler");
-            #[expect(unreachable_code, reason = "it tells the type")]
+            quiet_panic("in the handler");
+            #[expect(unreachable_code, reason = "names the output type")]
             Answer::Err("")
         }
     }));
     let mut response = Box::pin(service.call(get("/")));
-    assert!(catch_unwind(AssertUnwindSafe(|| poll_once(response.as_mut()))).is_err());
+    expect_panic(|| poll_once(response.as_mut()));
     assert_eq!(scene.exit().await, Exit::Panicked);
 }
 
 #[tokio::test]
-async fn a_panic_in_the_call_is_told_and_passes() {
+async fn panic_in_call_closes_as_panicked_and_propagates() {
     let scene = Scene::new(Probe::new());
     let mut service = scene.layer().layer(service_fn(|request: Get| {
         drop(poll_once(pin!(request.scope().lazy(&scene.probe).get())));
         if !request.scope().is_closed() {
-            panic!("in the call");
+            quiet_panic("in call");
         }
         pending::<Answer>()
     }));
-    assert!(catch_unwind(AssertUnwindSafe(|| drop(service.call(get("/"))))).is_err());
+    expect_panic(|| drop(service.call(get("/"))));
     assert_eq!(scene.exit().await, Exit::Panicked);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handler_out_of_time_is_cancelled_and_answered_with_503() {
+async fn handler_over_its_timeout_is_cancelled_with_503() {
     let scene = Scene::new(Probe::new());
     let layer = scene.layer().timeout(Duration::from_secs(3));
     let began = tokio::time::Instant::now();
@@ -207,7 +206,7 @@ async fn a_handler_out_of_time_is_cancelled_and_answered_with_503() {
     assert_eq!(scene.exit().await, Exit::Cancelled);
 }
 
-/// Ready after some polls, or never with an error.
+/// A service that is ready, or fails, at the second poll.
 struct Slow {
     polls: Arc<AtomicUsize>,
     error: Option<&'static str>,
@@ -226,19 +225,19 @@ impl Service<Get> for Slow {
     }
 
     fn call(&mut self, _request: Get) -> Self::Future {
-        assert_eq!(self.polls.load(Relaxed), 2, "the one that was asked is the one that is called");
+        assert_eq!(self.polls.load(Relaxed), 2, "the service that was polled is the one that is called");
         ready(Ok(status(200)))
     }
 }
 
 #[tokio::test]
-async fn readiness_is_that_of_the_service_inside_and_opens_no_scope() {
+async fn readiness_is_that_of_the_inner_service() {
     let scene = Scene::new(Probe::new());
     for error in [None, Some("broken")] {
         let polls = Arc::default();
         let mut service = scene.layer().layer(Slow { polls: Arc::clone(&polls), error });
         assert!(poll_once(pin!(service.ready())).is_pending());
-        let Poll::Ready(ready) = poll_once(pin!(service.ready())) else { panic!("it is ready") };
+        let Poll::Ready(ready) = poll_once(pin!(service.ready())) else { panic!("the service is not ready") };
         assert_eq!(ready.err(), error);
         assert_eq!(scene.scopes.stats().open_scopes, 0);
         if error.is_none() {
@@ -248,7 +247,7 @@ async fn readiness_is_that_of_the_service_inside_and_opens_no_scope() {
 }
 
 #[tokio::test]
-async fn of_two_layers_the_handler_sees_the_inner_one() {
+async fn handler_under_two_layers_sees_the_inner_scope() {
     let (outer, inner) = (Scene::new(Probe::new()), Scene::new(Probe::new()));
     let handler = service_fn(|request: Get| {
         let lazy = request.scope().lazy(&inner.probe);
@@ -264,7 +263,7 @@ async fn of_two_layers_the_handler_sees_the_inner_one() {
 }
 
 #[test]
-fn what_is_inside_can_be_reached() {
+fn inner_service_is_accessible() {
     let scene = Scene::new(Probe::new());
     let mut service = scene.layer().layer(7);
     assert_eq!(*service.get_ref(), 7);

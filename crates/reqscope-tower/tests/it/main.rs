@@ -1,4 +1,4 @@
-//! The layer over services polled by hand, and the extractors through a real axum router.
+//! The layer around services polled by hand, and the extractors in a real axum router.
 #![allow(clippy::unwrap_used)] // helpers of tests are not tests to clippy
 
 mod bodies;

@@ -1,7 +1,6 @@
-//! Where the layer stands among others, and what happens if it stands elsewhere.
+//! The place of the layer among others, and what happens if it is put elsewhere.
 
 use std::future::pending;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use axum::response::Response;
 use axum::routing::any;
 use http::StatusCode;
 use reqscope::Exit;
-use reqscope_testkit::{Probe, Verb, poll_once};
+use reqscope_testkit::{Probe, Verb, expect_panic, poll_once, quiet_panic};
 use reqscope_tower::RequestExt;
 use tower::ServiceExt;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -27,7 +26,7 @@ fn app(scene: &Scene) -> Router {
     }
     async fn panics(State(probe): State<Arc<Probe>>, request: Request) {
         request.scope().lazy(&probe).get().await.unwrap().use_once();
-        panic!("in the handler");
+        quiet_panic("in the handler")
     }
     async fn hangs(State(probe): State<Arc<Probe>>, request: Request) {
         let _guard = request.scope().lazy(&probe).get().await.unwrap();
@@ -49,7 +48,7 @@ fn timeout() -> TimeoutLayer {
 
 /// Right.
 #[tokio::test]
-async fn inside_of_catch_panic_a_panic_is_told_as_one() {
+async fn panic_inside_catch_panic_closes_as_panicked() {
     let scene = Scene::new(Probe::new().settling());
     let response = ask(app(&scene).layer(scene.layer()).layer(CatchPanicLayer::new()), "/panics").await;
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
@@ -57,33 +56,33 @@ async fn inside_of_catch_panic_a_panic_is_told_as_one() {
 }
 
 #[tokio::test]
-async fn outside_of_catch_panic_a_panic_is_told_as_a_failure() {
+async fn panic_caught_inside_the_layer_closes_as_failed() {
     let scene = Scene::new(Probe::new().settling());
     let response = ask(app(&scene).layer(CatchPanicLayer::new()).layer(scene.layer()), "/panics").await;
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(scene.exit().await, Exit::Failed);
 }
 
-/// A guard that is held at that moment would have failed the scope; here none is.
+/// No guard is held at the panic; one would have failed the scope.
 #[tokio::test]
-async fn outside_of_a_catch_panic_that_answers_well_a_panic_is_told_as_a_success() {
+async fn panic_turned_into_a_200_inside_the_layer_commits() {
     let scene = Scene::new(Probe::new().settling());
-    let well = CatchPanicLayer::custom(|_| Response::new(Body::empty()));
-    assert_eq!(ask(app(&scene).layer(well).layer(scene.layer()), "/panics").await.status(), StatusCode::OK);
+    let catch = CatchPanicLayer::custom(|_| Response::new(Body::empty()));
+    assert_eq!(ask(app(&scene).layer(catch).layer(scene.layer()), "/panics").await.status(), StatusCode::OK);
     assert_eq!(scene.exit().await, Exit::Completed);
 }
 
 #[tokio::test]
-async fn without_catch_panic_a_panic_is_told_and_passes() {
+async fn panic_without_catch_panic_propagates() {
     let scene = Scene::new(Probe::new().settling());
     let mut answer = Box::pin(ask(app(&scene).layer(scene.layer()), "/panics"));
-    assert!(catch_unwind(AssertUnwindSafe(|| poll_once(answer.as_mut()))).is_err());
+    expect_panic(|| poll_once(answer.as_mut()));
     assert_eq!(scene.exit().await, Exit::Panicked);
 }
 
 /// Right.
 #[tokio::test(start_paused = true)]
-async fn a_timeout_inside_ends_the_handler_and_not_the_commit() {
+async fn timeout_inside_ends_the_handler_and_not_the_commit() {
     let scene = Scene::new(Probe::new().settling());
     let app = app(&scene).layer(timeout()).layer(scene.layer());
     assert_eq!(within(ask(app.clone(), "/hangs")).await.status(), StatusCode::REQUEST_TIMEOUT);
@@ -92,14 +91,14 @@ async fn a_timeout_inside_ends_the_handler_and_not_the_commit() {
     scene.probe.on(Verb::Release).close();
     let answer = tokio::spawn(async move { ask(app, "/").await.status() });
     tokio::time::sleep(2 * TIMEOUT).await;
-    assert!(!answer.is_finished(), "the COMMIT takes longer, and is waited for");
+    assert!(!answer.is_finished(), "the COMMIT takes longer than the timeout, and is awaited");
     scene.probe.on(Verb::Release).ok();
     assert_eq!(answer.await.unwrap(), StatusCode::OK);
     assert_eq!(scene.exits().await, [Exit::Failed, Exit::Completed]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timeout_outside_gives_up_on_a_commit_that_goes_on() {
+async fn timeout_outside_gives_up_on_a_commit_that_continues() {
     let scene = Scene::new(Probe::new().settling());
     let app = app(&scene).layer(scene.layer()).layer(timeout());
     assert_eq!(within(ask(app.clone(), "/hangs")).await.status(), StatusCode::REQUEST_TIMEOUT);
@@ -111,13 +110,13 @@ async fn a_timeout_outside_gives_up_on_a_commit_that_goes_on() {
     assert_eq!(
         scene.exits().await,
         [Exit::Cancelled, Exit::Completed],
-        "committed, and the client was told of a timeout"
+        "committed, although the client received a timeout"
     );
 }
 
-/// Right, and without another layer.
+/// Right, without another layer.
 #[tokio::test(start_paused = true)]
-async fn the_layers_own_timeout_ends_the_handler_and_not_the_commit() {
+async fn own_timeout_ends_the_handler_and_not_the_commit() {
     let scene = Scene::new(Probe::new().settling());
     let app = app(&scene).layer(scene.layer().timeout(TIMEOUT));
     assert_eq!(within(ask(app.clone(), "/hangs")).await.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -126,14 +125,14 @@ async fn the_layers_own_timeout_ends_the_handler_and_not_the_commit() {
     scene.probe.on(Verb::Release).close();
     let answer = tokio::spawn(async move { ask(app, "/").await.status() });
     tokio::time::sleep(2 * TIMEOUT).await;
-    assert!(!answer.is_finished(), "the COMMIT takes longer, and is waited for");
+    assert!(!answer.is_finished(), "the COMMIT takes longer than the timeout, and is awaited");
     scene.probe.on(Verb::Release).ok();
     assert_eq!(answer.await.unwrap(), StatusCode::OK);
     assert_eq!(scene.exits().await, [Exit::Cancelled, Exit::Completed]);
 }
 
 #[tokio::test]
-async fn the_fallback_has_a_scope_and_a_route_added_later_has_none() {
+async fn fallback_has_a_scope_and_a_later_route_has_none() {
     async fn has_scope(request: Request, next: Next) -> Response {
         let has = request.try_scope().is_ok();
         let mut response = next.run(request).await;
@@ -151,25 +150,25 @@ async fn the_fallback_has_a_scope_and_a_route_added_later_has_none() {
 }
 
 #[tokio::test]
-async fn a_verdict_from_outside_comes_too_late() {
+async fn status_changed_outside_does_not_change_the_exit() {
     async fn spoils(mut response: Response) -> Response {
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
         response
     }
 
-    for (outside, told) in [(false, Exit::Failed), (true, Exit::Completed)] {
+    for (outside, exit) in [(false, Exit::Failed), (true, Exit::Completed)] {
         let scene = Scene::new(Probe::new().settling());
         let app = match outside {
             false => app(&scene).layer(map_response(spoils)).layer(scene.layer()),
             true => app(&scene).layer(scene.layer()).layer(map_response(spoils)),
         };
         assert_eq!(ask(app, "/").await.status(), StatusCode::INTERNAL_SERVER_ERROR);
-        assert_eq!(scene.exit().await, told);
+        assert_eq!(scene.exit().await, exit);
     }
 }
 
 #[tokio::test]
-async fn what_stands_outside_has_no_scope() {
+async fn middleware_outside_has_no_scope() {
     async fn sees_none(request: Request, next: Next) -> Response {
         assert!(request.try_scope().is_err());
         next.run(request).await

@@ -1,4 +1,4 @@
-//! What the client is told of a resource that could not be had, and what the log is.
+//! What the client and the log learn about a resource that could not be acquired.
 
 use std::error::Error as _;
 use std::pin::pin;
@@ -21,23 +21,23 @@ use tower::ServiceExt;
 
 use crate::support::{Scene, text};
 
-/// The cause of them all.
+/// Returns the cause that all errors here have.
 fn scripted() -> Scripted {
     let gate = Gate::closed();
     gate.error();
-    let Poll::Ready(Err(error)) = poll_once(pin!(gate.pass())) else { panic!("it fails at once") };
+    let Poll::Ready(Err(error)) = poll_once(pin!(gate.pass())) else { panic!("the gate did not fail at once") };
     *error.cause().unwrap()
 }
 
 #[tokio::test]
-async fn what_passes_is_a_503_that_says_when_to_try_again() {
-    let passing = [
+async fn temporary_error_is_a_503_with_retry_after() {
+    let temporary = [
         Error::unavailable().with_cause(scripted()),
         Error::exhausted(),
         Error::timeout(Stage::Waiting, Duration::from_secs(5)),
         Error::closed(),
     ];
-    for error in passing {
+    for error in temporary {
         let response = ScopeError::from(error.clone()).into_response();
         assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE, "{error}");
         assert_eq!(response.headers()[RETRY_AFTER], "1", "{error}");
@@ -46,7 +46,7 @@ async fn what_passes_is_a_503_that_says_when_to_try_again() {
 }
 
 #[tokio::test]
-async fn what_does_not_is_a_500_that_does_not() {
+async fn permanent_error_is_a_500_without_retry_after() {
     let failures =
         [Error::failed(scripted()), Error::permanent(scripted()), Error::panicked(Stage::Acquiring, &"no")];
     for error in failures {
@@ -58,7 +58,7 @@ async fn what_does_not_is_a_500_that_does_not() {
 }
 
 #[test]
-fn it_says_its_own_level_and_has_the_next_one_as_its_source() {
+fn display_names_the_status_and_source_the_cause() {
     let error = ScopeError::from(Error::failed(scripted()).at(Stage::Acquiring));
     assert_eq!(error.to_string(), "answered with 500 Internal Server Error");
     let source: &Error<Scripted> = error.source().unwrap().downcast_ref().unwrap();
@@ -78,13 +78,13 @@ async fn answer(scopes: &Scopes, scene: &Scene) -> Response {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_question_mark_in_the_handler_is_enough() {
+async fn question_mark_converts_the_error() {
     let scene = Scene::new(Probe::new());
     scene.probe.on(Verb::Acquire).error().never();
     assert_eq!(answer(&scene.scopes, &scene).await.status(), StatusCode::INTERNAL_SERVER_ERROR);
 
-    let hasty = Scopes::builder().acquire_timeout(Duration::from_secs(2)).build();
-    let response = answer(&hasty, &scene).await;
+    let short = Scopes::builder().acquire_timeout(Duration::from_secs(2)).build();
+    let response = answer(&short, &scene).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     let error = response.extensions().get::<ScopeError>().unwrap();
     assert!(error.source().unwrap().downcast_ref::<Error<Scripted>>().unwrap().is_timeout());
@@ -92,7 +92,7 @@ async fn a_question_mark_in_the_handler_is_enough() {
 }
 
 #[tokio::test]
-async fn a_layer_outside_finds_it_in_the_response() {
+async fn outer_layer_finds_the_error_in_the_response() {
     async fn log(request: Request, next: Next) -> Response {
         let mut response = next.run(request).await;
         let error = response.extensions_mut().remove::<ScopeError>().unwrap();

@@ -19,7 +19,7 @@ use tower::ServiceExt;
 
 use crate::support::{Scene, text};
 
-/// What a request to this router is answered with.
+/// Sends a request to this router and returns the response.
 async fn ask(app: Router) -> Response {
     app.oneshot(Request::new(Body::empty())).await.unwrap()
 }
@@ -31,7 +31,7 @@ async fn uses(Scoped(probe): Scoped<Probe>) -> Result<String, ScopeError> {
 }
 
 #[tokio::test]
-async fn who_extracts_and_does_not_use_it_takes_nothing() {
+async fn unused_extractor_acquires_nothing() {
     let scene = Scene::new(Probe::new());
     let unused = |probe: Scoped<Probe>| async move { format!("{:?}", probe.state()) };
     let app = Router::new().route("/", any(unused)).with_state(scene.probe.clone()).layer(scene.layer());
@@ -42,7 +42,7 @@ async fn who_extracts_and_does_not_use_it_takes_nothing() {
 
 /// L11.
 #[tokio::test]
-async fn the_answer_waits_for_the_commit() {
+async fn response_waits_for_the_commit() {
     let scene = Scene::new(Probe::new().settling());
     scene.probe.on(Verb::Release).close();
     let app = Router::new().route("/", any(uses)).with_state(scene.probe.clone()).layer(scene.layer());
@@ -55,7 +55,7 @@ async fn the_answer_waits_for_the_commit() {
 }
 
 #[tokio::test]
-async fn extracted_twice_it_is_one_handle() {
+async fn extracting_twice_shares_one_handle() {
     let scene = Scene::new(Probe::new());
     let twice = |Scoped(one): Scoped<Probe>, Scoped(other): Scoped<Probe>| async move {
         let one = one.get().await.unwrap().id();
@@ -71,7 +71,11 @@ async fn middleware_and_handler_share_one_handle() {
     async fn by_extractor(Scoped(probe): Scoped<Probe>, request: Request, next: Next) -> Response {
         assert_eq!(probe.get().await.unwrap().id(), 0);
         let response = next.run(request).await;
-        assert_eq!(probe.get().await.unwrap().id(), 0, "before the scope closes it is there for the way back, too");
+        assert_eq!(
+            probe.get().await.unwrap().id(),
+            0,
+            "the handle is available to middleware until the scope closes"
+        );
         response
     }
 
@@ -94,7 +98,7 @@ async fn middleware_and_handler_share_one_handle() {
     assert_eq!(scene.exit().await, Exit::Completed);
 }
 
-/// A second one of the same type.
+/// A second resource of the same type.
 struct Audit(Probe);
 
 impl Resource for Audit {
@@ -149,7 +153,7 @@ impl FromRef<Two> for Arc<Audit> {
 }
 
 #[tokio::test]
-async fn two_databases_of_one_type_are_told_apart_by_a_newtype() {
+async fn newtype_distinguishes_two_databases_of_one_type() {
     async fn both(Scoped(orders): Scoped<Probe>, Scoped(audit): Scoped<Audit>) -> Result<String, ScopeError> {
         let (orders, audit) = (orders.get().await?, audit.get().await?);
         Ok(format!("{} {}", orders.id(), audit.id()))
@@ -163,13 +167,13 @@ async fn two_databases_of_one_type_are_told_apart_by_a_newtype() {
     assert_eq!(text(ask(app()).await).await, "0 1");
 
     audit.on(Verb::Release).error();
-    assert_eq!(ask(app()).await.status(), StatusCode::INTERNAL_SERVER_ERROR, "its COMMIT was awaited, too");
+    assert_eq!(ask(app()).await.status(), StatusCode::INTERNAL_SERVER_ERROR, "its COMMIT was awaited too");
     assert_eq!(scene.exits().await, [Exit::Completed; 4]);
 }
 
-/// Without a newtype: the state is asked by field and not by type.
+/// Without a newtype: the resources are found by field and not by type.
 #[tokio::test]
-async fn two_databases_of_one_type_are_told_apart_by_hand() {
+async fn request_scope_distinguishes_two_databases_of_one_type() {
     let scene = Scene::new(Probe::new());
     let other = Arc::new(scene.probe.sibling());
     let state = [scene.probe.clone(), other];
@@ -208,9 +212,9 @@ impl FromRef<Careless> for Arc<Probe> {
 }
 
 #[tokio::test]
-async fn an_arc_that_is_made_for_each_request_is_told_to_the_observer() {
+async fn arc_made_per_request_is_reported_to_the_observer() {
     let probe = Probe::new();
-    for (kept, told) in [(None, 1), (Some(Arc::new(probe.clone())), 0)] {
+    for (kept, reported) in [(None, 1), (Some(Arc::new(probe.clone())), 0)] {
         let doubles = Arc::new(Doubles::default());
         let scopes = Scopes::builder().observer(Counts(doubles.clone())).build();
         let state = Careless { probe: probe.clone(), kept };
@@ -218,13 +222,13 @@ async fn an_arc_that_is_made_for_each_request_is_told_to_the_observer() {
         for _ in 0..3 {
             assert_eq!(ask(app.clone()).await.status(), StatusCode::OK);
         }
-        assert_eq!(doubles.0.load(Relaxed), told);
-        assert_eq!(scopes.stats().acquired, 3, "and nothing is acquired for it");
+        assert_eq!(doubles.0.load(Relaxed), reported);
+        assert_eq!(scopes.stats().acquired, 3, "the `Arc` shown to the scope acquires nothing");
     }
 }
 
 #[tokio::test]
-async fn without_the_layer_the_answer_names_it() {
+async fn response_without_the_layer_names_the_layer() {
     let by_scope = |RequestScope(scope): RequestScope| async move { scope.is_closed().to_string() };
     let app = Router::new().route("/", any(uses)).with_state(Arc::new(Probe::new()));
     for app in [app, Router::new().route("/", any(by_scope))] {
@@ -238,7 +242,7 @@ async fn without_the_layer_the_answer_names_it() {
 }
 
 #[tokio::test]
-async fn as_an_option_it_is_none_without_the_layer() {
+async fn option_is_none_without_the_layer() {
     let optional = |probe: Option<Scoped<Probe>>, scope: Option<RequestScope>| async move {
         let Some(Scoped(probe)) = probe else { return format!("neither, {}", scope.is_none()) };
         format!("{}, {}", probe.get().await.unwrap().id(), scope.is_some())
@@ -250,9 +254,9 @@ async fn as_an_option_it_is_none_without_the_layer() {
     assert_eq!(scene.exit().await, Exit::Completed);
 }
 
-/// What goes through the extensions of a request must not keep it open.
+/// Scope handles in the extensions of a request must not keep its scope open.
 #[tokio::test]
-async fn a_scope_that_the_handler_has_given_away_is_closed_all_the_same() {
+async fn extractors_kept_by_the_handler_keep_no_scope_open() {
     let scene = Scene::new(Probe::new());
     let kept = Arc::new(std::sync::Mutex::new(None));
     let keeps = kept.clone();

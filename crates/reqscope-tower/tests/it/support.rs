@@ -12,7 +12,7 @@ use reqscope_tower::ScopeLayer;
 
 pub(crate) type Answer = Result<Response<Full<Bytes>>, &'static str>;
 
-/// One resource, one server, and the books of both.
+/// One resource, the scopes of one server, and a ledger that checks both.
 pub(crate) struct Scene {
     pub(crate) probe: Arc<Probe>,
     pub(crate) scopes: Scopes,
@@ -30,16 +30,16 @@ impl Scene {
         ScopeLayer::new(&self.scopes)
     }
 
-    /// The exits of all releases, in their order, when all is drained.
+    /// Drains the scopes and returns the exits of all releases, in order.
     pub(crate) async fn exits(&self) -> Vec<Exit> {
-        let report = self.scopes.drain(Duration::from_secs(5)).await;
+        let report = self.scopes.drain(Duration::from_secs(60)).await;
         assert!(report.is_clean(), "{report:?}");
         let counts = self.probe.counts();
         assert_eq!((counts.double_released, counts.used_after_release, counts.abandoned), (0, 0, 0));
         self.probe.releases().iter().map(|release| release.exit).collect()
     }
 
-    /// The one release.
+    /// Drains the scopes and returns the exit of the only release.
     pub(crate) async fn exit(&self) -> Exit {
         let exits = self.exits().await;
         assert_eq!(exits.len(), 1, "{exits:?}");
@@ -56,11 +56,11 @@ pub(crate) fn status(code: u16) -> Response<Full<Bytes>> {
 }
 
 pub(crate) async fn text<B: Body<Data = Bytes>>(response: Response<B>) -> String {
-    let Ok(body) = response.into_body().collect().await else { panic!("the body fails") };
+    let Ok(body) = response.into_body().collect().await else { panic!("the body failed") };
     String::from_utf8(body.to_bytes().to_vec()).unwrap()
 }
 
-/// Fails instead of hanging, where what should end does not. Only under a paused clock, where it takes no time.
+/// Fails instead of hanging if the future does not end. For tests with a paused clock, where it takes no time.
 pub(crate) async fn within<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(60), future).await.expect("it ends")
+    tokio::time::timeout(Duration::from_secs(60), future).await.expect("the future ends within a minute")
 }
