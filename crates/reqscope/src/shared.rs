@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use crate::cell::waiters::Ticket;
+use crate::cell::waiters::WaiterId;
 use crate::cell::{Cell, Found, Phase, Site, Take};
 use crate::error::Error;
 use crate::lease::Lease;
-use crate::lease::acquire::{Acquisition, AtOnce, Attempt, Sink, begin};
-use crate::lease::context::{Origin, Surroundings};
+use crate::lease::acquire::{Acquisition, PendingAttempt, Sink, TryAcquire, begin};
+use crate::lease::context::{AcquireContext, Origin};
 use crate::reaper::Reaper;
 use crate::reaper::account::Acquiring;
 use crate::resource::{Health, Resource};
@@ -45,10 +45,10 @@ use crate::rt::runtime::AbortHandle;
 /// # });
 /// ```
 pub struct Shared<R: Resource> {
-    slot: Arc<Slot<R>>,
+    state: Arc<SharedState<R>>,
 }
 
-struct Slot<R: Resource> {
+struct SharedState<R: Resource> {
     /// A loan lasts no longer than it takes to clone the `Arc`.
     cell: Cell<Arc<Lease<R>>, (), Error<R::Cause>, AbortHandle>,
     resource: Arc<R>,
@@ -77,12 +77,14 @@ impl<R: Resource> Shared<R> {
     /// # });
     /// ```
     pub fn new_in(reaper: &Reaper, inner: R) -> Self {
-        Shared { slot: Arc::new(Slot { cell: Cell::new(), resource: Arc::new(inner), reaper: reaper.clone() }) }
+        Shared {
+            state: Arc::new(SharedState { cell: Cell::new(), resource: Arc::new(inner), reaper: reaper.clone() }),
+        }
     }
 
     /// The resource inside.
     pub fn get_ref(&self) -> &R {
-        &self.slot.resource
+        &self.state.resource
     }
 }
 
@@ -107,9 +109,9 @@ where
     #[track_caller]
     pub fn get(&self) -> SharedGet<R> {
         SharedGet {
-            slot: Arc::clone(&self.slot),
+            state: Arc::clone(&self.state),
             site: Location::caller(),
-            ticket: Ticket::default(),
+            waiter: WaiterId::default(),
             replaced: false,
         }
     }
@@ -118,7 +120,7 @@ where
 impl<R: Resource> Drop for Shared<R> {
     fn drop(&mut self) {
         // A handle that was at home goes with this: ours was one of the counts, and the last user's drop releases it.
-        if let Found::Over(Phase::Acquiring(Some(task))) = self.slot.cell.seal() {
+        if let Found::Over(Phase::Acquiring(Some(task))) = self.state.cell.seal() {
             task.abort();
         }
     }
@@ -126,11 +128,11 @@ impl<R: Resource> Drop for Shared<R> {
 
 impl<R: Resource> fmt::Debug for Shared<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared").field("state", &self.slot.cell.state()).finish_non_exhaustive()
+        f.debug_struct("Shared").field("state", &self.state.cell.state()).finish_non_exhaustive()
     }
 }
 
-impl<R: Resource> Sink<R> for Slot<R>
+impl<R: Resource> Sink<R> for SharedState<R>
 where
     R::Handle: Sync,
 {
@@ -144,8 +146,8 @@ where
         self.cell.fail(attempt, error)
     }
 
-    fn running(&self, attempt: u32, cancel: AbortHandle) -> Option<AbortHandle> {
-        self.cell.running(attempt, cancel)
+    fn set_cancel(&self, attempt: u32, cancel: AbortHandle) -> Option<AbortHandle> {
+        self.cell.set_cancel(attempt, cancel)
     }
 }
 
@@ -171,9 +173,9 @@ where
 /// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct SharedGet<R: Resource> {
-    slot: Arc<Slot<R>>,
+    state: Arc<SharedState<R>>,
     site: Site,
-    ticket: Ticket,
+    waiter: WaiterId,
     /// A dead handle was replaced already: a second one means that there is no use in going on.
     replaced: bool,
 }
@@ -186,12 +188,12 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let slot = &this.slot;
-        let count = || Acquiring::begin(slot.reaper.books());
+        let state = &this.state;
+        let count = || Acquiring::begin(state.reaper.accounting());
         loop {
-            match slot.cell.take(&mut this.ticket, this.site, cx.waker(), count) {
+            match state.cell.take(&mut this.waiter, this.site, cx.waker(), count) {
                 Take::Lent(dead) if dead.probe() == Health::Dead => {
-                    slot.cell.detach();
+                    state.cell.detach();
                     drop(dead);
                     if std::mem::replace(&mut this.replaced, true) {
                         let error = Error::unavailable().with_context("a fresh handle was dead at once");
@@ -201,30 +203,30 @@ where
                 Take::Lent(lease) => {
                     let handle = SharedHandle { lease: Arc::clone(&lease) };
                     // Refused after the seal: then this was one count more, and the user's is the last.
-                    drop(slot.cell.give_back(lease));
+                    drop(state.cell.give_back(lease));
                     return Poll::Ready(Ok(handle));
                 }
                 Take::Begin(number, counted) => {
                     let origin = Origin { taken_at: this.site, scope: None };
-                    let surroundings = Surroundings { reaper: slot.reaper.clone(), origin };
-                    let enlist = |waker: &Waker| slot.cell.enlist(&mut this.ticket, waker);
-                    let outcome = match Acquisition::<R>::at_once(&slot.resource, surroundings) {
-                        AtOnce::Made(handle, surroundings) => {
-                            let account = surroundings.open(Duration::ZERO);
-                            Some(Ok(Lease::new(handle, Arc::clone(&slot.resource), account)))
+                    let context = AcquireContext { reaper: state.reaper.clone(), origin };
+                    let enqueue = |waker: &Waker| state.cell.enqueue(&mut this.waiter, waker);
+                    let outcome = match Acquisition::<R>::try_acquire(&state.resource, context) {
+                        TryAcquire::Acquired(handle, context) => {
+                            let account = context.open(Duration::ZERO);
+                            Some(Ok(Lease::new(handle, Arc::clone(&state.resource), account)))
                         }
-                        AtOnce::Failed(error) => Some(Err(error)),
-                        AtOnce::NotYet(surroundings) => {
-                            let attempt = Attempt { number, counted, surroundings };
-                            begin(slot, &slot.resource, attempt, enlist, cx)
+                        TryAcquire::Failed(error) => Some(Err(error)),
+                        TryAcquire::NotReady(context) => {
+                            let attempt = PendingAttempt { number, counted, context };
+                            begin(state, &state.resource, attempt, enqueue, cx)
                         }
                     };
                     match outcome {
                         Some(Err(error)) => {
-                            slot.cell.fail(number, &error);
+                            state.cell.fail(number, &error);
                             return Poll::Ready(Err(error));
                         }
-                        Some(Ok(lease)) => slot.deliver(number, lease),
+                        Some(Ok(lease)) => state.deliver(number, lease),
                         None => {}
                     }
                 }
@@ -238,13 +240,13 @@ where
 
 impl<R: Resource> Drop for SharedGet<R> {
     fn drop(&mut self) {
-        self.slot.cell.leave(&mut self.ticket);
+        self.state.cell.leave(&mut self.waiter);
     }
 }
 
 impl<R: Resource> fmt::Debug for SharedGet<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SharedGet").field("state", &self.slot.cell.state()).finish_non_exhaustive()
+        f.debug_struct("SharedGet").field("state", &self.state.cell.state()).finish_non_exhaustive()
     }
 }
 

@@ -144,7 +144,7 @@ async fn failed_settle_is_an_empty_500() {
 #[tokio::test]
 async fn failed_settle_hook_makes_the_response() {
     let scene = Scene::new(Probe::new().settling()).with_policy(Policy::new().on_failed_settle(|error| {
-        assert_eq!(error.told(), Exit::Completed);
+        assert_eq!(error.requested(), Exit::Completed);
         Response::builder().status(409).body(Bytes::from("again")).unwrap()
     }));
     scene.probe.on(Verb::Release).error();

@@ -110,7 +110,7 @@ async fn failed_settle_is_an_empty_500_or_made_by_the_hook() {
     assert_eq!((response.status().as_u16(), text(response).await.as_str()), (500, ""));
 
     let hooked = scene.layer().on_failed_settle(|error| {
-        assert_eq!(error.told(), Exit::Completed);
+        assert_eq!(error.requested(), Exit::Completed);
         Response::builder().status(409).body(Bytes::from("again")).unwrap()
     });
     let response = answer(&scene, hooked, || Ok(status(200))).await.unwrap();

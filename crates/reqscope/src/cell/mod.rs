@@ -28,34 +28,34 @@ use std::panic::Location;
 use std::task::Waker;
 
 use crate::cell::state::LazyState;
-use crate::cell::waiters::{Places, Ticket};
+use crate::cell::waiters::{CellWaiters, WaiterId};
 use crate::rt::catch;
 use crate::rt::sync::Mutex;
 
 pub(crate) type Site = &'static Location<'static>;
 
 pub(crate) struct Cell<L, S, E, K> {
-    state: Mutex<State<L, S, E, K>>,
+    state: Mutex<CellState<L, S, E, K>>,
 }
 
-struct State<L, S, E, K> {
+struct CellState<L, S, E, K> {
     phase: Phase<L, S, K>,
     /// No more loans, ever.
     sealed: bool,
     /// Counts attempts, so that a late word of an earlier one changes nothing (2).
     attempt: u32,
     loans: u32,
-    places: Places<E>,
+    waiters: CellWaiters<E>,
 }
 
 pub(crate) enum Phase<L, S, K> {
     Unused,
     Acquiring(Option<K>),
-    Held(Whereabouts<L>, S),
+    Held(HandleState<L>, S),
 }
 
-pub(crate) enum Whereabouts<L> {
-    Home(L),
+pub(crate) enum HandleState<L> {
+    Idle(L),
     Lent(Loan),
 }
 
@@ -99,7 +99,7 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
     }
 
     fn starting(sealed: bool) -> Self {
-        let state = State { phase: Phase::Unused, sealed, attempt: 0, loans: 0, places: Places::new() };
+        let state = CellState { phase: Phase::Unused, sealed, attempt: 0, loans: 0, waiters: CellWaiters::new() };
         Cell { state: Mutex::new(state) }
     }
 
@@ -109,24 +109,24 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
             _ if state.sealed => LazyState::Closed,
             Phase::Unused => LazyState::Unused,
             Phase::Acquiring(_) => LazyState::Acquiring,
-            Phase::Held(Whereabouts::Home(_), _) => LazyState::Ready,
-            Phase::Held(Whereabouts::Lent(_), _) => LazyState::Lent,
+            Phase::Held(HandleState::Idle(_), _) => LazyState::Ready,
+            Phase::Held(HandleState::Lent(_), _) => LazyState::Lent,
         }
     }
 
     /// What needs no waiting: it is at home, or nobody has asked yet. `None`: that is not so, or else others were
     /// here before, unless the caller is to `pass` them.
     #[inline]
-    pub(crate) fn take_now<C>(&self, pass: bool, site: Site, count: impl FnOnce() -> C) -> Option<Take<L, E, C>> {
+    pub(crate) fn try_take<C>(&self, pass: bool, site: Site, count: impl FnOnce() -> C) -> Option<Take<L, E, C>> {
         let mut state = self.state.lock();
-        if pass || state.places.is_empty() { state.take(site, count) } else { None }
+        if pass || state.waiters.is_empty() { state.take(site, count) } else { None }
     }
 
     /// Borrows what is inside, begins an attempt, or waits.
     /// `count` counts an attempt that begins.
     pub(crate) fn take<C>(
         &self,
-        ticket: &mut Ticket,
+        waiter: &mut WaiterId,
         site: Site,
         waker: &Waker,
         count: impl Fn() -> C,
@@ -134,28 +134,28 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
         let mut spare = None;
         loop {
             let mut state = self.state.lock();
-            let first = !ticket.has_place();
-            if let Some(error) = state.places.answer(ticket) {
-                let left = state.places.leave(ticket);
+            let first = !waiter.is_registered();
+            if let Some(error) = state.waiters.answer(waiter) {
+                let left = state.waiters.leave(waiter);
                 drop(state);
                 drop(left);
                 return Take::Failed(error);
             }
-            let others_wait = first && !state.places.is_empty();
+            let others_wait = first && !state.waiters.is_empty();
             let step = match &state.phase {
                 _ if state.sealed => Take::Closed,
-                Phase::Held(Whereabouts::Home(_), _) if others_wait => Take::Yield,
-                Phase::Held(Whereabouts::Lent(loan), _) => Take::Wait(Some(*loan)),
+                Phase::Held(HandleState::Idle(_), _) if others_wait => Take::Yield,
+                Phase::Held(HandleState::Lent(loan), _) => Take::Wait(Some(*loan)),
                 _ => state.take(site, &count).unwrap_or(Take::Wait(None)),
             };
             if let Take::Wait(_) | Take::Yield = step {
                 // Cloning a waker is foreign code: done outside of the lock, and then everything is asked anew.
-                if state.places.needs_waker(ticket, waker) && spare.is_none() {
+                if state.waiters.needs_waker(waiter, waker) && spare.is_none() {
                     drop(state);
                     spare = Some(waker.clone());
                     continue;
                 }
-                let old = state.places.register(ticket, spare.take());
+                let old = state.waiters.register(waiter, spare.take());
                 drop(state);
                 drop(old);
                 if let Take::Yield = step {
@@ -163,7 +163,7 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
                 }
                 return step;
             }
-            let left = state.places.leave(ticket);
+            let left = state.waiters.leave(waiter);
             drop(state);
             drop(left);
             return step;
@@ -172,14 +172,14 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
 
     /// Gives whoever began an attempt a place among those who wait for it. Done before the attempt can end elsewhere:
     /// else its beginner would not hear of the error, and begin another one (L7).
-    pub(crate) fn enlist(&self, ticket: &mut Ticket, waker: &Waker) {
+    pub(crate) fn enqueue(&self, waiter: &mut WaiterId, waker: &Waker) {
         let waker = waker.clone();
-        let old = self.state.lock().places.register(ticket, Some(waker));
+        let old = self.state.lock().waiters.register(waiter, Some(waker));
         drop(old);
     }
 
     /// Tells how to cancel an attempt. `Some`: it is over already, or must be cancelled by the caller.
-    pub(crate) fn running(&self, attempt: u32, cancel: K) -> Option<K> {
+    pub(crate) fn set_cancel(&self, attempt: u32, cancel: K) -> Option<K> {
         let mut state = self.state.lock();
         match state.attempt(attempt) {
             // Nothing was there before: an attempt is told once.
@@ -196,10 +196,10 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
     #[inline]
     pub(crate) fn lend_out(&self, attempt: u32, stub: S, since: Site) -> Result<(), S> {
         // Whoever came in meanwhile is woken too: nobody can go on, but a wait for a guard has a deadline of its own.
-        self.move_on(|state| {
+        self.advance(|state| {
             let Some(cancel) = state.attempt(attempt).map(Option::take) else { return Err(stub) };
             state.loans = state.loans.wrapping_add(1);
-            state.phase = Phase::Held(Whereabouts::Lent(Loan { since, number: state.loans }), stub);
+            state.phase = Phase::Held(HandleState::Lent(Loan { since, number: state.loans }), stub);
             Ok(cancel)
         })?;
         Ok(())
@@ -211,9 +211,9 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
     ///
     /// The result itself, if the cell was sealed meanwhile: it is late.
     pub(crate) fn deliver(&self, attempt: u32, lent: L, stub: S) -> Result<(), (L, S)> {
-        self.move_on(|state| {
+        self.advance(|state| {
             let Some(cancel) = state.attempt(attempt).map(Option::take) else { return Err((lent, stub)) };
-            state.phase = Phase::Held(Whereabouts::Home(lent), stub);
+            state.phase = Phase::Held(HandleState::Idle(lent), stub);
             Ok(cancel)
         })?;
         Ok(())
@@ -222,19 +222,19 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
     /// The attempt failed: everybody who waits for it gets the error, and the next `take` begins anew (L7).
     /// `false`: it had ended before, with the cell.
     pub(crate) fn fail(&self, attempt: u32, error: &E) -> bool {
-        self.unbegin(attempt, Some(error))
+        self.end_attempt(attempt, Some(error))
     }
 
     /// The attempt came to nothing, without an error: whoever waits begins another one.
     pub(crate) fn retract(&self, attempt: u32) {
-        self.unbegin(attempt, None);
+        self.end_attempt(attempt, None);
     }
 
-    fn unbegin(&self, attempt: u32, error: Option<&E>) -> bool {
-        let ended = self.move_on(|state| {
+    fn end_attempt(&self, attempt: u32, error: Option<&E>) -> bool {
+        let ended = self.advance(|state| {
             let Some(cancel) = state.attempt(attempt).map(Option::take) else { return Err(()) };
             if let Some(error) = error {
-                state.places.answer_all(|| error.clone());
+                state.waiters.answer_all(|| error.clone());
             }
             state.phase = Phase::Unused;
             Ok(cancel)
@@ -249,8 +249,8 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
     /// `L` itself and its stub, if the cell was sealed meanwhile: the caller ends it (L8).
     #[inline]
     pub(crate) fn give_back(&self, lent: L) -> Result<(), (L, S)> {
-        self.move_on(|state| match &mut state.phase {
-            Phase::Held(place, _) if !state.sealed => Ok(mem::replace(place, Whereabouts::Home(lent))),
+        self.advance(|state| match &mut state.phase {
+            Phase::Held(place, _) if !state.sealed => Ok(mem::replace(place, HandleState::Idle(lent))),
             _ => Err((lent, state.stub())),
         })?;
         Ok(())
@@ -259,49 +259,49 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
     /// A loan will not come home: its stub, and whether the next `take` begins anew. If not, the cell was sealed
     /// meanwhile.
     pub(crate) fn detach(&self) -> (S, bool) {
-        let Ok(detached) = self.move_on(|state| Ok::<_, Infallible>((state.stub(), !state.sealed)));
+        let Ok(detached) = self.advance(|state| Ok::<_, Infallible>((state.stub(), !state.sealed)));
         detached
     }
 
-    /// Ends all lending. What was at home is the caller's, who may [`keep`](Cell::keep) it here.
+    /// Ends all lending. What was at home is the caller's, who may [`keep`](Cell::keep_idle) it here.
     #[inline]
     pub(crate) fn seal(&self) -> Found<L, S, K> {
         let mut state = self.state.lock();
         state.sealed = true;
         let found = match &state.phase {
-            Phase::Held(Whereabouts::Lent(loan), _) => Found::Lent(loan.since),
+            Phase::Held(HandleState::Lent(loan), _) => Found::Lent(loan.since),
             _ => Found::Over(mem::replace(&mut state.phase, Phase::Unused)),
         };
-        if !state.places.is_empty() {
-            let wakers = state.places.wakers();
+        if !state.waiters.is_empty() {
+            let wakers = state.waiters.wakers();
             drop(state);
             catch::wake_all(wakers);
         }
         found
     }
 
-    /// Puts what the seal found at home back, for [`Cell::remove`].
-    pub(crate) fn keep(&self, lent: L, stub: S) {
-        self.state.lock().phase = Phase::Held(Whereabouts::Home(lent), stub);
+    /// Puts what the seal found at home back, for [`Cell::take_idle`].
+    pub(crate) fn keep_idle(&self, lent: L, stub: S) {
+        self.state.lock().phase = Phase::Held(HandleState::Idle(lent), stub);
     }
 
     /// Takes out what was kept.
-    pub(crate) fn remove(&self) -> Option<(L, S)> {
+    pub(crate) fn take_idle(&self) -> Option<(L, S)> {
         let mut state = self.state.lock();
-        if !matches!(state.phase, Phase::Held(Whereabouts::Home(_), _)) {
+        if !matches!(state.phase, Phase::Held(HandleState::Idle(_), _)) {
             return None;
         }
         match mem::replace(&mut state.phase, Phase::Unused) {
-            Phase::Held(Whereabouts::Home(lent), stub) => Some((lent, stub)),
+            Phase::Held(HandleState::Idle(lent), stub) => Some((lent, stub)),
             _ => None,
         }
     }
 
     /// A waiter goes away. All were woken together, so there is no wake-up that it would have to pass on (3).
     #[inline]
-    pub(crate) fn leave(&self, ticket: &mut Ticket) {
-        if ticket.has_place() {
-            let left = self.state.lock().places.leave(ticket);
+    pub(crate) fn leave(&self, waiter: &mut WaiterId) {
+        if waiter.is_registered() {
+            let left = self.state.lock().waiters.leave(waiter);
             drop(left);
         }
     }
@@ -309,20 +309,20 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
     /// Moves to a phase in which waiters can go on, and wakes them (3). What the step takes out is dropped, if it is,
     /// by the caller (5).
     #[inline]
-    fn move_on<T, F>(&self, step: impl FnOnce(&mut State<L, S, E, K>) -> Result<T, F>) -> Result<T, F> {
+    fn advance<T, F>(&self, step: impl FnOnce(&mut CellState<L, S, E, K>) -> Result<T, F>) -> Result<T, F> {
         let mut state = self.state.lock();
         let out = step(&mut state)?;
-        if state.places.is_empty() {
+        if state.waiters.is_empty() {
             return Ok(out);
         }
-        let wakers = state.places.wakers();
+        let wakers = state.waiters.wakers();
         drop(state);
         catch::wake_all(wakers);
         Ok(out)
     }
 }
 
-impl<L, S, E, K> State<L, S, E, K> {
+impl<L, S, E, K> CellState<L, S, E, K> {
     /// What can be done without waiting: lend what is at home, or begin to acquire.
     #[inline]
     fn take<C>(&mut self, since: Site, count: impl FnOnce() -> C) -> Option<Take<L, E, C>> {
@@ -333,12 +333,12 @@ impl<L, S, E, K> State<L, S, E, K> {
                 self.phase = Phase::Acquiring(None);
                 Some(Take::Begin(self.attempt, count()))
             }
-            Phase::Held(place @ Whereabouts::Home(_), _) => {
+            Phase::Held(place @ HandleState::Idle(_), _) => {
                 self.loans = self.loans.wrapping_add(1);
-                let loan = Whereabouts::Lent(Loan { since, number: self.loans });
+                let loan = HandleState::Lent(Loan { since, number: self.loans });
                 match mem::replace(place, loan) {
-                    Whereabouts::Home(lent) => Some(Take::Lent(lent)),
-                    Whereabouts::Lent(_) => None,
+                    HandleState::Idle(lent) => Some(Take::Lent(lent)),
+                    HandleState::Lent(_) => None,
                 }
             }
             _ => None,

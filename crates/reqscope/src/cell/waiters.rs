@@ -4,16 +4,16 @@ use std::task::Waker;
 /// outside of the lock.
 ///
 /// Most cells never see two of their request's tasks at once, and carry no list.
-pub(crate) struct Places<E> {
+pub(crate) struct CellWaiters<E> {
     list: Option<Box<List<E>>>,
 }
 
 struct List<E> {
-    taken: Vec<Place<E>>,
+    taken: Vec<CellWaiter<E>>,
     next: u64,
 }
 
-pub(crate) struct Place<E> {
+pub(crate) struct CellWaiter<E> {
     number: u64,
     waker: Option<Waker>,
     /// The answer to the attempt that was waited for (L7).
@@ -22,12 +22,12 @@ pub(crate) struct Place<E> {
 
 /// What one waiter keeps between its polls.
 #[derive(Default)]
-pub(crate) struct Ticket {
+pub(crate) struct WaiterId {
     place: Option<u64>,
 }
 
-impl Ticket {
-    pub(crate) fn has_place(&self) -> bool {
+impl WaiterId {
+    pub(crate) fn is_registered(&self) -> bool {
         self.place.is_some()
     }
 }
@@ -39,9 +39,9 @@ impl<E> List<E> {
     }
 }
 
-impl<E> Places<E> {
+impl<E> CellWaiters<E> {
     pub(crate) fn new() -> Self {
-        Places { list: None }
+        CellWaiters { list: None }
     }
 
     #[inline]
@@ -49,18 +49,18 @@ impl<E> Places<E> {
         self.list.as_ref().is_none_or(|list| list.taken.is_empty())
     }
 
-    fn taken(&mut self) -> impl Iterator<Item = &mut Place<E>> {
+    fn taken(&mut self) -> impl Iterator<Item = &mut CellWaiter<E>> {
         self.list.iter_mut().flat_map(|list| &mut list.taken)
     }
 
-    fn find(&mut self, ticket: &Ticket) -> Option<&mut Place<E>> {
-        let number = ticket.place?;
+    fn find(&mut self, waiter: &WaiterId) -> Option<&mut CellWaiter<E>> {
+        let number = waiter.place?;
         self.taken().find(|place| place.number == number)
     }
 
     /// The answer that the waiter has not heard yet.
-    pub(crate) fn answer(&mut self, ticket: &Ticket) -> Option<E> {
-        self.find(ticket)?.answer.take()
+    pub(crate) fn answer(&mut self, waiter: &WaiterId) -> Option<E> {
+        self.find(waiter)?.answer.take()
     }
 
     /// Answers all who wait for an answer. Who has one already waited for an earlier attempt, and keeps that one.
@@ -69,31 +69,31 @@ impl<E> Places<E> {
         unanswered.for_each(|place| place.answer = Some(answer()));
     }
 
-    pub(crate) fn needs_waker(&mut self, ticket: &Ticket, waker: &Waker) -> bool {
-        match self.find(ticket) {
-            Some(Place { waker: Some(known), .. }) => !known.will_wake(waker),
+    pub(crate) fn needs_waker(&mut self, waiter: &WaiterId, waker: &Waker) -> bool {
+        match self.find(waiter) {
+            Some(CellWaiter { waker: Some(known), .. }) => !known.will_wake(waker),
             _ => true,
         }
     }
 
     /// Puts the waker in the ticket's place, or in a new one; `None` keeps the one that is there. Returns the old one.
     #[must_use = "a waker is dropped outside of the lock"]
-    pub(crate) fn register(&mut self, ticket: &mut Ticket, waker: Option<Waker>) -> Option<Waker> {
-        if let Some(place) = self.find(ticket) {
+    pub(crate) fn register(&mut self, waiter: &mut WaiterId, waker: Option<Waker>) -> Option<Waker> {
+        if let Some(place) = self.find(waiter) {
             return waker.and_then(|waker| place.waker.replace(waker));
         }
         let list = self.list.get_or_insert_with(|| Box::new(List { taken: Vec::new(), next: 0 }));
         let number = list.next;
         list.next += 1;
-        ticket.place = Some(number);
-        list.taken.push(Place { number, waker, answer: None });
+        waiter.place = Some(number);
+        list.taken.push(CellWaiter { number, waker, answer: None });
         None
     }
 
     /// Frees the ticket's place, and returns what was in it.
     #[must_use = "a waker is dropped outside of the lock"]
-    pub(crate) fn leave(&mut self, ticket: &mut Ticket) -> Option<Place<E>> {
-        let number = ticket.place.take()?;
+    pub(crate) fn leave(&mut self, waiter: &mut WaiterId) -> Option<CellWaiter<E>> {
+        let number = waiter.place.take()?;
         let taken = &mut self.list.as_mut()?.taken;
         let index = taken.iter().position(|place| place.number == number)?;
         Some(taken.swap_remove(index))

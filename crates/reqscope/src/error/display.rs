@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use super::{Error, Inner, Kind, Stage};
+use super::{Error, ErrorInner, Kind, Stage};
 
 impl<C> fmt::Display for Error<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, stage, context, elapsed, holder, shortage, permanent, cause: _ } = &*self.0;
+        let ErrorInner { kind, stage, context, elapsed, holder, shortage, permanent, cause: _ } = &*self.0;
         f.write_str(match kind {
             Kind::Failed if *permanent => "the resource failed for good",
             Kind::Failed => "the resource failed",

@@ -59,9 +59,9 @@ pub use stage::Stage;
 /// assert_eq!(status(&Error::<io::Error>::closed()), 503);
 /// assert_eq!(status(&Error::failed(io::Error::other("no such table"))), 500);
 /// ```
-pub struct Error<C>(Arc<Inner<C>>);
+pub struct Error<C>(Arc<ErrorInner<C>>);
 
-struct Inner<C> {
+struct ErrorInner<C> {
     kind: Kind,
     stage: Option<Stage>,
     context: Option<Cow<'static, str>>,
@@ -86,7 +86,7 @@ enum Kind {
 
 impl<C> Error<C> {
     fn of(kind: Kind) -> Self {
-        Error(Arc::new(Inner {
+        Error(Arc::new(ErrorInner {
             kind,
             stage: None,
             context: None,
@@ -271,10 +271,10 @@ impl<C> Error<C> {
     }
 
     /// To write in place when nobody shares the error yet, and in a copy when somebody does.
-    fn inner(&mut self) -> &mut Inner<C> {
+    fn inner(&mut self) -> &mut ErrorInner<C> {
         if Arc::get_mut(&mut self.0).is_none() {
             let shared = &self.0;
-            self.0 = Arc::new(Inner {
+            self.0 = Arc::new(ErrorInner {
                 kind: shared.kind,
                 stage: shared.stage,
                 context: shared.context.clone(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Stage};
 use crate::lease::Lease;
-use crate::lease::context::{Origin, Surroundings};
+use crate::lease::context::{AcquireContext, Origin};
 use crate::observer::Subject;
 use crate::reaper::Reaper;
 use crate::reaper::account::Acquiring;
@@ -36,9 +36,9 @@ impl<R: Resource> Lease<R> {
     #[track_caller]
     pub fn acquire(resource: &Arc<R>) -> impl Future<Output = Result<Self, Error<R::Cause>>> + Send + use<R> {
         let origin = Origin { taken_at: Location::caller(), scope: None };
-        let surroundings =
-            Surroundings::current().unwrap_or_else(|| Surroundings { reaper: Reaper::global().clone(), origin });
-        Self::acquire_under(surroundings, Arc::clone(resource))
+        let context =
+            AcquireContext::current().unwrap_or_else(|| AcquireContext { reaper: Reaper::global().clone(), origin });
+        Self::acquire_under(context, Arc::clone(resource))
     }
 
     /// The same, under the deadlines, the observer and the books of `reaper`.
@@ -56,20 +56,20 @@ impl<R: Resource> Lease<R> {
         resource: &Arc<R>,
     ) -> impl Future<Output = Result<Self, Error<R::Cause>>> + Send + use<R> {
         let origin = Origin { taken_at: Location::caller(), scope: None };
-        let surroundings = Surroundings { reaper: reaper.clone(), origin };
-        Self::acquire_under(surroundings, Arc::clone(resource))
+        let context = AcquireContext { reaper: reaper.clone(), origin };
+        Self::acquire_under(context, Arc::clone(resource))
     }
 
-    async fn acquire_under(surroundings: Surroundings, resource: Arc<R>) -> Result<Self, Error<R::Cause>> {
-        match Acquisition::<R>::at_once(&resource, surroundings) {
-            AtOnce::Made(handle, surroundings) => Ok(Lease::new(handle, resource, surroundings.open(Duration::ZERO))),
-            AtOnce::Failed(error) => Err(error),
-            AtOnce::NotYet(surroundings) => Acquisition::new(resource, surroundings).await,
+    async fn acquire_under(context: AcquireContext, resource: Arc<R>) -> Result<Self, Error<R::Cause>> {
+        match Acquisition::<R>::try_acquire(&resource, context) {
+            TryAcquire::Acquired(handle, context) => Ok(Lease::new(handle, resource, context.open(Duration::ZERO))),
+            TryAcquire::Failed(error) => Err(error),
+            TryAcquire::NotReady(context) => Acquisition::new(resource, context).await,
         }
     }
 }
 
-type Making<R> = Pin<Box<dyn Future<Output = Outcome<R, <R as Resource>::Handle>> + Send>>;
+type AcquireFuture<R> = Pin<Box<dyn Future<Output = Outcome<R, <R as Resource>::Handle>> + Send>>;
 type Outcome<R, T> = Result<T, Error<<R as Resource>::Cause>>;
 
 /// A handle that is being made: the resource's own future, under a deadline, with panics turned into errors.
@@ -77,57 +77,57 @@ type Outcome<R, T> = Result<T, Error<<R as Resource>::Cause>>;
 /// Dropping it drops that future, which owns what it has half-made (law L3).
 pub(crate) struct Acquisition<R: Resource> {
     /// `None` after the end.
-    future: Option<Making<R>>,
+    future: Option<AcquireFuture<R>>,
     resource: Arc<R>,
     /// `None` only while they are entered.
-    surroundings: Option<Surroundings>,
+    context: Option<AcquireContext>,
     deadline: Deadline,
 }
 
 /// What came of asking for a handle that needs no waiting for.
-pub(crate) enum AtOnce<R: Resource> {
-    Made(R::Handle, Surroundings),
+pub(crate) enum TryAcquire<R: Resource> {
+    Acquired(R::Handle, AcquireContext),
     Failed(Error<R::Cause>),
     /// There is none. With the surroundings, for whoever waits for one.
-    NotYet(Surroundings),
+    NotReady(AcquireContext),
 }
 
 impl<R: Resource> Acquisition<R> {
     /// A handle that needs no waiting for, if there is one.
     #[inline]
-    pub(crate) fn at_once(resource: &R, surroundings: Surroundings) -> AtOnce<R> {
-        let (answer, surroundings) = surroundings.enter(|| resource.try_acquire());
+    pub(crate) fn try_acquire(resource: &R, context: AcquireContext) -> TryAcquire<R> {
+        let (answer, context) = context.enter(|| resource.try_acquire());
         match answer {
-            Ok(None) => AtOnce::NotYet(surroundings),
-            Ok(Some(handle)) => AtOnce::Made(handle, surroundings),
+            Ok(None) => TryAcquire::NotReady(context),
+            Ok(Some(handle)) => TryAcquire::Acquired(handle, context),
             Err(panic) => {
                 let error = Error::panicked(Stage::Acquiring, panic.payload());
-                tell::<R>(&surroundings, &error);
-                AtOnce::Failed(error)
+                report_failure::<R>(&context, &error);
+                TryAcquire::Failed(error)
             }
         }
     }
 
-    pub(crate) fn new(resource: Arc<R>, surroundings: Surroundings) -> Self {
-        let deadline = Deadline::after(surroundings.reaper.books().limits.acquire);
+    pub(crate) fn new(resource: Arc<R>, context: AcquireContext) -> Self {
+        let deadline = Deadline::after(context.reaper.accounting().limits.acquire);
         let maker = Arc::clone(&resource);
-        let future: Making<R> = Box::pin(async move { maker.acquire().await });
-        Acquisition { future: Some(future), resource, surroundings: Some(surroundings), deadline }
+        let future: AcquireFuture<R> = Box::pin(async move { maker.acquire().await });
+        Acquisition { future: Some(future), resource, context: Some(context), deadline }
     }
 
     /// Ends it with an error, of which the observer hears.
     fn fail(&mut self, error: Error<R::Cause>) -> Error<R::Cause> {
         // The half-made thing goes before anybody hears of the failure and tries again.
         catch::drop_quietly(self.future.take());
-        if let Some(surroundings) = &self.surroundings {
-            tell::<R>(surroundings, &error);
+        if let Some(context) = &self.context {
+            report_failure::<R>(context, &error);
         }
         error
     }
 }
 
-fn tell<R: Resource>(surroundings: &Surroundings, error: &Error<R::Cause>) {
-    surroundings.reaper.books().acquire_failed(Subject::of::<R>(surroundings.origin.taken_at), error);
+fn report_failure<R: Resource>(context: &AcquireContext, error: &Error<R::Cause>) {
+    context.reaper.accounting().acquire_failed(Subject::of::<R>(context.origin.taken_at), error);
 }
 
 impl<R: Resource> Future for Acquisition<R> {
@@ -135,14 +135,14 @@ impl<R: Resource> Future for Acquisition<R> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let (Some(future), Some(surroundings)) = (&mut this.future, this.surroundings.take()) else {
+        let (Some(future), Some(context)) = (&mut this.future, this.context.take()) else {
             return Poll::Ready(Err(Error::closed()));
         };
-        let (answer, surroundings) = surroundings.enter(|| future.as_mut().poll(cx));
+        let (answer, context) = context.enter(|| future.as_mut().poll(cx));
         let error = match answer {
             Ok(Poll::Ready(Ok(handle))) => {
                 catch::drop_quietly(this.future.take());
-                let account = surroundings.open(this.deadline.elapsed());
+                let account = context.open(this.deadline.elapsed());
                 return Poll::Ready(Ok(Lease::new(handle, Arc::clone(&this.resource), account)));
             }
             Ok(Poll::Ready(Err(error))) if error.stage().is_some() => error,
@@ -151,12 +151,12 @@ impl<R: Resource> Future for Acquisition<R> {
             Ok(Poll::Pending) => match this.deadline.poll_missed(Stage::Acquiring, cx) {
                 Poll::Ready(missed) => missed,
                 Poll::Pending => {
-                    this.surroundings = Some(surroundings);
+                    this.context = Some(context);
                     return Poll::Pending;
                 }
             },
         };
-        this.surroundings = Some(surroundings);
+        this.context = Some(context);
         Poll::Ready(Err(this.fail(error)))
     }
 }
@@ -176,14 +176,14 @@ pub(crate) trait Sink<R: Resource>: Send + Sync + 'static {
     fn fail(&self, attempt: u32, error: &Error<R::Cause>) -> bool;
 
     /// Learns how to cancel it. `Some`: it is over already, or must be cancelled by the caller.
-    fn running(&self, attempt: u32, cancel: AbortHandle) -> Option<AbortHandle>;
+    fn set_cancel(&self, attempt: u32, cancel: AbortHandle) -> Option<AbortHandle>;
 }
 
 /// An attempt of a cell that has found nothing [`at_once`](Acquisition::at_once).
-pub(crate) struct Attempt {
+pub(crate) struct PendingAttempt {
     pub(crate) number: u32,
     pub(crate) counted: Acquiring,
-    pub(crate) surroundings: Surroundings,
+    pub(crate) context: AcquireContext,
 }
 
 /// Makes a handle: by one poll in place, else in a task of its own, so that no single waiter, dropped or not polled,
@@ -194,12 +194,12 @@ pub(crate) struct Attempt {
 pub(crate) fn begin<R: Resource, S: Sink<R>>(
     sink: &Arc<S>,
     resource: &Arc<R>,
-    attempt: Attempt,
-    enlist: impl FnOnce(&Waker),
+    attempt: PendingAttempt,
+    enqueue: impl FnOnce(&Waker),
     cx: &mut Context<'_>,
 ) -> Option<Result<Lease<R>, Error<R::Cause>>> {
-    let Attempt { number, counted, surroundings } = attempt;
-    let mut acquisition = Acquisition::new(Arc::clone(resource), surroundings);
+    let PendingAttempt { number, counted, context } = attempt;
+    let mut acquisition = Acquisition::new(Arc::clone(resource), context);
     if let Poll::Ready(outcome) = Pin::new(&mut acquisition).poll(cx) {
         return Some(outcome);
     }
@@ -207,14 +207,18 @@ pub(crate) fn begin<R: Resource, S: Sink<R>>(
         let missing = Error::runtime("an acquisition that waits needs a tokio runtime").at(Stage::Acquiring);
         return Some(Err(acquisition.fail(missing)));
     };
-    enlist(cx.waker());
+    enqueue(cx.waker());
     // The caller's waker is registered with the acquisition now. The task polls it again before anything else, so
     // no wake-up is lost.
-    let task =
-        Errand { acquisition: Some(acquisition), sink: Some(Arc::clone(sink)), attempt: number, _counted: counted };
+    let task = AcquireTask {
+        acquisition: Some(acquisition),
+        sink: Some(Arc::clone(sink)),
+        attempt: number,
+        _counted: counted,
+    };
     #[cfg(feature = "tracing")]
     let task = tracing::Instrument::in_current_span(task);
-    if let Some(cancel) = sink.running(number, runtime.spawn(task).abort_handle()) {
+    if let Some(cancel) = sink.set_cancel(number, runtime.spawn(task).abort_handle()) {
         // Over already, where this does nothing; or the cell was sealed before we could say how to cancel.
         cancel.abort();
     }
@@ -222,7 +226,7 @@ pub(crate) fn begin<R: Resource, S: Sink<R>>(
 }
 
 /// The task: it carries the acquisition to its end and delivers, also when it is cut off.
-struct Errand<R: Resource, S: Sink<R>> {
+struct AcquireTask<R: Resource, S: Sink<R>> {
     acquisition: Option<Acquisition<R>>,
     sink: Option<Arc<S>>,
     attempt: u32,
@@ -230,7 +234,7 @@ struct Errand<R: Resource, S: Sink<R>> {
     _counted: Acquiring,
 }
 
-impl<R: Resource, S: Sink<R>> Future for Errand<R, S> {
+impl<R: Resource, S: Sink<R>> Future for AcquireTask<R, S> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -250,7 +254,7 @@ impl<R: Resource, S: Sink<R>> Future for Errand<R, S> {
     }
 }
 
-impl<R: Resource, S: Sink<R>> Drop for Errand<R, S> {
+impl<R: Resource, S: Sink<R>> Drop for AcquireTask<R, S> {
     fn drop(&mut self) {
         let (Some(mut acquisition), Some(sink)) = (self.acquisition.take(), self.sink.take()) else { return };
         // Before the cell begins the next one.

@@ -14,7 +14,7 @@ use crate::rt::catch::{self, Panic};
 use crate::rt::sync::thread_local;
 
 #[derive(Clone)]
-pub(crate) struct Surroundings {
+pub(crate) struct AcquireContext {
     pub(crate) reaper: Reaper,
     pub(crate) origin: Origin,
 }
@@ -70,34 +70,34 @@ impl Origin {
     }
 }
 
-impl Surroundings {
+impl AcquireContext {
     /// Those of the acquisition that this thread is polling right now.
-    pub(crate) fn current() -> Option<Surroundings> {
+    pub(crate) fn current() -> Option<AcquireContext> {
         let origin = Origin::current()?;
         let mut current = replace(&mut None);
         let reaper = current.clone();
         drop(replace(&mut current));
-        Some(Surroundings { reaper: reaper?, origin })
+        Some(AcquireContext { reaper: reaper?, origin })
     }
 
     /// Opens the account of a handle that has just arrived in them.
     #[inline]
     pub(crate) fn open<R>(self, waited: Duration) -> Account<R> {
-        Account::open(self.reaper.into_books(), self.origin.taken_at, waited)
+        Account::open(self.reaper.into_accounting(), self.origin.taken_at, waited)
     }
 
     /// Calls the code of a user inside of them, and hands back its panic. They are lent to the thread meanwhile,
     /// not counted up: this stands on the path of every first use.
     pub(crate) fn enter<T>(self, code: impl FnOnce() -> T) -> (Result<T, Panic>, Self) {
-        let Surroundings { reaper, origin } = self;
+        let AcquireContext { reaper, origin } = self;
         let outer_origin = Origin::enter(Some(origin));
         let mut own = Some(reaper);
         let mut outer = replace(&mut own);
         let answer = catch::call(code);
         let own = own.or_else(|| replace(&mut outer));
         Origin::enter(outer_origin);
-        let reaper = own.expect("who enters others inside of these puts these back");
-        (answer, Surroundings { reaper, origin })
+        let reaper = own.expect("a nested `enter` restores the outer reaper before it returns");
+        (answer, AcquireContext { reaper, origin })
     }
 }
 
@@ -120,11 +120,11 @@ mod tests {
 
     /// Its handle is what it sees when it is asked for one.
     struct Witness {
-        at_once: bool,
+        ready: bool,
     }
 
-    const AT_ONCE: Witness = Witness { at_once: true };
-    const LATER: Witness = Witness { at_once: false };
+    const AT_ONCE: Witness = Witness { ready: true };
+    const LATER: Witness = Witness { ready: false };
 
     impl Resource for Witness {
         type Handle = Seen;
@@ -138,7 +138,7 @@ mod tests {
         }
 
         fn try_acquire(&self) -> Option<Seen> {
-            self.at_once.then(Origin::current)
+            self.ready.then(Origin::current)
         }
     }
 
@@ -210,8 +210,8 @@ mod tests {
     async fn a_look_leaves_them_where_they_are_and_elsewhere_there_are_none() {
         assert_eq!(Origin::current(), None);
         let origin = Origin { taken_at: Location::caller(), scope: Some(ScopeId::next()) };
-        let surroundings = Surroundings { reaper: Reaper::new(), origin };
-        let (seen, own) = surroundings.enter(|| [Origin::current(), Origin::current()]);
+        let context = AcquireContext { reaper: Reaper::new(), origin };
+        let (seen, own) = context.enter(|| [Origin::current(), Origin::current()]);
         assert_eq!(seen.ok(), Some([Some(origin); 2]));
         assert_eq!(own.origin, origin);
         assert_eq!(Origin::current(), None);
@@ -220,9 +220,9 @@ mod tests {
     #[test]
     fn whoever_is_entered_inside_of_others_leaves_those_as_they_were() {
         let [outer, inner] = [(); 2].map(|()| Origin { taken_at: Location::caller(), scope: Some(ScopeId::next()) });
-        let surroundings = |origin| Surroundings { reaper: Reaper::new(), origin };
-        let (seen, _) = surroundings(outer).enter(|| {
-            let (panicked, _) = surroundings(inner).enter(|| {
+        let context = |origin| AcquireContext { reaper: Reaper::new(), origin };
+        let (seen, _) = context(outer).enter(|| {
+            let (panicked, _) = context(inner).enter(|| {
                 assert_eq!(Origin::current(), Some(inner));
                 panic!("on its way out");
             });

@@ -57,10 +57,10 @@ use crate::rt::time::Deadline;
 #[must_use = "a lease that is dropped at once is released as cancelled"]
 pub struct Lease<R: Resource> {
     /// `None` only after a method that consumed the lease has taken it apart.
-    parts: Option<Parts<R>>,
+    parts: Option<LeaseParts<R>>,
 }
 
-struct Parts<R: Resource> {
+struct LeaseParts<R: Resource> {
     handle: R::Handle,
     resource: Arc<R>,
     account: Account<R>,
@@ -68,12 +68,12 @@ struct Parts<R: Resource> {
 
 impl<R: Resource> Lease<R> {
     pub(crate) fn new(handle: R::Handle, resource: Arc<R>, account: Account<R>) -> Self {
-        Lease { parts: Some(Parts { handle, resource, account }) }
+        Lease { parts: Some(LeaseParts { handle, resource, account }) }
     }
 
     /// Takes it apart, for a cell that knows the resource.
     pub(crate) fn into_parts(mut self) -> (R::Handle, Account<R>) {
-        let Parts { handle, account, .. } = self.parts.take().expect(WHOLE);
+        let LeaseParts { handle, account, .. } = self.parts.take().expect(WHOLE);
         (handle, account)
     }
 
@@ -110,7 +110,7 @@ impl<R: Resource> Lease<R> {
     /// # });
     /// ```
     pub fn end(mut lease: Self, exit: Exit) -> Release<R> {
-        let Parts { handle, resource, account } = lease.parts.take().expect(WHOLE);
+        let LeaseParts { handle, resource, account } = lease.parts.take().expect(WHOLE);
         match end(&resource, handle, account, exit, Deadline::after) {
             Ok(Some(release)) => release,
             Ok(None) => Release { running: None, outcome: Ok(()) },
@@ -161,7 +161,7 @@ impl<R: Resource> Lease<R> {
 
     /// What a free look says.
     pub(crate) fn probe(&self) -> Health {
-        look(&self.parts().resource, self)
+        probe_or_dead(&self.parts().resource, self)
     }
 
     /// It arrived too late: nobody has seen it, and the caller drops it, which releases it at once (L6).
@@ -169,7 +169,7 @@ impl<R: Resource> Lease<R> {
         self.parts().account.late();
     }
 
-    fn parts(&self) -> &Parts<R> {
+    fn parts(&self) -> &LeaseParts<R> {
         self.parts.as_ref().expect(WHOLE)
     }
 }
@@ -177,7 +177,7 @@ impl<R: Resource> Lease<R> {
 const WHOLE: &str = "only what consumes a lease takes it apart";
 
 /// What a free look at a handle says. A probe that panics has seen nothing good.
-pub(crate) fn look<R: Resource>(resource: &R, handle: &R::Handle) -> Health {
+pub(crate) fn probe_or_dead<R: Resource>(resource: &R, handle: &R::Handle) -> Health {
     catch::call(|| resource.probe(handle)).unwrap_or(Health::Dead)
 }
 
@@ -211,7 +211,7 @@ impl<R: Resource> DerefMut for Lease<R> {
 
 impl<R: Resource> Drop for Lease<R> {
     fn drop(&mut self) {
-        if let Some(Parts { handle, resource, account }) = self.parts.take() {
+        if let Some(LeaseParts { handle, resource, account }) = self.parts.take() {
             // Dropping the release hands it to the reaper; an error was heard by the observer.
             drop(end(&resource, handle, account, Exit::of_drop(), Deadline::after));
         }
@@ -265,8 +265,8 @@ pub struct Release<R: Resource> {
 }
 
 impl<R: Resource> Release<R> {
-    pub(crate) fn home(&self) -> Option<&Runtime> {
-        self.running.as_ref().and_then(Releasing::home)
+    pub(crate) fn runtime(&self) -> Option<&Runtime> {
+        self.running.as_ref().and_then(Releasing::runtime)
     }
 }
 
@@ -286,8 +286,8 @@ impl<R: Resource> Future for Release<R> {
 impl<R: Resource> Drop for Release<R> {
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
-            let home = running.home().cloned();
-            reaper::spawn(home, async move {
+            let runtime = running.runtime().cloned();
+            reaper::spawn(runtime, async move {
                 // Its outcome is on the books, and the observer has heard it.
                 drop(running.await);
             });

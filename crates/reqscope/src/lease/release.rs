@@ -13,7 +13,7 @@ use crate::rt::catch;
 use crate::rt::runtime::Runtime;
 use crate::rt::time::Deadline;
 
-type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type ReleaseFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A release that is running, with the handle inside.
 ///
@@ -26,7 +26,7 @@ pub(crate) struct Releasing<R: Resource> {
 }
 
 struct Running<R: Resource> {
-    future: BoxFuture<Result<(), Error<R::Cause>>>,
+    future: ReleaseFuture<Result<(), Error<R::Cause>>>,
     account: Account<R>,
 }
 
@@ -48,7 +48,7 @@ impl<R: Resource> Releasing<R> {
             }
             Ok(Err(handle)) => {
                 account.begin_release(exit);
-                let deadline = deadline(account.books().limits.release);
+                let deadline = deadline(account.accounting().limits.release);
                 let resource = Arc::clone(resource);
                 let future = Box::pin(async move { resource.release(handle, exit).await });
                 Ok(Some(Releasing { running: Some(Running { future, account }), exit, deadline }))
@@ -99,8 +99,8 @@ impl<R: Resource> Future for Releasing<R> {
 
 impl<R: Resource> Releasing<R> {
     /// Where the handle was acquired.
-    pub(crate) fn home(&self) -> Option<&Runtime> {
-        self.running.as_ref().and_then(|running| running.account.home())
+    pub(crate) fn runtime(&self) -> Option<&Runtime> {
+        self.running.as_ref().and_then(|running| running.account.runtime())
     }
 
     /// Drops the user's future first: who hears that a handle was released finds nothing of it any more.

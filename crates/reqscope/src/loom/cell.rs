@@ -9,7 +9,7 @@ use std::task::{Wake, Waker};
 use loom::thread;
 
 use super::model;
-use crate::cell::waiters::Ticket;
+use crate::cell::waiters::WaiterId;
 use crate::cell::{Cell, Found, Phase, Site, Take};
 use crate::scope::LazyState;
 
@@ -18,7 +18,7 @@ fn here() -> Site {
 }
 
 fn begin<L, S, E: Clone, K>(cell: &Cell<L, S, E, K>) -> u32 {
-    match cell.take(&mut Ticket::default(), here(), Waker::noop(), || ()) {
+    match cell.take(&mut WaiterId::default(), here(), Waker::noop(), || ()) {
         Take::Begin(attempt, ()) => attempt,
         _ => panic!("nobody else has begun"),
     }
@@ -30,7 +30,7 @@ fn cancel_reaches_the_close_or_is_returned() {
         let cell = Arc::new(Cell::<(), (), (), ()>::new());
         let attempt = begin(&cell);
         let teller = Arc::clone(&cell);
-        let teller = thread::spawn(move || teller.running(attempt, ()).is_some());
+        let teller = thread::spawn(move || teller.set_cancel(attempt, ()).is_some());
         let found = matches!(cell.seal(), Found::Over(Phase::Acquiring(Some(()))));
         endings.note(match (found, teller.join().unwrap()) {
             (true, false) => "found by the seal",
@@ -71,23 +71,23 @@ fn cell_can_be_called_by_all_code_that_it_calls() {
             let (cell, alive) = (Arc::new(Asked::new()), Arc::new(AtomicUsize::new(0)));
             let attempt = begin(&cell);
             // Who has come before makes the other one yield, and leave with a waker that nobody has woken.
-            let mut before = Ticket::default();
+            let mut before = WaiterId::default();
             assert!(matches!(cell.take(&mut before, here(), Waker::noop(), || ()), Take::Wait(None)));
             let (theirs, counted) = (Arc::clone(&cell), Arc::clone(&alive));
             let waiter = thread::spawn(move || {
-                let mut ticket = Ticket::default();
+                let mut waiter = WaiterId::default();
                 for _ in 0..2 {
                     // Another one at each poll, which puts the earlier one out.
                     let waker = Waker::from(Arc::new(Nosy::new(&theirs, &counted)));
-                    match theirs.take(&mut ticket, here(), &waker, || ()) {
+                    match theirs.take(&mut waiter, here(), &waker, || ()) {
                         Take::Begin(attempt, ()) => theirs.retract(attempt),
                         Take::Lent(lent) => drop(theirs.give_back(lent)),
                         _ => {}
                     }
                 }
-                theirs.leave(&mut ticket);
+                theirs.leave(&mut waiter);
             });
-            drop(cell.running(attempt, Nosy::new(&cell, &alive)));
+            drop(cell.set_cancel(attempt, Nosy::new(&cell, &alive)));
             ending(&cell, attempt, Nosy::new(&cell, &alive));
             waiter.join().unwrap();
             cell.leave(&mut before);

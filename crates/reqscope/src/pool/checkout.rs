@@ -18,7 +18,7 @@ use crate::cell::Site;
 use crate::error::{Error, Stage};
 use crate::exit::Exit;
 use crate::lease::context::Origin;
-use crate::lease::look;
+use crate::lease::probe_or_dead;
 use crate::resource::{Health, Resource};
 use crate::rt::sync::Ordering;
 use crate::rt::time::Deadline;
@@ -214,7 +214,7 @@ impl<R: Resource> Inner<R> {
 
     #[inline]
     pub(super) fn look_at(self: &Arc<Self>, slot: u32, handle: R::Handle) -> Option<(u32, R::Handle)> {
-        match look(&*self.resource, &handle) {
+        match probe_or_dead(&*self.resource, &handle) {
             Health::Dead => {
                 self.found_dead(slot, handle);
                 None

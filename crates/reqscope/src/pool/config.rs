@@ -377,7 +377,7 @@ mod tests {
         let (create, release) = (Duration::from_secs(3), Duration::from_secs(4));
         let (config, reaper) = builder().create_timeout(create).release_timeout(release).into_parts();
         assert_eq!((config.create_timeout, config.release_timeout), (create, release));
-        let limits = reaper.books().limits;
+        let limits = reaper.accounting().limits;
         assert_eq!((limits.acquire, limits.release), (create, release));
     }
 

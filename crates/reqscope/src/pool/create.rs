@@ -52,7 +52,7 @@ impl<R: Resource> Creation<R> {
         let acquiring = Lease::acquire_in(&pool.reaper, &pool.resource);
         let making: Making<R> = Box::pin(async move { arrive(acquiring.await?).await });
         let clears = pool.state.lock().clears;
-        let counted = Acquiring::begin(pool.reaper.books());
+        let counted = Acquiring::begin(pool.reaper.accounting());
         Creation { pool: Arc::downgrade(pool), slot, clears, making: Some((making, attempt)), _counted: counted }
     }
 }

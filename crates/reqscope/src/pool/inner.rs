@@ -194,7 +194,7 @@ impl<R: Resource> Inner<R> {
         let ending = Ending { pool: Arc::clone(self), slot };
         Counters::add(&self.counters.uses, self.config.uses(stub.uses_left));
         if let Ok(Some(release)) = lease::end(&self.resource, handle, stub.account, exit, Deadline::after) {
-            let home = release.home().cloned();
+            let home = release.runtime().cloned();
             reaper::spawn(home, async move {
                 // Of an error the observer has heard.
                 drop(release.await);

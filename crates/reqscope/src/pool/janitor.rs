@@ -109,7 +109,7 @@ impl<R: Resource> Inner<R> {
         drop(state);
         for Note { origin, since } in long {
             Counters::add(&self.counters.held_too_long, 1);
-            self.reaper.books().held_too_long(Subject::of::<R>(origin.taken_at), now.since(since));
+            self.reaper.accounting().held_too_long(Subject::of::<R>(origin.taken_at), now.since(since));
         }
     }
 

@@ -6,7 +6,7 @@ use super::config::Reset;
 use super::inner::Inner;
 use super::validate::Doubtful;
 use crate::exit::Exit;
-use crate::lease::look;
+use crate::lease::probe_or_dead;
 use crate::resource::{Health, Resource};
 
 /// An object of a [`Pool`](super::Pool), for one user.
@@ -63,7 +63,7 @@ impl<R: Resource> Pooled<R> {
     /// What a look at it says.
     #[inline]
     pub(super) fn health(&self) -> Health {
-        look(&*self.pool().resource, self)
+        probe_or_dead(&*self.pool().resource, self)
     }
 
     #[inline]
@@ -132,7 +132,7 @@ impl<R: Resource> Inner<R> {
         if exit.is_in_doubt() || pool.config.reset == Reset::Always {
             return Err(pooled);
         }
-        match look(&*pool.resource, &pooled) {
+        match probe_or_dead(&*pool.resource, &pooled) {
             Health::Ready => {
                 let Parts { pool, slot, handle } = pooled.into_parts();
                 pool.put(slot, handle);

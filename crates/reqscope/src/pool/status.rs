@@ -79,7 +79,7 @@ impl<R: Resource> Inner<R> {
         let uses: u64 = state.slots.stubs().map(|stub| self.config.uses(stub.uses_left)).sum();
         let waits = state.slots.joined();
         drop(state);
-        let (books, counters) = (self.reaper.stats(), &self.counters);
+        let (accounting, counters) = (self.reaper.stats(), &self.counters);
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         PoolStatus {
             name: self.config.name.clone().unwrap_or(Cow::Borrowed(type_name::<R>())),
@@ -91,9 +91,9 @@ impl<R: Resource> Inner<R> {
             waiting: counts.waiting,
             down,
             last_failure: last_failure.map(|(error, at)| ConnectFailure::new(&error, at.elapsed())),
-            created: books.acquired,
-            create_failed: books.acquire_failed,
-            retired: books.released + books.abandoned,
+            created: accounting.acquired,
+            create_failed: accounting.acquire_failed,
+            retired: accounting.released + accounting.abandoned,
             unsound: read(&counters.unsound),
             uses: uses + read(&counters.uses),
             waits,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::inner::{Inner, Note, Stub};
 use crate::error::{Error, Stage};
 use crate::exit::Exit;
-use crate::lease::look;
+use crate::lease::probe_or_dead;
 use crate::reaper;
 use crate::resource::{Health, Resource};
 use crate::rt::catch;
@@ -67,7 +67,7 @@ impl<R: Resource> Doubtful<R> {
     /// Proves it: at once, if that needs no waiting, else in the background. Without a runtime it ends.
     pub(super) fn hand_over(self) {
         let exit = self.exit;
-        let home = self.pool.state.lock().slots.stub(self.slot).and_then(|stub| stub.account.home().cloned());
+        let home = self.pool.state.lock().slots.stub(self.slot).and_then(|stub| stub.account.runtime().cloned());
         let mut proof = Box::pin(self.prove(exit));
         // Nothing of the user's is polled while unwinding, nor where it could not find its runtime.
         let here = Runtime::try_current().is_ok() && !std::thread::panicking();
@@ -83,7 +83,7 @@ impl<R: Resource> Doubtful<R> {
         self.exit = exit;
         let began = self.pool.clock.now();
         let Some(handle) = &mut self.handle else { return };
-        let sound = look(&*self.pool.resource, handle) != Health::Dead
+        let sound = probe_or_dead(&*self.pool.resource, handle) != Health::Dead
             && self.pool.validate(handle, self.pool.config.validate_timeout).await.is_ok();
         match self.handle.take_if(|_| sound) {
             Some(handle) if self.used => self.pool.put(self.slot, handle),

@@ -2,7 +2,7 @@
 //!
 //! 1. `acquired == released + abandoned + taken + live`, whenever no thread stands between two of its lines.
 //! 2. An account that nobody closes is closed by its `Drop`, as abandoned.
-//! 3. `Busy` is idle exactly when no scope is open, no acquisition has a task of its own, and no handle is live;
+//! 3. `InFlight` is idle exactly when no scope is open, no acquisition has a task of its own, and no handle is live;
 //!    whoever makes it idle wakes the drainers.
 
 use std::error::Error;
@@ -22,10 +22,10 @@ use crate::stats::Stats;
 
 /// What all handles of one reaper write to, and the deadlines they live under.
 #[derive(Default)]
-pub(crate) struct Books {
+pub(crate) struct Accounting {
     pub(crate) limits: Limits,
     observer: Option<Box<dyn Observer>>,
-    busy: Busy,
+    in_flight: InFlight,
     acquired: AtomicU64,
     released: AtomicU64,
     release_failed: AtomicU64,
@@ -58,14 +58,14 @@ fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
 
-impl Books {
+impl Accounting {
     pub(crate) fn new(limits: Limits, observer: Option<Box<dyn Observer>>) -> Self {
-        Books { limits, observer, ..Books::default() }
+        Accounting { limits, observer, ..Accounting::default() }
     }
 
     pub(crate) fn stats(&self) -> Stats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let [open_scopes, acquiring, live] = self.busy.read();
+        let [open_scopes, acquiring, live] = self.in_flight.read();
         Stats {
             opened_scopes: read(&self.opened),
             open_scopes,
@@ -87,54 +87,54 @@ impl Books {
 
     pub(crate) fn scope_opened(&self) {
         count(&self.opened);
-        self.busy.add(Busy::SCOPE);
+        self.in_flight.add(InFlight::SCOPE);
     }
 
     pub(crate) fn scope_closed(&self) {
-        self.busy.sub(Busy::SCOPE);
+        self.in_flight.sub(InFlight::SCOPE);
     }
 
     pub(crate) fn acquire_failed(&self, of: Subject, error: &(dyn Error + 'static)) {
         count(&self.acquire_failed);
-        self.tell(|observer| observer.acquire_failed(of, error));
+        self.notify(|observer| observer.acquire_failed(of, error));
     }
 
     pub(crate) fn late(&self, of: Subject) {
         count(&self.late);
-        self.tell(|observer| observer.late(of));
+        self.notify(|observer| observer.late(of));
     }
 
     pub(crate) fn lent_too_long(&self, of: Subject, held_since: &'static Location<'static>) {
         count(&self.lent_too_long);
-        self.tell(|observer| observer.lent_too_long(of, held_since));
+        self.notify(|observer| observer.lent_too_long(of, held_since));
     }
 
     pub(crate) fn held_too_long(&self, of: Subject, held: Duration) {
-        self.tell(|observer| observer.held_too_long(of, held));
+        self.notify(|observer| observer.held_too_long(of, held));
     }
 
     pub(crate) fn still_lent(&self, of: Subject) {
         count(&self.still_lent);
-        self.tell(|observer| observer.still_lent(of));
+        self.notify(|observer| observer.still_lent(of));
     }
 
     pub(crate) fn second_resource(&self, resource: &'static str) {
-        self.tell(|observer| observer.second_resource(resource));
+        self.notify(|observer| observer.second_resource(resource));
     }
 
     pub(crate) fn poll_idle(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.busy.poll_idle(cx)
+        self.in_flight.poll_idle(cx)
     }
 
     #[inline]
-    fn tell(&self, event: impl FnOnce(&dyn Observer)) {
+    fn notify(&self, event: impl FnOnce(&dyn Observer)) {
         if let Some(observer) = &self.observer {
-            self.tell_it(&**observer, event);
+            self.notify_cold(&**observer, event);
         }
     }
 
     #[cold]
-    fn tell_it(&self, observer: &dyn Observer, event: impl FnOnce(&dyn Observer)) {
+    fn notify_cold(&self, observer: &dyn Observer, event: impl FnOnce(&dyn Observer)) {
         if catch_unwind(AssertUnwindSafe(|| event(observer))).is_err() {
             count(&self.observer_panics);
         }
@@ -143,16 +143,16 @@ impl Books {
 
 /// The entry of one live handle of an `R`.
 pub(crate) struct Account<R> {
-    books: Arc<Books>,
+    accounting: Arc<Accounting>,
     taken_at: &'static Location<'static>,
     /// Where the handle was acquired, for a drop outside of any runtime.
-    home: Option<Runtime>,
-    state: State,
+    runtime: Option<Runtime>,
+    state: AccountState,
     resource: PhantomData<fn() -> R>,
 }
 
 #[derive(Clone, Copy)]
-enum State {
+enum AccountState {
     /// In use, to end as this exit at best.
     Open(Exit),
     /// The use has ended so, and the release has begun.
@@ -162,24 +162,24 @@ enum State {
 
 impl<R> Account<R> {
     #[inline]
-    pub(crate) fn open(books: Arc<Books>, taken_at: &'static Location<'static>, waited: Duration) -> Self {
-        books.busy.add(Busy::HANDLE);
-        count(&books.acquired);
-        books.tell(|observer| observer.acquired(Subject::of::<R>(taken_at), waited));
-        let home = Runtime::try_current().ok();
-        Account { books, taken_at, home, state: State::Open(Exit::Completed), resource: PhantomData }
+    pub(crate) fn open(accounting: Arc<Accounting>, taken_at: &'static Location<'static>, waited: Duration) -> Self {
+        accounting.in_flight.add(InFlight::HANDLE);
+        count(&accounting.acquired);
+        accounting.notify(|observer| observer.acquired(Subject::of::<R>(taken_at), waited));
+        let runtime = Runtime::try_current().ok();
+        Account { accounting, taken_at, runtime, state: AccountState::Open(Exit::Completed), resource: PhantomData }
     }
 
-    pub(crate) fn books(&self) -> &Arc<Books> {
-        &self.books
+    pub(crate) fn accounting(&self) -> &Arc<Accounting> {
+        &self.accounting
     }
 
     pub(crate) fn taken_at(&self) -> &'static Location<'static> {
         self.taken_at
     }
 
-    pub(crate) fn home(&self) -> Option<&Runtime> {
-        self.home.as_ref()
+    pub(crate) fn runtime(&self) -> Option<&Runtime> {
+        self.runtime.as_ref()
     }
 
     fn subject(&self) -> Subject {
@@ -187,40 +187,40 @@ impl<R> Account<R> {
     }
 
     /// Whatever its owner will tell, it ends as `exit` at best.
-    pub(crate) fn limit(&mut self, exit: Exit) {
-        self.state = State::Open(self.verdict(exit));
+    pub(crate) fn cap_verdict(&mut self, exit: Exit) {
+        self.state = AccountState::Open(self.verdict(exit));
     }
 
     /// How it ends, if its owner tells this.
-    pub(crate) fn verdict(&self, told: Exit) -> Exit {
+    pub(crate) fn verdict(&self, requested: Exit) -> Exit {
         match self.state {
-            State::Open(at_best) => told.worst(at_best),
-            State::Releasing(exit) => exit,
-            State::Closed => told,
+            AccountState::Open(at_best) => requested.worst(at_best),
+            AccountState::Releasing(exit) => exit,
+            AccountState::Closed => requested,
         }
     }
 
     /// The handle arrived too late for its scope.
     pub(crate) fn late(&self) {
-        self.books.late(self.subject());
+        self.accounting.late(self.subject());
     }
 
     pub(crate) fn begin_release(&mut self, exit: Exit) {
-        count(&self.books.releasing);
-        self.state = State::Releasing(exit);
+        count(&self.accounting.releasing);
+        self.state = AccountState::Releasing(exit);
     }
 
     #[inline]
     pub(crate) fn released(mut self, exit: Exit) {
-        count(&self.books.released);
-        self.books.tell(|observer| observer.released(self.subject(), exit));
+        count(&self.accounting.released);
+        self.accounting.notify(|observer| observer.released(self.subject(), exit));
         self.close();
     }
 
     pub(crate) fn release_failed(mut self, exit: Exit, error: &(dyn Error + 'static)) {
-        count(&self.books.released);
-        count(&self.books.release_failed);
-        self.books.tell(|observer| observer.release_failed(self.subject(), exit, error));
+        count(&self.accounting.released);
+        count(&self.accounting.release_failed);
+        self.accounting.notify(|observer| observer.release_failed(self.subject(), exit, error));
         self.close();
     }
 
@@ -229,24 +229,24 @@ impl<R> Account<R> {
     }
 
     pub(crate) fn taken(mut self) {
-        count(&self.books.taken);
-        self.books.tell(|observer| observer.taken(self.subject()));
+        count(&self.accounting.taken);
+        self.accounting.notify(|observer| observer.taken(self.subject()));
         self.close();
     }
 
     #[cold]
     fn abandon(&mut self, exit: Exit, why: Abandoned) {
-        count(&self.books.abandoned);
-        self.books.tell(|observer| observer.abandoned(self.subject(), exit, why));
+        count(&self.accounting.abandoned);
+        self.accounting.notify(|observer| observer.abandoned(self.subject(), exit, why));
         self.close();
     }
 
     /// Last, after the counters: who sees the books idle sees them complete.
     fn close(&mut self) {
-        if let State::Releasing(_) = mem::replace(&mut self.state, State::Closed) {
-            self.books.releasing.fetch_sub(1, Ordering::Relaxed);
+        if let AccountState::Releasing(_) = mem::replace(&mut self.state, AccountState::Closed) {
+            self.accounting.releasing.fetch_sub(1, Ordering::Relaxed);
         }
-        self.books.busy.sub(Busy::HANDLE);
+        self.accounting.in_flight.sub(InFlight::HANDLE);
     }
 }
 
@@ -254,27 +254,27 @@ impl<R> Drop for Account<R> {
     #[inline]
     fn drop(&mut self) {
         match self.state {
-            State::Open(_) => self.abandon(Exit::of_drop(), Abandoned::NoRuntime),
-            State::Releasing(exit) => self.abandon(exit, Abandoned::NoRuntime),
-            State::Closed => {}
+            AccountState::Open(_) => self.abandon(Exit::of_drop(), Abandoned::NoRuntime),
+            AccountState::Releasing(exit) => self.abandon(exit, Abandoned::NoRuntime),
+            AccountState::Closed => {}
         }
     }
 }
 
 /// An attempt that a cell has begun. Its scope may be closed while it is in the middle of a poll, in which it still
 /// brings a handle: a drain that did not wait for it would call a server clean whose last release has not begun.
-pub(crate) struct Acquiring(Arc<Books>);
+pub(crate) struct Acquiring(Arc<Accounting>);
 
 impl Acquiring {
-    pub(crate) fn begin(books: &Arc<Books>) -> Self {
-        books.busy.add(Busy::ACQUISITION);
-        Acquiring(Arc::clone(books))
+    pub(crate) fn begin(accounting: &Arc<Accounting>) -> Self {
+        accounting.in_flight.add(InFlight::ACQUISITION);
+        Acquiring(Arc::clone(accounting))
     }
 }
 
 impl Drop for Acquiring {
     fn drop(&mut self) {
-        self.0.busy.sub(Busy::ACQUISITION);
+        self.0.in_flight.sub(InFlight::ACQUISITION);
     }
 }
 
@@ -282,12 +282,12 @@ impl Drop for Acquiring {
 /// and on top a bit that says that somebody waits for that. Each has room for two million; one that had more would
 /// be told wrongly, but not taken for idle.
 #[derive(Default)]
-struct Busy {
+struct InFlight {
     word: AtomicU64,
     drainers: Mutex<Vec<Waker>>,
 }
 
-impl Busy {
+impl InFlight {
     const HANDLE: u64 = 1;
     const ACQUISITION: u64 = Self::HANDLE << 21;
     const SCOPE: u64 = Self::ACQUISITION << 21;

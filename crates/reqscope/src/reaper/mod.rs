@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crate::error::Stage;
 use crate::observer::Observer;
-use crate::reaper::account::{Books, Limits};
+use crate::reaper::account::{Accounting, Limits};
 use crate::rt::runtime::Runtime;
 use crate::rt::time::Deadline;
 use crate::stats::{DrainReport, Stats};
@@ -48,7 +48,7 @@ use crate::stats::{DrainReport, Stats};
 /// ```
 #[derive(Clone)]
 pub struct Reaper {
-    books: Arc<Books>,
+    accounting: Arc<Accounting>,
 }
 
 impl Reaper {
@@ -81,7 +81,7 @@ impl Reaper {
 
     /// The counters of everything acquired under this reaper.
     pub fn stats(&self) -> Stats {
-        self.books.stats()
+        self.accounting.stats()
     }
 
     /// Waits until no scope is open, no acquisition is under way and no handle is live, or until `timeout` has passed,
@@ -95,17 +95,17 @@ impl Reaper {
     ///
     /// Dropping the future loses only the report.
     pub fn drain(&self, timeout: Duration) -> impl Future<Output = DrainReport> + Send + use<> {
-        let books = Arc::clone(&self.books);
+        let accounting = Arc::clone(&self.accounting);
         async move {
-            let before = books.stats();
+            let before = accounting.stats();
             let mut deadline = Deadline::after(timeout);
-            poll_fn(|cx| match books.poll_idle(cx) {
+            poll_fn(|cx| match accounting.poll_idle(cx) {
                 Poll::Ready(()) => Poll::Ready(()),
                 // Without timers there is no deadline: report what there is rather than wait for ever.
                 Poll::Pending => deadline.poll_missed::<Infallible>(Stage::Waiting, cx).map(drop),
             })
             .await;
-            let after = books.stats();
+            let after = accounting.stats();
             DrainReport {
                 released: after.released - before.released,
                 abandoned: after.abandoned - before.abandoned,
@@ -117,12 +117,12 @@ impl Reaper {
         }
     }
 
-    pub(crate) fn into_books(self) -> Arc<Books> {
-        self.books
+    pub(crate) fn into_accounting(self) -> Arc<Accounting> {
+        self.accounting
     }
 
-    pub(crate) fn books(&self) -> &Arc<Books> {
-        &self.books
+    pub(crate) fn accounting(&self) -> &Arc<Accounting> {
+        &self.accounting
     }
 }
 
@@ -131,10 +131,10 @@ impl Reaper {
 /// The current runtime is asked first: it is alive more surely than `home`, where the handle was acquired. But it may
 /// be the one that is shutting down, and drop what is spawned on it; then it is home's turn, once. The future must not
 /// hand itself to the reaper when it is dropped: it would come back for ever.
-pub(crate) fn spawn(home: Option<Runtime>, release: impl Future<Output = ()> + Send + 'static) {
-    match (Runtime::try_current().ok(), home) {
-        (Some(current), Some(home)) if current.id() != home.id() => {
-            drop(current.spawn(Either { release: Some(Box::pin(release)), home }));
+pub(crate) fn spawn(fallback: Option<Runtime>, release: impl Future<Output = ()> + Send + 'static) {
+    match (Runtime::try_current().ok(), fallback) {
+        (Some(current), Some(fallback)) if current.id() != fallback.id() => {
+            drop(current.spawn(ReleaseTask { release: Some(Box::pin(release)), fallback }));
         }
         (Some(runtime), _) | (None, Some(runtime)) => drop(runtime.spawn(release)),
         (None, None) => drop(release),
@@ -142,13 +142,13 @@ pub(crate) fn spawn(home: Option<Runtime>, release: impl Future<Output = ()> + S
 }
 
 /// A release on a runtime that is not its home, to which it goes if that one drops it.
-struct Either {
+struct ReleaseTask {
     /// `None` after the end.
     release: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
-    home: Runtime,
+    fallback: Runtime,
 }
 
-impl Future for Either {
+impl Future for ReleaseTask {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -160,10 +160,10 @@ impl Future for Either {
     }
 }
 
-impl Drop for Either {
+impl Drop for ReleaseTask {
     fn drop(&mut self) {
         if let Some(release) = self.release.take() {
-            drop(self.home.spawn(release));
+            drop(self.fallback.spawn(release));
         }
     }
 }
@@ -235,7 +235,7 @@ impl ReaperBuilder {
 
     /// Makes the reaper. No I/O, no runtime.
     pub fn build(self) -> Reaper {
-        Reaper { books: Arc::new(Books::new(self.limits, self.observer)) }
+        Reaper { accounting: Arc::new(Accounting::new(self.limits, self.observer)) }
     }
 }
 

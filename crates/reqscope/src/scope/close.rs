@@ -9,7 +9,7 @@ use crate::reaper;
 use crate::rt::runtime::Runtime;
 use crate::rt::time::Deadline;
 use crate::scope::close_error::{CloseError, Problem};
-use crate::scope::erased::{Job, Tenants};
+use crate::scope::erased::{ErasedRelease, ErasedSlots};
 use crate::scope::state::ScopeState;
 
 /// The end of a scope, begun by [`Scope::close`](crate::Scope::close).
@@ -48,11 +48,11 @@ pub struct Close {
 }
 
 impl Close {
-    pub(crate) fn begin(scope: &ScopeState, told: Exit) -> Self {
+    pub(crate) fn begin(scope: &ScopeState, requested: Exit) -> Self {
         let closing = match scope.seal() {
-            Tenants::None => None,
-            Tenants::One(only) if only.close_alone(told) => None,
-            tenants => Closing::begin(scope, tenants, told),
+            ErasedSlots::None => None,
+            ErasedSlots::One(only) if only.close_alone(requested) => None,
+            slots => Closing::begin(scope, slots, requested),
         };
         scope.close();
         Close { closing }
@@ -90,13 +90,13 @@ impl fmt::Debug for Close {
 /// The three phases of law L10. Unlike [`Close`] it does not hand itself to the reaper when it is dropped, only each
 /// release that is left.
 struct Closing {
-    told: Exit,
+    requested: Exit,
     verdict: Exit,
     problems: Vec<Problem>,
     /// Those with a handle at home, in the order of their release.
-    tenants: Tenants,
+    slots: ErasedSlots,
     /// The settling release that has been begun.
-    current: Option<Job>,
+    current: Option<ErasedRelease>,
     patience: Duration,
     /// One for all settling releases; it begins with the first.
     deadline: Option<Deadline>,
@@ -107,29 +107,29 @@ struct Closing {
 impl Closing {
     /// The first two phases, and the beginning of the third. `None`: nothing is left to do or to say.
     #[cold]
-    fn begin(scope: &ScopeState, mut tenants: Tenants, told: Exit) -> Option<Box<Self>> {
+    fn begin(scope: &ScopeState, mut slots: ErasedSlots, requested: Exit) -> Option<Box<Self>> {
         let mut problems = Vec::new();
-        tenants.retain(|tenant| tenant.seal(told, &mut problems));
+        slots.retain(|slot| slot.seal(requested, &mut problems));
 
-        let mut verdict = told.worst(scope.marked());
+        let mut verdict = requested.worst(scope.marked_exit());
         if !problems.is_empty() {
             verdict = verdict.worst(Exit::Failed);
         }
-        if told.is_completed() && !verdict.is_completed() {
-            let undone = tenants.as_slice().iter().filter(|tenant| tenant.settles(told));
-            problems.extend(undone.map(|tenant| Problem::NotCompleted { resource: tenant.resource() }));
+        if requested.is_completed() && !verdict.is_completed() {
+            let undone = slots.as_slice().iter().filter(|slot| slot.settles(requested));
+            problems.extend(undone.map(|slot| Problem::NotCompleted { resource: slot.resource() }));
         }
 
-        tenants.sort(verdict);
-        if !tenants.peek().is_some_and(|tenant| tenant.settles(verdict)) {
-            hand_over(&mut tenants, verdict);
+        slots.sort(verdict);
+        if !slots.peek().is_some_and(|slot| slot.settles(verdict)) {
+            hand_over(&mut slots, verdict);
             if problems.is_empty() {
                 return None;
             }
         }
         let patience = scope.settings().close_timeout;
         let mut closing =
-            Closing { told, verdict, problems, tenants, current: None, patience, deadline: None, overdue: false };
+            Closing { requested, verdict, problems, slots, current: None, patience, deadline: None, overdue: false };
         closing.begin_next();
         (closing.current.is_some() || !closing.problems.is_empty()).then(|| Box::new(closing))
     }
@@ -138,8 +138,8 @@ impl Closing {
     #[cold]
     fn hand_over(self: Box<Self>) {
         if let Some(job) = &self.current {
-            let home = job.home.clone();
-            reaper::spawn(home, async move {
+            let runtime = job.runtime.clone();
+            reaper::spawn(runtime, async move {
                 // Each release is on the books by itself.
                 drop(self.await);
             });
@@ -149,15 +149,15 @@ impl Closing {
     /// Begins the next settling release that has to wait, or, after the last, all the others.
     fn begin_next(&mut self) {
         let verdict = self.verdict;
-        while let Some(tenant) = self.tenants.peek() {
-            if !tenant.settles(verdict) {
-                return hand_over(&mut self.tenants, verdict);
+        while let Some(slot) = self.slots.peek() {
+            if !slot.settles(verdict) {
+                return hand_over(&mut self.slots, verdict);
             }
             let deadline = self.deadline.get_or_insert_with(|| Deadline::after(self.patience));
             self.overdue = deadline.has_passed();
             // One that hung must not stop those behind it: they have the time that any release has.
-            self.current = tenant.release(verdict, (!self.overdue).then_some(deadline));
-            drop(self.tenants.next());
+            self.current = slot.release(verdict, (!self.overdue).then_some(deadline));
+            drop(self.slots.next());
             if self.current.is_some() {
                 return;
             }
@@ -172,9 +172,9 @@ impl Closing {
         if outcome.is_pending() && !self.overdue {
             return Poll::Pending;
         }
-        let Some(Job { future, home, resource }) = self.current.take() else { return outcome };
+        let Some(ErasedRelease { future, runtime, resource }) = self.current.take() else { return outcome };
         if outcome.is_pending() {
-            reaper::spawn(home, async move { drop(future.await) });
+            reaper::spawn(runtime, async move { drop(future.await) });
             return Poll::Ready(Err(Problem::StillReleasing { resource }));
         }
         outcome
@@ -182,14 +182,14 @@ impl Closing {
 }
 
 /// Begins the releases for which nobody waits, in their order.
-fn hand_over(others: &mut Tenants, verdict: Exit) {
+fn hand_over(others: &mut ErasedSlots, verdict: Exit) {
     let mut jobs = Vec::new();
-    while let Some(tenant) = others.next() {
-        jobs.extend(tenant.release(verdict, None));
+    while let Some(slot) = others.next() {
+        jobs.extend(slot.release(verdict, None));
     }
     // Outside of any runtime each job is dropped, one by one, and finds the runtime that it came from.
     if !jobs.is_empty() && Runtime::try_current().is_ok() {
-        reaper::spawn(None, Together(jobs));
+        reaper::spawn(None, ConcurrentReleases(jobs));
     }
 }
 
@@ -205,7 +205,7 @@ impl Future for Closing {
             this.begin_next();
         }
         let problems = std::mem::take(&mut this.problems);
-        Poll::Ready(CloseError::of(this.told, this.verdict, problems).map_or(Ok(()), Err))
+        Poll::Ready(CloseError::of(this.requested, this.verdict, problems).map_or(Ok(()), Err))
     }
 }
 
@@ -214,17 +214,17 @@ impl Drop for Closing {
         // No runtime took it, or its runtime has ended. What is left must not stay in its cell, which a `Lazy` may
         // keep, nor forget its exit: each release goes by itself to where it can still run, else it is abandoned.
         drop(self.current.take());
-        while let Some(tenant) = self.tenants.next() {
-            drop(tenant.release(self.verdict, None));
+        while let Some(slot) = self.slots.next() {
+            drop(slot.release(self.verdict, None));
         }
     }
 }
 
 /// Releases that nobody waits for, side by side in one task, begun in their order: one that hangs holds up no
 /// other.
-struct Together(Vec<Job>);
+struct ConcurrentReleases(Vec<ErasedRelease>);
 
-impl Future for Together {
+impl Future for ConcurrentReleases {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {

@@ -30,16 +30,16 @@ use crate::exit::Exit;
 /// scope.handle().mark_failed();
 ///
 /// let error = scope.close(Exit::Completed).await.unwrap_err();
-/// assert_eq!((error.told(), error.verdict()), (Exit::Completed, Exit::Failed));
+/// assert_eq!((error.requested(), error.verdict()), (Exit::Completed, Exit::Failed));
 /// assert!(matches!(error.problems(), [Problem::NotCompleted { .. }]));
 /// # });
 /// ```
 #[derive(Clone, Debug)]
-pub struct CloseError(Arc<Inner>);
+pub struct CloseError(Arc<CloseErrorInner>);
 
 #[derive(Debug)]
-struct Inner {
-    told: Exit,
+struct CloseErrorInner {
+    requested: Exit,
     verdict: Exit,
     problems: Vec<Problem>,
 }
@@ -104,13 +104,13 @@ pub enum Problem {
 
 impl CloseError {
     /// `None` where there is nothing to complain of.
-    pub(crate) fn of(told: Exit, verdict: Exit, problems: Vec<Problem>) -> Option<Self> {
-        (!problems.is_empty()).then(|| CloseError(Arc::new(Inner { told, verdict, problems })))
+    pub(crate) fn of(requested: Exit, verdict: Exit, problems: Vec<Problem>) -> Option<Self> {
+        (!problems.is_empty()).then(|| CloseError(Arc::new(CloseErrorInner { requested, verdict, problems })))
     }
 
     /// The exit that [`Scope::close`](crate::Scope::close) was told.
-    pub fn told(&self) -> Exit {
-        self.0.told
+    pub fn requested(&self) -> Exit {
+        self.0.requested
     }
 
     /// The exit that the resources were told.
@@ -126,7 +126,7 @@ impl CloseError {
 
 impl fmt::Display for CloseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the scope was told `{}` and closed as `{}`", self.0.told, self.0.verdict)?;
+        write!(f, "the scope was requested `{}` and closed as `{}`", self.0.requested, self.0.verdict)?;
         let mut separator = ": ";
         for problem in &self.0.problems {
             write!(f, "{separator}{problem}")?;

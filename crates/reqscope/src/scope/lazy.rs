@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use crate::cell::state::LazyState;
-use crate::cell::waiters::Ticket;
+use crate::cell::waiters::WaiterId;
 use crate::cell::{Loan, Site, Take};
 use crate::error::{Error, Stage};
 use crate::observer::Subject;
 use crate::resource::Resource;
 use crate::rt::time::Deadline;
 use crate::scope::guard::Guard;
-use crate::scope::slot::{Now, Slot};
+use crate::scope::slot::{Slot, TryGet};
 
 /// The request-scoped lazy cell: the one handle of a resource that a request has, if it asks for it.
 ///
@@ -86,7 +86,7 @@ impl<R: Resource> Lazy<R> {
         Get {
             slot: Some(Arc::clone(&self.slot)),
             site: Location::caller(),
-            ticket: Ticket::default(),
+            waiter: WaiterId::default(),
             patience: None,
         }
     }
@@ -118,11 +118,11 @@ impl<R: Resource> Lazy<R> {
     /// ```
     #[track_caller]
     pub fn try_get(&self) -> Option<Guard<R>> {
-        match self.slot.take_now(true, Location::caller()) {
-            Now::Lent(handle) => Some(Guard::new(handle, Arc::clone(&self.slot))),
+        match self.slot.try_take(true, Location::caller()) {
+            TryGet::Lent(handle) => Some(Guard::new(handle, Arc::clone(&self.slot))),
             // Of an error the observer has heard.
-            Now::Failed(_) | Now::Busy => None,
-            Now::NotYet(attempt) => {
+            TryGet::Failed(_) | TryGet::Busy => None,
+            TryGet::Started(attempt) => {
                 // Whoever queued up meanwhile makes the next one.
                 self.slot.cell.retract(attempt.number);
                 None
@@ -180,7 +180,7 @@ pub struct Get<R: Resource> {
     /// Moves on into the guard.
     slot: Option<Arc<Slot<R>>>,
     site: Site,
-    ticket: Ticket,
+    waiter: WaiterId,
     /// For somebody else's guard, whose loan has this number; it begins anew with the next one.
     patience: Option<(u32, Deadline)>,
 }
@@ -190,9 +190,9 @@ impl<R: Resource> Future for Get<R> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        match this.slot.as_ref().expect(UNENDED).take_now(false, this.site) {
-            Now::Lent(handle) => this.lent(handle),
-            now => this.poll_on(now, cx),
+        match this.slot.as_ref().expect(UNENDED).try_take(false, this.site) {
+            TryGet::Lent(handle) => this.lent(handle),
+            outcome => this.poll_on(outcome, cx),
         }
     }
 }
@@ -206,20 +206,20 @@ impl<R: Resource> Get<R> {
 
     /// Goes on from there until there is an answer, or something to wait for.
     #[cold]
-    fn poll_on(&mut self, mut now: Now<R>, cx: &mut Context<'_>) -> Poll<Result<Guard<R>, Error<R::Cause>>> {
+    fn poll_on(&mut self, mut outcome: TryGet<R>, cx: &mut Context<'_>) -> Poll<Result<Guard<R>, Error<R::Cause>>> {
         loop {
             let slot = self.slot.as_ref().expect(UNENDED);
-            now = match now {
-                Now::Lent(handle) => return self.lent(handle),
-                Now::Failed(error) => return Poll::Ready(Err(error)),
-                Now::NotYet(attempt) => slot.make(attempt, self.site, &mut self.ticket, cx),
-                Now::Busy => match slot.cell.take(&mut self.ticket, self.site, cx.waker(), || slot.count()) {
-                    Take::Lent(handle) => Now::Lent(handle),
-                    Take::Begin(number, counted) => slot.make_now(number, counted, self.site),
+            outcome = match outcome {
+                TryGet::Lent(handle) => return self.lent(handle),
+                TryGet::Failed(error) => return Poll::Ready(Err(error)),
+                TryGet::Started(attempt) => slot.make(attempt, self.site, &mut self.waiter, cx),
+                TryGet::Busy => match slot.cell.take(&mut self.waiter, self.site, cx.waker(), || slot.count()) {
+                    Take::Lent(handle) => TryGet::Lent(handle),
+                    Take::Begin(number, counted) => slot.try_make(number, counted, self.site),
                     Take::Wait(Some(loan)) => return self.poll_patience(loan, cx).map(Err),
                     Take::Wait(None) | Take::Yield => return Poll::Pending,
-                    Take::Failed(error) => Now::Failed(error),
-                    Take::Closed => Now::Failed(Error::closed()),
+                    Take::Failed(error) => TryGet::Failed(error),
+                    Take::Closed => TryGet::Failed(Error::closed()),
                 },
             };
         }
@@ -234,9 +234,9 @@ impl<R: Resource> Get<R> {
             patience => patience.insert((loan.number, Deadline::after(settings.lend_timeout))),
         };
         let missed = ready!(patience.poll_missed(Stage::Waiting, cx));
-        slot.cell.leave(&mut self.ticket);
+        slot.cell.leave(&mut self.waiter);
         if missed.is_timeout() {
-            settings.reaper.books().lent_too_long(Subject::of::<R>(self.site), loan.since);
+            settings.reaper.accounting().lent_too_long(Subject::of::<R>(self.site), loan.since);
         }
         Poll::Ready(missed.with_holder(loan.since))
     }
@@ -246,7 +246,7 @@ impl<R: Resource> Drop for Get<R> {
     #[inline]
     fn drop(&mut self) {
         if let Some(slot) = &self.slot {
-            slot.cell.leave(&mut self.ticket);
+            slot.cell.leave(&mut self.waiter);
         }
     }
 }

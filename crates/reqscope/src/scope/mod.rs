@@ -201,7 +201,7 @@ impl ScopeHandle {
     /// [`Observer`](crate::Observer::second_resource) is told once.
     pub fn lazy<R: Resource>(&self, resource: &Arc<R>) -> Lazy<R> {
         let key = Slot::key_of(resource);
-        let slot = self.state.tenant(key, || Slot::new(&self.state, resource));
+        let slot = self.state.slot(key, || Slot::new(&self.state, resource));
         Lazy::new(slot.unwrap_or_else(|| Arc::new(Slot::closed(&self.state, resource))))
     }
 

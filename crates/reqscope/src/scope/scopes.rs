@@ -164,7 +164,8 @@ impl ScopesBuilder {
     /// Makes the scopes, with a reaper of their own. No I/O, no runtime.
     pub fn build(self) -> Scopes {
         let Self { reaper, close_timeout, lend_timeout } = self;
-        let settings = Settings { reaper: reaper.build(), close_timeout, lend_timeout, doubled: Default::default() };
+        let settings =
+            Settings { reaper: reaper.build(), close_timeout, lend_timeout, duplicated_types: Default::default() };
         Scopes { settings: Arc::new(settings) }
     }
 }

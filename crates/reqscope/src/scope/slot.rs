@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use crate::cell::waiters::Ticket;
-use crate::cell::{Cell, Found, Phase, Site, Take, Whereabouts};
+use crate::cell::waiters::WaiterId;
+use crate::cell::{Cell, Found, HandleState, Phase, Site, Take};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::lease::acquire::{self, Acquisition, AtOnce, Attempt, Sink};
-use crate::lease::context::{Origin, Surroundings};
-use crate::lease::{Lease, Release, end, look};
+use crate::lease::acquire::{self, Acquisition, PendingAttempt, Sink, TryAcquire};
+use crate::lease::context::{AcquireContext, Origin};
+use crate::lease::{Lease, Release, end, probe_or_dead};
 use crate::observer::Subject;
 use crate::reaper::account::{Account, Acquiring};
 use crate::resource::{Health, Resource};
@@ -20,7 +20,7 @@ use crate::rt::runtime::AbortHandle;
 use crate::rt::sync::{AtomicUsize, Ordering};
 use crate::rt::time::Deadline;
 use crate::scope::close_error::Problem;
-use crate::scope::erased::{Job, Key, Tenant};
+use crate::scope::erased::{ErasedRelease, ErasedSlot, Key};
 use crate::scope::state::StateRef;
 
 /// The place of one resource in one scope: the state machine, and all that it needs around it.
@@ -32,11 +32,11 @@ pub(crate) struct Slot<R: Resource> {
 }
 
 /// What came of asking for a handle without waiting.
-pub(crate) enum Now<R: Resource> {
+pub(crate) enum TryGet<R: Resource> {
     Lent(R::Handle),
     Failed(Error<R::Cause>),
     /// An attempt has begun, and has to wait.
-    NotYet(Attempt),
+    Started(PendingAttempt),
     /// It is lent, being acquired, closed, or others wait.
     Busy,
 }
@@ -65,75 +65,75 @@ impl<R: Resource> Slot<R> {
 
     /// A handle without waiting, if that can be. Those who wait already come first, unless the caller is to `pass` them.
     #[inline]
-    pub(crate) fn take_now(&self, pass: bool, site: Site) -> Now<R> {
-        match self.cell.take_now(pass, site, || self.count()) {
-            Some(Take::Lent(handle)) => Now::Lent(handle),
-            Some(Take::Begin(number, counted)) => self.make_now(number, counted, site),
-            _ => Now::Busy,
+    pub(crate) fn try_take(&self, pass: bool, site: Site) -> TryGet<R> {
+        match self.cell.try_take(pass, site, || self.count()) {
+            Some(Take::Lent(handle)) => TryGet::Lent(handle),
+            Some(Take::Begin(number, counted)) => self.try_make(number, counted, site),
+            _ => TryGet::Busy,
         }
     }
 
     /// Puts an attempt on the books. The cell does it when it begins one: a close that finds the attempt takes its scope
     /// off the books later, so that no drain falls between the two.
     pub(crate) fn count(&self) -> Acquiring {
-        Acquiring::begin(self.scope.settings().reaper.books())
+        Acquiring::begin(self.scope.settings().reaper.accounting())
     }
 
     /// The first half of an attempt: a handle that need not be waited for.
     #[inline]
-    pub(crate) fn make_now(&self, number: u32, counted: Acquiring, site: Site) -> Now<R> {
+    pub(crate) fn try_make(&self, number: u32, counted: Acquiring, site: Site) -> TryGet<R> {
         let origin = Origin { taken_at: site, scope: Some(self.scope.id) };
-        let surroundings = Surroundings { reaper: self.scope.settings().reaper.clone(), origin };
-        match Acquisition::<R>::at_once(&self.resource, surroundings) {
-            AtOnce::Made(handle, surroundings) => {
-                self.lend_out(number, handle, surroundings.open(Duration::ZERO), site)
+        let context = AcquireContext { reaper: self.scope.settings().reaper.clone(), origin };
+        match Acquisition::<R>::try_acquire(&self.resource, context) {
+            TryAcquire::Acquired(handle, context) => {
+                self.lend_out(number, handle, context.open(Duration::ZERO), site)
             }
-            AtOnce::Failed(error) => self.failed(number, error),
-            AtOnce::NotYet(surroundings) => Now::NotYet(Attempt { number, counted, surroundings }),
+            TryAcquire::Failed(error) => self.failed(number, error),
+            TryAcquire::NotReady(context) => TryGet::Started(PendingAttempt { number, counted, context }),
         }
     }
 
     /// The second: makes it in place, or in a task that delivers it here.
     pub(crate) fn make(
         self: &Arc<Self>,
-        attempt: Attempt,
+        attempt: PendingAttempt,
         site: Site,
-        ticket: &mut Ticket,
+        waiter: &mut WaiterId,
         cx: &mut Context<'_>,
-    ) -> Now<R> {
+    ) -> TryGet<R> {
         let number = attempt.number;
-        let enlist = |waker: &Waker| self.cell.enlist(ticket, waker);
-        match acquire::begin(self, &self.resource, attempt, enlist, cx) {
+        let enqueue = |waker: &Waker| self.cell.enqueue(waiter, waker);
+        match acquire::begin(self, &self.resource, attempt, enqueue, cx) {
             Some(Ok(lease)) => {
                 let (handle, account) = lease.into_parts();
                 self.lend_out(number, handle, account, site)
             }
             Some(Err(error)) => self.failed(number, error),
-            None => Now::Busy,
+            None => TryGet::Busy,
         }
     }
 
     /// It goes to the one who asked, unless the scope was closed meanwhile.
     #[inline]
-    fn lend_out(&self, attempt: u32, handle: R::Handle, account: Account<R>, site: Site) -> Now<R> {
+    fn lend_out(&self, attempt: u32, handle: R::Handle, account: Account<R>, site: Site) -> TryGet<R> {
         self.number();
         match self.cell.lend_out(attempt, account, site) {
-            Ok(()) => Now::Lent(handle),
+            Ok(()) => TryGet::Lent(handle),
             Err(account) => {
                 self.lease(handle, account).late();
-                Now::Busy
+                TryGet::Busy
             }
         }
     }
 
-    fn failed(&self, attempt: u32, error: Error<R::Cause>) -> Now<R> {
+    fn failed(&self, attempt: u32, error: Error<R::Cause>) -> TryGet<R> {
         self.cell.fail(attempt, &error);
-        Now::Failed(error)
+        TryGet::Failed(error)
     }
 
     /// A guard comes home. What the scope does not want back any more goes the way of a dropped lease (L8).
     pub(crate) fn give_back(&self, handle: R::Handle) {
-        if std::thread::panicking() || look(&*self.resource, &handle) == Health::Dead {
+        if std::thread::panicking() || probe_or_dead(&*self.resource, &handle) == Health::Dead {
             // Before it is home: a close that finds it there finds the mark as well.
             self.scope.mark_failed();
         }
@@ -146,7 +146,7 @@ impl<R: Resource> Slot<R> {
     pub(crate) fn detach(&self, handle: R::Handle) -> Lease<R> {
         let (mut account, in_time) = self.cell.detach();
         if !in_time {
-            account.limit(Exit::Cancelled);
+            account.cap_verdict(Exit::Cancelled);
         }
         self.lease(handle, account)
     }
@@ -161,10 +161,10 @@ impl<R: Resource> Slot<R> {
     }
 
     /// Cancels, or tells of, what a seal found elsewhere.
-    fn cut_off(&self, found: &Found<R::Handle, Account<R>, AbortHandle>) {
+    fn cancel_or_report(&self, found: &Found<R::Handle, Account<R>, AbortHandle>) {
         match found {
             Found::Over(Phase::Acquiring(Some(cancel))) => cancel.abort(),
-            Found::Lent(since) => self.scope.settings().reaper.books().still_lent(Subject::of::<R>(since)),
+            Found::Lent(since) => self.scope.settings().reaper.accounting().still_lent(Subject::of::<R>(since)),
             Found::Over(_) => {}
         }
     }
@@ -188,12 +188,12 @@ impl<R: Resource> Sink<R> for Slot<R> {
         self.cell.fail(attempt, error)
     }
 
-    fn running(&self, attempt: u32, cancel: AbortHandle) -> Option<AbortHandle> {
-        self.cell.running(attempt, cancel)
+    fn set_cancel(&self, attempt: u32, cancel: AbortHandle) -> Option<AbortHandle> {
+        self.cell.set_cancel(attempt, cancel)
     }
 }
 
-impl<R: Resource> Tenant for Slot<R> {
+impl<R: Resource> ErasedSlot for Slot<R> {
     fn key(&self) -> Key {
         Self::key_of(&self.resource)
     }
@@ -206,23 +206,23 @@ impl<R: Resource> Tenant for Slot<R> {
         self.order.load(Ordering::Relaxed)
     }
 
-    fn seal(&self, told: Exit, problems: &mut Vec<Problem>) -> bool {
+    fn seal(&self, requested: Exit, problems: &mut Vec<Problem>) -> bool {
         let resource = type_name::<R>();
         let found = self.cell.seal();
-        self.cut_off(&found);
+        self.cancel_or_report(&found);
         let problem = match found {
             Found::Over(Phase::Unused) => return false,
-            Found::Over(Phase::Held(Whereabouts::Home(handle), account)) => {
-                if self.settles(told) && look(&*self.resource, &handle) == Health::Dead {
+            Found::Over(Phase::Held(HandleState::Idle(handle), account)) => {
+                if self.settles(requested) && probe_or_dead(&*self.resource, &handle) == Health::Dead {
                     problems.push(Problem::Dead { resource });
                 }
-                self.cell.keep(handle, account);
+                self.cell.keep_idle(handle, account);
                 return true;
             }
             Found::Over(_) => Problem::StillAcquiring { resource },
             Found::Lent(since) => Problem::StillLent { resource, since },
         };
-        if self.settles(told) {
+        if self.settles(requested) {
             problems.push(problem);
         }
         false
@@ -232,17 +232,19 @@ impl<R: Resource> Tenant for Slot<R> {
         self.settles(exit)
     }
 
-    fn release(&self, exit: Exit, deadline: Option<&Deadline>) -> Option<Job> {
-        let (handle, account) = self.cell.remove()?;
+    fn release(&self, exit: Exit, deadline: Option<&Deadline>) -> Option<ErasedRelease> {
+        let (handle, account) = self.cell.take_idle()?;
         let usual_or_left = |usual| deadline.map_or_else(|| Deadline::after(usual), Deadline::again);
         let resource = type_name::<R>();
         match end(&self.resource, handle, account, exit, usual_or_left) {
             Ok(None) => None,
             Ok(Some(release)) => {
-                let home = release.home().cloned();
-                Some(Job { future: Box::pin(Settling(release)), home, resource })
+                let runtime = release.runtime().cloned();
+                Some(ErasedRelease { future: Box::pin(SlotRelease(release)), runtime, resource })
             }
-            Err(error) => Some(Job { future: Box::pin(ready(Err(failed::<R>(error)))), home: None, resource }),
+            Err(error) => {
+                Some(ErasedRelease { future: Box::pin(ready(Err(failed::<R>(error)))), runtime: None, resource })
+            }
         }
     }
 
@@ -250,16 +252,16 @@ impl<R: Resource> Tenant for Slot<R> {
         type_name::<R>()
     }
 
-    fn close_alone(&self, told: Exit) -> bool {
+    fn close_alone(&self, requested: Exit) -> bool {
         // The verdict is what was told, or `Failed` under a `Completed`: what does not settle that settles nothing.
-        if self.settles(told) {
+        if self.settles(requested) {
             return false;
         }
         let found = self.cell.seal();
-        self.cut_off(&found);
-        if let Found::Over(Phase::Held(Whereabouts::Home(handle), account)) = found {
+        self.cancel_or_report(&found);
+        if let Found::Over(Phase::Held(HandleState::Idle(handle), account)) = found {
             // What is left to do goes to the reaper; an error was heard by the observer.
-            drop(end(&self.resource, handle, account, told.worst(self.scope.marked()), Deadline::after));
+            drop(end(&self.resource, handle, account, requested.worst(self.scope.marked_exit()), Deadline::after));
         }
         true
     }
@@ -270,9 +272,9 @@ fn failed<R: Resource>(error: Error<R::Cause>) -> Problem {
 }
 
 /// The release of one handle, whose error speaks for the whole scope.
-struct Settling<R: Resource>(Release<R>);
+struct SlotRelease<R: Resource>(Release<R>);
 
-impl<R: Resource> Future for Settling<R> {
+impl<R: Resource> Future for SlotRelease<R> {
     type Output = Result<(), Problem>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

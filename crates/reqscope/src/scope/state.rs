@@ -13,7 +13,7 @@ use crate::lease::context::ScopeId;
 use crate::reaper::Reaper;
 use crate::rt::catch;
 use crate::rt::sync::{AtomicBool, AtomicUsize, Mutex, Ordering, thread_local};
-use crate::scope::erased::{Key, Tenant, Tenants};
+use crate::scope::erased::{ErasedSlot, ErasedSlots, Key};
 
 /// What all scopes of one server have in common.
 pub(crate) struct Settings {
@@ -21,7 +21,7 @@ pub(crate) struct Settings {
     pub(crate) close_timeout: Duration,
     pub(crate) lend_timeout: Duration,
     /// The types of which the observer has heard that there are two.
-    pub(crate) doubled: Mutex<HashSet<TypeId>>,
+    pub(crate) duplicated_types: Mutex<HashSet<TypeId>>,
 }
 
 pub(crate) struct ScopeState {
@@ -31,20 +31,20 @@ pub(crate) struct ScopeState {
     failed: AtomicBool,
     closed: AtomicBool,
     acquisitions: AtomicUsize,
-    inside: Mutex<Inside>,
+    locked: Mutex<LockedState>,
 }
 
 #[derive(Default)]
-struct Inside {
+struct LockedState {
     sealed: bool,
-    tenants: Tenants,
+    slots: ErasedSlots,
     /// Those who wait for the end of the scope. Few scopes have any, so the others do not carry the list.
-    waiters: Option<Box<Waiters>>,
+    waiters: Option<Box<CloseWaiters>>,
     deadline: Option<Instant>,
 }
 
 #[derive(Default)]
-struct Waiters(Vec<Waker>);
+struct CloseWaiters(Vec<Waker>);
 
 // The memory of a scope that nobody knows of any more, for the next one that is opened on this thread. Of what was in it
 // nothing is left.
@@ -58,7 +58,7 @@ pub(crate) struct StateRef(Arc<ScopeState>);
 
 impl StateRef {
     pub(crate) fn open(settings: Arc<Settings>) -> Self {
-        settings.reaper.books().scope_opened();
+        settings.reaper.accounting().scope_opened();
         // A thread that is being torn down has no place for a spare one.
         if let Ok(Some(mut spare)) = SPARE.try_with(Cell::take) {
             if let Some(place) = Arc::get_mut(&mut spare) {
@@ -105,7 +105,7 @@ impl ScopeState {
             failed: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             acquisitions: AtomicUsize::new(0),
-            inside: Mutex::default(),
+            locked: Mutex::default(),
         }
     }
 
@@ -125,7 +125,7 @@ impl ScopeState {
         self.failed.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn marked(&self) -> Exit {
+    pub(crate) fn marked_exit(&self) -> Exit {
         if self.failed.load(Ordering::Relaxed) { Exit::Failed } else { Exit::Completed }
     }
 
@@ -135,71 +135,71 @@ impl ScopeState {
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.inside.lock().deadline
+        self.locked.lock().deadline
     }
 
     pub(crate) fn set_deadline(&self, at: Instant) {
-        self.inside.lock().deadline = Some(at);
+        self.locked.lock().deadline = Some(at);
     }
 
     /// The tenant with this key. If there is none, `new` moves in. `None`: the scope is sealed.
-    pub(crate) fn tenant<T: Tenant>(&self, key: Key, new: impl FnOnce() -> T) -> Option<Arc<T>> {
-        let mut inside = self.inside.lock();
-        if inside.sealed {
+    pub(crate) fn slot<T: ErasedSlot>(&self, key: Key, new: impl FnOnce() -> T) -> Option<Arc<T>> {
+        let mut locked = self.locked.lock();
+        if locked.sealed {
             return None;
         }
-        let known = inside.tenants.as_slice();
-        if let Some(known) = known.iter().find(|tenant| tenant.key() == key) {
+        let known = locked.slots.as_slice();
+        if let Some(known) = known.iter().find(|slot| slot.key() == key) {
             return Arc::clone(known).into_any().downcast().ok();
         }
-        let doubled = known.iter().any(|tenant| tenant.key().0 == key.0);
-        let tenant = Arc::new(new());
-        inside.tenants.push(tenant.clone());
-        drop(inside);
-        if doubled {
-            let first_time = self.settings().doubled.lock().insert(key.0);
+        let duplicated_types = known.iter().any(|slot| slot.key().0 == key.0);
+        let slot = Arc::new(new());
+        locked.slots.push(slot.clone());
+        drop(locked);
+        if duplicated_types {
+            let first_time = self.settings().duplicated_types.lock().insert(key.0);
             if first_time {
-                self.settings().reaper.books().second_resource(tenant.resource());
+                self.settings().reaper.accounting().second_resource(slot.resource());
             }
         }
-        Some(tenant)
+        Some(slot)
     }
 
     /// Lets nobody in any more, wakes who waits for that, and hands out the tenants, if there are any. Called once, by
     /// the owner.
-    pub(crate) fn seal(&self) -> Tenants {
-        let mut inside = self.inside.lock();
-        inside.sealed = true;
-        let tenants = std::mem::take(&mut inside.tenants);
-        let waiters = inside.waiters.take();
+    pub(crate) fn seal(&self) -> ErasedSlots {
+        let mut locked = self.locked.lock();
+        locked.sealed = true;
+        let slots = std::mem::take(&mut locked.slots);
+        let waiters = locked.waiters.take();
         // Under the lock: who hears of the end from `poll_closed` finds it here too.
         self.closed.store(true, Ordering::Relaxed);
-        drop(inside);
+        drop(locked);
         if let Some(waiters) = waiters {
             catch::wake_all(waiters.0);
         }
-        tenants
+        slots
     }
 
     /// Off the books, after its cells have been sealed: an attempt that began before is on them by then, so that no
     /// drain falls between the two.
     pub(crate) fn close(&self) {
-        self.settings().reaper.books().scope_closed();
+        self.settings().reaper.accounting().scope_closed();
     }
 
     pub(crate) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
         // Cloned, and dropped, outside of the lock: a waker is foreign code.
         let mut waker = Some(cx.waker().clone());
-        let mut inside = self.inside.lock();
-        if inside.sealed {
-            drop(inside);
+        let mut locked = self.locked.lock();
+        if locked.sealed {
+            drop(locked);
             return Poll::Ready(());
         }
-        let Waiters(waiters) = &mut **inside.waiters.get_or_insert_default();
+        let CloseWaiters(waiters) = &mut **locked.waiters.get_or_insert_default();
         if !waiters.iter().any(|known| known.will_wake(cx.waker())) {
             waiters.extend(waker.take());
         }
-        drop(inside);
+        drop(locked);
         Poll::Pending
     }
 }

@@ -29,7 +29,7 @@ use crate::resource::{Health, Resource};
 /// # drop(sink(false));
 /// ```
 pub struct BoxResource<H, C> {
-    inner: Box<dyn Erased<H, C>>,
+    inner: Box<dyn DynResource<H, C>>,
     name: &'static str,
 }
 
@@ -85,7 +85,7 @@ impl<H, C> fmt::Debug for BoxResource<H, C> {
 type BoxFuture<'a, T, C> = Pin<Box<dyn Future<Output = Result<T, Error<C>>> + Send + 'a>>;
 
 /// The trait once more, with boxes where it has none.
-trait Erased<H, C>: Send + Sync {
+trait DynResource<H, C>: Send + Sync {
     fn acquire(&self) -> BoxFuture<'_, H, C>;
     fn validate<'a>(&'a self, handle: &'a mut H) -> BoxFuture<'a, (), C>;
     fn release(&self, handle: H, exit: Exit) -> BoxFuture<'_, (), C>;
@@ -95,7 +95,7 @@ trait Erased<H, C>: Send + Sync {
     fn settles(&self, exit: Exit) -> bool;
 }
 
-impl<R: Resource> Erased<R::Handle, R::Cause> for R {
+impl<R: Resource> DynResource<R::Handle, R::Cause> for R {
     fn acquire(&self) -> BoxFuture<'_, R::Handle, R::Cause> {
         Box::pin(Resource::acquire(self))
     }

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Stage};
 use crate::exit::Exit;
-use crate::lease::context::Surroundings;
+use crate::lease::context::AcquireContext;
 use crate::observer::Subject;
 use crate::resource::{Health, Resource};
 use crate::rt::rand;
@@ -83,9 +83,9 @@ impl<R: Resource> Resource for Retry<R> {
                 Err(error) if attempt < self.policy.attempts && !error.is_permanent() => error,
                 outcome => return outcome,
             };
-            if let Some(surroundings) = Surroundings::current() {
-                let subject = Subject::of::<R>(surroundings.origin.taken_at);
-                surroundings.reaper.books().acquire_failed(subject, &error);
+            if let Some(context) = AcquireContext::current() {
+                let subject = Subject::of::<R>(context.origin.taken_at);
+                context.reaper.accounting().acquire_failed(subject, &error);
             }
             let mut pause = Deadline::after(self.policy.pause(attempt));
             let over = poll_fn(|cx| pause.poll_missed::<R::Cause>(Stage::Acquiring, cx)).await;

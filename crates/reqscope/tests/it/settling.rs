@@ -151,7 +151,7 @@ async fn failing_release_stops_no_other_and_all_are_reported() {
     assert!(panicked.is_panicked() && !failed.is_panicked());
     assert_eq!((panicked.stage(), failed.stage()), (Some(Stage::Releasing), Some(Stage::Releasing)));
     assert!(failed.cause().is_some());
-    assert_eq!((error.told(), error.verdict()), (Exit::Completed, Exit::Completed));
+    assert_eq!((error.requested(), error.verdict()), (Exit::Completed, Exit::Completed));
     assert!(error.source().unwrap().to_string().contains("panicked"), "the first one");
     server.at_the_end().await;
     assert_eq!(server.exits(), [Exit::Completed; 4]);
@@ -176,7 +176,7 @@ async fn lent_settling_handle_fails_the_close() {
         panic!("{error}");
     };
     assert_eq!(since.line(), line);
-    assert_eq!((error.told(), error.verdict()), (Exit::Completed, Exit::Failed));
+    assert_eq!((error.requested(), error.verdict()), (Exit::Completed, Exit::Failed));
     drop(guard);
     server.at_the_end().await;
     let mut exits = server.exits();

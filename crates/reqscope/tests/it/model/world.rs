@@ -245,7 +245,7 @@ impl World {
             Ok(()) => assert!(!problem, "the client hears of a success"),
             Err(error) => {
                 assert!(problem || (unwell && verdict.is_completed()), "{error}");
-                assert_eq!((error.told(), error.verdict()), (told, verdict));
+                assert_eq!((error.requested(), error.verdict()), (told, verdict));
             }
         }
     }
