@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use serde::Serialize;
+use reqscope_records::bench::MemoryRun;
 use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::TcpStream;
@@ -24,16 +24,6 @@ const BOUND: Duration = Duration::from_secs(120);
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
-/// What `cargo xtask bench` reads.
-#[derive(Serialize)]
-struct Seen {
-    requests: usize,
-    hung_up: usize,
-    cut: u64,
-    middle: u64,
-    end: u64,
-}
-
 /// Attacks a server twice, and prints its memory after each attack.
 #[tokio::main]
 pub(crate) async fn run(half: usize) -> anyhow::Result<()> {
@@ -43,14 +33,14 @@ pub(crate) async fn run(half: usize) -> anyhow::Result<()> {
     server.stop().await?;
     ensure!(end.cut * 10 > 2 * half as u64, "only {} of {} requests were cut in mid-use", end.cut, 2 * half);
 
-    let seen = Seen {
-        requests: 2 * half,
-        hung_up: 2 * (half / 2),
+    let run = MemoryRun {
+        requests: 2 * half as u64,
+        hung_up: 2 * (half / 2) as u64,
         cut: end.cut,
         middle: middle.resident,
         end: end.resident,
     };
-    println!("{}", serde_json::to_string(&seen)?);
+    println!("{}", serde_json::to_string(&run)?);
     Ok(())
 }
 

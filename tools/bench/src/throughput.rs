@@ -15,8 +15,8 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use reqscope::Scopes;
+use reqscope_records::bench::ThroughputRun;
 use reqscope_tower::{RequestExt, ScopeLayer};
-use serde::Serialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -29,15 +29,6 @@ use crate::ready::{OVER_LOOPBACK, Ready};
 const CLIENTS: usize = 16;
 /// For so long each is asked in a round.
 const TURN: Duration = Duration::from_millis(200);
-
-/// What `cargo xtask bench` reads: requests a second, a number for each round.
-#[derive(Default, Serialize)]
-struct Seen {
-    plain: Vec<f64>,
-    again: Vec<f64>,
-    unused: Vec<f64>,
-    used: Vec<f64>,
-}
 
 /// Prints what so many rounds gave.
 #[tokio::main]
@@ -56,14 +47,14 @@ pub(crate) async fn run(rounds: usize) -> anyhow::Result<()> {
     let unused = serve(layer.layer(service_fn(|request| async move { hello(&request) }))).await?;
     let used = serve(layer.layer(service_fn(uses))).await?;
 
-    let mut seen = Seen::default();
+    let mut run = ThroughputRun::default();
     for _ in 0..rounds {
-        seen.plain.push(ask(plain).await?);
-        seen.unused.push(ask(unused).await?);
-        seen.used.push(ask(used).await?);
-        seen.again.push(ask(again).await?);
+        run.plain.push(ask(plain).await?);
+        run.unused.push(ask(unused).await?);
+        run.used.push(ask(used).await?);
+        run.again.push(ask(again).await?);
     }
-    println!("{}", serde_json::to_string(&seen)?);
+    println!("{}", serde_json::to_string(&run)?);
     Ok(())
 }
 

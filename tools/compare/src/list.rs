@@ -1,7 +1,7 @@
 //! Who is compared, and in which version: the `list` subcommand.
 
 use clap::ValueEnum;
-use serde::Serialize;
+use reqscope_records::compare::ContenderInfo;
 
 use crate::contender::Contender;
 use crate::contenders::{Name, Visitor};
@@ -12,51 +12,24 @@ const LOCK: &str = include_str!("../Cargo.lock");
 /// The package this is.
 const SELF: &str = env!("CARGO_PKG_NAME");
 
-/// One contender, as tables name it.
-#[derive(Serialize)]
-pub(crate) struct Listed {
-    /// As the other subcommands take it.
-    name: String,
-    title: &'static str,
-    package: Option<&'static str>,
-    version: Option<String>,
-    kind: Kind,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Kind {
-    Ours,
-    Rival,
-    /// A few lines of one's own.
-    Floor,
-}
-
 struct Listing(Name);
 
 impl Visitor for Listing {
-    type Output = Listed;
+    type Output = ContenderInfo;
 
-    fn visit<C: Contender>(self) -> Listed {
-        Listed::new(self.0.to_string(), C::TITLE, C::PACKAGE)
+    fn visit<C: Contender>(self) -> ContenderInfo {
+        info(self.0.to_string(), C::TITLE, C::PACKAGE)
     }
 }
 
-impl Listed {
-    pub(crate) fn new(name: String, title: &'static str, package: Option<&'static str>) -> Listed {
-        let kind = match package {
-            Some("reqscope") => Kind::Ours,
-            Some(_) => Kind::Rival,
-            None => Kind::Floor,
-        };
-        let version = package.map(|package| version(LOCK, package).expect("what is linked is locked"));
-        Listed { name, title, package, version, kind }
-    }
+pub(crate) fn info(name: String, title: &str, package: Option<&str>) -> ContenderInfo {
+    let version = package.map(|package| version(LOCK, package).expect("what is linked is locked"));
+    ContenderInfo { name, title: title.to_owned(), package: package.map(str::to_owned), version }
 }
 
 /// Prints all of them.
 pub(crate) fn print() -> anyhow::Result<()> {
-    let all: Vec<Listed> = Name::value_variants().iter().map(|name| name.visit(Listing(*name))).collect();
+    let all: Vec<ContenderInfo> = Name::value_variants().iter().map(|name| name.visit(Listing(*name))).collect();
     println!("{}", serde_json::to_string_pretty(&all)?);
     Ok(())
 }
@@ -92,8 +65,8 @@ mod tests {
     #[test]
     fn each_contender_has_a_version_unless_it_is_a_floor() {
         for name in Name::value_variants() {
-            let listed = name.visit(Listing(*name));
-            assert_eq!(listed.version.is_none(), matches!(listed.kind, Kind::Floor), "{}", listed.name);
+            let info = name.visit(Listing(*name));
+            assert_eq!(info.version.is_none(), info.package.is_none(), "{}", info.name);
         }
     }
 }

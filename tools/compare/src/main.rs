@@ -6,7 +6,6 @@ mod contenders;
 mod rows;
 mod faults;
 mod list;
-mod verdict;
 mod work;
 mod cells;
 

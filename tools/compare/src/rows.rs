@@ -1,6 +1,6 @@
 //! The rows of an honesty table, a script each.
 
-use serde::Serialize;
+use reqscope_records::compare::RowInfo;
 
 /// What each row is called, what it is about, and the module whose `run` plays it on a `$contender`.
 macro_rules! rows {
@@ -54,12 +54,8 @@ macro_rules! rows {
 pub(crate) use rows;
 
 pub(crate) fn print(rows: impl Iterator<Item = (&'static str, &'static str)>) -> anyhow::Result<()> {
-    #[derive(Serialize)]
-    struct Listed {
-        name: &'static str,
-        title: &'static str,
-    }
-    let rows: Vec<Listed> = rows.map(|(name, title)| Listed { name, title }).collect();
+    let info = |(name, title): (&str, &str)| RowInfo { name: name.to_owned(), title: title.to_owned() };
+    let rows: Vec<RowInfo> = rows.map(info).collect();
     println!("{}", serde_json::to_string_pretty(&rows)?);
     Ok(())
 }

@@ -13,12 +13,12 @@ use mysql_async::{PoolConstraints, PoolOpts};
 use reqscope::pool::Reset;
 use reqscope::{Pool, Pooled};
 use reqscope_mysql::MySql;
+use reqscope_records::bench::{CheckoutRun, Questions};
 use reqscope_testkit::MariaDb;
-use serde::Serialize;
 use tokio::time::sleep;
 
 use super::bare;
-use super::turns::{Turns, each, play, timed};
+use super::turns::{each, play, timed};
 
 /// In one turn.
 const CHECKOUTS: u32 = 200;
@@ -28,34 +28,12 @@ const PAUSE: Duration = Duration::from_millis(1);
 const MANY: u32 = 10;
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What `cargo xtask bench` reads.
-#[derive(Default, Serialize)]
-struct Seen {
-    server: String,
-    checkouts: u32,
-    /// How many questions the server was asked for so many checkouts.
-    questions: Questions,
-    /// One connection, reset each time.
-    waited: Turns,
-    /// The same without a reset; the driver's with.
-    kept: Turns,
-    /// Ten connections, reset while they are not wanted.
-    aside: Turns,
-}
-
-#[derive(Default, Serialize)]
-struct Questions {
-    reqscope: i64,
-    driver: i64,
-    kept: i64,
-}
-
 /// Prints what so many rounds gave.
 pub(super) fn run(rounds: usize) -> anyhow::Result<()> {
     play(watch(rounds))
 }
 
-async fn watch(rounds: usize) -> anyhow::Result<Seen> {
+async fn watch(rounds: usize) -> anyhow::Result<CheckoutRun> {
     let server = MariaDb::start().await?;
     let mysql = || MySql::new(&server.url());
     let ours = |size: u32| Ok::<_, anyhow::Error>(MySql::pool_builder().max_size(size as usize).build(mysql()?));
@@ -67,15 +45,15 @@ async fn watch(rounds: usize) -> anyhow::Result<Seen> {
     fill(&driver_many, MANY).await?;
     fill(&again_many, MANY).await?;
 
-    let mut seen = Seen {
+    let mut seen = CheckoutRun {
         server: server.query("SELECT VERSION()").await?,
-        checkouts: CHECKOUTS,
+        checkouts: CHECKOUTS.into(),
         questions: Questions {
             reqscope: questions(&server, &one).await?,
             driver: questions(&server, &driver_one).await?,
             kept: questions(&server, &kept).await?,
         },
-        ..Seen::default()
+        ..CheckoutRun::default()
     };
     for _ in 0..rounds {
         let (theirs, ours) = (in_a_row(&driver_one).await?, in_a_row(&one).await?);

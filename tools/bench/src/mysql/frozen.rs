@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use reqscope::Pool;
 use reqscope_mysql::MySql;
+use reqscope_records::bench::FrozenRun;
 use reqscope_testkit::MariaDb;
-use serde::Serialize;
 use tokio::runtime::Builder;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -26,26 +26,6 @@ const FROZEN: Duration = Duration::from_secs(3);
 const UP: Duration = Duration::from_millis(500);
 const CONNECTIONS: usize = 10;
 
-/// What `cargo xtask bench` reads. Times are in nanoseconds.
-#[derive(Serialize)]
-struct Seen {
-    callers: usize,
-    connections: usize,
-    freezes: usize,
-    deadline: u64,
-    /// To what was asked of the pool or of the server while that was frozen, or before and not answered yet.
-    answers: usize,
-    /// How many of those came when the time was over, and how late they were.
-    late: usize,
-    late_p50: u64,
-    late_p99: u64,
-    late_longest: u64,
-    /// By how much a timer was late, over the whole run.
-    lag_p50: u64,
-    lag_p99: u64,
-    lag_longest: u64,
-}
-
 /// Prints what so many freezes gave.
 pub(super) fn run(freezes: usize) -> anyhow::Result<()> {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -53,7 +33,7 @@ pub(super) fn run(freezes: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn watch(freezes: usize) -> anyhow::Result<Seen> {
+async fn watch(freezes: usize) -> anyhow::Result<FrozenRun> {
     let server = MariaDb::start().await?;
     let mysql = MySql::builder(&server.url())?.connect_timeout(DEADLINE).operation_timeout(DEADLINE).build();
     let pool = Arc::new(MySql::pool_builder().max_size(CONNECTIONS).acquire_timeout(DEADLINE).build(mysql));
@@ -88,13 +68,13 @@ async fn watch(freezes: usize) -> anyhow::Result<Seen> {
     let late: Vec<Duration> = answers.iter().filter_map(|(_, took)| took.checked_sub(DEADLINE)).collect();
     let [late_p50, late_p99, late_longest] = percentiles(&late);
     let [lag_p50, lag_p99, lag_longest] = log.lags();
-    Ok(Seen {
-        callers: CALLERS,
-        connections: CONNECTIONS,
-        freezes,
+    Ok(FrozenRun {
+        callers: CALLERS as u64,
+        connections: CONNECTIONS as u64,
+        freezes: freezes as u64,
         deadline: u64::try_from(DEADLINE.as_nanos())?,
-        answers: answers.len(),
-        late: late.len(),
+        answers: answers.len() as u64,
+        late: late.len() as u64,
         late_p50,
         late_p99,
         late_longest,

@@ -7,38 +7,29 @@ use mysql_async::Conn;
 use mysql_async::prelude::Queryable;
 use reqscope::{Exit, Resource};
 use reqscope_mysql::{MySql, MySqlConn};
+use reqscope_records::bench::QueryRun;
 use reqscope_testkit::MariaDb;
-use serde::Serialize;
 use tokio::time::sleep;
 
 use super::apart::set_apart;
 use super::bare;
-use super::turns::{Turns, each, play, timed};
+use super::turns::{each, play, timed};
 
 /// In one turn.
 const QUERIES: u32 = 500;
 /// Before its first one: the statement is prepared, and the server's thread is warm.
 const FIRST: u32 = 20;
 
-/// What `cargo xtask bench` reads.
-#[derive(Default, Serialize)]
-struct Seen {
-    /// With a timer at work on the runtime.
-    ticking: Turns,
-    /// Without any but ours.
-    still: Turns,
-}
-
 /// Prints what so many rounds gave.
 pub(super) fn run(rounds: usize) -> anyhow::Result<()> {
     play(watch(rounds))
 }
 
-async fn watch(rounds: usize) -> anyhow::Result<Seen> {
+async fn watch(rounds: usize) -> anyhow::Result<QueryRun> {
     let server = MariaDb::start().await?;
     set_apart(&server)?;
     let mysql = MySql::new(&server.url())?;
-    let mut seen = Seen::default();
+    let mut seen = QueryRun::default();
     for _ in 0..rounds {
         // New ones each time: what one connection has by chance over another, in either process, changes sides.
         let mut ours = mysql.acquire().await?;

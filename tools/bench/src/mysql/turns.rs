@@ -7,24 +7,6 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::runtime::Builder;
 
-/// Nanoseconds for each operation, one number for each round.
-#[derive(Default, Serialize)]
-pub(super) struct Turns {
-    reqscope: Vec<f64>,
-    driver: Vec<f64>,
-    /// The same once more: what differs from it is noise.
-    again: Vec<f64>,
-}
-
-impl Turns {
-    /// One round.
-    pub(super) fn push(&mut self, [reqscope, driver, again]: [f64; 3]) {
-        self.reqscope.push(reqscope);
-        self.driver.push(driver);
-        self.again.push(again);
-    }
-}
-
 /// What each of so many operations took.
 pub(super) fn each(took: Duration, operations: u32) -> f64 {
     took.as_secs_f64() * 1e9 / f64::from(operations)

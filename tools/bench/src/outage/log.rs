@@ -4,34 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use serde::Serialize;
+use reqscope_records::bench::OutageRun;
 
 use super::CALLERS;
 
 /// The shortest time between two probes.
 const STEP: Duration = Duration::from_millis(15);
-
-/// What `cargo xtask bench` reads. Times are in nanoseconds.
-#[derive(Serialize)]
-pub(crate) struct Seen {
-    callers: usize,
-    /// To what was asked during the outages.
-    answers: usize,
-    answer_p50: u64,
-    answer_p99: u64,
-    answer_longest: u64,
-    /// By how much a timer as long as a caller's pause was late, over the whole run.
-    lag_p50: u64,
-    lag_p99: u64,
-    lag_longest: u64,
-    /// Attempts of the pool to connect during the outages, how many [`STEP`]s those had, and the most attempts within any
-    /// one.
-    connects: usize,
-    steps: u128,
-    most_per_step: usize,
-    /// For each restart, how long after the independent client's first success the callers had theirs.
-    delays: Vec<u64>,
-}
 
 /// From when the breaker was seen open until the backend was started again.
 pub(crate) struct Outage {
@@ -100,7 +78,7 @@ impl Log {
         self.closed.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn sum_up(&self, outages: &[Outage], delays: &[Duration]) -> Seen {
+    pub(crate) fn sum_up(&self, outages: &[Outage], delays: &[Duration]) -> OutageRun {
         let during = |moment: Instant| outages.iter().any(|outage| outage.contains(moment));
         let answers = self.answers.lock();
         let answers: Vec<Duration> =
@@ -109,18 +87,18 @@ impl Log {
         let down: Duration = outages.iter().map(|outage| outage.back - outage.open).sum();
         let [answer_p50, answer_p99, answer_longest] = percentiles(&answers);
         let [lag_p50, lag_p99, lag_longest] = self.lags();
-        Seen {
-            callers: CALLERS,
-            answers: answers.len(),
+        OutageRun {
+            callers: CALLERS as u64,
+            answers: answers.len() as u64,
             answer_p50,
             answer_p99,
             answer_longest,
             lag_p50,
             lag_p99,
             lag_longest,
-            connects: connects.len(),
-            steps: down.as_micros() / STEP.as_micros(),
-            most_per_step: most_within(STEP, &connects),
+            connects: connects.len() as u64,
+            steps: u64::try_from(down.as_micros() / STEP.as_micros()).unwrap_or(u64::MAX),
+            most_per_step: most_within(STEP, &connects) as u64,
             delays: delays.iter().copied().map(nanos).collect(),
         }
     }

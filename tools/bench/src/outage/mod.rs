@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use reqscope::Pool;
+use reqscope_records::bench::OutageRun;
 use tokio::runtime::{Builder, Handle};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -23,7 +24,7 @@ pub(crate) use callers::Ask;
 use callers::{call, watch_timer};
 use echo::{Connections, Echo};
 pub(crate) use log::Log;
-use log::{Outage, Seen};
+use log::Outage;
 
 /// Who ask all the time.
 pub(crate) const CALLERS: usize = 64;
@@ -46,7 +47,7 @@ pub(crate) fn run(restarts: usize) -> anyhow::Result<()> {
 }
 
 /// Prints what this comes to, on threads of its own, apart from those of the runtime that it is given.
-pub(crate) fn apart(watch: impl AsyncFnOnce(&Handle) -> anyhow::Result<Seen>) -> anyhow::Result<()> {
+pub(crate) fn apart(watch: impl AsyncFnOnce(&Handle) -> anyhow::Result<OutageRun>) -> anyhow::Result<()> {
     let elsewhere = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let here = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let seen = here.block_on(watch(elsewhere.handle()))?;
@@ -61,7 +62,7 @@ pub(crate) async fn watch<B: Backend>(
     mut backend: B,
     pool: Pool<B::Connections>,
     log: Arc<Log>,
-) -> anyhow::Result<Seen> {
+) -> anyhow::Result<OutageRun> {
     let pool = Arc::new(pool);
     let mut callers = JoinSet::new();
     for _ in 0..CALLERS {

@@ -44,11 +44,11 @@ fn stage() -> std::io::Result<Runtime> {
 #[cfg(test)]
 mod tests {
     use clap::ValueEnum;
+    use reqscope_records::compare::Verdict;
 
     use super::*;
     use crate::cells::contenders::careless::Careless;
     use crate::faults::judge::verdict;
-    use crate::verdict::Verdict;
 
     struct Judge(Row);
 

@@ -12,8 +12,9 @@ pub(crate) mod work;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
+use reqscope_records::compare::ContenderInfo;
 
-use crate::list::Listed;
+use crate::list::info;
 use crate::work::rounds::rounds;
 use cell::LazyCell;
 use contenders::{Name, Visitor};
@@ -73,7 +74,8 @@ impl Cells {
                 Ok(())
             }
             Cells::List => {
-                let all: Vec<Listed> = Name::value_variants().iter().map(|name| name.visit(Listing(*name))).collect();
+                let all: Vec<ContenderInfo> =
+                    Name::value_variants().iter().map(|name| name.visit(Listing(*name))).collect();
                 println!("{}", serde_json::to_string_pretty(&all)?);
                 Ok(())
             }
@@ -86,9 +88,9 @@ impl Cells {
 struct Listing(Name);
 
 impl Visitor for Listing {
-    type Output = Listed;
+    type Output = ContenderInfo;
 
-    fn visit<C: LazyCell>(self) -> Listed {
-        Listed::new(self.0.to_string(), C::TITLE, Some(C::PACKAGE))
+    fn visit<C: LazyCell>(self) -> ContenderInfo {
+        info(self.0.to_string(), C::TITLE, Some(C::PACKAGE))
     }
 }

@@ -8,6 +8,7 @@ use std::process::{self, Output};
 use std::time::Duration;
 
 use clap::Args;
+use reqscope_records::compare::{Judged, Verdict};
 use tokio::process::Command;
 use tokio::runtime::{self, Runtime};
 use tokio::time::timeout;
@@ -16,7 +17,6 @@ use super::Row;
 use super::steps::{Unmet, message};
 use crate::contender::Contender;
 use crate::contenders::{Name, Visitor};
-use crate::verdict::{Judged, Verdict};
 
 /// For a whole script. Each of its steps has a shorter limit of its own.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -40,10 +40,10 @@ impl Fault {
 }
 
 /// Has this subcommand run a script in a child, and prints the verdict.
-pub(crate) fn apart(subcommand: &str, row: &'static str, contender: String) -> anyhow::Result<()> {
+pub(crate) fn apart(subcommand: &str, row: &str, contender: String) -> anyhow::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let verdict = runtime.block_on(watch(&[subcommand, row, &contender, "--here"]))?;
-    println!("{}", serde_json::to_string(&Judged { row, contender, verdict })?);
+    println!("{}", serde_json::to_string(&Judged { row: row.to_owned(), contender, verdict })?);
     Ok(())
 }
 
@@ -88,8 +88,16 @@ pub(crate) fn here(runtime: &Runtime, script: impl Script) -> anyhow::Result<()>
 /// What a script comes to, if it comes to an end.
 pub(crate) fn verdict(runtime: &Runtime, script: impl Script) -> Verdict {
     match runtime.block_on(async { tokio::spawn(script).await }) {
-        Ok(result) => Verdict::from(result),
+        Ok(result) => of_result(result),
         Err(error) => Verdict::Fail(format!("panics: {}", message(error.into_panic()))),
+    }
+}
+
+fn of_result(result: Result<(), Unmet>) -> Verdict {
+    match result {
+        Ok(()) => Verdict::Pass,
+        Err(Unmet::Saw(what)) => Verdict::Fail(what),
+        Err(Unmet::NotOffered) => Verdict::NotOffered,
     }
 }
 

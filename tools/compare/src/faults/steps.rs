@@ -10,7 +10,6 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::backend::Backend;
 use crate::contender::{Contender, NotOffered};
-use crate::verdict::Verdict;
 
 /// For what should take no time at all.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
@@ -37,16 +36,6 @@ impl Unmet {
 impl From<NotOffered> for Unmet {
     fn from(_: NotOffered) -> Unmet {
         Unmet::NotOffered
-    }
-}
-
-impl From<Result<(), Unmet>> for Verdict {
-    fn from(result: Result<(), Unmet>) -> Verdict {
-        match result {
-            Ok(()) => Verdict::Pass,
-            Err(Unmet::Saw(what)) => Verdict::Fail(what),
-            Err(Unmet::NotOffered) => Verdict::NotOffered,
-        }
     }
 }
 

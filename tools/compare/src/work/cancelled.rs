@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use reqscope_records::compare::CancelledTurn;
 use tokio::runtime;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{sleep, timeout, timeout_at};
@@ -28,23 +28,10 @@ const POLLS: usize = 100;
 
 pub(crate) struct Turn;
 
-#[derive(Serialize)]
-pub(crate) struct Left {
-    /// Who stayed and had no answer.
-    hung: usize,
-    /// Who stayed and was told that there is none for him.
-    refused: usize,
-    /// Objects that the pool could still give when everybody had gone.
-    back: usize,
-    created: u64,
-    /// Nanoseconds from the first grant to the last one that was served.
-    took: u64,
-}
-
 impl Visitor for Turn {
-    type Output = anyhow::Result<Option<Left>>;
+    type Output = anyhow::Result<Option<CancelledTurn>>;
 
-    fn visit<C: Contender>(self) -> anyhow::Result<Option<Left>> {
+    fn visit<C: Contender>(self) -> anyhow::Result<Option<CancelledTurn>> {
         if C::lends(OBJECTS) < OBJECTS {
             return Ok(None);
         }
@@ -76,7 +63,7 @@ impl Plan {
     }
 }
 
-async fn leave<C: Contender>() -> anyhow::Result<Left> {
+async fn leave<C: Contender>() -> anyhow::Result<CancelledTurn> {
     let backend = Arc::new(Counting::default());
     // Its own patience is longer than ours, so that whoever hangs is seen to hang.
     let settings = Settings { timeout: 4 * PATIENCE, ..Settings::new(OBJECTS) };
@@ -100,15 +87,15 @@ async fn leave<C: Contender>() -> anyhow::Result<Left> {
     }
     let mut refused = 0;
     while let Ok(Some(ended)) = timeout_at((begun + PATIENCE).into(), staying.join_next()).await {
-        refused += usize::from(!ended?);
+        refused += u64::from(!ended?);
     }
     let took = u64::try_from(begun.elapsed().as_nanos())?;
-    let hung = staying.len();
+    let hung = staying.len() as u64;
     // Who hangs goes too: what is asked now is whether the pool has come back from all this.
     staying.shutdown().await;
     leaving.shutdown().await;
-    let back = take::<C>(&pool).await.len();
-    Ok(Left { hung, refused, back, created: backend.created(), took })
+    let back = take::<C>(&pool).await.len() as u64;
+    Ok(CancelledTurn { hung, refused, back, created: backend.created(), took })
 }
 
 /// All that the pool has.
@@ -196,12 +183,12 @@ mod tests {
     fn who_loses_what_was_granted_to_one_who_left_is_found_out() {
         let left = Turn.visit::<Naive>().unwrap().unwrap();
         assert!(left.hung > 0, "nobody waits for what is lost");
-        assert!(left.back < OBJECTS, "all {} are back", left.back);
+        assert!(left.back < OBJECTS as u64, "all {} are back", left.back);
     }
 
     #[test]
     fn who_passes_it_on_is_not() {
         let left = Name::Semaphore.visit(Turn).unwrap().unwrap();
-        assert_eq!((left.hung, left.refused, left.back), (0, 0, OBJECTS));
+        assert_eq!((left.hung, left.refused, left.back), (0, 0, OBJECTS as u64));
     }
 }

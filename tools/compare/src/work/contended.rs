@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use reqscope_records::compare::ContendedTurn;
 use tokio::runtime;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::sleep;
@@ -21,24 +21,15 @@ const WORKERS: usize = 2;
 /// For so long, and nobody looks at a clock.
 pub(crate) struct Turn(pub(crate) Duration);
 
-/// What one contender did in one round.
-#[derive(Serialize)]
-pub(crate) struct Served {
-    per_second: f64,
-    /// Of the task that was served least, and of the one that was served most.
-    pub(crate) least: u64,
-    pub(crate) most: u64,
-}
-
 impl Visitor for Turn {
-    type Output = anyhow::Result<Option<Served>>;
+    type Output = anyhow::Result<Option<ContendedTurn>>;
 
-    fn visit<C: Contender>(self) -> anyhow::Result<Option<Served>> {
+    fn visit<C: Contender>(self) -> anyhow::Result<Option<ContendedTurn>> {
         let begun = Instant::now();
         let Some(counts) = contend::<C, _, _>(self.0, count_oneself::<C>)? else { return Ok(None) };
         let all: u64 = counts.iter().sum();
         let (least, most) = counts.iter().fold((u64::MAX, 0), |(least, most), n| (least.min(*n), most.max(*n)));
-        Ok(Some(Served { per_second: all as f64 / begun.elapsed().as_secs_f64(), least, most }))
+        Ok(Some(ContendedTurn { per_second: all as f64 / begun.elapsed().as_secs_f64(), least, most }))
     }
 }
 

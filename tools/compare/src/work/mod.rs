@@ -17,10 +17,11 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
+use reqscope_records::compare::Round;
 use serde::Serialize;
 
 use crate::contenders::Name;
-use rounds::{Round, rounds};
+use rounds::rounds;
 use run::Operation;
 
 #[derive(Subcommand)]

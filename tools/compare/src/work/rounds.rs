@@ -4,15 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 
 use anyhow::Context;
-use serde::Serialize;
-
-/// What came of one turn of each.
-#[derive(Serialize)]
-pub(crate) struct Round<T> {
-    each: BTreeMap<String, T>,
-    /// The first of them once more: what differs between two turns of one contender is noise.
-    again: T,
-}
+use reqscope_records::compare::Round;
 
 /// So many rounds, each in an order of its own. Who cannot do it stays out.
 pub(crate) fn rounds<N: Copy + Display, T>(

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use reqscope_records::compare::StormTurn;
 use tokio::runtime;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout_at};
 
 use super::counting::Counting;
-use super::waits::{Waits, histogram, record};
+use super::waits::{histogram, percentiles, record};
 use crate::backend::Refused;
 use crate::contender::{Contender, Settings};
 use crate::contenders::Visitor;
@@ -24,20 +24,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) struct Turn;
 
-/// What came of them. Times are in nanoseconds.
-#[derive(Serialize)]
-pub(crate) struct Weathered {
-    created: u64,
-    served: usize,
-    /// Until the last of them had given back what it got.
-    took: u64,
-    waits: Waits,
-}
-
 impl Visitor for Turn {
-    type Output = anyhow::Result<Option<Weathered>>;
+    type Output = anyhow::Result<Option<StormTurn>>;
 
-    fn visit<C: Contender>(self) -> anyhow::Result<Option<Weathered>> {
+    fn visit<C: Contender>(self) -> anyhow::Result<Option<StormTurn>> {
         if C::lends(OBJECTS) < OBJECTS {
             return Ok(None);
         }
@@ -49,7 +39,7 @@ impl Visitor for Turn {
     }
 }
 
-async fn weather<C: Contender>() -> anyhow::Result<Weathered> {
+async fn weather<C: Contender>() -> anyhow::Result<StormTurn> {
     let backend = Arc::new(Counting::slow(CREATION));
     let pool = Arc::new(C::build(Arc::clone(&backend), &Settings::new(OBJECTS)).await);
     let begun = Instant::now();
@@ -73,6 +63,5 @@ async fn weather<C: Contender>() -> anyhow::Result<Weathered> {
         }
     }
     let took = u64::try_from(begun.elapsed().as_nanos())?;
-    let served = usize::try_from(waits.len())?;
-    Ok(Weathered { created: backend.created(), served, took, waits: Waits::of(&waits) })
+    Ok(StormTurn { created: backend.created(), served: waits.len(), took, waits: percentiles(&waits) })
 }

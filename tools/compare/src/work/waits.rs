@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 use quanta::Instant;
-use serde::Serialize;
+use reqscope_records::compare::Waits;
 use tokio::task::yield_now;
 
 use super::contended::contend;
@@ -17,14 +17,6 @@ use crate::contenders::Visitor;
 /// For so long, with a look at the clock before and after each wait.
 pub(crate) struct Turn(pub(crate) Duration);
 
-/// In nanoseconds.
-#[derive(Serialize)]
-pub(crate) struct Waits {
-    median: u64,
-    p99: u64,
-    longest: u64,
-}
-
 impl Visitor for Turn {
     type Output = anyhow::Result<Option<Waits>>;
 
@@ -34,15 +26,13 @@ impl Visitor for Turn {
         for of_one in of_all {
             waits.add(of_one)?;
         }
-        Ok(Some(Waits::of(&waits)))
+        Ok(Some(percentiles(&waits)))
     }
 }
 
-impl Waits {
-    pub(super) fn of(waits: &Histogram<u64>) -> Waits {
-        let [median, p99] = [0.5, 0.99].map(|quantile| waits.value_at_quantile(quantile));
-        Waits { median, p99, longest: waits.max() }
-    }
+pub(super) fn percentiles(waits: &Histogram<u64>) -> Waits {
+    let [median, p99] = [0.5, 0.99].map(|quantile| waits.value_at_quantile(quantile));
+    Waits { median, p99, longest: waits.max() }
 }
 
 /// What a task does that counts its operations, with clocks. The waits are the result.

@@ -3,43 +3,27 @@
 use std::fmt;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use reqscope_records::bench::MemoryRun;
+use serde::Serialize;
 
 use super::ask;
 
 const MEBIBYTE: u64 = 1024 * 1024;
 
-/// What `reqscope-bench memory` has seen of a server in a process of its own.
-#[derive(Deserialize)]
-struct Seen {
-    /// How many requests were sent in all.
-    requests: u64,
-    /// How many clients hung up before their answer.
-    hung_up: u64,
-    /// How many handles were released without an answer.
-    cut: u64,
-    /// Resident bytes after one half of the requests, and after both.
-    middle: u64,
-    end: u64,
-}
-
 /// The same, judged.
 #[derive(Serialize)]
 pub(super) struct Memory {
-    requests: u64,
-    hung_up: u64,
-    cut: u64,
-    middle: u64,
-    end: u64,
+    #[serde(flatten)]
+    run: MemoryRun,
     must: u64,
     pub(super) holds: bool,
 }
 
-impl From<Seen> for Memory {
-    fn from(seen: Seen) -> Memory {
-        let Seen { requests, hung_up, cut, middle, end } = seen;
-        let must = middle + (middle / 20).max(4 * MEBIBYTE);
-        Memory { requests, hung_up, cut, middle, end, must, holds: end <= must }
+impl From<MemoryRun> for Memory {
+    fn from(run: MemoryRun) -> Memory {
+        let must = run.middle + (run.middle / 20).max(4 * MEBIBYTE);
+        let holds = run.end <= must;
+        Memory { run, must, holds }
     }
 }
 
@@ -50,11 +34,11 @@ impl fmt::Display for Memory {
             f,
             "Memory of a server after {} requests, of which {} were hung up on and {} lost a handler at work: \
              {:.1} MiB, after half of them {:.1} MiB (must: <= {:.1} MiB)",
-            self.requests,
-            self.hung_up,
-            self.cut,
-            mebibytes(self.end),
-            mebibytes(self.middle),
+            self.run.requests,
+            self.run.hung_up,
+            self.run.cut,
+            mebibytes(self.run.end),
+            mebibytes(self.run.middle),
             mebibytes(self.must),
         )
     }
@@ -63,8 +47,8 @@ impl fmt::Display for Memory {
 /// Runs the attack.
 pub(super) fn measure(program: &Path) -> anyhow::Result<Memory> {
     eprintln!("measuring the memory of a server");
-    let seen: Seen = ask(program, &["memory"])?;
-    Ok(seen.into())
+    let run: MemoryRun = ask(program, &["memory"])?;
+    Ok(run.into())
 }
 
 #[cfg(test)]
@@ -72,7 +56,7 @@ mod tests {
     use super::*;
 
     fn holds(middle: u64, end: u64) -> bool {
-        Memory::from(Seen { requests: 2, hung_up: 1, cut: 1, middle, end }).holds
+        Memory::from(MemoryRun { requests: 2, hung_up: 1, cut: 1, middle, end }).holds
     }
 
     #[test]

@@ -18,6 +18,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, ensure};
 use clap::Args;
+use reqscope_records::bench::OutageRun;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -29,7 +30,6 @@ use crate::tree::Tree;
 use crate::valgrind::Valgrind;
 use figures::Figure;
 use memory::Memory;
-use outage::Outage;
 use overhead::Overhead;
 use throughput::Throughput;
 
@@ -72,7 +72,7 @@ struct Findings {
     figures: Vec<Figure>,
     overhead: Option<Overhead>,
     memory: Option<Memory>,
-    outage: Option<Outage>,
+    outage: Option<OutageRun>,
     throughput: Option<Throughput>,
 }
 
@@ -81,7 +81,7 @@ impl Findings {
     fn promises(&self) -> Vec<(String, bool)> {
         let overhead = self.overhead.iter().map(|overhead| (overhead.to_string(), overhead.holds));
         let memory = self.memory.iter().map(|memory| (memory.to_string(), memory.holds));
-        overhead.chain(memory).chain(self.outage.iter().flat_map(Outage::promises)).collect()
+        overhead.chain(memory).chain(self.outage.iter().flat_map(outage::promises)).collect()
     }
 }
 

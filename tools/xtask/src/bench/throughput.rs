@@ -4,19 +4,11 @@ use std::fmt;
 use std::path::Path;
 
 use anyhow::Context;
-use serde::{Deserialize, Serialize};
+use reqscope_records::bench::ThroughputRun;
+use serde::Serialize;
 
 use super::ask;
 use crate::spread::Spread;
-
-/// What `reqscope-bench throughput` has seen: requests a second in each round.
-#[derive(Deserialize)]
-struct Seen {
-    plain: Vec<f64>,
-    again: Vec<f64>,
-    unused: Vec<f64>,
-    used: Vec<f64>,
-}
 
 /// Of the service without the layer, and in per cent of it in the same round.
 #[derive(Serialize)]
@@ -29,15 +21,16 @@ pub(super) struct Throughput {
     used: Spread,
 }
 
-impl Seen {
-    fn compared(&self) -> Option<Throughput> {
-        let per_cent = |of: &[f64]| Spread::of(of.iter().zip(&self.plain).map(|(of, plain)| 100.0 * of / plain));
+impl Throughput {
+    /// Returns `None` if there was no round.
+    fn of(run: &ThroughputRun) -> Option<Throughput> {
+        let per_cent = |of: &[f64]| Spread::of(of.iter().zip(&run.plain).map(|(of, plain)| 100.0 * of / plain));
         Some(Throughput {
-            rounds: self.plain.len(),
-            plain: Spread::of(self.plain.iter().copied())?,
-            again: per_cent(&self.again)?,
-            unused: per_cent(&self.unused)?,
-            used: per_cent(&self.used)?,
+            rounds: run.plain.len(),
+            plain: Spread::of(run.plain.iter().copied())?,
+            again: per_cent(&run.again)?,
+            unused: per_cent(&run.unused)?,
+            used: per_cent(&run.used)?,
         })
     }
 }
@@ -57,8 +50,8 @@ impl fmt::Display for Throughput {
 /// Runs the rounds.
 pub(super) fn measure(program: &Path) -> anyhow::Result<Throughput> {
     eprintln!("measuring throughput");
-    let seen: Seen = ask(program, &["throughput"])?;
-    seen.compared().context("no round was played")
+    let run: ThroughputRun = ask(program, &["throughput"])?;
+    Throughput::of(&run).context("no round was played")
 }
 
 #[cfg(test)]
@@ -68,8 +61,8 @@ mod tests {
     #[test]
     fn it_is_compared_within_a_round() {
         let (plain, half) = (vec![10.0, 1000.0], vec![5.0, 500.0]);
-        let seen = Seen { again: plain.clone(), unused: half.clone(), used: half, plain };
-        let compared = seen.compared().unwrap();
+        let run = ThroughputRun { again: plain.clone(), unused: half.clone(), used: half, plain };
+        let compared = Throughput::of(&run).unwrap();
         let Spread { median, least, most } = compared.used;
         assert_eq!((median, least, most), (50.0, 50.0, 50.0));
         assert_eq!(compared.again.median, 100.0);

@@ -1,8 +1,8 @@
 //! Lazy cells at work.
 
+use reqscope_records::compare::ContenderInfo;
 use serde::Serialize;
 
-use super::contender::Contender;
 use super::program::Program;
 use super::rounds::Rounds;
 use super::work::count;
@@ -20,7 +20,7 @@ pub(super) const OPERATIONS: [(&str, &str); 4] = [
 /// What one contender takes for each of the [`OPERATIONS`].
 #[derive(Serialize)]
 pub(super) struct Lazy {
-    pub(super) contender: Contender,
+    pub(super) contender: ContenderInfo,
     pub(super) taken: Vec<Taken>,
 }
 
@@ -31,7 +31,11 @@ pub(super) struct Taken {
 }
 
 /// Measures all of them.
-pub(super) fn measure(program: &Program, valgrind: &Valgrind, contenders: &[Contender]) -> anyhow::Result<Vec<Lazy>> {
+pub(super) fn measure(
+    program: &Program,
+    valgrind: &Valgrind,
+    contenders: &[ContenderInfo],
+) -> anyhow::Result<Vec<Lazy>> {
     let timed: Vec<Rounds<f64>> = OPERATIONS
         .iter()
         .map(|(operation, _)| program.ask(&["cell-time", operation, "--rounds", "9", "--time", "20"]))
@@ -39,7 +43,7 @@ pub(super) fn measure(program: &Program, valgrind: &Valgrind, contenders: &[Cont
     let counted = count(contenders, &OPERATIONS.map(|(operation, _)| operation), |operation, name| {
         valgrind.cost(program.path(), &["cell-run", operation, name])
     })?;
-    let of = |contender: &Contender| {
+    let of = |contender: &ContenderInfo| {
         let taken = OPERATIONS.iter().zip(&timed).map(|((operation, _), timed)| Taken {
             cost: counted[&(*operation, contender.name.clone())],
             nanos: timed.of(&contender.name, |nanos| *nanos),

@@ -2,15 +2,15 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use reqscope_records::compare::{ContenderInfo, Judged, RowInfo, Verdict};
+use serde::Serialize;
 
-use super::contender::Contender;
 use super::program::Program;
 
 /// The faults of one kind of contenders, caused and judged.
 #[derive(Serialize)]
 pub(super) struct Honesty {
-    pub(super) contenders: Vec<Contender>,
+    pub(super) contenders: Vec<ContenderInfo>,
     pub(super) rows: Vec<Row>,
 }
 
@@ -20,16 +20,6 @@ pub(super) struct Row {
     name: String,
     pub(super) title: String,
     pub(super) cells: Vec<Cell>,
-}
-
-/// What a script has found.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(tag = "verdict", content = "saw", rename_all = "lowercase")]
-pub(super) enum Verdict {
-    Pass,
-    Fail(String),
-    #[serde(rename = "not offered")]
-    NotOffered,
 }
 
 #[derive(Serialize)]
@@ -53,14 +43,8 @@ pub(super) const POOLS: Kind = Kind { list: "list", rows: "rows", fault: "fault"
 /// Of lazy cells.
 pub(super) const CELLS: Kind = Kind { list: "cell-list", rows: "cell-rows", fault: "cell-fault" };
 
-#[derive(Deserialize)]
-struct Listed {
-    name: String,
-    title: String,
-}
-
 impl Kind {
-    pub(super) fn contenders(&self, program: &Program) -> anyhow::Result<Vec<Contender>> {
+    pub(super) fn contenders(&self, program: &Program) -> anyhow::Result<Vec<ContenderInfo>> {
         program.ask(&[self.list])
     }
 
@@ -69,11 +53,11 @@ impl Kind {
         &self,
         program: &Program,
         faults: impl Fn(&str) -> bool,
-        contenders: Vec<Contender>,
+        contenders: Vec<ContenderInfo>,
     ) -> anyhow::Result<Honesty> {
-        let listed: Vec<Listed> = program.ask(&[self.rows])?;
+        let listed: Vec<RowInfo> = program.ask(&[self.rows])?;
         let mut rows = Vec::new();
-        for Listed { name, title } in listed.into_iter().filter(|row| faults(&row.name)) {
+        for RowInfo { name, title } in listed.into_iter().filter(|row| faults(&row.name)) {
             eprintln!("causing {name}");
             let cells = contenders.iter().map(|contender| self.cell(program, &name, contender)).collect();
             rows.push(Row { name, title, cells });
@@ -81,11 +65,11 @@ impl Kind {
         Ok(Honesty { contenders, rows })
     }
 
-    fn cell(&self, program: &Program, fault: &str, contender: &Contender) -> Cell {
-        let verdict = program.ask(&[self.fault, fault, &contender.name]);
+    fn cell(&self, program: &Program, fault: &str, contender: &ContenderInfo) -> Cell {
+        let judged = program.ask::<Judged>(&[self.fault, fault, &contender.name]);
         Cell {
             // Whoever takes the process down with him has not passed.
-            verdict: verdict.unwrap_or_else(|error| Verdict::Fail(format!("{error:#}"))),
+            verdict: judged.map_or_else(|error| Verdict::Fail(format!("{error:#}")), |judged| judged.verdict),
             command: format!("cargo xtask compare --{} {fault} --on {}", self.fault, contender.name),
         }
     }
@@ -109,7 +93,7 @@ impl Honesty {
 /// Why a cell fails.
 pub(super) struct Note<'a> {
     pub(super) row: &'a Row,
-    pub(super) contender: &'a Contender,
+    pub(super) contender: &'a ContenderInfo,
     saw: &'a str,
     command: &'a str,
 }
@@ -126,29 +110,30 @@ impl fmt::Display for Note<'_> {
 mod tests {
     use super::*;
 
-    fn cell(said: &str) -> Cell {
-        Cell { verdict: serde_json::from_str(said).unwrap(), command: "xtask".to_owned() }
+    fn cell(verdict: Verdict) -> Cell {
+        Cell { verdict, command: "xtask".to_owned() }
     }
 
     #[test]
-    fn a_cell_is_what_its_script_says() {
-        let verdict = cell(r#"{"row": "hang", "contender": "pool", "verdict": "not offered"}"#).verdict;
-        assert!(matches!(verdict, Verdict::NotOffered));
-        assert!(matches!(cell(r#"{"verdict": "pass"}"#).verdict, Verdict::Pass));
-        assert!(serde_json::from_str::<Verdict>(r#"{"verdict": "perhaps"}"#).is_err());
-    }
-
-    #[test]
-    fn each_failing_cell_has_a_note_with_the_release_and_the_command() {
-        let contenders = ["ours", "theirs"].map(Contender::named).into();
-        let fail = r#"{"verdict": "fail", "saw": "it hung"}"#;
-        let row = |cells: [&str; 2]| Row {
+    fn failing_cell_has_a_note_with_release_and_command() {
+        let contender = |name: &str| ContenderInfo {
+            name: name.to_owned(),
+            title: name.to_owned(),
+            package: Some(name.to_owned()),
+            version: Some("1.2.3".to_owned()),
+        };
+        let row = |cells: [Verdict; 2]| Row {
             name: "hang".to_owned(),
             title: "a fault".to_owned(),
             cells: cells.map(cell).into(),
         };
-        let pass = r#"{"verdict": "pass"}"#;
-        let honesty = Honesty { contenders, rows: vec![row([pass, fail]), row([pass, pass]), row([fail, pass])] };
+        let fail = || Verdict::Fail("it hung".to_owned());
+        let rows = vec![
+            row([Verdict::Pass, fail()]),
+            row([Verdict::Pass, Verdict::NotOffered]),
+            row([fail(), Verdict::Pass]),
+        ];
+        let honesty = Honesty { contenders: ["ours", "theirs"].map(contender).into(), rows };
         let notes: Vec<String> = honesty.notes().iter().map(ToString::to_string).collect();
         assert_eq!(notes, ["theirs 1.2.3: it hung (`xtask`)", "ours 1.2.3: it hung (`xtask`)"]);
     }

@@ -5,7 +5,6 @@
 //! our own column of the honesty table must pass.
 
 mod cells;
-mod contender;
 mod honesty;
 mod musts;
 mod program;

@@ -115,8 +115,9 @@ fn storm(ours: &Worked) -> Option<Must> {
 
 #[cfg(test)]
 mod tests {
+    use reqscope_records::compare::{ContenderInfo, OURS};
+
     use super::*;
-    use crate::compare::contender::{Contender, OURS};
     use crate::compare::work::{Alone, Cancelled, Contended, Noise, Storm};
     use crate::spread::Spread;
     use crate::valgrind::Cost;
@@ -125,11 +126,16 @@ mod tests {
         Spread { median: value, least: value, most: value }
     }
 
+    fn contender(name: &str) -> ContenderInfo {
+        let (name, version) = (name.to_owned(), Some("1.2.3".to_owned()));
+        ContenderInfo { title: name.clone(), package: Some(name.clone()), name, version }
+    }
+
     /// Does the work as it must be done, in so many instructions.
     fn worked(name: &str, instructions: u64) -> Worked {
         let alone = || Alone { cost: Cost { instructions, allocations: 0 }, nanos: always(1.0), ratio: always(1.0) };
         Worked {
-            contender: Contender::named(name),
+            contender: contender(name),
             alone: alone(),
             validated: alone(),
             bytes: None,

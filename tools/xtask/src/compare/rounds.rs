@@ -1,5 +1,4 @@
-use std::collections::BTreeMap;
-
+use reqscope_records::compare::Round;
 use serde::Deserialize;
 
 use crate::spread::Spread;
@@ -8,13 +7,6 @@ use crate::spread::Spread;
 #[derive(Deserialize)]
 #[serde(transparent)]
 pub(super) struct Rounds<T>(Vec<Round<T>>);
-
-/// One turn of each, and a second one of ours.
-#[derive(Deserialize)]
-struct Round<T> {
-    each: BTreeMap<String, T>,
-    again: T,
-}
 
 impl<T> Rounds<T> {
     /// One figure of one contender. `None` if it took no part.

@@ -2,9 +2,11 @@
 
 use std::iter;
 
+use reqscope_records::compare::Verdict;
+
 use super::Findings;
 use super::cells::{Lazy, OPERATIONS};
-use super::honesty::{Honesty, Verdict};
+use super::honesty::Honesty;
 use super::work::{Work, Worked};
 use crate::spread::Spread;
 

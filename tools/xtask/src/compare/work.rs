@@ -5,9 +5,10 @@ use std::sync::Mutex;
 use std::thread;
 
 use anyhow::Context;
-use serde::{Deserialize, Serialize};
+use reqscope_records::compare::{CancelledTurn, ContendedTurn, ContenderInfo, OURS, StormTurn, Waits};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use super::contender::{Contender, OURS};
 use super::program::Program;
 use super::rounds::Rounds;
 use crate::spread::Spread;
@@ -35,7 +36,7 @@ pub(super) struct Noise {
 /// What one contender takes.
 #[derive(Serialize)]
 pub(super) struct Worked {
-    pub(super) contender: Contender,
+    pub(super) contender: ContenderInfo,
     pub(super) alone: Alone,
     pub(super) validated: Alone,
     /// Of the rest nothing, where it does not lend so many objects.
@@ -87,44 +88,14 @@ pub(super) struct Storm {
     pub(super) p99: Spread,
 }
 
-#[derive(Deserialize)]
-struct Served {
-    per_second: f64,
-    least: f64,
-    most: f64,
-}
-
-#[derive(Deserialize)]
-struct Waits {
-    median: f64,
-    p99: f64,
-    longest: f64,
-}
-
-#[derive(Deserialize)]
-struct Left {
-    hung: f64,
-    refused: f64,
-    back: f64,
-    took: f64,
-}
-
-#[derive(Deserialize)]
-struct Weathered {
-    created: f64,
-    served: f64,
-    took: f64,
-    waits: Waits,
-}
-
 /// All that is measured in rounds.
 struct Timed {
     alone: Rounds<f64>,
     validated: Rounds<f64>,
-    served: Rounds<Served>,
+    served: Rounds<ContendedTurn>,
     waits: Rounds<Waits>,
-    left: Rounds<Left>,
-    weathered: Rounds<Weathered>,
+    left: Rounds<CancelledTurn>,
+    weathered: Rounds<StormTurn>,
 }
 
 impl Timed {
@@ -142,7 +113,7 @@ impl Timed {
     }
 }
 
-fn rounds<T: for<'a> Deserialize<'a>>(program: &Program, words: &str) -> anyhow::Result<Rounds<T>> {
+fn rounds<T: DeserializeOwned>(program: &Program, words: &str) -> anyhow::Result<Rounds<T>> {
     eprintln!("measuring {words}");
     program.ask(&words.split(' ').collect::<Vec<_>>())
 }
@@ -151,13 +122,13 @@ fn rounds<T: for<'a> Deserialize<'a>>(program: &Program, words: &str) -> anyhow:
 type Counted = BTreeMap<(&'static str, String), Cost>;
 
 /// Measures everything.
-pub(super) fn measure(program: &Program, valgrind: &Valgrind, contenders: &[Contender]) -> anyhow::Result<Work> {
+pub(super) fn measure(program: &Program, valgrind: &Valgrind, contenders: &[ContenderInfo]) -> anyhow::Result<Work> {
     let timed = Timed::measure(program)?;
     let operations = ["get", "validated"];
     let counted =
         count(contenders, &operations, |operation, name| valgrind.cost(program.path(), &["run", operation, name]))?;
-    let bounded = |contender: &&Contender| timed.weathered.of(&contender.name, |_| 0.0).is_some();
-    let bounded: Vec<Contender> = contenders.iter().filter(bounded).cloned().collect();
+    let bounded = |contender: &&ContenderInfo| timed.weathered.of(&contender.name, |_| 0.0).is_some();
+    let bounded: Vec<ContenderInfo> = contenders.iter().filter(bounded).cloned().collect();
     let left = count(&bounded, &["leave"], |operation, name| {
         valgrind.left(program.path(), &["run", operation, name], LEFT)
     })?;
@@ -168,7 +139,7 @@ pub(super) fn measure(program: &Program, valgrind: &Valgrind, contenders: &[Cont
 
 /// Counts each operation of each contender, two at a time: who counts instructions does not mind.
 pub(super) fn count<T: Send>(
-    contenders: &[Contender],
+    contenders: &[ContenderInfo],
     operations: &[&'static str],
     count: impl Fn(&'static str, &str) -> anyhow::Result<T> + Sync,
 ) -> anyhow::Result<BTreeMap<(&'static str, String), T>> {
@@ -191,7 +162,7 @@ pub(super) fn count<T: Send>(
 }
 
 fn worked(
-    contender: &Contender,
+    contender: &ContenderInfo,
     timed: &Timed,
     counted: &Counted,
     left: &BTreeMap<(&'static str, String), u64>,
@@ -219,29 +190,29 @@ fn contended(name: &str, Timed { served, waits, .. }: &Timed) -> Option<Contende
     Some(Contended {
         per_second: served.of(name, |served| served.per_second)?,
         ours_per_second: served.ratio(OURS, name, |served| served.per_second)?,
-        evenness: served.of(name, |served| served.least / served.most)?,
-        median: waits.of(name, |waits| waits.median)?,
-        p99: waits.of(name, |waits| waits.p99)?,
-        longest: waits.of(name, |waits| waits.longest)?,
-        ours_p99: waits.ratio(OURS, name, |waits| waits.p99)?,
+        evenness: served.of(name, |served| served.least as f64 / served.most as f64)?,
+        median: waits.of(name, |waits| waits.median as f64)?,
+        p99: waits.of(name, |waits| waits.p99 as f64)?,
+        longest: waits.of(name, |waits| waits.longest as f64)?,
+        ours_p99: waits.ratio(OURS, name, |waits| waits.p99 as f64)?,
     })
 }
 
 fn cancelled(name: &str, Timed { left, .. }: &Timed) -> Option<Cancelled> {
     Some(Cancelled {
-        hung: left.of(name, |left| left.hung)?.most,
-        refused: left.of(name, |left| left.refused)?.most,
-        back: left.of(name, |left| left.back)?.least,
-        nanos: left.of(name, |left| left.took)?,
+        hung: left.of(name, |left| left.hung as f64)?.most,
+        refused: left.of(name, |left| left.refused as f64)?.most,
+        back: left.of(name, |left| left.back as f64)?.least,
+        nanos: left.of(name, |left| left.took as f64)?,
     })
 }
 
 fn storm(name: &str, Timed { weathered, .. }: &Timed) -> Option<Storm> {
     Some(Storm {
-        created: weathered.of(name, |weathered| weathered.created)?,
-        served: weathered.of(name, |weathered| weathered.served)?,
-        nanos: weathered.of(name, |weathered| weathered.took)?,
-        p99: weathered.of(name, |weathered| weathered.waits.p99)?,
+        created: weathered.of(name, |weathered| weathered.created as f64)?,
+        served: weathered.of(name, |weathered| weathered.served as f64)?,
+        nanos: weathered.of(name, |weathered| weathered.took as f64)?,
+        p99: weathered.of(name, |weathered| weathered.waits.p99 as f64)?,
     })
 }
 
@@ -249,6 +220,6 @@ fn noise(timed: &Timed) -> Option<Noise> {
     Some(Noise {
         nanos: timed.alone.noise(OURS, |nanos| *nanos)?,
         per_second: timed.served.noise(OURS, |served| served.per_second)?,
-        p99: timed.waits.noise(OURS, |waits| waits.p99)?,
+        p99: timed.waits.noise(OURS, |waits| waits.p99 as f64)?,
     })
 }

@@ -3,29 +3,11 @@
 use std::path::Path;
 
 use anyhow::ensure;
-use serde::{Deserialize, Serialize};
+use reqscope_records::bench::{CheckoutRun, Questions};
+use serde::Serialize;
 
 use super::super::ask;
-use super::ratio::{Must, Ratio, Turns};
-
-/// What `reqscope-bench mysql checkout` has seen.
-#[derive(Deserialize)]
-struct Seen {
-    server: String,
-    checkouts: i64,
-    questions: Questions,
-    waited: Turns,
-    kept: Turns,
-    aside: Turns,
-}
-
-/// How many the server was asked for so many checkouts. It counts a COM_RESET_CONNECTION as one.
-#[derive(Deserialize, Serialize)]
-struct Questions {
-    reqscope: i64,
-    driver: i64,
-    kept: i64,
-}
+use super::ratio::{Must, Ratio, judge};
 
 #[derive(Serialize)]
 pub(super) struct Checkout {
@@ -35,9 +17,9 @@ pub(super) struct Checkout {
     pub(super) ratios: [Ratio; 3],
 }
 
-impl Seen {
-    fn judge(self) -> anyhow::Result<Checkout> {
-        let Seen { server, checkouts, questions, waited, kept, aside } = self;
+impl Checkout {
+    fn of(run: CheckoutRun) -> anyhow::Result<Checkout> {
+        let CheckoutRun { server, checkouts, questions, waited, kept, aside } = run;
         let Questions { reqscope, driver, kept: unreset } = questions;
         // A pause of this machine may have one of ours look after a connection in between.
         let as_many = |questions: i64, asked: i64| (questions - asked).abs() <= checkouts / 100;
@@ -47,9 +29,9 @@ impl Seen {
              {driver} by the driver's pool, and {unreset} by ours without a reset"
         );
         let ratios = [
-            waited.judge("checkout and return, the reset waited for", Some(Must::Most(1.2)))?,
-            kept.judge("checkout and return without a reset, the driver's with", Some(Must::Most(0.5)))?,
-            aside.judge("checkout and return of one of ten, the reset not waited for", None)?,
+            judge(&waited, "checkout and return, the reset waited for", Some(Must::Most(1.2)))?,
+            judge(&kept, "checkout and return without a reset, the driver's with", Some(Must::Most(0.5)))?,
+            judge(&aside, "checkout and return of one of ten, the reset not waited for", None)?,
         ];
         Ok(Checkout { server, checkouts, questions, ratios })
     }
@@ -57,27 +39,33 @@ impl Seen {
 
 /// Plays the rounds.
 pub(super) fn measure(program: &Path) -> anyhow::Result<Checkout> {
-    ask::<Seen>(program, &["mysql", "checkout"])?.judge()
+    Checkout::of(ask(program, &["mysql", "checkout"])?)
 }
 
 #[cfg(test)]
 mod tests {
+    use reqscope_records::bench::Turns;
+
     use super::*;
 
-    fn seen(questions: &str) -> Seen {
-        let turns = r#"{"reqscope": [1], "driver": [1], "again": [1]}"#;
-        let seen = format!(
-            r#"{{"server": "11.4", "checkouts": 200, "questions": {questions},
-                "waited": {turns}, "kept": {turns}, "aside": {turns}}}"#
-        );
-        serde_json::from_str(&seen).unwrap()
+    fn is_compared(reqscope: i64, driver: i64, kept: i64) -> bool {
+        let turns = || Turns { reqscope: vec![1.0], driver: vec![1.0], again: vec![1.0] };
+        let run = CheckoutRun {
+            server: "11.4".to_owned(),
+            checkouts: 200,
+            questions: Questions { reqscope, driver, kept },
+            waited: turns(),
+            kept: turns(),
+            aside: turns(),
+        };
+        Checkout::of(run).is_ok()
     }
 
     #[test]
-    fn pools_that_have_the_server_do_something_else_are_not_compared() {
-        assert!(seen(r#"{"reqscope": 201, "driver": 200, "kept": 0}"#).judge().is_ok());
-        assert!(seen(r#"{"reqscope": 0, "driver": 200, "kept": 0}"#).judge().is_err());
-        assert!(seen(r#"{"reqscope": 200, "driver": 400, "kept": 0}"#).judge().is_err());
-        assert!(seen(r#"{"reqscope": 200, "driver": 200, "kept": 200}"#).judge().is_err());
+    fn pools_that_ask_the_server_differently_are_not_compared() {
+        assert!(is_compared(201, 200, 0));
+        assert!(!is_compared(0, 200, 0));
+        assert!(!is_compared(200, 400, 0));
+        assert!(!is_compared(200, 200, 200));
     }
 }

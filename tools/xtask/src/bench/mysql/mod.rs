@@ -13,17 +13,16 @@ mod table;
 
 use std::process::ExitCode;
 
+use reqscope_records::bench::{FrozenRun, OutageRun};
 use serde::Serialize;
 
-use super::outage::Outage;
-use super::{Options, ask, build};
+use super::{Options, ask, build, outage};
 use crate::conditions::Conditions;
 use crate::findings::{Evidence, Tell};
 use crate::readme::Marks;
 use crate::tree::Tree;
 use crate::valgrind::Valgrind;
 use checkout::Checkout;
-use frozen::Frozen;
 use query::{Instructions, Query};
 use ratio::Ratio;
 
@@ -36,8 +35,8 @@ struct Findings {
     checkout: Checkout,
     query: Query,
     instructions: Instructions,
-    recovery: Outage,
-    frozen: Frozen,
+    recovery: OutageRun,
+    frozen: FrozenRun,
 }
 
 impl Findings {
@@ -47,8 +46,8 @@ impl Findings {
 
     /// What is told in words, and whether it holds.
     fn promises(&self) -> [(String, bool); 2] {
-        let (served, in_time) = self.recovery.served();
-        [(format!("{served}, {}", self.recovery.lag()), in_time), self.frozen.promise()]
+        let (served, in_time) = outage::served(&self.recovery);
+        [(format!("{served}, {}", outage::timer_lag(&self.recovery)), in_time), frozen::promise(&self.frozen)]
     }
 }
 

@@ -5,18 +5,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
-use serde::{Deserialize, Serialize};
+use reqscope_records::bench::QueryRun;
+use serde::Serialize;
 
 use super::super::ask;
-use super::ratio::{Must, Ratio, Turns};
+use super::ratio::{Must, Ratio, judge};
 use crate::valgrind::{Cost, Valgrind};
-
-/// What `reqscope-bench mysql query` has seen.
-#[derive(Deserialize)]
-struct Seen {
-    ticking: Turns,
-    still: Turns,
-}
 
 #[derive(Serialize)]
 pub(super) struct Query {
@@ -32,10 +26,10 @@ pub(super) struct Instructions {
 
 /// Plays the rounds.
 pub(super) fn measure(program: &Path) -> anyhow::Result<Query> {
-    let Seen { ticking, still } = ask(program, &["mysql", "query"])?;
+    let QueryRun { ticking, still } = ask(program, &["mysql", "query"])?;
     let ratios = [
-        ticking.judge("prepared query", Some(Must::MostOrNoise(1.03)))?,
-        still.judge("prepared query, no other timer on the runtime", None)?,
+        judge(&ticking, "prepared query", Some(Must::MostOrNoise(1.03)))?,
+        judge(&still, "prepared query, no other timer on the runtime", None)?,
     ];
     Ok(Query { ratios })
 }

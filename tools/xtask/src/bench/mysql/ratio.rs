@@ -1,17 +1,10 @@
 use std::fmt;
 
 use anyhow::Context;
-use serde::{Deserialize, Serialize};
+use reqscope_records::bench::Turns;
+use serde::Serialize;
 
 use crate::spread::Spread;
-
-/// Nanoseconds for each operation, one number for each round, as reqscope-bench prints them.
-#[derive(Deserialize)]
-pub(super) struct Turns {
-    reqscope: Vec<f64>,
-    driver: Vec<f64>,
-    again: Vec<f64>,
-}
 
 /// How many times as long ours take as the driver's, both in the same round.
 #[derive(Serialize)]
@@ -54,16 +47,13 @@ impl fmt::Display for Must {
     }
 }
 
-impl Turns {
-    pub(super) fn judge(&self, operation: &'static str, must: Option<Must>) -> anyhow::Result<Ratio> {
-        let over =
-            |these: &[f64]| Spread::of_half(these.iter().zip(&self.driver).map(|(this, driver)| this / driver));
-        let (ours, noise) = (over(&self.reqscope), over(&self.again));
-        let (ours, noise) = (ours.context("no round was played")?, noise.context("no round was played twice")?);
-        let driver = Spread::of_half(self.driver.iter().copied()).context("the driver did not play")?;
-        let holds = must.is_none_or(|must| must.holds(ours, noise));
-        Ok(Ratio { operation, rounds: self.driver.len(), ours, noise, driver, must, holds })
-    }
+pub(super) fn judge(turns: &Turns, operation: &'static str, must: Option<Must>) -> anyhow::Result<Ratio> {
+    let over = |these: &[f64]| Spread::of_half(these.iter().zip(&turns.driver).map(|(this, driver)| this / driver));
+    let (ours, noise) = (over(&turns.reqscope), over(&turns.again));
+    let (ours, noise) = (ours.context("no round was played")?, noise.context("no round was played twice")?);
+    let driver = Spread::of_half(turns.driver.iter().copied()).context("the driver did not play")?;
+    let holds = must.is_none_or(|must| must.holds(ours, noise));
+    Ok(Ratio { operation, rounds: turns.driver.len(), ours, noise, driver, must, holds })
 }
 
 impl fmt::Display for Ratio {
@@ -85,7 +75,7 @@ mod tests {
     }
 
     fn holds(turns: &Turns, must: Must) -> bool {
-        turns.judge("queries", Some(must)).unwrap().holds
+        judge(turns, "queries", Some(must)).unwrap().holds
     }
 
     #[test]
@@ -104,6 +94,6 @@ mod tests {
     #[test]
     fn what_was_not_played_is_no_figure() {
         let none = Turns { reqscope: Vec::new(), driver: Vec::new(), again: Vec::new() };
-        assert!(none.judge("queries", None).is_err());
+        assert!(judge(&none, "queries", None).is_err());
     }
 }
