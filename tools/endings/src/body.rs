@@ -12,27 +12,28 @@ use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use crate::BoxError;
 use crate::event::{Event, Log};
 
-pub(crate) type Answer = Result<Response<UnsyncBoxBody<Bytes, BoxError>>, BoxError>;
+pub(crate) type HandlerResult = Result<Response<UnsyncBoxBody<Bytes, BoxError>>, BoxError>;
 
-/// A response with this status and these bytes.
-pub(crate) fn answer(status: u16, bytes: &'static str) -> Answer {
+/// Returns a response with this status and these bytes.
+pub(crate) fn response(status: u16, bytes: &'static str) -> HandlerResult {
     let body = Full::new(Bytes::from_static(bytes.as_bytes()));
-    answer_with(status, body)
+    response_with(status, body)
 }
 
-/// A response without a body.
-pub(crate) fn bare(status: u16) -> Answer {
-    answer_with(status, Empty::new())
+/// Returns a response without a body.
+pub(crate) fn empty_response(status: u16) -> HandlerResult {
+    response_with(status, Empty::new())
 }
 
-pub(crate) fn answer_with<B>(status: u16, body: B) -> Answer
+/// Returns a response with this status and body.
+pub(crate) fn response_with<B>(status: u16, body: B) -> HandlerResult
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     Ok(Response::builder().status(status).body(body.map_err(Into::into).boxed_unsync())?)
 }
 
-/// A body of chunks of which each is made by its number, and whose length nobody knows.
+/// Returns a body of unknown length. `next` makes each chunk from its number.
 pub(crate) fn chunks<F, Fut>(next: F) -> impl Body<Data = Bytes, Error = BoxError> + Send + 'static
 where
     F: FnMut(usize) -> Fut + Send + 'static,
@@ -44,7 +45,7 @@ where
     }))
 }
 
-/// A body of one chunk, with one trailer.
+/// Returns a body of one chunk and one trailer.
 pub(crate) fn with_trailers(
     name: &'static str,
     value: &'static str,
@@ -54,18 +55,18 @@ pub(crate) fn with_trailers(
         .with_trailers(std::future::ready(Some(Ok(trailers))))
 }
 
-/// A body that says what becomes of it. Else it is as the one inside.
-pub(crate) struct Watched {
+/// A body that logs how it ends, and otherwise behaves like the one inside.
+pub(crate) struct WatchedBody {
     body: UnsyncBoxBody<Bytes, BoxError>,
     log: Log,
-    begun: bool,
-    /// What it has come to, once it has.
+    polled: bool,
+    /// How it ended, once it has.
     end: Option<Event>,
 }
 
-impl Watched {
+impl WatchedBody {
     pub(crate) fn new(body: UnsyncBoxBody<Bytes, BoxError>, log: Log) -> Self {
-        Watched { body, log, begun: false, end: None }
+        WatchedBody { body, log, polled: false, end: None }
     }
 
     fn is_at_end(&self) -> bool {
@@ -73,16 +74,16 @@ impl Watched {
     }
 }
 
-impl Body for Watched {
+impl Body for WatchedBody {
     type Data = Bytes;
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        if !std::mem::replace(&mut self.begun, true) {
-            self.log.add(Event::BodyBegun);
+        if !std::mem::replace(&mut self.polled, true) {
+            self.log.add(Event::BodyPolled);
         }
-        // What a panic of the poll leaves here.
-        let before = self.end.replace(Event::BodyUnwound);
+        // Stays if the poll panics.
+        let before = self.end.replace(Event::BodyPanicked);
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         self.end = before;
         let frame = ready!(polled);
@@ -104,17 +105,17 @@ impl Body for Watched {
     }
 }
 
-impl Drop for Watched {
+impl Drop for WatchedBody {
     fn drop(&mut self) {
         let end = match self.end {
             Some(end) => end,
-            None if thread::panicking() => Event::BodyUnwound,
-            None if !self.begun => Event::BodyUnasked,
-            // Nobody asks a body of a known length for its end.
+            None if thread::panicking() => Event::BodyPanicked,
+            None if !self.polled => Event::BodyUnpolled,
+            // hyper does not poll a body of known length for its end.
             None if self.is_at_end() => Event::BodyEnded,
             None => Event::BodyCut,
         };
         self.log.add(end);
-        self.log.add(Event::BodyGone);
+        self.log.add(Event::BodyDropped);
     }
 }

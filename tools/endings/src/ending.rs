@@ -4,59 +4,61 @@ use std::time::Duration;
 use reqscope::Exit;
 use serde::Serialize;
 
-use crate::client::Ask;
+use crate::client::RequestSpec;
 use crate::event::Event;
 use crate::handler::{self, Handler};
 use crate::layers::Layers;
-use crate::world::World;
+use crate::server::TestServer;
 use crate::{BOUND, BoxFuture};
 
 /// One way for a request to end.
 pub struct Ending {
-    /// What `--only` wants.
+    /// Its name in the table and for `--only`.
     pub name: &'static str,
-    /// What happens.
+    /// What happens, in one sentence.
     pub sentence: &'static str,
     /// Where it does not exist, and why.
     pub absent: &'static [Absent],
-    /// Which resources it is about.
+    /// Which resources it is played with.
     pub resources: Resources,
     /// How the server is set up.
     pub setup: Setup,
     pub(crate) handler: Handler,
-    pub(crate) client: for<'a> fn(&'a World) -> BoxFuture<'a, anyhow::Result<Seen>>,
+    pub(crate) client: for<'a> fn(&'a TestServer) -> BoxFuture<'a, anyhow::Result<Seen>>,
     /// What must be observed.
-    pub must: Must,
-    /// Where something else must be.
-    pub differs: &'static [Differs],
+    pub expected: Expected,
+    /// Where something else must be observed.
+    pub exceptions: &'static [Exception],
 }
 
 impl Ending {
-    /// The client asks, and the handler uses its handle and answers.
+    /// The client sends a GET; the handler uses its handle and responds.
     pub(crate) const PLAIN: Ending = Ending {
         name: "",
         sentence: "",
         absent: &[],
         resources: Resources::Both,
         setup: Setup::DEFAULT,
-        handler: |call| Box::pin(handler::uses(call, 200)),
-        client: |world| Box::pin(world.asks(Ask::GET)),
-        must: Must::DONE,
-        differs: &[],
+        handler: |call| Box::pin(handler::use_and_respond(call, 200)),
+        client: |server| Box::pin(server.fetch(RequestSpec::GET)),
+        expected: Expected::COMPLETED,
+        exceptions: &[],
     };
 
-    /// The handler holds its handle until the client lets it go on, or is gone.
+    /// The handler holds its handle until the client opens the gate or is gone.
     pub(crate) const HOLDING: Ending =
-        Ending { handler: |call| Box::pin(handler::holds(call)), must: Must::DROPPED, ..Ending::PLAIN };
+        Ending { handler: |call| Box::pin(handler::hold(call)), expected: Expected::DROPPED, ..Ending::PLAIN };
 
-    /// What must be observed there, and why, where that is not what must be elsewhere.
-    pub fn must_on(&self, stack: Stack, protocol: Protocol) -> (&Must, Option<&'static str>) {
-        let here = |differs: &&Differs| differs.stack.is_none_or(|on| on == stack) && differs.protocol == protocol;
-        let differs = self.differs.iter().find(here);
-        differs.map_or((&self.must, self.must.unsettled), |differs| (&differs.must, Some(differs.why)))
+    /// Returns what must be observed on this stack and protocol, and a note if that needs an explanation.
+    pub fn expected_on(&self, stack: Stack, protocol: Protocol) -> (&Expected, Option<&'static str>) {
+        let here =
+            |exception: &&Exception| exception.stack.is_none_or(|on| on == stack) && exception.protocol == protocol;
+        let exception = self.exceptions.iter().find(here);
+        exception
+            .map_or((&self.expected, self.expected.unsettled), |exception| (&exception.expected, Some(exception.why)))
     }
 
-    /// Why it does not exist there, if it does not.
+    /// Returns why the ending does not exist on this stack or protocol; `None` if it does.
     pub fn absent_on(&self, stack: Stack, protocol: Protocol) -> Option<&'static str> {
         self.absent.iter().find_map(|absent| match absent {
             Absent::Protocol(on, why) if *on == protocol => Some(*why),
@@ -66,29 +68,29 @@ impl Ending {
     }
 }
 
-/// Where an ending does not end as elsewhere, and why. It is what hyper does, not what one would want.
+/// A stack or protocol on which an ending ends differently, because of what hyper does there.
 #[derive(Clone, Copy, Debug)]
-pub struct Differs {
-    /// On this stack, or on each.
+pub struct Exception {
+    /// The stack; `None` means both.
     pub stack: Option<Stack>,
-    /// And over this protocol.
+    /// The protocol.
     pub protocol: Protocol,
-    /// Because of this.
+    /// The reason.
     pub why: &'static str,
     /// What must be observed there.
-    pub must: Must,
+    pub expected: Expected,
 }
 
-/// Where an ending does not exist, and why.
+/// A stack or protocol on which an ending does not exist, and the reason.
 #[derive(Clone, Copy, Debug)]
 pub enum Absent {
-    /// On this protocol.
+    /// Not over this protocol.
     Protocol(Protocol, &'static str),
-    /// On this stack.
+    /// Not on this stack.
     Stack(Stack, &'static str),
 }
 
-/// What a request goes through.
+/// What the server consists of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stack {
@@ -98,7 +100,7 @@ pub enum Stack {
     Axum,
 }
 
-/// How the client speaks.
+/// Which protocol the client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
@@ -111,16 +113,16 @@ pub enum Protocol {
 /// Which resources an ending is played with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resources {
-    /// One after the other, and the same must be observed.
+    /// Each of the two kinds in turn, with the same result.
     Both,
-    /// One whose release matters to the client, such as a COMMIT.
+    /// A resource whose release matters to the client, such as a COMMIT.
     Settling,
-    /// One whose release does not.
+    /// A resource whose release does not.
     Plain,
 }
 
 impl Resources {
-    /// Whether they settle, one after the other.
+    /// Returns, for each run, whether the resource settles.
     pub(crate) fn settling(self) -> &'static [bool] {
         match self {
             Resources::Both => &[true, false],
@@ -133,16 +135,16 @@ impl Resources {
 /// How a server is set up.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
-    /// What stands around or in the scope.
+    /// The layer inside or around the scope.
     pub(crate) layers: Layers,
-    /// The deadline of the request.
+    /// The timeout of the request.
     pub(crate) timeout: Option<Duration>,
-    /// The interval between pings to an HTTP/2 client. It may take ten times as long to answer one, so that a client on a
-    /// busy machine is not taken for one that has vanished.
+    /// The interval between pings to an HTTP/2 client. The client may take ten times as long to answer one, so that on a
+    /// busy machine it is not taken for one that has vanished.
     pub(crate) ping: Option<Duration>,
     pub(crate) half_close: bool,
-    /// How long everything may take to come back after the client has ended.
-    pub(crate) rest: Duration,
+    /// How long it may take, after the client has ended, until all handles are released.
+    pub(crate) idle_bound: Duration,
     pub(crate) close_timeout: Duration,
     pub(crate) request_grace: Duration,
     pub(crate) release_grace: Duration,
@@ -154,56 +156,62 @@ impl Setup {
         timeout: None,
         ping: None,
         half_close: false,
-        rest: BOUND,
+        idle_bound: BOUND,
         close_timeout: BOUND,
         request_grace: BOUND,
         release_grace: BOUND,
     };
 
-    /// A deadline that passes in the time of a test.
+    /// A time limit that an ending waits for.
     pub(crate) const SOON: Duration = Duration::from_millis(50);
 }
 
-/// What must be observed.
+/// What must be observed of an ending.
 #[derive(Clone, Copy, Debug)]
-pub struct Must {
-    /// What the resource is told, once for each handle, in that order.
-    pub told: &'static [Exit],
-    /// Handles that are given up at a deadline, of those that were told.
+pub struct Expected {
+    /// The exits passed to `release`, one per handle, in order.
+    pub exits: &'static [Exit],
+    /// How many of these releases are abandoned at a deadline.
     pub abandoned: u64,
     /// What the client sees.
-    pub sees: Seen,
-    /// What proves that it happened: all of these.
+    pub seen: Seen,
+    /// The events that prove that the ending happened. Each of them must occur.
     pub events: &'static [Event],
     /// Whether the server's report is clean.
     pub clean: bool,
-    /// Why a client may see a success though the resource was not told `Completed`.
+    /// Why a client may see a success though the exit is not `Completed`.
     pub unsettled: Option<&'static str>,
 }
 
-impl Must {
-    pub(crate) const DONE: Must = Must {
-        told: &[Exit::Completed],
+impl Expected {
+    /// The handler and the body complete, and the client sees a 200.
+    pub(crate) const COMPLETED: Expected = Expected {
+        exits: &[Exit::Completed],
         abandoned: 0,
-        sees: Seen::Whole(200),
+        seen: Seen::Complete(200),
         events: &[Event::Returned, Event::BodyEnded],
         clean: true,
         unsettled: None,
     };
 
-    pub(crate) const DROPPED: Must =
-        Must { told: &[Exit::Cancelled], sees: Seen::Left, events: &[Event::Waits, Event::Dropped], ..Must::DONE };
+    /// The client leaves while the handler holds its handle, and the handler is dropped.
+    pub(crate) const DROPPED: Expected = Expected {
+        exits: &[Exit::Cancelled],
+        seen: Seen::Left,
+        events: &[Event::Waiting, Event::Dropped],
+        ..Expected::COMPLETED
+    };
 }
 
 /// What the client saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// It did not wait.
+    /// It did not wait for a response.
     Left,
-    /// No head.
+    /// The connection or stream ended without a head.
     Nothing,
-    /// The whole answer.
-    Whole(u16),
+    /// The complete response.
+    Complete(u16),
     /// A head, and a body that breaks off.
     Cut(u16),
 }
@@ -213,7 +221,7 @@ impl fmt::Display for Seen {
         match self {
             Seen::Left => f.write_str("left"),
             Seen::Nothing => f.write_str("nothing"),
-            Seen::Whole(status) => write!(f, "{status}"),
+            Seen::Complete(status) => write!(f, "{status}"),
             Seen::Cut(status) => write!(f, "{status} cut"),
         }
     }

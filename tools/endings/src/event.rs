@@ -10,74 +10,74 @@ use tokio::time::timeout;
 
 use crate::BOUND;
 
-/// What somebody saw happen while an ending was played.
+/// Something observed while an ending was played.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
     /// A scope was opened for a request.
     Opened,
-    /// The handler stands at its gate.
-    Waits,
-    /// The handler reads the request's body.
-    Reads,
+    /// The handler, or its body, waits at the gate.
+    Waiting,
+    /// The handler reads the body of the request.
+    Reading,
     /// The handler returned a response.
     Returned,
     /// The handler returned an error.
-    Erred,
+    ReturnedError,
     /// The handler was dropped before it had returned.
     Dropped,
     /// The handler panicked.
-    Unwound,
-    /// The response's body was asked for its first frame.
-    BodyBegun,
+    Panicked,
+    /// The response's body was polled for its first frame.
+    BodyPolled,
     /// The response's body came to its end.
     BodyEnded,
     /// The response's body failed.
     BodyFailed,
     /// The response's body was dropped before its end.
     BodyCut,
-    /// The response's body was dropped before anybody had asked it for a frame.
-    BodyUnasked,
-    /// The response's body is gone, in whatever way.
-    BodyGone,
+    /// The response's body was dropped without having been polled.
+    BodyUnpolled,
+    /// The response's body was dropped, at whatever point.
+    BodyDropped,
     /// The response's body panicked.
-    BodyUnwound,
-    /// The server saw a client go.
+    BodyPanicked,
+    /// The server saw a client hang up.
     HungUp,
     /// A panic took a connection down.
     ConnectionPanicked,
-    /// The server cut a connection when its grace was over.
+    /// The server cut a connection at the end of its grace period.
     ConnectionCut,
-    /// What only this ending can tell.
-    Saw(&'static str),
+    /// An event of one ending, reported by its handler or client.
+    Custom(&'static str),
 }
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Event::Opened => "the scope was opened",
-            Event::Waits => "the handler waited",
-            Event::Reads => "the handler read",
+            Event::Waiting => "the handler waited",
+            Event::Reading => "the handler read the request",
             Event::Returned => "the handler returned",
-            Event::Erred => "the handler failed",
+            Event::ReturnedError => "the handler failed",
             Event::Dropped => "the handler was dropped",
-            Event::Unwound => "the handler panicked",
-            Event::BodyBegun => "the body began",
+            Event::Panicked => "the handler panicked",
+            Event::BodyPolled => "the body was polled",
             Event::BodyEnded => "the body ended",
             Event::BodyFailed => "the body failed",
             Event::BodyCut => "the body was cut",
-            Event::BodyUnasked => "nobody asked the body",
-            Event::BodyGone => "the body is gone",
-            Event::BodyUnwound => "the body panicked",
-            Event::HungUp => "the server saw the client go",
+            Event::BodyUnpolled => "the body was never polled",
+            Event::BodyDropped => "the body was dropped",
+            Event::BodyPanicked => "the body panicked",
+            Event::HungUp => "the server saw the client hang up",
             Event::ConnectionPanicked => "the panic took the connection down",
             Event::ConnectionCut => "the server cut the connection",
-            Event::Saw(what) => what,
+            Event::Custom(what) => what,
         })
     }
 }
 
-/// All events of one ending, in order.
+/// The events of one ending, in order.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Inner>);
 
@@ -88,24 +88,27 @@ struct Inner {
 }
 
 impl Log {
+    /// Adds an event.
     pub(crate) fn add(&self, event: Event) {
         self.0.events.lock().push(event);
         self.0.added.notify_waiters();
     }
 
+    /// Returns how often an event has happened.
     pub(crate) fn count(&self, event: Event) -> usize {
         self.0.events.lock().iter().filter(|seen| **seen == event).count()
     }
 
+    /// Returns all events so far.
     pub(crate) fn events(&self) -> Vec<Event> {
         self.0.events.lock().clone()
     }
 
-    /// Waits until it has happened so many times.
-    pub(crate) async fn hears(&self, event: Event, times: usize) -> anyhow::Result<()> {
-        let heard = async {
+    /// Waits until an event has happened so many times.
+    pub(crate) async fn wait_for(&self, event: Event, times: usize) -> anyhow::Result<()> {
+        let happened = async {
             loop {
-                // Registered before the look, so that nothing is missed between the two.
+                // Registered before the count, so that an event between the two is not missed.
                 let mut added = std::pin::pin!(self.0.added.notified());
                 added.as_mut().enable();
                 if self.count(event) >= times {
@@ -114,23 +117,23 @@ impl Log {
                 added.await;
             }
         };
-        timeout(BOUND, heard).await.with_context(|| format!("not heard: {event}; but {:?}", self.events()))
+        timeout(BOUND, happened).await.with_context(|| format!("did not happen: {event}; but {:?}", self.events()))
     }
 }
 
-/// Lets one call through a gate, now and not before: fails where none waits.
+/// Lets one waiting call through a gate. Fails if none waits there.
 pub(crate) fn let_through(gate: &reqscope_testkit::Gate) -> anyhow::Result<()> {
-    anyhow::ensure!(gate.waiting() > 0, "nobody waits at the gate");
+    anyhow::ensure!(gate.waiting() > 0, "nothing waits at the gate");
     gate.next(Outcome::ok());
     Ok(())
 }
 
-/// Waits until a condition holds, and says what did not.
+/// Waits until a condition holds, for [`BOUND`] at most. `what` names the condition in the error.
 pub(crate) async fn until(what: &str, condition: impl FnMut() -> bool) -> anyhow::Result<()> {
     until_within(BOUND, what, condition).await
 }
 
-/// The same within a bound of the caller's.
+/// Waits until a condition holds, for `bound` at most.
 pub(crate) async fn until_within(
     bound: Duration,
     what: &str,

@@ -1,4 +1,4 @@
-//! What is done around every handler, and handlers that more than one ending has.
+//! The logging around every handler, and handlers that several endings share.
 
 use std::thread;
 
@@ -8,89 +8,90 @@ use http_body::Body;
 use reqscope::Guard;
 use reqscope_hyper::LeaseBody;
 
-use crate::body::{Answer, Watched, answer, answer_with, chunks};
+use crate::body::{HandlerResult, WatchedBody, chunks, response, response_with};
 use crate::event::{Event, Log};
-use crate::scene::{Call, Scene};
+use crate::fixture::{Call, Fixture};
 use crate::{BoxError, BoxFuture};
 
-pub(crate) type Handler = fn(Call) -> BoxFuture<'static, Answer>;
+pub(crate) type Handler = fn(Call) -> BoxFuture<'static, HandlerResult>;
 
 pub(crate) const ROW: Bytes = Bytes::from_static(b"a row");
 
-/// Runs a handler, and says how it ended; so does the body of its response.
-pub(crate) fn watched(
+/// Runs a handler and logs how it ended, and how the body of its response ends.
+pub(crate) fn watch(
     handler: Handler,
     call: Call,
-) -> impl Future<Output = Result<Response<Watched>, BoxError>> + Send + 'static {
-    let log = call.scene.log.clone();
-    let mut end = End { log, event: None };
+) -> impl Future<Output = Result<Response<WatchedBody>, BoxError>> + Send + 'static {
+    let log = call.fixture.log.clone();
+    let mut end = HandlerEnd { log, event: None };
     let handler = handler(call);
     async move {
-        let answer = handler.await;
-        end.event = Some(if answer.is_ok() { Event::Returned } else { Event::Erred });
+        let result = handler.await;
+        end.event = Some(if result.is_ok() { Event::Returned } else { Event::ReturnedError });
         let log = end.log.clone();
-        Ok(answer?.map(|body| Watched::new(body, log)))
+        Ok(result?.map(|body| WatchedBody::new(body, log)))
     }
 }
 
-struct End {
+/// Logs how a handler ended when it is dropped.
+struct HandlerEnd {
     log: Log,
     event: Option<Event>,
 }
 
-impl Drop for End {
+impl Drop for HandlerEnd {
     fn drop(&mut self) {
-        let event = self.event.unwrap_or(if thread::panicking() { Event::Unwound } else { Event::Dropped });
+        let event = self.event.unwrap_or(if thread::panicking() { Event::Panicked } else { Event::Dropped });
         self.log.add(event);
     }
 }
 
-/// Uses the handle and answers with this status.
-pub(crate) async fn uses(call: Call, status: u16) -> Answer {
+/// Uses the handle and responds with this status.
+pub(crate) async fn use_and_respond(call: Call, status: u16) -> HandlerResult {
     call.lazy.get().await?.operate().await?;
-    answer(status, "done")
+    response(status, "done")
 }
 
-/// Holds the handle until the client lets it go on. The request's body stays unread, and alive.
-pub(crate) async fn holds(call: Call) -> Answer {
+/// Holds the handle until the client opens the gate. The request's body is kept, unread.
+pub(crate) async fn hold(call: Call) -> HandlerResult {
     let handle = call.lazy.get().await?;
-    call.scene.wait().await?;
+    call.fixture.wait().await?;
     drop((handle, call.request));
-    answer(200, "done")
+    response(200, "done")
 }
 
-/// Answers with a body that owns the handle.
-pub(crate) async fn owns<B>(call: Call, status: u16, body: B) -> Answer
+/// Responds with a body that owns the handle.
+pub(crate) async fn lease_body<B>(call: Call, status: u16, body: B) -> HandlerResult
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
     let lease = Guard::detach(call.lazy.get().await?);
-    answer_with(status, LeaseBody::new(body, lease))
+    response_with(status, LeaseBody::new(body, lease))
 }
 
-/// A body whose first row comes at once. Each other is made by `more` when the client opens the gate, without an end.
-pub(crate) fn rows(
-    scene: Scene,
+/// Returns a body whose first row is ready at once. Each later row is made by `more` when the client opens the gate.
+pub(crate) fn gated_rows(
+    fixture: Fixture,
     more: fn() -> Result<Bytes, BoxError>,
 ) -> impl Body<Data = Bytes, Error = BoxError> + Send + 'static {
     chunks(move |number| {
-        let scene = scene.clone();
+        let fixture = fixture.clone();
         async move {
             if number == 0 {
                 return Ok(Some(ROW));
             }
-            scene.wait().await?;
+            fixture.wait().await?;
             more().map(Some)
         }
     })
 }
 
-/// Streams so many chunks out of a lease: the first at once, each other when the client opens the gate.
-pub(crate) async fn streams(call: Call, chunks: usize) -> Answer {
+/// Streams `chunks` rows from a lease: the first at once, each later one when the client opens the gate.
+pub(crate) async fn stream_lease(call: Call, chunks: usize) -> HandlerResult {
     let lease = Guard::detach(call.lazy.get().await?);
-    let (scene, mut number) = (call.scene, 0);
+    let (fixture, mut number) = (call.fixture, 0);
     let body = LeaseBody::from_fn(lease, move |mut lease| {
-        let scene = scene.clone();
+        let fixture = fixture.clone();
         let this = number;
         number += 1;
         async move {
@@ -98,11 +99,11 @@ pub(crate) async fn streams(call: Call, chunks: usize) -> Answer {
                 return Ok::<_, BoxError>((lease, None));
             }
             if this > 0 {
-                scene.wait().await?;
+                fixture.wait().await?;
             }
             lease.operate().await?;
             Ok((lease, Some(ROW)))
         }
     });
-    answer_with(200, body)
+    response_with(200, body)
 }

@@ -6,7 +6,7 @@ use hyper::body::Incoming;
 
 use crate::BoxFuture;
 
-/// A layer of others, inside of the scope or around it.
+/// A tower-http layer inside the scope or around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layers {
     None,
@@ -16,7 +16,7 @@ pub(crate) enum Layers {
     TimeoutOutside,
 }
 
-/// A hyper service that tower's layers can stand around. The body is boxed, since they want to make one.
+/// A hyper service as a tower service. The body is boxed, because the layers create responses of their own.
 #[derive(Clone)]
 pub(crate) struct AsTower<S>(pub(crate) S);
 
@@ -36,8 +36,8 @@ where
     }
 
     fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        // Called here and not in the first poll, so that the scope is opened where the server calls.
-        let answered = self.0.call(request);
-        Box::pin(async move { Ok(answered.await?.map(Body::new)) })
+        // Called here, not in the first poll, so that the scope is opened when the server calls.
+        let response = self.0.call(request);
+        Box::pin(async move { Ok(response.await?.map(Body::new)) })
     }
 }

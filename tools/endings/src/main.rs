@@ -1,4 +1,4 @@
-//! Plays the endings and prints what was observed, as JSON; `cargo xtask endings` makes a table of it.
+//! Plays the endings and prints what was observed as JSON; `cargo xtask endings` turns it into a table.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
@@ -8,12 +8,12 @@ use parking_lot::Mutex;
 use reqscope_endings::{Cell, Ending, Protocol, Stack, all, play};
 use serde::Serialize;
 
-/// Most of the time they wait for packets and deadlines, not for a core.
+/// How many endings are played at once. They wait for packets and deadlines most of the time, not for a core.
 const AT_ONCE: usize = 4;
 
 #[derive(Parser)]
 struct Arguments {
-    /// Plays this one only.
+    /// Plays this ending only
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
 }
@@ -36,22 +36,23 @@ fn main() -> anyhow::Result<()> {
     thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
-                while let Some((place, ending)) =
+                while let Some((number, ending)) =
                     Some(next.fetch_add(1, Relaxed)).and_then(|n| Some((n, endings.get(n)?)))
                 {
                     let row = row(ending);
-                    rows.lock().push((place, row));
+                    rows.lock().push((number, row));
                 }
             });
         }
     });
     let mut rows = rows.into_inner();
-    rows.sort_by_key(|(place, _)| *place);
+    rows.sort_by_key(|(number, _)| *number);
     let rows: Vec<Row> = rows.into_iter().map(|(_, row)| row).collect();
     println!("{}", serde_json::to_string(&rows)?);
     Ok(())
 }
 
+/// Plays an ending on both stacks, over both protocols.
 fn row(ending: &'static Ending) -> Row {
     let on = |stack| [Protocol::Http1, Protocol::Http2].map(|protocol| play(ending, stack, protocol));
     let cells = [Stack::Hyper, Stack::Axum].into_iter().flat_map(on).collect();

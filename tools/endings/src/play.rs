@@ -9,29 +9,29 @@ use serde::Serialize;
 use tokio::runtime;
 
 use crate::judge::{Observed, judge};
-use crate::world::World;
+use crate::server::TestServer;
 use crate::{BOUND, Ending, Protocol, Stack};
 
 /// One ending on one stack over one protocol.
 #[derive(Clone, Debug, Serialize)]
 pub struct Cell {
-    /// What it is played on.
+    /// The stack it was played on.
     pub stack: Stack,
-    /// How the client speaks.
+    /// The protocol of the client.
     pub protocol: Protocol,
     /// Whether it is right.
     pub verdict: Verdict,
-    /// The exits that the resource was told, in order.
-    pub told: Vec<String>,
+    /// The exits passed to `release`, in order.
+    pub exits: Vec<String>,
     /// How many releases ended.
     pub released: u64,
-    /// How many handles were given up at a deadline.
+    /// How many handles were abandoned at a deadline.
     pub abandoned: u64,
     /// What the client saw.
     pub seen: String,
-    /// What proves that it happened.
+    /// The events that prove that the ending happened.
     pub events: Vec<String>,
-    /// Why this is not as elsewhere, or not as one would want.
+    /// Why the result differs from the other cells, or is not what one would want.
     pub note: Option<&'static str>,
     /// How long it took, in milliseconds.
     pub millis: u64,
@@ -41,18 +41,18 @@ pub struct Cell {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// Everything is as declared, and it happened.
+    /// Everything is as declared.
     Right,
-    /// It does not exist here, for this reason.
+    /// The ending does not exist here, for this reason.
     Absent(String),
-    /// What is not as declared.
+    /// Something is not as declared.
     Wrong(String),
 }
 
-/// Plays an ending, with each of its resources, and judges what was observed.
+/// Plays an ending with each of its resources, and judges what was observed.
 ///
-/// It never panics and never takes longer than a few times [`BOUND`](crate::BOUND): each run has a thread of its own, which
-/// is left behind if it hangs.
+/// Never panics, and takes a few times [`BOUND`] at most: each run has a thread of its own, which is left behind if it
+/// hangs.
 pub fn play(ending: &'static Ending, stack: Stack, protocol: Protocol) -> Cell {
     play_within(3 * BOUND, ending, stack, protocol)
 }
@@ -63,12 +63,12 @@ fn play_within(limit: Duration, ending: &'static Ending, stack: Stack, protocol:
         stack,
         protocol,
         verdict: Verdict::Right,
-        told: Vec::new(),
+        exits: Vec::new(),
         released: 0,
         abandoned: 0,
         seen: String::new(),
         events: Vec::new(),
-        note: ending.must_on(stack, protocol).1,
+        note: ending.expected_on(stack, protocol).1,
         millis: 0,
     };
     if let Some(why) = ending.absent_on(stack, protocol) {
@@ -78,7 +78,7 @@ fn play_within(limit: Duration, ending: &'static Ending, stack: Stack, protocol:
     for &settling in ending.resources.settling() {
         match bounded(limit, move || run(ending, stack, protocol, settling)) {
             Ok((observed, verdict)) => {
-                cell.told = observed.told.iter().map(|exit| format!("{exit:?}")).collect();
+                cell.exits = observed.exits.iter().map(|exit| format!("{exit:?}")).collect();
                 (cell.released, cell.abandoned) = (observed.released, observed.abandoned);
                 cell.seen = observed.seen.to_string();
                 cell.events = observed.events.iter().map(ToString::to_string).collect();
@@ -96,57 +96,58 @@ fn play_within(limit: Duration, ending: &'static Ending, stack: Stack, protocol:
     cell
 }
 
-type Outcome = (Observed, anyhow::Result<()>);
+/// What was observed in a run, and whether it is as declared.
+type Judged = (Observed, anyhow::Result<()>);
 
-/// On a thread and a runtime of its own: neither a loop nor a blocked thread holds up the rest.
-fn bounded(
-    limit: Duration,
-    run: impl FnOnce() -> anyhow::Result<Outcome> + Send + 'static,
-) -> anyhow::Result<Outcome> {
-    let (told, hears) = sync_channel(1);
+/// Calls `run` on a thread of its own and waits for the result, for `limit` at most. A run that loops or blocks its
+/// thread does not hold up the others.
+fn bounded(limit: Duration, run: impl FnOnce() -> anyhow::Result<Judged> + Send + 'static) -> anyhow::Result<Judged> {
+    let (sender, receiver) = sync_channel(1);
     let player = thread::spawn(move || {
-        // Nobody listens any more where it took too long.
-        told.send(run()).ok();
+        // The receiver is gone if the run took too long.
+        sender.send(run()).ok();
     });
-    match hears.recv_timeout(limit) {
-        Ok(outcome) => outcome,
+    match receiver.recv_timeout(limit) {
+        Ok(judged) => judged,
         Err(RecvTimeoutError::Timeout) => Err(anyhow!("it hangs")),
         Err(RecvTimeoutError::Disconnected) => {
-            let panic = player.join().expect_err("who ends without a word has panicked");
-            Err(anyhow!("it panics: {}", said(&*panic).unwrap_or("without words")))
+            let panic = player.join().expect_err("a run that sends nothing has panicked");
+            Err(anyhow!("it panics: {}", panic_message(&*panic).unwrap_or("with a payload that is no text")))
         }
     }
 }
 
-fn said(panic: &(dyn Any + Send)) -> Option<&str> {
+/// Returns the message of a panic.
+fn panic_message(panic: &(dyn Any + Send)) -> Option<&str> {
     panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str))
 }
 
-fn run(ending: &'static Ending, stack: Stack, protocol: Protocol, settling: bool) -> anyhow::Result<Outcome> {
+/// Plays an ending once, on a runtime of its own.
+fn run(ending: &'static Ending, stack: Stack, protocol: Protocol, settling: bool) -> anyhow::Result<Judged> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    let outcome = runtime.block_on(async {
+    let judged = runtime.block_on(async {
         let ledger = Ledger::new();
-        let world = World::start(ending, stack, protocol, settling, &ledger).await?;
+        let server = TestServer::start(ending, stack, protocol, settling, &ledger).await?;
         let observed = async {
-            let seen = (ending.client)(&world).await?;
-            world.is_at_rest().await?;
+            let seen = (ending.client)(&server).await?;
+            server.wait_until_idle().await?;
             anyhow::Ok(seen)
         };
         let seen = match observed.await {
             Ok(seen) => seen,
             Err(error) => {
-                // Its drop would panic, and that would say less.
+                // Its drop would panic, with a message that says less than this error.
                 std::mem::forget(ledger);
-                return Err(error).with_context(|| format!("after {:?}", world.scene.log.events()));
+                return Err(error).with_context(|| format!("after {:?}", server.fixture.log.events()));
             }
         };
-        let scene = world.scene.clone();
-        let report = world.report().await?;
-        let (must, _) = ending.must_on(stack, protocol);
-        Ok(judge(must, settling, &scene, &ledger, &report, seen))
+        let fixture = server.fixture.clone();
+        let report = server.report().await?;
+        let (expected, _) = ending.expected_on(stack, protocol);
+        Ok(judge(expected, settling, &fixture, &ledger, &report, seen))
     });
     runtime.shutdown_background();
-    outcome
+    judged
 }
 
 #[cfg(test)]
@@ -158,9 +159,9 @@ mod tests {
 
     use super::*;
     use crate::event::Event;
-    use crate::{Must, Seen, Setup};
+    use crate::{Expected, Seen, Setup};
 
-    /// Only for an ending that hangs: another one would hang too on a slow machine.
+    /// A limit for endings that hang, and only for those: on a busy machine any other would exceed it too.
     const SHORT: Duration = Duration::from_millis(500);
 
     fn why(ending: &'static Ending) -> String {
@@ -175,66 +176,69 @@ mod tests {
     }
 
     #[test]
-    fn it_is_right_where_all_is_as_declared() {
+    fn ending_that_ends_as_declared_is_right() {
         static PLAIN: Ending = Ending::PLAIN;
         assert_eq!(play(&PLAIN, Stack::Axum, Protocol::Http2).verdict, Verdict::Right);
     }
 
     #[test]
-    fn another_exit_is_wrong() {
-        static OTHER: Ending = Ending { must: Must { told: &[Exit::Failed], ..Must::DONE }, ..Ending::PLAIN };
-        assert!(why(&OTHER).contains("told [Completed] instead of [Failed]"), "{}", why(&OTHER));
+    fn other_exit_is_wrong() {
+        static OTHER: Ending =
+            Ending { expected: Expected { exits: &[Exit::Failed], ..Expected::COMPLETED }, ..Ending::PLAIN };
+        assert!(why(&OTHER).contains("the exits are [Completed] instead of [Failed]"), "{}", why(&OTHER));
     }
 
     #[test]
-    fn another_answer_is_wrong() {
-        static OTHER: Ending = Ending { must: Must { sees: Seen::Whole(500), ..Must::DONE }, ..Ending::PLAIN };
+    fn other_response_is_wrong() {
+        static OTHER: Ending =
+            Ending { expected: Expected { seen: Seen::Complete(500), ..Expected::COMPLETED }, ..Ending::PLAIN };
         assert!(why(&OTHER).contains("the client saw 200 instead of 500"), "{}", why(&OTHER));
     }
 
     #[test]
-    fn without_its_event_it_is_wrong_and_so_it_is_if_none_is_declared() {
-        static MISSING: Ending = Ending { must: Must { events: &[Event::Dropped], ..Must::DONE }, ..Ending::PLAIN };
+    fn ending_without_its_event_or_without_any_is_wrong() {
+        static MISSING: Ending =
+            Ending { expected: Expected { events: &[Event::Dropped], ..Expected::COMPLETED }, ..Ending::PLAIN };
         assert!(why(&MISSING).contains("not all of [Dropped] happened"), "{}", why(&MISSING));
-        static NONE: Ending = Ending { must: Must { events: &[], ..Must::DONE }, ..Ending::PLAIN };
+        static NONE: Ending = Ending { expected: Expected { events: &[], ..Expected::COMPLETED }, ..Ending::PLAIN };
         assert!(why(&NONE).contains("no event is declared"), "{}", why(&NONE));
     }
 
     #[test]
-    fn a_success_without_its_commit_is_wrong_even_where_it_is_declared() {
+    fn success_without_commit_is_wrong_even_if_declared() {
         static ROLLED_BACK: Ending = Ending {
             handler: |call| {
                 Box::pin(async move {
                     let lease = reqscope::Guard::detach(call.lazy.get().await?);
                     reqscope::Lease::fail(lease).await?;
-                    crate::body::answer(200, "it lies")
+                    crate::body::response(200, "rolled back")
                 })
             },
-            must: Must { told: &[Exit::Failed], ..Must::DONE },
+            expected: Expected { exits: &[Exit::Failed], ..Expected::COMPLETED },
             ..Ending::PLAIN
         };
         assert!(why(&ROLLED_BACK).contains("a success without its commit"), "{}", why(&ROLLED_BACK));
     }
 
     #[test]
-    fn what_is_not_given_back_is_wrong() {
+    fn leaked_handle_is_wrong() {
         static LEAKS: Ending = Ending {
             handler: |call| {
                 Box::pin(async move {
                     std::mem::forget(call.lazy.get().await?);
-                    crate::body::answer(404, "it leaks")
+                    crate::body::response(404, "leaked")
                 })
             },
-            // It leaks however long one waits.
-            setup: Setup { rest: Setup::SOON, ..Setup::DEFAULT },
+            // The handle never comes back, so a short wait suffices.
+            setup: Setup { idle_bound: Setup::SOON, ..Setup::DEFAULT },
             ..Ending::PLAIN
         };
         let verdict = play(&LEAKS, Stack::Hyper, Protocol::Http1).verdict;
-        assert!(matches!(&verdict, Verdict::Wrong(why) if why.contains("everything has come back")), "{verdict:?}");
+        assert!(matches!(&verdict, Verdict::Wrong(why) if why.contains("all handles are released")), "{verdict:?}");
     }
 
     #[test]
-    fn one_that_hangs_is_wrong_and_so_is_one_that_blocks_its_thread() {
+    fn ending_that_hangs_or_blocks_its_thread_is_wrong() {
         static HANGS: Ending = Ending { client: |_| Box::pin(pending()), ..Ending::PLAIN };
         assert_eq!(why_within(SHORT, &HANGS), "it hangs");
         static BLOCKS: Ending = Ending {
@@ -250,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_panics_is_wrong() {
+    fn ending_that_panics_is_wrong() {
         static PANICS: Ending =
             Ending { client: |_| Box::pin(async { quiet_panic("in the client") }), ..Ending::PLAIN };
         assert_eq!(why(&PANICS), "it panics: in the client");

@@ -1,4 +1,4 @@
-//! The two stacks.
+//! The servers of the two stacks.
 
 use std::future::IntoFuture;
 use std::sync::Arc;
@@ -23,66 +23,66 @@ use tower::Layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::TimeoutLayer;
 
-use crate::body::Watched;
-use crate::handler::{Handler, watched};
+use crate::body::WatchedBody;
+use crate::fixture::{Call, Fixture};
+use crate::handler::{Handler, watch};
 use crate::layers::{AsTower, Layers};
-use crate::scene::{Call, Scene};
 use crate::{BoxError, Setup, Stack};
 
-/// Serves the handler until `stop`.
+/// Starts a server that calls the handler, until `stop`.
 pub(crate) fn start(
     stack: Stack,
     listener: TcpListener,
-    scene: Scene,
+    fixture: Fixture,
     handler: Handler,
     stop: oneshot::Receiver<()>,
 ) -> JoinHandle<ServeReport> {
     match stack {
-        Stack::Hyper => plain(listener, scene, handler, stop),
-        Stack::Axum => routed(listener, scene, handler, stop),
+        Stack::Hyper => serve_hyper(listener, fixture, handler, stop),
+        Stack::Axum => serve_axum(listener, fixture, handler, stop),
     }
 }
 
-fn plain(
+fn serve_hyper(
     listener: TcpListener,
-    scene: Scene,
+    fixture: Fixture,
     handler: Handler,
     stop: oneshot::Receiver<()>,
 ) -> JoinHandle<ServeReport> {
-    let setup = scene.setup;
-    let cast = scene.clone();
+    let setup = fixture.setup;
+    let shared = fixture.clone();
     let inner = service_fn(move |request: Request<Incoming>| -> WatchedFuture {
-        let (scope, scene) = (request.scope().clone(), cast.clone());
-        let lazy = scope.lazy(&scene.probe);
+        let (scope, fixture) = (request.scope().clone(), shared.clone());
+        let lazy = scope.lazy(&fixture.probe);
         let request = request.map(|body| body.map_err(BoxError::from).boxed_unsync());
-        Box::pin(watched(handler, Call { request, scope, lazy, scene }))
+        Box::pin(watch(handler, Call { request, scope, lazy, fixture }))
     });
     match setup.layers {
-        Layers::None => listen(listener, in_scope(&scene, inner), &scene, stop),
+        Layers::None => listen(listener, in_scope(&fixture, inner), &fixture, stop),
         Layers::PanicsCaughtInside => {
             let inner = TowerToHyperService::new(CatchPanicLayer::new().layer(AsTower(inner)));
-            listen(listener, in_scope(&scene, inner), &scene, stop)
+            listen(listener, in_scope(&fixture, inner), &fixture, stop)
         }
         Layers::TimeoutInside => {
             let inner = TowerToHyperService::new(timeout().layer(AsTower(inner)));
-            listen(listener, in_scope(&scene, inner), &scene, stop)
+            listen(listener, in_scope(&fixture, inner), &fixture, stop)
         }
         Layers::PanicsCaughtOutside => {
-            let outer = CatchPanicLayer::new().layer(AsTower(in_scope(&scene, inner)));
-            listen(listener, TowerToHyperService::new(outer), &scene, stop)
+            let outer = CatchPanicLayer::new().layer(AsTower(in_scope(&fixture, inner)));
+            listen(listener, TowerToHyperService::new(outer), &fixture, stop)
         }
         Layers::TimeoutOutside => {
-            let outer = timeout().layer(AsTower(in_scope(&scene, inner)));
-            listen(listener, TowerToHyperService::new(outer), &scene, stop)
+            let outer = timeout().layer(AsTower(in_scope(&fixture, inner)));
+            listen(listener, TowerToHyperService::new(outer), &fixture, stop)
         }
     }
 }
 
-type WatchedFuture = crate::BoxFuture<'static, Result<Response<Watched>, BoxError>>;
+type WatchedFuture = crate::BoxFuture<'static, Result<Response<WatchedBody>, BoxError>>;
 
-fn in_scope<S>(scene: &Scene, inner: S) -> ScopeService<S> {
-    let service = ScopeService::new(&scene.scopes, inner);
-    match scene.setup.timeout {
+fn in_scope<S>(fixture: &Fixture, inner: S) -> ScopeService<S> {
+    let service = ScopeService::new(&fixture.scopes, inner);
+    match fixture.setup.timeout {
         Some(timeout) => service.timeout(timeout),
         None => service,
     }
@@ -94,42 +94,42 @@ fn timeout() -> TimeoutLayer {
 
 #[derive(Clone)]
 struct App {
-    scene: Scene,
+    fixture: Fixture,
     handler: Handler,
 }
 
 impl axum::extract::FromRef<App> for Arc<Probe> {
     fn from_ref(app: &App) -> Self {
-        app.scene.probe.clone()
+        app.fixture.probe.clone()
     }
 }
 
 async fn handle(
-    State(App { scene, handler }): State<App>,
+    State(App { fixture, handler }): State<App>,
     RequestScope(scope): RequestScope,
     Scoped(lazy): Scoped<Probe>,
     request: Request<Body>,
 ) -> Response<Body> {
     let request = request.map(|body| body.map_err(BoxError::from).boxed_unsync());
-    match watched(handler, Call { request, scope, lazy, scene }).await {
+    match watch(handler, Call { request, scope, lazy, fixture }).await {
         Ok(response) => response.map(Body::new),
-        // axum has no errors.
+        // axum handlers return no errors.
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
-fn routed(
+fn serve_axum(
     listener: TcpListener,
-    scene: Scene,
+    fixture: Fixture,
     handler: Handler,
     stop: oneshot::Receiver<()>,
 ) -> JoinHandle<ServeReport> {
-    let setup = scene.setup;
-    let mut scope = ScopeLayer::new(&scene.scopes);
+    let setup = fixture.setup;
+    let mut scope = ScopeLayer::new(&fixture.scopes);
     if let Some(timeout) = setup.timeout {
         scope = scope.timeout(timeout);
     }
-    let app: Router = Router::new().fallback(handle).with_state(App { scene: scene.clone(), handler });
+    let app: Router = Router::new().fallback(handle).with_state(App { fixture: fixture.clone(), handler });
     let app = match setup.layers {
         Layers::None => app.layer(scope),
         Layers::PanicsCaughtInside => app.layer(CatchPanicLayer::new()).layer(scope),
@@ -137,13 +137,13 @@ fn routed(
         Layers::TimeoutInside => app.layer(timeout()).layer(scope),
         Layers::TimeoutOutside => app.layer(scope).layer(timeout()),
     };
-    listen(listener, TowerToHyperService::new(app), &scene, stop)
+    listen(listener, TowerToHyperService::new(app), &fixture, stop)
 }
 
 fn listen<S, B>(
     listener: TcpListener,
     service: S,
-    scene: &Scene,
+    fixture: &Fixture,
     stop: oneshot::Receiver<()>,
 ) -> JoinHandle<ServeReport>
 where
@@ -151,8 +151,8 @@ where
     S::Future: Send + 'static,
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    let Setup { ping, half_close, request_grace, release_grace, .. } = scene.setup;
-    let server = serve(listener, service, &scene.scopes)
+    let Setup { ping, half_close, request_grace, release_grace, .. } = fixture.setup;
+    let server = serve(listener, service, &fixture.scopes)
         .half_close(half_close)
         .max_connections(16)
         .request_grace(request_grace)

@@ -1,7 +1,7 @@
 use reqscope::{Error, Exit, Resource};
 use reqscope_testkit::{Gate, Probe, ProbeHandle, Scripted};
 
-/// A probe whose release has steps, each with a gate: a COMMIT that can be met at every one of its awaits.
+/// A probe whose release has several steps, each with a gate: a COMMIT that can be interrupted at each of its awaits.
 pub(crate) struct Stepwise {
     probe: Probe,
     steps: [Gate; Stepwise::STEPS],
@@ -10,10 +10,12 @@ pub(crate) struct Stepwise {
 impl Stepwise {
     pub(crate) const STEPS: usize = 3;
 
+    /// Creates one whose gates are open.
     pub(crate) fn new(probe: Probe) -> Self {
         Stepwise { probe, steps: std::array::from_fn(|_| Gate::open()) }
     }
 
+    /// Returns the gate of a step.
     pub(crate) fn step(&self, number: usize) -> &Gate {
         &self.steps[number]
     }
@@ -28,7 +30,7 @@ impl Resource for Stepwise {
     }
 
     async fn release(&self, handle: ProbeHandle, exit: Exit) -> Result<(), Error<Scripted>> {
-        // Dropped between two steps, the handle is dropped here, and the probe counts it as abandoned.
+        // If this future is dropped between two steps, so is the handle, and the probe counts it as abandoned.
         for step in &self.steps {
             step.pass().await?;
         }

@@ -1,5 +1,5 @@
-//! `cargo xtask endings`: every way a request can end, played over real sockets; what its resource was told, how often
-//! it was released, and what the client saw.
+//! `cargo xtask endings`: every way a request can end, played over real sockets: the exit passed to `release`, how often
+//! handles were released, and what the client saw.
 
 use std::process::{Command, ExitCode, Stdio};
 
@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use crate::cargo::Cargo;
 use crate::tree::Tree;
 
-/// Which one, and how to print it.
+/// Which ending to play, and how to print the result.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Plays this one only.
+    /// Plays this ending only.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
     /// Prints JSON instead of a table.
@@ -34,7 +34,7 @@ struct Cell {
     stack: String,
     protocol: String,
     verdict: Verdict,
-    told: Vec<String>,
+    exits: Vec<String>,
     released: u64,
     abandoned: u64,
     seen: String,
@@ -51,7 +51,7 @@ enum Verdict {
     Wrong(String),
 }
 
-/// Plays them, prints, and fails if a cell is wrong.
+/// Plays the endings, prints the table, and fails if a cell is wrong.
 pub(crate) fn run(tree: &Tree, options: &Options) -> anyhow::Result<ExitCode> {
     eprintln!("building reqscope-endings");
     Cargo::new(tree, "build --package reqscope-endings").run_quietly()?;
@@ -59,10 +59,11 @@ pub(crate) fn run(tree: &Tree, options: &Options) -> anyhow::Result<ExitCode> {
     if let Some(name) = &options.only {
         command.args(["--only", name]);
     }
-    // It bounds each cell itself.
+    // Without a limit, because the program limits each cell itself.
     let output = command.stderr(Stdio::inherit()).output()?;
-    ensure!(output.status.success(), "reqscope-endings ended with {}", output.status);
-    let rows: Vec<Row> = serde_json::from_slice(&output.stdout).context("what reqscope-endings printed")?;
+    ensure!(output.status.success(), "reqscope-endings failed with {}", output.status);
+    let rows: Vec<Row> =
+        serde_json::from_slice(&output.stdout).context("reqscope-endings printed something else than JSON")?;
     let wrong = wrong(&rows);
     if options.json {
         println!("{}", serde_json::to_string_pretty(&rows)?);
@@ -75,7 +76,7 @@ pub(crate) fn run(tree: &Tree, options: &Options) -> anyhow::Result<ExitCode> {
     Ok(if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// The cells that are wrong, a line each. One without an event proves nothing.
+/// Returns a line for each cell that is wrong. A cell without an event proves nothing.
 fn wrong(rows: &[Row]) -> Vec<String> {
     let mut wrong = Vec::new();
     for Row { name, cells, .. } in rows {
@@ -91,6 +92,7 @@ fn wrong(rows: &[Row]) -> Vec<String> {
     wrong
 }
 
+/// Returns the table, and below it a sentence for each ending.
 fn table(rows: &[Row]) -> String {
     let mut text = String::new();
     let columns = rows.first().map(|row| row.cells.iter().map(|cell| format!("{}, {}", cell.stack, cell.protocol)));
@@ -128,17 +130,18 @@ fn table(rows: &[Row]) -> String {
     text
 }
 
-/// "Completed × 1; 200"
+/// Returns the text of a cell, such as "Completed × 1; 200".
 fn words(cell: &Cell) -> String {
     match cell.verdict {
         Verdict::Absent(_) => "-".to_owned(),
         Verdict::Wrong(_) => "WRONG".to_owned(),
-        Verdict::Right if cell.told.is_empty() => format!("none × {}; {}", cell.released, cell.seen),
+        Verdict::Right if cell.exits.is_empty() => format!("none × {}; {}", cell.released, cell.seen),
         Verdict::Right => {
-            let mut told = cell.told.clone();
-            told.dedup();
-            let gave_up = if cell.abandoned > 0 { format!(" + {} given up", cell.abandoned) } else { String::new() };
-            format!("{} × {}{gave_up}; {}", told.join(", "), cell.released, cell.seen)
+            let mut exits = cell.exits.clone();
+            exits.dedup();
+            let abandoned =
+                if cell.abandoned > 0 { format!(" + {} abandoned", cell.abandoned) } else { String::new() };
+            format!("{} × {}{abandoned}; {}", exits.join(", "), cell.released, cell.seen)
         }
     }
 }
@@ -152,7 +155,7 @@ mod tests {
             stack: "hyper".to_owned(),
             protocol: "http1".to_owned(),
             verdict,
-            told: vec!["Completed".to_owned()],
+            exits: vec!["Completed".to_owned()],
             released: 1,
             abandoned: 0,
             seen: "200".to_owned(),
@@ -164,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cell_without_an_event_is_wrong_whatever_it_says_of_itself() {
+    fn cell_without_an_event_is_wrong() {
         assert!(wrong(&[row(Verdict::Right, &["it happened"])]).is_empty());
         assert_eq!(wrong(&[row(Verdict::Right, &[])]).len(), 1);
         assert_eq!(wrong(&[row(Verdict::Wrong("a leak".to_owned()), &["it happened"])]).len(), 1);
@@ -172,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_says_what_was_told_and_seen() {
+    fn row_shows_exits_and_what_the_client_saw() {
         let text =
             table(&[row(Verdict::Right, &["it happened"]), row(Verdict::Absent("no streams".to_owned()), &[])]);
         assert!(text.contains("| a      | Completed × 1; 200 |"), "{text}");

@@ -1,14 +1,14 @@
-//! HTTP/2 frames by hand, where a library would be too polite.
+//! Raw HTTP/2 frames, for what h2 does not send.
 
 use crate::Protocol;
 
-/// It will open no more streams.
+/// A GOAWAY: the client will open no more streams.
 pub(crate) const GOAWAY: &[u8] = &[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
-/// The client wants no answer to what it asked on stream 1.
+/// A RST_STREAM: the client cancels its request on stream 1.
 pub(crate) const RST_STREAM: &[u8] = &[0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 8];
 
-/// A whole GET from the first byte of a connection on, for a client that does not wait for the server's.
+/// Returns the bytes of a new connection with one GET, for a client that does not wait for the server's settings.
 pub(crate) fn get(protocol: Protocol) -> Vec<u8> {
     match protocol {
         Protocol::Http1 => b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(),

@@ -5,22 +5,23 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{Ask, Head, Socket, Upload, Whole};
+use super::{Head, Received, RequestSpec, Socket, Upload};
 use crate::BOUND;
 
-pub(crate) struct Client {
+/// A client over HTTP/1.1.
+pub(crate) struct Http1Client {
     socket: Socket,
-    /// Made when it is first used: a client may send before anybody else of this thread runs.
+    /// Created on first use: a client may send before any other task of this thread runs.
     stream: Option<TcpStream>,
     unread: Vec<u8>,
     head: Option<Head>,
-    /// What was asked, oldest first: an answer to HEAD has no body.
-    asked: std::collections::VecDeque<&'static str>,
+    /// The methods of the requests sent, oldest first: a response to HEAD has no body.
+    methods: std::collections::VecDeque<&'static str>,
 }
 
-impl Client {
+impl Http1Client {
     pub(super) fn new(socket: Socket) -> Self {
-        Client { socket, stream: None, unread: Vec::new(), head: None, asked: Default::default() }
+        Http1Client { socket, stream: None, unread: Vec::new(), head: None, methods: Default::default() }
     }
 
     pub(super) fn socket(&self) -> &Socket {
@@ -31,23 +32,23 @@ impl Client {
         if self.stream.is_none() {
             self.stream = Some(self.socket.stream()?);
         }
-        self.stream.as_mut().context("it was made above")
+        self.stream.as_mut().context("the stream was created above")
     }
 
-    pub(super) async fn send(&mut self, ask: Ask) -> anyhow::Result<()> {
-        self.asked.push_back(ask.method);
-        let bytes = bytes_of(ask);
+    pub(super) async fn send(&mut self, request: RequestSpec) -> anyhow::Result<()> {
+        self.methods.push_back(request.method);
+        let bytes = bytes_of(request);
         let stream = self.stream()?;
         timeout(BOUND, stream.write_all(&bytes)).await.context("the request is sent")??;
         Ok(())
     }
 
-    /// Reads more; `false` at the end of the connection, however it came.
+    /// Reads more bytes. Returns `false` at the end of the connection, by FIN or reset.
     async fn read(&mut self) -> anyhow::Result<bool> {
         let mut more = std::mem::take(&mut self.unread);
         let read = timeout(BOUND, self.stream()?.read_buf(&mut more)).await;
         self.unread = more;
-        Ok(matches!(read.context("the server says more, or closes")?, Ok(1..)))
+        Ok(matches!(read.context("the server sends more, or closes")?, Ok(1..)))
     }
 
     pub(super) async fn head(&mut self) -> anyhow::Result<Option<Head>> {
@@ -58,42 +59,43 @@ impl Client {
                 return Ok(Some(head));
             }
             if !self.read().await? {
-                ensure!(self.unread.is_empty(), "half a head: {:?}", String::from_utf8_lossy(&self.unread));
+                ensure!(self.unread.is_empty(), "an incomplete head: {:?}", String::from_utf8_lossy(&self.unread));
                 return Ok(None);
             }
         }
     }
 
-    pub(super) async fn whole(&mut self) -> anyhow::Result<Whole> {
+    pub(super) async fn receive(&mut self) -> anyhow::Result<Received> {
         if self.head.is_none() {
             self.head().await?;
         }
-        let mut whole = Whole { head: self.head.take(), ..Whole::default() };
-        let Some(Head { status, headers }) = &whole.head else { return Ok(whole) };
-        let method = self.asked.pop_front();
+        let mut received = Received { head: self.head.take(), ..Received::default() };
+        let Some(Head { status, headers }) = &received.head else { return Ok(received) };
+        let method = self.methods.pop_front();
         let length =
             headers.get(CONTENT_LENGTH).map(|length| length.to_str()?.parse::<usize>().map_err(anyhow::Error::from));
         if method == Some("HEAD") || matches!(status, 100..200 | 204 | 304) {
-            whole.complete = true;
+            received.complete = true;
         } else if headers.contains_key(TRANSFER_ENCODING) {
             while let Some(size) = self.chunk().await? {
-                whole.bytes += size;
-                whole.complete = size == 0;
-                if whole.complete {
-                    whole.trailers = self.trailers().await?;
+                received.bytes += size;
+                received.complete = size == 0;
+                if received.complete {
+                    received.trailers = self.trailers().await?;
                     break;
                 }
             }
         } else {
-            let length = length.context("neither a length nor chunks")??;
+            let length = length.context("the body has neither a length nor chunks")??;
             while self.unread.len() < length && self.read().await? {}
-            whole.bytes = self.unread.len().min(length);
-            self.unread.drain(..whole.bytes);
-            whole.complete = whole.bytes == length;
+            received.bytes = self.unread.len().min(length);
+            self.unread.drain(..received.bytes);
+            received.complete = received.bytes == length;
         }
-        Ok(whole)
+        Ok(received)
     }
 
+    /// Reads a line; `None` if the connection ends before.
     async fn line(&mut self) -> anyhow::Result<Option<String>> {
         loop {
             if let Some(end) = self.unread.windows(2).position(|two| two == b"\r\n") {
@@ -107,10 +109,10 @@ impl Client {
         }
     }
 
-    /// The size of the next chunk, whose bytes are skipped; `None` if the connection ends before.
+    /// Skips the next chunk and returns its size; `None` if the connection ends before.
     async fn chunk(&mut self) -> anyhow::Result<Option<usize>> {
         let Some(line) = self.line().await? else { return Ok(None) };
-        let size = usize::from_str_radix(&line, 16).with_context(|| format!("no size of a chunk: {line:?}"))?;
+        let size = usize::from_str_radix(&line, 16).with_context(|| format!("not a chunk size: {line:?}"))?;
         if size > 0 {
             while self.unread.len() < size + 2 {
                 if !self.read().await? {
@@ -122,6 +124,7 @@ impl Client {
         Ok(Some(size))
     }
 
+    /// Reads the trailers, and returns whether there are any.
     async fn trailers(&mut self) -> anyhow::Result<bool> {
         let mut trailers = false;
         while let Some(line) = self.line().await? {
@@ -136,7 +139,7 @@ impl Client {
     pub(super) async fn echo(&mut self) -> anyhow::Result<()> {
         self.socket.inject(b"x")?;
         while self.unread.is_empty() {
-            ensure!(self.read().await?, "the server closes instead");
+            ensure!(self.read().await?, "the server closes instead of an echo");
         }
         self.unread.remove(0);
         Ok(())
@@ -148,8 +151,9 @@ impl Client {
     }
 }
 
-fn bytes_of(ask: Ask) -> Vec<u8> {
-    let Ask { method, headers, upload } = ask;
+/// Returns a request as bytes.
+fn bytes_of(request: RequestSpec) -> Vec<u8> {
+    let RequestSpec { method, headers, upload } = request;
     let mut text = format!("{method} / HTTP/1.1\r\nHost: a\r\n");
     for (name, value) in headers {
         text.push_str(&format!("{name}: {value}\r\n"));
@@ -166,7 +170,7 @@ fn bytes_of(ask: Ask) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// The head, and how long it is; `None` if it is not all there.
+/// Parses a head and returns it with its length; `None` if it is incomplete.
 fn parse(bytes: &[u8]) -> anyhow::Result<Option<(Head, usize)>> {
     let mut fields = [httparse::EMPTY_HEADER; 32];
     let mut response = httparse::Response::new(&mut fields);

@@ -4,20 +4,21 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-/// A second descriptor of a client's socket, beside the one that an HTTP client has.
+/// A descriptor of a client's socket, in addition to the one of the HTTP client.
 pub(crate) struct Socket(TcpStream);
 
 impl Socket {
+    /// Connects to the server.
     pub(crate) fn connect(address: SocketAddr) -> anyhow::Result<Self> {
-        // The kernel takes it in before the server accepts it, so this does not wait for anybody.
+        // The kernel completes the handshake before the server accepts, so this does not wait for the server.
         let socket = TcpStream::connect(address)?;
         socket.set_nonblocking(true)?;
         socket.set_nodelay(true)?;
         Ok(Socket(socket))
     }
 
-    /// Its kernel drops all that comes from now on, and so answers nothing, neither a ping nor a packet. Where there are no
-    /// such filters, it is only silent.
+    /// Makes the kernel drop everything that arrives from now on, so that it acknowledges nothing. On systems without
+    /// such filters the client is only silent.
     pub(crate) fn vanish(&self) -> anyhow::Result<Socket> {
         #[cfg(target_os = "linux")]
         {
@@ -27,25 +28,27 @@ impl Socket {
         Ok(Socket(self.0.try_clone()?))
     }
 
-    /// The descriptor for the HTTP client.
+    /// Returns a descriptor for the HTTP client.
     pub(crate) fn stream(&self) -> anyhow::Result<tokio::net::TcpStream> {
         Ok(tokio::net::TcpStream::from_std(self.0.try_clone()?)?)
     }
 
-    /// Sends these bytes past the HTTP client, at once.
+    /// Sends bytes at once, bypassing the HTTP client.
     pub(crate) fn inject(&self, bytes: &[u8]) -> anyhow::Result<()> {
         Ok((&self.0).write_all(bytes)?)
     }
 
+    /// Closes both directions.
     pub(crate) fn shut_down(&self) -> anyhow::Result<()> {
         Ok(self.0.shutdown(Shutdown::Both)?)
     }
 
+    /// Closes the sending direction.
     pub(crate) fn shut_down_write(&self) -> anyhow::Result<()> {
         Ok(self.0.shutdown(Shutdown::Write)?)
     }
 
-    /// The last descriptor that is closed sends a reset, and what was unsent is lost.
+    /// Lets the close of the last descriptor send a reset; unsent bytes are lost.
     pub(crate) fn reset_on_close(&self) -> anyhow::Result<()> {
         Ok(SockRef::from(&self.0).set_linger(Some(Duration::ZERO))?)
     }

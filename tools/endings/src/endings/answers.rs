@@ -1,17 +1,17 @@
-//! Handlers that answer, and bodies that do not own a handle.
+//! Handlers that respond, and bodies that do not own a handle.
 
 use anyhow::ensure;
 use bytes::Bytes;
 use http::HeaderValue;
 use reqscope::Exit;
 
-use crate::body::{Answer, answer, answer_with, bare, chunks, with_trailers};
-use crate::client::Ask;
+use crate::body::{HandlerResult, chunks, empty_response, response, response_with, with_trailers};
+use crate::client::RequestSpec;
 use crate::event::Event;
-use crate::handler::uses;
-use crate::scene::Call;
-use crate::world::World;
-use crate::{Absent, Differs, Ending, Must, Protocol, Seen, Stack};
+use crate::fixture::Call;
+use crate::handler::use_and_respond;
+use crate::server::TestServer;
+use crate::{Absent, Ending, Exception, Expected, Protocol, Seen, Stack};
 
 pub(super) const ENDINGS: &[Ending] = &[
     Ending {
@@ -20,123 +20,128 @@ pub(super) const ENDINGS: &[Ending] = &[
         handler: |call| {
             Box::pin(async move {
                 drop(call.lazy);
-                answer(200, "nothing was needed")
+                response(200, "nothing was needed")
             })
         },
-        must: Must { told: &[], ..Must::DONE },
+        expected: Expected { exits: &[], ..Expected::COMPLETED },
         ..Ending::PLAIN
     },
     Ending { name: "returned-2xx", sentence: "the handler returns a 200", ..Ending::PLAIN },
     Ending {
         name: "returned-3xx",
         sentence: "the handler returns a 303",
-        handler: |call| Box::pin(uses(call, 303)),
-        must: Must { sees: Seen::Whole(303), ..Must::DONE },
+        handler: |call| Box::pin(use_and_respond(call, 303)),
+        expected: Expected { seen: Seen::Complete(303), ..Expected::COMPLETED },
         ..Ending::PLAIN
     },
     Ending {
         name: "returned-4xx",
         sentence: "the handler returns a 404",
-        handler: |call| Box::pin(uses(call, 404)),
-        must: Must { told: &[Exit::Failed], sees: Seen::Whole(404), ..Must::DONE },
+        handler: |call| Box::pin(use_and_respond(call, 404)),
+        expected: Expected { exits: &[Exit::Failed], seen: Seen::Complete(404), ..Expected::COMPLETED },
         ..Ending::PLAIN
     },
     Ending {
         name: "returned-5xx",
         sentence: "the handler returns a 502",
-        handler: |call| Box::pin(uses(call, 502)),
-        must: Must { told: &[Exit::Failed], sees: Seen::Whole(502), ..Must::DONE },
+        handler: |call| Box::pin(use_and_respond(call, 502)),
+        expected: Expected { exits: &[Exit::Failed], seen: Seen::Complete(502), ..Expected::COMPLETED },
         ..Ending::PLAIN
     },
     Ending {
         name: "returned-4xx-that-keeps",
-        sentence: "the handler returns a 401 with a verdict of its own: what it has written is wanted",
+        sentence: "the handler returns a 401 with a verdict of its own, so that its writes are kept",
         handler: |call| {
             Box::pin(async move {
-                let mut response = uses(call, 401).await?;
+                let mut response = use_and_respond(call, 401).await?;
                 response.extensions_mut().insert(Exit::Completed);
                 Ok(response)
             })
         },
-        must: Must { sees: Seen::Whole(401), ..Must::DONE },
+        expected: Expected { seen: Seen::Complete(401), ..Expected::COMPLETED },
         ..Ending::PLAIN
     },
     Ending {
         name: "returned-error",
         sentence: "the handler returns an error",
-        absent: &[Absent::Stack(Stack::Axum, "its services have no errors")],
+        absent: &[Absent::Stack(Stack::Axum, "axum services return no errors")],
         handler: |call| {
             Box::pin(async move {
-                uses(call, 200).await?;
-                Err("no answer".into())
+                use_and_respond(call, 200).await?;
+                Err("failed".into())
             })
         },
-        must: Must { told: &[Exit::Failed], sees: Seen::Nothing, events: &[Event::Erred], ..Must::DONE },
+        expected: Expected {
+            exits: &[Exit::Failed],
+            seen: Seen::Nothing,
+            events: &[Event::ReturnedError],
+            ..Expected::COMPLETED
+        },
         ..Ending::PLAIN
     },
     Ending {
         name: "head",
-        sentence: "a HEAD, whose answer says its length and has no bytes",
-        client: |world| {
+        sentence: "a HEAD, whose response has a length and no bytes",
+        client: |server| {
             Box::pin(async {
-                let whole = world.send(Ask::HEAD).await?.whole().await?;
-                ensure!(whole.length() == Some(4), "{whole:?}");
-                Ok(whole.seen())
+                let received = server.send(RequestSpec::HEAD).await?.receive().await?;
+                ensure!(received.length() == Some(4), "{received:?}");
+                Ok(received.seen())
             })
         },
-        must: Must { events: BODILESS, ..Must::DONE },
-        differs: HEAD_WITH_A_BODY,
+        expected: Expected { events: BODILESS, ..Expected::COMPLETED },
+        exceptions: HEAD_WITH_A_BODY,
         ..Ending::PLAIN
     },
     Ending {
         name: "no-content",
         sentence: "a 204, which has no body",
-        handler: |call| Box::pin(uses_and_is_bare(call, 204)),
-        must: Must { sees: Seen::Whole(204), events: BODILESS, ..Must::DONE },
+        handler: |call| Box::pin(use_and_respond_empty(call, 204)),
+        expected: Expected { seen: Seen::Complete(204), events: BODILESS, ..Expected::COMPLETED },
         ..Ending::PLAIN
     },
     Ending {
         name: "not-modified",
         sentence: "a 304, which has no body",
-        handler: |call| Box::pin(uses_and_is_bare(call, 304)),
-        must: Must { sees: Seen::Whole(304), events: BODILESS, ..Must::DONE },
+        handler: |call| Box::pin(use_and_respond_empty(call, 304)),
+        expected: Expected { seen: Seen::Complete(304), events: BODILESS, ..Expected::COMPLETED },
         ..Ending::PLAIN
     },
     Ending {
         name: "empty",
         sentence: "a 200 with an empty body",
-        handler: |call| Box::pin(uses_and_is_bare(call, 200)),
-        client: |world| {
+        handler: |call| Box::pin(use_and_respond_empty(call, 200)),
+        client: |server| {
             Box::pin(async {
-                let whole = world.send(Ask::GET).await?.whole().await?;
-                ensure!(whole.bytes == 0 && whole.length().is_none_or(|length| length == 0), "{whole:?}");
-                Ok(whole.seen())
+                let received = server.send(RequestSpec::GET).await?.receive().await?;
+                ensure!(received.bytes == 0 && received.length().is_none_or(|length| length == 0), "{received:?}");
+                Ok(received.seen())
             })
         },
-        must: Must { events: BODILESS, ..Must::DONE },
+        expected: Expected { events: BODILESS, ..Expected::COMPLETED },
         ..Ending::PLAIN
     },
     Ending {
         name: "exact-length",
-        sentence: "a body of a known length, which is never asked for its end",
-        client: |world| {
+        sentence: "a body of known length, which is not polled for its end",
+        client: |server| {
             Box::pin(async {
-                let whole = world.send(Ask::GET).await?.whole().await?;
-                ensure!(whole.bytes == 4 && whole.length() == Some(4), "{whole:?}");
-                Ok(whole.seen())
+                let received = server.send(RequestSpec::GET).await?.receive().await?;
+                ensure!(received.bytes == 4 && received.length() == Some(4), "{received:?}");
+                Ok(received.seen())
             })
         },
         ..Ending::PLAIN
     },
     Ending {
         name: "chunked",
-        sentence: "a body of two chunks, of which nobody knows the length",
-        handler: |call| Box::pin(many_chunks(call, 2, b"half")),
-        client: |world| {
+        sentence: "a body of unknown length, in two chunks",
+        handler: |call| Box::pin(send_chunks(call, 2, b"half")),
+        client: |server| {
             Box::pin(async {
-                let whole = world.send(Ask::GET).await?.whole().await?;
-                ensure!(whole.bytes == 8 && whole.length().is_none(), "{whole:?}");
-                Ok(whole.seen())
+                let received = server.send(RequestSpec::GET).await?.receive().await?;
+                ensure!(received.bytes == 8 && received.length().is_none(), "{received:?}");
+                Ok(received.seen())
             })
         },
         ..Ending::PLAIN
@@ -144,69 +149,69 @@ pub(super) const ENDINGS: &[Ending] = &[
     Ending {
         name: "trailers",
         sentence: "a body with trailers",
-        handler: |call| Box::pin(trailers(call)),
-        client: |world| {
+        handler: |call| Box::pin(send_trailers(call)),
+        client: |server| {
             Box::pin(async {
-                let whole = world.send(Ask::GET_WITH_TRAILERS).await?.whole().await?;
-                ensure!(whole.bytes == 4 && whole.trailers, "{whole:?}");
-                Ok(whole.seen())
+                let received = server.send(RequestSpec::GET_WITH_TRAILERS).await?.receive().await?;
+                ensure!(received.bytes == 4 && received.trailers, "{received:?}");
+                Ok(received.seen())
             })
         },
         ..Ending::PLAIN
     },
     Ending {
         name: "slow-reader",
-        sentence: "a client reads slowly, and the handle is back all the same",
-        handler: |call| Box::pin(many_chunks(call, LONG, CHUNK)),
-        client: |world| Box::pin(reads_slowly(world)),
-        must: Must { events: &[Event::BodyBegun, BACK, Event::BodyEnded], ..Must::DONE },
+        sentence: "the client reads slowly; the handle is released before",
+        handler: |call| Box::pin(send_chunks(call, LONG, CHUNK)),
+        client: |server| Box::pin(read_slowly(server)),
+        expected: Expected { events: &[Event::BodyPolled, RELEASED, Event::BodyEnded], ..Expected::COMPLETED },
         ..Ending::PLAIN
     },
 ];
 
-const BODILESS: &[Event] = &[Event::Returned, Event::BodyUnasked];
-const BACK: Event = Event::Saw("the handle was back while the body stood still");
+const BODILESS: &[Event] = &[Event::Returned, Event::BodyUnpolled];
+const RELEASED: Event = Event::Custom("the handle was released while the body was stalled");
 
-/// What a HEAD comes to on plain hyper.
-pub(super) const HEAD_WITH_A_BODY: &[Differs] = &[Differs {
+/// How a HEAD ends on plain hyper over HTTP/2.
+pub(super) const HEAD_WITH_A_BODY: &[Exception] = &[Exception {
     stack: Some(Stack::Hyper),
     protocol: Protocol::Http2,
-    why: "over HTTP/2 hyper sends the body of an answer to HEAD, which the client takes for an error",
-    must: Must { sees: Seen::Cut(200), ..Must::DONE },
+    why: "over HTTP/2 hyper sends the body of a response to HEAD, which the client treats as an error",
+    expected: Expected { seen: Seen::Cut(200), ..Expected::COMPLETED },
 }];
 
-/// So many chunks are more than the kernel takes in on both sides while nobody reads.
+/// A number of chunks that exceeds what the kernel buffers on both sides while the client does not read.
 pub(super) const LONG: usize = 512;
 pub(super) const CHUNK: &[u8] = &[b'x'; 64 * 1024];
 
-async fn uses_and_is_bare(call: Call, status: u16) -> Answer {
+async fn use_and_respond_empty(call: Call, status: u16) -> HandlerResult {
     call.lazy.get().await?.operate().await?;
-    bare(status)
+    empty_response(status)
 }
 
-async fn many_chunks(call: Call, count: usize, chunk: &'static [u8]) -> Answer {
+async fn send_chunks(call: Call, count: usize, chunk: &'static [u8]) -> HandlerResult {
     call.lazy.get().await?.operate().await?;
-    answer_with(200, chunks(move |number| async move { Ok((number < count).then_some(Bytes::from_static(chunk))) }))
+    response_with(200, chunks(move |number| async move { Ok((number < count).then_some(Bytes::from_static(chunk))) }))
 }
 
-async fn trailers(call: Call) -> Answer {
+async fn send_trailers(call: Call) -> HandlerResult {
     call.lazy.get().await?.operate().await?;
-    let mut response = answer_with(200, with_trailers("checksum", "1"))?;
-    // Over HTTP/1 only announced ones are sent, to those who ask for them.
+    let mut response = response_with(200, with_trailers("checksum", "1"))?;
+    // Over HTTP/1 only announced trailers are sent, and only to clients that accept them.
     response.headers_mut().insert("trailer", HeaderValue::from_static("checksum"));
     Ok(response)
 }
 
-async fn reads_slowly(world: &World) -> anyhow::Result<Seen> {
-    let mut client = world.send(Ask::GET).await?;
-    ensure!(client.head().await?.is_some(), "no answer");
-    world.hears(Event::BodyBegun).await?;
-    world.is_at_rest().await?;
-    let log = &world.scene.log;
+async fn read_slowly(server: &TestServer) -> anyhow::Result<Seen> {
+    let mut client = server.send(RequestSpec::GET).await?;
+    ensure!(client.head().await?.is_some(), "no response");
+    server.wait_for(Event::BodyPolled).await?;
+    server.wait_until_idle().await?;
+    let log = &server.fixture.log;
     if log.count(Event::BodyEnded) == 0 {
-        log.add(BACK);
+        log.add(RELEASED);
     }
-    let whole = client.whole().await?;
-    ensure!(whole.bytes == LONG * CHUNK.len(), "{whole:?}");
-    Ok(whole.seen())
+    let received = client.receive().await?;
+    ensure!(received.bytes == LONG * CHUNK.len(), "{received:?}");
+    Ok(received.seen())
 }

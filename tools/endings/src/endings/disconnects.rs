@@ -1,4 +1,4 @@
-//! Clients that close, reset or lose their connection.
+//! Clients that close, reset or lose their connection, and clients that pipeline.
 
 use std::time::Instant;
 
@@ -6,65 +6,69 @@ use anyhow::ensure;
 use reqscope::Exit;
 use reqscope_testkit::Verb;
 
-use crate::body::{Answer, answer, answer_with};
-use crate::client::{Ask, Client, RST_STREAM, get};
+use crate::body::{HandlerResult, response, response_with};
+use crate::client::{Client, RST_STREAM, RequestSpec, get};
 use crate::event::{Event, let_through, until};
-use crate::handler::{ROW, rows};
-use crate::scene::Call;
-use crate::world::World;
-use crate::{Absent, Ending, Must, Protocol, Seen, Setup};
+use crate::fixture::Call;
+use crate::handler::{ROW, gated_rows};
+use crate::server::TestServer;
+use crate::{Absent, Ending, Expected, Protocol, Seen, Setup};
 
 pub(super) const ENDINGS: &[Ending] = &[
     Ending {
         name: "gone-at-once",
-        sentence: "the client is gone in the instant in which it asks: a FIN, or a RST_STREAM, right behind; the handler is polled once",
-        client: |world| Box::pin(gone_at_once(world)),
-        must: Must { events: &[Event::Opened, Event::Dropped], ..Must::DROPPED },
+        sentence: "the client sends a FIN, or a RST_STREAM, right after its request; the handler is polled once",
+        client: |server| Box::pin(gone_at_once(server)),
+        expected: Expected { events: &[Event::Opened, Event::Dropped], ..Expected::DROPPED },
         ..Ending::HOLDING
     },
     Ending {
         name: "fin-in-the-queue",
-        sentence: "the client closes while its request waits in the queue of a pool",
-        client: |world| Box::pin(leaves_the_queue(world, |client| client.fin().map(|()| None))),
+        sentence: "the client closes while its request waits for a pool",
+        client: |server| Box::pin(leave_queue(server, |client| client.fin().map(|()| None))),
         ..QUEUED
     },
     Ending {
         name: "fin-while-it-acquires",
-        sentence: "the client closes while its handle is being made",
-        client: |world| Box::pin(leaves_while_it_acquires(world)),
-        must: Must { told: &[], events: &[Event::Dropped, CUT], ..Must::DROPPED },
+        sentence: "the client closes while its handle is being acquired",
+        client: |server| Box::pin(leave_while_acquiring(server)),
+        expected: Expected { exits: &[], events: &[Event::Dropped, CUT], ..Expected::DROPPED },
         ..Ending::HOLDING
     },
     Ending {
         name: "fin-while-it-holds",
         sentence: "the client closes while the handler holds its handle",
-        client: |world| Box::pin(world.fin_after(Ask::GET, Event::Waits)),
+        client: |server| Box::pin(server.fin_after(RequestSpec::GET, Event::Waiting)),
         ..Ending::HOLDING
     },
     Ending {
         name: "fin-in-the-body",
-        sentence: "the client closes in the middle of a body; its handle was back before",
+        sentence: "the client closes in the middle of a body; the handle was released before",
         handler: |call| {
             Box::pin(async move {
                 call.lazy.get().await?.operate().await?;
-                answer_with(200, rows(call.scene, || Ok(ROW)))
+                response_with(200, gated_rows(call.fixture, || Ok(ROW)))
             })
         },
-        client: |world| {
+        client: |server| {
             Box::pin(async {
-                world.in_the_body().await?.fin()?;
+                server.mid_body().await?.fin()?;
                 Ok(Seen::Left)
             })
         },
-        must: Must { sees: Seen::Left, events: &[Event::Returned, Event::Waits, Event::BodyCut], ..Must::DONE },
+        expected: Expected {
+            seen: Seen::Left,
+            events: &[Event::Returned, Event::Waiting, Event::BodyCut],
+            ..Expected::COMPLETED
+        },
         ..Ending::PLAIN
     },
     Ending {
         name: "rst-while-it-holds",
         sentence: "the client resets the connection while the handler holds its handle",
-        client: |world| {
+        client: |server| {
             Box::pin(async {
-                world.waiting().await?.rst()?;
+                server.hold().await?.rst()?;
                 Ok(Seen::Left)
             })
         },
@@ -72,66 +76,76 @@ pub(super) const ENDINGS: &[Ending] = &[
     },
     Ending {
         name: "half-close",
-        sentence: "the client shuts down its write side and waits: a hang-up, unless it is allowed",
-        client: |world| {
+        sentence: "the client half-closes and waits: that counts as a hang-up, unless it is allowed",
+        client: |server| {
             Box::pin(async {
-                let mut client = world.waiting().await?;
+                let mut client = server.hold().await?;
                 client.shut_down_write()?;
-                client.answer().await
+                client.seen().await
             })
         },
-        must: Must { sees: Seen::Nothing, ..Must::DROPPED },
+        expected: Expected { seen: Seen::Nothing, ..Expected::DROPPED },
         ..Ending::HOLDING
     },
     Ending {
         name: "half-close-allowed",
-        sentence: "the same where it is allowed: the client is answered",
-        absent: &[Absent::Protocol(Protocol::Http2, "it ends streams, not connections, to say that all was sent")],
+        sentence: "the client half-closes where that is allowed: it gets its response",
+        absent: &[Absent::Protocol(Protocol::Http2, "HTTP/2 ends streams, not connections, when everything is sent")],
         setup: Setup { half_close: true, ..Setup::DEFAULT },
-        client: |world| Box::pin(half_closes(world)),
-        must: Must { events: &[Event::Waits, HEARD, Event::Returned, Event::BodyEnded], ..Must::DONE },
+        client: |server| Box::pin(half_close(server)),
+        expected: Expected {
+            events: &[Event::Waiting, NOTICED, Event::Returned, Event::BodyEnded],
+            ..Expected::COMPLETED
+        },
         ..Ending::HOLDING
     },
     Ending {
         name: "pipelined",
-        sentence: "two requests, one behind the other: both are answered, in turn",
+        sentence: "two pipelined requests are answered in turn",
         absent: PIPELINE,
-        client: |world| Box::pin(two_are_answered(world)),
-        must: Must { told: &[Exit::Completed; 2], events: &[Event::Waits, Event::Returned, TWO], ..Must::DONE },
+        client: |server| Box::pin(receive_both(server)),
+        expected: Expected {
+            exits: &[Exit::Completed; 2],
+            events: &[Event::Waiting, Event::Returned, TWO],
+            ..Expected::COMPLETED
+        },
         ..Ending::HOLDING
     },
     Ending {
         name: "pipelined-and-fin",
-        sentence: "the client closes behind two requests, of which the first runs; the second never does",
+        sentence: "the client closes after two pipelined requests; the second one never runs",
         absent: PIPELINE,
-        client: |world| {
+        client: |server| {
             Box::pin(async {
-                two_requests(world).await?.fin()?;
-                world.hears(Event::Dropped).await?;
-                ensure!(world.scene.scopes.stats().opened_scopes == 1, "only the first");
+                two_requests(server).await?.fin()?;
+                server.wait_for(Event::Dropped).await?;
+                ensure!(server.fixture.scopes.stats().opened_scopes == 1, "only the first");
                 Ok(Seen::Left)
             })
         },
-        must: Must { events: &[Event::Waits, Event::HungUp, Event::Dropped], ..Must::DROPPED },
+        expected: Expected { events: &[Event::Waiting, Event::HungUp, Event::Dropped], ..Expected::DROPPED },
         ..Ending::HOLDING
     },
     Ending {
         name: "peer-vanishes",
-        sentence: "the client vanishes without a packet: only the deadline of the request ends it",
+        sentence: "the client vanishes without a packet: only the timeout of the request ends it",
         setup: Setup { timeout: Some(Setup::SOON), ..Setup::DEFAULT },
-        client: |world| Box::pin(vanishes(world)),
-        must: Must { events: &[Event::Waits, Event::Dropped, LATE], ..Must::DROPPED },
+        client: |server| Box::pin(vanish(server)),
+        expected: Expected { events: &[Event::Waiting, Event::Dropped, LATE], ..Expected::DROPPED },
         ..Ending::HOLDING
     },
     Ending {
         name: "peer-vanishes-and-is-asked",
-        sentence: "the client vanishes without a packet: the pings of HTTP/2 find out",
-        absent: &[Absent::Protocol(Protocol::Http1, "it has no pings; the kernel asks in its place, in seconds")],
+        sentence: "the client vanishes without a packet: the pings of HTTP/2 notice",
+        absent: &[Absent::Protocol(
+            Protocol::Http1,
+            "HTTP/1 has no pings; the keepalive of the kernel notices, after seconds",
+        )],
         setup: Setup { ping: Some(Setup::SOON), ..Setup::DEFAULT },
-        client: |world| {
+        client: |server| {
             Box::pin(async {
-                let socket = world.waiting().await?.vanish()?;
-                world.hears(Event::Dropped).await?;
+                let socket = server.hold().await?.vanish()?;
+                server.wait_for(Event::Dropped).await?;
                 drop(socket);
                 Ok(Seen::Left)
             })
@@ -140,110 +154,110 @@ pub(super) const ENDINGS: &[Ending] = &[
     },
 ];
 
-const PIPELINE: &[Absent] = &[Absent::Protocol(Protocol::Http2, "it has streams instead")];
-const CUT: Event = Event::Saw("the acquisition was cut");
-const HEARD: Event = Event::Saw("the server had heard of the half-close, and the handler went on");
-const TWO: Event = Event::Saw("there were two answers");
-const LATE: Event = Event::Saw("its time was over");
-const LEFT: Event = Event::Saw("it left the queue, and took nothing");
+const PIPELINE: &[Absent] = &[Absent::Protocol(Protocol::Http2, "HTTP/2 has streams instead")];
+const CUT: Event = Event::Custom("the acquisition was cut");
+const NOTICED: Event = Event::Custom("the server had seen the half-close, and the handler went on");
+const TWO: Event = Event::Custom("there were two responses");
+const LATE: Event = Event::Custom("the timeout had passed");
+const LEFT: Event = Event::Custom("the request left the queue without a handle");
 
-/// A request that waits in the queue of a pool.
+/// A request that waits for a pool.
 pub(super) const QUEUED: Ending = Ending {
-    handler: |call| Box::pin(queues(call)),
-    must: Must { told: &[], events: &[Event::Dropped, LEFT], ..Must::DROPPED },
+    handler: |call| Box::pin(wait_in_queue(call)),
+    expected: Expected { exits: &[], events: &[Event::Dropped, LEFT], ..Expected::DROPPED },
     ..Ending::HOLDING
 };
 
-async fn queues(call: Call) -> Answer {
-    drop(call.scope.lazy(&call.scene.pool).get().await?);
-    answer(200, "done")
+async fn wait_in_queue(call: Call) -> HandlerResult {
+    drop(call.scope.lazy(&call.fixture.pool).get().await?);
+    response(200, "done")
 }
 
-/// Leaves in that way while the request waits in the queue. A client that is given back stays connected.
-pub(super) async fn leaves_the_queue(
-    world: &World,
+/// Calls `leave` while the request waits for the pool. A client that `leave` returns stays connected.
+pub(super) async fn leave_queue(
+    server: &TestServer,
     leave: fn(Client) -> anyhow::Result<Option<Client>>,
 ) -> anyhow::Result<Seen> {
-    let pool = &world.scene.pool;
+    let pool = &server.fixture.pool;
     let held = pool.get().await?;
-    let client = world.send(Ask::GET).await?;
-    until("it waits in the queue", || pool.status().waiting == 1).await?;
+    let client = server.send(RequestSpec::GET).await?;
+    until("the request waits in the queue", || pool.status().waiting == 1).await?;
     let _connected = leave(client)?;
-    until("it has left the queue", || pool.status().waiting == 0).await?;
-    world.hears(Event::Dropped).await?;
+    until("the request has left the queue", || pool.status().waiting == 0).await?;
+    server.wait_for(Event::Dropped).await?;
     pool.put(held);
     let status = pool.status();
-    ensure!(status.idle == 1 && status.created == 1, "the place is free: {status:?}");
-    world.scene.log.add(LEFT);
+    ensure!(status.idle == 1 && status.created == 1, "the handle is free: {status:?}");
+    server.fixture.log.add(LEFT);
     Ok(Seen::Left)
 }
 
-async fn gone_at_once(world: &World) -> anyhow::Result<Seen> {
-    let socket = world.socket()?;
-    let ask = get(world.protocol);
-    match world.protocol {
+async fn gone_at_once(server: &TestServer) -> anyhow::Result<Seen> {
+    let socket = server.socket()?;
+    let request = get(server.protocol);
+    match server.protocol {
         Protocol::Http1 => {
-            socket.inject(&ask)?;
+            socket.inject(&request)?;
             socket.shut_down()?;
         }
-        Protocol::Http2 => socket.inject(&[ask.as_slice(), RST_STREAM].concat())?,
+        Protocol::Http2 => socket.inject(&[request.as_slice(), RST_STREAM].concat())?,
     }
-    until("a scope was opened", || world.scene.scopes.stats().opened_scopes == 1).await?;
-    world.is_at_rest().await?;
+    until("a scope was opened", || server.fixture.scopes.stats().opened_scopes == 1).await?;
+    server.wait_until_idle().await?;
     drop(socket);
     Ok(Seen::Left)
 }
 
-async fn leaves_while_it_acquires(world: &World) -> anyhow::Result<Seen> {
-    let probe = &world.scene.probe;
+async fn leave_while_acquiring(server: &TestServer) -> anyhow::Result<Seen> {
+    let probe = &server.fixture.probe;
     probe.on(Verb::Acquire).close();
-    let client = world.send(Ask::GET).await?;
-    until("it acquires", || probe.on(Verb::Acquire).waiting() == 1).await?;
+    let client = server.send(RequestSpec::GET).await?;
+    until("the acquisition has begun", || probe.on(Verb::Acquire).waiting() == 1).await?;
     client.fin()?;
-    until("nobody acquires for it", || probe.counts().acquires_cut == 1).await?;
-    world.scene.log.add(CUT);
+    until("the acquisition is cut", || probe.counts().acquires_cut == 1).await?;
+    server.fixture.log.add(CUT);
     Ok(Seen::Left)
 }
 
-async fn half_closes(world: &World) -> anyhow::Result<Seen> {
-    let mut client = world.waiting().await?;
+async fn half_close(server: &TestServer) -> anyhow::Result<Seen> {
+    let mut client = server.hold().await?;
     client.shut_down_write()?;
-    world.round_trip().await?;
-    if world.scene.log.count(Event::Dropped) == 0 {
-        world.scene.log.add(HEARD);
+    server.round_trip().await?;
+    if server.fixture.log.count(Event::Dropped) == 0 {
+        server.fixture.log.add(NOTICED);
     }
-    let_through(&world.scene.gate)?;
-    client.answer().await
+    let_through(&server.fixture.gate)?;
+    client.seen().await
 }
 
-/// Sends two requests, of which the first waits.
-async fn two_requests(world: &World) -> anyhow::Result<Client> {
-    let mut client = world.send(Ask::GET).await?;
-    client.send(Ask::GET).await?;
-    world.hears(Event::Waits).await?;
+/// Sends two requests, and waits until the first one waits at the gate.
+async fn two_requests(server: &TestServer) -> anyhow::Result<Client> {
+    let mut client = server.send(RequestSpec::GET).await?;
+    client.send(RequestSpec::GET).await?;
+    server.wait_for(Event::Waiting).await?;
     Ok(client)
 }
 
-async fn two_are_answered(world: &World) -> anyhow::Result<Seen> {
-    let mut client = two_requests(world).await?;
-    ensure!(world.scene.scopes.stats().opened_scopes == 1, "the second waits for the first");
-    let_through(&world.scene.gate)?;
-    ensure!(client.answer().await? == Seen::Whole(200), "the first");
-    world.scene.log.hears(Event::Waits, 2).await?;
-    let_through(&world.scene.gate)?;
-    let second = client.answer().await?;
-    world.scene.log.add(TWO);
+async fn receive_both(server: &TestServer) -> anyhow::Result<Seen> {
+    let mut client = two_requests(server).await?;
+    ensure!(server.fixture.scopes.stats().opened_scopes == 1, "the second waits for the first");
+    let_through(&server.fixture.gate)?;
+    ensure!(client.seen().await? == Seen::Complete(200), "the first response");
+    server.fixture.log.wait_for(Event::Waiting, 2).await?;
+    let_through(&server.fixture.gate)?;
+    let second = client.seen().await?;
+    server.fixture.log.add(TWO);
     Ok(second)
 }
 
-async fn vanishes(world: &World) -> anyhow::Result<Seen> {
+async fn vanish(server: &TestServer) -> anyhow::Result<Seen> {
     let begun = Instant::now();
-    let socket = world.waiting().await?.vanish()?;
-    world.hears(Event::Dropped).await?;
+    let socket = server.hold().await?.vanish()?;
+    server.wait_for(Event::Dropped).await?;
     if begun.elapsed() >= Setup::SOON {
-        world.scene.log.add(LATE);
+        server.fixture.log.add(LATE);
     }
-    world.is_at_rest().await?;
+    server.wait_until_idle().await?;
     drop(socket);
     Ok(Seen::Left)
 }

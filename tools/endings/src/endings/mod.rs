@@ -1,4 +1,4 @@
-//! The endings, a file for each kind.
+//! The endings, one file for each kind.
 
 mod answers;
 mod lease_bodies;
@@ -13,7 +13,7 @@ mod shutdown;
 
 use crate::Ending;
 
-/// Every ending, in the order of the table.
+/// Returns every ending, in the order of the table.
 pub fn all() -> impl Iterator<Item = &'static Ending> {
     let kinds = [
         answers::ENDINGS,

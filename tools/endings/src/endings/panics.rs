@@ -1,4 +1,4 @@
-//! Panics in the handler, in the body, and between.
+//! Panics in the handler and in the body.
 
 use std::panic::AssertUnwindSafe;
 
@@ -6,45 +6,45 @@ use futures_util::FutureExt;
 use reqscope::Exit;
 use reqscope_testkit::{Verb, quiet_panic};
 
-use crate::body::{Answer, answer, answer_with};
+use crate::body::{HandlerResult, response, response_with};
 use crate::event::Event;
-use crate::handler::{owns, rows, streams};
+use crate::fixture::Call;
+use crate::handler::{gated_rows, lease_body, stream_lease};
 use crate::layers::Layers;
-use crate::scene::Call;
-use crate::{BoxError, Ending, Must, Resources, Seen, Setup};
+use crate::{BoxError, Ending, Expected, Resources, Seen, Setup};
 
 pub(super) const ENDINGS: &[Ending] = &[
     Ending {
         name: "panic-in-the-handler",
-        sentence: "the handler panics, and nobody catches it",
-        must: Must { sees: Seen::Nothing, ..PANICKED },
+        sentence: "the handler panics, and no layer catches it",
+        expected: Expected { seen: Seen::Nothing, ..PANICKED },
         ..IN_THE_HANDLER
     },
     Ending {
         name: "panic-caught-outside",
-        sentence: "the handler panics, and a layer around the scope answers 500",
+        sentence: "the handler panics, and a layer around the scope responds with 500",
         setup: Setup { layers: Layers::PanicsCaughtOutside, ..Setup::DEFAULT },
-        must: PANICKED,
+        expected: PANICKED,
         ..IN_THE_HANDLER
     },
     Ending {
         name: "panic-caught-inside",
-        sentence: "the handler panics, and a layer inside of the scope answers 500: for the scope a failure",
+        sentence: "the handler panics, and a layer inside the scope responds with 500: a failure for the scope",
         setup: Setup { layers: Layers::PanicsCaughtInside, ..Setup::DEFAULT },
-        must: Must { told: &[Exit::Failed], ..PANICKED },
+        expected: Expected { exits: &[Exit::Failed], ..PANICKED },
         ..IN_THE_HANDLER
     },
     Ending {
         name: "panic-in-the-body",
-        sentence: "the body panics; its handle was back before",
-        handler: |call| Box::pin(panics_in_the_body(call)),
+        sentence: "the body panics; the handle was released before",
+        handler: |call| Box::pin(panic_in_body(call)),
         ..IN_THE_BODY
     },
     Ending {
         name: "panic-in-the-body-caught",
-        sentence: "the same under a layer that catches panics: it is not there for bodies",
+        sentence: "the body panics under a layer that catches panics, which does not cover bodies",
         setup: Setup { layers: Layers::PanicsCaughtOutside, ..Setup::DEFAULT },
-        handler: |call| Box::pin(panics_in_the_body(call)),
+        handler: |call| Box::pin(panic_in_body(call)),
         ..IN_THE_BODY
     },
     Ending {
@@ -52,66 +52,74 @@ pub(super) const ENDINGS: &[Ending] = &[
         sentence: "a body that owns its handle panics",
         handler: |call| {
             Box::pin(async move {
-                call.scene.probe.on(Verb::Operate).ok().panic();
-                streams(call, 2).await
+                call.fixture.probe.on(Verb::Operate).ok().panic();
+                stream_lease(call, 2).await
             })
         },
-        must: Must { told: &[Exit::Panicked], ..IN_THE_BODY.must },
+        expected: Expected { exits: &[Exit::Panicked], ..IN_THE_BODY.expected },
         ..IN_THE_BODY
     },
     Ending {
         name: "lease-body-panics-beside",
-        sentence: "a body panics beside which a handle is kept",
+        sentence: "a body that keeps a handle alongside panics",
         handler: |call| {
             Box::pin(async move {
-                let body = rows(call.scene.clone(), || quiet_panic("in the body"));
-                owns(call, 200, body).await
+                let body = gated_rows(call.fixture.clone(), || quiet_panic("in the body"));
+                lease_body(call, 200, body).await
             })
         },
-        must: Must { told: &[Exit::Panicked], ..IN_THE_BODY.must },
+        expected: Expected { exits: &[Exit::Panicked], ..IN_THE_BODY.expected },
         ..IN_THE_BODY
     },
     Ending {
         name: "panic-swallowed",
-        sentence: "a panic in the middle of the work is caught in the handler, which answers 200: no COMMIT of half the work",
+        sentence: "the handler catches a panic halfway, and returns a 200: half the work is not committed",
         resources: Resources::Settling,
-        handler: |call| Box::pin(swallows_a_panic(call)),
-        must: Must {
-            told: &[Exit::Failed],
-            sees: Seen::Whole(500),
+        handler: |call| Box::pin(swallow_panic(call)),
+        expected: Expected {
+            exits: &[Exit::Failed],
+            seen: Seen::Complete(500),
             events: &[Event::Returned, CAUGHT],
-            ..Must::DONE
+            ..Expected::COMPLETED
         },
         ..Ending::PLAIN
     },
 ];
 
-const IN_THE_HANDLER: Ending = Ending { handler: |call| Box::pin(panics(call)), ..Ending::PLAIN };
-const PANICKED: Must =
-    Must { told: &[Exit::Panicked], sees: Seen::Whole(500), events: &[Event::Unwound], ..Must::DONE };
+const IN_THE_HANDLER: Ending = Ending { handler: |call| Box::pin(panic_in_handler(call)), ..Ending::PLAIN };
+const PANICKED: Expected = Expected {
+    exits: &[Exit::Panicked],
+    seen: Seen::Complete(500),
+    events: &[Event::Panicked],
+    ..Expected::COMPLETED
+};
 const IN_THE_BODY: Ending = Ending {
-    client: |world| Box::pin(world.asks_for_rows()),
-    must: Must { sees: Seen::Cut(200), events: &[Event::Returned, Event::BodyUnwound], ..Must::DONE },
+    client: |server| Box::pin(server.fetch_rows()),
+    expected: Expected {
+        seen: Seen::Cut(200),
+        events: &[Event::Returned, Event::BodyPanicked],
+        ..Expected::COMPLETED
+    },
     ..Ending::PLAIN
 };
-const CAUGHT: Event = Event::Saw("the handler caught the panic");
+const CAUGHT: Event = Event::Custom("the handler caught the panic");
 
-async fn panics(call: Call) -> Answer {
+async fn panic_in_handler(call: Call) -> HandlerResult {
     let _handle = call.lazy.get().await?;
     quiet_panic("in the handler")
 }
 
-async fn panics_in_the_body(call: Call) -> Answer {
+async fn panic_in_body(call: Call) -> HandlerResult {
     call.lazy.get().await?.operate().await?;
-    answer_with(200, rows(call.scene, || quiet_panic("in the body")))
+    response_with(200, gated_rows(call.fixture, || quiet_panic("in the body")))
 }
 
-async fn swallows_a_panic(call: Call) -> Answer {
-    let log = call.scene.log.clone();
+async fn swallow_panic(call: Call) -> HandlerResult {
+    let log = call.fixture.log.clone();
     if AssertUnwindSafe(half_of_the_work(call)).catch_unwind().await.is_err() {
         log.add(CAUGHT);
     }
-    answer(200, "done, it thinks")
+    response(200, "done")
 }
 
 async fn half_of_the_work(call: Call) -> Result<(), BoxError> {

@@ -1,63 +1,63 @@
-//! A server that stops while a request runs.
+//! Servers that shut down while a request runs.
 
 use reqscope_testkit::Verb;
 
 use crate::event::{Event, let_through, until};
-use crate::world::World;
-use crate::{Ending, Must, Seen, Setup};
+use crate::server::TestServer;
+use crate::{Ending, Expected, Seen, Setup};
 
 pub(super) const ENDINGS: &[Ending] = &[
     Ending {
         name: "shutdown-in-flight",
-        sentence: "the server is told to stop while the handler runs: it is answered",
-        client: |world| Box::pin(is_answered(world)),
-        must: Must { events: &[Event::Waits, REFUSED, Event::Returned, CLOSED], ..Must::DONE },
+        sentence: "the server shuts down while the handler runs: the request is answered",
+        client: |server| Box::pin(stop_and_finish(server)),
+        expected: Expected { events: &[Event::Waiting, REFUSED, Event::Returned, CLOSED], ..Expected::COMPLETED },
         ..Ending::HOLDING
     },
     Ending {
         name: "shutdown-timed-out",
-        sentence: "the server is told to stop, and the handler outlasts the grace",
+        sentence: "the server shuts down, and the handler outlasts the grace period",
         setup: Setup { request_grace: Setup::SOON, ..Setup::DEFAULT },
-        client: |world| Box::pin(is_cut(world)),
-        must: CUT,
+        client: |server| Box::pin(stop_and_outlast(server)),
+        expected: CUT,
         ..Ending::HOLDING
     },
     Ending {
         name: "shutdown-release-hangs",
-        sentence: "the server is told to stop, and a release does not end",
+        sentence: "the server shuts down, and a release hangs",
         setup: Setup { request_grace: Setup::SOON, close_timeout: Setup::SOON, ..Setup::DEFAULT },
-        client: |world| {
-            world.scene.probe.on(Verb::Release).never();
-            Box::pin(is_cut(world))
+        client: |server| {
+            server.fixture.probe.on(Verb::Release).never();
+            Box::pin(stop_and_outlast(server))
         },
-        must: Must { abandoned: 1, ..CUT },
+        expected: Expected { abandoned: 1, ..CUT },
         ..Ending::HOLDING
     },
 ];
 
-const CLOSED: Event = Event::Saw("the server closed when it had answered");
-const REFUSED: Event = Event::Saw("the server let nobody new in");
-const CUT: Must = Must {
-    sees: Seen::Nothing,
+const CLOSED: Event = Event::Custom("the server closed after its response");
+const REFUSED: Event = Event::Custom("the server accepted no new connection");
+const CUT: Expected = Expected {
+    seen: Seen::Nothing,
     clean: false,
-    events: &[Event::Waits, Event::ConnectionCut, Event::Dropped],
-    ..Must::DROPPED
+    events: &[Event::Waiting, Event::ConnectionCut, Event::Dropped],
+    ..Expected::DROPPED
 };
 
-async fn is_answered(world: &World) -> anyhow::Result<Seen> {
-    let mut client = world.waiting().await?;
-    world.stop();
-    until("nobody is let in", || world.socket().is_err()).await?;
-    world.scene.log.add(REFUSED);
-    let_through(&world.scene.gate)?;
-    let seen = client.answer().await?;
+async fn stop_and_finish(server: &TestServer) -> anyhow::Result<Seen> {
+    let mut client = server.hold().await?;
+    server.stop();
+    until("no connection is accepted", || server.socket().is_err()).await?;
+    server.fixture.log.add(REFUSED);
+    let_through(&server.fixture.gate)?;
+    let seen = client.seen().await?;
     client.closed().await?;
-    world.scene.log.add(CLOSED);
+    server.fixture.log.add(CLOSED);
     Ok(seen)
 }
 
-async fn is_cut(world: &World) -> anyhow::Result<Seen> {
-    let mut client = world.waiting().await?;
-    world.stop();
-    client.answer().await
+async fn stop_and_outlast(server: &TestServer) -> anyhow::Result<Seen> {
+    let mut client = server.hold().await?;
+    server.stop();
+    client.seen().await
 }

@@ -1,4 +1,4 @@
-//! Work that goes on after the answer: upgraded connections, and tasks that hold a handle.
+//! Work that goes on after the response: upgraded connections, and tasks that hold a handle.
 
 use anyhow::Context;
 use http::{HeaderValue, Method};
@@ -6,92 +6,96 @@ use hyper_util::rt::TokioIo;
 use reqscope::Exit;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::body::{Answer, answer, bare};
-use crate::client::Ask;
+use crate::body::{HandlerResult, empty_response, response};
+use crate::client::RequestSpec;
 use crate::event::{Event, let_through, until};
-use crate::scene::Call;
-use crate::world::World;
-use crate::{Absent, BoxError, Differs, Ending, Must, Protocol, Resources, Seen};
+use crate::fixture::Call;
+use crate::server::TestServer;
+use crate::{Absent, BoxError, Ending, Exception, Expected, Protocol, Resources, Seen};
 
 pub(super) const ENDINGS: &[Ending] = &[
     Ending {
         name: "upgrade",
-        sentence: "a WebSocket: the scope of the request ends at 101, the connection opens its own",
-        differs: &[Differs {
+        sentence: "a WebSocket: the scope of the request is closed at the 101, and the connection opens its own",
+        exceptions: &[Exception {
             stack: None,
             protocol: Protocol::Http2,
-            why: "it is an extended CONNECT, and answered 200",
-            must: Must { sees: Seen::Whole(200), ..SWITCHED },
+            why: "an extended CONNECT is answered with 200",
+            expected: Expected { seen: Seen::Complete(200), ..SWITCHED },
         }],
-        handler: |call| Box::pin(upgrades(call)),
-        client: |world| Box::pin(speaks_after_the_upgrade(world)),
-        must: SWITCHED,
+        handler: |call| Box::pin(upgrade(call)),
+        client: |server| Box::pin(echo_after_upgrade(server)),
+        expected: SWITCHED,
         ..Ending::PLAIN
     },
     Ending {
         name: "upgrade-not-taken",
-        sentence: "the handler prepares an upgrade, and then answers 200: it comes all the same, and finds the scope closed",
-        absent: &[Absent::Protocol(Protocol::Http2, "an extended CONNECT that is answered 200 is taken")],
-        handler: |call| Box::pin(prepares_an_upgrade(call)),
-        client: |world| {
+        sentence: "the handler prepares an upgrade and returns a 200: hyper still upgrades, and the scope is closed",
+        absent: &[Absent::Protocol(Protocol::Http2, "an extended CONNECT that is answered with 200 is an upgrade")],
+        handler: |call| Box::pin(prepare_upgrade(call)),
+        client: |server| {
             Box::pin(async {
-                let mut client = world.send(Ask::UPGRADE).await?;
-                let seen = client.answer().await?;
+                let mut client = server.send(RequestSpec::UPGRADE).await?;
+                let seen = client.seen().await?;
                 client.fin()?;
-                world.hears(CAME).await?;
+                server.wait_for(UPGRADED).await?;
                 Ok(seen)
             })
         },
-        must: Must { events: &[Event::Returned, CAME], ..Must::DONE },
+        expected: Expected { events: &[Event::Returned, UPGRADED], ..Expected::COMPLETED },
         ..Ending::PLAIN
     },
     Ending {
         name: "spawned-settling",
-        sentence: "a spawned task still holds the transaction: no COMMIT, and so no 200",
+        sentence: "a spawned task still holds the transaction: there is no COMMIT, and so no 200",
         resources: Resources::Settling,
-        handler: |call| Box::pin(spawns(call)),
-        client: |world| Box::pin(lets_the_task_end(world)),
-        must: Must {
-            told: &[Exit::Cancelled],
-            sees: Seen::Whole(500),
-            events: &[Event::Returned, Event::Waits],
-            ..Must::DONE
+        handler: |call| Box::pin(spawn_holder(call)),
+        client: |server| Box::pin(end_spawned_task(server)),
+        expected: Expected {
+            exits: &[Exit::Cancelled],
+            seen: Seen::Complete(500),
+            events: &[Event::Returned, Event::Waiting],
+            ..Expected::COMPLETED
         },
         ..Ending::PLAIN
     },
     Ending {
         name: "spawned-plain",
-        sentence: "a spawned task still holds a handle that settles nothing: it comes back when the task ends",
+        sentence: "a spawned task still holds a handle that settles nothing: it is released when the task ends",
         resources: Resources::Plain,
-        handler: |call| Box::pin(spawns(call)),
-        client: |world| Box::pin(lets_the_task_end(world)),
-        must: Must { told: &[Exit::Cancelled], events: &[Event::Returned, Event::Waits, LATER], ..Must::DONE },
+        handler: |call| Box::pin(spawn_holder(call)),
+        client: |server| Box::pin(end_spawned_task(server)),
+        expected: Expected {
+            exits: &[Exit::Cancelled],
+            events: &[Event::Returned, Event::Waiting, LATER],
+            ..Expected::COMPLETED
+        },
         ..Ending::PLAIN
     },
 ];
 
-const SWITCHED: Must = Must {
-    told: &[Exit::Completed; 2],
-    sees: Seen::Whole(101),
+const SWITCHED: Expected = Expected {
+    exits: &[Exit::Completed; 2],
+    seen: Seen::Complete(101),
     events: &[Event::Returned, OWN, ENDED],
-    ..Must::DONE
+    ..Expected::COMPLETED
 };
-const OWN: Event = Event::Saw("the upgraded connection had a scope of its own");
-const ENDED: Event = Event::Saw("the upgraded connection ended");
-const CAME: Event = Event::Saw("the upgrade came all the same, and the scope was closed");
-const LATER: Event = Event::Saw("the handle was out when the answer was there");
+const OWN: Event = Event::Custom("the upgraded connection had a scope of its own");
+const ENDED: Event = Event::Custom("the upgraded connection ended");
+const UPGRADED: Event = Event::Custom("hyper upgraded, and the scope was closed");
+const LATER: Event = Event::Custom("the handle was held when the response arrived");
 
-async fn upgrades(mut call: Call) -> Answer {
+async fn upgrade(mut call: Call) -> HandlerResult {
     call.lazy.get().await?.operate().await?;
     let upgrade = hyper::upgrade::on(&mut call.request);
-    let (request, scene) = (call.scope, call.scene);
+    let (request, fixture) = (call.scope, call.fixture);
     tokio::spawn(async move {
         let mut io = TokioIo::new(upgrade.await?);
-        let scope = scene.scopes.open();
+        let scope = fixture.scopes.open();
         let echo = async {
-            let mut handle = scope.handle().lazy(&scene.probe).get().await?;
+            let mut handle = scope.handle().lazy(&fixture.probe).get().await?;
             if request.is_closed() {
-                scene.log.add(OWN);
+                fixture.log.add(OWN);
             }
             let mut byte = [0];
             while io.read(&mut byte).await? == 1 {
@@ -102,57 +106,57 @@ async fn upgrades(mut call: Call) -> Answer {
         };
         let exit = if echo.await.is_ok() { Exit::Completed } else { Exit::Failed };
         scope.close(exit).await?;
-        scene.log.add(ENDED);
+        fixture.log.add(ENDED);
         Ok::<_, BoxError>(())
     });
     if call.request.method() == Method::CONNECT {
-        return bare(200);
+        return empty_response(200);
     }
-    let mut response = bare(101)?;
+    let mut response = empty_response(101)?;
     response.headers_mut().insert("connection", HeaderValue::from_static("upgrade"));
     response.headers_mut().insert("upgrade", HeaderValue::from_static("websocket"));
     Ok(response)
 }
 
-async fn speaks_after_the_upgrade(world: &World) -> anyhow::Result<Seen> {
-    let mut client = world.connect().await?;
-    let head = client.upgrade().await?.context("an answer")?;
-    until("the scope of the request is closed", || world.scene.probe.releases().len() == 1).await?;
+async fn echo_after_upgrade(server: &TestServer) -> anyhow::Result<Seen> {
+    let mut client = server.connect().await?;
+    let head = client.upgrade().await?.context("a response")?;
+    until("the scope of the request is closed", || server.fixture.probe.releases().len() == 1).await?;
     client.echo().await?;
     client.end()?;
-    world.hears(ENDED).await?;
-    Ok(Seen::Whole(head.status))
+    server.wait_for(ENDED).await?;
+    Ok(Seen::Complete(head.status))
 }
 
-async fn prepares_an_upgrade(mut call: Call) -> Answer {
+async fn prepare_upgrade(mut call: Call) -> HandlerResult {
     call.lazy.get().await?.operate().await?;
     let upgrade = hyper::upgrade::on(&mut call.request);
     tokio::spawn(async move {
-        let came = upgrade.await.is_ok();
-        if came && call.lazy.get().await.is_err_and(|error| error.is_closed()) {
-            call.scene.log.add(CAME);
+        let upgraded = upgrade.await.is_ok();
+        if upgraded && call.lazy.get().await.is_err_and(|error| error.is_closed()) {
+            call.fixture.log.add(UPGRADED);
         }
     });
-    answer(200, "no need")
+    response(200, "not upgraded")
 }
 
-async fn spawns(call: Call) -> Answer {
+async fn spawn_holder(call: Call) -> HandlerResult {
     let guard = call.lazy.get().await?;
-    let scene = call.scene;
+    let fixture = call.fixture;
     tokio::spawn(async move {
-        let waited = scene.wait().await;
+        let waited = fixture.wait().await;
         drop(guard);
         waited
     });
-    answer(200, "done, almost")
+    response(200, "done")
 }
 
-async fn lets_the_task_end(world: &World) -> anyhow::Result<Seen> {
-    let seen = world.asks(Ask::GET).await?;
-    world.hears(Event::Waits).await?;
-    if world.scene.probe.counts().live() == 1 {
-        world.scene.log.add(LATER);
+async fn end_spawned_task(server: &TestServer) -> anyhow::Result<Seen> {
+    let seen = server.fetch(RequestSpec::GET).await?;
+    server.wait_for(Event::Waiting).await?;
+    if server.fixture.probe.counts().live() == 1 {
+        server.fixture.log.add(LATER);
     }
-    let_through(&world.scene.gate)?;
+    let_through(&server.fixture.gate)?;
     Ok(seen)
 }

@@ -9,12 +9,12 @@ use crate::event::{Event, Log};
 use crate::stepwise::Stepwise;
 use crate::{BoxError, Setup};
 
-/// What the handler, the client and the judge of one ending have in common.
+/// What the handler, the client and the judge of one ending share.
 #[derive(Clone)]
-pub(crate) struct Scene {
+pub(crate) struct Fixture {
     pub(crate) setup: Setup,
     pub(crate) probe: Arc<Probe>,
-    /// Of one place, with books of its own: what it keeps is not the request's.
+    /// A pool of one handle, of a probe of its own: the handles that it keeps do not count for the request.
     pub(crate) pool: Arc<Pool<Probe>>,
     /// A commit of three steps, over a sibling of the probe.
     pub(crate) stepwise: Arc<Stepwise>,
@@ -24,18 +24,18 @@ pub(crate) struct Scene {
     pub(crate) log: Log,
 }
 
-/// A request, and what its handler has to work with. The same on each stack.
+/// A request and its scope, as a handler gets them on both stacks.
 pub(crate) struct Call {
     pub(crate) request: Request<UnsyncBoxBody<bytes::Bytes, BoxError>>,
     pub(crate) scope: ScopeHandle,
     pub(crate) lazy: Lazy<Probe>,
-    pub(crate) scene: Scene,
+    pub(crate) fixture: Fixture,
 }
 
-impl Scene {
-    /// Waits at the gate, and says so.
+impl Fixture {
+    /// Waits at the gate, and logs [`Event::Waiting`] before.
     pub(crate) async fn wait(&self) -> Result<(), BoxError> {
-        self.log.add(Event::Waits);
+        self.log.add(Event::Waiting);
         Ok(self.gate.pass().await?)
     }
 }
