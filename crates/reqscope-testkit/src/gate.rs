@@ -45,10 +45,10 @@ use crate::panics::quiet_panic;
 /// ```
 #[derive(Clone)]
 pub struct Gate {
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<GateState>>,
 }
 
-struct State {
+struct GateState {
     script: VecDeque<Outcome>,
     rest: Option<Outcome>,
     waiting: VecDeque<Waiter>,
@@ -74,7 +74,7 @@ impl Gate {
     }
 
     fn with(rest: Option<Outcome>) -> Self {
-        let state = State { script: VecDeque::new(), rest, waiting: VecDeque::new(), calls: 0 };
+        let state = GateState { script: VecDeque::new(), rest, waiting: VecDeque::new(), calls: 0 };
         Gate { state: Arc::new(Mutex::new(state)) }
     }
 
@@ -182,7 +182,7 @@ impl Gate {
     }
 }
 
-impl State {
+impl GateState {
     /// To the oldest waiter, or else `put` into the script. The waker is for when the lock is gone.
     fn give(&mut self, outcome: Outcome, put: fn(&mut VecDeque<Outcome>, Outcome)) -> Option<Waker> {
         match self.waiting.iter_mut().find(|waiter| waiter.given.is_none()) {

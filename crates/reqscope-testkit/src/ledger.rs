@@ -37,7 +37,7 @@ use reqscope::{Exit, Observer};
 #[must_use = "a ledger that is dropped at once watches nothing"]
 #[derive(Default)]
 pub struct Ledger {
-    accounts: Arc<Accounts>,
+    by_location: Arc<ByLocation>,
 }
 
 /// The columns of a [`Ledger`].
@@ -92,12 +92,12 @@ pub struct Balance {
 #[must_use = "an entry that is dropped is missing from the books"]
 pub struct Entry {
     at: &'static Location<'static>,
-    accounts: Arc<Accounts>,
+    by_location: Arc<ByLocation>,
 }
 
 /// One account for each line of the program that acquires; sorted, so that a report reads like the file.
 #[derive(Default)]
-struct Accounts(Mutex<BTreeMap<&'static Location<'static>, Balance>>);
+struct ByLocation(Mutex<BTreeMap<&'static Location<'static>, Balance>>);
 
 impl Ledger {
     /// Empty books.
@@ -109,8 +109,8 @@ impl Ledger {
     #[track_caller]
     pub fn acquired(&self) -> Entry {
         let at = Location::caller();
-        self.accounts.write(at, |balance| balance.acquired += 1);
-        Entry { at, accounts: Arc::clone(&self.accounts) }
+        self.by_location.write(at, |balance| balance.acquired += 1);
+        Entry { at, by_location: Arc::clone(&self.by_location) }
     }
 
     /// An observer that keeps these books for a [`Scopes`](reqscope::Scopes) or a [`Reaper`](reqscope::Reaper), on
@@ -137,13 +137,13 @@ impl Ledger {
     /// # });
     /// ```
     pub fn observer(&self) -> impl Observer + use<> {
-        Bookkeeper(Arc::clone(&self.accounts))
+        LedgerObserver(Arc::clone(&self.by_location))
     }
 
-    /// The sum of all accounts.
+    /// The sum of all by_location.
     pub fn balance(&self) -> Balance {
-        let accounts = self.accounts.0.lock();
-        accounts.values().fold(Balance::default(), |sum, account| Balance {
+        let by_location = self.by_location.0.lock();
+        by_location.values().fold(Balance::default(), |sum, account| Balance {
             acquired: sum.acquired + account.acquired,
             released: sum.released + account.released,
             abandoned: sum.abandoned + account.abandoned,
@@ -161,12 +161,12 @@ impl Ledger {
 impl Entry {
     /// It was given back.
     pub fn released(self) {
-        self.accounts.write(self.at, |balance| balance.released += 1);
+        self.by_location.write(self.at, |balance| balance.released += 1);
     }
 
     /// It was dropped where it could not be given back, and that is known.
     pub fn abandoned(self) {
-        self.accounts.write(self.at, |balance| balance.abandoned += 1);
+        self.by_location.write(self.at, |balance| balance.abandoned += 1);
     }
 }
 
@@ -176,23 +176,23 @@ impl Balance {
     }
 }
 
-impl Accounts {
+impl ByLocation {
     fn write(&self, at: &'static Location<'static>, change: impl FnOnce(&mut Balance)) {
         change(self.0.lock().entry(at).or_default());
     }
 
     /// One line for each account that does not balance.
-    fn complaints(&self) -> Vec<String> {
-        let accounts = self.0.lock();
-        let uneven = accounts.iter().filter(|(_, balance)| !balance.is_even());
+    fn unbalanced(&self) -> Vec<String> {
+        let by_location = self.0.lock();
+        let uneven = by_location.iter().filter(|(_, balance)| !balance.is_even());
         uneven.map(|(at, balance)| format!("{at}: {balance}")).collect()
     }
 }
 
 /// What a [`Ledger`] gives away: it writes, and checks nothing when it is dropped.
-struct Bookkeeper(Arc<Accounts>);
+struct LedgerObserver(Arc<ByLocation>);
 
-impl Observer for Bookkeeper {
+impl Observer for LedgerObserver {
     fn acquired(&self, of: Subject, _waited: Duration) {
         self.0.write(of.taken_at, |balance| balance.acquired += 1);
     }
@@ -216,9 +216,9 @@ impl Observer for Bookkeeper {
 
 impl Drop for Ledger {
     fn drop(&mut self) {
-        let complaints = self.accounts.complaints();
-        if !complaints.is_empty() && !std::thread::panicking() {
-            panic!("the books do not balance:\n  {}", complaints.join("\n  "));
+        let unbalanced = self.by_location.unbalanced();
+        if !unbalanced.is_empty() && !std::thread::panicking() {
+            panic!("the books do not balance:\n  {}", unbalanced.join("\n  "));
         }
     }
 }

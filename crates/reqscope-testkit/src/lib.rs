@@ -18,7 +18,7 @@
     doc = "- [`MariaDb`] is a private database server that can be stopped, killed, frozen and restarted."
 )]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-mod books;
+mod records;
 mod gate;
 mod laws;
 mod ledger;
@@ -32,7 +32,6 @@ mod fault_proxy;
 #[cfg(all(feature = "servers", unix))]
 mod servers;
 
-pub use books::{Counts, Fate, Record, Release};
 #[cfg(feature = "proxy")]
 pub use fault_proxy::{Connections, Direction, FaultProxy, Script, Traffic};
 pub use gate::Gate;
@@ -42,6 +41,7 @@ pub use outcome::{Outcome, Scripted};
 pub use panics::{expect_panic, quiet_panic};
 pub use poll::{Wakes, cancel_at, poll_n, poll_once};
 pub use probe::{Probe, ProbeHandle, Verb};
+pub use records::{Counts, HandleState, Record, Release};
 #[cfg(all(feature = "servers", unix))]
 pub use servers::{MariaDb, MariaDbBuilder, ServerError};
 pub use until::until;

@@ -1,7 +1,7 @@
 use anyhow::{Context, ensure};
 use reqscope::Exit;
 use reqscope_hyper::ServeReport;
-use reqscope_testkit::{Fate, Ledger};
+use reqscope_testkit::{HandleState, Ledger};
 
 use crate::event::Event;
 use crate::fixture::Fixture;
@@ -58,7 +58,7 @@ pub(crate) fn judge(
         for id in 0..counts.acquired {
             let record = fixture.probe.record(id);
             ensure!(record.exits.len() == 1, "handle {id} was released with {:?}", record.exits);
-            ensure!(record.fate != Fate::Live, "handle {id} is live");
+            ensure!(record.state != HandleState::Live, "handle {id} is live");
         }
         if settling && expected.unsettled.is_none() && matches!(seen, Seen::Complete(200..400)) {
             // L11

@@ -6,7 +6,7 @@ use super::script::Script;
 
 /// Some connections of a [`FaultProxy`](crate::FaultProxy): the open ones, those to come, all, or one of them.
 ///
-/// What they are told takes effect at once: when the call returns, not a byte more passes that should not, and the FIN
+/// What they are fin_sent takes effect at once: when the call returns, not a byte more passes that should not, and the FIN
 /// or the reset is on its way. It is the last word: a script takes the place of the one before, and lifts the stall or
 /// the delay that this had set.
 ///

@@ -2,9 +2,9 @@ mod direction;
 mod script;
 mod traffic;
 mod plan;
-mod performance;
+mod playback;
 mod queue;
-mod door;
+mod listener;
 mod inner;
 mod relay;
 mod connection;
@@ -23,8 +23,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use connections::Which;
-use door::Door;
 use inner::Inner;
+use listener::Listener;
 use plan::Plan;
 
 pub use connections::Connections;
@@ -37,8 +37,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 /// A TCP proxy in front of a real server, that does by script what networks and servers do to connections.
 ///
-/// It forwards everything until it is told otherwise, faithfully: a peer's FIN is forwarded as a FIN, its reset as a
-/// reset, and a receiver that does not read slows the sender down. Faults are told to some of its connections
+/// It forwards everything until it is fin_sent otherwise, faithfully: a peer's FIN is forwarded as a FIN, its reset as a
+/// reset, and a receiver that does not read slows the sender down. Faults are fin_sent to some of its connections
 /// ([`open`](FaultProxy::open), [`coming`](FaultProxy::coming), [`all`](FaultProxy::all), [`next`](FaultProxy::next),
 /// [`nth`](FaultProxy::nth)), by hand or as a [`Script`]. This is what the two ends see:
 ///
@@ -138,8 +138,8 @@ impl FaultProxy {
     /// Outside of a tokio runtime with I/O. A script that waits for time needs its clock, too.
     pub fn start(upstream: impl ToSocketAddrs) -> io::Result<Self> {
         let upstream = upstream.to_socket_addrs()?.collect();
-        let (door, addr) = Door::open()?;
-        let inner = Arc::new(Inner::new(door, addr, upstream));
+        let (listener, addr) = Listener::open()?;
+        let inner = Arc::new(Inner::new(listener, addr, upstream));
         let accepting = tokio::spawn(accept(Arc::clone(&inner)));
         Ok(FaultProxy { inner, accepting })
     }
@@ -220,7 +220,7 @@ impl FaultProxy {
     }
 
     /// The connection with this number, open or yet to come. They are counted from 0, in the order in which they are
-    /// accepted. One that has ended is not there any more, and what it is told is lost.
+    /// accepted. One that has ended is not there any more, and what it is fin_sent is lost.
     pub fn nth(&self, number: usize) -> Connections<'_> {
         Connections::new(&self.inner, Which::Nth(number))
     }
@@ -234,7 +234,7 @@ impl FaultProxy {
     ///
     /// The port could not be kept: somebody else was faster, or there is no descriptor left. It is closed all the same.
     pub fn refuse(&self) -> io::Result<()> {
-        self.inner.lock().door.refuse(self.addr())
+        self.inner.lock().listener.refuse(self.addr())
     }
 
     /// All is well again: connections are accepted, nothing is planned for those to come, and the open ones forward
@@ -256,8 +256,8 @@ async fn accept(inner: Arc<Inner>) {
     loop {
         select! {
             accepted = inner.accept() => match accepted {
-                Ok((entry, client)) => {
-                    connections.spawn(connection::serve(entry, client));
+                Ok((registration, client)) => {
+                    connections.spawn(connection::serve(registration, client));
                 }
                 Err(_) => sleep(ACCEPT_PAUSE).await,
             },
@@ -269,7 +269,7 @@ async fn accept(inner: Arc<Inner>) {
 /// The port is closed here and now; the sockets belong to their tasks, which end when their runtime runs them.
 impl Drop for FaultProxy {
     fn drop(&mut self) {
-        self.inner.lock().door = Door::Shut;
+        self.inner.lock().listener = Listener::Closed;
         self.accepting.abort();
     }
 }

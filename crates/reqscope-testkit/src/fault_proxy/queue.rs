@@ -1,4 +1,4 @@
-//! What one direction has read and not yet forwarded, in order.
+//! Content one direction has read and not yet forwarded, in order.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -19,19 +19,19 @@ pub(super) struct Queue {
 
 pub(super) struct Parcel {
     pub(super) arrived: Instant,
-    pub(super) what: What,
+    pub(super) content: Content,
 }
 
-pub(super) enum What {
+pub(super) enum Content {
     Bytes { bytes: Vec<u8>, written: usize },
     Fin,
     Reset,
 }
 
 impl Queue {
-    pub(super) fn push(&mut self, what: What) {
-        self.held += what.len();
-        self.parcels.push_back(Parcel { arrived: Instant::now(), what });
+    pub(super) fn push(&mut self, content: Content) {
+        self.held += content.len();
+        self.parcels.push_back(Parcel { arrived: Instant::now(), content });
     }
 
     /// How many bytes may be read.
@@ -45,7 +45,9 @@ impl Queue {
 
     /// So many bytes of the first parcel are written.
     pub(super) fn wrote(&mut self, count: usize) {
-        let Some(Parcel { what: What::Bytes { bytes, written }, .. }) = self.parcels.front_mut() else { return };
+        let Some(Parcel { content: Content::Bytes { bytes, written }, .. }) = self.parcels.front_mut() else {
+            return;
+        };
         *written += count;
         self.held -= count;
         if *written == bytes.len() {
@@ -55,18 +57,18 @@ impl Queue {
 
     /// Drops the first parcel, and tells how many bytes that were.
     pub(super) fn swallow(&mut self) -> usize {
-        let swallowed = self.parcels.pop_front().map_or(0, |parcel| parcel.what.len());
+        let swallowed = self.parcels.pop_front().map_or(0, |parcel| parcel.content.len());
         self.held -= swallowed;
         swallowed
     }
 }
 
-impl What {
+impl Content {
     /// How many bytes are left of it.
     fn len(&self) -> usize {
         match self {
-            What::Bytes { bytes, written } => bytes.len() - written,
-            What::Fin | What::Reset => 0,
+            Content::Bytes { bytes, written } => bytes.len() - written,
+            Content::Fin | Content::Reset => 0,
         }
     }
 }

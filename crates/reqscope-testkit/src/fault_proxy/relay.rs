@@ -12,9 +12,9 @@ use tokio::select;
 use tokio::time::{Instant, sleep_until};
 
 use super::direction::Way;
-use super::inner::Entry;
-use super::performance::{End, Passage, Performance};
-use super::queue::{Queue, What};
+use super::inner::Registration;
+use super::playback::{Close, Passage, Playback};
+use super::queue::{Content, Queue};
 use super::traffic::Traffic;
 
 /// How much is read at once.
@@ -25,14 +25,14 @@ pub(super) struct Relay<'a> {
     from: &'a TcpStream,
     to: &'a TcpStream,
     queue: Queue,
-    heard: Heard,
+    received: Received,
     /// The receiver has got its FIN.
-    told: bool,
+    fin_sent: bool,
 }
 
 /// What the sender has said of its end.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Heard {
+enum Received {
     Nothing,
     Fin,
     Reset,
@@ -50,21 +50,21 @@ enum Need {
 
 impl<'a> Relay<'a> {
     pub(super) fn new(way: Way, from: &'a TcpStream, to: &'a TcpStream) -> Self {
-        Relay { way, from, to, queue: Queue::default(), heard: Heard::Nothing, told: false }
+        Relay { way, from, to, queue: Queue::default(), received: Received::Nothing, fin_sent: false }
     }
 
     /// Goes on until it is dropped: the script knows when a connection ends.
-    pub(super) async fn run(mut self, entry: &Entry) -> Infallible {
+    pub(super) async fn run(mut self, registration: &Registration) -> Infallible {
         let mut chunk = vec![0; CHUNK];
         loop {
-            let news = entry.news(); // before the look, or what happens after it would be missed
-            let need = entry.look(|performance, traffic| self.pass_on(performance, traffic));
+            let news = registration.news(); // before the look, or what happens after it would be missed
+            let need = registration.look(|playback, traffic| self.pass_on(playback, traffic));
             let room = self.queue.room().min(CHUNK);
             // Whichever is dropped here has taken nothing: a read that has bytes answers in the same poll.
             select! {
                 () = news => {}
-                what = hear(self.from, self.heard, &mut chunk[..room]) => {
-                    entry.look(|performance, traffic| self.take(what, performance, traffic));
+                content = receive(self.from, self.received, &mut chunk[..room]) => {
+                    registration.look(|playback, traffic| self.take(content, playback, traffic));
                 }
                 () = writable(self.to), if matches!(need, Need::Room) => {}
                 () = due(&need) => {}
@@ -73,25 +73,25 @@ impl<'a> Relay<'a> {
     }
 
     /// Passes on what may pass.
-    fn pass_on(&mut self, performance: &mut Performance, traffic: &mut Traffic) -> Need {
-        if performance.take_reset(self.way) {
-            self.take(What::Reset, performance, traffic);
+    fn pass_on(&mut self, playback: &mut Playback, traffic: &mut Traffic) -> Need {
+        if playback.take_reset(self.way) {
+            self.take(Content::Reset, playback, traffic);
         }
-        let need = self.pass_parcels(performance, traffic);
-        if performance.is_closed(self.way) && !self.told {
-            self.told = true;
-            // It fails if the receiver has gone, who need not be told then.
+        let need = self.pass_parcels(playback, traffic);
+        if playback.is_closed(self.way) && !self.fin_sent {
+            self.fin_sent = true;
+            // It fails if the receiver has gone, who need not be fin_sent then.
             drop(SockRef::from(self.to).shutdown(Shutdown::Write));
         }
         need
     }
 
-    fn pass_parcels(&mut self, performance: &mut Performance, traffic: &mut Traffic) -> Need {
+    fn pass_parcels(&mut self, playback: &mut Playback, traffic: &mut Traffic) -> Need {
         loop {
             let Some(parcel) = self.queue.first() else { return Need::News };
-            let passage = match parcel.what {
-                What::Reset => performance.passage_of_reset(self.way),
-                What::Bytes { .. } | What::Fin => performance.passage(self.way),
+            let passage = match parcel.content {
+                Content::Reset => playback.passage_of_reset(self.way),
+                Content::Bytes { .. } | Content::Fin => playback.passage(self.way),
             };
             let most = match passage {
                 Passage::Open(most) => usize::try_from(most).unwrap_or(usize::MAX),
@@ -101,25 +101,25 @@ impl<'a> Relay<'a> {
                     continue;
                 }
             };
-            if let Some(due) = parcel.due(performance.delay(self.way)) {
+            if let Some(due) = parcel.due(playback.delay(self.way)) {
                 return Need::Time(due);
             }
-            match &parcel.what {
-                What::Fin => {
-                    performance.close(self.way);
+            match &parcel.content {
+                Content::Fin => {
+                    playback.close(self.way);
                     self.queue.swallow();
                 }
-                What::Reset => performance.end(End::Reset),
-                What::Bytes { bytes, written } => {
+                Content::Reset => playback.end(Close::Reset),
+                Content::Bytes { bytes, written } => {
                     let bytes = &bytes[*written..];
                     match self.to.try_write(&bytes[..bytes.len().min(most)]) {
                         Ok(count) => {
                             self.queue.wrote(count);
                             *self.written(traffic) += count as u64;
-                            performance.passed(self.way, count as u64);
+                            playback.passed(self.way, count as u64);
                         }
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Need::Room,
-                        Err(_) => performance.lost_receiver(self.way),
+                        Err(_) => playback.lost_receiver(self.way),
                     }
                 }
             }
@@ -134,43 +134,43 @@ impl<'a> Relay<'a> {
     }
 
     /// Takes in what the sender has said.
-    fn take(&mut self, what: What, performance: &mut Performance, traffic: &mut Traffic) {
+    fn take(&mut self, content: Content, playback: &mut Playback, traffic: &mut Traffic) {
         let (read, left) = match self.way {
             Way::ToServer => (&mut traffic.from_client, &mut traffic.left_by_client),
             Way::ToClient => (&mut traffic.from_server, &mut traffic.left_by_server),
         };
-        let last = match &what {
-            What::Bytes { bytes, .. } => {
+        let last = match &content {
+            Content::Bytes { bytes, .. } => {
                 *read += bytes.len() as u64;
-                Heard::Nothing
+                Received::Nothing
             }
-            What::Fin => Heard::Fin,
-            What::Reset => Heard::Reset,
+            Content::Fin => Received::Fin,
+            Content::Reset => Received::Reset,
         };
-        if self.heard == Heard::Nothing && last != Heard::Nothing {
+        if self.received == Received::Nothing && last != Received::Nothing {
             *left += 1;
-            performance.spent(self.way);
+            playback.spent(self.way);
         }
-        self.heard = last;
-        self.queue.push(what);
+        self.received = last;
+        self.queue.push(content);
     }
 }
 
 /// The next thing that the sender says, if there is room for it.
-async fn hear(from: &TcpStream, heard: Heard, chunk: &mut [u8]) -> What {
-    match heard {
-        Heard::Nothing if chunk.is_empty() => pending().await,
-        Heard::Nothing => match read(from, chunk).await {
-            Ok(0) => What::Fin,
-            Ok(count) => What::Bytes { bytes: chunk[..count].to_vec(), written: 0 },
-            Err(_) => What::Reset,
+async fn receive(from: &TcpStream, received: Received, chunk: &mut [u8]) -> Content {
+    match received {
+        Received::Nothing if chunk.is_empty() => pending().await,
+        Received::Nothing => match read(from, chunk).await {
+            Ok(0) => Content::Fin,
+            Ok(count) => Content::Bytes { bytes: chunk[..count].to_vec(), written: 0 },
+            Err(_) => Content::Reset,
         },
         // Who has said its last may still go with a reset, and a read would not tell.
-        Heard::Fin => match from.ready(Interest::ERROR).await {
-            Ok(_) => What::Reset,
+        Received::Fin => match from.ready(Interest::ERROR).await {
+            Ok(_) => Content::Reset,
             Err(_) => pending().await,
         },
-        Heard::Reset => pending().await,
+        Received::Reset => pending().await,
     }
 }
 

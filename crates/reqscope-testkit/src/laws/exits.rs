@@ -4,127 +4,134 @@ use std::future::Future;
 
 use reqscope::{Exit, Guard, Lease, Resource, Scope, Scopes};
 
-use super::outside::Outside;
+use super::counting::Counting;
+use super::fixture::{EXITS, Fixture, Setup, yield_a_few_times};
 use super::report::{Breach, Verdict};
-use super::trial::{Bench, EXITS, Trial, a_moment};
 use super::unwind::while_unwinding;
-use crate::books::Fate;
+use crate::records::HandleState;
 
 /// L8: after the close nobody gets a handle, and the one that is lent out stays with its holder.
-pub(super) async fn a_lent_handle_outlives_its_scope<R: Resource>(bench: Bench<'_, R>) -> Verdict {
-    let trial = bench.trial("a scope closed while a guard is out");
+pub(super) async fn a_lent_handle_outlives_its_scope<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+    let fixture = setup.fixture("a scope closed while a guard is out");
     let scopes = Scopes::new();
     let scope = scopes.open();
-    let lazy = scope.lazy(&trial.outside);
-    let guard = trial.get(&lazy).await?;
+    let lazy = scope.lazy(&fixture.resource);
+    let guard = fixture.get(&lazy).await?;
     // A resource that settles complains, rightly.
-    drop(trial.within("close", scope.close(Exit::Completed)).await?);
-    a_moment().await;
-    trial.expect(trial.outside.books.record(0).exits.is_empty(), "the handle was released under its holder")?;
-    let answer = trial.within("get", lazy.get()).await?;
-    trial.expect(answer.is_err_and(|error| error.is_closed()), "a get was served after the close")?;
-    trial.expect(lazy.try_get().is_none(), "a try_get was served after the close")?;
+    drop(fixture.within("close", scope.close(Exit::Completed)).await?);
+    yield_a_few_times().await;
+    fixture
+        .expect(fixture.resource.records.record(0).exits.is_empty(), "the handle was released under its holder")?;
+    let answer = fixture.within("get", lazy.get()).await?;
+    fixture.expect(answer.is_err_and(|error| error.is_closed()), "a get was served after the close")?;
+    fixture.expect(lazy.try_get().is_none(), "a try_get was served after the close")?;
     drop(guard);
-    let told = trial.told(&scopes).await?;
-    trial.expect(told == [Exit::Cancelled], format!("the handle that was lent out was told {told:?}"))?;
-    trial
-        .expect(trial.outside.books.record(0).fate != Fate::Abandoned, "the handle that was lent out was dropped")?;
+    let told = fixture.exits(&scopes).await?;
+    fixture.expect(told == [Exit::Cancelled], format!("the handle that was lent out was told {told:?}"))?;
+    fixture.expect(
+        fixture.resource.records.record(0).state != HandleState::Abandoned,
+        "the handle that was lent out was dropped",
+    )?;
     drop(lazy);
-    trial.end().await
+    fixture.end().await
 }
 
 /// L9: what the owner of the scope says is what the handle hears.
-pub(super) async fn the_scope_tells_the_exit<R: Resource>(bench: Bench<'_, R>) -> Verdict {
+pub(super) async fn the_scope_tells_the_exit<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     for exit in EXITS {
         let case = format!("a scope closed as {exit}");
-        scope_ends(&bench, case, exit, async |scope| drop(scope.close(exit).await)).await?;
+        scope_ends(&setup, case, exit, async |scope| drop(scope.close(exit).await)).await?;
     }
-    scope_ends(&bench, "a close whose future is dropped at once", Exit::Completed, async |scope| {
+    scope_ends(&setup, "a close whose future is dropped at once", Exit::Completed, async |scope| {
         drop(scope.close(Exit::Completed));
     })
     .await?;
-    scope_ends(&bench, "a scope marked as failed and closed as completed", Exit::Failed, async |scope| {
+    scope_ends(&setup, "a scope marked as failed and closed as completed", Exit::Failed, async |scope| {
         scope.handle().mark_failed();
         drop(scope.close(Exit::Completed).await);
     })
     .await?;
-    scope_ends(&bench, "a scope dropped", Exit::Cancelled, async |scope| drop(scope)).await?;
-    scope_ends(&bench, "a scope dropped while unwinding", Exit::Panicked, async |scope| while_unwinding(scope)).await
+    scope_ends(&setup, "a scope dropped", Exit::Cancelled, async |scope| drop(scope)).await?;
+    scope_ends(&setup, "a scope dropped while unwinding", Exit::Panicked, async |scope| while_unwinding(scope)).await
 }
 
 /// L9: a guard that was dropped by a panic spoils the verdict, though the panic was caught.
-pub(super) async fn a_panic_is_not_forgotten<R: Resource>(bench: Bench<'_, R>) -> Verdict {
-    let trial = bench.trial("a guard dropped while unwinding, then a scope closed as completed");
+pub(super) async fn a_panic_is_not_forgotten<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+    let fixture = setup.fixture("a guard dropped while unwinding, then a scope closed as completed");
     let scopes = Scopes::new();
     let scope = scopes.open();
-    while_unwinding(trial.get(&scope.lazy(&trial.outside)).await?);
-    drop(trial.within("close", scope.close(Exit::Completed)).await?);
-    let told = trial.told(&scopes).await?;
-    trial.expect(matches!(told[..], [exit] if exit >= Exit::Failed), format!("the handle was told {told:?}"))?;
-    trial.end().await
+    while_unwinding(fixture.get(&scope.lazy(&fixture.resource)).await?);
+    drop(fixture.within("close", scope.close(Exit::Completed)).await?);
+    let told = fixture.exits(&scopes).await?;
+    fixture.expect(matches!(told[..], [exit] if exit >= Exit::Failed), format!("the handle was told {told:?}"))?;
+    fixture.end().await
 }
 
 /// L9: the same of a lease, taken by itself or detached from a request.
-pub(super) async fn the_lease_tells_the_exit<R: Resource>(bench: Bench<'_, R>) -> Verdict {
+pub(super) async fn the_lease_tells_the_exit<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     for detached in [false, true] {
         let kind = if detached { "a detached lease" } else { "a lease" };
         for exit in EXITS {
             let case = format!("{kind} ended as {exit}");
-            lease_ends(&bench, case, detached, exit, async |lease| drop(Lease::end(lease, exit).await)).await?;
+            lease_ends(&setup, case, detached, exit, async |lease| drop(Lease::end(lease, exit).await)).await?;
         }
         let at_once = async |lease| drop(Lease::complete(lease));
-        lease_ends(&bench, format!("{kind} completed, the future dropped"), detached, Exit::Completed, at_once)
+        lease_ends(&setup, format!("{kind} completed, the future dropped"), detached, Exit::Completed, at_once)
             .await?;
         let dropped = async |lease| drop(lease);
-        lease_ends(&bench, format!("{kind} dropped"), detached, Exit::Cancelled, dropped).await?;
+        lease_ends(&setup, format!("{kind} dropped"), detached, Exit::Cancelled, dropped).await?;
         let unwound = async |lease| while_unwinding(lease);
-        lease_ends(&bench, format!("{kind} dropped while unwinding"), detached, Exit::Panicked, unwound).await?;
+        lease_ends(&setup, format!("{kind} dropped while unwinding"), detached, Exit::Panicked, unwound).await?;
     }
     Ok(())
 }
 
 async fn scope_ends<R: Resource, F: Future<Output = ()>>(
-    bench: &Bench<'_, R>,
+    setup: &Setup<'_, R>,
     case: impl Into<String>,
     expected: Exit,
     end: impl Fn(Scope) -> F,
 ) -> Verdict {
-    let trial = bench.trial(case);
+    let fixture = setup.fixture(case);
     let scopes = Scopes::new();
     let scope = scopes.open();
-    drop(trial.get(&scope.lazy(&trial.outside)).await?);
-    trial.within("the end of the scope", end(scope)).await?;
-    was_told(trial, &scopes, expected).await
+    drop(fixture.get(&scope.lazy(&fixture.resource)).await?);
+    fixture.within("the end of the scope", end(scope)).await?;
+    was_told(fixture, &scopes, expected).await
 }
 
 async fn lease_ends<R: Resource, F: Future<Output = ()>>(
-    bench: &Bench<'_, R>,
+    setup: &Setup<'_, R>,
     case: impl Into<String>,
     detached: bool,
     expected: Exit,
-    end: impl Fn(Lease<Outside<R>>) -> F,
+    end: impl Fn(Lease<Counting<R>>) -> F,
 ) -> Verdict {
-    let trial = bench.trial(case);
+    let fixture = setup.fixture(case);
     let scopes = Scopes::new();
-    let lease = lease(&trial, &scopes, detached).await?;
-    trial.within("the end of the lease", end(lease)).await?;
-    was_told(trial, &scopes, expected).await
+    let lease = lease(&fixture, &scopes, detached).await?;
+    fixture.within("the end of the lease", end(lease)).await?;
+    was_told(fixture, &scopes, expected).await
 }
 
-async fn lease<R: Resource>(trial: &Trial<R>, scopes: &Scopes, detached: bool) -> Result<Lease<Outside<R>>, Breach> {
+async fn lease<R: Resource>(
+    fixture: &Fixture<R>,
+    scopes: &Scopes,
+    detached: bool,
+) -> Result<Lease<Counting<R>>, Breach> {
     if detached {
         let scope = scopes.open();
-        let guard = trial.get(&scope.lazy(&trial.outside)).await?;
+        let guard = fixture.get(&scope.lazy(&fixture.resource)).await?;
         let lease = Guard::detach(guard);
-        trial.success("close", trial.within("close", scope.close(Exit::Failed)).await?)?;
+        fixture.success("close", fixture.within("close", scope.close(Exit::Failed)).await?)?;
         return Ok(lease);
     }
-    let acquired = Lease::acquire_in(scopes.reaper(), &trial.outside);
-    trial.success("Lease::acquire", trial.within("Lease::acquire", acquired).await?)
+    let acquired = Lease::acquire_in(scopes.reaper(), &fixture.resource);
+    fixture.success("Lease::acquire", fixture.within("Lease::acquire", acquired).await?)
 }
 
-async fn was_told<R: Resource>(trial: Trial<R>, scopes: &Scopes, expected: Exit) -> Verdict {
-    let told = trial.told(scopes).await?;
-    trial.expect(told == [expected], format!("the handle was told {told:?} instead of {expected:?}, once"))?;
-    trial.end().await
+async fn was_told<R: Resource>(fixture: Fixture<R>, scopes: &Scopes, expected: Exit) -> Verdict {
+    let told = fixture.exits(scopes).await?;
+    fixture.expect(told == [expected], format!("the handle was told {told:?} instead of {expected:?}, once"))?;
+    fixture.end().await
 }

@@ -1,12 +1,12 @@
 mod close;
-mod cut;
-mod doubt;
+mod cancel;
+mod reuse;
 mod exits;
-mod outside;
-mod quiet;
+mod counting;
+mod quiet_drop;
 mod report;
-mod share;
-mod trial;
+mod scope;
+mod fixture;
 mod unwind;
 mod verbs;
 
@@ -14,8 +14,8 @@ use reqscope::Resource;
 
 use crate::panics::message;
 use crate::probe::Probe;
-use trial::Bench;
-use unwind::caught;
+use fixture::Setup;
+use unwind::catch_panic;
 
 pub use report::{Breach, Law, Report};
 
@@ -52,7 +52,7 @@ pub async fn laws<R: Resource>(make: impl Fn(Probe) -> R) {
 ///
 /// # Panics
 ///
-/// Outside of a tokio runtime with a clock.
+/// Counting of a tokio runtime with a clock.
 ///
 /// # Cancel safety
 ///
@@ -92,8 +92,8 @@ pub async fn judge<R: Resource>(make: impl Fn(Probe) -> R) -> Report {
     let mut report = Report::default();
     macro_rules! cases {
         ($($law:ident $module:ident::$case:ident,)*) => {$(
-            let bench = Bench { make, law: Law::$law };
-            let verdict = caught($module::$case(bench)).await.unwrap_or_else(|panic| {
+            let setup = Setup { make, law: Law::$law };
+            let verdict = catch_panic($module::$case(setup)).await.unwrap_or_else(|panic| {
                 let case = stringify!($case).replace('_', " ");
                 Err(Breach { law: Law::$law, case, seen: format!("a panic: {}", message(&*panic)) })
             });
@@ -109,23 +109,23 @@ pub async fn judge<R: Resource>(make: impl Fn(Probe) -> R) -> Report {
         L7 verbs::the_next_acquire_tries_again,
         L9 verbs::the_exit_is_passed_on,
         L11 verbs::settling_is_consistent,
-        L3 cut::an_acquire_that_is_cut,
-        L6 cut::a_late_arrival,
-        L3 cut::a_lease_that_is_cut,
-        L12 cut::a_release_that_is_cut,
-        L1 cut::a_validate_that_is_cut,
-        L14 doubt::a_doubtful_handle_is_proved,
-        L14 doubt::a_handle_that_fails_its_proof_is_not_reused,
-        L14 doubt::a_dead_handle_is_not_reused,
-        L2 share::an_unused_scope_acquires_nothing,
-        L4 share::first_users_share_one_acquisition,
-        L5 share::a_sleeping_first_user_stalls_nobody,
-        L6 share::closing_cancels_the_acquisition,
-        L6 share::a_handle_for_a_closed_scope,
-        L6 share::a_handle_that_meets_the_close,
-        L7 share::an_error_is_shared_and_forgotten,
-        L1 share::a_request_by_the_shortcuts,
-        L1 share::a_request_that_is_cut,
+        L3 cancel::an_acquire_that_is_cut,
+        L6 cancel::a_late_arrival,
+        L3 cancel::a_lease_that_is_cut,
+        L12 cancel::a_release_that_is_cut,
+        L1 cancel::a_validate_that_is_cut,
+        L14 reuse::a_doubtful_handle_is_proved,
+        L14 reuse::a_handle_that_fails_its_proof_is_not_reused,
+        L14 reuse::a_dead_handle_is_not_reused,
+        L2 scope::an_unused_scope_acquires_nothing,
+        L4 scope::first_users_share_one_acquisition,
+        L5 scope::a_sleeping_first_user_stalls_nobody,
+        L6 scope::closing_cancels_the_acquisition,
+        L6 scope::a_handle_for_a_closed_scope,
+        L6 scope::a_handle_that_meets_the_close,
+        L7 scope::an_error_is_shared_and_forgotten,
+        L1 scope::a_request_by_the_shortcuts,
+        L1 scope::a_request_that_is_cut,
         L8 exits::a_lent_handle_outlives_its_scope,
         L9 exits::the_scope_tells_the_exit,
         L9 exits::a_panic_is_not_forgotten,
@@ -137,10 +137,10 @@ pub async fn judge<R: Resource>(make: impl Fn(Probe) -> R) -> Report {
         L12 close::a_hung_acquire_ends,
         L12 close::a_hung_release_ends,
         L16 close::a_drain_waits_for_all,
-        L15 quiet::a_handle_drops_quietly,
-        L15 quiet::a_verb_drops_quietly,
-        L15 quiet::its_owners_drop_quietly,
-        L15 quiet::a_shutdown_is_quiet,
+        L15 quiet_drop::a_handle_drops_quietly,
+        L15 quiet_drop::a_verb_drops_quietly,
+        L15 quiet_drop::its_owners_drop_quietly,
+        L15 quiet_drop::a_shutdown_is_quiet,
     }
     report
 }

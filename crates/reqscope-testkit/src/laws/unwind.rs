@@ -7,7 +7,7 @@ use std::task::Poll;
 pub(super) type Panic = Box<dyn Any + Send>;
 
 /// Runs a future to its end, or to its panic.
-pub(super) async fn caught<F: Future>(future: F) -> Result<F::Output, Panic> {
+pub(super) async fn catch_panic<F: Future>(future: F) -> Result<F::Output, Panic> {
     let mut future = pin!(future);
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
@@ -18,7 +18,7 @@ pub(super) async fn caught<F: Future>(future: F) -> Result<F::Output, Panic> {
 }
 
 /// Goes on with a panic that was caught.
-pub(super) fn rethrown<T>(answer: Result<T, Panic>) -> T {
+pub(super) fn resume<T>(answer: Result<T, Panic>) -> T {
     answer.unwrap_or_else(|panic| resume_unwind(panic))
 }
 

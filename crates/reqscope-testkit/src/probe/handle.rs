@@ -5,11 +5,11 @@ use reqscope::error::Stage;
 use reqscope::{Error, Exit};
 
 use super::act;
-use crate::books::{Books, Fate};
 use crate::gate::Gate;
 use crate::outcome::Scripted;
+use crate::records::{HandleState, Records};
 
-/// A handle of a [`Probe`](crate::Probe): a number, and a line in its books.
+/// A handle of a [`Probe`](crate::Probe): a number, and a line in its records.
 ///
 /// Not `Clone`: a handle has one owner. [`duplicate`](ProbeHandle::duplicate) is for writing resources that are
 /// wrong on purpose.
@@ -32,13 +32,13 @@ use crate::outcome::Scripted;
 pub struct ProbeHandle {
     id: u64,
     user: u64,
-    books: Arc<Books>,
+    records: Arc<Records>,
     operate: Gate,
 }
 
 impl ProbeHandle {
-    pub(super) fn new(id: u64, books: Arc<Books>, operate: Gate) -> Self {
-        ProbeHandle { id, user: 0, books, operate }
+    pub(super) fn new(id: u64, records: Arc<Records>, operate: Gate) -> Self {
+        ProbeHandle { id, user: 0, records, operate }
     }
 
     /// Its number. They are counted from 0, in the order in which the handles were made.
@@ -53,7 +53,7 @@ impl ProbeHandle {
 
     /// Uses it once, at once.
     pub fn use_once(&mut self) {
-        self.books.used(self.id, self.user);
+        self.records.used(self.id, self.user);
     }
 
     /// Uses it for an operation that goes through the gate of [`Verb::Operate`](crate::Verb::Operate).
@@ -90,17 +90,17 @@ impl ProbeHandle {
     /// ```
     pub async fn operate(&mut self) -> Result<(), Error<Scripted>> {
         self.use_once();
-        self.books.operating(self.id, Some(self.user));
+        self.records.set_operating(self.id, Some(self.user));
         let end = self.operate.end().await;
         let answer = act(end, Stage::Using);
         // An error is an answer too; only a panic or a drop leaves the operation in the middle.
-        self.books.operating(self.id, None);
+        self.records.set_operating(self.id, None);
         answer
     }
 
     /// Breaks it for good: its probe answers `Dead` from now on.
     pub fn kill(&mut self) {
-        self.books.killed(self.id);
+        self.records.killed(self.id);
     }
 
     /// A second value with the same number: what a wrong resource has when it gives one handle to two owners.
@@ -119,34 +119,39 @@ impl ProbeHandle {
     /// ```
     #[must_use]
     pub fn duplicate(&self) -> Self {
-        self.books.duplicated(self.id);
-        ProbeHandle { id: self.id, user: self.user, books: Arc::clone(&self.books), operate: self.operate.clone() }
+        self.records.duplicated(self.id);
+        ProbeHandle {
+            id: self.id,
+            user: self.user,
+            records: Arc::clone(&self.records),
+            operate: self.operate.clone(),
+        }
     }
 
     pub(super) fn prove(&mut self) {
-        self.books.proved(self.id);
+        self.records.validated(self.id);
     }
 
     pub(super) fn is_dead(&self) -> bool {
-        self.books.is_dead(self.id)
+        self.records.is_dead(self.id)
     }
 
     pub(super) fn leave(&self, exit: Exit) {
-        self.books.given_back(self.id, exit);
+        self.records.release_began(self.id, exit);
     }
 
     pub(super) fn released(self) {
-        self.books.ended(self.id, Fate::Released);
+        self.records.ended(self.id, HandleState::Released);
     }
 
     pub(super) fn reclaimed(self) {
-        self.books.ended(self.id, Fate::Reclaimed);
+        self.records.ended(self.id, HandleState::Reclaimed);
     }
 }
 
 impl Drop for ProbeHandle {
     fn drop(&mut self) {
-        self.books.dropped(self.id);
+        self.records.dropped(self.id);
     }
 }
 

@@ -6,10 +6,10 @@ use parking_lot::Mutex;
 use reqscope::error::Stage;
 use reqscope::{Error, Exit, Health, Resource};
 
-use crate::books::{Books, Counts, Record, Release};
 use crate::gate::Gate;
 use crate::outcome::{End, Scripted};
 use crate::panics::quiet_panic;
+use crate::records::{Counts, Record, Records, Release};
 
 pub use handle::ProbeHandle;
 
@@ -22,8 +22,8 @@ pub use handle::ProbeHandle;
 /// What a verb does is said at its [`Gate`]: `probe.on(Verb::Acquire).error().slow(3)` fails the next `acquire`
 /// and lets the one after that wait for three polls. All gates are open at first.
 ///
-/// Clones are the same resource with the same books; a [`sibling`](Probe::sibling) is another resource with the
-/// same books.
+/// Clones are the same resource with the same records; a [`sibling`](Probe::sibling) is another resource with the
+/// same records.
 ///
 /// ```
 /// use reqscope::{Exit, Resource};
@@ -44,9 +44,9 @@ pub use handle::ProbeHandle;
 /// ```
 #[derive(Clone)]
 pub struct Probe {
-    books: Arc<Books>,
+    records: Arc<Records>,
     gates: Arc<Gates>,
-    manner: Arc<Mutex<Manner>>,
+    behavior: Arc<Mutex<Behavior>>,
 }
 
 /// The verbs that can wait and fail, each with a [`Gate`] of its own.
@@ -84,7 +84,7 @@ struct Gates {
 
 /// How the verbs that do not wait answer.
 #[derive(Clone, Copy)]
-struct Manner {
+struct Behavior {
     ready: usize,
     health: Health,
     reclaims: bool,
@@ -95,23 +95,23 @@ impl Probe {
     /// One whose verbs all succeed at once, that is always healthy, has nothing ready for `try_acquire`, takes
     /// nothing back through `reclaim`, and settles nothing.
     pub fn new() -> Self {
-        Self::on_books(Arc::new(Books::default()))
+        Self::with_records(Arc::new(Records::default()))
     }
 
-    /// Another resource, with gates and manners of its own, that is counted in the same books.
+    /// Another resource, with gates and manners of its own, that is counted in the same records.
     ///
     /// The numbers of the handles are drawn in common, so [`releases`](Probe::releases) tells the order across
     /// resources.
     #[must_use]
     pub fn sibling(&self) -> Self {
-        Self::on_books(Arc::clone(&self.books))
+        Self::with_records(Arc::clone(&self.records))
     }
 
-    pub(crate) fn on_books(books: Arc<Books>) -> Self {
+    pub(crate) fn with_records(records: Arc<Records>) -> Self {
         let gates =
             Gates { acquire: Gate::open(), validate: Gate::open(), release: Gate::open(), operate: Gate::open() };
-        let manner = Manner { ready: 0, health: Health::Ready, reclaims: false, settles: false };
-        Probe { books, gates: Arc::new(gates), manner: Arc::new(Mutex::new(manner)) }
+        let behavior = Behavior { ready: 0, health: Health::Ready, reclaims: false, settles: false };
+        Probe { records, gates: Arc::new(gates), behavior: Arc::new(Mutex::new(behavior)) }
     }
 
     /// From now on it [`settles`](Resource::settles) `Completed`, as a transaction does.
@@ -126,7 +126,7 @@ impl Probe {
     /// ```
     #[must_use]
     pub fn settling(self) -> Self {
-        self.manner.lock().settles = true;
+        self.behavior.lock().settles = true;
         self
     }
 
@@ -147,13 +147,13 @@ impl Probe {
     /// ```
     #[must_use]
     pub fn reclaiming(self) -> Self {
-        self.manner.lock().reclaims = true;
+        self.behavior.lock().reclaims = true;
         self
     }
 
     /// The next `count` calls of [`try_acquire`](Resource::try_acquire) have a handle.
     pub fn make_ready(&self, count: usize) {
-        self.manner.lock().ready = count;
+        self.behavior.lock().ready = count;
     }
 
     /// What [`probe`](Resource::probe) says of a handle that is not [killed](ProbeHandle::kill) and whose last
@@ -171,7 +171,7 @@ impl Probe {
     /// # });
     /// ```
     pub fn set_health(&self, health: Health) {
-        self.manner.lock().health = health;
+        self.behavior.lock().health = health;
     }
 
     /// The gate that all calls of this verb go through.
@@ -186,7 +186,7 @@ impl Probe {
 
     /// The sums over all handles, those of the siblings included.
     pub fn counts(&self) -> Counts {
-        self.books.counts()
+        self.records.counts()
     }
 
     /// What happened to this handle.
@@ -195,12 +195,12 @@ impl Probe {
     ///
     /// If there is none with this number.
     pub fn record(&self, handle: u64) -> Record {
-        self.books.record(handle)
+        self.records.record(handle)
     }
 
     /// What was given back, through `release` or `reclaim`, in the order in which it began.
     pub fn releases(&self) -> Vec<Release> {
-        self.books.releases()
+        self.records.releases()
     }
 
     /// Breaks all the handles that there are, as a backend does that goes away: their probes answer `Dead` from now on.
@@ -218,12 +218,12 @@ impl Probe {
     /// # });
     /// ```
     pub fn kill_all(&self) {
-        (0..self.counts().acquired).for_each(|id| self.books.killed(id));
+        (0..self.counts().acquired).for_each(|id| self.records.killed(id));
     }
 
     fn make(&self) -> ProbeHandle {
-        let id = self.books.acquired();
-        ProbeHandle::new(id, Arc::clone(&self.books), self.gates.operate.clone())
+        let id = self.records.acquired();
+        ProbeHandle::new(id, Arc::clone(&self.records), self.gates.operate.clone())
     }
 }
 
@@ -239,7 +239,7 @@ impl Resource for Probe {
 
     async fn acquire(&self) -> Result<ProbeHandle, Error<Scripted>> {
         // Cut while it waits, it has made nothing yet, and the drop of `call` counts it as cut.
-        let mut call = self.books.acquiring();
+        let mut call = self.records.acquiring();
         let end = self.gates.acquire.end().await;
         call.answered();
         act(end, Stage::Acquiring)?;
@@ -264,18 +264,18 @@ impl Resource for Probe {
 
     fn try_acquire(&self) -> Option<ProbeHandle> {
         {
-            let mut manner = self.manner.lock();
-            manner.ready = manner.ready.checked_sub(1)?;
+            let mut behavior = self.behavior.lock();
+            behavior.ready = behavior.ready.checked_sub(1)?;
         }
         Some(self.make())
     }
 
     fn probe(&self, handle: &ProbeHandle) -> Health {
-        if handle.is_dead() { Health::Dead } else { self.manner.lock().health }
+        if handle.is_dead() { Health::Dead } else { self.behavior.lock().health }
     }
 
     fn reclaim(&self, handle: ProbeHandle, exit: Exit) -> Result<(), ProbeHandle> {
-        if !self.manner.lock().reclaims {
+        if !self.behavior.lock().reclaims {
             return Err(handle);
         }
         handle.leave(exit);
@@ -284,7 +284,7 @@ impl Resource for Probe {
     }
 
     fn settles(&self, exit: Exit) -> bool {
-        self.manner.lock().settles && exit.is_completed()
+        self.behavior.lock().settles && exit.is_completed()
     }
 }
 

@@ -148,11 +148,11 @@ impl fmt::Display for ServerError {
             ),
             Kind::Ended { program, status, said } => {
                 write!(f, "{program} ended with {status}")?;
-                last_words(f, said)
+                log_tail(f, said)
             }
             Kind::Late { what, deadline, said } => {
                 write!(f, "{what} took more than {deadline:?} and was killed")?;
-                last_words(f, said)
+                log_tail(f, said)
             }
             Kind::Refused { said } => write!(f, "the server did not do it: {said}"),
             Kind::NotRunning => f.write_str("the server does not run"),
@@ -162,7 +162,7 @@ impl fmt::Display for ServerError {
     }
 }
 
-fn last_words(f: &mut fmt::Formatter<'_>, said: &str) -> fmt::Result {
+fn log_tail(f: &mut fmt::Formatter<'_>, said: &str) -> fmt::Result {
     if said.is_empty() { f.write_str(", and said nothing") } else { write!(f, ", and said at last:\n{said}") }
 }
 

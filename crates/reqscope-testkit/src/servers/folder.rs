@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::account::Account;
 use super::error::ServerError;
+use super::user::UnixUser;
 
 const GUARD: &str = include_str!("guard.sh");
 
@@ -28,8 +28,8 @@ pub(super) struct Folder {
 
 impl Folder {
     /// Makes one that nobody but this user, or the other one, can look into.
-    pub(super) fn new(account: Option<Account>) -> Result<Folder, ServerError> {
-        let base = base(account);
+    pub(super) fn new(user: Option<UnixUser>) -> Result<Folder, ServerError> {
+        let base = base(user);
         let mut guard = Command::new("/bin/sh")
             .args(["-c", GUARD, "reqscope-guard"])
             .arg(&base)
@@ -43,8 +43,8 @@ impl Folder {
         let doing = || format!("make a folder in {}", base.display());
         // From here on a drop has it removed.
         let folder = Folder { path: path.map_err(ServerError::io(doing()))?, guard };
-        if let Some(account) = account {
-            account.own(&folder.path)?;
+        if let Some(user) = user {
+            user.own(&folder.path)?;
         }
         Ok(folder)
     }
@@ -54,7 +54,7 @@ impl Folder {
     }
 
     /// Where a process says its group to the guard. Whoever has it open keeps the guard waiting.
-    pub(super) fn ear(&self) -> io::Result<OwnedFd> {
+    pub(super) fn registration_pipe(&self) -> io::Result<OwnedFd> {
         let stdin = self.guard.stdin.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
         stdin.as_fd().try_clone_to_owned()
     }
@@ -90,8 +90,8 @@ fn read_path(guard: &mut Child) -> io::Result<PathBuf> {
 }
 
 /// The temporary folder, where it is short enough and the other user gets into it.
-fn base(account: Option<Account>) -> PathBuf {
+fn base(user: Option<UnixUser>) -> PathBuf {
     let chosen = absolute(env::temp_dir()).ok().filter(|path| path.as_os_str().len() <= LONGEST_BASE);
     let open = |path: &Path| path.metadata().is_ok_and(|folder| folder.permissions().mode() & 0o001 != 0);
-    chosen.filter(|path| account.is_none() || path.ancestors().all(open)).unwrap_or_else(|| PathBuf::from("/tmp"))
+    chosen.filter(|path| user.is_none() || path.ancestors().all(open)).unwrap_or_else(|| PathBuf::from("/tmp"))
 }

@@ -5,14 +5,14 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
 /// How much of a log is told.
-const LAST_WORDS: u64 = 2_000;
+const TAIL: u64 = 2_000;
 
 /// The end of what a log has from there on.
-pub(super) fn last_words(log: &Path, from: u64) -> String {
+pub(super) fn log_tail(log: &Path, from: u64) -> String {
     let read = || -> io::Result<String> {
         let mut log = File::open(log)?;
         let end = log.seek(SeekFrom::End(0))?;
-        let begin = from.max(end.saturating_sub(LAST_WORDS));
+        let begin = from.max(end.saturating_sub(TAIL));
         log.seek(SeekFrom::Start(begin))?;
         let mut bytes = Vec::new();
         log.read_to_end(&mut bytes)?;

@@ -11,7 +11,7 @@
 //!    guard when we have. So we never signal a stranger, and the guard signals only in the moment in which we have died.
 
 mod error;
-mod account;
+mod user;
 mod binary;
 mod folder;
 mod log;

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid};
 
-use super::account::Account;
 use super::error::{Kind, ServerError};
 use super::folder::Folder;
-use super::log::last_words;
+use super::log::log_tail;
+use super::user::UnixUser;
 
 /// How often is looked whether something has happened.
-pub(super) const PACE: Duration = Duration::from_millis(1);
+pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(1);
 
 /// Tells the guard first, and is the program then, under the same id. What that says goes into its log.
 const BECOME: &str = r#"echo "$$" && exec "$@" >&2"#;
@@ -32,20 +32,20 @@ impl Process {
     /// Starts the program, whose files are in the folder. There is one at a time.
     pub(super) fn start(
         folder: &Folder,
-        account: Option<Account>,
+        user: Option<UnixUser>,
         program: &Path,
         arguments: &[OsString],
         log: File,
     ) -> io::Result<Process> {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", BECOME, "reqscope-server"]).arg(program).args(arguments);
-        command.stdin(Stdio::null()).stdout(folder.ear()?).stderr(log);
+        command.stdin(Stdio::null()).stdout(folder.registration_pipe()?).stderr(log);
         // Messages are read here, and in no other language; what it puts aside goes with its folder; and whoever has
         // started us hears nothing of a server.
         command.env("LC_ALL", "C").env("TMPDIR", folder.path()).env_remove("NOTIFY_SOCKET");
         command.current_dir("/").process_group(0);
-        if let Some(account) = account {
-            account.runs(&mut command);
+        if let Some(user) = user {
+            user.runs(&mut command);
         }
         Ok(Process { child: command.spawn()?, status: None })
     }
@@ -53,7 +53,7 @@ impl Process {
     /// Runs a program that prepares something to its end.
     pub(super) fn run(
         folder: &mut Folder,
-        account: Option<Account>,
+        user: Option<UnixUser>,
         program: &Path,
         arguments: &[OsString],
         deadline: Duration,
@@ -61,23 +61,23 @@ impl Process {
         let name = program.display().to_string();
         let path = folder.path().join("preparation");
         let log = File::create(&path).map_err(ServerError::io(format!("open {}", path.display())))?;
-        let mut process = Process::start(folder, account, program, arguments, log)
+        let mut process = Process::start(folder, user, program, arguments, log)
             .map_err(ServerError::io(format!("start {name}")))?;
         let until = Instant::now() + deadline;
         let mut late = false;
         loop {
             let ended = process.ended(folder).map_err(ServerError::io(format!("wait for {name}")))?;
             match ended {
-                Some(_) if late => return Err(Kind::Late { what: name, deadline, said: last_words(&path, 0) }.into()),
+                Some(_) if late => return Err(Kind::Late { what: name, deadline, said: log_tail(&path, 0) }.into()),
                 Some(status) if status.success() => return Ok(()),
                 Some(status) => {
-                    return Err(Kind::Ended { program: name, status, said: last_words(&path, 0) }.into());
+                    return Err(Kind::Ended { program: name, status, said: log_tail(&path, 0) }.into());
                 }
                 None if !late && Instant::now() >= until => {
                     process.kill().map_err(ServerError::io(format!("kill {name}")))?;
                     late = true;
                 }
-                None => sleep(PACE),
+                None => sleep(POLL_INTERVAL),
             }
         }
     }

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use rustix::process::Signal;
 
-use super::account::Account;
 use super::error::{Kind, ServerError};
 use super::folder::Folder;
-use super::log::last_words;
-use super::process::{PACE, Process};
+use super::log::log_tail;
+use super::process::{POLL_INTERVAL, Process};
+use super::user::UnixUser;
 
 /// From the start to the first answer. A crash is recovered from in there, on a machine that may be busy.
 const START: Duration = Duration::from_secs(60);
@@ -28,33 +28,33 @@ const KILL: Duration = Duration::from_secs(10);
 
 /// One server through its lives, in one folder.
 pub(super) struct Server {
-    recipe: Recipe,
+    launch: Launch,
     path: PathBuf,
     /// Stop, kill and restart take turns; who waits for the server holds this lock and not the other.
-    turn: Mutex<()>,
-    life: Mutex<Life>,
+    transition: Mutex<()>,
+    state: Mutex<State>,
 }
 
 /// How it is started.
-pub(super) struct Recipe {
+pub(super) struct Launch {
     pub(super) program: PathBuf,
     pub(super) arguments: Vec<OsString>,
-    pub(super) account: Option<Account>,
+    pub(super) user: Option<UnixUser>,
     /// Does it answer? Asked often, and blocks for a moment at most.
-    pub(super) answers: Box<dyn Fn() -> bool + Send + Sync>,
+    pub(super) is_ready: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
-struct Life {
+struct State {
     /// None after the end.
     folder: Option<Folder>,
     process: Option<Process>,
 }
 
 impl Server {
-    pub(super) fn new(folder: Folder, recipe: Recipe) -> Server {
+    pub(super) fn new(folder: Folder, launch: Launch) -> Server {
         let path = folder.path().to_owned();
-        let life = Mutex::new(Life { folder: Some(folder), process: None });
-        Server { recipe, path, turn: Mutex::new(()), life }
+        let state = Mutex::new(State { folder: Some(folder), process: None });
+        Server { launch, path, transition: Mutex::new(()), state }
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -62,43 +62,43 @@ impl Server {
     }
 
     pub(super) fn id(&self) -> Option<u32> {
-        let mut life = self.life.lock();
-        match life.ended() {
-            Ok(None) => life.process.as_ref().map(Process::id),
+        let mut state = self.state.lock();
+        match state.ended() {
+            Ok(None) => state.process.as_ref().map(Process::id),
             _ => None,
         }
     }
 
     /// Starts it, and waits until it answers.
     pub(super) fn start(&self) -> Result<(), ServerError> {
-        let _turn = self.turn.lock();
-        self.start_in_turn()
+        let _transition = self.transition.lock();
+        self.start_locked()
     }
 
     /// Asks it to stop, and waits until it has.
     pub(super) fn stop(&self) -> Result<(), ServerError> {
-        let _turn = self.turn.lock();
-        self.stop_in_turn()
+        let _transition = self.transition.lock();
+        self.stop_locked()
     }
 
     /// Kills it, and waits until it has gone.
     pub(super) fn kill(&self) -> Result<(), ServerError> {
-        let _turn = self.turn.lock();
-        self.kill_in_turn()
+        let _transition = self.transition.lock();
+        self.kill_locked()
     }
 
     /// Stops it if it runs, and starts it again.
     pub(super) fn restart(&self) -> Result<(), ServerError> {
-        let _turn = self.turn.lock();
-        self.stop_in_turn()?;
-        self.start_in_turn()
+        let _transition = self.transition.lock();
+        self.stop_locked()?;
+        self.start_locked()
     }
 
     /// Sends a signal to it, if it runs.
     pub(super) fn signal(&self, signal: Signal) -> Result<(), ServerError> {
-        let mut life = self.life.lock();
-        let ended = life.ended()?;
-        match &life.process {
+        let mut state = self.state.lock();
+        let ended = state.ended()?;
+        match &state.process {
             Some(process) if ended.is_none() => process.signal(signal).map_err(ServerError::io("signal the server")),
             _ => Err(Kind::NotRunning.into()),
         }
@@ -113,15 +113,15 @@ impl Server {
                 let what = "freezing the server".to_owned();
                 return Err(Kind::Late { what, deadline: FREEZE, said: String::new() }.into());
             }
-            sleep(PACE);
+            sleep(POLL_INTERVAL);
         }
         Ok(())
     }
 
     fn is_frozen(&self) -> Result<bool, ServerError> {
-        let mut life = self.life.lock();
-        let ended = life.ended()?;
-        match &life.process {
+        let mut state = self.state.lock();
+        let ended = state.ended()?;
+        match &state.process {
             Some(process) if ended.is_none() => process.is_stopped().map_err(ServerError::io("look at the server")),
             _ => Err(Kind::NotRunning.into()),
         }
@@ -129,37 +129,37 @@ impl Server {
 
     /// Kills it and has its folder removed, whoever is waiting for what.
     pub(super) fn end(&self) {
-        let mut life = self.life.lock();
+        let mut state = self.state.lock();
         // Whatever fails here does so because it has gone, or else the guard does it.
-        if let Some(process) = &life.process {
+        if let Some(process) = &state.process {
             drop(process.kill());
         }
         let until = Instant::now() + KILL;
-        while life.process.is_some() && matches!(life.ended(), Ok(None)) && Instant::now() < until {
-            sleep(PACE);
+        while state.process.is_some() && matches!(state.ended(), Ok(None)) && Instant::now() < until {
+            sleep(POLL_INTERVAL);
         }
-        drop(life.folder.take());
+        drop(state.folder.take());
     }
 
-    fn start_in_turn(&self) -> Result<(), ServerError> {
-        let Recipe { program, arguments, account, answers } = &self.recipe;
+    fn start_locked(&self) -> Result<(), ServerError> {
+        let Launch { program, arguments, user, is_ready } = &self.launch;
         let path = self.path.join("log");
         let before = {
-            let mut life = self.life.lock();
-            let folder = life.folder.as_ref().ok_or(Kind::Dropped)?;
+            let mut state = self.state.lock();
+            let folder = state.folder.as_ref().ok_or(Kind::Dropped)?;
             let log = File::options().create(true).append(true).open(&path);
             let log = log.map_err(ServerError::io(format!("open {}", path.display())))?;
             let before = log.metadata().map_or(0, |log| log.len());
-            let process = Process::start(folder, *account, program, arguments, log);
-            life.process = Some(process.map_err(ServerError::io(format!("start {}", program.display())))?);
+            let process = Process::start(folder, *user, program, arguments, log);
+            state.process = Some(process.map_err(ServerError::io(format!("start {}", program.display())))?);
             before
         };
-        let said = || last_words(&path, before);
+        let said = || log_tail(&path, before);
         let until = Instant::now() + START;
         loop {
             // It is asked first: one that has ended cannot have answered.
-            let answered = answers();
-            let ended = self.life.lock().ended()?;
+            let answered = is_ready();
+            let ended = self.state.lock().ended()?;
             if let Some(status) = ended {
                 return Err(Kind::Ended { program: program.display().to_string(), status, said: said() }.into());
             }
@@ -167,15 +167,15 @@ impl Server {
                 return Ok(());
             }
             if Instant::now() >= until {
-                self.kill_in_turn()?;
+                self.kill_locked()?;
                 let what = format!("the start of {}", program.display());
                 return Err(Kind::Late { what, deadline: START, said: said() }.into());
             }
-            sleep(PACE);
+            sleep(POLL_INTERVAL);
         }
     }
 
-    fn stop_in_turn(&self) -> Result<(), ServerError> {
+    fn stop_locked(&self) -> Result<(), ServerError> {
         match self.signal(Signal::TERM) {
             Err(error) if error.is_not_running() => return Ok(()),
             sent => sent?,
@@ -188,16 +188,16 @@ impl Server {
         if self.has_ended_within(STOP)? {
             return Ok(());
         }
-        self.kill_in_turn()?;
-        let said = last_words(&self.path.join("log"), 0);
+        self.kill_locked()?;
+        let said = log_tail(&self.path.join("log"), 0);
         Err(Kind::Late { what: "the server's stop".to_owned(), deadline: STOP, said }.into())
     }
 
-    fn kill_in_turn(&self) -> Result<(), ServerError> {
+    fn kill_locked(&self) -> Result<(), ServerError> {
         {
-            let mut life = self.life.lock();
-            if life.ended()?.is_none() {
-                if let Some(process) = &life.process {
+            let mut state = self.state.lock();
+            if state.ended()?.is_none() {
+                if let Some(process) = &state.process {
                     process.kill().map_err(ServerError::io("kill the server"))?;
                 }
             }
@@ -214,13 +214,13 @@ impl Server {
             if Instant::now() >= until {
                 return Ok(false);
             }
-            sleep(PACE);
+            sleep(POLL_INTERVAL);
         }
         Ok(true)
     }
 }
 
-impl Life {
+impl State {
     /// How the process has ended, if it has.
     fn ended(&mut self) -> Result<Option<ExitStatus>, ServerError> {
         let folder = self.folder.as_mut().ok_or(Kind::Dropped)?;

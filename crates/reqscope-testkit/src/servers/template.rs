@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 
-use super::account::Account;
 use super::error::{Kind, ServerError};
+use super::user::UnixUser;
 
 /// How long another process may take to make the file. It is dead or hangs after that, and we make our own.
 const WAIT: Duration = Duration::from_secs(120);
@@ -23,18 +23,18 @@ const WAIT: Duration = Duration::from_secs(120);
 pub(super) fn fill(
     name: &str,
     data: &Path,
-    account: Option<Account>,
+    user: Option<UnixUser>,
     make: impl FnOnce() -> Result<(), ServerError>,
 ) -> Result<(), ServerError> {
     let Some(cache) = cache_folder().filter(|folder| fs::create_dir_all(folder).is_ok()) else { return make() };
     let file = cache.join(format!("{name}.tar"));
     if file.exists() {
-        return unpack(&file, data, account);
+        return unpack(&file, data, user);
     }
     let Some(_lock) = lock(&file.with_extension("lock")) else { return make() };
     // Somebody may have made it before we had the lock.
     if file.exists() {
-        return unpack(&file, data, account);
+        return unpack(&file, data, user);
     }
     make()?;
     pack(data, &file)
@@ -61,12 +61,12 @@ fn lock(path: &Path) -> Option<File> {
 }
 
 /// The file is opened here, and read by a process that may not be allowed to open it.
-fn unpack(file: &Path, data: &Path, account: Option<Account>) -> Result<(), ServerError> {
+fn unpack(file: &Path, data: &Path, user: Option<UnixUser>) -> Result<(), ServerError> {
     let open = File::open(file).map_err(ServerError::io(format!("open {}", file.display())))?;
     let mut tar = Command::new("tar");
     tar.arg("-C").arg(data).args(["-x", "-p", "-f", "-"]).stdin(open);
-    if let Some(account) = account {
-        account.runs(&mut tar);
+    if let Some(user) = user {
+        user.runs(&mut tar);
     }
     run(tar, &format!("unpacking {}, which may be removed,", file.display()))
 }

@@ -1,7 +1,7 @@
 use std::pin::pin;
 
 use reqscope::{Exit, Health, Resource};
-use reqscope_testkit::{Fate, Outcome, Probe, ProbeHandle, Verb, cancel_at, poll_once};
+use reqscope_testkit::{HandleState, Outcome, Probe, ProbeHandle, Verb, cancel_at, poll_once};
 
 async fn made(probe: &Probe) -> ProbeHandle {
     probe.acquire().await.expect("its gate is open")
@@ -14,11 +14,11 @@ async fn a_handle_is_followed_from_acquire_to_release() {
     handle.use_once();
     probe.validate(&mut handle).await.unwrap();
     let id = handle.id();
-    assert_eq!(probe.record(id).fate, Fate::Live);
+    assert_eq!(probe.record(id).state, HandleState::Live);
     assert_eq!(probe.counts().live(), 1);
     probe.release(handle, Exit::Failed).await.unwrap();
     let record = probe.record(id);
-    assert_eq!((record.fate, record.uses, record.validated), (Fate::Released, 1, 1));
+    assert_eq!((record.state, record.uses, record.validated), (HandleState::Released, 1, 1));
     assert_eq!(record.exits, [Exit::Failed]);
     assert_eq!(probe.counts().live(), 0);
 }
@@ -28,7 +28,7 @@ async fn a_handle_that_is_dropped_counts_as_abandoned() {
     let probe = Probe::new();
     drop(made(&probe).await);
     assert_eq!(probe.counts().abandoned, 1);
-    assert_eq!(probe.record(0).fate, Fate::Abandoned);
+    assert_eq!(probe.record(0).state, HandleState::Abandoned);
 }
 
 #[tokio::test]

@@ -10,12 +10,12 @@ use std::time::Duration;
 use super::MariaDb;
 use super::client::Client;
 use super::install::{self, Binaries, PACKAGE, USER};
-use crate::servers::account::Account;
 use crate::servers::blocking;
 use crate::servers::error::ServerError;
 use crate::servers::folder::Folder;
 use crate::servers::port::Port;
-use crate::servers::server::{Recipe, Server};
+use crate::servers::server::{Launch, Server};
+use crate::servers::user::UnixUser;
 
 /// How many ports are tried, where another process may be quicker than the server.
 const PORTS: usize = 5;
@@ -61,7 +61,7 @@ impl MariaDbBuilder {
 
     /// Adds an option of `mariadbd`: `.option("max_connections", 5)` is `--max_connections=5`.
     ///
-    /// It holds in each life of the server, and against an option of the same name before it: one of the kit's own, too. So
+    /// It holds in each state of the server, and against an option of the same name before it: one of the kit's own, too. So
     /// leave `datadir`, `socket` and `port` alone, or the kit looks for the server where it is not. A switch takes a
     /// value like every other: `.option("skip_networking", 1)`. What has to be known when a data folder is initialised,
     /// such as `innodb_page_size`, cannot be changed any more.
@@ -98,39 +98,39 @@ impl MariaDbBuilder {
 
     fn start_on_some_port(&self) -> Result<MariaDb, ServerError> {
         let binaries = Binaries::find()?;
-        let account = Account::other_than_root(USER, PACKAGE)?;
+        let user = UnixUser::other_than_root(USER, PACKAGE)?;
         for _ in 1..PORTS {
-            match self.start_with(&binaries, account) {
+            match self.start_with(&binaries, user) {
                 Err(error) if error.is_taken_port() => {}
                 outcome => return outcome,
             }
         }
-        self.start_with(&binaries, account)
+        self.start_with(&binaries, user)
     }
 
-    fn start_with(&self, binaries: &Binaries, account: Option<Account>) -> Result<MariaDb, ServerError> {
-        let mut folder = Folder::new(account)?;
+    fn start_with(&self, binaries: &Binaries, user: Option<UnixUser>) -> Result<MariaDb, ServerError> {
+        let mut folder = Folder::new(user)?;
         let data = folder.path().join("data");
         let socket = folder.path().join("socket");
         fs::create_dir(&data).map_err(ServerError::io(format!("make {}", data.display())))?;
-        if let Some(account) = account {
-            account.own(&data)?;
+        if let Some(user) = user {
+            user.own(&data)?;
         }
-        binaries.fill(&data, &mut folder, account)?;
+        binaries.fill(&data, &mut folder, user)?;
 
         let port = Port::find().map_err(ServerError::io("find a free port"))?;
         let client = Client::new(binaries.client.clone(), folder.path().to_owned(), socket.clone());
-        let recipe = Recipe {
+        let launch = Launch {
             program: binaries.server.clone(),
             arguments: self.arguments(&data, &socket, &port),
-            account,
-            answers: Box::new({
+            user,
+            is_ready: Box::new({
                 let socket = socket.clone();
-                move || greets(&socket)
+                move || is_ready(&socket)
             }),
         };
         let server =
-            MariaDb { server: Arc::new(Server::new(folder, recipe)), client: Arc::new(client), port, socket };
+            MariaDb { server: Arc::new(Server::new(folder, launch)), client: Arc::new(client), port, socket };
         server.server.start()?;
         Ok(server)
     }
@@ -154,7 +154,7 @@ impl MariaDbBuilder {
 }
 
 /// Does it say hello? On the Unix socket, where a client that goes without a word blocks no host.
-fn greets(socket: &Path) -> bool {
+fn is_ready(socket: &Path) -> bool {
     let hello = || -> std::io::Result<bool> {
         let mut stream = UnixStream::connect(socket)?;
         stream.set_read_timeout(Some(Duration::from_secs(1)))?;

@@ -7,7 +7,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::servers::error::{Kind, ServerError};
-use crate::servers::process::PACE;
+use crate::servers::process::POLL_INTERVAL;
 
 /// How long a statement may take. A frozen server never answers.
 const STATEMENT: Duration = Duration::from_secs(5);
@@ -50,7 +50,7 @@ impl Client {
         let status = loop {
             match client.try_wait().map_err(doing())? {
                 Some(status) => break status,
-                None if Instant::now() < until => sleep(PACE),
+                None if Instant::now() < until => sleep(POLL_INTERVAL),
                 None => {
                     end(&mut client).map_err(doing())?;
                     return Err(Kind::Late {

@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::servers::account::Account;
 use crate::servers::binary::Binary;
 use crate::servers::error::{Kind, ServerError};
 use crate::servers::folder::Folder;
 use crate::servers::process::Process;
 use crate::servers::template;
+use crate::servers::user::UnixUser;
 
 /// Debian's.
 pub(super) const PACKAGE: &str = "mariadb-server";
@@ -58,8 +58,8 @@ impl Binaries {
     }
 
     /// Makes what a new server has: its own tables, `root` without a password, and the empty database `test`.
-    pub(super) fn fill(&self, data: &Path, folder: &mut Folder, account: Option<Account>) -> Result<(), ServerError> {
-        template::fill(&format!("mariadb-{}-{REVISION}", self.version), data, account, || {
+    pub(super) fn fill(&self, data: &Path, folder: &mut Folder, user: Option<UnixUser>) -> Result<(), ServerError> {
+        template::fill(&format!("mariadb-{}-{REVISION}", self.version), data, user, || {
             let mut datadir = OsString::from("--datadir=");
             datadir.push(data);
             let arguments = [
@@ -69,10 +69,10 @@ impl Binaries {
                 "--skip-test-db".into(),
                 LOG_SIZE.into(),
             ];
-            Process::run(folder, account, &self.install_db, &arguments, INSTALL)?;
+            Process::run(folder, user, &self.install_db, &arguments, INSTALL)?;
             let test = data.join("test");
             fs::create_dir(&test).map_err(ServerError::io(format!("make {}", test.display())))?;
-            account.map_or(Ok(()), |account| account.own(&test))
+            user.map_or(Ok(()), |user| user.own(&test))
         })
     }
 }

@@ -46,7 +46,7 @@ pub use builder::MariaDbBuilder;
 /// - It is configured to be small and quick (a buffer pool of 32 MB, a log of 4 MB, no names of hosts). What it has
 ///   committed outlives [`kill`](MariaDb::kill), as it should, but not a power cut.
 /// - Nothing of the machine's own configuration is read.
-/// - The kit has asked it whether it answers, so its counters start with a connection that was given up.
+/// - The kit has asked it whether it is_ready, so its counters start with a connection that was given up.
 /// - Everybody on this machine can reach its port while it runs: put nothing into it that matters.
 /// - It belongs to no runtime. The waiting is done by the blocking threads of the runtime at hand, so that a server in a
 ///   `static` serves the tests of a process, each on a runtime of its own, one after the other.
@@ -224,7 +224,7 @@ impl MariaDb {
     ///
     /// # Errors
     ///
-    /// What the server says of the first statement that fails; those before it were executed. Or nobody answers: at once
+    /// What the server says of the first statement that fails; those before it were executed. Or nobody is_ready: at once
     /// if it does not run, after 5 s if it is frozen.
     ///
     /// # Panics

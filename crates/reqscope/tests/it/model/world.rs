@@ -8,7 +8,7 @@ use std::time::Duration;
 use reqscope::future::{Close, Get};
 use reqscope::scope::LazyState;
 use reqscope::{Exit, Guard, Lease, Scope, ScopeHandle};
-use reqscope_testkit::{Fate, Probe, ProbeHandle, Verb, Wakes, poll_once};
+use reqscope_testkit::{HandleState, Probe, ProbeHandle, Verb, Wakes, poll_once};
 use tokio::time::advance;
 
 use super::Step;
@@ -275,7 +275,7 @@ impl World {
         assert_eq!(probe.counts().acquiring, 0, "{step:?}: left to be acquired");
         for id in 0..probe.counts().acquired {
             let record = probe.record(id);
-            if record.fate == Fate::Abandoned && record.exits.is_empty() {
+            if record.state == HandleState::Abandoned && record.exits.is_empty() {
                 self.cut.insert(id);
             }
         }

@@ -8,11 +8,11 @@ use parking_lot::Mutex;
 use reqscope::{Error, Exit, Guard, Lazy, Resource, Scopes};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::outside::{Counted, Manner, Outside};
+use super::counting::{Counted, Counting, Mode};
 use super::report::{Breach, Law, Verdict};
-use crate::books::{Counts, Fate};
 use crate::outcome::Outcome;
 use crate::probe::{Probe, Verb};
+use crate::records::{Counts, HandleState};
 use crate::until::holds_within;
 
 /// How long anything may take that has to happen at all.
@@ -30,19 +30,19 @@ pub(super) const MOST_POLLS: usize = 64;
 pub(super) const EXITS: [Exit; 4] = [Exit::Completed, Exit::Failed, Exit::Cancelled, Exit::Panicked];
 
 /// Makes trials of one resource under one law.
-pub(super) struct Bench<'a, R> {
+pub(super) struct Setup<'a, R> {
     pub(super) make: &'a dyn Fn(Probe) -> R,
     pub(super) law: Law,
 }
 
 /// One resource, fresh, counted on both sides.
-pub(super) struct Trial<R: Resource> {
-    witness: Witness,
-    pub(super) outside: Arc<Outside<R>>,
+pub(super) struct Fixture<R: Resource> {
+    checker: Checker,
+    pub(super) resource: Arc<Counting<R>>,
 }
 
 /// Sees the trial from inside, and tells the breaches of its law.
-pub(super) struct Witness {
+pub(super) struct Checker {
     law: Law,
     case: String,
     /// It has counted nothing if `make` ignores it.
@@ -51,47 +51,47 @@ pub(super) struct Witness {
     late: Mutex<Vec<u64>>,
 }
 
-pub(super) type LazyOf<R> = Lazy<Outside<R>>;
+pub(super) type LazyOf<R> = Lazy<Counting<R>>;
 pub(super) type HandleOf<R> = Counted<<R as Resource>::Handle>;
 
 /// Lets everything run that is ready to.
-pub(super) async fn a_moment() {
+pub(super) async fn yield_a_few_times() {
     for _ in 0..16 {
         tokio::task::yield_now().await;
     }
 }
 
-impl<R: Resource> Bench<'_, R> {
-    pub(super) fn trial(&self, case: impl Into<String>) -> Trial<R> {
-        self.trial_over(Probe::new(), Manner::Waiting, case)
+impl<R: Resource> Setup<'_, R> {
+    pub(super) fn fixture(&self, case: impl Into<String>) -> Fixture<R> {
+        self.fixture_over(Probe::new(), Mode::Waiting, case)
     }
 
     /// One whose release matters to the client.
-    pub(super) fn settling_trial(&self, case: impl Into<String>) -> Trial<R> {
-        self.trial_over(Probe::new(), Manner::Settling, case)
+    pub(super) fn settling_fixture(&self, case: impl Into<String>) -> Fixture<R> {
+        self.fixture_over(Probe::new(), Mode::Settling, case)
     }
 
-    pub(super) fn trial_over(&self, probe: Probe, manner: Manner, case: impl Into<String>) -> Trial<R> {
+    pub(super) fn fixture_over(&self, probe: Probe, mode: Mode, case: impl Into<String>) -> Fixture<R> {
         // Each verb has awaits to be cut at.
         for verb in [Verb::Acquire, Verb::Validate, Verb::Release] {
             probe.on(verb).always(Outcome::ok().after_polls(2));
         }
         let resource = Arc::new((self.make)(probe.clone()));
-        let outside = Arc::new(Outside::new(resource, manner));
-        let witness = Witness { law: self.law, case: case.into(), probe, late: Mutex::default() };
-        Trial { witness, outside }
+        let resource = Arc::new(Counting::new(resource, mode));
+        let checker = Checker { law: self.law, case: case.into(), probe, late: Mutex::default() };
+        Fixture { checker, resource }
     }
 }
 
-impl<R: Resource> Deref for Trial<R> {
-    type Target = Witness;
+impl<R: Resource> Deref for Fixture<R> {
+    type Target = Checker;
 
-    fn deref(&self) -> &Witness {
-        &self.witness
+    fn deref(&self) -> &Checker {
+        &self.checker
     }
 }
 
-impl Witness {
+impl Checker {
     pub(super) fn breach<T>(&self, seen: impl Into<String>) -> Result<T, Breach> {
         self.breach_of(self.law, seen)
     }
@@ -127,19 +127,19 @@ impl Witness {
     }
 
     /// Somebody who wanted a handle has gone. Waits for those that arrive all the same, and looks after all.
-    pub(super) async fn after_a_cut(&self) -> Verdict {
+    pub(super) async fn after_cancel(&self) -> Verdict {
         let made = self.inside().acquired;
-        a_moment().await; // a task that was spawned for it has begun by now
+        yield_a_few_times().await; // a task that was spawned for it has begun by now
         // One that never comes to an end is not judged here: a pool may go on making it for somebody else.
         holds_within(BOUND, || self.inside().acquiring == 0).await;
-        a_moment().await;
+        yield_a_few_times().await;
         self.late.lock().extend(made..self.inside().acquired);
-        self.none_is(Fate::Abandoned, 0, "was dropped without a release")
+        self.none_is(HandleState::Abandoned, 0, "was dropped without a release")
     }
 
     /// At most `allowed` handles have met this fate.
-    fn none_is(&self, fate: Fate, allowed: usize, how: &str) -> Verdict {
-        let mut met = (0..self.inside().acquired).filter(|id| self.probe.record(*id).fate == fate);
+    fn none_is(&self, state: HandleState, allowed: usize, how: &str) -> Verdict {
+        let mut met = (0..self.inside().acquired).filter(|id| self.probe.record(*id).state == state);
         let Some(id) = met.nth(allowed) else { return Ok(()) };
         if self.late.lock().contains(&id) {
             self.breach_of(Law::L6, format!("handle {id} arrived for nobody and {how}"))
@@ -149,7 +149,7 @@ impl Witness {
     }
 
     /// The resource is gone: all that it had made has to be gone, too.
-    async fn closes_the_books(&self, abandoned: usize) -> Verdict {
+    async fn check_records(&self, abandoned: usize) -> Verdict {
         holds_within(BOUND, || self.inside().live() == 0 && self.inside().acquiring == 0).await;
         let counts = self.inside();
         let never = |count: u64, law: Law, what: &str| match count {
@@ -159,14 +159,14 @@ impl Witness {
         never(counts.double_released, Law::L1, "a handle was released twice")?;
         never(counts.used_after_release, Law::L8, "a handle was used after its release")?;
         never(counts.used_in_doubt, Law::L14, "a handle was used in doubt")?;
-        self.none_is(Fate::Live, 0, "was never released")?;
-        self.none_is(Fate::Abandoned, abandoned, "was dropped without a release")
+        self.none_is(HandleState::Live, 0, "was never released")?;
+        self.none_is(HandleState::Abandoned, abandoned, "was dropped without a release")
     }
 }
 
-impl<R: Resource> Trial<R> {
+impl<R: Resource> Fixture<R> {
     /// A borrowed handle.
-    pub(super) async fn get(&self, lazy: &LazyOf<R>) -> Result<Guard<Outside<R>>, Breach> {
+    pub(super) async fn get(&self, lazy: &LazyOf<R>) -> Result<Guard<Counting<R>>, Breach> {
         let answer = self.within("get", lazy.get()).await?;
         self.success("get", answer)
     }
@@ -178,22 +178,22 @@ impl<R: Resource> Trial<R> {
     }
 
     /// What the first handle of this trial was told, once the scopes are idle.
-    pub(super) async fn told(&self, scopes: &Scopes) -> Result<Vec<Exit>, Breach> {
+    pub(super) async fn exits(&self, scopes: &Scopes) -> Result<Vec<Exit>, Breach> {
         self.drained(scopes).await?;
-        Ok(self.outside.books.record(0).exits)
+        Ok(self.resource.records.record(0).exits)
     }
 
     pub(super) fn counts(&self) -> Counts {
-        self.outside.books.counts()
+        self.resource.records.counts()
     }
 
     pub(super) async fn acquire(&self) -> Result<HandleOf<R>, Breach> {
-        let answer: Result<_, Error<R::Cause>> = self.within("acquire", self.outside.acquire()).await?;
+        let answer: Result<_, Error<R::Cause>> = self.within("acquire", self.resource.acquire()).await?;
         self.success("acquire", answer)
     }
 
     pub(super) async fn release(&self, handle: HandleOf<R>, exit: Exit) -> Verdict {
-        let answer = self.within("release", self.outside.release(handle, exit)).await?;
+        let answer = self.within("release", self.resource.release(handle, exit)).await?;
         self.success("release", answer)
     }
 
@@ -208,7 +208,7 @@ impl<R: Resource> Trial<R> {
     pub(super) async fn works_again(&self) -> Verdict {
         let began = Instant::now();
         loop {
-            match self.within("acquire", self.outside.acquire()).await? {
+            match self.within("acquire", self.resource.acquire()).await? {
                 Ok(handle) => return self.release(handle, Exit::Completed).await,
                 Err(error) if began.elapsed() >= BOUND => {
                     return self.breach(format!("acquire still failed after {BOUND:?}: {error}"));
@@ -218,7 +218,7 @@ impl<R: Resource> Trial<R> {
         }
     }
 
-    /// Ends the trial: the resource goes, and then the books have to balance on both sides. Whatever keeps the
+    /// Ends the fixture: the resource goes, and then the books have to balance on both sides. Whatever keeps the
     /// resource (a cell does) has to be gone by then.
     pub(super) async fn end(self) -> Verdict {
         self.end_with_abandoned(0).await
@@ -227,15 +227,15 @@ impl<R: Resource> Trial<R> {
     /// The same where up to `abandoned` handles were cut in the middle of their release, on purpose.
     pub(super) async fn end_with_abandoned(self, abandoned: usize) -> Verdict {
         holds_within(BOUND, || self.counts().live() == 0 && self.counts().acquiring == 0).await;
-        let Trial { witness, outside } = self;
-        let counts = outside.books.counts();
-        drop(outside);
+        let Fixture { checker, resource } = self;
+        let counts = resource.records.counts();
+        drop(resource);
         // The resource's own doing first: it explains what is seen outside.
-        witness.closes_the_books(abandoned).await?;
+        checker.check_records(abandoned).await?;
         if counts.double_released > 0 {
-            return witness.breach_of(Law::L1, "a handle was given back twice");
+            return checker.breach_of(Law::L1, "a handle was given back twice");
         }
-        witness.expect(counts.live() == 0, "a handle was acquired and never given back")?;
-        witness.expect(counts.abandoned <= abandoned as u64, "a handle was dropped instead of given back")
+        checker.expect(counts.live() == 0, "a handle was acquired and never given back")?;
+        checker.expect(counts.abandoned <= abandoned as u64, "a handle was dropped instead of given back")
     }
 }

@@ -11,7 +11,7 @@
 //! | of a connection that has ended | wait (it is about to be dropped) | waits |
 //! | in a black hole | are swallowed | is swallowed |
 //! | stalled | wait | waits |
-//! | closed: the receiver has been told so, or has gone | are swallowed | passes |
+//! | closed: the receiver has been fin_sent so, or has gone | are swallowed | passes |
 //! | on which the script counts bytes | pass, so many, and then the next step begins | passes |
 //! | otherwise | pass | passes |
 
@@ -24,13 +24,13 @@ use crate::gate::Gate;
 
 /// One connection's play of its script.
 #[derive(Default)]
-pub(super) struct Performance {
+pub(super) struct Playback {
     steps: VecDeque<Step>,
     wait: Wait,
     /// Counts the waits, so that the end of an old one is not taken for the end of this.
     turn: u64,
     lanes: [Lane; 2],
-    end: Option<End>,
+    end: Option<Close>,
     news: bool,
 }
 
@@ -48,8 +48,8 @@ pub(super) enum Wait {
 
 /// How a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    /// Both have closed, and have been told of each other's close.
+pub(super) enum Close {
+    /// Both have closed, and have been fin_sent of each other's close.
     Over,
     Cut,
     Reset,
@@ -69,7 +69,7 @@ struct Lane {
     stalled: bool,
     hole: bool,
     delay: Duration,
-    /// The receiver is told that no more will come, or is not there any more.
+    /// The receiver is fin_sent that no more will come, or is not there any more.
     closed: bool,
     /// The sender will say no more.
     spent: bool,
@@ -77,7 +77,7 @@ struct Lane {
     reset: bool,
 }
 
-impl Performance {
+impl Playback {
     /// Plays this script from now on; what the one before had set is lifted.
     pub(super) fn play(&mut self, script: Script) {
         self.steps = script.steps;
@@ -129,7 +129,7 @@ impl Performance {
         self.settle();
     }
 
-    /// The FIN of the sender may pass: the receiver is to be told.
+    /// The FIN of the sender may pass: the receiver is to be fin_sent.
     pub(super) fn close(&mut self, way: Way) {
         self.lanes[way as usize].closed = true;
         self.settle();
@@ -147,7 +147,7 @@ impl Performance {
         std::mem::take(&mut self.lanes[way as usize].reset)
     }
 
-    /// Whether the receiver is to be told that no more will come.
+    /// Whether the receiver is to be fin_sent that no more will come.
     pub(super) fn is_closed(&self, way: Way) -> bool {
         let lane = &self.lanes[way as usize];
         lane.closed && !lane.hole
@@ -170,12 +170,12 @@ impl Performance {
         self.turn
     }
 
-    pub(super) fn end(&mut self, end: End) {
+    pub(super) fn end(&mut self, end: Close) {
         self.end.get_or_insert(end); // (3)
         self.begin(Wait::Nothing);
     }
 
-    pub(super) fn ended(&self) -> Option<End> {
+    pub(super) fn ended(&self) -> Option<Close> {
         self.end
     }
 
@@ -200,8 +200,8 @@ impl Performance {
                     self.settle();
                 }
                 Step::Heal => self.heal(),
-                Step::Cut => return self.end(End::Cut),
-                Step::Reset => return self.end(End::Reset),
+                Step::Cut => return self.end(Close::Cut),
+                Step::Reset => return self.end(Close::Reset),
             }
         }
         self.begin(Wait::Nothing);
@@ -224,7 +224,7 @@ impl Performance {
     /// It is over when nobody can say more and everybody knows. Who is in a black hole never does.
     fn settle(&mut self) {
         if self.lanes.iter().all(|lane| lane.closed && lane.spent && !lane.hole) {
-            self.end(End::Over);
+            self.end(Close::Over);
         }
     }
 

@@ -4,28 +4,28 @@ use parking_lot::Mutex;
 use reqscope::error::Stage;
 use reqscope::{Error, Exit, Health, Resource};
 
-use super::unwind::{caught, rethrown};
-use crate::books::{Books, Fate};
+use super::unwind::{catch_panic, resume};
 use crate::gate::Gate;
 use crate::outcome::{End, Outcome};
+use crate::records::{HandleState, Records};
 
 /// Counts what goes in and out of a resource, from the outside, and lets its first and its last verb wait.
 ///
 /// So the suite can tell what was done to a resource of which it knows nothing, and cancel even one that never
 /// waits by itself.
-pub(super) struct Outside<R> {
+pub(super) struct Counting<R> {
     resource: Arc<R>,
-    pub(super) books: Arc<Books>,
+    pub(super) records: Arc<Records>,
     pub(super) before_acquire: Gate,
     pub(super) before_release: Gate,
     /// Done once, in the very poll in which the next handle arrives.
     pub(super) on_arrival: Mutex<Option<Box<dyn FnOnce() + Send>>>,
-    manner: Manner,
+    mode: Mode,
 }
 
 /// What the outside adds to a resource, or takes from it.
 #[derive(Clone, Copy)]
-pub(super) enum Manner {
+pub(super) enum Mode {
     /// No shortcuts: every acquire and every release waits, at its gate if nowhere else.
     Waiting,
     /// And a release as completed matters to the client.
@@ -43,33 +43,33 @@ pub(super) struct Counted<H> {
 /// The number of a handle; its drop says that the handle is gone.
 struct Ticket {
     id: u64,
-    books: Arc<Books>,
+    records: Arc<Records>,
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.books.dropped(self.id);
+        self.records.dropped(self.id);
     }
 }
 
-impl<R> Outside<R> {
-    pub(super) fn new(resource: Arc<R>, manner: Manner) -> Self {
+impl<R> Counting<R> {
+    pub(super) fn new(resource: Arc<R>, mode: Mode) -> Self {
         let before_acquire = Gate::open();
         before_acquire.always(Outcome::ok().after_polls(1));
         let before_release = Gate::open();
         before_release.always(Outcome::ok().after_polls(1));
-        Outside {
+        Counting {
             resource,
-            books: Arc::default(),
+            records: Arc::default(),
             before_acquire,
             before_release,
             on_arrival: Mutex::default(),
-            manner,
+            mode,
         }
     }
 
     fn count<H>(&self, handle: H) -> Counted<H> {
-        Counted { handle, ticket: Ticket { id: self.books.acquired(), books: Arc::clone(&self.books) } }
+        Counted { handle, ticket: Ticket { id: self.records.acquired(), records: Arc::clone(&self.records) } }
     }
 }
 
@@ -80,25 +80,25 @@ impl<H> Counted<H> {
 
     /// The handle itself: nobody counts it from here on.
     pub(super) fn into_inner(self) -> H {
-        self.ticket.books.ended(self.ticket.id, Fate::Abandoned);
+        self.ticket.records.ended(self.ticket.id, HandleState::Abandoned);
         self.handle
     }
 }
 
-impl<R: Resource> Resource for Outside<R> {
+impl<R: Resource> Resource for Counting<R> {
     type Handle = Counted<R::Handle>;
     type Cause = R::Cause;
 
     async fn acquire(&self) -> Result<Self::Handle, Error<R::Cause>> {
-        let mut call = self.books.acquiring();
+        let mut call = self.records.acquiring();
         // Nothing is made while we wait here; beyond, the resource's own future owns what it makes.
         let answer = match self.before_acquire.end().await {
-            End::Ok => caught(self.resource.acquire()).await,
+            End::Ok => catch_panic(self.resource.acquire()).await,
             End::Panic => Err(Box::new("told to panic") as _),
             _ => Ok(Err(Error::unavailable().at(Stage::Acquiring).with_context("told to fail"))),
         };
         call.answered();
-        let handle = self.count(rethrown(answer)?);
+        let handle = self.count(resume(answer)?);
         let on_arrival = self.on_arrival.lock().take();
         if let Some(on_arrival) = on_arrival {
             on_arrival();
@@ -111,27 +111,27 @@ impl<R: Resource> Resource for Outside<R> {
     }
 
     async fn release(&self, Counted { handle, ticket }: Self::Handle, exit: Exit) -> Result<(), Error<R::Cause>> {
-        self.books.given_back(ticket.id, exit);
+        self.records.release_began(ticket.id, exit);
         // Cut while we wait, handle and ticket are dropped here.
         let answer = match self.before_release.end().await {
-            End::Ok => caught(self.resource.release(handle, exit)).await,
+            End::Ok => catch_panic(self.resource.release(handle, exit)).await,
             // The handle goes home all the same, or the resource would be blamed for the suite's own failure.
             end => {
-                drop(caught(self.resource.release(handle, exit)).await);
+                drop(catch_panic(self.resource.release(handle, exit)).await);
                 match end {
                     End::Panic => Err(Box::new("told to panic") as _),
                     _ => Ok(Err(Error::unavailable().at(Stage::Releasing).with_context("told to fail"))),
                 }
             }
         };
-        self.books.ended(ticket.id, Fate::Released);
-        rethrown(answer)
+        self.records.ended(ticket.id, HandleState::Released);
+        resume(answer)
     }
 
     fn try_acquire(&self) -> Option<Self::Handle> {
-        match self.manner {
-            Manner::Shortcuts => self.resource.try_acquire().map(|handle| self.count(handle)),
-            Manner::Waiting | Manner::Settling => None,
+        match self.mode {
+            Mode::Shortcuts => self.resource.try_acquire().map(|handle| self.count(handle)),
+            Mode::Waiting | Mode::Settling => None,
         }
     }
 
@@ -140,14 +140,14 @@ impl<R: Resource> Resource for Outside<R> {
     }
 
     fn reclaim(&self, Counted { handle, ticket }: Self::Handle, exit: Exit) -> Result<(), Self::Handle> {
-        let reclaimed = match self.manner {
-            Manner::Shortcuts => self.resource.reclaim(handle, exit),
-            Manner::Waiting | Manner::Settling => Err(handle),
+        let reclaimed = match self.mode {
+            Mode::Shortcuts => self.resource.reclaim(handle, exit),
+            Mode::Waiting | Mode::Settling => Err(handle),
         };
         match reclaimed {
             Ok(()) => {
-                self.books.given_back(ticket.id, exit);
-                self.books.ended(ticket.id, Fate::Reclaimed);
+                self.records.release_began(ticket.id, exit);
+                self.records.ended(ticket.id, HandleState::Reclaimed);
                 Ok(())
             }
             Err(handle) => Err(Counted { handle, ticket }),
@@ -155,6 +155,6 @@ impl<R: Resource> Resource for Outside<R> {
     }
 
     fn settles(&self, exit: Exit) -> bool {
-        matches!(self.manner, Manner::Settling) && exit.is_completed() || self.resource.settles(exit)
+        matches!(self.mode, Mode::Settling) && exit.is_completed() || self.resource.settles(exit)
     }
 }

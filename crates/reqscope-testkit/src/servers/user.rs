@@ -7,20 +7,23 @@ use super::error::{Kind, ServerError};
 
 /// Whom a server runs as where the tests run as root: a server refuses that, and is right.
 #[derive(Clone, Copy)]
-pub(super) struct Account {
+pub(super) struct UnixUser {
     user: u32,
     group: u32,
 }
 
-impl Account {
+impl UnixUser {
     /// The user that the package has made, if this process is root's; otherwise none, and the server runs as the user who
     /// runs the tests.
-    pub(super) fn other_than_root(name: &'static str, package: &'static str) -> Result<Option<Account>, ServerError> {
+    pub(super) fn other_than_root(
+        name: &'static str,
+        package: &'static str,
+    ) -> Result<Option<UnixUser>, ServerError> {
         if !rustix::process::geteuid().is_root() {
             return Ok(None);
         }
         match (id("-u", name), id("-g", name)) {
-            (Some(user), Some(group)) => Ok(Some(Account { user, group })),
+            (Some(user), Some(group)) => Ok(Some(UnixUser { user, group })),
             _ => Err(Kind::NoUser { name, package }.into()),
         }
     }

@@ -9,46 +9,46 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 /// How many clients may have connected that are not accepted yet: as std has it.
 const BACKLOG: u32 = 128;
 
-pub(super) enum Door {
+pub(super) enum Listener {
     Open(TcpListener),
     /// Nobody listens, so the system refuses. The socket keeps the port: nobody else gets it meanwhile, nor does a
     /// client that connects to it by chance connect to itself.
     Refusing(Option<TcpSocket>),
     /// The proxy is gone.
-    Shut,
+    Closed,
 }
 
-impl Door {
+impl Listener {
     /// Opens one on some port.
-    pub(super) fn open() -> io::Result<(Door, SocketAddr)> {
+    pub(super) fn open() -> io::Result<(Listener, SocketAddr)> {
         let listener = bound(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?.listen(BACKLOG)?;
         let addr = listener.local_addr()?;
-        Ok((Door::Open(listener), addr))
+        Ok((Listener::Open(listener), addr))
     }
 
     /// Closes it. What has connected and is not accepted yet is reset.
     pub(super) fn refuse(&mut self, addr: SocketAddr) -> io::Result<()> {
-        *self = Door::Refusing(None); // the listener goes first: two cannot have the port
-        *self = Door::Refusing(Some(bound(addr)?));
+        *self = Listener::Refusing(None); // the listener goes first: two cannot have the port
+        *self = Listener::Refusing(Some(bound(addr)?));
         Ok(())
     }
 
     /// Opens it again.
     pub(super) fn reopen(&mut self, addr: SocketAddr) -> io::Result<()> {
-        if let Door::Refusing(kept) = self {
+        if let Listener::Refusing(kept) = self {
             let socket = match kept.take() {
                 Some(socket) => socket,
                 None => bound(addr)?,
             };
-            *self = Door::Open(socket.listen(BACKLOG)?);
+            *self = Listener::Open(socket.listen(BACKLOG)?);
         }
         Ok(())
     }
 
     pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<TcpStream>> {
         match self {
-            Door::Open(listener) => listener.poll_accept(cx).map_ok(|(stream, _)| stream),
-            Door::Refusing(_) | Door::Shut => Poll::Pending,
+            Listener::Open(listener) => listener.poll_accept(cx).map_ok(|(stream, _)| stream),
+            Listener::Refusing(_) | Listener::Closed => Poll::Pending,
         }
     }
 }

@@ -56,7 +56,7 @@ impl Counts {
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
 /// use reqscope::{Exit, Resource};
-/// use reqscope_testkit::{Fate, Probe};
+/// use reqscope_testkit::{HandleState, Probe};
 ///
 /// let probe = Probe::new();
 /// let mut handle = probe.acquire().await.unwrap();
@@ -65,7 +65,7 @@ impl Counts {
 /// probe.release(handle, Exit::Completed).await.unwrap();
 ///
 /// let record = probe.record(id);
-/// assert_eq!((record.fate, record.uses), (Fate::Released, 1));
+/// assert_eq!((record.state, record.uses), (HandleState::Released, 1));
 /// assert_eq!(record.exits, [Exit::Completed]);
 /// # });
 /// ```
@@ -73,7 +73,7 @@ impl Counts {
 #[non_exhaustive]
 pub struct Record {
     /// Where it is now.
-    pub fate: Fate,
+    pub state: HandleState,
     /// What was told each time that it was given back. More than one is a double release.
     pub exits: Vec<Exit>,
     /// How often it was used.
@@ -87,19 +87,19 @@ pub struct Record {
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
 /// use reqscope::Resource;
-/// use reqscope_testkit::{Fate, Probe};
+/// use reqscope_testkit::{HandleState, Probe};
 ///
 /// let probe = Probe::new();
 /// let handle = probe.acquire().await.unwrap();
 /// let id = handle.id();
-/// assert_eq!(probe.record(id).fate, Fate::Live);
+/// assert_eq!(probe.record(id).state, HandleState::Live);
 /// drop(handle);
-/// assert_eq!(probe.record(id).fate, Fate::Abandoned);
+/// assert_eq!(probe.record(id).state, HandleState::Abandoned);
 /// # });
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Fate {
+pub enum HandleState {
     /// Somebody has it, or its release is under way.
     Live,
     /// Its `release` ran to its end.
@@ -139,18 +139,18 @@ pub struct Release {
 
 /// The books that a probe shares with its handles and its siblings.
 #[derive(Default)]
-pub(crate) struct Books {
-    pages: Mutex<Pages>,
+pub(crate) struct Records {
+    inner: Mutex<Inner>,
 }
 
 #[derive(Default)]
-struct Pages {
+struct Inner {
     counts: Counts,
-    entries: Vec<Entry>,
+    handles: Vec<Tracked>,
     releases: Vec<Release>,
 }
 
-struct Entry {
+struct Tracked {
     record: Record,
     /// How many values with this number there are: one, unless it was forged.
     copies: usize,
@@ -159,122 +159,122 @@ struct Entry {
     killed: bool,
 }
 
-impl Books {
+impl Records {
     pub(crate) fn counts(&self) -> Counts {
-        self.pages.lock().counts
+        self.inner.lock().counts
     }
 
     pub(crate) fn record(&self, id: u64) -> Record {
-        self.pages.lock().entry(id).record.clone()
+        self.inner.lock().handle(id).record.clone()
     }
 
     pub(crate) fn releases(&self) -> Vec<Release> {
-        self.pages.lock().releases.clone()
+        self.inner.lock().releases.clone()
     }
 
     /// A call of `acquire` begins.
     pub(crate) fn acquiring(&self) -> Acquiring<'_> {
-        let counts = &mut self.pages.lock().counts;
+        let counts = &mut self.inner.lock().counts;
         counts.acquires += 1;
         counts.acquiring += 1;
-        Acquiring { books: self, cut: true }
+        Acquiring { records: self, cut: true }
     }
 
     /// A handle is made; the answer is its number.
     pub(crate) fn acquired(&self) -> u64 {
-        let mut pages = self.pages.lock();
-        pages.counts.acquired += 1;
-        let record = Record { fate: Fate::Live, exits: Vec::new(), uses: 0, validated: 0 };
-        pages.entries.push(Entry { record, copies: 1, operating: None, killed: false });
-        pages.entries.len() as u64 - 1
+        let mut inner = self.inner.lock();
+        inner.counts.acquired += 1;
+        let record = Record { state: HandleState::Live, exits: Vec::new(), uses: 0, validated: 0 };
+        inner.handles.push(Tracked { record, copies: 1, operating: None, killed: false });
+        inner.handles.len() as u64 - 1
     }
 
     pub(crate) fn duplicated(&self, id: u64) {
-        self.pages.lock().entry(id).copies += 1;
+        self.inner.lock().handle(id).copies += 1;
     }
 
-    pub(crate) fn proved(&self, id: u64) {
-        let mut pages = self.pages.lock();
-        pages.counts.validated += 1;
-        let entry = pages.entry(id);
-        entry.record.validated += 1;
-        entry.operating = None;
+    pub(crate) fn validated(&self, id: u64) {
+        let mut inner = self.inner.lock();
+        inner.counts.validated += 1;
+        let handle = inner.handle(id);
+        handle.record.validated += 1;
+        handle.operating = None;
     }
 
     pub(crate) fn killed(&self, id: u64) {
-        self.pages.lock().entry(id).killed = true;
+        self.inner.lock().handle(id).killed = true;
     }
 
     pub(crate) fn is_dead(&self, id: u64) -> bool {
-        let mut pages = self.pages.lock();
-        let entry = pages.entry(id);
-        entry.killed || entry.operating.is_some()
+        let mut inner = self.inner.lock();
+        let handle = inner.handle(id);
+        handle.killed || handle.operating.is_some()
     }
 
     pub(crate) fn used(&self, id: u64, user: u64) {
-        let mut pages = self.pages.lock();
-        let entry = pages.entry(id);
-        entry.record.uses += 1;
-        let in_doubt = entry.operating.is_some_and(|other| other != user);
-        let after_release = !entry.record.exits.is_empty();
-        pages.counts.used_in_doubt += u64::from(in_doubt);
-        pages.counts.used_after_release += u64::from(after_release);
+        let mut inner = self.inner.lock();
+        let handle = inner.handle(id);
+        handle.record.uses += 1;
+        let in_doubt = handle.operating.is_some_and(|other| other != user);
+        let after_release = !handle.record.exits.is_empty();
+        inner.counts.used_in_doubt += u64::from(in_doubt);
+        inner.counts.used_after_release += u64::from(after_release);
     }
 
-    pub(crate) fn operating(&self, id: u64, user: Option<u64>) {
-        self.pages.lock().entry(id).operating = user;
+    pub(crate) fn set_operating(&self, id: u64, user: Option<u64>) {
+        self.inner.lock().handle(id).operating = user;
     }
 
     /// A release or a reclaim begins.
-    pub(crate) fn given_back(&self, id: u64, exit: Exit) {
-        let mut pages = self.pages.lock();
-        pages.releases.push(Release { handle: id, exit });
-        let exits = &mut pages.entry(id).record.exits;
+    pub(crate) fn release_began(&self, id: u64, exit: Exit) {
+        let mut inner = self.inner.lock();
+        inner.releases.push(Release { handle: id, exit });
+        let exits = &mut inner.handle(id).record.exits;
         exits.push(exit);
         let again = exits.len() > 1;
-        pages.counts.double_released += u64::from(again);
+        inner.counts.double_released += u64::from(again);
     }
 
-    /// It is gone. Only the first fate counts: a second release is a defect, not a second end.
-    pub(crate) fn ended(&self, id: u64, fate: Fate) {
-        let mut pages = self.pages.lock();
-        if pages.entry(id).record.fate != Fate::Live {
+    /// It is gone. Only the first state counts: a second release is a defect, not a second end.
+    pub(crate) fn ended(&self, id: u64, state: HandleState) {
+        let mut inner = self.inner.lock();
+        if inner.handle(id).record.state != HandleState::Live {
             return;
         }
-        pages.entry(id).record.fate = fate;
-        let counts = &mut pages.counts;
-        match fate {
-            Fate::Live => {}
-            Fate::Released => counts.released += 1,
-            Fate::Reclaimed => counts.reclaimed += 1,
-            Fate::Abandoned => counts.abandoned += 1,
+        inner.handle(id).record.state = state;
+        let counts = &mut inner.counts;
+        match state {
+            HandleState::Live => {}
+            HandleState::Released => counts.released += 1,
+            HandleState::Reclaimed => counts.reclaimed += 1,
+            HandleState::Abandoned => counts.abandoned += 1,
         }
     }
 
     /// A value with this number is dropped. The last one takes the handle with it.
     pub(crate) fn dropped(&self, id: u64) {
         let last = {
-            let mut pages = self.pages.lock();
-            let entry = pages.entry(id);
-            entry.copies -= 1;
-            entry.copies == 0
+            let mut inner = self.inner.lock();
+            let handle = inner.handle(id);
+            handle.copies -= 1;
+            handle.copies == 0
         };
         if last {
-            self.ended(id, Fate::Abandoned);
+            self.ended(id, HandleState::Abandoned);
         }
     }
 }
 
-impl Pages {
-    fn entry(&mut self, id: u64) -> &mut Entry {
+impl Inner {
+    fn handle(&mut self, id: u64) -> &mut Tracked {
         let index = usize::try_from(id).expect("numbers are indices");
-        self.entries.get_mut(index).expect("no handle has this number")
+        self.handles.get_mut(index).expect("no handle has this number")
     }
 }
 
 /// A call of `acquire` under way, until it is dropped. Dropped before it has `answered`, it was cut.
 pub(crate) struct Acquiring<'a> {
-    books: &'a Books,
+    records: &'a Records,
     cut: bool,
 }
 
@@ -286,7 +286,7 @@ impl Acquiring<'_> {
 
 impl Drop for Acquiring<'_> {
     fn drop(&mut self) {
-        let counts = &mut self.books.pages.lock().counts;
+        let counts = &mut self.records.inner.lock().counts;
         counts.acquiring -= 1;
         counts.acquires_cut += u64::from(self.cut);
     }

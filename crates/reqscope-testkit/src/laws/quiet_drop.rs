@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use reqscope::{Exit, Lease, Reaper, Resource, Scopes};
 
+use super::fixture::{BOUND, Fixture, Setup};
 use super::report::{Breach, Verdict};
-use super::trial::{BOUND, Bench, Trial};
 use super::unwind::while_unwinding;
 use crate::panics::message;
 use crate::poll::poll_n;
@@ -36,85 +36,85 @@ const HUNG: Duration = Duration::from_secs(30);
 type Begun = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A handle that nobody releases: where its owner was dropped there was no runtime left.
-pub(super) async fn a_handle_drops_quietly<R: Resource>(bench: Bench<'_, R>) -> Verdict {
-    let trial = bench.trial("a handle dropped");
-    drops_quietly(&trial, async || Ok(trial.acquire().await?.into_inner())).await
+pub(super) async fn a_handle_drops_quietly<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+    let fixture = setup.fixture("a handle dropped");
+    drops_quietly(&fixture, async || Ok(fixture.acquire().await?.into_inner())).await
 }
 
 /// The verbs' futures, in each of their states.
-pub(super) async fn a_verb_drops_quietly<R: Resource>(bench: Bench<'_, R>) -> Verdict {
+pub(super) async fn a_verb_drops_quietly<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     for polls in 0..4 {
-        let trial = bench.trial(format!("the future of acquire dropped after {polls} polls"));
+        let fixture = setup.fixture(format!("the future of acquire dropped after {polls} polls"));
         let acquire = async || {
-            let outside = Arc::clone(&trial.outside);
+            let outside = Arc::clone(&fixture.resource);
             Ok(polled(polls, async move { drop(outside.acquire().await) }))
         };
-        drops_quietly(&trial, acquire).await?;
-        let trial = bench.trial(format!("the future of release dropped after {polls} polls"));
+        drops_quietly(&fixture, acquire).await?;
+        let fixture = setup.fixture(format!("the future of release dropped after {polls} polls"));
         let release = async || {
-            let outside = Arc::clone(&trial.outside);
-            let handle = trial.acquire().await?;
+            let outside = Arc::clone(&fixture.resource);
+            let handle = fixture.acquire().await?;
             Ok(polled(polls, async move { drop(outside.release(handle, Exit::Failed).await) }))
         };
-        drops_quietly(&trial, release).await?;
+        drops_quietly(&fixture, release).await?;
     }
     Ok(())
 }
 
 /// What the core holds of it: a guard and its scope, a lease, a `get` and a close under way.
-pub(super) async fn its_owners_drop_quietly<R: Resource>(bench: Bench<'_, R>) -> Verdict {
+pub(super) async fn its_owners_drop_quietly<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     // A thread outside of the runtime does not see that the test has paused the clock, and how far ahead it is: a
     // deadline that begins there may be over by then.
     let scopes = Scopes::builder().close_timeout(Duration::from_secs(86_400)).build();
-    let trial = bench.trial("a guard and its scope dropped");
+    let fixture = setup.fixture("a guard and its scope dropped");
     let lent = async || {
         let scope = scopes.open();
-        let answer = trial.within("get", scope.lazy(&trial.outside).get()).await?;
-        Ok((trial.success("get", answer)?, scope))
+        let answer = fixture.within("get", scope.lazy(&fixture.resource).get()).await?;
+        Ok((fixture.success("get", answer)?, scope))
     };
-    drops_quietly(&trial, lent).await?;
-    trial.end().await?;
+    drops_quietly(&fixture, lent).await?;
+    fixture.end().await?;
 
-    let trial = bench.trial("a lease dropped");
+    let fixture = setup.fixture("a lease dropped");
     let leased = async || {
-        let answer = trial.within("Lease::acquire", Lease::acquire_in(scopes.reaper(), &trial.outside)).await?;
-        trial.success("Lease::acquire", answer)
+        let answer = fixture.within("Lease::acquire", Lease::acquire_in(scopes.reaper(), &fixture.resource)).await?;
+        fixture.success("Lease::acquire", answer)
     };
-    drops_quietly(&trial, leased).await?;
-    trial.end().await?;
+    drops_quietly(&fixture, leased).await?;
+    fixture.end().await?;
 
-    let trial = bench.trial("a get under way and its scope dropped");
+    let fixture = setup.fixture("a get under way and its scope dropped");
     // Held at the gate, or the acquisition would be cut in a poll of its own on another thread: in which one depends on
     // the machine's load, and what a cut leaves behind is for L3 and L6 to judge.
-    trial.outside.before_acquire.close();
+    fixture.resource.before_acquire.close();
     let getting = async || {
         let scope = scopes.open();
-        let lazy = scope.lazy(&trial.outside);
+        let lazy = scope.lazy(&fixture.resource);
         Ok((polled(1, async move { drop(lazy.get().await) }), scope))
     };
-    drops_quietly(&trial, getting).await?;
-    trial.end().await?;
+    drops_quietly(&fixture, getting).await?;
+    fixture.end().await?;
 
-    let trial = bench.settling_trial("a close under way dropped");
+    let fixture = setup.settling_fixture("a close under way dropped");
     let closing = async || {
         let scope = scopes.open();
-        let answer = trial.within("get", scope.lazy(&trial.outside).get()).await?;
-        drop(trial.success("get", answer)?);
+        let answer = fixture.within("get", scope.lazy(&fixture.resource).get()).await?;
+        drop(fixture.success("get", answer)?);
         Ok(polled(1, async move { drop(scope.close(Exit::Completed).await) }))
     };
-    drops_quietly(&trial, closing).await?;
-    trial.end().await
+    drops_quietly(&fixture, closing).await?;
+    fixture.end().await
 }
 
 /// A runtime that shuts down while a request holds a handle.
-pub(super) async fn a_shutdown_is_quiet<R: Resource>(bench: Bench<'_, R>) -> Verdict {
+pub(super) async fn a_shutdown_is_quiet<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     for leased in [false, true] {
         let what = if leased { "a lease was" } else { "a scope and a guard were" };
-        let trial = bench.trial(format!("a runtime dropped while {what} open"));
-        is_quick(&trial, async || {
-            let outside = Arc::clone(&trial.outside);
-            let took = on_a_thread(&trial, move || shut_down(outside, leased)).await?;
-            trial.until("the handle was not gone", || trial.counts().live() == 0).await?;
+        let fixture = setup.fixture(format!("a runtime dropped while {what} open"));
+        is_quick(&fixture, async || {
+            let outside = Arc::clone(&fixture.resource);
+            let took = on_a_thread(&fixture, move || shut_down(outside, leased)).await?;
+            fixture.until("the handle was not gone", || fixture.counts().live() == 0).await?;
             Ok(took)
         })
         .await?;
@@ -157,12 +157,12 @@ fn polled(polls: usize, future: impl Future<Output = ()> + Send + 'static) -> Be
 
 /// Drops what `make` makes on another thread: first as it is, then while that thread unwinds.
 async fn drops_quietly<R: Resource, T: Send + 'static>(
-    trial: &Trial<R>,
+    fixture: &Fixture<R>,
     make: impl AsyncFn() -> Result<T, Breach>,
 ) -> Verdict {
-    is_quick(trial, async || {
+    is_quick(fixture, async || {
         let made = make().await?;
-        on_a_thread(trial, move || {
+        on_a_thread(fixture, move || {
             let began = Instant::now();
             drop(made);
             began.elapsed()
@@ -172,11 +172,14 @@ async fn drops_quietly<R: Resource, T: Send + 'static>(
     .await?;
     // A drop that panics has been found by now; while unwinding it would end the process.
     let made = make().await?;
-    on_a_thread(trial, move || while_unwinding(made)).await
+    on_a_thread(fixture, move || while_unwinding(made)).await
 }
 
 /// Expects one quick drop. `timed_drop` drops something and returns how long that took.
-async fn is_quick<R: Resource>(trial: &Trial<R>, timed_drop: impl AsyncFn() -> Result<Duration, Breach>) -> Verdict {
+async fn is_quick<R: Resource>(
+    fixture: &Fixture<R>,
+    timed_drop: impl AsyncFn() -> Result<Duration, Breach>,
+) -> Verdict {
     let (mut fastest, mut total) = (Duration::MAX, Duration::ZERO);
     for tries in 1..=TRIES {
         let took = timed_drop().await?;
@@ -189,7 +192,7 @@ async fn is_quick<R: Resource>(trial: &Trial<R>, timed_drop: impl AsyncFn() -> R
             break;
         }
     }
-    trial.breach(format!("its drop blocked the thread for {fastest:?}"))
+    fixture.breach(format!("its drop blocked the thread for {fastest:?}"))
 }
 
 /// Runs `work` on a thread outside of any runtime, and waits for it.
@@ -197,7 +200,7 @@ async fn is_quick<R: Resource>(trial: &Trial<R>, timed_drop: impl AsyncFn() -> R
 /// The runtime stands still meanwhile, so that it does not depend on the machine's load which of its tasks have run
 /// before `work`, unless `work` takes so long that it may be waiting for one of them.
 async fn on_a_thread<R: Resource, T: Send + 'static>(
-    trial: &Trial<R>,
+    fixture: &Fixture<R>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Breach> {
     let (running, ended) = mpsc::channel::<()>();
@@ -210,10 +213,10 @@ async fn on_a_thread<R: Resource, T: Send + 'static>(
     let mut patience = PROMPT;
     while ended.recv_timeout(patience) == Err(mpsc::RecvTimeoutError::Timeout) {
         if began.elapsed() > HUNG {
-            return trial.breach(format!("its drop has blocked the thread for {HUNG:?} and does not come back"));
+            return fixture.breach(format!("its drop has blocked the thread for {HUNG:?} and does not come back"));
         }
         tokio::task::yield_now().await;
         patience = Duration::from_millis(1);
     }
-    thread.join().or_else(|panic| trial.breach(format!("its drop panicked: {}", message(&*panic))))
+    thread.join().or_else(|panic| fixture.breach(format!("its drop panicked: {}", message(&*panic))))
 }
