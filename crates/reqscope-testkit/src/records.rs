@@ -119,9 +119,9 @@ pub enum HandleState {
 /// use reqscope::{Exit, Resource};
 /// use reqscope_testkit::Probe;
 ///
-/// let (inner, outer) = { let probe = Probe::new(); (probe.sibling(), probe) };
-/// let (first, second) = (outer.acquire().await.unwrap(), inner.acquire().await.unwrap());
-/// inner.release(second, Exit::Completed).await.unwrap();
+/// let (tables, outer) = { let probe = Probe::new(); (probe.sibling(), probe) };
+/// let (first, second) = (outer.acquire().await.unwrap(), tables.acquire().await.unwrap());
+/// tables.release(second, Exit::Completed).await.unwrap();
 /// outer.release(first, Exit::Completed).await.unwrap();
 ///
 /// let order: Vec<u64> = outer.releases().iter().map(|release| release.handle).collect();
@@ -140,11 +140,11 @@ pub struct Release {
 /// The books that a probe shares with its handles and its siblings.
 #[derive(Default)]
 pub(crate) struct Records {
-    inner: Mutex<Inner>,
+    tables: Mutex<Tables>,
 }
 
 #[derive(Default)]
-struct Inner {
+struct Tables {
     counts: Counts,
     handles: Vec<Tracked>,
     releases: Vec<Release>,
@@ -161,20 +161,20 @@ struct Tracked {
 
 impl Records {
     pub(crate) fn counts(&self) -> Counts {
-        self.inner.lock().counts
+        self.tables.lock().counts
     }
 
     pub(crate) fn record(&self, id: u64) -> Record {
-        self.inner.lock().handle(id).record.clone()
+        self.tables.lock().handle(id).record.clone()
     }
 
     pub(crate) fn releases(&self) -> Vec<Release> {
-        self.inner.lock().releases.clone()
+        self.tables.lock().releases.clone()
     }
 
     /// A call of `acquire` begins.
     pub(crate) fn acquiring(&self) -> Acquiring<'_> {
-        let counts = &mut self.inner.lock().counts;
+        let counts = &mut self.tables.lock().counts;
         counts.acquires += 1;
         counts.acquiring += 1;
         Acquiring { records: self, cut: true }
@@ -182,67 +182,67 @@ impl Records {
 
     /// A handle is made; the answer is its number.
     pub(crate) fn acquired(&self) -> u64 {
-        let mut inner = self.inner.lock();
-        inner.counts.acquired += 1;
+        let mut tables = self.tables.lock();
+        tables.counts.acquired += 1;
         let record = Record { state: HandleState::Live, exits: Vec::new(), uses: 0, validated: 0 };
-        inner.handles.push(Tracked { record, copies: 1, operating: None, killed: false });
-        inner.handles.len() as u64 - 1
+        tables.handles.push(Tracked { record, copies: 1, operating: None, killed: false });
+        tables.handles.len() as u64 - 1
     }
 
     pub(crate) fn duplicated(&self, id: u64) {
-        self.inner.lock().handle(id).copies += 1;
+        self.tables.lock().handle(id).copies += 1;
     }
 
     pub(crate) fn validated(&self, id: u64) {
-        let mut inner = self.inner.lock();
-        inner.counts.validated += 1;
-        let handle = inner.handle(id);
+        let mut tables = self.tables.lock();
+        tables.counts.validated += 1;
+        let handle = tables.handle(id);
         handle.record.validated += 1;
         handle.operating = None;
     }
 
     pub(crate) fn killed(&self, id: u64) {
-        self.inner.lock().handle(id).killed = true;
+        self.tables.lock().handle(id).killed = true;
     }
 
     pub(crate) fn is_dead(&self, id: u64) -> bool {
-        let mut inner = self.inner.lock();
-        let handle = inner.handle(id);
+        let mut tables = self.tables.lock();
+        let handle = tables.handle(id);
         handle.killed || handle.operating.is_some()
     }
 
     pub(crate) fn used(&self, id: u64, user: u64) {
-        let mut inner = self.inner.lock();
-        let handle = inner.handle(id);
+        let mut tables = self.tables.lock();
+        let handle = tables.handle(id);
         handle.record.uses += 1;
         let in_doubt = handle.operating.is_some_and(|other| other != user);
         let after_release = !handle.record.exits.is_empty();
-        inner.counts.used_in_doubt += u64::from(in_doubt);
-        inner.counts.used_after_release += u64::from(after_release);
+        tables.counts.used_in_doubt += u64::from(in_doubt);
+        tables.counts.used_after_release += u64::from(after_release);
     }
 
     pub(crate) fn set_operating(&self, id: u64, user: Option<u64>) {
-        self.inner.lock().handle(id).operating = user;
+        self.tables.lock().handle(id).operating = user;
     }
 
     /// A release or a reclaim begins.
     pub(crate) fn release_began(&self, id: u64, exit: Exit) {
-        let mut inner = self.inner.lock();
-        inner.releases.push(Release { handle: id, exit });
-        let exits = &mut inner.handle(id).record.exits;
+        let mut tables = self.tables.lock();
+        tables.releases.push(Release { handle: id, exit });
+        let exits = &mut tables.handle(id).record.exits;
         exits.push(exit);
         let again = exits.len() > 1;
-        inner.counts.double_released += u64::from(again);
+        tables.counts.double_released += u64::from(again);
     }
 
     /// It is gone. Only the first state counts: a second release is a defect, not a second end.
     pub(crate) fn ended(&self, id: u64, state: HandleState) {
-        let mut inner = self.inner.lock();
-        if inner.handle(id).record.state != HandleState::Live {
+        let mut tables = self.tables.lock();
+        if tables.handle(id).record.state != HandleState::Live {
             return;
         }
-        inner.handle(id).record.state = state;
-        let counts = &mut inner.counts;
+        tables.handle(id).record.state = state;
+        let counts = &mut tables.counts;
         match state {
             HandleState::Live => {}
             HandleState::Released => counts.released += 1,
@@ -254,8 +254,8 @@ impl Records {
     /// A value with this number is dropped. The last one takes the handle with it.
     pub(crate) fn dropped(&self, id: u64) {
         let last = {
-            let mut inner = self.inner.lock();
-            let handle = inner.handle(id);
+            let mut tables = self.tables.lock();
+            let handle = tables.handle(id);
             handle.copies -= 1;
             handle.copies == 0
         };
@@ -265,7 +265,7 @@ impl Records {
     }
 }
 
-impl Inner {
+impl Tables {
     fn handle(&mut self, id: u64) -> &mut Tracked {
         let index = usize::try_from(id).expect("numbers are indices");
         self.handles.get_mut(index).expect("no handle has this number")
@@ -286,7 +286,7 @@ impl Acquiring<'_> {
 
 impl Drop for Acquiring<'_> {
     fn drop(&mut self) {
-        let counts = &mut self.records.inner.lock().counts;
+        let counts = &mut self.records.tables.lock().counts;
         counts.acquiring -= 1;
         counts.acquires_cut += u64::from(self.cut);
     }
