@@ -84,7 +84,7 @@ use reqscope_http::MissingScope;
 /// async fn log(request: Request, next: Next) -> Response {
 ///     let response = next.run(request).await;
 ///     if let Some(error) = response.extensions().get::<ScopeError>() {
-///         // answered with 503 Service Unavailable: timed out after 5.0 s waiting for a connection: 10 of 10 in use, …
+///         // answered with 503 Service Unavailable: timed out after 5.0 s waiting for a handle of Pool<Sqlite>: …
 ///         eprintln!("{error}: {}", error.source().expect("a scope error has a source"));
 ///     }
 ///     response

@@ -196,7 +196,7 @@ where
                     state.cell.detach();
                     drop(dead);
                     if std::mem::replace(&mut this.replaced, true) {
-                        let error = Error::unavailable().with_context("a fresh handle was dead at once");
+                        let error = Error::unavailable().with_context("a new handle was already dead");
                         return Poll::Ready(Err(error));
                     }
                 }

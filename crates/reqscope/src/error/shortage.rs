@@ -51,7 +51,9 @@ use super::Error;
 /// # use std::io;
 /// use std::{panic::Location, time::Duration};
 ///
+/// # struct MySql;
 /// let mut shortage = Shortage::default();
+/// shortage.resource = Some(std::any::type_name::<MySql>());
 /// shortage.max_size = 10;
 /// shortage.in_use = 10;
 /// shortage.waiting = 41;
@@ -59,12 +61,15 @@ use super::Error;
 ///
 /// let error = Error::<io::Error>::timeout(Stage::Waiting, Duration::from_secs(5)).with_shortage(shortage);
 /// let said = error.to_string();
-/// assert!(said.starts_with("timed out after 5.0 s waiting for a connection: 10 of 10 in use, 41 waiting; "));
+/// assert!(said.starts_with("timed out after 5.0 s waiting for a handle of Pool<MySql>: 10 of 10 in use, 41 waiting; "));
 /// assert!(said.contains("; oldest holder 28 s, taken at "));
 /// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Shortage {
+    /// The type of the resource that makes the pool's handles, as [`std::any::type_name`] returns it. The error shows it
+    /// without paths.
+    pub resource: Option<&'static str>,
     /// What the pool is called, if it [has a name](crate::pool::PoolBuilder::name).
     pub name: Option<Cow<'static, str>>,
     /// How many handles the pool may have.
@@ -152,7 +157,8 @@ impl ConnectFailure {
 
 impl fmt::Display for Shortage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Shortage { name, max_size, in_use, idle, creating, waiting, oldest, last_failure, own } = self;
+        let Shortage { resource: _, name, max_size, in_use, idle, creating, waiting, oldest, last_failure, own } =
+            self;
         if let Some(name) = name {
             write!(f, "pool {name}: ")?;
         }
@@ -171,8 +177,8 @@ impl fmt::Display for Shortage {
         }
         if let Some(own) = own {
             let (file, line) = (own.file(), own.line());
-            write!(f, "; this request already holds one, taken at {file}:{line}")?;
-            f.write_str(": lend it down instead of asking twice")?;
+            write!(f, "; this request already holds a handle, taken at {file}:{line}")?;
+            f.write_str(": pass that one on instead of acquiring a second one")?;
         }
         Ok(())
     }

@@ -259,7 +259,7 @@ impl<R: Resource, S: Sink<R>> Drop for AcquireTask<R, S> {
         let (Some(mut acquisition), Some(sink)) = (self.acquisition.take(), self.sink.take()) else { return };
         // Before the cell begins the next one.
         catch::drop_quietly(acquisition.future.take());
-        let error = Error::runtime("the runtime that was acquiring has ended").at(Stage::Acquiring);
+        let error = Error::runtime("the runtime that ran the acquisition has ended").at(Stage::Acquiring);
         if sink.fail(self.attempt, &error) {
             // Cut off. Else it was cancelled, because the cell was sealed, and nothing has failed.
             acquisition.fail(error);

@@ -136,6 +136,7 @@ impl<R: Resource> Inner<R> {
         let last_failure = state.last_failure();
         drop(state);
         error.with_shortage(Shortage {
+            resource: Some(type_name::<R>()),
             name: self.config.name.clone(),
             max_size: counts.max,
             in_use: counts.lent,

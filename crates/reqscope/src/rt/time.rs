@@ -64,7 +64,7 @@ impl Deadline {
 /// of what the caller is told instead.
 fn timer(at: Instant) -> Result<Pin<Box<Sleep>>, &'static str> {
     if Runtime::try_current().is_err() {
-        return Err("this is not polled inside a tokio runtime");
+        return Err("not polled inside a tokio runtime");
     }
     catch_unwind(AssertUnwindSafe(|| Box::pin(sleep_until(at))))
         .map_err(|_| "this tokio runtime has no timers: build it with `enable_time` or `enable_all`")

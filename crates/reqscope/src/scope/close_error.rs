@@ -126,7 +126,12 @@ impl CloseError {
 
 impl fmt::Display for CloseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the scope was requested `{}` and closed as `{}`", self.0.requested, self.0.verdict)?;
+        let CloseErrorInner { requested, verdict, .. } = &*self.0;
+        if requested == verdict {
+            write!(f, "the scope closed as `{verdict}` with errors")?;
+        } else {
+            write!(f, "the scope closed as `{verdict}` instead of `{requested}`")?;
+        }
         let mut separator = ": ";
         for problem in &self.0.problems {
             write!(f, "{separator}{problem}")?;
@@ -151,12 +156,14 @@ impl fmt::Display for Problem {
         match self {
             Problem::ReleaseFailed { resource, .. } => write!(f, "the release of {resource} failed"),
             Problem::StillLent { resource, since } => {
-                write!(f, "{resource} is still lent, since {}:{}", since.file(), since.line())
+                write!(f, "a handle of {resource} was still lent, taken at {}:{}", since.file(), since.line())
             }
-            Problem::StillAcquiring { resource } => write!(f, "{resource} was still being acquired"),
-            Problem::Dead { resource } => write!(f, "the handle of {resource} was beyond use"),
-            Problem::StillReleasing { resource } => write!(f, "there was no time left to wait for {resource}"),
-            Problem::NotCompleted { resource } => write!(f, "{resource} was released as a failure"),
+            Problem::StillAcquiring { resource } => write!(f, "a handle of {resource} was still being acquired"),
+            Problem::Dead { resource } => write!(f, "the handle of {resource} was broken"),
+            Problem::StillReleasing { resource } => {
+                write!(f, "there was no time left to wait for the release of {resource}")
+            }
+            Problem::NotCompleted { resource } => write!(f, "the handle of {resource} was released as a failure"),
         }
     }
 }

@@ -156,7 +156,7 @@ impl<R: Resource> fmt::Debug for Lazy<R> {
 ///
 /// # Panics
 ///
-/// If it is polled after it has ended.
+/// If it is polled after completion.
 ///
 /// # Examples
 ///
@@ -197,7 +197,7 @@ impl<R: Resource> Future for Get<R> {
     }
 }
 
-const UNENDED: &str = "`Get` polled after it has ended";
+const UNENDED: &str = "`Get` polled after completion";
 
 impl<R: Resource> Get<R> {
     fn lent(&mut self, handle: R::Handle) -> Poll<Result<Guard<R>, Error<R::Cause>>> {

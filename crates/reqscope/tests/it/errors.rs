@@ -18,7 +18,7 @@ fn each_kind_answers_its_own_question_and_no_other() {
         (
             Error::permanent(io::Error::other("no")),
             [false, false, false, false, false, true],
-            "the resource failed for good",
+            "the resource failed permanently",
         ),
         (
             Error::timeout(Stage::Validating, second),
@@ -64,7 +64,7 @@ fn clones_share_the_cause_but_not_later_additions() {
     assert!(std::ptr::eq(error.cause().unwrap(), clone.cause().unwrap()));
     assert_eq!((error.stage(), clone.stage()), (None, Some(Stage::Acquiring)));
     assert!(error.holder().is_none() && clone.holder().is_some());
-    assert!(clone.to_string().contains("; held since "), "{clone}");
+    assert!(clone.to_string().contains("; the handle was taken at "), "{clone}");
 }
 
 #[test]

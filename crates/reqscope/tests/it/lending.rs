@@ -26,7 +26,10 @@ async fn get_waits_5_seconds_for_a_guard_and_names_its_holder() {
     let holder = error.holder().unwrap();
     assert!(holder.file().ends_with("lending.rs"));
     assert_eq!(holder.line(), line);
-    assert!(error.to_string().starts_with("timed out after 5.0 s while waiting; held since "), "{error}");
+    assert!(
+        error.to_string().starts_with("timed out after 5.0 s while waiting; the handle was taken at "),
+        "{error}"
+    );
     assert_eq!((server.stats().lent_too_long, server.heard.count(Event::LentTooLong)), (1, 1));
     drop(guard);
     drop(get_now(&lazy));

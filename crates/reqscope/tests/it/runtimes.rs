@@ -103,7 +103,7 @@ fn acquisition_lost_with_its_runtime_fails_other_waiters() {
     let error = second.block_on(waiter).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the async runtime is of no use while acquiring: the runtime that was acquiring has ended"
+        "the async runtime is unusable while acquiring: the runtime that ran the acquisition has ended"
     );
     assert!(!error.is_permanent());
     drop(second.block_on(lazy.get()).unwrap());
@@ -121,7 +121,7 @@ fn get_polled_during_shutdown_fails_at_once() {
     let Poll::Ready(Err(error)) = while_it_shuts_down(move || poll_once(pin!(lazy.get()))) else {
         panic!("it does not end, or well")
     };
-    assert!(error.to_string().contains("the runtime that was acquiring has ended"), "{error}");
+    assert!(error.to_string().contains("the runtime that ran the acquisition has ended"), "{error}");
     assert_eq!(server.probe.counts().acquires, 1);
 }
 

@@ -331,7 +331,7 @@ async fn close_error_names_everything_in_one_line() {
     let scope = used(&server, &all);
     let error: CloseError = scope.close(Exit::Completed).await.unwrap_err();
     let name = std::any::type_name::<Probe>();
-    let line = format!("the scope was told `completed` and closed as `completed`: the release of {name} failed");
+    let line = format!("the scope closed as `completed` with errors: the release of {name} failed");
     assert_eq!(error.to_string(), line);
     assert_eq!(error.clone().problems().len(), 1);
 }

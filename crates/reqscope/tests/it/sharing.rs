@@ -90,7 +90,7 @@ async fn new_handle_that_is_dead_at_once_is_an_error() {
     shared.get_ref().set_health(Health::Dead);
     let Err(error) = shared.get().await else { panic!("it got a dead one") };
     assert!(error.is_unavailable());
-    assert_eq!(error.to_string(), "the backend is unavailable: a fresh handle was dead at once");
+    assert_eq!(error.to_string(), "the backend is unavailable: a new handle was already dead");
     server.at_the_end().await;
     assert_eq!(server.probe.counts().acquires, 2);
 }

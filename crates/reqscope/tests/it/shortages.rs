@@ -41,7 +41,7 @@ fn display_is_one_line_with_all_figures() {
     assert_eq!(
         timeout(shortage).to_string(),
         format!(
-            "timed out after 5.0 s waiting for a connection: 10 of 10 in use, 3 creating, 41 waiting; \
+            "timed out after 5.0 s waiting for a handle: 10 of 10 in use, 3 creating, 41 waiting; \
              oldest holder 28 s, taken at {place}; last connect failure 1.1 s ago: connection refused"
         )
     );
@@ -68,7 +68,7 @@ fn message_names_the_line_where_the_request_holds_one() {
     let mut shortage = busy();
     shortage.own = Some(own);
     let end = format!(
-        "; this request already holds one, taken at {}:{}: lend it down instead of asking twice",
+        "; this request already holds a handle, taken at {}:{}: pass that one on instead of acquiring a second one",
         own.file(),
         own.line()
     );

@@ -14,7 +14,7 @@ async fn named_pool_shows_its_name_in_errors() {
     let pool = ageless().name("orders").max_size(1).acquire_timeout(SECOND).build(Probe::new());
     let object = pool.get().await.unwrap();
     let error = pool.get().await.unwrap_err();
-    assert!(error.to_string().contains("waiting for a connection: pool orders: 1 of 1 in use"), "{error}");
+    assert!(error.to_string().contains("waiting for a handle of Pool<Probe>: pool orders: 1 of 1 in use"), "{error}");
     assert_eq!(error.shortage().unwrap().name.as_deref(), Some("orders"));
     assert!(format!("{pool:?}").contains("name: \"orders\""), "{pool:?}");
     pool.put(object);
