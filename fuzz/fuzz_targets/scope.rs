@@ -1,4 +1,4 @@
-//! Bytes as operations on one scope: the model of the core's tests, fed by libFuzzer.
+//! Operations on one scope from libFuzzer's bytes, with the model of the core's tests.
 #![no_main]
 #![allow(clippy::unwrap_used, reason = "a panic is the report")]
 
@@ -8,7 +8,7 @@ mod model;
 #[allow(dead_code, reason = "the model needs a part of what the tests share")]
 mod support;
 
-/// libFuzzer has a watchdog of its own (`-timeout`), for each sequence, and runs for longer than the tests do.
+/// Replaces the watchdog of the tests: libFuzzer has one of its own for each sequence (`-timeout`), and runs for longer.
 mod watchdog {
     pub(crate) fn watch() {}
 }
@@ -20,18 +20,20 @@ use libfuzzer_sys::fuzz_target;
 use model::{Step, play};
 
 fuzz_target!(
-    init: let_meant_panics_pass(),
+    init: ignore_expected_panics(),
     |steps: Vec<Step>| play(steps)
 );
 
-/// libFuzzer's hook ends the process at every panic, caught or not. Resources that panic belong to the game, and tokio
-/// panics where a runtime's timers have ended, which the core answers with an error. All others are findings, those
-/// of the core that a task would swallow too.
-fn let_meant_panics_pass() {
+/// Installs a panic hook that ignores expected panics.
+///
+/// libFuzzer's hook ends the process at every panic, caught or not. Some resources of the model panic on purpose, and tokio
+/// panics if the timers of a runtime have ended, which the core turns into an error. All other panics are findings, even
+/// those of the core that a task would swallow.
+fn ignore_expected_panics() {
     let abort = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
-        let meant = |file: &str| file.contains("reqscope-testkit/") || file.contains("/tokio-");
-        if !info.location().is_some_and(|location| meant(location.file())) {
+        let expected = |file: &str| file.contains("reqscope-testkit/") || file.contains("/tokio-");
+        if !info.location().is_some_and(|location| expected(location.file())) {
             abort(info);
         }
     }));

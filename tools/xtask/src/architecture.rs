@@ -16,7 +16,7 @@ pub(crate) fn block<'a>(document: &'a str, info: &str) -> Option<impl Iterator<I
     Some(lines.take_while(|line| *line != "```"))
 }
 
-/// An import that may be part of a circle, and go up the floors.
+/// An import that may be part of a circle, and may go up the floors.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Exception {
     pub(crate) from: String,
@@ -28,6 +28,7 @@ impl Exception {
         Exception { from: from.to_owned(), to: to.to_owned() }
     }
 
+    /// Returns whether this import is the exception.
     pub(crate) fn is_for(&self, import: &Import<'_>) -> bool {
         import.file == Path::new(&self.from) && import.to_file == Path::new(&self.to)
     }

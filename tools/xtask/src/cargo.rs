@@ -9,15 +9,15 @@ use anyhow::{Context, bail};
 
 use crate::tree::Tree;
 
-/// A cargo command in the workspace's root, with the toolchain that runs this program.
+/// A cargo command in the root of the workspace, with the toolchain that runs this program.
 pub(crate) struct Cargo {
     command: Command,
-    /// As one would type it, for messages.
+    /// The command as a user would type it, for messages.
     line: String,
 }
 
 impl Cargo {
-    /// `line` is split at blanks: `"test --workspace"`.
+    /// Creates a command from a line, such as `"test --workspace"`, which is split at blanks.
     pub(crate) fn new(tree: &Tree, line: impl Into<String>) -> Cargo {
         let line = line.into();
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -26,7 +26,7 @@ impl Cargo {
         Cargo { command, line: format!("cargo {line}") }
     }
 
-    /// Adds an option whose value, a path or what a caller gave, may have blanks in it.
+    /// Adds an option whose value may contain blanks.
     pub(crate) fn argument(mut self, option: &str, value: impl AsRef<OsStr>) -> Cargo {
         let value = value.as_ref();
         self.command.arg(option).arg(value);
@@ -34,21 +34,21 @@ impl Cargo {
         self
     }
 
-    /// Adds more words, split at blanks: what has to stand behind a path.
+    /// Adds more words, split at blanks.
     pub(crate) fn words(mut self, words: &str) -> Cargo {
         self.command.args(words.split_whitespace());
         self.line = format!("{} {words}", self.line);
         self
     }
 
-    /// Adds a path that no option stands before.
+    /// Adds a path that belongs to no option.
     pub(crate) fn path(mut self, path: &Path) -> Cargo {
         self.command.arg(path);
         self.line = format!("{} {}", self.line, path.display());
         self
     }
 
-    /// Sets a variable of its environment.
+    /// Sets an environment variable.
     pub(crate) fn variable(mut self, name: &str, value: impl AsRef<OsStr>) -> Cargo {
         let value = value.as_ref();
         self.command.env(name, value);
@@ -56,7 +56,7 @@ impl Cargo {
         self
     }
 
-    /// Adds flags to one of the variables that hold flags, keeping what the caller's environment has there.
+    /// Adds flags to an environment variable that holds flags, and keeps those that are already in it.
     pub(crate) fn flags(mut self, variable: &str, flags: &str) -> Cargo {
         let before = std::env::var(variable).unwrap_or_default();
         self.command.env(variable, format!("{before} {flags}").trim_start());
@@ -64,7 +64,7 @@ impl Cargo {
         self
     }
 
-    /// Has another program run it: `"unshare --net"`.
+    /// Lets another program run the command: `"unshare --net"`.
     pub(crate) fn within(self, prefix: &str) -> Cargo {
         let mut words = prefix.split_whitespace();
         let mut command = Command::new(words.next().expect("a prefix names a program"));
@@ -81,17 +81,17 @@ impl Cargo {
         Cargo { command, line: format!("{prefix} {}", self.line) }
     }
 
-    /// Whether it runs, with nothing said.
+    /// Runs the command without output, and returns whether it succeeded.
     pub(crate) fn succeeds(mut self) -> bool {
         self.command.output().is_ok_and(|output| output.status.success())
     }
 
-    /// Runs it with its output passed through: for tests, where the lines are the evidence.
+    /// Runs the command with its output passed through: for tests, where the lines are the evidence.
     pub(crate) fn run(self) -> anyhow::Result<()> {
         self.run_to(&[0])
     }
 
-    /// The same, for a tool that has more than one code for "it ran to its end".
+    /// Runs a tool that has several exit codes for a complete run.
     pub(crate) fn run_to(mut self, ends: &[i32]) -> anyhow::Result<()> {
         let status = self.command.status().with_context(|| format!("cannot start {}", self.line))?;
         match status.code() {
@@ -100,7 +100,7 @@ impl Cargo {
         }
     }
 
-    /// Runs it and shows its output only if it fails: for checks, where silence is the good news.
+    /// Runs the command and prints its output only if it fails: for checks.
     pub(crate) fn run_quietly(mut self) -> anyhow::Result<()> {
         let output = self.command.output().with_context(|| format!("cannot start {}", self.line))?;
         if !output.status.success() {

@@ -4,8 +4,8 @@ use crate::cargo::Cargo;
 use crate::report::Report;
 use crate::tree::{APART, Tree};
 use crate::{
-    circles, compare, deny, edges, examples, features, floors, futures, fuzz, links, loom, manifests, msrv, names,
-    packages, portable, readme_project, servers, verbs, words,
+    circles, compare, deny, edges, examples, features, floors, futures, fuzz, links, loom, manifests, msrv, mutants,
+    names, packages, portable, readme_project, servers, verbs, words,
 };
 
 /// Runs all checks, the cheap ones first.
@@ -23,6 +23,7 @@ pub(crate) fn run(tree: &Tree, servers: &servers::Options, report: &mut Report) 
     report.step("check: words that do not belong here", || words::check(tree));
     report.step("check: names of functions", || names::check(tree));
     report.step("check: verbs at the beginning of the docs", || verbs::check(tree));
+    report.step("check: paths in .cargo/mutants.toml", || mutants::check_paths(tree));
     report.step("check: links in the documents", || links::check(tree));
     report.step("check: licences and sources of all dependencies", || deny::check(tree));
     report.step("check: compilers that the dependencies want", || msrv::check(tree));

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::valgrind::Valgrind;
 
-/// Under which a figure is what it is. Another compiler gives other figures.
+/// The conditions under which the figures were measured. Another compiler gives other figures.
 #[derive(Serialize)]
 pub(crate) struct Conditions {
     pub(crate) compiler: String,
@@ -15,6 +15,7 @@ pub(crate) struct Conditions {
 }
 
 impl Conditions {
+    /// Asks rustc and valgrind.
     pub(crate) fn ask(valgrind: &Valgrind) -> anyhow::Result<Conditions> {
         let output = Command::new("rustc").arg("-vV").output().context("rustc")?;
         let text = String::from_utf8(output.stdout)?;

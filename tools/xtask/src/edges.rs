@@ -1,4 +1,4 @@
-//! Which crate of the workspace may depend on which.
+//! Checks which crate of the workspace depends on which.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::floors::Floors;
 use crate::report::none_of;
 use crate::tree::Tree;
 
-/// Fails for each dependency between members that does not go to a floor above. Dev-dependencies are free.
+/// Fails for each dependency between members that does not go to a line above in the list. Dev-dependencies are free.
 pub(crate) fn check(tree: &Tree) -> anyhow::Result<()> {
     let floors = Floors::parse(&tree.read(Path::new(DOCUMENT))?, "text crates")?;
     let members = tree.members();

@@ -1,4 +1,4 @@
-//! An example for everything that a crate shows, as rustdoc sees it.
+//! Checks that every public item of a crate has an example.
 
 use anyhow::{Context, ensure};
 use serde_json::Value;
@@ -7,10 +7,10 @@ use crate::report::none_of;
 use crate::rustdoc;
 use crate::tree::Tree;
 
-/// What must have an example on its own page. A method may leave it to the example of its type.
+/// The kinds of items that need an example of their own. Methods may rely on the example of their type.
 const KINDS: [&str; 7] = ["struct", "enum", "union", "trait", "type_alias", "function", "macro"];
 
-/// Fails for each public item of a published crate whose docs have no code in them.
+/// Fails for each public item of a published crate whose docs contain no code.
 pub(crate) fn check(tree: &Tree) -> anyhow::Result<()> {
     let mut findings = Vec::new();
     for package in tree.published() {
@@ -21,7 +21,7 @@ pub(crate) fn check(tree: &Tree) -> anyhow::Result<()> {
     none_of(findings)
 }
 
-/// The public items without an example, wherever in the crate they are defined.
+/// Returns the public items without an example, wherever in the crate they are defined.
 fn without_example(json: &Value) -> anyhow::Result<Vec<String>> {
     let index = json["index"].as_object().context("it has no index")?;
     let shown = shown(&json["root"], index)?;
@@ -30,7 +30,7 @@ fn without_example(json: &Value) -> anyhow::Result<Vec<String>> {
     Ok(bare.map(|(kind, name, _)| format!("{kind} {name}")).collect())
 }
 
-/// The kind, the name and the docs of everything that can be reached from a module.
+/// Returns the kind, the name and the docs of everything that can be reached from a module.
 fn shown<'a>(
     module: &Value,
     index: &'a serde_json::Map<String, Value>,
@@ -38,7 +38,7 @@ fn shown<'a>(
     let mut shown = Vec::new();
     let mut reached = vec![module.to_string()];
     while let Some(id) = reached.pop() {
-        // What comes from another crate is not in the index, and has its docs there.
+        // An item of another crate is not in the index; its docs are in that crate.
         let Some(item) = index.get(&id) else { continue };
         let (kind, inner) = item["inner"].as_object().and_then(|inner| inner.iter().next()).context("no kind")?;
         match kind.as_str() {
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_item_is_found_through_modules_and_re_exports() {
+    fn item_is_found_through_modules_and_re_exports() {
         let json = json!({ "root": 0, "index": {
             "0": { "crate_id": 0, "inner": { "module": { "items": [1, 2] } } },
             "1": { "crate_id": 0, "name": "Told", "docs": "```\n```", "inner": { "struct": {} } },
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn another_format_is_an_error_and_not_a_clean_crate() {
+    fn unknown_format_is_an_error_and_not_a_clean_crate() {
         assert!(without_example(&json!({})).is_err());
         assert!(without_example(&json!({ "root": { "id": 0 }, "index": {} })).is_err());
         let renamed = json!({ "root": 0, "index": { "0": { "inner": { "module": { "children": [1] } } } } });

@@ -1,4 +1,4 @@
-//! What a chore that measures says at its end.
+//! The end of a command that measures: print, write, judge.
 
 use std::process::ExitCode;
 
@@ -7,26 +7,26 @@ use serde::Serialize;
 use crate::readme::Marks;
 use crate::tree::Tree;
 
-/// All that one run has found.
+/// The findings of one run.
 pub(crate) trait Evidence: Serialize {
-    /// For people, as it stands in a document.
+    /// Returns the text for the screen and for a document.
     fn table(&self) -> String;
-    /// The promises that do not hold.
+    /// Returns the promises that do not hold.
     fn broken(&self) -> Vec<String>;
 }
 
-/// Where to say it.
+/// Where the findings go.
 #[derive(Clone, Copy)]
-pub(crate) struct Tell {
-    /// In JSON, for other programs.
+pub(crate) struct Output {
+    /// Prints JSON instead of text.
     pub(crate) json: bool,
-    /// In the document, too.
+    /// Writes the text into the document as well.
     pub(crate) write: bool,
 }
 
-impl Tell {
-    /// Prints it, writes it down, and fails if a promise does not hold.
-    pub(crate) fn all(self, tree: &Tree, marks: &Marks, findings: &impl Evidence) -> anyhow::Result<ExitCode> {
+impl Output {
+    /// Prints and writes the findings, and fails if a promise does not hold.
+    pub(crate) fn report(self, tree: &Tree, marks: &Marks, findings: &impl Evidence) -> anyhow::Result<ExitCode> {
         let table = findings.table();
         if self.json {
             println!("{}", serde_json::to_string_pretty(findings)?);

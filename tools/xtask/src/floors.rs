@@ -1,4 +1,4 @@
-//! The floors of the house, as ARCHITECTURE.md lists them: each line may import only from lines above it.
+//! The floors of the crates, as ARCHITECTURE.md lists them: each line may import only from lines above it.
 //!
 //! The document is the rule, so it cannot drift from the code. A list is a fenced block whose info string says of what it
 //! is: `text crates` of the crates, `text modules` of the core's modules, `text modules reqscope-hyper` of another crate's.
@@ -21,7 +21,7 @@ use crate::imports::Imports;
 use crate::report::none_of;
 use crate::tree::Tree;
 
-/// The crate whose root lists its modules in the order of the floors.
+/// The crate whose root declares its modules in the order of the floors.
 const CORE: &str = "reqscope";
 
 /// Fails for each import between the modules of a published crate that does not go to a line above.

@@ -1,5 +1,5 @@
-//! What dropping a future loses is said in its docs: at every `async fn`, at every function that returns a future
-//! without a name, at every type that is a future.
+//! Checks that docs say what is lost when a future is dropped: at every `async fn`, at every function that returns an
+//! unnamed future, and at every type that is a future.
 
 use anyhow::{Context, ensure};
 use serde_json::{Map, Value};
@@ -8,10 +8,10 @@ use crate::report::none_of;
 use crate::rustdoc;
 use crate::tree::Tree;
 
-/// The heading, as tokio has it.
+/// The heading that tokio uses.
 const SECTION: &str = "# Cancel safety";
 
-/// Fails for each public future of a published crate that does not say what its drop loses.
+/// Fails for each public future of a published crate whose docs lack the section.
 pub(crate) fn check(tree: &Tree) -> anyhow::Result<()> {
     let mut findings = Vec::new();
     let mut futures = 0;
@@ -25,20 +25,20 @@ pub(crate) fn check(tree: &Tree) -> anyhow::Result<()> {
     none_of(findings)
 }
 
-/// How many public futures there are, and those that say nothing.
+/// Returns how many public futures there are, and the names of those without the section.
 fn silent(json: &Value) -> anyhow::Result<(usize, Vec<String>)> {
     let index = json["index"].as_object().context("it has no index")?;
     let futures = index.values().filter_map(|item| future(item, index));
-    // A method of a trait that says nothing of its own has the docs of the trait.
-    let (told, silent): (Vec<_>, Vec<_>) = futures.partition(|item| {
+    // A trait method without docs in an impl inherits those of the trait.
+    let (documented, silent): (Vec<_>, Vec<_>) = futures.partition(|item| {
         let inherits = item["visibility"] == "default" && item["docs"].is_null();
         inherits || item["docs"].as_str().is_some_and(|docs| docs.contains(SECTION))
     });
     let names = silent.iter().map(|item| item["name"].as_str().unwrap_or("?").to_owned()).collect();
-    Ok((told.len() + silent.len(), names))
+    Ok((documented.len() + silent.len(), names))
 }
 
-/// The item whose docs have to speak, if this is a future or makes one.
+/// Returns the item whose docs need the section, if this item is a future or returns one.
 fn future<'a>(item: &'a Value, index: &'a Map<String, Value>) -> Option<&'a Value> {
     let function = &item["inner"]["function"];
     if !function.is_null() {
@@ -74,24 +74,24 @@ mod tests {
     }
 
     #[test]
-    fn an_async_function_and_one_that_returns_a_future_have_to_speak() {
+    fn async_functions_and_those_that_return_futures_count() {
         let unnamed = json!({ "output": { "impl_trait": [{ "trait_bound": { "trait": { "path": "Future" } } }] } });
         assert_eq!(names(json!({ "1": function(Some("Gets."), "public", json!({}), true) })), ["get"]);
         assert_eq!(names(json!({ "1": function(Some("Gets."), "public", unnamed, false) })), ["get"]);
-        let told = format!("Gets.\n\n{SECTION}\n\nNothing is lost.");
-        assert!(names(json!({ "1": function(Some(&told), "public", json!({}), true) })).is_empty());
+        let documented = format!("Gets.\n\n{SECTION}\n\nNothing is lost.");
+        assert!(names(json!({ "1": function(Some(&documented), "public", json!({}), true) })).is_empty());
         assert!(names(json!({ "1": function(Some("Gets."), "public", json!({}), false) })).is_empty());
     }
 
     #[test]
-    fn a_method_without_docs_of_its_own_has_those_of_its_trait() {
+    fn method_without_docs_has_those_of_its_trait() {
         assert!(names(json!({ "1": function(None, "default", json!({}), true) })).is_empty());
         assert_eq!(names(json!({ "1": function(Some("Gets."), "default", json!({}), true) })), ["get"]);
         assert_eq!(names(json!({ "1": function(None, "public", json!({}), true) })), ["get"]);
     }
 
     #[test]
-    fn a_type_that_is_a_future_has_to_speak_if_it_is_shown() {
+    fn type_that_is_a_future_counts_if_it_is_public() {
         let items = |visibility: &str| {
             json!({
                 "1": { "inner": { "impl": { "trait": { "path": "Future" }, "for": { "resolved_path": { "id": 2 } } } } },

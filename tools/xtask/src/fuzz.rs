@@ -1,7 +1,7 @@
-//! `cargo xtask fuzz`: random operations on a scope and on a pool, steered by the code that they reach.
+//! `cargo xtask fuzz`: random operations on a scope and on a pool, guided by coverage.
 //!
-//! What a run finds out about the ways through the code stays in the target folder and helps the next run. The corpus
-//! in the tree is a small part of it, which the ordinary tests replay; only `--keep` changes it.
+//! The inputs that a run finds stay in the target folder and help the next run. The corpus in the repository is a small part
+//! of them, which the ordinary tests replay; only `--keep` changes it.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,55 +15,55 @@ use crate::report::Report;
 use crate::tool;
 use crate::tree::Tree;
 
-/// The cargo-fuzz that is installed where there is none.
+/// The version of cargo-fuzz that is installed if there is none.
 const VERSION: &str = "0.13.2";
 
-/// Without a sanitizer: there is no unsafe code to watch, and a stable compiler offers none.
+/// No sanitizer: there is no unsafe code to watch, and the stable compiler has none.
 const BUILD: &str = "--sanitizer none";
 
-/// Longer sequences are slower and reach nothing new; one that takes 10 s hangs.
+/// Longer sequences are slower and reach nothing new; a sequence that takes 10 s hangs.
 const LIMITS: &str = "-max_len=512 -timeout=10";
 
-/// For how long, and what becomes of what was found.
+/// How long to run, and what to do with the new inputs.
 #[derive(Args)]
 pub(crate) struct Options {
     /// How many seconds each target runs.
     #[arg(long, value_name = "N", default_value_t = 60)]
     seconds: u64,
-    /// Afterwards puts into the corpus what reaches new code, and takes out what something smaller reaches too.
+    /// Adds the inputs that reach new code to the corpus, and removes those that a smaller input covers.
     #[arg(long)]
     keep: bool,
 }
 
-/// Runs each target. A step fails if a sequence of operations broke something; the file that holds it is named.
+/// Runs each target. A step fails if a sequence of operations broke something, and names the file with the sequence.
 pub(crate) fn run(tree: &Tree, options: &Options, report: &mut Report) -> anyhow::Result<()> {
     report.step("fuzz: cargo-fuzz is there", || tool::find_or_install(tree, "fuzz", VERSION));
     for target in targets(tree)? {
-        let places = Places::of(tree, &target);
+        let paths = Paths::of(tree, &target);
         report.step(format!("fuzz: {target}, for {} s", options.seconds), || {
-            fs::create_dir_all(&places.found)?;
-            let before = files(&places.artifacts)?;
-            let outcome = places
+            fs::create_dir_all(&paths.found)?;
+            let before = files(&paths.artifacts)?;
+            let outcome = paths
                 .cargo(tree, "run")
-                .path(&places.found)
-                .path(&places.corpus)
+                .path(&paths.found)
+                .path(&paths.corpus)
                 .words(&format!("-- {LIMITS} -max_total_time={}", options.seconds))
                 .run();
-            for artifact in files(&places.artifacts)?.difference(&before) {
+            for artifact in files(&paths.artifacts)?.difference(&before) {
                 println!("found: {}", artifact.display());
             }
             outcome
         });
         if options.keep {
-            report.step(format!("fuzz: the corpus of {target}"), || places.keep(tree));
+            report.step(format!("fuzz: the corpus of {target}"), || paths.keep(tree));
         }
     }
     Ok(())
 }
 
-/// Clippy, which `--workspace` does not lead there.
+/// Runs clippy, which `--workspace` does not do for this workspace of its own.
 pub(crate) fn lint(tree: &Tree) -> anyhow::Result<()> {
-    // Nothing is linked, so libFuzzer itself, which wants a C++ compiler, is not built but said to be here.
+    // Nothing is linked, so libFuzzer, which needs a C++ compiler, is not built: this path stands in for it.
     let unbuilt = target_folder(tree).join("libfuzzer.a");
     Cargo::new(tree, "clippy --quiet --locked --manifest-path fuzz/Cargo.toml")
         .argument("--target-dir", target_folder(tree))
@@ -72,21 +72,21 @@ pub(crate) fn lint(tree: &Tree) -> anyhow::Result<()> {
         .run_quietly()
 }
 
-/// Where the files of one target are.
-struct Places {
+/// The paths of one target.
+struct Paths {
     target: String,
-    /// The corpus in the tree.
+    /// The corpus in the repository.
     corpus: PathBuf,
-    /// What earlier runs found beyond that.
+    /// The inputs that earlier runs found beyond the corpus.
     found: PathBuf,
-    /// Sequences that broke something.
+    /// The sequences that broke something.
     artifacts: PathBuf,
 }
 
-impl Places {
-    fn of(tree: &Tree, target: &str) -> Places {
+impl Paths {
+    fn of(tree: &Tree, target: &str) -> Paths {
         let fuzz = tree.root().join("fuzz");
-        Places {
+        Paths {
             target: target.to_owned(),
             corpus: fuzz.join("corpus").join(target),
             found: target_folder(tree).join("corpus").join(target),
@@ -95,11 +95,12 @@ impl Places {
     }
 
     fn cargo(&self, tree: &Tree, verb: &str) -> Cargo {
-        // The flags of the coverage rebuild every dependency, so they get a target folder of their own.
+        // The flags for coverage rebuild every dependency, so the fuzzer has a target folder of its own.
         Cargo::new(tree, format!("fuzz {verb} {} {BUILD}", self.target)).argument("--target-dir", target_folder(tree))
     }
 
-    /// Counted by code reached, not by how often: that would be a thousand files.
+    /// Adds new inputs to the corpus and minimizes it by the code that is reached. With the counts of how often it is
+    /// reached, the corpus would have a thousand files.
     fn keep(&self, tree: &Tree) -> anyhow::Result<()> {
         for file in files(&self.found)? {
             let name = file.file_name().context("a file has a name")?;
@@ -123,7 +124,7 @@ fn targets(tree: &Tree) -> anyhow::Result<Vec<String>> {
     Ok(names)
 }
 
-/// The files of a folder that may not be there yet.
+/// Returns the files of a folder, which may not exist yet.
 fn files(folder: &Path) -> anyhow::Result<BTreeSet<PathBuf>> {
     if !folder.exists() {
         return Ok(BTreeSet::new());

@@ -1,11 +1,11 @@
-//! Links in the Markdown files that lead to a file of the tree.
+//! Checks the links in Markdown files that lead to a file of the repository.
 
 use pulldown_cmark::{Event, Parser, Tag};
 
 use crate::report::none_of;
 use crate::tree::Tree;
 
-/// Fails for each link to a file or folder that is not there. Links to the net are not followed.
+/// Fails for each link to a file or folder that does not exist. Links to web pages are not followed.
 pub(crate) fn check(tree: &Tree) -> anyhow::Result<()> {
     let mut findings = Vec::new();
     for file in tree.files("md") {
@@ -17,7 +17,7 @@ pub(crate) fn check(tree: &Tree) -> anyhow::Result<()> {
     none_of(findings)
 }
 
-/// The relative targets in a document, without their `#anchors`.
+/// Returns the relative targets in a document, without their `#anchors`.
 fn targets(text: &str) -> Vec<String> {
     let links = Parser::new(text).filter_map(|event| match event {
         Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => Some(dest_url),
@@ -41,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn the_net_anchors_and_code_are_left_alone() {
+    fn web_links_anchors_and_code_are_ignored() {
         assert!(targets("[a](https://x.y/z) [b](#b) `[c](c.md)`\n\n```text\n[d](d.md)\n```\n").is_empty());
     }
 }

@@ -1,11 +1,11 @@
-//! What crates.io and docs.rs show of a crate before anybody reads its code.
+//! Checks what crates.io and docs.rs show of a crate.
 
 use cargo_metadata::Package;
 
 use crate::report::none_of;
 use crate::tree::Tree;
 
-/// Fails for each published crate that lacks something a reader of its page looks for.
+/// Fails for each published crate that lacks metadata or a file that its page shows.
 pub(crate) fn check(tree: &Tree) -> anyhow::Result<()> {
     none_of(tree.published().into_iter().flat_map(missing).collect())
 }
@@ -21,7 +21,7 @@ fn missing(package: &Package) -> Vec<String> {
         ("categories", !package.categories.is_empty()),
         ("[package.metadata.docs.rs]", !package.metadata["docs"]["rs"].is_null()),
     ];
-    // The licences ask to be part of every copy; a link to the root's is packaged as the file.
+    // The licences must be part of every copy; a link to the file in the root is packaged as the file.
     let files = ["README.md", "LICENSE-MIT", "LICENSE-APACHE"];
     wants.extend(files.map(|file| (file, folder.join(file).is_file())));
     let absent = wants.into_iter().filter(|(_, present)| !present);

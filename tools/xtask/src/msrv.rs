@@ -1,6 +1,6 @@
-//! `rust-version` is a promise to users: no dependency may need a newer compiler than its user promises.
+//! Checks `rust-version`, which is a promise to users: no dependency may need a newer compiler than the crate promises.
 //!
-//! Clippy's `incompatible_msrv` keeps our own code to it; this keeps the dependencies to it.
+//! Clippy's `incompatible_msrv` checks our own code; this checks the dependencies.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,7 +11,7 @@ use cargo_metadata::{DependencyKind, Node, Package, PackageId};
 use crate::report::none_of;
 use crate::tree::Tree;
 
-/// Fails for each dependency, direct or not, that wants a newer compiler than the published crate above it says.
+/// Fails for each dependency, direct or not, that needs a newer compiler than the published crate promises.
 pub(crate) fn check(tree: &Tree) -> anyhow::Result<()> {
     let resolve = tree.metadata().resolve.as_ref().context("cargo metadata resolved nothing")?;
     let nodes: HashMap<&PackageId, &Node> = resolve.nodes.iter().map(|node| (&node.id, node)).collect();
@@ -33,7 +33,7 @@ fn judge(package: &Package, promised: &Version, needed: &Package) -> Option<Stri
     Some(format!("{} says Rust {promised}, but {} {} wants {wanted}", package.name, needed.name, needed.version))
 }
 
-/// Everything a user of the package compiles with it; dev-dependencies are ours alone.
+/// Returns everything that a user of the package compiles with it; dev-dependencies are not part of it.
 fn closure<'a>(from: &'a PackageId, nodes: &HashMap<&'a PackageId, &'a Node>) -> HashSet<&'a PackageId> {
     let mut seen = HashSet::new();
     let mut ahead = vec![from];

@@ -1,6 +1,6 @@
-//! `cargo xtask mutants`: breaks the core a line at a time, and fails where no test hears of it.
+//! `cargo xtask mutants`: breaks the core one line at a time, and fails where no test notices.
 //!
-//! What is broken and what is left alone, with the reasons, is in `.cargo/mutants.toml`.
+//! `.cargo/mutants.toml` says what is broken and what is left out, with the reasons.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::cargo::Cargo;
-use crate::report::Report;
+use crate::report::{Report, none_of};
 use crate::tool;
 use crate::tree::Tree;
 
@@ -21,10 +21,10 @@ const VERSION: &str = "26.0.0";
 /// Which mutants to make.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Makes one n-th of them: `0/8` up to `7/8`.
+    /// Makes one n-th of the mutants: `0/8` up to `7/8`.
     #[arg(long, value_name = "K/N")]
     shard: Option<String>,
-    /// Makes those whose name matches, as in `src/cell\.rs` or `replace Cell.*::take`.
+    /// Makes the mutants whose name matches, as in `src/cell\.rs` or `replace Cell.*::take`.
     #[arg(long, value_name = "REGEX")]
     re: Option<String>,
 }
@@ -36,7 +36,7 @@ pub(crate) fn run(tree: &Tree, options: &Options, report: &mut Report) {
         let target = tree.metadata().target_directory.join("mutants");
         fs::create_dir_all(&target).with_context(|| format!("cannot make {target}"))?;
         let mut cargo = Cargo::new(tree, "mutants --package reqscope --no-shuffle")
-            // It finds its folder of the same name itself, and keeps the last run beside the new one.
+            // cargo-mutants adds its own folder, and keeps the previous run beside the new one.
             .argument("--output", target.as_std_path());
         for (option, value) in [("--shard", &options.shard), ("--re", &options.re)] {
             if let Some(value) = value {
@@ -48,17 +48,45 @@ pub(crate) fn run(tree: &Tree, options: &Options, report: &mut Report) {
     });
 }
 
-/// The codes of a cargo-mutants that ran to its end: each was caught, one was missed, one timed out. They do not tell
-/// whether one was missed among those that timed out, so its list of outcomes is asked, whichever it is.
+/// The settings of cargo-mutants.
+const SETTINGS: &str = ".cargo/mutants.toml";
+
+/// Fails for each path in the settings that matches no file: a file that was moved would no longer be broken.
+pub(crate) fn check_paths(tree: &Tree) -> anyhow::Result<()> {
+    let settings = tree.read(Path::new(SETTINGS))?;
+    let globs = globs(&settings);
+    ensure!(!globs.is_empty(), "{SETTINGS} has no `examine_globs`");
+    let stale = globs.into_iter().filter(|glob| !tree.files("rs").any(|file| matches(glob, file)));
+    none_of(stale.map(|glob| format!("{SETTINGS}: {glob} matches no file")).collect())
+}
+
+/// Returns the `examine_globs`, which stand on a line each.
+fn globs(settings: &str) -> Vec<&str> {
+    let lines = settings.lines().skip_while(|line| !line.starts_with("examine_globs"));
+    let lines = lines.skip(1).take_while(|line| *line != "]");
+    lines.filter_map(|line| line.trim().strip_prefix('"')?.strip_suffix("\",")).collect()
+}
+
+/// Returns whether the file has this path, in which one `*` may stand for anything.
+fn matches(glob: &str, file: &Path) -> bool {
+    let path = file.to_string_lossy();
+    match glob.split_once('*') {
+        Some((begin, end)) => path.starts_with(begin) && path.ends_with(end),
+        None => path == glob,
+    }
+}
+
+/// The exit codes of a complete run: all mutants were caught, one was missed, one timed out. They do not say whether one was
+/// missed when another timed out, so the list of outcomes is read in any case.
 const ENDS: [i32; 3] = [0, 2, 3];
 
-/// How many mutants there were, and what came of them.
+/// How many mutants there were, and their outcomes.
 struct Outcomes {
     made: usize,
     counts: Counts,
 }
 
-/// As in cargo-mutants' `outcomes.json`.
+/// The counts in cargo-mutants' `outcomes.json`.
 #[derive(Default, Deserialize)]
 struct Counts {
     caught: usize,
@@ -70,7 +98,7 @@ struct Counts {
 impl Outcomes {
     fn read(target: &Path) -> anyhow::Result<Outcomes> {
         let mutants: Vec<serde_json::Value> = read_json(&target.join("mutants.out/mutants.json"))?;
-        // Where it makes no mutant it writes no outcomes either.
+        // Without mutants it writes no outcomes.
         let counts = if mutants.is_empty() {
             Counts::default()
         } else {
@@ -79,7 +107,7 @@ impl Outcomes {
         Ok(Outcomes { made: mutants.len(), counts })
     }
 
-    /// A test that never ends has noticed: only what is missed is a failure, or a run that says nothing.
+    /// Fails if a mutant was missed, or if the run proves nothing. A test that never ends has noticed its mutant.
     fn verdict(&self) -> anyhow::Result<()> {
         let Outcomes { made, counts: Counts { caught, timeout, unviable, missed } } = *self;
         ensure!(made > 0, "no mutant was made: is the expression right?");
@@ -98,25 +126,34 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> anyhow::Result<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Counts, Outcomes};
+    use std::path::Path;
+
+    use super::{Counts, Outcomes, globs, matches};
 
     fn passes(made: usize, [caught, timeout, unviable, missed]: [usize; 4]) -> bool {
         Outcomes { made, counts: Counts { caught, timeout, unviable, missed } }.verdict().is_ok()
     }
 
     #[test]
-    fn a_test_that_never_ends_has_noticed() {
+    fn globs_are_read_from_the_settings() {
+        let settings = "# a\nexamine_globs = [\n    \"a.rs\",\n    \"b/*.rs\",\n]\n\nexclude_re = [\n    \"c\",\n]\n";
+        assert_eq!(globs(settings), ["a.rs", "b/*.rs"]);
+        assert!(matches("b/*.rs", Path::new("b/c.rs")) && !matches("b/*.rs", Path::new("a.rs")));
+    }
+
+    #[test]
+    fn mutant_that_times_out_counts_as_caught() {
         assert!(passes(6, [3, 2, 1, 0]));
         assert!(passes(2, [0, 2, 0, 0]));
     }
 
     #[test]
-    fn one_that_survives_fails_the_run_also_among_those_that_timed_out() {
+    fn surviving_mutant_fails_the_run_even_beside_timeouts() {
         assert!(!passes(6, [3, 2, 0, 1]));
     }
 
     #[test]
-    fn a_run_that_says_nothing_is_no_success() {
+    fn run_that_proves_nothing_fails() {
         assert!(!passes(0, [0; 4]), "an empty shard");
         assert!(!passes(6, [5, 0, 0, 0]), "one that was cut short");
         assert!(!passes(6, [0, 0, 6, 0]), "one where nothing compiled");

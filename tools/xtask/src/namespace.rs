@@ -1,4 +1,4 @@
-//! Tests that break the network and the file system around them: in namespaces of their own, where the machine allows that.
+//! Tests that break the network and the file system around them, in namespaces of their own if the machine allows it.
 
 use std::process::{Command, Stdio};
 
@@ -7,20 +7,20 @@ use crate::report::Report;
 use crate::servers::{apt_get, may_install};
 use crate::tree::Tree;
 
-/// Each such test stands in a module of this name, and is ignored by whoever has no namespaces for it.
+/// The module of each such test. A plain `cargo test` ignores it.
 const MODULE: &str = "namespace";
 
-/// What they break things with, and Debian's package for each.
+/// The programs that the tests use, and Debian's package for each.
 const TOOLS: [(&str, &str); 2] = [("ip", "iproute2"), ("nft", "nftables")];
 
-/// Runs them after the others, out of what was built for those, or says why not.
+/// Runs these tests from the build of the others, or says why not.
 pub(crate) fn run(tree: &Tree, report: &mut Report) {
     if let Err(why) = prepare() {
         report.remark(format!("left out: the tests in modules `{MODULE}`: {why}; no packet was made to vanish"));
         return;
     }
     report.step("tests: in a network of their own", || {
-        // There is no other network in there.
+        // The namespace has no network.
         let line = format!(
             "test --offline --workspace --all-features --no-fail-fast --test it -- --ignored {MODULE} --test-threads 1"
         );
@@ -30,7 +30,7 @@ pub(crate) fn run(tree: &Tree, report: &mut Report) {
 
 fn prepare() -> Result<(), String> {
     if !succeeds("unshare", &["--net", "--mount", "true"]) {
-        return Err("this user may not make a network of his own".to_owned());
+        return Err("this user may not create network namespaces".to_owned());
     }
     for (tool, package) in TOOLS {
         let is_there = || succeeds(tool, &["-V"]) || succeeds(tool, &["--version"]);

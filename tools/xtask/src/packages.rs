@@ -1,7 +1,7 @@
-//! The crates as crates.io will have them: packaged, unpacked, and built from nothing but what was packaged.
+//! Checks the crates as crates.io will have them: packaged, unpacked, and built from nothing but their packages.
 //!
-//! Not `cargo package`'s own verification: with several crates at once it takes the first ones of an earlier run out
-//! of cargo's cache, since their version is the same, and builds today's hyper front end on last week's core.
+//! `cargo package` can verify packages itself, but with several crates at once it takes some of an earlier run out of cargo's
+//! cache, because their version is the same, and builds today's hyper front end on last week's core.
 
 use std::fs;
 use std::path::Path;
@@ -35,7 +35,7 @@ pub(crate) fn check(tree: &Tree) -> anyhow::Result<()> {
 
     let manifest = folder.join("Cargo.toml");
     for package in &packages {
-        // One at a time, so that none lives on a feature that its neighbour switches on.
+        // One at a time, so that no crate relies on a feature that another one enables.
         let check = Cargo::new(tree, format!("check --package {}", package.name));
         check.argument("--manifest-path", &manifest).argument("--target-dir", target).run_quietly()?;
     }
@@ -43,7 +43,7 @@ pub(crate) fn check(tree: &Tree) -> anyhow::Result<()> {
 }
 
 fn unpack(archive: &Path, folder: &Path) -> anyhow::Result<()> {
-    // With the time of now (-m): cargo packs everything under one date of long ago, and would see no change.
+    // With the current time (-m): cargo packs everything with one old date, and would see no change.
     let status = Command::new("tar").arg("-xzmf").arg(archive).arg("-C").arg(folder).status().context("tar")?;
     if !status.success() {
         bail!("cannot unpack {}", archive.display());

@@ -1,4 +1,4 @@
-//! Linux-only code has a portable twin, which a private cfg switches on.
+//! Tests of the portable twins that Linux-only code has. A private cfg enables them.
 
 use crate::cargo::Cargo;
 use crate::servers;
@@ -7,17 +7,17 @@ use crate::tree::Tree;
 /// The private cfg.
 const CFG: &str = "reqscope_portable";
 
-/// Runs the tests of the crates that have a twin of something, on the twins.
+/// Runs the tests of the crates that have twins, with the twins enabled.
 pub(crate) fn test(tree: &Tree, servers: &servers::Options) -> anyhow::Result<()> {
     let packages: String = packages(tree)?.iter().map(|name| format!(" --package {name}")).collect();
     let tests = Cargo::new(tree, format!("test --all-features --no-fail-fast{packages}"))
-        // In RUSTFLAGS the cfg would build every dependency once more.
+        // A cfg in RUSTFLAGS would rebuild every dependency.
         .variable("RUSTC_WORKSPACE_WRAPPER", tree.root().join("tools/xtask/portable.sh"))
         .flags("RUSTDOCFLAGS", &format!("--cfg {CFG}"));
     servers.on(tests).run()
 }
 
-/// Returns the crates whose source has the cfg.
+/// Returns the crates whose source contains the cfg.
 fn packages(tree: &Tree) -> anyhow::Result<Vec<String>> {
     let mut portable = Vec::new();
     for package in tree.published() {

@@ -1,4 +1,4 @@
-//! The README's install lines and first example, as a newcomer pastes them: into a fresh project outside of the workspace.
+//! Checks the README's install lines and first example as a user would paste them, in a new project outside of the workspace.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,8 +10,8 @@ use crate::tree::Tree;
 
 /// Fails if the project does not compile.
 ///
-/// The dependencies on the git repository become paths into this checkout, and `--offline` sees to it that nothing is
-/// fetched: the packages of the workspace's lock file are enough.
+/// The dependencies on the git repository become paths into this checkout. Nothing is fetched (`--offline`): the packages of
+/// the workspace's lock file are enough.
 pub(crate) fn check(tree: &Tree) -> anyhow::Result<()> {
     let readme = tree.read(Path::new("README.md"))?;
     let project = Project::create()?;
@@ -25,7 +25,7 @@ pub(crate) fn check(tree: &Tree) -> anyhow::Result<()> {
         .run_quietly()
 }
 
-/// The README's `[dependencies]`, in a package that has this checkout in the place of the git repository.
+/// Returns a manifest with the README's `[dependencies]`, in which paths into this checkout replace the git repository.
 fn manifest(tree: &Tree, readme: &str) -> anyhow::Result<String> {
     let mut dependencies = block(readme, "toml")?.to_owned();
     for package in tree.published() {
@@ -38,7 +38,7 @@ fn manifest(tree: &Tree, readme: &str) -> anyhow::Result<String> {
     Ok(format!("[package]\nname = \"newcomer\"\nedition = \"2024\"\n\n{dependencies}"))
 }
 
-/// The first fenced block of the document that has this info string.
+/// Returns the first fenced block of the document with this info string.
 fn block<'a>(document: &'a str, info: &str) -> anyhow::Result<&'a str> {
     let fence = format!("\n```{info}\n");
     let (_, rest) = document.split_once(&fence).with_context(|| format!("README.md has no ```{info} block"))?;

@@ -1,7 +1,7 @@
-//! What a crate shows, as rustdoc tells it.
+//! The public items of a crate, as rustdoc's JSON.
 //!
-//! rustdoc tells it as JSON, whose format is not stable yet. So it is read loosely, and a crate in which nothing at all is
-//! found fails: that is how a changed format would look.
+//! Its format is not stable yet. So it is read loosely, and a crate in which nothing is found fails, because that is what a
+//! changed format would look like.
 
 use std::fs;
 
@@ -14,13 +14,13 @@ use crate::tree::Tree;
 
 /// Builds the JSON of a crate, with all its features.
 pub(crate) fn json(tree: &Tree, package: &Package) -> anyhow::Result<Value> {
-    // Build scripts look at `RUSTC_BOOTSTRAP` too: in the common folder each change of it would build half the
-    // dependencies anew.
+    // Build scripts read `RUSTC_BOOTSTRAP` too: in the common folder each change of it would rebuild half of the
+    // dependencies.
     let target = tree.metadata().target_directory.join("rustdoc");
-    // The format is behind an unstable option, which a stable rustdoc takes only so.
+    // The format needs an unstable option, which the stable rustdoc accepts only with this variable.
     Cargo::new(tree, format!("rustdoc --package {} --lib --all-features", package.name))
         .argument("--target-dir", target.as_std_path())
-        // With the cfg of docs.rs, whose pages are built with unstable features, too.
+        // The cfg of docs.rs, where pages are built with unstable features.
         .flags("RUSTDOCFLAGS", "--cfg docsrs -Z unstable-options --output-format json")
         .flags("RUSTC_BOOTSTRAP", "1")
         .run_quietly()?;
@@ -29,7 +29,7 @@ pub(crate) fn json(tree: &Tree, package: &Package) -> anyhow::Result<Value> {
     serde_json::from_str(&text).with_context(|| file.to_string())
 }
 
-/// What to say where something that is always there is missing.
+/// Returns the message for a missing part of the JSON.
 pub(crate) fn changed(package: &Package) -> String {
-    format!("{}: rustdoc's JSON is not as it was", package.name)
+    format!("{}: the format of rustdoc's JSON has changed", package.name)
 }

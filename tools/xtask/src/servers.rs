@@ -1,4 +1,4 @@
-//! The servers that some tests need: there, installed, or left out on purpose.
+//! The database servers that some tests need: found, installed, or left out on purpose.
 
 use std::env;
 use std::fs;
@@ -10,10 +10,10 @@ use clap::Args;
 
 use crate::cargo::Cargo;
 
-/// Each test that needs a server stands in a module of this name.
+/// The module of each test that needs a server.
 const MODULE: &str = "with_server";
 
-/// Where the test kit looks after PATH.
+/// The folders that the test kit searches after PATH.
 const FOLDERS: [&str; 7] = [
     "/usr/sbin",
     "/usr/bin",
@@ -30,7 +30,7 @@ struct Package {
     programs: &'static [Program],
 }
 
-/// As the test kit knows it: by its names, the best one first, or by the variable that says where it is.
+/// A program, with its possible names, the preferred one first, and the variable that says where it is: as in the test kit.
 struct Program {
     names: &'static [&'static str],
     variable: &'static str,
@@ -53,17 +53,17 @@ pub(crate) struct Options {
 }
 
 impl Options {
-    /// A command that runs tests, without those that are to be left out.
+    /// Excludes the tests that need a server from a command, if they are to be left out.
     pub(crate) fn on(&self, cargo: Cargo) -> Cargo {
         if self.no_servers { cargo.words(&format!("-- --skip {MODULE}")) } else { cargo }
     }
 
-    /// The last word: what the run has not tested.
+    /// Returns what to say at the end if these tests were left out.
     pub(crate) fn left_out(&self) -> Option<String> {
         let names: Vec<_> = PACKAGES.iter().map(|package| package.name).collect();
         self.no_servers.then(|| {
             format!(
-                "left out on purpose (--no-servers): the tests in modules `{MODULE}`, which need {}; nothing was proved \
+                "left out on purpose (--no-servers): the tests in modules `{MODULE}`, which need {}; nothing was tested \
                  against a real server",
                 names.join(", ")
             )
@@ -71,10 +71,10 @@ impl Options {
     }
 }
 
-/// Installs what is missing where it may; fails and names it where it may not.
+/// Installs what is missing, if it may. Otherwise fails and names it.
 pub(crate) fn ensure() -> anyhow::Result<()> {
     for package in &PACKAGES {
-        // What a variable names wrongly is not to be had by installing.
+        // If a variable names a wrong path, installing does not help.
         if package.missing().any(|program| env::var_os(program.variable).is_none()) && may_install() {
             package.install()?;
         }
@@ -154,7 +154,7 @@ impl Drop for NoServices {
     }
 }
 
-/// Is this root, on a system with apt-get?
+/// Returns whether this process is root, on a system with apt-get.
 pub(crate) fn may_install() -> bool {
     let id = Command::new("id").arg("-u").output();
     let root = id.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).trim() == "0");
@@ -165,7 +165,7 @@ pub(crate) fn may_install() -> bool {
         .is_ok_and(|status| status.success())
 }
 
-/// Whether it has succeeded.
+/// Runs a program, and returns whether it succeeded.
 fn run(program: &str, arguments: &[&str]) -> anyhow::Result<bool> {
     let mut command = Command::new(program);
     command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
@@ -173,7 +173,7 @@ fn run(program: &str, arguments: &[&str]) -> anyhow::Result<bool> {
 }
 
 impl Program {
-    /// Where it is: as the variable says, on PATH, or where packages put it.
+    /// Finds the program: by its variable, on PATH, or where packages put it.
     fn find(&self) -> Option<String> {
         let is_there = |path: &Path| path.is_file().then(|| path.display().to_string());
         if let Some(path) = env::var_os(self.variable) {
@@ -184,7 +184,7 @@ impl Program {
         self.names.iter().find_map(|name| folders().find_map(|folder| is_there(&folder.join(name))))
     }
 
-    /// What to say of it where it is missing.
+    /// Returns the message for a missing program.
     fn complaint(&self) -> String {
         match env::var_os(self.variable) {
             Some(path) => format!("{} ({} is set to {})", self.names[0], self.variable, path.display()),
@@ -211,7 +211,7 @@ mod tests {
     };
 
     #[test]
-    fn what_is_missing_is_named_with_its_variable_its_package_and_the_way_around_it() {
+    fn advice_names_program_variable_package_and_switch() {
         assert_eq!(NOWHERE.missing().count(), 2);
         let advice = NOWHERE.advice();
         let wrong = format!("sh (CARGO_MANIFEST_DIR is set to {})", env!("CARGO_MANIFEST_DIR"));
@@ -222,9 +222,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_is_told_and_only_then() {
-        let told = Options { no_servers: true }.left_out().unwrap();
-        assert!(told.contains("--no-servers") && told.contains("mariadb-server") && told.contains(MODULE), "{told}");
+    fn left_out_tests_are_mentioned_at_the_end() {
+        let remark = Options { no_servers: true }.left_out().unwrap();
+        assert!(
+            remark.contains("--no-servers") && remark.contains("mariadb-server") && remark.contains(MODULE),
+            "{remark}"
+        );
         assert!(Options { no_servers: false }.left_out().is_none());
     }
 }

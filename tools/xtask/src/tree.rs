@@ -1,4 +1,4 @@
-//! The source tree and what cargo knows about it.
+//! The files of the repository and what cargo knows about them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context, bail};
 use cargo_metadata::{Metadata, MetadataCommand, Package};
 
-/// The folders that are workspaces of their own, where `--workspace` does not lead.
+/// The folders that are workspaces of their own, which `--workspace` does not include.
 pub(crate) const APART: [&str; 2] = ["fuzz", "tools/compare"];
 
 /// The workspace: its packages, its files.
@@ -16,7 +16,7 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    /// Asks cargo and git. Files that git ignores are not part of the tree; new ones that nobody added yet are.
+    /// Asks cargo and git. Files that git ignores are not part of the tree; new files that were not added yet are.
     pub(crate) fn load() -> anyhow::Result<Tree> {
         let metadata = MetadataCommand::new().exec().context("cargo metadata")?;
         let output = Command::new("git")
@@ -35,38 +35,38 @@ impl Tree {
         Ok(Tree { metadata, files })
     }
 
-    /// The folder of the workspace's `Cargo.toml`.
+    /// Returns the folder of the workspace's `Cargo.toml`.
     pub(crate) fn root(&self) -> &Path {
         self.metadata.workspace_root.as_std_path()
     }
 
-    /// Everything cargo resolved, members and dependencies.
+    /// Returns everything that cargo resolved, members and dependencies.
     pub(crate) fn metadata(&self) -> &Metadata {
         &self.metadata
     }
 
-    /// The same for a folder that is a workspace of its own.
+    /// Returns the same for a folder that is a workspace of its own.
     pub(crate) fn apart(&self, folder: &str) -> anyhow::Result<Metadata> {
         let manifest = self.root().join(folder).join("Cargo.toml");
         MetadataCommand::new().manifest_path(manifest).exec().with_context(|| format!("cargo metadata of {folder}"))
     }
 
-    /// The members, in no particular order.
+    /// Returns the members, in no particular order.
     pub(crate) fn members(&self) -> Vec<&Package> {
         self.metadata.workspace_packages()
     }
 
-    /// The members that are meant for crates.io.
+    /// Returns the members that are meant for crates.io.
     pub(crate) fn published(&self) -> Vec<&Package> {
         self.members().into_iter().filter(|package| package.publish.as_deref() != Some(&[])).collect()
     }
 
-    /// The files with this extension, relative to the root.
+    /// Returns the files with this extension, relative to the root.
     pub(crate) fn files(&self, extension: &str) -> impl Iterator<Item = &Path> {
         self.files.iter().map(PathBuf::as_path).filter(move |file| file.extension().is_some_and(|e| e == extension))
     }
 
-    /// The text of a file that is named relative to the root.
+    /// Reads a file, whose path is relative to the root.
     pub(crate) fn read(&self, file: &Path) -> anyhow::Result<String> {
         std::fs::read_to_string(self.root().join(file)).with_context(|| file.display().to_string())
     }

@@ -1,7 +1,7 @@
-//! Instructions and allocations, counted from outside.
+//! Counts instructions and allocations with valgrind.
 //!
-//! An operation is the words of a command line of the program that is lacking a number: with it, the program repeats the
-//! operation so many times, and does nothing else.
+//! An operation is a command line of the program without its last argument, a number: the program repeats the operation so
+//! many times, and does nothing else.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -9,10 +9,10 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail};
 use serde::Serialize;
 
-/// So many times, and twice as many. What is not divisible by it has happened before or after.
+/// How often an operation is repeated in one run; the other run has twice as many. What happens once per run cancels out.
 pub(crate) const TIMES: u64 = 1_000;
 
-/// What one operation takes.
+/// The cost of one operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Cost {
     pub(crate) instructions: u64,
@@ -20,7 +20,7 @@ pub(crate) struct Cost {
 }
 
 impl Cost {
-    /// What this takes more than that. Something built on another thing never takes less.
+    /// Returns by how much this costs more than `that`. Something built on another thing never costs less.
     pub(crate) fn over(self, that: Cost) -> Cost {
         Cost {
             instructions: self.instructions.saturating_sub(that.instructions),
@@ -29,13 +29,13 @@ impl Cost {
     }
 }
 
-/// The valgrind of this machine.
+/// The valgrind that is installed.
 pub(crate) struct Valgrind {
     version: String,
 }
 
 impl Valgrind {
-    /// Installs Debian's package if there is none and this process may.
+    /// Finds valgrind, or installs Debian's package if this process may.
     pub(crate) fn find_or_install() -> anyhow::Result<Valgrind> {
         let Some(version) = version() else {
             eprintln!("installing valgrind");
@@ -55,7 +55,7 @@ impl Valgrind {
         &self.version
     }
 
-    /// What one `operation` of the program takes.
+    /// Measures one `operation` of the program.
     pub(crate) fn cost(&self, program: &Path, operation: &[&str]) -> anyhow::Result<Cost> {
         eprintln!("measuring {}", operation.join(" "));
         let instructions = difference(TIMES, |times| instructions(program, operation, times))?;
@@ -63,7 +63,7 @@ impl Valgrind {
         Ok(Cost { instructions, allocations })
     }
 
-    /// How many bytes each of so many repetitions of this `operation` of the program leaves on the heap.
+    /// Measures how many bytes each repetition of an `operation` leaves on the heap.
     pub(crate) fn left(&self, program: &Path, operation: &[&str], times: u64) -> anyhow::Result<u64> {
         eprintln!("measuring {}", operation.join(" "));
         difference(times, |times| heap(program, operation, times, "in use at exit: "))
@@ -75,10 +75,10 @@ fn version() -> Option<String> {
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Of one, out of so many and twice as many: what happens once per run falls out.
+/// Returns the count for one repetition, as the difference between two runs.
 fn difference(times: u64, count: impl Fn(u64) -> anyhow::Result<u64>) -> anyhow::Result<u64> {
     let (once, twice) = (count(times)?, count(2 * times)?);
-    // Threads in the background may count a few more or less: what rounds to nothing is nothing.
+    // Background threads may add a few counts to either run; what rounds to zero is zero.
     let difference = (twice + times / 2).checked_sub(once).context("twice as many took less")?;
     Ok(difference / times)
 }
@@ -88,14 +88,14 @@ fn instructions(program: &Path, operation: &[&str], times: u64) -> anyhow::Resul
     number_after(&report, "Collected : ")
 }
 
-/// What memcheck, which counts in passing, says of the heap behind this mark: the bytes `in use at exit`, or the
-/// allocations of the `total heap usage`, `realloc` included. Nothing in the program has to count.
+/// Returns the number that memcheck prints after this mark: the bytes `in use at exit`, or the allocations of the
+/// `total heap usage`, which include `realloc`. The program itself counts nothing.
 fn heap(program: &Path, operation: &[&str], times: u64, mark: &str) -> anyhow::Result<u64> {
     let options = ["--tool=memcheck", "--leak-check=no", "--undef-value-errors=no"];
     number_after(&run(&options, program, operation, times)?, mark)
 }
 
-/// What valgrind says about a run.
+/// Returns valgrind's report about a run.
 fn run(options: &[&str], program: &Path, operation: &[&str], times: u64) -> anyhow::Result<String> {
     let mut command = Command::new("valgrind");
     command.args(options).arg(program).args(operation).arg(times.to_string());
@@ -107,7 +107,7 @@ fn run(options: &[&str], program: &Path, operation: &[&str], times: u64) -> anyh
     Ok(report)
 }
 
-/// The number, written with commas or without, that follows this mark.
+/// Returns the number after this mark, which may have commas.
 fn number_after(report: &str, mark: &str) -> anyhow::Result<u64> {
     let (_, rest) = report.split_once(mark).with_context(|| format!("valgrind says no `{mark}`:\n{report}"))?;
     let digits: String = rest.chars().take_while(|c| !c.is_whitespace()).filter(|c| *c != ',').collect();
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_run_begins_and_ends_with_does_not_count() {
+    fn start_and_end_of_a_run_do_not_count() {
         assert_eq!(difference(TIMES, |times| Ok(465_234 + 227 * times)).unwrap(), 227);
         assert_eq!(difference(TIMES, |times| Ok(70 + 3 * times + times / TIMES)).unwrap(), 3);
         assert_eq!(difference(TIMES, |times| Ok(70 - times / TIMES)).unwrap(), 0);

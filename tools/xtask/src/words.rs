@@ -1,4 +1,4 @@
-//! Words that do not belong into the repository.
+//! Words that do not belong in the repository.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What is promised of each operation, and what it is compared with.
+//! The operations that are counted: the bound of each, and its floors.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,20 +8,20 @@ use serde::Serialize;
 
 use crate::valgrind::{Cost, Valgrind};
 
-/// One operation, measured.
+/// The cost of one operation.
 #[derive(Serialize)]
 pub(super) struct Figure {
     pub(super) operation: &'static str,
-    /// Over what it is built on, where there is such a thing.
+    /// What it is built on, whose cost is subtracted.
     pub(super) over: Option<Measured>,
     pub(super) cost: Cost,
-    /// `None`: nothing is promised of it, and the figure is there to be known.
+    /// `None` for a figure without a bound.
     pub(super) must: Option<Must>,
     pub(super) holds: bool,
     pub(super) floors: Vec<Measured>,
 }
 
-/// What an operation may take at most.
+/// The most that an operation may cost.
 #[derive(Clone, Copy, Serialize)]
 pub(super) struct Must {
     pub(super) instructions: u64,
@@ -33,14 +33,14 @@ impl Must {
         cost.instructions <= self.instructions && self.allocations.is_none_or(|most| cost.allocations <= most)
     }
 
-    /// `sign` is a plus where it is what comes on top.
-    pub(super) fn words(self, sign: &str) -> String {
+    /// Returns the bound as text. `sign` is "+" for a cost on top of something else.
+    pub(super) fn text(self, sign: &str) -> String {
         let allocations = self.allocations.map(|most| format!(", {sign}{most}")).unwrap_or_default();
         format!("<= {sign}{}{allocations}", self.instructions)
     }
 }
 
-/// Something else, measured in the same run.
+/// The cost of something else, from the same run.
 #[derive(Clone, Copy, Serialize)]
 pub(super) struct Measured {
     pub(super) name: &'static str,
@@ -51,11 +51,11 @@ impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Figure { operation, cost, must, .. } = self;
         write!(f, "{operation}: {} instructions, {} allocations", cost.instructions, cost.allocations)?;
-        must.map_or(Ok(()), |must| write!(f, " (must: {})", must.words("")))
+        must.map_or(Ok(()), |must| write!(f, " (must: {})", must.text("")))
     }
 }
 
-/// A row of the table as it is asked for. Names in `run` are operations of `reqscope-bench`.
+/// A row of the table before it is measured. `run` is an operation of `reqscope-bench`.
 struct Row {
     operation: &'static str,
     run: &'static str,
@@ -85,7 +85,7 @@ const ROWS: &[Row] = &[
         ],
     },
     Row {
-        operation: "open, first get, guard back, close",
+        operation: "open, first get, return the guard, close",
         run: "scope-first",
         over: None,
         must: Some(Must { instructions: 1_100, allocations: Some(3) }),
@@ -95,7 +95,7 @@ const ROWS: &[Row] = &[
         ],
     },
     Row {
-        operation: "later get, guard back",
+        operation: "later get, return the guard",
         run: "scope-later",
         over: None,
         must: Some(Must { instructions: 200, allocations: Some(0) }),
@@ -133,7 +133,7 @@ const ROWS: &[Row] = &[
         floors: &[],
     },
     Row {
-        operation: "pool: get, give back",
+        operation: "pool: get, return",
         run: "pool-get",
         over: None,
         must: Some(Must { instructions: 220, allocations: Some(0) }),
@@ -143,14 +143,14 @@ const ROWS: &[Row] = &[
         ],
     },
     Row {
-        operation: "pool in a scope: open, first get, guard back, close",
+        operation: "pool in a scope: open, first get, return the guard, close",
         run: "pool-first",
         over: None,
         must: None,
         floors: &[Compared { name: "the scope without a pool", run: "scope-first" }],
     },
     Row {
-        operation: "pool in a scope: later get, guard back",
+        operation: "pool in a scope: later get, return the guard",
         run: "pool-later",
         over: None,
         must: None,
@@ -161,10 +161,10 @@ const ROWS: &[Row] = &[
 /// The operations that README.md shows.
 pub(super) const KEY: [&str; 5] = [
     "open and drop an unused scope",
-    "open, first get, guard back, close",
-    "later get, guard back",
+    "open, first get, return the guard, close",
+    "later get, return the guard",
     "HTTP/1 request, handle used and released",
-    "pool: get, give back",
+    "pool: get, return",
 ];
 
 /// Measures every row.
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_must_holds_up_to_its_figures_and_not_beyond() {
+    fn bound_includes_its_own_figures() {
         let must = Must { instructions: 200, allocations: Some(0) };
         assert!(must.holds(Cost { instructions: 200, allocations: 0 }));
         assert!(!must.holds(Cost { instructions: 201, allocations: 0 }));

@@ -1,4 +1,4 @@
-//! A server whose clients hang up must not grow: no more in its second fifty thousand requests than in its first.
+//! The memory of a server whose clients hang up must not grow from the first half of its requests to the second.
 
 use std::fmt;
 use std::path::Path;
@@ -10,7 +10,7 @@ use super::ask;
 
 const MEBIBYTE: u64 = 1024 * 1024;
 
-/// The same, judged.
+/// The memory of a server, judged.
 #[derive(Serialize)]
 pub(super) struct Memory {
     #[serde(flatten)]
@@ -44,7 +44,7 @@ impl fmt::Display for Memory {
     }
 }
 
-/// Runs the attack.
+/// Attacks a server in a process of its own.
 pub(super) fn measure(program: &Path) -> anyhow::Result<Memory> {
     eprintln!("measuring the memory of a server");
     let run: MemoryRun = ask(program, &["memory"])?;
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_server_may_grow_by_four_mebibytes_and_a_big_one_by_five_per_cent() {
+    fn server_may_grow_by_4_mib_or_by_5_per_cent() {
         assert!(holds(10 * MEBIBYTE, 14 * MEBIBYTE));
         assert!(!holds(10 * MEBIBYTE, 14 * MEBIBYTE + 1));
         assert!(holds(200 * MEBIBYTE, 210 * MEBIBYTE));

@@ -1,9 +1,8 @@
-//! `cargo xtask bench`: what the operations cost, what the least one could pay is, and whether the promises hold.
+//! `cargo xtask bench`: what the operations cost, what the floors cost, and whether the promises hold.
 //!
-//! Instructions and allocations are counted by valgrind, from outside: each operation runs so many times and twice as
-//! many, and the difference is the operation alone. So the figures are the same on a busy machine, and the floors are
-//! measured in the same run. What happens to a server or to a pool over real sockets is watched in processes of their
-//! own.
+//! Valgrind counts instructions and allocations: each operation runs so many times and twice as many times, and the difference
+//! is the operation alone. So the figures are the same on a busy machine. The floors are measured in the same run. Servers and
+//! pools over real sockets run in processes of their own.
 
 mod figures;
 mod memory;
@@ -24,7 +23,7 @@ use serde::de::DeserializeOwned;
 
 use crate::cargo::Cargo;
 use crate::conditions::Conditions;
-use crate::findings::{Evidence, Tell};
+use crate::findings::{Evidence, Output};
 use crate::readme::Marks;
 use crate::tree::Tree;
 use crate::valgrind::Valgrind;
@@ -33,12 +32,12 @@ use memory::Memory;
 use overhead::Overhead;
 use throughput::Throughput;
 
-const MARKS: Marks = Marks { file: "docs/BENCHMARKS.md", what: "figures", chore: "bench" };
+const MARKS: Marks = Marks { file: "docs/BENCHMARKS.md", what: "figures", command: "bench" };
 
-/// Where the README shows the most important of them.
-const KEY_MARKS: Marks = Marks { file: "README.md", what: "five figures", chore: "bench" };
+/// The place of the most important figures in the README.
+const KEY_MARKS: Marks = Marks { file: "README.md", what: "five figures", command: "bench" };
 
-/// Which part to measure, and where to put it.
+/// Which part to measure, and where the result goes.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Measures the operations only, and what a pool takes per object.
@@ -65,7 +64,7 @@ pub(crate) struct Options {
     json: bool,
 }
 
-/// All that one run has found.
+/// The findings of one run.
 #[derive(Serialize)]
 struct Findings {
     conditions: Conditions,
@@ -77,7 +76,7 @@ struct Findings {
 }
 
 impl Findings {
-    /// What is told in words, and whether it holds.
+    /// Returns the promises that are sentences and not rows, and whether they hold.
     fn promises(&self) -> Vec<(String, bool)> {
         let overhead = self.overhead.iter().map(|overhead| (overhead.to_string(), overhead.holds));
         let memory = self.memory.iter().map(|memory| (memory.to_string(), memory.holds));
@@ -96,7 +95,7 @@ impl Evidence for Findings {
     }
 }
 
-/// Measures, prints, and fails if something does not hold.
+/// Measures, prints, and fails if a promise does not hold.
 pub(crate) fn run(tree: &Tree, options: &Options) -> anyhow::Result<ExitCode> {
     let valgrind = Valgrind::find_or_install()?;
     let conditions = Conditions::ask(&valgrind)?;
@@ -117,22 +116,22 @@ pub(crate) fn run(tree: &Tree, options: &Options) -> anyhow::Result<ExitCode> {
     if options.write {
         KEY_MARKS.write(tree, &table::key_figures(&findings.figures))?;
     }
-    Tell { json: options.json, write: options.write }.all(tree, &MARKS, &findings)
+    Output { json: options.json, write: options.write }.report(tree, &MARKS, &findings)
 }
 
-/// Builds the program that is measured, as the root's `[profile.bench]` says, with these features, and tells where it is.
+/// Builds the program that is measured, with the root's `[profile.bench]` and these features, and returns its path.
 fn build(tree: &Tree, features: &str) -> anyhow::Result<PathBuf> {
     eprintln!("building reqscope-bench");
     Cargo::new(tree, format!("build --profile bench --package reqscope-bench --features={features}"))
         .run_quietly()?;
-    // Cargo puts what the bench profile makes where that of the release profile goes.
+    // The bench profile shares the folder of the release profile.
     Ok(tree.metadata().target_directory.join("release/reqscope-bench").into())
 }
 
-/// What the program prints when it is run with these words.
-fn ask<T: DeserializeOwned>(program: &Path, words: &[&str]) -> anyhow::Result<T> {
-    let line = format!("reqscope-bench {}", words.join(" "));
-    let output = Command::new(program).args(words).stderr(Stdio::inherit()).output().context("reqscope-bench")?;
+/// Runs the program with these arguments, and parses what it prints.
+fn ask<T: DeserializeOwned>(program: &Path, arguments: &[&str]) -> anyhow::Result<T> {
+    let line = format!("reqscope-bench {}", arguments.join(" "));
+    let output = Command::new(program).args(arguments).stderr(Stdio::inherit()).output().context("reqscope-bench")?;
     ensure!(output.status.success(), "{line} ended with {}", output.status);
     serde_json::from_slice(&output.stdout).with_context(|| format!("what {line} printed"))
 }

@@ -1,8 +1,8 @@
-//! A backend that goes down and comes back: the callers of a pool are told at once that it is down, it is left in peace
-//! meanwhile, and they are served soon after it is back.
+//! A backend that goes down and comes back: the callers of a pool fail at once while it is down, few of them connect, and they
+//! are served soon after it is back.
 //!
-//! These are times, and not counted: a busy machine makes them longer. So a timer's lag is measured beside them, but no
-//! bound moves with it.
+//! These are times, which are longer on a busy machine. So the lag of a timer is measured beside them, but no bound moves with
+//! it.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use super::ask;
 
 const ANSWER: Duration = Duration::from_millis(1);
 const DELAY: Duration = Duration::from_millis(50);
-/// One restart in so many may be late.
+/// One restart in this many may be late.
 const LATE: usize = 20;
 
-/// Three, each with whether it holds. One that nothing was seen of does not.
+/// Returns the three promises, and whether each holds. A promise without observations does not hold.
 pub(super) fn promises(run: &OutageRun) -> [(String, bool); 3] {
-    [answered(run), left_in_peace(run), served(run)]
+    [answered(run), few_connects(run), served(run)]
 }
 
 fn answered(run: &OutageRun) -> (String, bool) {
@@ -35,7 +35,7 @@ fn answered(run: &OutageRun) -> (String, bool) {
     (text, *answers > 0 && took[1] < ANSWER)
 }
 
-fn left_in_peace(run: &OutageRun) -> (String, bool) {
+fn few_connects(run: &OutageRun) -> (String, bool) {
     let OutageRun { connects, steps, most_per_step, .. } = run;
     let text = format!(
         "Backend down: {connects} connects in {steps} probe steps of 15 ms, at most {most_per_step} within one (must: <= 1)"
@@ -43,7 +43,7 @@ fn left_in_peace(run: &OutageRun) -> (String, bool) {
     (text, *connects > 0 && connects <= steps && *most_per_step <= 1)
 }
 
-/// Whether they are served soon after it is back.
+/// Returns the promise that callers are served soon after the backend is back, and whether it holds.
 pub(super) fn served(run: &OutageRun) -> (String, bool) {
     let mut delays: Vec<Duration> = run.delays.iter().copied().map(Duration::from_nanos).collect();
     delays.sort_unstable();
@@ -61,13 +61,13 @@ pub(super) fn timer_lag(run: &OutageRun) -> String {
     lag([run.lag_p50, run.lag_p99, run.lag_longest])
 }
 
-/// What happened to a timer beside, at the median, the 99th percentile, and at worst.
+/// Returns the lag of a timer as text: the median, the 99th percentile and the longest.
 pub(super) fn lag(of: [u64; 3]) -> String {
     let [median, p99, longest] = of.map(Duration::from_nanos);
     format!("while a timer was late by {median:.1?}, {p99:.1?}, {longest:.1?}")
 }
 
-/// Takes the backend away from a pool, and brings it back, twenty times.
+/// Stops and restarts the backend of a pool, twenty times.
 pub(super) fn measure(program: &Path) -> anyhow::Result<OutageRun> {
     eprintln!("measuring outages");
     ask(program, &["outage"])
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn each_promise_is_judged_by_itself() {
+    fn promises_are_judged_one_by_one() {
         assert_eq!(holds(&outage()), [true; 3]);
         assert_eq!(holds(&OutageRun { answer_p99: 1_000_000, ..outage() }), [false, true, true]);
         assert_eq!(holds(&OutageRun { most_per_step: 2, ..outage() }), [true, false, true]);
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nothing_was_seen_of_does_not_hold() {
+    fn promise_without_observations_does_not_hold() {
         let nothing = OutageRun { answers: 0, connects: 0, delays: Vec::new(), ..outage() };
         assert_eq!(holds(&nothing), [false; 3]);
     }

@@ -1,4 +1,4 @@
-//! How much memory a pool takes for each of its objects.
+//! How much memory a pool takes for each handle.
 
 use std::fmt;
 use std::path::Path;
@@ -9,8 +9,8 @@ use crate::valgrind::{TIMES, Valgrind};
 
 const MUST: u64 = 128;
 
-/// What lies on the heap for one more idle object whose handle is a `u64`: its slot with the handle in it, and its share
-/// of what the pool's lists keep ready.
+/// The heap memory of one more idle handle, which is a `u64`: its slot with the handle in it, and its share of the capacity of
+/// the pool's lists.
 #[derive(Serialize)]
 pub(super) struct Overhead {
     bytes: u64,
@@ -21,11 +21,11 @@ pub(super) struct Overhead {
 impl fmt::Display for Overhead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Overhead { bytes, must, .. } = self;
-        write!(f, "Memory of a pool per object, a handle of 8 bytes included: {bytes} bytes (must: <= {must} bytes)")
+        write!(f, "Memory of a pool per handle, its own 8 bytes included: {bytes} bytes (must: <= {must} bytes)")
     }
 }
 
-/// The difference between a pool of so many and one of twice as many, divided.
+/// Measures the difference between a pool of so many handles and one of twice as many, per handle.
 pub(super) fn measure(valgrind: &Valgrind, program: &Path) -> anyhow::Result<Overhead> {
     let bytes = valgrind.left(program, &["run", "pool-leave"], TIMES)?;
     Ok(Overhead { bytes, must: MUST, holds: bytes <= MUST })

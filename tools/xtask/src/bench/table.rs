@@ -3,7 +3,7 @@
 use super::Findings;
 use super::figures::{Figure, KEY, Measured};
 
-/// A table, what is told in words, and the conditions.
+/// Renders the table, the promises and the conditions.
 pub(super) fn render(findings: &Findings) -> String {
     let mut text = String::new();
     if !findings.figures.is_empty() {
@@ -52,7 +52,7 @@ fn row(figure: &Figure) -> String {
     let sign = if over.is_some() { "+" } else { "" };
     let under = over.map(|over| format!("{} {}, {}", over.name, over.cost.instructions, over.cost.allocations));
     let (must, holds) = match must {
-        Some(must) => (must.words(sign), if *holds { "yes" } else { "**no**" }),
+        Some(must) => (must.text(sign), if *holds { "yes" } else { "**no**" }),
         None => ("-".to_owned(), "-"),
     };
     let floors = floors

@@ -1,4 +1,4 @@
-//! Requests a second over loopback, with the layer and without: to be known, and not judged, for these are times.
+//! Requests a second over loopback, with the layer and without. Not judged, because these are times.
 
 use std::fmt;
 use std::path::Path;
@@ -10,12 +10,12 @@ use serde::Serialize;
 use super::ask;
 use crate::spread::Spread;
 
-/// Of the service without the layer, and in per cent of it in the same round.
+/// The throughput of the service without the layer, and the others in per cent of it in the same round.
 #[derive(Serialize)]
 pub(super) struct Throughput {
     rounds: usize,
     plain: Spread,
-    /// The same once more: whatever is not 100 is noise.
+    /// The service without the layer once more: the difference from 100 is noise.
     again: Spread,
     unused: Spread,
     used: Spread,
@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_compared_within_a_round() {
+    fn throughput_is_compared_within_a_round() {
         let (plain, half) = (vec![10.0, 1000.0], vec![5.0, 500.0]);
         let run = ThroughputRun { again: plain.clone(), unused: half.clone(), used: half, plain };
         let compared = Throughput::of(&run).unwrap();

@@ -1,4 +1,4 @@
-//! Lazy cells at work.
+//! What lazy cells cost.
 
 use reqscope_records::compare::ContenderInfo;
 use serde::Serialize;
@@ -9,7 +9,7 @@ use super::work::count;
 use crate::spread::Spread;
 use crate::valgrind::{Cost, Valgrind};
 
-/// As reqscope-compare calls them, and as they are told.
+/// The names of the operations in reqscope-compare, and their titles.
 pub(super) const OPERATIONS: [(&str, &str); 4] = [
     ("unused", "open and drop"),
     ("first", "open, first use, end"),
@@ -17,7 +17,7 @@ pub(super) const OPERATIONS: [(&str, &str); 4] = [
     ("later", "a later use"),
 ];
 
-/// What one contender takes for each of the [`OPERATIONS`].
+/// The cost of each of the [`OPERATIONS`] for one contender.
 #[derive(Serialize)]
 pub(super) struct Lazy {
     pub(super) contender: ContenderInfo,
@@ -30,7 +30,7 @@ pub(super) struct Taken {
     pub(super) nanos: Option<Spread>,
 }
 
-/// Measures all of them.
+/// Measures all operations of all contenders.
 pub(super) fn measure(
     program: &Program,
     valgrind: &Valgrind,

@@ -7,14 +7,14 @@ use serde::Serialize;
 
 use super::program::Program;
 
-/// The faults of one kind of contenders, caused and judged.
+/// The table of one kind of contenders.
 #[derive(Serialize)]
 pub(super) struct Honesty {
     pub(super) contenders: Vec<ContenderInfo>,
     pub(super) rows: Vec<Row>,
 }
 
-/// One fault and what each contender made of it, in the order of the contenders.
+/// One fault and its outcome on each contender, in the order of the contenders.
 #[derive(Serialize)]
 pub(super) struct Row {
     name: String,
@@ -26,21 +26,21 @@ pub(super) struct Row {
 pub(super) struct Cell {
     #[serde(flatten)]
     pub(super) verdict: Verdict,
-    /// Causes the same fault on the same contender alone.
+    /// The command that causes the same fault on the same contender alone.
     command: String,
 }
 
-/// Which subcommands of reqscope-compare it is made of.
+/// A kind of contenders, by the subcommands of reqscope-compare.
 pub(super) struct Kind {
     pub(super) list: &'static str,
     pub(super) rows: &'static str,
     pub(super) fault: &'static str,
 }
 
-/// Of pools.
+/// Pools.
 pub(super) const POOLS: Kind = Kind { list: "list", rows: "rows", fault: "fault" };
 
-/// Of lazy cells.
+/// Lazy cells.
 pub(super) const CELLS: Kind = Kind { list: "cell-list", rows: "cell-rows", fault: "cell-fault" };
 
 impl Kind {
@@ -48,7 +48,7 @@ impl Kind {
         program.ask(&[self.list])
     }
 
-    /// Causes those faults that please, on those contenders that please.
+    /// Causes the faults for which `faults` returns `true`, on these contenders.
     pub(super) fn judge(
         &self,
         program: &Program,
@@ -68,7 +68,7 @@ impl Kind {
     fn cell(&self, program: &Program, fault: &str, contender: &ContenderInfo) -> Cell {
         let judged = program.ask::<Judged>(&[self.fault, fault, &contender.name]);
         Cell {
-            // Whoever takes the process down with him has not passed.
+            // A contender that takes its process down has not passed.
             verdict: judged.map_or_else(|error| Verdict::Fail(format!("{error:#}")), |judged| judged.verdict),
             command: format!("cargo xtask compare --{} {fault} --on {}", self.fault, contender.name),
         }
@@ -76,7 +76,7 @@ impl Kind {
 }
 
 impl Honesty {
-    /// What failed, a note each, in the order of the rows. The command tells which cell it is.
+    /// Returns a note for each failed cell, in the order of the rows.
     pub(super) fn notes(&self) -> Vec<Note<'_>> {
         let cells = self.rows.iter().flat_map(|row| {
             row.cells.iter().zip(&self.contenders).map(move |(cell, contender)| (row, cell, contender))
@@ -90,7 +90,7 @@ impl Honesty {
     }
 }
 
-/// Why a cell fails.
+/// Why a cell failed.
 pub(super) struct Note<'a> {
     pub(super) row: &'a Row,
     pub(super) contender: &'a ContenderInfo,
@@ -101,8 +101,8 @@ pub(super) struct Note<'a> {
 impl fmt::Display for Note<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Note { contender, saw, command, .. } = self;
-        let who = contender.release().unwrap_or_else(|| contender.title.clone());
-        write!(f, "{who}: {saw} (`{command}`)")
+        let name = contender.release().unwrap_or_else(|| contender.title.clone());
+        write!(f, "{name}: {saw} (`{command}`)")
     }
 }
 

@@ -1,8 +1,8 @@
-//! `cargo xtask compare`: the same work and the same faults on reqscope and on what people use today.
+//! `cargo xtask compare`: the same work and the same faults on reqscope and on other pools and lazy cells.
 //!
-//! The contenders live in `tools/compare/`, a workspace of its own, whose program does one row at a time and prints what came
-//! of it as JSON. Here that is judged: what must hold against a rival is a ratio of figures of one run, and each cell of
-//! our own column of the honesty table must pass.
+//! The contenders are in `tools/compare/`, a workspace of its own, whose program measures one row at a time and prints the
+//! outcome as JSON. This module judges it: a bound against another pool is a ratio of figures of one run, and each cell of our
+//! own column of the honesty table must pass.
 
 mod cells;
 mod honesty;
@@ -21,7 +21,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::conditions::Conditions;
-use crate::findings::{Evidence, Tell};
+use crate::findings::{Evidence, Output};
 use crate::readme::Marks;
 use crate::tree::Tree;
 use crate::valgrind::Valgrind;
@@ -31,9 +31,9 @@ use musts::Must;
 use program::Program;
 use work::Work;
 
-const MARKS: Marks = Marks { file: "docs/COMPARISON.md", what: "compared", chore: "compare" };
+const MARKS: Marks = Marks { file: "docs/COMPARISON.md", what: "compared", command: "compare" };
 
-/// Which part, and where to put it.
+/// Which part to run, and where the result goes.
 #[derive(Args)]
 pub(crate) struct Options {
     /// Measures the work only, which takes the most time.
@@ -45,7 +45,7 @@ pub(crate) struct Options {
     /// Causes one fault only, on all pools, or on one of them.
     #[arg(long, value_name = "ROW", group = "part")]
     fault: Option<String>,
-    /// The same of the lazy cells.
+    /// Causes one fault only, on all lazy cells, or on one of them.
     #[arg(long, value_name = "ROW", group = "part")]
     cell_fault: Option<String>,
     /// Causes the faults on this contender only.
@@ -59,7 +59,7 @@ pub(crate) struct Options {
     json: bool,
 }
 
-/// All that one run has found.
+/// The findings of one run.
 #[derive(Serialize)]
 struct Findings {
     conditions: Conditions,
@@ -68,7 +68,7 @@ struct Findings {
     work: Option<Work>,
     musts: Vec<Must>,
     lazy: Option<Vec<Lazy>>,
-    /// Of pools, and of lazy cells.
+    /// The tables of pools and of lazy cells.
     honesty: Vec<Honesty>,
 }
 
@@ -86,7 +86,7 @@ impl Evidence for Findings {
     }
 }
 
-/// Measures, causes faults, prints, and fails if something of ours does not hold.
+/// Measures, causes faults, prints, and fails if a promise does not hold.
 pub(crate) fn run(tree: &Tree, options: &Options) -> anyhow::Result<ExitCode> {
     let valgrind = Valgrind::find_or_install()?;
     let conditions = Conditions::ask(&valgrind)?;
@@ -111,20 +111,20 @@ pub(crate) fn run(tree: &Tree, options: &Options) -> anyhow::Result<ExitCode> {
     let cores = thread::available_parallelism()?.get();
     let seconds = begun.elapsed().as_secs_f64();
     let findings = Findings { conditions, cores, seconds, work, musts, lazy, honesty };
-    Tell { json: options.json, write: options.write }.all(tree, &MARKS, &findings)
+    Output { json: options.json, write: options.write }.report(tree, &MARKS, &findings)
 }
 
-/// Clippy, which `--workspace` does not lead there.
+/// Runs clippy, which `--workspace` does not do for this workspace of its own.
 pub(crate) fn lint(tree: &Tree) -> anyhow::Result<()> {
     program::cargo(tree, "clippy --quiet --all-targets").words("-- -D warnings").run_quietly()
 }
 
-/// The tests of the program itself. They compile the contenders, which takes a minute from nothing and no time after that.
+/// Runs the tests of the program itself. The first run compiles the contenders, which takes a minute.
 pub(crate) fn test(tree: &Tree) -> anyhow::Result<()> {
     program::cargo(tree, "test --no-fail-fast").run()
 }
 
-/// Causes the faults of one kind, those that were asked for. `None` if there are none of that name.
+/// Causes the requested faults of one kind. Returns `None` if there is no such fault or no such contender.
 fn judge(kind: &Kind, fault: Option<&str>, options: &Options, program: &Program) -> anyhow::Result<Option<Honesty>> {
     let mut contenders = kind.contenders(program)?;
     contenders.retain(|contender| options.on.as_ref().is_none_or(|name| *name == contender.name));

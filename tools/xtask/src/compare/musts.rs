@@ -1,4 +1,4 @@
-//! What must hold, and whether it does. All ratios are of figures of one run.
+//! The bounds, and whether they hold. All ratios are of figures of one run.
 
 use std::fmt;
 
@@ -7,23 +7,23 @@ use serde::Serialize;
 
 use super::work::{Work, Worked};
 
-/// Get and return must take so many times fewer instructions than with these.
+/// Get and return must take this many times fewer instructions than with these.
 const INSTRUCTIONS: [(&str, f64); 3] = [("deadpool", 4.5), ("deadpool-timeouts", 7.0), ("bb8", 3.5)];
 
-/// 64 tasks on 8 objects, against this one.
+/// The contender against which 64 tasks on 8 handles are judged.
 const CONTENDER: &str = "deadpool";
 const THROUGHPUT: f64 = 1.4;
 const P99: f64 = 0.75;
 const EVENNESS: f64 = 0.9;
 
-/// Of the 8 objects that half-cancelled waiters wait for.
+/// How many of the 8 handles must be back when half of the waiters have left.
 const BACK: f64 = 8.0;
 
-/// What a storm of 1000 gets may create, and how many it must serve.
+/// How many handles a storm of 1000 gets must create, and how many gets it must serve.
 const CREATED: f64 = 100.0;
 const SERVED: f64 = 1000.0;
 
-/// One of them, judged.
+/// One bound, judged.
 #[derive(Debug, Serialize)]
 pub(super) struct Must {
     what: &'static str,
@@ -39,7 +39,7 @@ impl fmt::Display for Must {
     }
 }
 
-/// Judges ours.
+/// Judges the figures of reqscope.
 pub(super) fn judge(work: &Work) -> anyhow::Result<Vec<Must>> {
     let find = |name: &str| {
         let found = work.each.iter().find(|worked| worked.contender.name == name);
@@ -50,7 +50,7 @@ pub(super) fn judge(work: &Work) -> anyhow::Result<Vec<Must>> {
     for (name, least) in INSTRUCTIONS {
         musts.push(instructions(ours, find(name)?, least));
     }
-    musts.extend(contended(ours, find(CONTENDER)?).context("64 tasks on 8 objects were not measured")?);
+    musts.extend(contended(ours, find(CONTENDER)?).context("64 tasks on 8 handles were not measured")?);
     musts.push(cancelled(ours).context("half-cancelled waiters were not measured")?);
     musts.push(storm(ours).context("a storm was not measured")?);
     Ok(musts)
@@ -73,19 +73,19 @@ fn contended(ours: &Worked, theirs: &Worked) -> Option<[Must; 3]> {
     let (of_ours, of_theirs, title) = (ours.contended.as_ref()?, theirs.contended.as_ref()?, &theirs.contender.title);
     Some([
         Must {
-            what: "64 tasks on 8 objects, throughput",
+            what: "64 tasks on 8 handles, throughput",
             saw: format!("{:.2} times that of {title}", of_theirs.ours_per_second),
             must: format!(">= {THROUGHPUT}"),
             holds: of_theirs.ours_per_second.median >= THROUGHPUT,
         },
         Must {
-            what: "64 tasks on 8 objects, wait (p99)",
+            what: "64 tasks on 8 handles, wait (p99)",
             saw: format!("{:.2} times that of {title}", of_theirs.ours_p99),
             must: format!("<= {P99}"),
             holds: of_theirs.ours_p99.median <= P99,
         },
         Must {
-            what: "64 tasks on 8 objects, operations of the task served least, of those of the one served most",
+            what: "64 tasks on 8 handles, operations of the task served least, of those of the one served most",
             saw: format!("{:.2}", of_ours.evenness),
             must: format!(">= {EVENNESS}"),
             holds: of_ours.evenness.median >= EVENNESS,
@@ -97,7 +97,7 @@ fn cancelled(ours: &Worked) -> Option<Must> {
     let cancelled = ours.cancelled.as_ref()?;
     Some(Must {
         what: "1000 waiters of which half leave",
-        saw: format!("{} hung, {} refused, {} objects back", cancelled.hung, cancelled.refused, cancelled.back),
+        saw: format!("{} hung, {} refused, {} handles back", cancelled.hung, cancelled.refused, cancelled.back),
         must: format!("0, 0, {BACK}"),
         holds: cancelled.hung == 0.0 && cancelled.refused == 0.0 && cancelled.back == BACK,
     })
@@ -131,7 +131,7 @@ mod tests {
         ContenderInfo { title: name.clone(), package: Some(name.clone()), name, version }
     }
 
-    /// Does the work as it must be done, in so many instructions.
+    /// Returns figures that meet every bound, with so many instructions.
     fn worked(name: &str, instructions: u64) -> Worked {
         let alone = || Alone { cost: Cost { instructions, allocations: 0 }, nanos: always(1.0), ratio: always(1.0) };
         Worked {
@@ -158,7 +158,7 @@ mod tests {
         }
     }
 
-    /// Where all musts hold, and just so.
+    /// Returns figures that meet every bound exactly.
     fn work() -> Work {
         let each = [(OURS, 200), ("deadpool", 900), ("deadpool-timeouts", 1400), ("bb8", 700)];
         Work {
@@ -167,7 +167,7 @@ mod tests {
         }
     }
 
-    /// What does not hold when this is done to ours, who is the first, or to deadpool, the second.
+    /// Returns the bounds that do not hold after a change to the figures of reqscope and deadpool.
     fn broken(change: impl FnOnce(&mut Worked, &mut Worked)) -> Vec<&'static str> {
         let mut work = work();
         let [ours, deadpool, ..] = &mut work.each[..] else { panic!("there are four") };
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_must_holds_up_to_its_figure() {
+    fn bound_includes_its_own_figure() {
         assert_eq!(judge(&work()).unwrap().len(), 8);
         assert!(broken(|_, _| ()).is_empty());
     }
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn throughput_and_waits_are_judged_by_the_median_of_the_ratios_to_deadpool() {
+    fn throughput_and_waits_are_judged_by_medians_of_ratios() {
         let change = |spread: &mut Spread, median: f64| spread.median = median;
         let theirs = |deadpool: &mut Worked| deadpool.contended.take().unwrap();
         let slow = broken(|_, deadpool| {
@@ -196,18 +196,18 @@ mod tests {
             change(&mut contended.ours_per_second, THROUGHPUT - 0.01);
             deadpool.contended = Some(contended);
         });
-        assert_eq!(slow, ["64 tasks on 8 objects, throughput"]);
+        assert_eq!(slow, ["64 tasks on 8 handles, throughput"]);
         let late = broken(|_, deadpool| {
             let mut contended = theirs(deadpool);
             change(&mut contended.ours_p99, P99 + 0.01);
             contended.ours_per_second.least = 0.0;
             deadpool.contended = Some(contended);
         });
-        assert_eq!(late, ["64 tasks on 8 objects, wait (p99)"]);
+        assert_eq!(late, ["64 tasks on 8 handles, wait (p99)"]);
     }
 
     #[test]
-    fn one_bad_round_of_a_crowd_is_one_too_many() {
+    fn one_bad_round_of_a_crowd_breaks_its_bound() {
         assert_eq!(broken(|ours, _| ours.cancelled.as_mut().unwrap().hung = 1.0).len(), 1);
         assert_eq!(broken(|ours, _| ours.cancelled.as_mut().unwrap().back = 7.0).len(), 1);
         assert_eq!(broken(|ours, _| ours.storm.as_mut().unwrap().created.least = 99.0).len(), 1);
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_measured_does_not_hold() {
+    fn missing_figure_is_an_error() {
         let mut without = work();
         without.each.pop();
         assert!(judge(&without).is_err(), "bb8 took no part");

@@ -3,25 +3,25 @@ use serde::Deserialize;
 
 use crate::spread::Spread;
 
-/// What reqscope-compare prints of a row that it measures in rounds.
+/// The rounds of one row, as reqscope-compare prints them.
 #[derive(Deserialize)]
 #[serde(transparent)]
 pub(super) struct Rounds<T>(Vec<Round<T>>);
 
 impl<T> Rounds<T> {
-    /// One figure of one contender. `None` if it took no part.
+    /// Returns one figure of one contender, or `None` if it took no part.
     pub(super) fn of(&self, name: &str, figure: impl Fn(&T) -> f64) -> Option<Spread> {
         Spread::of(self.0.iter().filter_map(|round| round.each.get(name)).map(figure))
     }
 
-    /// How many times as much this one has as that one, both in the same round.
+    /// Returns the ratio of a figure of `this` to that of `that`, both in the same round.
     pub(super) fn ratio(&self, this: &str, that: &str, figure: impl Fn(&T) -> f64) -> Option<Spread> {
         Spread::of(
             self.0.iter().filter_map(|round| Some(figure(round.each.get(this)?) / figure(round.each.get(that)?))),
         )
     }
 
-    /// The same of two turns of one contender in the same round: what is not 1 is noise.
+    /// Returns the ratio of two turns of one contender in the same round: the difference from 1 is noise.
     pub(super) fn noise(&self, name: &str, figure: impl Fn(&T) -> f64) -> Option<Spread> {
         Spread::of(self.0.iter().filter_map(|round| Some(figure(&round.again) / figure(round.each.get(name)?))))
     }
@@ -38,7 +38,7 @@ mod tests {
     ]"#;
 
     #[test]
-    fn ratios_are_of_the_same_round_and_not_of_the_medians() {
+    fn ratios_are_of_the_same_round_and_not_of_medians() {
         let rounds: Rounds<f64> = serde_json::from_str(ROUNDS).unwrap();
         assert_eq!(rounds.of("ours", |n| *n), Spread::of([10.0, 10.0, 100.0]));
         assert_eq!(rounds.ratio("theirs", "ours", |n| *n), Spread::of([3.0, 2.0, 4.0]));
@@ -46,10 +46,10 @@ mod tests {
     }
 
     #[test]
-    fn who_takes_no_part_has_no_figures() {
+    fn contender_that_took_no_part_has_no_figures() {
         let rounds: Rounds<f64> = serde_json::from_str(ROUNDS).unwrap();
-        assert_eq!(rounds.of("nobody", |n| *n), None);
-        assert_eq!(rounds.ratio("nobody", "ours", |n| *n), None);
+        assert_eq!(rounds.of("unknown", |n| *n), None);
+        assert_eq!(rounds.ratio("unknown", "ours", |n| *n), None);
         assert_eq!(rounds.ratio("late", "ours", |n| *n), Spread::of([0.01]));
     }
 }

@@ -14,14 +14,14 @@ const MILLION: f64 = 1e6;
 const MICROSECOND: f64 = 1e3;
 const MILLISECOND: f64 = 1e6;
 
-/// How a column is aligned.
+/// The alignment of columns.
 const FIGURES: &str = "---:";
 const WORDS: &str = "---";
 
-/// Where a contender took no part.
+/// The cell of a contender that took no part.
 const ABSENT: &str = "-";
 
-/// All tables, what must hold, and the conditions.
+/// Renders all tables, the bounds and the conditions.
 pub(super) fn render(findings: &Findings) -> String {
     let mut text = String::new();
     if let Some(work) = &findings.work {
@@ -53,7 +53,7 @@ pub(super) fn render(findings: &Findings) -> String {
     text
 }
 
-/// A table with a row for each of these, whose columns but the first are aligned so.
+/// Renders a table with a row for each item. `align` is for all columns but the first.
 fn table<T>(head: &[&str], align: &str, rows: impl IntoIterator<Item = T>, row: impl Fn(T) -> Vec<String>) -> String {
     let mut text = format!("| {} |\n|---{}|\n", head.join(" | "), format!("|{align}").repeat(head.len() - 1));
     for of in rows {
@@ -67,14 +67,14 @@ fn of_work(work: &Work) -> String {
     let noise = &work.noise;
     let mut text = String::from("Get and return by one task, and with a validation at each get:\n\n");
     text.push_str(&alone(&work.each));
-    text.push_str("64 tasks on 8 objects on 2 workers:\n\n");
+    text.push_str("64 tasks on 8 handles on 2 workers:\n\n");
     text.push_str(&contended(&work.each));
     text.push_str(
-        "1000 waiters on 8 objects of which every second one leaves, and 1000 gets at once on an empty pool of 100:\n\n",
+        "1000 waiters on 8 handles of which every second one leaves, and 1000 gets at once on an empty pool of 100:\n\n",
     );
     text.push_str(&crowds(&work.each));
     text.push_str(&format!(
-        "Medians of interleaved rounds, least and most in brackets; ratios are of the same round. What noise is: two \
+        "Medians of interleaved rounds, least and most in brackets; ratios are of the same round. Noise: two \
          turns of reqscope in the same round differ by {:.2} in the time of get and return, by {:.2} in throughput, and \
          by {:.2} in the p99 of the waits.\n\n",
         noise.nanos, noise.per_second, noise.p99,
@@ -92,7 +92,7 @@ fn alone(each: &[Worked]) -> String {
         "validated: instructions",
         "allocations",
         "ns",
-        "bytes per object",
+        "bytes per handle",
     ];
     table(&head, FIGURES, each, |worked| {
         let (alone, validated) = (&worked.alone, &worked.validated);
@@ -142,7 +142,7 @@ fn crowds(each: &[Worked]) -> String {
         "",
         "half leave: hung",
         "refused",
-        "objects back of 8",
+        "handles back of 8",
         "ms",
         "storm: created",
         "served",
@@ -208,7 +208,7 @@ fn of_honesty(honesty: &Honesty) -> String {
     text
 }
 
-/// Nothing in it is a tag.
+/// Escapes what Markdown would read as a tag.
 fn plain(text: &str) -> String {
     text.replace('<', "\\<")
 }

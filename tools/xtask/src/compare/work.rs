@@ -1,4 +1,4 @@
-//! The work, measured: what each contender takes for it.
+//! What the work costs each contender.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -14,18 +14,18 @@ use super::rounds::Rounds;
 use crate::spread::Spread;
 use crate::valgrind::{Cost, Valgrind};
 
-/// So many idle objects, and twice as many: fewer than the threads that valgrind allows, as one contender has a thread
-/// for each.
+/// How many idle handles are left in one run; the other run leaves twice as many. One contender has a thread for each handle,
+/// and valgrind limits threads.
 const LEFT: u64 = 200;
 
-/// All contenders at all work.
+/// The figures of all contenders.
 #[derive(Serialize)]
 pub(super) struct Work {
     pub(super) each: Vec<Worked>,
     pub(super) noise: Noise,
 }
 
-/// By how much two turns of ours differ: their ratio, in each round.
+/// The ratio of two turns of reqscope in each round.
 #[derive(Serialize)]
 pub(super) struct Noise {
     pub(super) nanos: Spread,
@@ -33,13 +33,13 @@ pub(super) struct Noise {
     pub(super) p99: Spread,
 }
 
-/// What one contender takes.
+/// The figures of one contender.
 #[derive(Serialize)]
 pub(super) struct Worked {
     pub(super) contender: ContenderInfo,
     pub(super) alone: Alone,
     pub(super) validated: Alone,
-    /// Of the rest nothing, where it does not lend so many objects.
+    /// This and the rest are `None` if it does not lend so many handles.
     pub(super) bytes: Option<u64>,
     pub(super) contended: Option<Contended>,
     pub(super) cancelled: Option<Cancelled>,
@@ -51,22 +51,22 @@ pub(super) struct Worked {
 pub(super) struct Alone {
     pub(super) cost: Cost,
     pub(super) nanos: Spread,
-    /// Its time, in times of ours.
+    /// The ratio of its time to ours.
     pub(super) ratio: Spread,
 }
 
-/// 64 tasks on 8 objects. Waits are in nanoseconds, ratios are of the same round.
+/// 64 tasks on 8 handles. Waits are in nanoseconds, ratios are of the same round.
 #[derive(Serialize)]
 pub(super) struct Contended {
     pub(super) per_second: Spread,
-    /// Our throughput, in times of this one's.
+    /// The ratio of our throughput to its own.
     pub(super) ours_per_second: Spread,
     /// The operations of the task that was served least, over those of the one that was served most.
     pub(super) evenness: Spread,
     pub(super) median: Spread,
     pub(super) p99: Spread,
     pub(super) longest: Spread,
-    /// Our 99th percentile, in times of this one's.
+    /// The ratio of our 99th percentile to its own.
     pub(super) ours_p99: Spread,
 }
 
@@ -88,7 +88,7 @@ pub(super) struct Storm {
     pub(super) p99: Spread,
 }
 
-/// All that is measured in rounds.
+/// Everything that is measured in rounds.
 struct Timed {
     alone: Rounds<f64>,
     validated: Rounds<f64>,
@@ -101,8 +101,8 @@ struct Timed {
 impl Timed {
     fn measure(program: &Program) -> anyhow::Result<Timed> {
         Ok(Timed {
-            // In a second two tasks may differ by a tenth by chance. Waits are spoilt by whatever else the machine does, so
-            // those rounds are many and short.
+            // In one second two tasks may differ by a tenth by chance. Waits depend on what else the machine does, so those
+            // rounds are many and short.
             alone: rounds(program, "uncontended --rounds 15 --time 20")?,
             validated: rounds(program, "uncontended --validates --rounds 15 --time 20")?,
             served: rounds(program, "contended --rounds 5 --time 1500")?,
@@ -118,7 +118,7 @@ fn rounds<T: DeserializeOwned>(program: &Program, words: &str) -> anyhow::Result
     program.ask(&words.split(' ').collect::<Vec<_>>())
 }
 
-/// What is counted from outside, by the operation and the name.
+/// The counts of valgrind, by the operation and the name.
 type Counted = BTreeMap<(&'static str, String), Cost>;
 
 /// Measures everything.
@@ -134,10 +134,10 @@ pub(super) fn measure(program: &Program, valgrind: &Valgrind, contenders: &[Cont
     })?;
     let each = contenders.iter().map(|contender| worked(contender, &timed, &counted, &left)).collect::<Option<_>>();
     let noise = noise(&timed).context("ours took no part")?;
-    Ok(Work { each: each.context("somebody has not been measured")?, noise })
+    Ok(Work { each: each.context("a contender was not measured")?, noise })
 }
 
-/// Counts each operation of each contender, two at a time: who counts instructions does not mind.
+/// Counts each operation of each contender, two at a time, which does not change counts.
 pub(super) fn count<T: Send>(
     contenders: &[ContenderInfo],
     operations: &[&'static str],
@@ -148,7 +148,7 @@ pub(super) fn count<T: Send>(
         names.flat_map(|name| operations.iter().map(move |operation| (*operation, name.clone()))).collect();
     let ahead = Mutex::new(all.into_iter());
     let work = || {
-        let next = || ahead.lock().expect("nobody panics with it").next();
+        let next = || ahead.lock().expect("no thread panics while it holds the lock").next();
         std::iter::from_fn(next)
             .map(|(operation, name)| Ok((count(operation, &name)?, operation, name)))
             .collect::<anyhow::Result<Vec<_>>>()

@@ -1,4 +1,4 @@
-//! A connection taken out of a pool and given back, beside the driver's own pool.
+//! A connection checked out of a pool and returned, beside the driver's own pool.
 
 use std::path::Path;
 
@@ -21,12 +21,12 @@ impl Checkout {
     fn of(run: CheckoutRun) -> anyhow::Result<Checkout> {
         let CheckoutRun { server, checkouts, questions, waited, kept, aside } = run;
         let Questions { reqscope, driver, kept: unreset } = questions;
-        // A pause of this machine may have one of ours look after a connection in between.
+        // After a pause of this machine our pool may validate a connection in between.
         let as_many = |questions: i64, asked: i64| (questions - asked).abs() <= checkouts / 100;
         ensure!(
             as_many(reqscope, checkouts) && as_many(driver, checkouts) && as_many(unreset, 0),
-            "the server did not do the same for both: in {checkouts} checkouts it was asked {reqscope} questions by ours, \
-             {driver} by the driver's pool, and {unreset} by ours without a reset"
+            "the server did not do the same for both: in {checkouts} checkouts our pool asked it {reqscope} questions, the \
+             driver's pool {driver}, and ours without a reset {unreset}"
         );
         let ratios = [
             judge(&waited, "checkout and return, the reset waited for", Some(Must::Most(1.2)))?,
@@ -37,7 +37,7 @@ impl Checkout {
     }
 }
 
-/// Plays the rounds.
+/// Runs the rounds.
 pub(super) fn measure(program: &Path) -> anyhow::Result<Checkout> {
     Checkout::of(ask(program, &["mysql", "checkout"])?)
 }

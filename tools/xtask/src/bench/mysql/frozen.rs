@@ -7,7 +7,8 @@ use super::super::outage::lag;
 const LATE: Duration = Duration::from_millis(50);
 const LATE_AT_WORST: Duration = Duration::from_millis(500);
 
-/// Each freeze is longer than a deadline, so everybody must have run into one.
+/// Returns the promise that callers of a frozen server have an answer at their deadline, and whether it holds. Each freeze is
+/// longer than a deadline, so every caller must have run into one.
 pub(super) fn promise(run: &FrozenRun) -> (String, bool) {
     let FrozenRun { callers, connections, freezes, answers, late, .. } = run;
     let deadline = Duration::from_nanos(run.deadline);
@@ -21,8 +22,8 @@ pub(super) fn promise(run: &FrozenRun) -> (String, bool) {
         by[2],
         lag([run.lag_p50, run.lag_p99, run.lag_longest]),
     );
-    let everybody = *freezes > 0 && *late >= callers * freezes;
-    (text, everybody && by[1] <= LATE && by[2] <= LATE_AT_WORST)
+    let every_caller = *freezes > 0 && *late >= callers * freezes;
+    (text, every_caller && by[1] <= LATE && by[2] <= LATE_AT_WORST)
 }
 
 #[cfg(test)]
@@ -47,14 +48,14 @@ mod tests {
     }
 
     #[test]
-    fn everybody_is_answered_and_hardly_anybody_late() {
+    fn late_answers_are_bounded() {
         assert!(promise(&frozen()).1);
         assert!(!promise(&FrozenRun { late_p99: 50_000_001, ..frozen() }).1);
         assert!(!promise(&FrozenRun { late_longest: 500_000_001, ..frozen() }).1);
     }
 
     #[test]
-    fn a_freeze_that_somebody_did_not_notice_is_none() {
+    fn freeze_that_a_caller_did_not_notice_is_not_counted() {
         assert!(!promise(&FrozenRun { late: 127, ..frozen() }).1);
         assert!(!promise(&FrozenRun { freezes: 0, late: 0, ..frozen() }).1);
     }

@@ -1,9 +1,9 @@
 //! `cargo xtask bench --mysql`: MySQL connections beside those of the bare driver, against a private MariaDB.
 //!
-//! Most of it are times, which a busy machine makes longer. So contenders take turns, what is judged is how many times
-//! as long ours take as the driver's in the same round, and the driver's own pool or connection has a second turn in each:
-//! what that differs from the first is noise. What callers notice of a server that stops or freezes is judged by bounds that
-//! do not move; a timer's lag is told beside them.
+//! Most figures are times, which are longer on a busy machine. So contenders take turns, and the bounds are on the ratio of
+//! our time to the driver's in the same round. The driver's own pool or connection has a second turn in each round: its
+//! difference from the first is noise. What callers notice of a server that stops or freezes has absolute bounds; the lag of a
+//! timer is printed beside them.
 
 mod checkout;
 mod frozen;
@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use super::{Options, ask, build, outage};
 use crate::conditions::Conditions;
-use crate::findings::{Evidence, Tell};
+use crate::findings::{Evidence, Output};
 use crate::readme::Marks;
 use crate::tree::Tree;
 use crate::valgrind::Valgrind;
@@ -26,9 +26,9 @@ use checkout::Checkout;
 use query::{Instructions, Query};
 use ratio::Ratio;
 
-const MARKS: Marks = Marks { file: "crates/reqscope-mysql/README.md", what: "figures", chore: "bench --mysql" };
+const MARKS: Marks = Marks { file: "crates/reqscope-mysql/README.md", what: "figures", command: "bench --mysql" };
 
-/// All that one run has found.
+/// The findings of one run.
 #[derive(Serialize)]
 struct Findings {
     conditions: Conditions,
@@ -44,7 +44,7 @@ impl Findings {
         self.checkout.ratios.iter().chain(&self.query.ratios)
     }
 
-    /// What is told in words, and whether it holds.
+    /// Returns the promises that are sentences and not rows, and whether they hold.
     fn promises(&self) -> [(String, bool); 2] {
         let (served, in_time) = outage::served(&self.recovery);
         [(format!("{served}, {}", outage::timer_lag(&self.recovery)), in_time), frozen::promise(&self.frozen)]
@@ -62,7 +62,7 @@ impl Evidence for Findings {
     }
 }
 
-/// Measures, prints, and fails if something does not hold.
+/// Measures, prints, and fails if a promise does not hold.
 pub(super) fn run(
     tree: &Tree,
     options: &Options,
@@ -79,5 +79,5 @@ pub(super) fn run(
         recovery: ask(&program, &["mysql", "recovery"])?,
         frozen: ask(&program, &["mysql", "frozen"])?,
     };
-    Tell { json: options.json, write: options.write }.all(tree, &MARKS, &findings)
+    Output { json: options.json, write: options.write }.report(tree, &MARKS, &findings)
 }

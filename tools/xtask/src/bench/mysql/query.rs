@@ -1,4 +1,4 @@
-//! A prepared query over a connection of ours, beside the driver's bare one.
+//! A prepared query over a connection of ours, beside the driver's own.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -17,14 +17,14 @@ pub(super) struct Query {
     pub(super) ratios: [Ratio; 2],
 }
 
-/// What one query takes of the process that asks it; what its system does for it is not in there.
+/// The cost of one query in the process that asks it, without the work of the operating system.
 #[derive(Serialize)]
 pub(super) struct Instructions {
     pub(super) reqscope: Cost,
     pub(super) driver: Cost,
 }
 
-/// Plays the rounds.
+/// Runs the rounds.
 pub(super) fn measure(program: &Path) -> anyhow::Result<Query> {
     let QueryRun { ticking, still } = ask(program, &["mysql", "query"])?;
     let ratios = [
@@ -34,7 +34,7 @@ pub(super) fn measure(program: &Path) -> anyhow::Result<Query> {
     Ok(Query { ratios })
 }
 
-/// Has valgrind count, with the server in a process that it leaves alone.
+/// Counts with valgrind. The server runs in another process.
 pub(super) fn count(valgrind: &Valgrind, program: &Path) -> anyhow::Result<Instructions> {
     let mut server = Command::new(program)
         .args(["mysql", "serve"])
@@ -49,7 +49,7 @@ pub(super) fn count(valgrind: &Valgrind, program: &Path) -> anyhow::Result<Instr
         Ok(_) => cost("reqscope").and_then(|reqscope| Ok(Instructions { reqscope, driver: cost("driver")? })),
         Err(error) => Err(error.into()),
     };
-    // Which ends it. If we end before, that does, too.
+    // This ends the server, as the end of this process would.
     drop(server.stdin.take());
     let status = server.wait()?;
     ensure!(status.success(), "reqscope-bench mysql serve ended with {status}");

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::spread::Spread;
 
-/// How many times as long ours take as the driver's, both in the same round.
+/// The ratio of our time to the driver's, both in the same round.
 #[derive(Serialize)]
 pub(super) struct Ratio {
     pub(super) operation: &'static str,
@@ -14,18 +14,18 @@ pub(super) struct Ratio {
     pub(super) ours: Spread,
     /// The driver's second turn, over its first.
     pub(super) noise: Spread,
-    /// What the driver's take, in nanoseconds.
+    /// The driver's time, in nanoseconds.
     pub(super) driver: Spread,
-    /// `None`: nothing is promised of it, and the figure is there to be known.
+    /// `None` for a figure without a bound.
     pub(super) must: Option<Must>,
     pub(super) holds: bool,
 }
 
-/// What the median may be at most.
+/// The most that the median may be.
 #[derive(Clone, Copy, Serialize)]
 pub(super) enum Must {
     Most(f64),
-    /// Or as much as the upper quarter of the noise, where that is more: what is smaller than it cannot be told from it.
+    /// Or the upper quarter of the noise, if that is more: a smaller difference cannot be distinguished from noise.
     MostOrNoise(f64),
 }
 
@@ -47,6 +47,7 @@ impl fmt::Display for Must {
     }
 }
 
+/// Compares the turns of each round.
 pub(super) fn judge(turns: &Turns, operation: &'static str, must: Option<Must>) -> anyhow::Result<Ratio> {
     let over = |these: &[f64]| Spread::of_half(these.iter().zip(&turns.driver).map(|(this, driver)| this / driver));
     let (ours, noise) = (over(&turns.reqscope), over(&turns.again));
@@ -59,7 +60,7 @@ pub(super) fn judge(turns: &Turns, operation: &'static str, must: Option<Must>) 
 impl fmt::Display for Ratio {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Ratio { operation, ours, noise, must, .. } = self;
-        write!(f, "{operation}: {ours:.3} of what the driver's takes, which is {noise:.3} of itself")?;
+        write!(f, "{operation}: {ours:.3} of the driver's time, which is {noise:.3} of itself")?;
         must.map_or(Ok(()), |must| write!(f, " (must: {must})"))
     }
 }
@@ -79,20 +80,20 @@ mod tests {
     }
 
     #[test]
-    fn it_is_compared_within_a_round_and_judged_by_the_median() {
+    fn median_of_the_ratios_within_rounds_is_judged() {
         assert!(holds(&turns(1.2, 1.0), Must::Most(1.2)));
         assert!(!holds(&turns(1.21, 1.5), Must::Most(1.2)));
     }
 
     #[test]
-    fn noise_excuses_only_where_that_is_said() {
+    fn noise_raises_the_bound_only_if_it_says_so() {
         assert!(holds(&turns(1.03, 1.0), Must::MostOrNoise(1.03)));
         assert!(!holds(&turns(1.04, 1.0), Must::MostOrNoise(1.03)));
         assert!(holds(&turns(1.04, 1.05), Must::MostOrNoise(1.03)));
     }
 
     #[test]
-    fn what_was_not_played_is_no_figure() {
+    fn ratio_without_rounds_is_an_error() {
         let none = Turns { reqscope: Vec::new(), driver: Vec::new(), again: Vec::new() };
         assert!(judge(&none, "queries", None).is_err());
     }

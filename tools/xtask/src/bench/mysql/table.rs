@@ -1,10 +1,10 @@
-//! The findings as Markdown, for the screen and for the crate's README.md.
+//! Renders the findings as Markdown, for the screen and for the crate's README.md.
 
 use super::Findings;
 use super::query::Instructions;
 use super::ratio::Ratio;
 
-/// A table, what is told in words, and the conditions.
+/// Renders the table, the promises and the conditions.
 pub(super) fn render(findings: &Findings) -> String {
     let mut text = String::from(
         "| operation | of mysql_async's time | must | holds? | mysql_async's, over itself | mysql_async's |\n\
