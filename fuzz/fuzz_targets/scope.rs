@@ -8,7 +8,8 @@ mod model;
 #[allow(dead_code, reason = "the model needs a part of what the tests share")]
 mod support;
 
-/// Replaces the watchdog of the tests: libFuzzer has one of its own for each sequence (`-timeout`), and runs for longer.
+/// Replaces the watchdog of the tests: libFuzzer has one of its own for each sequence (`-timeout`), and runs for
+/// longer.
 mod watchdog {
     pub(crate) fn watch() {}
 }
@@ -26,9 +27,9 @@ fuzz_target!(
 
 /// Installs a panic hook that ignores expected panics.
 ///
-/// libFuzzer's hook ends the process at every panic, caught or not. Some resources of the model panic on purpose, and tokio
-/// panics if the timers of a runtime have ended, which the core turns into an error. All other panics are findings, even
-/// those of the core that a task would swallow.
+/// libFuzzer's hook ends the process at every panic, caught or not. Some resources of the model panic on purpose, and
+/// tokio panics if the timers of a runtime have ended, which the core turns into an error. All other panics are
+/// findings, even those of the core that a task would swallow.
 fn ignore_expected_panics() {
     let abort = panic::take_hook();
     panic::set_hook(Box::new(move |info| {

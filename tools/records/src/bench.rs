@@ -55,8 +55,8 @@ pub struct OutageRun {
     pub steps: u64,
     /// The most attempts to connect within one step.
     pub most_per_step: u64,
-    /// For each restart, how long after the first success of a client without a pool, which tries each millisecond, the first
-    /// caller received an answer of the backend.
+    /// For each restart, how long after the first success of a client without a pool, which tries each millisecond, the
+    /// first caller received an answer of the backend.
     pub delays: Vec<u64>,
 }
 

@@ -1,5 +1,6 @@
 //! No file imports, over however many others, from one that imports from it: in no crate, neither published nor a tool.
-//! Only the `mod.rs` of a folder, and the root of a crate, are free: what they define is there for the files below them.
+//! Only the `mod.rs` of a folder, and the root of a crate, are free: what they define is there for the files below
+//! them.
 //!
 //! ARCHITECTURE.md may name exceptions, with their reasons, in a fenced block `text circles`. They
 //! count for the floors, too.

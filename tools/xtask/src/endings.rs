@@ -1,5 +1,5 @@
-//! `cargo xtask endings`: every way a request can end, played over real sockets: the exit passed to `release`, how often
-//! handles were released, and what the client saw.
+//! `cargo xtask endings`: every way a request can end, played over real sockets: the exit passed to `release`, how
+//! often handles were released, and what the client saw.
 
 use std::process::{Command, ExitCode, Stdio};
 

@@ -1,8 +1,8 @@
 //! The sets of features that each crate is built with: none, each alone, all.
 //!
-//! Every run over the workspace has all of them; here are the others. cargo-hack compiles each set for its package alone, so
-//! that no feature is on because another package enables it. A feature adds items and changes no behaviour, so tests run
-//! with all features and with none.
+//! Every run over the workspace has all of them; here are the others. cargo-hack compiles each set for its package
+//! alone, so that no feature is on because another package enables it. A feature adds items and changes no behaviour,
+//! so tests run with all features and with none.
 
 use crate::cargo::Cargo;
 use crate::tree::Tree;

@@ -1,7 +1,8 @@
 //! The floors of the crates, as ARCHITECTURE.md lists them: each line may import only from lines above it.
 //!
-//! The document is the rule, so it cannot drift from the code. A list is a fenced block whose info string says of what it
-//! is: `text crates` of the crates, `text modules` of the core's modules, `text modules reqscope-hyper` of another crate's.
+//! The document is the rule, so it cannot drift from the code. A list is a fenced block whose info string says of what
+//! it is: `text crates` of the crates, `text modules` of the core's modules, `text modules reqscope-hyper` of another
+//! crate's.
 //!
 //! ```text
 //! exit: how a use ended

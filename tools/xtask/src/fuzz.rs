@@ -1,7 +1,7 @@
 //! `cargo xtask fuzz`: random operations on a scope and on a pool, guided by coverage.
 //!
-//! The inputs that a run finds stay in the target folder and help the next run. The corpus in the repository is a small part
-//! of them, which the ordinary tests replay; only `--keep` changes it.
+//! The inputs that a run finds stay in the target folder and help the next run. The corpus in the repository is a small
+//! part of them, which the ordinary tests replay; only `--keep` changes it.
 
 use std::collections::BTreeSet;
 use std::fs;

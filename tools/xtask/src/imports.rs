@@ -1,7 +1,7 @@
 //! Which file of a crate imports from which: `use` items, and paths in the middle of the code.
 //!
-//! A name that a module re-exports counts as a name of the module that it comes from. Code that is compiled for tests only
-//! does not count.
+//! A name that a module re-exports counts as a name of the module that it comes from. Code that is compiled for tests
+//! only does not count.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};

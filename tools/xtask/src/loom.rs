@@ -4,16 +4,15 @@ use crate::cargo::Cargo;
 use crate::report::Report;
 use crate::tree::Tree;
 
-/// Replaces the core's locks, atomics and tasks by the checker's. Not the usual cfg `loom`, which tokio reads too: tokio then
-/// has no network, and the crates beside the core do not build.
+/// Replaces the core's locks, atomics and tasks by the checker's. Not the usual cfg `loom`, which tokio reads too:
+/// tokio then has no network, and the crates beside the core do not build.
 const FLAG: &str = "--cfg reqscope_loom -D warnings";
 
 /// Runs all models.
 pub(crate) fn run(tree: &Tree, report: &mut Report) {
     report.step("loom: the models of the core", || {
-        // One model at a time: the checker allocates so many stacks that two models in parallel wait for the kernel, and
-        // take longer than in sequence.
-        // Optimized, because each model runs in hundreds of thousands of orders.
+        // One model at a time: the checker allocates so many stacks that two models in parallel wait for the kernel,
+        // and take longer than in sequence. Optimized, because each model runs in hundreds of thousands of orders.
         apart(tree, "test --release --package reqscope --lib --no-fail-fast")
             .words("loom:: -- --test-threads=1")
             .run()

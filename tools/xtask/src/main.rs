@@ -1,8 +1,8 @@
 //! The commands of the workspace: `cargo xtask test`, `cargo xtask check`, `cargo xtask loom`, `cargo xtask fuzz`,
 //! `cargo xtask mutants`, `cargo xtask bench`, `cargo xtask compare`, `cargo xtask endings`.
 //!
-//! A rule that a machine can check is a step here or a lint in the root `Cargo.toml`, not a remark in a review. Each rule has
-//! a file of its own; `test.rs` and `check.rs` are the two lists of steps.
+//! A rule that a machine can check is a step here or a lint in the root `Cargo.toml`, not a remark in a review. Each
+//! rule has a file of its own; `test.rs` and `check.rs` are the two lists of steps.
 
 mod architecture;
 mod attributes;
@@ -75,8 +75,8 @@ enum Command {
     Fuzz(fuzz::Options),
     /// Measures what the operations cost and how much memory a server holds, and fails if that is more than promised.
     Bench(bench::Options),
-    /// Does the same work and causes the same faults on reqscope and on other pools and lazy cells, and fails if a promised
-    /// ratio or a cell of ours does not hold.
+    /// Does the same work and causes the same faults on reqscope and on other pools and lazy cells, and fails if a
+    /// promised ratio or a cell of ours does not hold.
     Compare(compare::Options),
     /// Ends requests in every possible way, over HTTP/1 and HTTP/2, through hyper and axum. Fails if the wrong exit was
     /// passed to a resource, or none or two, or if a client received the wrong answer.

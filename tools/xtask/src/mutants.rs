@@ -76,8 +76,8 @@ fn matches(glob: &str, file: &Path) -> bool {
     }
 }
 
-/// The exit codes of a complete run: all mutants were caught, one was missed, one timed out. They do not say whether one was
-/// missed when another timed out, so the list of outcomes is read in any case.
+/// The exit codes of a complete run: all mutants were caught, one was missed, one timed out. They do not say whether
+/// one was missed when another timed out, so the list of outcomes is read in any case.
 const ENDS: [i32; 3] = [0, 2, 3];
 
 /// How many mutants there were, and their outcomes.

@@ -1,7 +1,7 @@
 //! Checks the crates as crates.io will have them: packaged, unpacked, and built from nothing but their packages.
 //!
-//! `cargo package` can verify packages itself, but with several crates at once it takes some of an earlier run out of cargo's
-//! cache, because their version is the same, and builds today's hyper front end on last week's core.
+//! `cargo package` can verify packages itself, but with several crates at once it takes some of an earlier run out of
+//! cargo's cache, because their version is the same, and builds today's hyper front end on last week's core.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! Checks the README's install lines and first example as a user would paste them, in a new project outside of the workspace.
+//! Checks the README's install lines and first example as a user would paste them, in a new project outside of the
+//! workspace.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,8 +11,8 @@ use crate::tree::Tree;
 
 /// Fails if the project does not compile.
 ///
-/// The dependencies on the git repository become paths into this checkout. Nothing is fetched (`--offline`): the packages of
-/// the workspace's lock file are enough.
+/// The dependencies on the git repository become paths into this checkout. Nothing is fetched (`--offline`): the
+/// packages of the workspace's lock file are enough.
 pub(crate) fn check(tree: &Tree) -> anyhow::Result<()> {
     let readme = tree.read(Path::new("README.md"))?;
     let project = Project::create()?;

@@ -1,7 +1,7 @@
 //! The public items of a crate, as rustdoc's JSON.
 //!
-//! Its format is not stable yet. So it is read loosely, and a crate in which nothing is found fails, because that is what a
-//! changed format would look like.
+//! Its format is not stable yet. So it is read loosely, and a crate in which nothing is found fails, because that is
+//! what a changed format would look like.
 
 use std::fs;
 

@@ -30,7 +30,8 @@ struct Package {
     programs: &'static [Program],
 }
 
-/// A program, with its possible names, the preferred one first, and the variable that says where it is: as in the test kit.
+/// A program, with its possible names, the preferred one first, and the variable that says where it is: as in the test
+/// kit.
 struct Program {
     names: &'static [&'static str],
     variable: &'static str,

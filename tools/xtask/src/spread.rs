@@ -21,8 +21,8 @@ impl Spread {
         Some(Spread { median, least, most })
     }
 
-    /// Returns the spread of the middle half of the values. For times on a busy machine, where a round that was interrupted
-    /// can take any time.
+    /// Returns the spread of the middle half of the values. For times on a busy machine, where a round that was
+    /// interrupted can take any time.
     pub(crate) fn of_half(values: impl IntoIterator<Item = f64>) -> Option<Spread> {
         let mut sorted: Vec<f64> = values.into_iter().collect();
         sorted.sort_unstable_by(f64::total_cmp);

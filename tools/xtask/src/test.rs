@@ -1,7 +1,8 @@
 //! `cargo xtask test`: the tests of the workspace, with all features.
 //!
-//! Some need a database server. The first step installs what is missing, if it may. Otherwise it fails and names what is
-//! missing, and the switch `--no-servers`, which leaves these tests out. Tests that need another build are in `check.rs`.
+//! Some need a database server. The first step installs what is missing, if it may. Otherwise it fails and names what
+//! is missing, and the switch `--no-servers`, which leaves these tests out. Tests that need another build are in
+//! `check.rs`.
 
 use crate::cargo::Cargo;
 use crate::report::Report;

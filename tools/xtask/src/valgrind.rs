@@ -1,7 +1,7 @@
 //! Counts instructions and allocations with valgrind.
 //!
-//! An operation is a command line of the program without its last argument, a number: the program repeats the operation so
-//! many times, and does nothing else.
+//! An operation is a command line of the program without its last argument, a number: the program repeats the operation
+//! so many times, and does nothing else.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -9,7 +9,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail};
 use serde::Serialize;
 
-/// How often an operation is repeated in one run; the other run has twice as many. What happens once per run cancels out.
+/// How often an operation is repeated in one run; the other run has twice as many. What happens once per run cancels
+/// out.
 pub(crate) const TIMES: u64 = 1_000;
 
 /// The cost of one operation.

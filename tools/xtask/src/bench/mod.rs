@@ -1,8 +1,8 @@
 //! `cargo xtask bench`: what the operations cost, what the floors cost, and whether the promises hold.
 //!
-//! Valgrind counts instructions and allocations: each operation runs so many times and twice as many times, and the difference
-//! is the operation alone. So the figures are the same on a busy machine. The floors are measured in the same run. Servers and
-//! pools over real sockets run in processes of their own.
+//! Valgrind counts instructions and allocations: each operation runs so many times and twice as many times, and the
+//! difference is the operation alone. So the figures are the same on a busy machine. The floors are measured in the
+//! same run. Servers and pools over real sockets run in processes of their own.
 
 mod figures;
 mod memory;

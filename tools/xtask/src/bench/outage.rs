@@ -1,8 +1,8 @@
-//! A backend that goes down and comes back: the callers of a pool fail at once while it is down, few of them connect, and they
-//! are served soon after it is back.
+//! A backend that goes down and comes back: the callers of a pool fail at once while it is down, few of them connect,
+//! and they are served soon after it is back.
 //!
-//! These are times, which are longer on a busy machine. So the lag of a timer is measured beside them, but no bound moves with
-//! it.
+//! These are times, which are longer on a busy machine. So the lag of a timer is measured beside them, but no bound
+//! moves with it.
 
 use std::path::Path;
 use std::time::Duration;

@@ -9,8 +9,8 @@ use crate::valgrind::{TIMES, Valgrind};
 
 const MUST: u64 = 128;
 
-/// The heap memory of one more idle handle, which is a `u64`: its slot with the handle in it, and its share of the capacity of
-/// the pool's lists.
+/// The heap memory of one more idle handle, which is a `u64`: its slot with the handle in it, and its share of the
+/// capacity of the pool's lists.
 #[derive(Serialize)]
 pub(super) struct Overhead {
     bytes: u64,

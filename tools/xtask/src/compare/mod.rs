@@ -1,8 +1,8 @@
 //! `cargo xtask compare`: the same work and the same faults on reqscope and on other pools and lazy cells.
 //!
-//! The contenders are in `tools/compare/`, a workspace of its own, whose program measures one row at a time and prints the
-//! outcome as JSON. This module judges it: a bound against another pool is a ratio of figures of one run, and each cell of our
-//! own column of the honesty table must pass.
+//! The contenders are in `tools/compare/`, a workspace of its own, whose program measures one row at a time and prints
+//! the outcome as JSON. This module judges it: a bound against another pool is a ratio of figures of one run, and each
+//! cell of our own column of the honesty table must pass.
 
 mod cells;
 mod honesty;

@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
 use crate::cargo::Cargo;
 use crate::tree::Tree;
 
-/// The longest run takes a minute on a quiet machine. A fault script that hangs is ended by reqscope-compare long before.
+/// The longest run takes a minute on a quiet machine. A fault script that hangs is ended by reqscope-compare long
+/// before.
 const LIMIT: Duration = Duration::from_secs(240);
 
 /// The time between two checks of a process.

@@ -14,8 +14,8 @@ use super::rounds::Rounds;
 use crate::spread::Spread;
 use crate::valgrind::{Cost, Valgrind};
 
-/// How many idle handles are left in one run; the other run leaves twice as many. One contender has a thread for each handle,
-/// and valgrind limits threads.
+/// How many idle handles are left in one run; the other run leaves twice as many. One contender has a thread for each
+/// handle, and valgrind limits threads.
 const LEFT: u64 = 200;
 
 /// The figures of all contenders.
@@ -101,8 +101,8 @@ struct Timed {
 impl Timed {
     fn measure(program: &Program) -> anyhow::Result<Timed> {
         Ok(Timed {
-            // In one second two tasks may differ by a tenth by chance. Waits depend on what else the machine does, so those
-            // rounds are many and short.
+            // In one second two tasks may differ by a tenth by chance. Waits depend on what else the machine does, so
+            // those rounds are many and short.
             alone: rounds(program, "uncontended --rounds 15 --time 20")?,
             validated: rounds(program, "uncontended --validates --rounds 15 --time 20")?,
             served: rounds(program, "contended --rounds 5 --time 1500")?,

@@ -7,8 +7,8 @@ use super::super::outage::lag;
 const LATE: Duration = Duration::from_millis(50);
 const LATE_AT_WORST: Duration = Duration::from_millis(500);
 
-/// Returns the promise that callers of a frozen server have an answer at their deadline, and whether it holds. Each freeze is
-/// longer than a deadline, so every caller must have run into one.
+/// Returns the promise that callers of a frozen server have an answer at their deadline, and whether it holds. Each
+/// freeze is longer than a deadline, so every caller must have run into one.
 pub(super) fn promise(run: &FrozenRun) -> (String, bool) {
     let FrozenRun { callers, connections, freezes, answers, late, .. } = run;
     let deadline = Duration::from_nanos(run.deadline);

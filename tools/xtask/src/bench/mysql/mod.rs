@@ -1,9 +1,9 @@
 //! `cargo xtask bench --mysql`: MySQL connections beside those of the bare driver, against a private MariaDB.
 //!
-//! Most figures are times, which are longer on a busy machine. So contenders take turns, and the bounds are on the ratio of
-//! our time to the driver's in the same round. The driver's own pool or connection has a second turn in each round: its
-//! difference from the first is noise. What callers notice of a server that stops or freezes has absolute bounds; the lag of a
-//! timer is printed beside them.
+//! Most figures are times, which are longer on a busy machine. So contenders take turns, and the bounds are on the
+//! ratio of our time to the driver's in the same round. The driver's own pool or connection has a second turn in each
+//! round: its difference from the first is noise. What callers notice of a server that stops or freezes has absolute
+//! bounds; the lag of a timer is printed beside them.
 
 mod checkout;
 mod frozen;
