@@ -1,7 +1,7 @@
-/// How the use of a handle ended, told to [`release`](crate::Resource::release).
+/// How the use of a handle ended, as passed to [`release`](crate::Resource::release).
 ///
-/// An exit is told, never guessed: whoever owns the scope or the lease says `Completed` or `Failed`. Only what
-/// was dropped without a word is `Cancelled`, or `Panicked` if the thread was unwinding at that moment.
+/// `Completed` and `Failed` are stated by the owner of the scope or the lease, never guessed. An owner that is dropped
+/// without a verdict ends as `Cancelled`, or as `Panicked` if the thread is unwinding at that moment.
 ///
 /// A transaction commits on `Completed` and rolls back on everything else:
 ///
@@ -17,34 +17,34 @@
 pub enum Exit {
     /// The work was done and its effects are wanted.
     Completed,
-    /// The work ended in order, but its effects are not wanted.
+    /// The work ended in an orderly way, but its effects are not wanted.
     Failed,
-    /// The owner was dropped without a verdict: a client that hung up, a timeout, a task that was aborted.
+    /// The owner was dropped without a verdict: the client disconnected, a timeout passed, the task was aborted.
     Cancelled,
     /// The owner was dropped while its thread was unwinding.
     Panicked,
 }
 
 impl Exit {
-    /// Whether the effects of the work are wanted.
+    /// Returns whether the effects of the work are wanted.
     pub fn is_completed(self) -> bool {
         self == Exit::Completed
     }
 
-    /// Whether the handle may have been left in the middle of something, so that it must prove itself before
-    /// anybody else uses it (law L14).
+    /// Returns whether the handle may have been left in the middle of an operation, so that it must be validated before
+    /// another user gets it (law L14).
     ///
     /// ```
     /// use reqscope::Exit;
     ///
-    /// assert!(Exit::Cancelled.is_in_doubt()); // cut at any `.await`
-    /// assert!(!Exit::Failed.is_in_doubt()); // ended in order
+    /// assert!(Exit::Cancelled.is_in_doubt()); // may have stopped at any `.await`
+    /// assert!(!Exit::Failed.is_in_doubt()); // ended in an orderly way
     /// ```
     pub fn is_in_doubt(self) -> bool {
         matches!(self, Exit::Cancelled | Exit::Panicked)
     }
 
-    /// The worse of two verdicts. Failure is sticky: nothing turns it back into a success (law L9).
+    /// Returns the worse of two exits. A failure is sticky: it cannot become a success afterwards (law L9).
     ///
     /// ```
     /// use reqscope::Exit;
@@ -57,7 +57,7 @@ impl Exit {
         self.max(other)
     }
 
-    /// The exit of something that is dropped right now, without a verdict.
+    /// Returns the exit of a value that is being dropped right now, without a verdict.
     pub(crate) fn of_drop() -> Exit {
         if std::thread::panicking() { Exit::Panicked } else { Exit::Cancelled }
     }

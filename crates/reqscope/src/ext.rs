@@ -5,9 +5,9 @@ use crate::resource::Resource;
 use crate::shared::Shared;
 use crate::wrap::{BoxResource, Retry, RetryPolicy, Timeout};
 
-/// The wrappers, as methods.
+/// Methods that wrap a resource.
 ///
-/// Each method puts a layer *around* what stands before it, so the last one is the outermost. Order matters:
+/// Each method wraps the resource that it is called on, so the last call is the outermost layer. The order matters:
 ///
 /// ```
 /// use reqscope::wrap::RetryPolicy;
@@ -15,35 +15,31 @@ use crate::wrap::{BoxResource, Retry, RetryPolicy, Timeout};
 /// use std::time::Duration;
 ///
 /// # fn stacks(connect: impl Resource + Clone) {
-/// // Right: a second for each attempt, so that one frozen attempt cannot eat the time of the others, and five
-/// // seconds for all of them and the pauses together.
-/// let bounded = connect
-///     .clone()
-///     .timeout(Duration::from_secs(1))
-///     .retry(RetryPolicy::new())
-///     .timeout(Duration::from_secs(5));
+/// // Right: one second for each attempt, so that a hanging attempt does not use up the time of the others, and five
+/// seconds for all attempts and pauses together. let bounded = connect .clone() .timeout(Duration::from_secs(1))
+/// .retry(RetryPolicy::new()) .timeout(Duration::from_secs(5));
 ///
-/// // Wrong: the first attempt that hangs uses up all the time, and is never tried again.
-/// let stuck = connect.retry(RetryPolicy::new()).timeout(Duration::from_secs(5));
+/// // Wrong: the first attempt that hangs uses up all the time, and there is no second one. let stuck =
+/// connect.retry(RetryPolicy::new()).timeout(Duration::from_secs(5));
 /// # drop((bounded, stuck));
 /// # }
 /// ```
 pub trait ResourceExt: Resource + Sized {
-    /// Bounds each verb in time: [`Timeout`].
-    fn timeout(self, patience: Duration) -> Timeout<Self> {
-        Timeout::new(self, patience)
+    /// Limits the time of each verb: see [`Timeout`].
+    fn timeout(self, timeout: Duration) -> Timeout<Self> {
+        Timeout::new(self, timeout)
     }
 
-    /// Tries again to acquire: [`Retry`].
+    /// Retries a failed `acquire`: see [`Retry`].
     fn retry(self, policy: RetryPolicy) -> Retry<Self> {
         Retry::new(self, policy)
     }
 
-    /// A bounded set of handles that are used again: [`Pool`], as the builder says.
+    /// Builds a [`Pool`] over this resource: a bounded set of handles that are used again.
     ///
-    /// What stands before it is done for each creation, what stands after it for each check-out. The pool bounds and
-    /// spaces its creations by itself, so a [`timeout`](ResourceExt::timeout) or a [`retry`](ResourceExt::retry)
-    /// before it is seldom of use.
+    /// Layers added before this call apply to each creation of a handle, layers added after it to each check-out. The
+    /// pool limits and spaces its creations itself, so a [`timeout`](ResourceExt::timeout) or a
+    /// [`retry`](ResourceExt::retry) before it is rarely useful.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -60,7 +56,7 @@ pub trait ResourceExt: Resource + Sized {
         builder.build(self)
     }
 
-    /// One handle for everybody: [`Shared`]. No resource any more, so it comes last.
+    /// Shares one handle between all users: see [`Shared`], which is not a resource, so this call comes last.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -76,7 +72,7 @@ pub trait ResourceExt: Resource + Sized {
         Shared::new(self)
     }
 
-    /// Forgets the type: [`BoxResource`].
+    /// Erases the type of the resource: see [`BoxResource`].
     ///
     /// ```
     /// use reqscope::{BoxResource, Error, ResourceExt, resource_fn};

@@ -1,6 +1,6 @@
-//! The named futures that the methods of this crate return.
+//! The named futures that methods of this crate return.
 //!
-//! A struct can store them without a box. Each says in its own docs what dropping it loses.
+//! A struct can store them without a box. The docs of each say what dropping it loses.
 
 pub use crate::lease::Release;
 pub use crate::pool::checkout::PoolGet;

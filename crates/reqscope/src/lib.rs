@@ -1,21 +1,41 @@
-//! Request-scoped resources: acquired on first use, shared within the request, released exactly once.
+//! Resources per request for async servers: acquired on first use, shared within the request, released exactly once.
 //!
-//! A request needs a connection, a transaction, a file, a lock. It gets it on first use, every function of that
-//! request shares it, and it goes back exactly once: when the handler returns, when the client hangs up, when the
-//! handler panics, is cancelled or times out, when the server shuts down.
+//! A request needs a connection, a transaction, a file or a lock. With this crate it acquires the handle on first use,
+//! all functions of the request share that handle, and it is released exactly once, however the request ends: the
+//! handler returns, panics or times out, the client disconnects, the server shuts down.
 //!
-//! # A tour
+//! # The life of a request
 //!
-//! A [`Resource`] is three verbs, of which only `acquire` is required. [`Scopes`] opens a [`Scope`] per request; the
-//! request's functions ask its [`ScopeHandle`] for a [`Lazy`] cell, and the cell for a [`Guard`]. The owner of the
-//! scope closes it with an [`Exit`], which every handle's `release` is told.
+//! ```text
+//!  front end            handler                    handle
+//!     │ Scopes::open       │                          │  no I/O
+//!     ├───────────────────►│                          │
+//!     │                    │ lazy(&db).get() ────────►│  first use: `acquire`
+//!     │                    │◄────────────────── Guard │  a loan
+//!     │                    │ drop(guard) ────────────►│  idle in its cell
+//!     │                    │ lazy(&db).get() ────────►│  later use: the same handle
+//!     │◄───────────────────┤                          │
+//!     │ Scope::close(exit)                            │
+//!     ├──────────────────────────────────────────────►│  `release(handle, exit)`, e.g. COMMIT
+//!     │ response                                      │
+//! ```
+//!
+//! If the front end drops the [`Scope`] instead of closing it (the client disconnected, a timeout passed, the handler
+//! panicked), its handles are released all the same, as [`Exit::Cancelled`] or [`Exit::Panicked`], in a task of the
+//! [`Reaper`].
+//!
+//! # A short tour
+//!
+//! A [`Resource`] has three verbs, `acquire`, `validate` and `release`; only `acquire` is required. [`Scopes`] opens a
+//! [`Scope`] for each request. Functions of the request get a [`Lazy`] cell from its [`ScopeHandle`], and from the cell
+//! a [`Guard`]. The owner of the scope closes it with an [`Exit`], which is passed to the `release` of each handle.
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
 //! use reqscope::{Error, Exit, Resource, ScopeHandle, Scopes};
 //! use std::{convert::Infallible, sync::Arc};
 //!
-//! /// A ledger page: entries count only if the page is signed.
+//! /// Pages of a ledger, whose entries count only if the page is signed.
 //! struct Pages;
 //!
 //! impl Resource for Pages {
@@ -34,7 +54,7 @@
 //!         Ok(())
 //!     }
 //!
-//!     // The client may not hear "done" before the page is signed.
+//!     // The response waits until the page is signed.
 //!     fn settles(&self, exit: Exit) -> bool {
 //!         exit.is_completed()
 //!     }
@@ -58,39 +78,51 @@
 //! credit(scope.handle(), &pages).await.unwrap();
 //! scope.close(Exit::Completed).await.unwrap(); // signed: ["debit", "credit"]
 //!
-//! drop(scopes.open()); // a request that never asked: nothing was acquired
+//! drop(scopes.open()); // a request without a first use: nothing is acquired
 //! assert_eq!(scopes.stats().acquired, 1);
 //! # });
 //! ```
 //!
-//! Three ways to share, one vocabulary:
+//! The handle of a request is one of three ways to share a handle:
 //!
-//! | one handle for | type | ends |
+//! | one handle for | type | it is released when |
 //! |---|---|---|
-//! | a request | [`Lazy`] in a [`Scope`] | when the scope closes |
-//! | a piece of work that you bound yourself | [`Lease`] | when you say so, or drop it |
-//! | everybody | [`Shared`] | when the last user has dropped it |
+//! | a request | [`Lazy`], in a [`Scope`] | the scope closes |
+//! | a piece of work of your own | [`Lease`] | the lease is ended or dropped |
+//! | the whole server | [`Shared`] | its last user has dropped it |
 //!
-//! A [`Pool`] keeps handles between those uses, and is a resource like any other: over it a cell or a lease checks one
-//! out and gives it back.
+//! A [`Pool`] keeps handles between uses. It is a resource too, whose `acquire` checks a handle out and whose `release`
+//! returns it. [`Timeout`](wrap::Timeout) and [`Retry`](wrap::Retry) wrap any resource, and are resources again.
 //!
-//! Around a resource go [`Timeout`](wrap::Timeout), [`Retry`](wrap::Retry) and your own: a wrapper is a `Resource` around a `Resource`. Code in a
-//! `Drop` reaches async release through the [`Reaper`]. An [`Observer`] hears what nobody awaits.
+//! # Modules
 //!
-//! # What it needs
+//! | module | contents |
+//! |---|---|
+//! | [`scope`] | scopes, lazy cells, guards, and the error of a close |
+//! | [`pool`] | a bounded set of handles that are used again |
+//! | [`wrap`] | resources made of a closure or of another resource: timeout, retry, box |
+//! | [`error`] | the one [`Error`] of all operations, its stage, and what a pool adds to it |
+//! | [`observer`] | events that no task awaits, for metrics and logs |
+//! | [`stats`] | counters, and the report of a drain |
+//! | [`reaper`] | async release from `Drop` |
+//! | [`future`] | the named futures of these methods |
 //!
-//! A tokio runtime with timers, as soon as something has to wait: multi-thread, current-thread or `LocalSet`, one or
-//! several in a process. Where there is none the answer is an error, never a panic. With `panic = "abort"` panics in
-//! a resource cannot be caught, and none of what is said about them holds.
+//! Docs that mention a law (L1 to L19) refer to the promises listed in the repository's `ARCHITECTURE.md`.
+//!
+//! # Requirements
+//!
+//! An operation that has to wait needs a tokio runtime with timers: multi-threaded, current-thread or a `LocalSet`, one
+//! or several in a process. Without one it returns an error; it does not panic. With `panic = "abort"` a panic in a
+//! resource cannot be caught, and statements in these docs about panics do not apply.
 //!
 //! # Features
 //!
-//! None is on by default.
+//! No feature is on by default.
 //!
 //! - `tracing`: an acquisition that moves to a task of its own keeps the caller's span.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-// The modules in reading order, which is also the order of the floors: each knows only those above it.
+// In reading order: each module imports only from the modules above it.
 mod exit;
 pub mod error;
 mod resource;

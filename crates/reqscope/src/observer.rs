@@ -1,4 +1,4 @@
-//! The observer: the events that no task awaits.
+//! The observer: events that no task awaits, for metrics, logs and tests.
 
 use std::error::Error;
 use std::panic::Location;
@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use crate::exit::Exit;
 
-/// Hears what nobody awaits: for metrics, logs and tests.
+/// Receives events that no task awaits, for metrics, logs and tests.
 ///
-/// Every method has an empty default. They are called on whatever thread the event happened on, outside every
-/// lock, often from a `Drop`: do not block. A panic in one is caught and counted
+/// Every method has an empty default. A method is called on the thread on which the event happened, outside of every
+/// lock, often from a `Drop`: it must not block. A panic in one is caught and counted
 /// ([`Stats::observer_panics`](crate::stats::Stats::observer_panics)).
 ///
 /// ```
@@ -27,70 +27,72 @@ use crate::exit::Exit;
 /// let scopes = Scopes::builder().observer(Log).build();
 /// ```
 pub trait Observer: Send + Sync + 'static {
-    /// A handle was acquired, after `waited` (zero if it was ready at once).
+    /// Called when a handle was acquired, after `waited` (zero if it was ready at once).
     fn acquired(&self, of: Subject, waited: Duration) {
-        let _unheard = (of, waited);
+        let _unused = (of, waited);
     }
 
-    /// An acquisition failed. Whoever waits for it hears it too; this is for the case that nobody does.
+    /// Called when an acquisition failed. Callers that wait for it get the error too; there may be none.
     fn acquire_failed(&self, of: Subject, error: &(dyn Error + 'static)) {
-        let _unheard = (of, error);
+        let _unused = (of, error);
     }
 
-    /// A handle arrived after its scope had been closed. It is released at once, and nobody saw it (law L6).
+    /// Called when a handle arrived after its scope had been closed. It is released at once and never used (law L6).
     fn late(&self, of: Subject) {
-        let _unheard = of;
+        let _unused = of;
     }
 
-    /// A `get` gave up because another task of the same request held the guard for longer than the lend timeout.
+    /// Called when a `get` timed out because another task of the same request held the guard for longer than the lend
+    /// timeout.
     fn lent_too_long(&self, of: Subject, held_since: &'static Location<'static>) {
-        let _unheard = (of, held_since);
+        let _unused = (of, held_since);
     }
 
-    /// Somebody has had a handle of a [`Pool`](crate::Pool) for longer than its
-    /// [`leak_after`](crate::pool::PoolBuilder::leak_after): a leak, or a request that hangs. Told once per use, by the
-    /// pool's janitor, while the use goes on.
+    /// Called when a handle of a [`Pool`](crate::Pool) has been checked out for longer than its
+    /// [`leak_after`](crate::pool::PoolBuilder::leak_after): a leak, or a request that hangs. Reported once per use, by
+    /// the pool's janitor, while the use goes on.
     fn held_too_long(&self, of: Subject, held: Duration) {
-        let _unheard = (of, held);
+        let _unused = (of, held);
     }
 
-    /// A handle was released.
+    /// Called when a handle was released.
     fn released(&self, of: Subject, exit: Exit) {
-        let _unheard = (of, exit);
+        let _unused = (of, exit);
     }
 
-    /// A release ended with an error or a panic. The handle is gone all the same.
+    /// Called when a release ended with an error or a panic. The handle no longer exists then either.
     fn release_failed(&self, of: Subject, exit: Exit, error: &(dyn Error + 'static)) {
-        let _unheard = (of, exit, error);
+        let _unused = (of, exit, error);
     }
 
-    /// A handle was dropped because its release could not run to its end.
+    /// Called when a handle was dropped because its release could not run to its end.
     fn abandoned(&self, of: Subject, exit: Exit, why: Abandoned) {
-        let _unheard = (of, exit, why);
+        let _unused = (of, exit, why);
     }
 
-    /// A handle left the books through [`Lease::into_handle`](crate::Lease::into_handle).
+    /// Called when a handle was taken out and is no longer counted, with
+    /// [`Lease::into_handle`](crate::Lease::into_handle).
     fn taken(&self, of: Subject) {
-        let _unheard = of;
+        let _unused = of;
     }
 
-    /// A guard was still out when its scope was closed. The handle is released, as cancelled, when the guard
-    /// drops (law L8).
+    /// Called when a guard was still held while its scope was closed. The handle is released, as cancelled, when the
+    /// guard is dropped (law L8).
     fn still_lent(&self, of: Subject) {
-        let _unheard = of;
+        let _unused = of;
     }
 
-    /// Two different `Arc`s of one resource type were used in one scope, which makes them two resources with two
-    /// handles. That is right for two databases, and a mistake where each request makes its `Arc` anew. Told once
-    /// per type.
+    /// Called when two different `Arc`s of one resource type were used in one scope, which makes them two resources
+    /// with two handles. That is right for two databases, and a mistake if each request creates a new `Arc`. Reported
+    /// once per type.
     fn second_resource(&self, resource: &'static str) {
-        let _unheard = resource;
+        let _unused = resource;
     }
 }
 
-/// Which handle an event is about.
+/// The handle that an event is about.
 ///
-/// Both fields go into a metric as they are, since neither allocates:
+/// Neither field allocates, so both can be used as labels of a metric:
 ///
 /// ```
 /// use reqscope::observer::Subject;
@@ -109,9 +111,9 @@ pub trait Observer: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Subject {
-    /// The type of the resource, as [`std::any::type_name`] has it.
+    /// The type of the resource, as [`std::any::type_name`] returns it.
     pub resource: &'static str,
-    /// Where in the program the handle was taken: the call of `Lazy::get` or `Lease::acquire`.
+    /// The line of code that took the handle: the call of `Lazy::get` or `Lease::acquire`.
     pub taken_at: &'static Location<'static>,
 }
 
@@ -128,7 +130,7 @@ impl Subject {
 ///
 /// fn advice(why: Abandoned) -> &'static str {
 ///     match why {
-///         Abandoned::Deadline => "raise the timeout of a close, or see why the backend hangs",
+///         Abandoned::Deadline => "raise the close timeout, or find out why the backend hangs",
 ///         Abandoned::NoRuntime => "drain before the runtime ends",
 ///         _ => "see the log",
 ///     }
@@ -138,9 +140,9 @@ impl Subject {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Abandoned {
-    /// The release was still running when its deadline had passed.
+    /// The release was still running when its deadline passed.
     Deadline,
-    /// There was no live async runtime that could run the release.
+    /// No live async runtime could run the release.
     NoRuntime,
 }
 

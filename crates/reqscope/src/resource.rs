@@ -4,25 +4,25 @@ use std::sync::Arc;
 use crate::error::Error;
 use crate::exit::Exit;
 
-/// Something that is acquired, used and given back: a connection, a transaction, a file, a lock.
+/// A resource whose handles are acquired, used and released: a connection, a transaction, a file, a lock.
 ///
-/// Three verbs; only [`acquire`](Resource::acquire) has no default. Each has a shortcut that does not wait
-/// ([`try_acquire`](Resource::try_acquire), [`probe`](Resource::probe), [`reclaim`](Resource::reclaim)), which a
-/// wrapper forwards and everybody else may leave alone.
+/// It has three verbs, of which only [`acquire`](Resource::acquire) has no default. Each verb has a shortcut that does
+/// not wait ([`try_acquire`](Resource::try_acquire), [`probe`](Resource::probe), [`reclaim`](Resource::reclaim)).
+/// Wrappers forward the shortcuts; other resources may keep the defaults.
 ///
-/// A `Resource` is the *maker* of handles and is shared by the whole server, usually in an [`Arc`]. It is not the
-/// handle, and holds no state of one request.
+/// A `Resource` is the *factory* of handles, not a handle. The whole server shares it, usually in an [`Arc`], and it
+/// holds no state of a single request.
 ///
 /// # Cancel safety
 ///
-/// The future of every verb may be dropped at any `.await`. Whatever is half-made then needs an owner whose `Drop`
-/// cleans it up (law L3): before each `.await` ask who that is. The handle given to `release` is owned by its
-/// future; the core lets that future run to its end or its deadline, wherever the request has gone.
+/// The future of every verb may be dropped at any `.await`. Whatever is half-made at that point needs an owner whose
+/// `Drop` cleans it up (law L3). The future of `release` owns its handle; the core runs that future to its end or its
+/// deadline, even if the request has ended.
 ///
 /// # Panics
 ///
-/// The core catches a panic in any of these methods. One in a verb is an error of that call
-/// ([`Error::is_panicked`]); what the shortcuts stand for then is said at each of them.
+/// The core catches a panic in any of these methods. A panic in a verb becomes the error of that call
+/// ([`Error::is_panicked`]); the docs of each shortcut say what a panic in it counts as.
 ///
 /// # Examples
 ///
@@ -55,42 +55,43 @@ use crate::exit::Exit;
 /// }
 /// ```
 pub trait Resource: Send + Sync + 'static {
-    /// What is lent to a request.
+    /// The value that is lent to a request.
     type Handle: Send + 'static;
 
     /// The resource's own error.
     type Cause: std::error::Error + Send + Sync + 'static;
 
-    /// Makes a handle.
+    /// Creates a handle.
     ///
-    /// It may be called again while an earlier call still runs, by another request. The core bounds it, by 60 s unless
-    /// [told otherwise](crate::scope::ScopesBuilder::acquire_timeout).
+    /// Other requests may call it while an earlier call is still running. The core limits it to 60 s, unless
+    /// [configured otherwise](crate::scope::ScopesBuilder::acquire_timeout).
     ///
     /// # Errors
     ///
-    /// The resource's own, through `?`. Say [`Error::permanent`] where trying again cannot help. An error without a
+    /// The resource's own error, converted by `?`. Use [`Error::permanent`] if a retry cannot help. An error without a
     /// [`stage`](Error::stage) gets [`Stage::Acquiring`](crate::error::Stage::Acquiring).
     ///
     /// # Cancel safety
     ///
-    /// Dropped at any `.await`, it must leave nothing behind (law L3): the request may have ended meanwhile, or the
-    /// timeout has passed.
+    /// The future may be dropped at any `.await`, because the request has ended or the timeout has passed. It must
+    /// leave nothing behind (law L3).
     fn acquire(&self) -> impl Future<Output = Result<Self::Handle, Error<Self::Cause>>> + Send;
 
-    /// Proves that a handle is alive, and cleans it for its next user.
+    /// Checks that a handle is alive, and cleans it for its next user.
     ///
-    /// For whoever gives one handle to several users in turn: a pool calls it in between. A scope, a lease and a shared
-    /// handle never do: theirs come fresh from `acquire` and go to `release`.
+    /// A pool, which gives one handle to several users in turn, calls it between two users. Scopes, leases and shared
+    /// handles never call it: their handles come from `acquire` and go to `release`.
     ///
-    /// The default answers `Ok` and is right for what cannot die and keeps no state of its user.
+    /// The default returns `Ok`, which is right for handles that cannot break and that keep no state of their user.
     ///
     /// # Errors
     ///
-    /// An error costs the handle: it is released and nobody sees it again (law L14).
+    /// After an error the handle is released and never used again (law L14).
     ///
     /// # Cancel safety
     ///
-    /// Dropped at any `.await`, it has proved nothing, and its question may be on its way: the pool ends that handle.
+    /// If the future is dropped at any `.await`, the handle is not validated, and a query may still be in flight: the
+    /// pool releases that handle.
     ///
     /// # Examples
     ///
@@ -114,22 +115,22 @@ pub trait Resource: Send + Sync + 'static {
         ready(Ok(()))
     }
 
-    /// Gives a handle back; `exit` tells how its use ended.
+    /// Releases a handle; `exit` says how its use ended.
     ///
-    /// Called once for every handle that was acquired and not [reclaimed](Resource::reclaim) (law L1). The default
-    /// drops it, which is right where `Drop` does all there is to do and does not block. The core bounds it, by 5 s unless
-    /// [told otherwise](crate::scope::ScopesBuilder::close_timeout).
+    /// Called once for each handle that was acquired and not [reclaimed](Resource::reclaim) (law L1). The default drops
+    /// the handle, which is right if its `Drop` does all that is needed and does not block. The core limits it to 5 s,
+    /// unless [configured otherwise](crate::scope::ScopesBuilder::close_timeout).
     ///
     /// # Errors
     ///
-    /// A failed release still ends the handle. Where the outcome matters to the client
-    /// ([`settles`](Resource::settles)) the error fails the request, else it goes to the
+    /// The handle no longer exists after a failed release either. If the outcome matters to the client
+    /// ([`settles`](Resource::settles)), the error fails the request; else it is reported to the
     /// [`Observer`](crate::Observer).
     ///
     /// # Cancel safety
     ///
-    /// It is not dropped because a request has ended, but where its deadline has passed or its runtime ends. The
-    /// handle is then dropped with it, and counted as abandoned: its own `Drop` must suffice.
+    /// The future is not dropped when a request ends, but when its deadline passes or its runtime ends. The handle is
+    /// then dropped with it and counted as abandoned, so its own `Drop` must be sufficient.
     fn release(
         &self,
         handle: Self::Handle,
@@ -140,12 +141,12 @@ pub trait Resource: Send + Sync + 'static {
         ready(Ok(()))
     }
 
-    /// A handle that is ready now, without waiting: the shortcut of [`acquire`](Resource::acquire).
+    /// Returns a handle without waiting, if one is ready: the shortcut of [`acquire`](Resource::acquire).
     ///
-    /// Asked before each `acquire`. The default has none. It must not block. A panic in it is an error of the
+    /// Called before each `acquire`. It must not block. The default returns `None`. A panic in it is an error of the
     /// acquisition.
     ///
-    /// A free list, in which nothing ever waits:
+    /// A free list, on which no caller waits:
     ///
     /// ```
     /// use reqscope::{Error, Exit, Resource};
@@ -178,13 +179,13 @@ pub trait Resource: Send + Sync + 'static {
         None
     }
 
-    /// A free look at the handle's health, without any I/O: the shortcut of [`validate`](Resource::validate).
+    /// Returns what is known about a handle's health without any I/O: the shortcut of [`validate`](Resource::validate).
     ///
-    /// The default does not know. An adapter whose operations may be cut in the middle answers
-    /// [`Health::Dead`] for such a handle; a scope whose guard comes back like that is failed.
+    /// The default returns [`Health::Unknown`]. An adapter whose operations may be cut in the middle returns
+    /// [`Health::Dead`] for such a handle; a scope whose guard is dropped with a dead handle fails.
     ///
-    /// Asked each time that a guard comes home, in its drop, and by each [`Shared::get`](crate::Shared::get): it must cost
-    /// next to nothing and not block. A panic in it counts as `Dead`.
+    /// Called each time that a guard is dropped, and by each [`Shared::get`](crate::Shared::get): it must be very cheap
+    /// and must not block. A panic in it counts as `Dead`.
     fn probe(&self, handle: &Self::Handle) -> Health {
         let _handle = handle;
         Health::Unknown
@@ -194,25 +195,25 @@ pub trait Resource: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// The handle itself, if that cannot be done without waiting; it then goes to `release`. The default always
-    /// answers so.
+    /// Returns the handle if it cannot be released without waiting; it is then passed to `release`. The default always
+    /// does.
     ///
-    /// Asked before each `release`, often in a drop: it must not block. A panic in it is a failed release, and the handle
-    /// goes with it.
+    /// Called before each `release`, often from a `Drop`: it must not block. A panic in it is a failed release, and
+    /// drops the handle.
     fn reclaim(&self, handle: Self::Handle, exit: Exit) -> Result<(), Self::Handle> {
         let _exit = exit;
         Err(handle)
     }
 
-    /// Does the outcome of a release with this `exit` matter to the client, as that of a COMMIT does?
+    /// Returns whether the outcome of a release with this `exit` matters to the client, as that of a COMMIT does.
     ///
-    /// If so, the answer to the client waits for the release, and a release that fails, or a handle that is not at
-    /// home when the request ends, fails the request (law L11). The default says no.
+    /// If so, the response waits for the release, and the request fails if the release fails or if the handle is still
+    /// lent when the request ends (law L11). The default returns `false`.
     ///
-    /// It must be `true` for [`Exit::Completed`] if it is for any exit, and answer the same each time: it is asked
-    /// several times in a close. A panic in it counts as yes.
+    /// It must be `true` for [`Exit::Completed`] if it is `true` for any exit, and always return the same, because a
+    /// close calls it several times. A panic in it counts as `true`.
     ///
-    /// A transaction whose client waits for the COMMIT, and for nothing else:
+    /// A transaction whose client waits for the COMMIT and for no other release:
     ///
     /// ```
     /// # use reqscope::{Error, Exit, Resource};
@@ -233,7 +234,7 @@ pub trait Resource: Send + Sync + 'static {
     }
 }
 
-/// What [`Resource::probe`] knows about a handle without asking anybody.
+/// The health of a handle, as far as [`Resource::probe`] knows it without any I/O.
 ///
 /// ```
 /// use reqscope::{Error, Health, Resource};
@@ -257,11 +258,11 @@ pub trait Resource: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Health {
-    /// Alive and clean, as far as can be seen.
+    /// Alive and clean, as far as is known.
     Ready,
     /// Only [`validate`](Resource::validate) can tell.
     Unknown,
-    /// Beyond use: closed, or cut in the middle of an operation.
+    /// Broken: closed, or cut in the middle of an operation.
     Dead,
 }
 

@@ -1,10 +1,10 @@
-//! Counters and the report of a drain.
+//! The counters of handles and scopes, and the report of a drain.
 
 use std::time::Duration;
 
-/// Counters and gauges of a [`Scopes`](crate::Scopes) or a [`Reaper`](crate::Reaper), read at one moment.
+/// Counters and gauges of a [`Scopes`](crate::Scopes) or a [`Reaper`](crate::Reaper) at one moment.
 ///
-/// Each number is exact by itself; two of them may be a few events apart while threads are at work. At rest
+/// Each number is exact by itself; two of them may be a few events apart while other threads are active. At rest
 /// `acquired == released + abandoned + taken + live`.
 ///
 /// ```
@@ -24,39 +24,40 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Scopes opened so far.
+    /// The number of scopes opened so far.
     pub opened_scopes: u64,
-    /// Scopes open now.
+    /// The number of scopes that are open now.
     pub open_scopes: u64,
-    /// Acquisitions by scopes and shared handles that run now.
+    /// The number of acquisitions by scopes and shared handles that are running now.
     pub acquiring: u64,
-    /// Handles acquired so far.
+    /// The number of handles acquired so far.
     pub acquired: u64,
-    /// Acquisitions that failed, panicked or missed their deadline.
+    /// The number of acquisitions that failed, panicked or missed their deadline.
     pub acquire_failed: u64,
-    /// Handles that exist now: at home, lent, detached or being released.
+    /// The number of handles that exist now: idle, lent, detached or being released.
     pub live: u64,
-    /// Handles that went through `release` or `reclaim`, whatever it answered.
+    /// The number of handles that were passed to `release` or `reclaim`, whatever the result.
     pub released: u64,
-    /// Those of `released` whose release ended with an error or a panic.
+    /// The number of handles in `released` whose release ended with an error or a panic.
     pub release_failed: u64,
-    /// Releases that are running now.
+    /// The number of releases that are running now.
     pub pending_releases: u64,
-    /// Handles dropped because no release could run to its end.
+    /// The number of handles that were dropped because no release could run to its end.
     pub abandoned: u64,
-    /// Handles that left the books through [`Lease::into_handle`](crate::Lease::into_handle).
+    /// The number of handles that are no longer counted, because they were taken out with
+    /// [`Lease::into_handle`](crate::Lease::into_handle).
     pub taken: u64,
-    /// Handles that arrived after their scope was closed; they are part of `acquired` and of `released`.
+    /// The number of handles that arrived after their scope was closed; `acquired` and `released` include them.
     pub late: u64,
-    /// Times that a `get` gave up on a guard that its own request held.
+    /// The number of times that a `get` timed out waiting for a guard of its own request.
     pub lent_too_long: u64,
-    /// Guards that were out when their scope was closed.
+    /// The number of guards that were still held when their scope was closed.
     pub still_lent: u64,
-    /// Panics that the observer threw and nobody else saw.
+    /// The number of panics in the observer, each of which was caught.
     pub observer_panics: u64,
 }
 
-/// What a drain saw (law L16).
+/// What a drain waited for, and what was left at its end (law L16).
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
@@ -67,29 +68,30 @@ pub struct Stats {
 ///
 /// let report = scopes.drain(Duration::from_secs(10)).await;
 /// assert!(!report.is_clean());
-/// assert_eq!(report.open_scopes, 1); // told, not killed
+/// assert_eq!(report.open_scopes, 1); // reported, not cancelled
 /// # drop(slow);
 /// # });
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DrainReport {
-    /// Handles released while it waited.
+    /// The number of handles released during the drain.
     pub released: u64,
-    /// Handles abandoned while it waited.
+    /// The number of handles abandoned during the drain.
     pub abandoned: u64,
-    /// Scopes that are still open.
+    /// The number of scopes that are still open.
     pub open_scopes: u64,
-    /// Acquisitions that still run. Those of closed scopes are cancelled; one that is left hangs in a poll.
+    /// The number of acquisitions that are still running. Those of closed scopes are cancelled, so one that is left
+    /// hangs in a poll.
     pub acquiring: u64,
-    /// Handles that still exist: lent, detached or being released.
+    /// The number of handles that still exist: lent, detached or being released.
     pub live: u64,
-    /// How long it waited.
+    /// How long the drain took.
     pub waited: Duration,
 }
 
 impl DrainReport {
-    /// Whether nothing is left, and nothing was abandoned on the way.
+    /// Returns whether nothing is left and nothing was abandoned during the drain.
     pub fn is_clean(&self) -> bool {
         self.open_scopes == 0 && self.acquiring == 0 && self.live == 0 && self.abandoned == 0
     }

@@ -1,23 +1,26 @@
-//! The state machine under the lazy cell: no async, no clock, no runtime, no resource.
+//! The state machine of the lazy cell: no async, no clock, no runtime, no resource.
 //!
-//! `L` is what is lent, `S` its stub, which stays here meanwhile, `E` the error of an attempt, `K` cancels one.
+//! `L` is the value that is lent, `S` its stub, which stays in the cell meanwhile, `E` the error of an attempt, and `K`
+//! cancels an attempt.
 //!
 //! | phase         | `take`        | `deliver` ok  | `fail`        | `give_back` | `detach`   | `seal`              |
 //! |---------------|---------------|---------------|---------------|-------------|------------|---------------------|
 //! | `Unused`      | → `Acquiring` | -             | -             | -           | -          | -                   |
-//! | `Acquiring`   | waits         | → `Home`      | → `Unused`    | -           | -          | → `Unused`, K       |
-//! | `Home(L, S)`  | → `Lent`      | -             | -             | -           | -          | → `Unused`, L, S    |
-//! | `Lent(S)`     | waits         | -             | -             | → `Home`    | → `Unused` | -                   |
+//! | `Acquiring`   | waits         | → `Idle`      | → `Unused`    | -           | -          | → `Unused`, K       |
+//! | `Idle(L, S)`  | → `Lent`      | -             | -             | -           | -          | → `Unused`, L, S    |
+//! | `Lent(S)`     | waits         | -             | -             | → `Idle`    | → `Unused` | -                   |
 //! | sealed        | closed        | refused: late | ignored       | refused, S  | S          | -                   |
 //!
 //! Invariants:
 //!
-//! 1. There is at most one `L` at home or on loan, and it has one `S`; whoever the machine refuses one owns both.
-//! 2. At most one attempt is under way, and only its own number can end it.
-//! 3. Every move that a waiter has to hear of wakes **all** of them: one that is not polled holds up nobody.
-//! 4. A ticket's place is freed by whoever held it, when it has its answer or is dropped.
-//! 5. Nothing foreign (a waker, an `L`, an `E`, a `K`) is cloned, woken or dropped under the lock, save `E::clone`,
-//!    which is a count. Beginning an attempt is counted there too: a seal comes after the count, or there is none.
+//! 1. There is at most one `L`, idle or lent, and it has one `S`. If the cell refuses it, the caller owns both.
+//! 2. At most one attempt is in progress, and only a call with its number can end it.
+//! 3. Every transition after which a waiter can proceed wakes **all** waiters, so one that is not polled does not block
+//!    the others.
+//! 4. A waiter removes itself from the list, when it gets its result or is dropped.
+//! 5. Nothing foreign (a waker, an `L`, an `E`, a `K`) is cloned, woken or dropped under the lock, except `E::clone`,
+//!    which only increments a reference count. The beginning of an attempt is counted under the lock too, so that a
+//!    seal that finds the attempt comes after the count.
 
 pub(crate) mod state;
 pub(crate) mod waiters;
@@ -40,9 +43,9 @@ pub(crate) struct Cell<L, S, E, K> {
 
 struct CellState<L, S, E, K> {
     phase: Phase<L, S, K>,
-    /// No more loans, ever.
+    /// Set by the close, permanently: no more loans.
     sealed: bool,
-    /// Counts attempts, so that a late word of an earlier one changes nothing (2).
+    /// The number of the last attempt, so that a late result of an earlier one is ignored (2).
     attempt: u32,
     loans: u32,
     waiters: CellWaiters<E>,
@@ -59,33 +62,34 @@ pub(crate) enum HandleState<L> {
     Lent(Loan),
 }
 
-/// Who has it: one loan is not the next, though the same line of the program takes both.
+/// One loan of the value. The number tells two loans apart that the same line of code took.
 #[derive(Clone, Copy)]
 pub(crate) struct Loan {
     pub(crate) since: Site,
     pub(crate) number: u32,
 }
 
-/// The answer to [`Cell::take`].
+/// The result of [`Cell::take`].
 pub(crate) enum Take<L, E, C> {
-    /// On loan to the caller now.
+    /// The value, now lent to the caller.
     Lent(L),
-    /// The caller is to acquire, under this number, and keeps what counts the attempt until it is over.
+    /// The caller begins the attempt with this number, and keeps the second field, which counts it, until it has ended.
     Begin(u32, C),
-    /// Registered; an attempt is under way, or somebody else holds it.
+    /// The caller is registered as a waiter: an attempt is in progress, or another task holds the value, in which case
+    /// this is its loan.
     Wait(Option<Loan>),
-    /// It is at home, but others have waited for longer: to be polled again at once.
+    /// The value is idle, but others have waited for longer: the caller is registered and has woken itself.
     Yield,
-    /// The attempt that the caller waited for failed.
+    /// The attempt for which the caller waited has failed.
     Failed(E),
     Closed,
 }
 
-/// What [`Cell::seal`] found.
+/// The result of [`Cell::seal`].
 pub(crate) enum Found<L, S, K> {
-    /// It is out. Its stub waits here for it.
+    /// The value is lent, and its stub stays in the cell until it is returned.
     Lent(Site),
-    /// Anything else, which is the caller's now.
+    /// Any other phase, whose contents the caller owns now.
     Over(Phase<L, S, K>),
 }
 
@@ -114,16 +118,16 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
         }
     }
 
-    /// What needs no waiting: it is at home, or nobody has asked yet. `None`: that is not so, or else others were
-    /// here before, unless the caller is to `pass` them.
+    /// Borrows the value or begins an attempt, if neither needs to wait. Returns `None` if it has to wait, or if there
+    /// are waiters and the caller may not `overtake` them.
     #[inline]
-    pub(crate) fn try_take<C>(&self, pass: bool, site: Site, count: impl FnOnce() -> C) -> Option<Take<L, E, C>> {
+    pub(crate) fn try_take<C>(&self, overtake: bool, site: Site, count: impl FnOnce() -> C) -> Option<Take<L, E, C>> {
         let mut state = self.state.lock();
-        if pass || state.waiters.is_empty() { state.take(site, count) } else { None }
+        if overtake || state.waiters.is_empty() { state.take(site, count) } else { None }
     }
 
-    /// Borrows what is inside, begins an attempt, or waits.
-    /// `count` counts an attempt that begins.
+    /// Borrows the value, begins an attempt, or registers the caller as a waiter. `count` is called under the lock if
+    /// an attempt begins.
     pub(crate) fn take<C>(
         &self,
         waiter: &mut WaiterId,
@@ -135,10 +139,10 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
         loop {
             let mut state = self.state.lock();
             let first = !waiter.is_registered();
-            if let Some(error) = state.waiters.answer(waiter) {
-                let left = state.waiters.leave(waiter);
+            if let Some(error) = state.waiters.take_error(waiter) {
+                let removed = state.waiters.remove(waiter);
                 drop(state);
-                drop(left);
+                drop(removed);
                 return Take::Failed(error);
             }
             let others_wait = first && !state.waiters.is_empty();
@@ -149,7 +153,7 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
                 _ => state.take(site, &count).unwrap_or(Take::Wait(None)),
             };
             if let Take::Wait(_) | Take::Yield = step {
-                // Cloning a waker is foreign code: done outside of the lock, and then everything is asked anew.
+                // Cloning a waker is foreign code: unlock, clone it, and start again.
                 if state.waiters.needs_waker(waiter, waker) && spare.is_none() {
                     drop(state);
                     spare = Some(waker.clone());
@@ -163,39 +167,40 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
                 }
                 return step;
             }
-            let left = state.waiters.leave(waiter);
+            let removed = state.waiters.remove(waiter);
             drop(state);
-            drop(left);
+            drop(removed);
             return step;
         }
     }
 
-    /// Gives whoever began an attempt a place among those who wait for it. Done before the attempt can end elsewhere:
-    /// else its beginner would not hear of the error, and begin another one (L7).
+    /// Registers the caller that began an attempt as a waiter for it. Called before the attempt can end in another
+    /// task, or else the caller would miss its error and begin another attempt (L7).
     pub(crate) fn enqueue(&self, waiter: &mut WaiterId, waker: &Waker) {
         let waker = waker.clone();
         let old = self.state.lock().waiters.register(waiter, Some(waker));
         drop(old);
     }
 
-    /// Tells how to cancel an attempt. `Some`: it is over already, or must be cancelled by the caller.
+    /// Stores how to cancel an attempt. Returns it if the attempt has ended; the caller then cancels it.
     pub(crate) fn set_cancel(&self, attempt: u32, cancel: K) -> Option<K> {
         let mut state = self.state.lock();
         match state.attempt(attempt) {
-            // Nothing was there before: an attempt is told once.
+            // Called once for each attempt, so this is `None`.
             Some(none) => none.replace(cancel),
             None => Some(cancel),
         }
     }
 
-    /// The attempt succeeded, and its own beginner keeps `L`, on loan.
+    /// Ends an attempt with success, and lends its value to the caller that began it.
     ///
     /// # Errors
     ///
-    /// The stub, if the cell was sealed meanwhile: the result is late.
+    /// Returns the stub if the cell has been sealed: the handle is late.
     #[inline]
     pub(crate) fn lend_out(&self, attempt: u32, stub: S, since: Site) -> Result<(), S> {
-        // Whoever came in meanwhile is woken too: nobody can go on, but a wait for a guard has a deadline of its own.
+        // This also wakes waiters that came in meanwhile: none can proceed, but a wait for a guard has a deadline of
+        // its own.
         self.advance(|state| {
             let Some(cancel) = state.attempt(attempt).map(Option::take) else { return Err(stub) };
             state.loans = state.loans.wrapping_add(1);
@@ -205,11 +210,11 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
         Ok(())
     }
 
-    /// The attempt succeeded; whoever is polled first gets the result.
+    /// Ends an attempt with success; the waiter that is polled first gets the value.
     ///
     /// # Errors
     ///
-    /// The result itself, if the cell was sealed meanwhile: it is late.
+    /// Returns the value and its stub if the cell has been sealed: the handle is late.
     pub(crate) fn deliver(&self, attempt: u32, lent: L, stub: S) -> Result<(), (L, S)> {
         self.advance(|state| {
             let Some(cancel) = state.attempt(attempt).map(Option::take) else { return Err((lent, stub)) };
@@ -219,13 +224,13 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
         Ok(())
     }
 
-    /// The attempt failed: everybody who waits for it gets the error, and the next `take` begins anew (L7).
-    /// `false`: it had ended before, with the cell.
+    /// Ends an attempt with an error, which all its waiters get; the next `take` begins another attempt (L7). Returns
+    /// `false` if the attempt had already ended, with the cell.
     pub(crate) fn fail(&self, attempt: u32, error: &E) -> bool {
         self.end_attempt(attempt, Some(error))
     }
 
-    /// The attempt came to nothing, without an error: whoever waits begins another one.
+    /// Ends an attempt without a result; a waiter begins another one.
     pub(crate) fn retract(&self, attempt: u32) {
         self.end_attempt(attempt, None);
     }
@@ -234,7 +239,7 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
         let ended = self.advance(|state| {
             let Some(cancel) = state.attempt(attempt).map(Option::take) else { return Err(()) };
             if let Some(error) = error {
-                state.waiters.answer_all(|| error.clone());
+                state.waiters.fail_all(|| error.clone());
             }
             state.phase = Phase::Unused;
             Ok(cancel)
@@ -242,28 +247,27 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
         ended.is_ok()
     }
 
-    /// A loan comes home.
+    /// Returns a loan to the cell.
     ///
     /// # Errors
     ///
-    /// `L` itself and its stub, if the cell was sealed meanwhile: the caller ends it (L8).
+    /// Returns the value and its stub if the cell has been sealed: the caller releases it (L8).
     #[inline]
     pub(crate) fn give_back(&self, lent: L) -> Result<(), (L, S)> {
         self.advance(|state| match &mut state.phase {
-            Phase::Held(place, _) if !state.sealed => Ok(mem::replace(place, HandleState::Idle(lent))),
+            Phase::Held(held, _) if !state.sealed => Ok(mem::replace(held, HandleState::Idle(lent))),
             _ => Err((lent, state.stub())),
         })?;
         Ok(())
     }
 
-    /// A loan will not come home: its stub, and whether the next `take` begins anew. If not, the cell was sealed
-    /// meanwhile.
+    /// Ends a loan whose value is not returned to the cell. Returns the stub, and `false` if the cell has been sealed.
     pub(crate) fn detach(&self) -> (S, bool) {
         let Ok(detached) = self.advance(|state| Ok::<_, Infallible>((state.stub(), !state.sealed)));
         detached
     }
 
-    /// Ends all lending. What was at home is the caller's, who may [`keep`](Cell::keep_idle) it here.
+    /// Ends all lending. The caller owns an idle value, and may [put it back](Cell::keep_idle).
     #[inline]
     pub(crate) fn seal(&self) -> Found<L, S, K> {
         let mut state = self.state.lock();
@@ -273,19 +277,19 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
             _ => Found::Over(mem::replace(&mut state.phase, Phase::Unused)),
         };
         if !state.waiters.is_empty() {
-            let wakers = state.waiters.wakers();
+            let wakers = state.waiters.take_wakers();
             drop(state);
             catch::wake_all(wakers);
         }
         found
     }
 
-    /// Puts what the seal found at home back, for [`Cell::take_idle`].
+    /// Puts the idle value that the seal found back, for [`Cell::take_idle`].
     pub(crate) fn keep_idle(&self, lent: L, stub: S) {
         self.state.lock().phase = Phase::Held(HandleState::Idle(lent), stub);
     }
 
-    /// Takes out what was kept.
+    /// Takes the value that was put back.
     pub(crate) fn take_idle(&self) -> Option<(L, S)> {
         let mut state = self.state.lock();
         if !matches!(state.phase, Phase::Held(HandleState::Idle(_), _)) {
@@ -297,17 +301,16 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
         }
     }
 
-    /// A waiter goes away. All were woken together, so there is no wake-up that it would have to pass on (3).
+    /// Removes a waiter. All waiters are woken together, so it has no wake-up to pass on (3).
     #[inline]
     pub(crate) fn leave(&self, waiter: &mut WaiterId) {
         if waiter.is_registered() {
-            let left = self.state.lock().waiters.leave(waiter);
-            drop(left);
+            let removed = self.state.lock().waiters.remove(waiter);
+            drop(removed);
         }
     }
 
-    /// Moves to a phase in which waiters can go on, and wakes them (3). What the step takes out is dropped, if it is,
-    /// by the caller (5).
+    /// Moves to a phase in which waiters can proceed, and wakes them (3). The caller drops what the step returns (5).
     #[inline]
     fn advance<T, F>(&self, step: impl FnOnce(&mut CellState<L, S, E, K>) -> Result<T, F>) -> Result<T, F> {
         let mut state = self.state.lock();
@@ -315,7 +318,7 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
         if state.waiters.is_empty() {
             return Ok(out);
         }
-        let wakers = state.waiters.wakers();
+        let wakers = state.waiters.take_wakers();
         drop(state);
         catch::wake_all(wakers);
         Ok(out)
@@ -323,7 +326,7 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
 }
 
 impl<L, S, E, K> CellState<L, S, E, K> {
-    /// What can be done without waiting: lend what is at home, or begin to acquire.
+    /// Lends the idle value or begins an attempt, if the phase allows it.
     #[inline]
     fn take<C>(&mut self, since: Site, count: impl FnOnce() -> C) -> Option<Take<L, E, C>> {
         match &mut self.phase {
@@ -333,10 +336,10 @@ impl<L, S, E, K> CellState<L, S, E, K> {
                 self.phase = Phase::Acquiring(None);
                 Some(Take::Begin(self.attempt, count()))
             }
-            Phase::Held(place @ HandleState::Idle(_), _) => {
+            Phase::Held(held @ HandleState::Idle(_), _) => {
                 self.loans = self.loans.wrapping_add(1);
                 let loan = HandleState::Lent(Loan { since, number: self.loans });
-                match mem::replace(place, loan) {
+                match mem::replace(held, loan) {
                     HandleState::Idle(lent) => Some(Take::Lent(lent)),
                     HandleState::Lent(_) => None,
                 }
@@ -345,15 +348,15 @@ impl<L, S, E, K> CellState<L, S, E, K> {
         }
     }
 
-    /// The stub of a loan that ends.
+    /// Ends a loan, and returns its stub.
     fn stub(&mut self) -> S {
         match mem::replace(&mut self.phase, Phase::Unused) {
             Phase::Held(_, stub) => stub,
-            _ => unreachable!("what is lent has its stub here"),
+            _ => unreachable!("a lent value has its stub in the cell"),
         }
     }
 
-    /// The attempt with this number, if it is still under way: how to cancel it.
+    /// Returns how to cancel the attempt with this number, if it is still in progress.
     fn attempt(&mut self, number: u32) -> Option<&mut Option<K>> {
         match &mut self.phase {
             Phase::Acquiring(cancel) if self.attempt == number => Some(cancel),

@@ -1,4 +1,4 @@
-/// What can be seen of a cell from outside.
+/// The state of a cell, as returned by [`Lazy::state`](crate::Lazy::state).
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -20,13 +20,13 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LazyState {
-    /// Nobody has asked for it, or the last attempt failed, or the handle was detached.
+    /// There is no handle: there was no use yet, the last attempt failed, or the handle was detached.
     Unused,
-    /// It is being acquired.
+    /// The handle is being acquired.
     Acquiring,
-    /// It was acquired, and nobody holds it now.
+    /// The handle is idle in the cell.
     Ready,
-    /// Somebody holds a guard.
+    /// The handle is lent to a guard.
     Lent,
     /// The scope is closed.
     Closed,

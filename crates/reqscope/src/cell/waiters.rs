@@ -1,41 +1,41 @@
 use std::task::Waker;
 
-/// Those who wait at a cell. None of it calls foreign code: wakers come cloned, and go to whoever drops or wakes them
-/// outside of the lock.
+/// The waiters of a cell. Nothing here calls foreign code: wakers are cloned before the lock is taken, and are woken or
+/// dropped by the caller after it is released.
 ///
-/// Most cells never see two of their request's tasks at once, and carry no list.
+/// Most cells are never used by two tasks of their request at once, and allocate no list.
 pub(crate) struct CellWaiters<E> {
     list: Option<Box<List<E>>>,
 }
 
 struct List<E> {
-    taken: Vec<CellWaiter<E>>,
-    next: u64,
+    waiters: Vec<CellWaiter<E>>,
+    next_id: u64,
 }
 
 pub(crate) struct CellWaiter<E> {
-    number: u64,
+    id: u64,
     waker: Option<Waker>,
-    /// The answer to the attempt that was waited for (L7).
-    answer: Option<E>,
+    /// The error of the attempt that this waiter waited for (L7).
+    error: Option<E>,
 }
 
-/// What one waiter keeps between its polls.
+/// What one waiter keeps between its polls: its number in the list, once it is registered.
 #[derive(Default)]
 pub(crate) struct WaiterId {
-    place: Option<u64>,
+    id: Option<u64>,
 }
 
 impl WaiterId {
     pub(crate) fn is_registered(&self) -> bool {
-        self.place.is_some()
+        self.id.is_some()
     }
 }
 
 impl<E> List<E> {
     #[cold]
-    fn wakers(&mut self) -> Vec<Waker> {
-        self.taken.iter_mut().filter_map(|place| place.waker.take()).collect()
+    fn take_wakers(&mut self) -> Vec<Waker> {
+        self.waiters.iter_mut().filter_map(|waiter| waiter.waker.take()).collect()
     }
 }
 
@@ -46,27 +46,27 @@ impl<E> CellWaiters<E> {
 
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.list.as_ref().is_none_or(|list| list.taken.is_empty())
+        self.list.as_ref().is_none_or(|list| list.waiters.is_empty())
     }
 
-    fn taken(&mut self) -> impl Iterator<Item = &mut CellWaiter<E>> {
-        self.list.iter_mut().flat_map(|list| &mut list.taken)
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut CellWaiter<E>> {
+        self.list.iter_mut().flat_map(|list| &mut list.waiters)
     }
 
     fn find(&mut self, waiter: &WaiterId) -> Option<&mut CellWaiter<E>> {
-        let number = waiter.place?;
-        self.taken().find(|place| place.number == number)
+        let id = waiter.id?;
+        self.iter_mut().find(|waiter| waiter.id == id)
     }
 
-    /// The answer that the waiter has not heard yet.
-    pub(crate) fn answer(&mut self, waiter: &WaiterId) -> Option<E> {
-        self.find(waiter)?.answer.take()
+    /// Takes the error of the attempt that the waiter waited for, if that attempt has failed.
+    pub(crate) fn take_error(&mut self, waiter: &WaiterId) -> Option<E> {
+        self.find(waiter)?.error.take()
     }
 
-    /// Answers all who wait for an answer. Who has one already waited for an earlier attempt, and keeps that one.
-    pub(crate) fn answer_all(&mut self, answer: impl Fn() -> E) {
-        let unanswered = self.taken().filter(|place| place.answer.is_none());
-        unanswered.for_each(|place| place.answer = Some(answer()));
+    /// Stores the error for all waiters. One that already has an error waited for an earlier attempt, and keeps that one.
+    pub(crate) fn fail_all(&mut self, error: impl Fn() -> E) {
+        let waiting = self.iter_mut().filter(|waiter| waiter.error.is_none());
+        waiting.for_each(|waiter| waiter.error = Some(error()));
     }
 
     pub(crate) fn needs_waker(&mut self, waiter: &WaiterId, waker: &Waker) -> bool {
@@ -76,32 +76,32 @@ impl<E> CellWaiters<E> {
         }
     }
 
-    /// Puts the waker in the ticket's place, or in a new one; `None` keeps the one that is there. Returns the old one.
+    /// Registers the waiter, or updates its waker; `None` keeps the current one. Returns the old waker.
     #[must_use = "a waker is dropped outside of the lock"]
     pub(crate) fn register(&mut self, waiter: &mut WaiterId, waker: Option<Waker>) -> Option<Waker> {
-        if let Some(place) = self.find(waiter) {
-            return waker.and_then(|waker| place.waker.replace(waker));
+        if let Some(waiter) = self.find(waiter) {
+            return waker.and_then(|waker| waiter.waker.replace(waker));
         }
-        let list = self.list.get_or_insert_with(|| Box::new(List { taken: Vec::new(), next: 0 }));
-        let number = list.next;
-        list.next += 1;
-        waiter.place = Some(number);
-        list.taken.push(CellWaiter { number, waker, answer: None });
+        let list = self.list.get_or_insert_with(|| Box::new(List { waiters: Vec::new(), next_id: 0 }));
+        let id = list.next_id;
+        list.next_id += 1;
+        waiter.id = Some(id);
+        list.waiters.push(CellWaiter { id, waker, error: None });
         None
     }
 
-    /// Frees the ticket's place, and returns what was in it.
+    /// Removes the waiter, and returns its entry.
     #[must_use = "a waker is dropped outside of the lock"]
-    pub(crate) fn leave(&mut self, waiter: &mut WaiterId) -> Option<CellWaiter<E>> {
-        let number = waiter.place.take()?;
-        let taken = &mut self.list.as_mut()?.taken;
-        let index = taken.iter().position(|place| place.number == number)?;
-        Some(taken.swap_remove(index))
+    pub(crate) fn remove(&mut self, waiter: &mut WaiterId) -> Option<CellWaiter<E>> {
+        let id = waiter.id.take()?;
+        let waiters = &mut self.list.as_mut()?.waiters;
+        let index = waiters.iter().position(|waiter| waiter.id == id)?;
+        Some(waiters.swap_remove(index))
     }
 
-    /// All wakers, to be woken.
+    /// Takes all wakers, for the caller to wake.
     #[inline]
-    pub(crate) fn wakers(&mut self) -> Vec<Waker> {
-        self.list.as_mut().map_or_else(Vec::new, |list| list.wakers())
+    pub(crate) fn take_wakers(&mut self) -> Vec<Waker> {
+        self.list.as_mut().map_or_else(Vec::new, |list| list.take_wakers())
     }
 }

@@ -1,4 +1,4 @@
-//! The words of an error: its own level only, the next one is its source.
+//! The text of an error: its own level only; the next level is its source.
 
 use std::fmt;
 

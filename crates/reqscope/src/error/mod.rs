@@ -1,4 +1,4 @@
-//! The error of this crate, and its details.
+//! The error of all operations, the stage in which it arose, and what a pool adds to it.
 
 mod stage;
 mod shortage;
@@ -15,14 +15,14 @@ pub use stage::Stage;
 
 /// The one error of the whole stack, with the resource's own error as its typed [`cause`](Error::cause).
 ///
-/// However many wrappers stand around a resource, their error is `Error<R::Cause>`: there is nothing to unwrap
-/// layer by layer. Ask it questions (`is_timeout`, `is_closed`, …) instead of matching on a kind.
+/// However many wrappers surround a resource, their error is `Error<R::Cause>`: there is nothing to unwrap layer by
+/// layer. Call its predicates (`is_timeout`, `is_closed`, …) instead of matching on a kind.
 ///
-/// It is `Clone`, because everybody who waited for one attempt gets the same answer; the clones share the cause.
-/// `Display` says this level only, [`source`](std::error::Error::source) gives the cause.
+/// It is `Clone`, because all callers that waited for one attempt get the same error; the clones share the cause.
+/// `Display` shows this level only; [`source`](std::error::Error::source) returns the cause.
 ///
-/// Inside an implementation of [`Resource`](crate::Resource) the `?` operator turns the resource's own error into
-/// this one:
+/// Inside an implementation of [`Resource`](crate::Resource), the `?` operator converts the resource's own error into
+/// this type:
 ///
 /// ```
 /// use reqscope::{Error, Resource};
@@ -40,7 +40,7 @@ pub use stage::Stage;
 /// }
 /// ```
 ///
-/// Whoever answers a client asks questions of it:
+/// A server maps it to a response by its predicates:
 ///
 /// ```
 /// use reqscope::Error;
@@ -67,7 +67,7 @@ struct ErrorInner<C> {
     context: Option<Cow<'static, str>>,
     elapsed: Option<Duration>,
     holder: Option<&'static Location<'static>>,
-    /// Boxed: few errors have one, and it is larger than all the rest.
+    /// Boxed, because few errors have one, and it is larger than all other fields together.
     shortage: Option<Box<Shortage>>,
     permanent: bool,
     cause: Option<Arc<C>>,
@@ -98,16 +98,17 @@ impl<C> Error<C> {
         }))
     }
 
-    /// The resource itself failed, and trying again may help.
+    /// Creates an error of the resource itself that may not occur again: a retry may help.
     ///
     /// The same as `Error::from(cause)`, which `?` calls.
     pub fn failed(cause: C) -> Self {
         Self::of(Kind::Failed).with_cause(cause)
     }
 
-    /// The resource itself failed, and trying again cannot help: a wrong password, a file that is no database.
+    /// Creates an error of the resource itself that a retry cannot help: a wrong password, a file that is not a
+    /// database.
     ///
-    /// [`Retry`](crate::wrap::Retry) gives up at once on such an error.
+    /// [`Retry`](crate::wrap::Retry) returns such an error at once.
     ///
     /// ```
     /// use reqscope::Error;
@@ -123,7 +124,7 @@ impl<C> Error<C> {
         error
     }
 
-    /// A deadline passed in `stage`, after `elapsed`.
+    /// Creates the error of a deadline that passed in `stage`, after `elapsed`.
     ///
     /// ```
     /// use reqscope::error::Stage;
@@ -141,22 +142,23 @@ impl<C> Error<C> {
         error
     }
 
-    /// The scope or the pool was closed.
+    /// Creates the error of an operation on a scope or a pool that is closed.
     pub fn closed() -> Self {
         Self::of(Kind::Closed)
     }
 
-    /// The backend is known to be down, so nobody was made to wait for it.
+    /// Creates the error of an operation that did not wait, because the backend is known to be down.
     pub fn unavailable() -> Self {
         Self::of(Kind::Unavailable)
     }
 
-    /// A limit is reached: too many handles, or too many waiters. For pools; the core itself has no such limit.
+    /// Creates the error of a limit that is reached: too many handles, or too many waiters. For pools; the core itself
+    /// has no such limit.
     pub fn exhausted() -> Self {
         Self::of(Kind::Exhausted)
     }
 
-    /// The code of the resource panicked in `stage`; `payload` is what `catch_unwind` returned.
+    /// Creates the error of a panic in the resource's code in `stage`; `payload` is what `catch_unwind` returned.
     ///
     /// ```
     /// use reqscope::error::Stage;
@@ -170,30 +172,30 @@ impl<C> Error<C> {
     /// assert_eq!(error.to_string(), "the resource panicked while using: no such row");
     /// ```
     pub fn panicked(stage: Stage, payload: &(dyn Any + Send)) -> Self {
-        let said = payload
+        let message = payload
             .downcast_ref::<&'static str>()
-            .map(|said| Cow::Borrowed(*said))
-            .or_else(|| payload.downcast_ref::<String>().map(|said| Cow::Owned(said.clone())));
+            .map(|message| Cow::Borrowed(*message))
+            .or_else(|| payload.downcast_ref::<String>().map(|message| Cow::Owned(message.clone())));
         let error = Self::of(Kind::Panicked).at(stage);
-        match said {
-            Some(said) => error.with_context(said),
+        match message {
+            Some(message) => error.with_context(message),
             None => error,
         }
     }
 
-    /// The async runtime cannot do what is needed: there is none, it has no timers, or it is shutting down.
+    /// Creates the error of an async runtime that is unusable: there is none, it has no timers, or it is shutting down.
     pub(crate) fn runtime(missing: &'static str) -> Self {
         Self::of(Kind::Runtime).with_context(missing)
     }
 
-    /// Names the stage.
+    /// Sets the stage. A later call replaces an earlier one.
     #[must_use]
     pub fn at(mut self, stage: Stage) -> Self {
         self.inner().stage = Some(stage);
         self
     }
 
-    /// The same, of a backend that cannot be reached: what whoever asks behind an open breaker is told.
+    /// Turns a failure into an unavailable backend: the error of callers that an open breaker refuses.
     pub(crate) fn into_unavailable(mut self) -> Self {
         if self.0.kind == Kind::Failed {
             self.inner().kind = Kind::Unavailable;
@@ -201,7 +203,8 @@ impl<C> Error<C> {
         self
     }
 
-    /// The same for one who was refused at once, and to whom the time that somebody else has waited means nothing.
+    /// Turns the error of the attempt that opened the breaker into the error of a caller that was refused at once,
+    /// which has not waited for the elapsed time of that attempt.
     pub(crate) fn into_refusal(mut self) -> Self {
         if self.0.kind == Kind::Timeout {
             let inner = self.inner();
@@ -211,9 +214,9 @@ impl<C> Error<C> {
         self.into_unavailable()
     }
 
-    /// Adds the resource's own error.
+    /// Sets the resource's own error as the cause.
     ///
-    /// For a kind that has no cause by itself:
+    /// For the kinds that have no cause by themselves:
     ///
     /// ```
     /// use reqscope::Error;
@@ -230,7 +233,7 @@ impl<C> Error<C> {
         self
     }
 
-    /// Adds a few words of what was going on. Put no secret in it: it is shown.
+    /// Adds a few words of context to the message. It must not contain a secret, because `Display` shows it.
     ///
     /// ```
     /// use reqscope::Error;
@@ -245,7 +248,7 @@ impl<C> Error<C> {
         self
     }
 
-    /// Adds where the handle that was waited for had been taken.
+    /// Sets the holder: the line of code that took the handle for which the caller waited.
     ///
     /// ```
     /// use reqscope::error::Stage;
@@ -263,14 +266,14 @@ impl<C> Error<C> {
         self
     }
 
-    /// Adds what the pool knew, for the writers of pools: see [`Shortage`].
+    /// Adds the figures of the pool, for implementations of pools: see [`Shortage`].
     #[must_use]
     pub fn with_shortage(mut self, shortage: Shortage) -> Self {
         self.inner().shortage = Some(Box::new(shortage));
         self
     }
 
-    /// To write in place when nobody shares the error yet, and in a copy when somebody does.
+    /// Returns the fields for writing: in place if the error is not shared, else in a copy.
     fn inner(&mut self) -> &mut ErrorInner<C> {
         if Arc::get_mut(&mut self.0).is_none() {
             let shared = &self.0;
@@ -288,53 +291,54 @@ impl<C> Error<C> {
         Arc::get_mut(&mut self.0).expect("the branch above made it the only one")
     }
 
-    /// A deadline passed. [`stage`](Error::stage) says in what, [`elapsed`](Error::elapsed) after how long.
+    /// Returns whether a deadline passed. [`stage`](Error::stage) says in which stage, [`elapsed`](Error::elapsed)
+    /// after how long.
     pub fn is_timeout(&self) -> bool {
         self.0.kind == Kind::Timeout
     }
 
-    /// The scope or the pool was closed: the request is over, or the server is shutting down.
+    /// Returns whether the scope or the pool was closed: the request is over, or the server is shutting down.
     pub fn is_closed(&self) -> bool {
         self.0.kind == Kind::Closed
     }
 
-    /// The backend is known to be down.
+    /// Returns whether the backend is known to be down.
     pub fn is_unavailable(&self) -> bool {
         self.0.kind == Kind::Unavailable
     }
 
-    /// A limit is reached.
+    /// Returns whether a limit was reached.
     pub fn is_exhausted(&self) -> bool {
         self.0.kind == Kind::Exhausted
     }
 
-    /// The code of the resource panicked.
+    /// Returns whether the code of the resource panicked.
     pub fn is_panicked(&self) -> bool {
         self.0.kind == Kind::Panicked
     }
 
-    /// Trying again cannot help: it was said so ([`permanent`](Error::permanent)), or what was asked is
-    /// [closed](Error::is_closed).
+    /// Returns whether a retry cannot help: the error was created by [`permanent`](Error::permanent), or the scope or
+    /// pool is [closed](Error::is_closed).
     pub fn is_permanent(&self) -> bool {
         self.0.permanent || self.0.kind == Kind::Closed
     }
 
-    /// Where it happened, if that is known.
+    /// Returns the stage in which the error arose, if known.
     pub fn stage(&self) -> Option<Stage> {
         self.0.stage
     }
 
-    /// How long it took until the deadline had passed; `None` for all but a timeout.
+    /// Returns the time after which the deadline passed; `None` for all errors but a timeout.
     pub fn elapsed(&self) -> Option<Duration> {
         self.0.elapsed
     }
 
-    /// Where in the program the handle that was waited for had been taken; `None` where nobody was waited for.
+    /// Returns the line of code that took the handle for which the caller waited, if it waited for one.
     pub fn holder(&self) -> Option<&'static Location<'static>> {
         self.0.holder
     }
 
-    /// What the pool knew, where one was waited for in vain; `None` where no pool has answered.
+    /// Returns the figures of the pool at the time of the error; `None` if the error is not from a pool.
     ///
     /// ```
     /// use reqscope::Error;
@@ -349,7 +353,7 @@ impl<C> Error<C> {
         self.0.shortage.as_deref()
     }
 
-    /// The resource's own error.
+    /// Returns the resource's own error, if there is one.
     pub fn cause(&self) -> Option<&C> {
         self.0.cause.as_deref()
     }

@@ -7,22 +7,20 @@ use std::time::Duration;
 
 use super::Error;
 
-/// What a pool knew when somebody waited in vain for one of its handles: the figures behind the words of an
-/// [`Error`], for a log, a metric or a page for operators.
+/// The figures of a pool at the moment when a caller got no handle: the data behind the message of an [`Error`], for a
+/// log, a metric or a page for operators.
 ///
-/// [`Error::shortage`] has it. Its `Display` is what the error says after the colon; what is zero or unknown is left
-/// out there, save how many of how many are in use. It is a picture of one moment: the figures are consistent with
-/// each other, and may be others a moment later.
+/// [`Error::shortage`] returns it. Its `Display` is the part of the message after the colon, which leaves out what is
+/// zero or unknown, except how many handles are in use. All figures are of one moment and consistent with each other.
 ///
 /// # Secrets
 ///
-/// Words that are not ours come from the last connect failure alone, and of that no more than its `Display` says. A
-/// driver whose errors quote the password of its URL must be kept from it in the resource's
-/// [`acquire`](crate::Resource::acquire).
+/// Only the last connect failure contains text of a driver, and only what its `Display` shows. If the errors of a
+/// driver quote the password of a URL, the resource's [`acquire`](crate::Resource::acquire) has to remove it.
 ///
 /// # Examples
 ///
-/// Where an operator looks first:
+/// What an operator checks first:
 ///
 /// ```
 /// use reqscope::error::Shortage;
@@ -31,19 +29,20 @@ use super::Error;
 /// fn advice<C>(error: &Error<C>) -> Option<&'static str> {
 ///     let shortage: &Shortage = error.shortage()?;
 ///     Some(match shortage {
-///         _ if shortage.own.is_some() => "a request asks twice: lend the first one down",
+///         _ if shortage.own.is_some() => "a request acquires two handles: pass the first one on",
 ///         _ if shortage.last_failure.is_some() => "look at the database",
-///         _ if shortage.in_use == shortage.max_size => "somebody holds on to them: look at the oldest holder",
+///         _ if shortage.in_use == shortage.max_size => "all handles are held: look at the oldest holder",
 ///         _ => "connecting is slow",
 ///     })
 /// }
 /// # use std::io;
 /// # assert!(advice(&Error::<io::Error>::closed()).is_none());
 /// # let error = Error::<io::Error>::exhausted().with_shortage(Shortage::default());
-/// # assert!(advice(&error).unwrap().starts_with("somebody"));
+/// # assert!(advice(&error).unwrap().starts_with("all handles"));
 /// ```
 ///
-/// A pool of your own says the same in the same words. Begin with `default`, where all is zero, and set what you know:
+/// A pool of your own can return the same message. Begin with `default`, in which all figures are zero, and set what is
+/// known:
 ///
 /// ```
 /// use reqscope::error::{Holding, Shortage, Stage};
@@ -60,9 +59,9 @@ use super::Error;
 /// shortage.oldest = Some(Holding::new(Location::caller(), Duration::from_secs(28)));
 ///
 /// let error = Error::<io::Error>::timeout(Stage::Waiting, Duration::from_secs(5)).with_shortage(shortage);
-/// let said = error.to_string();
-/// assert!(said.starts_with("timed out after 5.0 s waiting for a handle of Pool<MySql>: 10 of 10 in use, 41 waiting; "));
-/// assert!(said.contains("; oldest holder 28 s, taken at "));
+/// let message = error.to_string();
+/// assert!(message.starts_with("timed out after 5.0 s waiting for a handle of Pool<MySql>: 10 of 10 in use, 41 waiting; "));
+/// assert!(message.contains("; oldest holder 28 s, taken at "));
 /// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -70,28 +69,29 @@ pub struct Shortage {
     /// The type of the resource that makes the pool's handles, as [`std::any::type_name`] returns it. The error shows it
     /// without paths.
     pub resource: Option<&'static str>,
-    /// What the pool is called, if it [has a name](crate::pool::PoolBuilder::name).
+    /// The name of the pool, if it [has a name](crate::pool::PoolBuilder::name).
     pub name: Option<Cow<'static, str>>,
-    /// How many handles the pool may have.
+    /// The maximum number of handles.
     pub max_size: usize,
-    /// Those that were lent out or on their way back: a handle is in use until its release has ended (law L13).
+    /// The number of handles that were checked out or being returned: a handle is in use until its release has ended
+    /// (law L13).
     pub in_use: usize,
-    /// Those that nobody used.
+    /// The number of idle handles.
     pub idle: usize,
-    /// Those that were being made.
+    /// The number of handles that were being created.
     pub creating: usize,
-    /// How many stood in the queue, counting whoever has this error if it stood there too.
+    /// The number of waiters in the queue, including the caller that got this error if it waited.
     pub waiting: usize,
-    /// The handle that had been out for longest.
+    /// The handle that had been checked out for the longest time.
     pub oldest: Option<Holding>,
-    /// Why the last attempt to make a handle failed, if none has succeeded since.
+    /// Why the last attempt to create a handle failed, if none has succeeded since.
     pub last_failure: Option<ConnectFailure>,
-    /// Where the scope that waits had taken a handle that it still holds. It waits for itself, then, if all others do
-    /// the same; the first handle is there to be used, so lend it down instead of asking for a second one.
+    /// The line of code where the waiting scope had taken a handle that it still holds. If all holders wait like this,
+    /// the pool is in a deadlock: pass the first handle on instead of acquiring a second one.
     pub own: Option<&'static Location<'static>>,
 }
 
-/// A handle that is out: who has it, and for how long. In a [`Shortage`] it is the one that has been out for longest.
+/// A handle that is checked out: the line that took it, and for how long. In a [`Shortage`] it is the oldest one.
 ///
 /// ```
 /// use reqscope::error::Holding;
@@ -104,15 +104,15 @@ pub struct Shortage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Holding {
-    /// The line of the program that took it: the call of `Lazy::get` or `Lease::acquire`.
+    /// The line of code that took it: the call of `Lazy::get` or `Lease::acquire`.
     pub taken_at: &'static Location<'static>,
-    /// For how long it had been out.
+    /// For how long it had been checked out.
     pub held: Duration,
 }
 
-/// An attempt to make a handle that failed. Part of a [`Shortage`].
+/// A failed attempt to create a handle. Part of a [`Shortage`].
 ///
-/// Its `Debug` shows the error as its `Display` does, since it is bound for logs.
+/// Its `Debug` shows the error by its `Display`, because it is meant for logs.
 ///
 /// ```
 /// use reqscope::error::ConnectFailure;
@@ -130,22 +130,22 @@ pub struct Holding {
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct ConnectFailure {
-    /// The resource's own error if there was one, else the [`Error`] that says what happened instead: a timeout, a
-    /// panic. Shared with the errors of those who waited for that attempt.
+    /// The resource's own error if there was one, else the [`Error`] that says what happened: a timeout, a panic.
+    /// Shared with the errors of the callers that waited for that attempt.
     pub error: Arc<dyn StdError + Send + Sync>,
-    /// How long ago that was.
+    /// How long ago the attempt failed.
     pub ago: Duration,
 }
 
 impl Holding {
-    /// Of a handle that was taken there, that long ago.
+    /// Creates the entry of a handle that was taken at that line, that long ago.
     pub fn new(taken_at: &'static Location<'static>, held: Duration) -> Self {
         Holding { taken_at, held }
     }
 }
 
 impl ConnectFailure {
-    /// Of the error that [`Resource::acquire`](crate::Resource::acquire) answered, that long ago.
+    /// Creates the entry of an error that [`Resource::acquire`](crate::Resource::acquire) returned, that long ago.
     pub fn new<C: StdError + Send + Sync + 'static>(error: &Error<C>, ago: Duration) -> Self {
         let error: Arc<dyn StdError + Send + Sync> = match &error.0.cause {
             Some(cause) => Arc::<C>::clone(cause),
@@ -184,7 +184,7 @@ impl fmt::Display for Shortage {
     }
 }
 
-/// Whole seconds, but of the first ten also the tenths.
+/// Shows whole seconds, and tenths below ten seconds.
 struct Seconds(Duration);
 
 impl fmt::Display for Seconds {

@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// Where in the life of a handle an [`Error`](crate::Error) arose.
+/// The stage in the life of a handle in which an [`Error`](crate::Error) arose.
 ///
 /// ```
 /// use reqscope::error::Stage;
@@ -14,11 +14,11 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stage {
-    /// Waiting for somebody else: a pool's queue, or a guard that the same request holds.
+    /// Waiting for another user: in a pool's queue, or for a guard that the same request holds.
     Waiting,
-    /// Making a handle.
+    /// Creating a handle.
     Acquiring,
-    /// Proving that a handle is alive and clean.
+    /// Checking that a handle is alive and clean.
     Validating,
     /// Working with a handle.
     Using,

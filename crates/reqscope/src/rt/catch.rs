@@ -1,10 +1,10 @@
-//! Calls into code that is not ours, where a panic must not pass.
+//! Calls into user code, whose panics must not unwind any further.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
 
-/// What somebody else's code panicked with. The panic hook has reported it by the time it is caught.
+/// A panic of user code. The panic hook has reported it by the time it is caught.
 pub(crate) struct Panic(Option<Box<dyn Any + Send>>);
 
 impl Panic {
@@ -15,28 +15,28 @@ impl Panic {
 
 impl Drop for Panic {
     fn drop(&mut self) {
-        // A payload is somebody else's, too, and may panic when it is dropped.
+        // The payload is a user's type, too, and may panic when it is dropped.
         drop_quietly(self.0.take());
     }
 }
 
-/// Calls the code of a user, and hands back its panic.
+/// Calls user code, and returns its panic as an error.
 ///
-/// What the panic may have left half-done is never looked at again, except to be dropped.
+/// `AssertUnwindSafe`: what the panic may have left half-done is only dropped afterwards.
 pub(crate) fn call<T>(code: impl FnOnce() -> T) -> Result<T, Panic> {
     catch_unwind(AssertUnwindSafe(code)).map_err(|payload| Panic(Some(payload)))
 }
 
-/// Drops a value of a user inside one of our own `Drop`s, which must not panic (law L15): during unwinding that
-/// would abort the process.
+/// Drops a user's value without a panic. For our own `Drop`s, in which a panic during unwinding would abort the process
+/// (law L15).
 pub(crate) fn drop_quietly<T>(value: T) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
-        // Nobody needs it, and dropping it might begin all over again.
+        // Forgotten, because dropping the payload might panic again.
         std::mem::forget(payload);
     }
 }
 
-/// Wakes them all: one that panics keeps the others neither asleep nor from what comes after.
+/// Wakes all of them. One that panics stops neither the others nor the caller.
 #[inline]
 pub(crate) fn wake_all(wakers: Vec<Waker>) {
     if !wakers.is_empty() {

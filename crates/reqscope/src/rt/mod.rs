@@ -1,4 +1,5 @@
-//! The doors to the outside: locks and atomics, tokio's runtime, its clock, random numbers, and code that may panic.
+//! All access to what is outside of this crate's control: locks and atomics, tokio's runtime, its clock, random
+//! numbers, and user code that may panic.
 
 pub(crate) mod sync;
 pub(crate) mod runtime;

@@ -1,11 +1,12 @@
-//! The one door to chance: good enough to scatter callers, and for nothing that must not be guessed.
+//! The only source of random numbers: good enough to spread callers in time, but not for secrets.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 
-/// At least 0 and less than 1.
+/// Returns a random number that is at least 0 and less than 1.
 pub(crate) fn fraction() -> f64 {
-    // The standard library's only source. As many bits as an `f64` keeps, so that none of them is rounded up to 1.
+    // The standard library's only source of random bits. No more bits than an `f64` can hold, so that no number is
+    // rounded up to 1.
     let bits = RandomState::new().hash_one(()) >> (u64::BITS - f64::MANTISSA_DIGITS);
     bits as f64 / (1_u64 << f64::MANTISSA_DIGITS) as f64
 }

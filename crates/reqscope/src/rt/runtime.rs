@@ -1,4 +1,4 @@
-//! The one door to tokio's runtime and its timers, so that a model checker can stand behind it.
+//! The only access to tokio's runtime and timers, which the model checker loom replaces by models of its own.
 
 #[cfg(not(all(test, reqscope_loom)))]
 pub(crate) use tokio::{
@@ -10,6 +10,6 @@ pub(crate) use tokio::{
 #[cfg(all(test, reqscope_loom))]
 pub(crate) use crate::loom::runtime::{AbortHandle, Runtime, Sleep, TIME_PASSES, sleep_until};
 
-/// Whether work that waits for the time to pass is of any use.
+/// Whether waiting for time to pass has any effect; under loom it has none.
 #[cfg(not(all(test, reqscope_loom)))]
 pub(crate) const TIME_PASSES: bool = true;

@@ -1,4 +1,4 @@
-//! The one door to locks, atomics and thread-locals, so that a model checker can stand behind it.
+//! The only access to locks, atomics and thread-locals, which the model checker loom replaces by its own.
 
 #[cfg(not(all(test, reqscope_loom)))]
 pub(crate) use {

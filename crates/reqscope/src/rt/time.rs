@@ -1,4 +1,4 @@
-//! The one door to the clock. It is tokio's, so that a paused clock is obeyed.
+//! The only access to the clock, which is tokio's, so that tests can pause it.
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,8 +11,7 @@ use tokio::time::Instant;
 use crate::error::{Error, Stage};
 use crate::rt::runtime::{Runtime, Sleep, sleep_until};
 
-/// A point in time at which patience ends. The timer behind it is made at the first poll: what is ready at once
-/// never pays for one.
+/// A deadline. Its timer is created at the first poll, so an operation that is ready at once does not pay for one.
 pub(crate) struct Deadline {
     began: Instant,
     at: Instant,
@@ -20,10 +19,10 @@ pub(crate) struct Deadline {
 }
 
 impl Deadline {
-    pub(crate) fn after(patience: Duration) -> Self {
+    pub(crate) fn after(timeout: Duration) -> Self {
         let began = Instant::now();
-        // A patience that overflows the clock is as good as a century.
-        let at = began.checked_add(patience).unwrap_or_else(|| began + Duration::from_secs(3_153_600_000));
+        // A timeout that overflows the clock becomes a century.
+        let at = began.checked_add(timeout).unwrap_or_else(|| began + Duration::from_secs(3_153_600_000));
         Deadline { began, at, timer: None }
     }
 
@@ -35,13 +34,13 @@ impl Deadline {
         self.began.elapsed()
     }
 
-    /// The same point in time, for the next one who has to keep it.
-    pub(crate) fn again(&self) -> Self {
+    /// Returns the same deadline for another operation, with a timer of its own.
+    pub(crate) fn duplicate(&self) -> Self {
         Deadline { began: self.began, at: self.at, timer: None }
     }
 
-    /// Ready when the time has come; the answer is the error for whoever is still in `stage` then. The same if there
-    /// is no clock that could tell: an unbounded wait is no choice.
+    /// Waits until the deadline has passed, and returns the timeout error of an operation in `stage`. If there is no
+    /// runtime with timers, it returns an error at once, because an operation must not wait without a limit (law L12).
     pub(crate) fn poll_missed<C>(&mut self, stage: Stage, cx: &mut Context<'_>) -> Poll<Error<C>> {
         match self.poll(cx) {
             Ok(poll) => poll.map(|()| Error::timeout(stage, self.elapsed())),
@@ -54,14 +53,14 @@ impl Deadline {
             if let Ok(poll) = poll_timer(timer, cx) {
                 return Ok(poll);
             }
-            // The runtime that it was made on has ended. This one, if it is another, has timers of its own.
+            // The runtime of this timer has ended. The current one, if it is another, has timers of its own.
         }
         poll_timer(self.timer.insert(timer(self.at)?), cx)
     }
 }
 
-/// tokio panics where a runtime or its timers are missing, and has no question to ask before. The error is the text
-/// of what the caller is told instead.
+/// Creates a timer, or returns the message of an error. tokio panics if the runtime or its timers are missing, and has
+/// no way to ask first.
 fn timer(at: Instant) -> Result<Pin<Box<Sleep>>, &'static str> {
     if Runtime::try_current().is_err() {
         return Err("not polled inside a tokio runtime");
@@ -70,7 +69,7 @@ fn timer(at: Instant) -> Result<Pin<Box<Sleep>>, &'static str> {
         .map_err(|_| "this tokio runtime has no timers: build it with `enable_time` or `enable_all`")
 }
 
-/// The timer of a runtime that is shutting down panics when it is polled.
+/// Polls a timer, which panics if its runtime is shutting down.
 fn poll_timer(timer: &mut Pin<Box<Sleep>>, cx: &mut Context<'_>) -> Result<Poll<()>, &'static str> {
     catch_unwind(AssertUnwindSafe(|| timer.as_mut().poll(cx))).map_err(|_| "this tokio runtime is shutting down")
 }

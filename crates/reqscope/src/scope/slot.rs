@@ -234,7 +234,7 @@ impl<R: Resource> ErasedSlot for Slot<R> {
 
     fn release(&self, exit: Exit, deadline: Option<&Deadline>) -> Option<ErasedRelease> {
         let (handle, account) = self.cell.take_idle()?;
-        let usual_or_left = |usual| deadline.map_or_else(|| Deadline::after(usual), Deadline::again);
+        let usual_or_left = |usual| deadline.map_or_else(|| Deadline::after(usual), Deadline::duplicate);
         let resource = type_name::<R>();
         match end(&self.resource, handle, account, exit, usual_or_left) {
             Ok(None) => None,
