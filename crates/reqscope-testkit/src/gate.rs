@@ -10,14 +10,14 @@ use reqscope::Error;
 use crate::outcome::{End, Outcome, Scripted};
 use crate::panics::quiet_panic;
 
-/// A place where calls stop until a test has said how they end.
+/// A point where calls wait until the test decides how they end.
 ///
-/// Each call takes one [`Outcome`]: the next one of the script, and when the script is empty the *rest*, which is
-/// `Outcome::ok()` in an [`open`](Gate::open) gate and none in a [`closed`](Gate::closed) one: there the call
-/// waits. An outcome that is given while calls wait goes to the oldest of them. So the same three words write a
-/// script beforehand and let calls through by hand.
+/// Each call takes one [`Outcome`]: the next one of the script, or the default when the script is empty. The default is
+/// `Outcome::ok()` for an [`open`](Gate::open) gate. A [`closed`](Gate::closed) gate has none: its calls wait. An
+/// outcome that is added while calls wait goes to the oldest of them, so the same methods write a script beforehand and
+/// let calls through by hand.
 ///
-/// A gate needs no runtime and no clock (but for [`Outcome::after`]). Its clones are the same gate.
+/// A gate needs no runtime and no clock, except for [`Outcome::after`]. Its clones are the same gate.
 ///
 /// ```
 /// use reqscope_testkit::{Gate, poll_once};
@@ -34,7 +34,7 @@ use crate::panics::quiet_panic;
 /// assert!(poll_once(second).is_pending());
 /// ```
 ///
-/// A script is written in one go:
+/// The methods can be chained:
 ///
 /// ```
 /// use reqscope_testkit::{Gate, Outcome};
@@ -58,17 +58,17 @@ struct GateState {
 struct Waiter {
     call: u64,
     waker: Waker,
-    /// The outcome is stored here, not promised: a waiter that is dropped passes it on.
+    /// The outcome is stored here until the waiter sees it: a waiter that is dropped passes it on.
     given: Option<Outcome>,
 }
 
 impl Gate {
-    /// A gate that lets everybody through when the script is empty.
+    /// Creates a gate whose calls succeed when the script is empty.
     pub fn open() -> Self {
         Self::with(Some(Outcome::ok()))
     }
 
-    /// A gate where calls wait when the script is empty.
+    /// Creates a gate whose calls wait when the script is empty.
     pub fn closed() -> Self {
         Self::with(None)
     }
@@ -78,39 +78,39 @@ impl Gate {
         Gate { state: Arc::new(Mutex::new(state)) }
     }
 
-    /// Gives one call this outcome: the one that has waited longest, else the next to come.
+    /// Gives this outcome to one call: the one that has waited longest, or else the next one to come.
     pub fn next(&self, outcome: Outcome) -> &Self {
         let woken = self.state.lock().give(outcome, VecDeque::push_back);
         woken.into_iter().for_each(Waker::wake);
         self
     }
 
-    /// One call succeeds.
+    /// Lets one call succeed.
     pub fn ok(&self) -> &Self {
         self.next(Outcome::ok())
     }
 
-    /// One call fails.
+    /// Lets one call fail.
     pub fn error(&self) -> &Self {
         self.next(Outcome::error())
     }
 
-    /// One call is pending `polls` times and then succeeds.
+    /// Lets one call succeed after it was pending `polls` times.
     pub fn slow(&self, polls: usize) -> &Self {
         self.next(Outcome::ok().after_polls(polls))
     }
 
-    /// One call never ends.
+    /// Lets one call hang.
     pub fn never(&self) -> &Self {
         self.next(Outcome::never())
     }
 
-    /// One call panics.
+    /// Lets one call panic.
     pub fn panic(&self) -> &Self {
         self.next(Outcome::panic())
     }
 
-    /// Every call beyond the script ends like this from now on, those that wait included.
+    /// Sets the outcome of every call beyond the script, including those that wait.
     pub fn always(&self, outcome: Outcome) -> &Self {
         let woken: Vec<Waker> = {
             let mut state = self.state.lock();
@@ -121,7 +121,7 @@ impl Gate {
         self
     }
 
-    /// Calls beyond the script wait from now on.
+    /// Lets calls beyond the script wait from now on.
     ///
     /// ```
     /// use reqscope_testkit::{Gate, Outcome, poll_once};
@@ -141,41 +141,41 @@ impl Gate {
         self
     }
 
-    /// How many calls have come to the gate; one counts from its first poll.
+    /// Returns how many calls have come to the gate. A call counts from its first poll.
     pub fn calls(&self) -> u64 {
         self.state.lock().calls
     }
 
-    /// How many calls wait for an outcome right now.
+    /// Returns how many calls wait for an outcome now.
     pub fn waiting(&self) -> usize {
         self.state.lock().waiting.iter().filter(|waiter| waiter.given.is_none()).count()
     }
 
-    /// Goes through the gate.
+    /// Passes the gate, with the outcome that the test has chosen.
     ///
     /// # Errors
     ///
-    /// [`Scripted`], where the outcome says so.
+    /// [`Scripted`], if the outcome says so.
     ///
     /// # Panics
     ///
-    /// Where the outcome says so.
+    /// If the outcome says so.
     ///
     /// # Cancel safety
     ///
-    /// A call that is dropped while it waits leaves the queue, and an outcome it had been given but had not seen
-    /// goes to the next call. One that has begun to play its outcome has used it up.
+    /// A call that is dropped while it waits leaves the queue. An outcome that it was given but has not seen goes to
+    /// the next call. An outcome that it has begun to carry out is used up.
     pub async fn pass(&self) -> Result<(), Error<Scripted>> {
         match self.end().await {
             End::Ok => Ok(()),
             End::Error => Err(Error::failed(Scripted)),
             End::Permanent => Err(Error::permanent(Scripted)),
-            End::Panic => quiet_panic(format!("{Scripted} by a panic")),
-            End::Never => unreachable!("an outcome that never ends does not come back from its wait"),
+            End::Panic => quiet_panic("scripted panic"),
+            End::Never => unreachable!("the wait of an outcome that never ends does not return"),
         }
     }
 
-    /// Like `pass`, but a panic is left to the caller.
+    /// Waits like `pass`, and leaves it to the caller to fail or to panic.
     pub(crate) async fn end(&self) -> End {
         let outcome = Turn { gate: self, call: None }.await;
         outcome.wait().await
@@ -183,7 +183,7 @@ impl Gate {
 }
 
 impl GateState {
-    /// To the oldest waiter, or else `put` into the script. The waker is for when the lock is gone.
+    /// Gives the outcome to the oldest waiter, or `put`s it into the script. The caller wakes after it has unlocked.
     fn give(&mut self, outcome: Outcome, put: fn(&mut VecDeque<Outcome>, Outcome)) -> Option<Waker> {
         match self.waiting.iter_mut().find(|waiter| waiter.given.is_none()) {
             Some(waiter) => {
@@ -198,7 +198,7 @@ impl GateState {
     }
 
     fn place(&self, call: u64) -> usize {
-        self.waiting.iter().position(|waiter| waiter.call == call).expect("a waiter leaves its place by itself")
+        self.waiting.iter().position(|waiter| waiter.call == call).expect("only the waiter itself removes its entry")
     }
 }
 
@@ -230,7 +230,7 @@ impl Future for Turn<'_> {
         if let Some(outcome) = state.waiting[place].given.take().or_else(|| state.rest.clone()) {
             let left = state.waiting.remove(place);
             drop(state);
-            drop(left); // its waker is foreign code: outside the lock (L19)
+            drop(left); // its waker is code of others: outside the lock (L19)
             self.call = None;
             return Poll::Ready(outcome);
         }
@@ -248,7 +248,7 @@ impl Drop for Turn<'_> {
             let mut state = self.gate.state.lock();
             let place = state.place(call);
             let mut left = state.waiting.remove(place);
-            // Given but not seen: it goes on to the next one, or back to the head of the script.
+            // Given but not seen: it goes to the next waiter, or back to the head of the script.
             let unseen = left.as_mut().and_then(|waiter| waiter.given.take());
             let woken = unseen.and_then(|outcome| state.give(outcome, VecDeque::push_front));
             (left, woken)

@@ -8,10 +8,10 @@ use parking_lot::Mutex;
 use reqscope::observer::{Abandoned, Subject};
 use reqscope::{Exit, Observer};
 
-/// Balances the books of a test: what was acquired was released or abandoned, location by location.
+/// Checks that each acquisition of a test was released or abandoned, by source location.
 ///
-/// Its drop fails the test if they do not balance, and names the lines that are to blame. So make it first and let
-/// it be dropped last, and drain what releases in the background before that.
+/// Dropping it fails the test if an acquisition is missing, and the message names the lines. So create it first, drop
+/// it last, and wait for background releases before that.
 ///
 /// ```
 /// use reqscope_testkit::Ledger;
@@ -23,24 +23,27 @@ use reqscope::{Exit, Observer};
 /// assert_eq!(ledger.balance().released, 1);
 /// ```
 ///
-/// What is never written off fails the test:
+/// An entry that is never closed fails the test:
 ///
-/// ```should_panic
-/// # use reqscope_testkit::Ledger;
+/// ```
+/// use reqscope_testkit::{Ledger, expect_panic};
+///
 /// let ledger = Ledger::new();
-/// let lost = ledger.acquired();
+/// drop(ledger.acquired());
+/// let message = expect_panic(|| drop(ledger));
+/// assert!(message.contains("1 acquired, 0 released, 0 abandoned"));
 /// ```
 ///
 /// # Panics
 ///
-/// On drop, if the books do not balance and the thread is not panicking already.
-#[must_use = "a ledger that is dropped at once watches nothing"]
+/// On drop, if an acquisition is neither released nor abandoned, unless the thread is already panicking.
+#[must_use = "a ledger that is dropped at once checks nothing"]
 #[derive(Default)]
 pub struct Ledger {
     by_location: Arc<ByLocation>,
 }
 
-/// The columns of a [`Ledger`].
+/// The totals of a [`Ledger`].
 ///
 /// ```
 /// use reqscope_testkit::Ledger;
@@ -56,21 +59,21 @@ pub struct Ledger {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Balance {
-    /// Acquired.
+    /// Acquisitions.
     pub acquired: u64,
-    /// Given back.
+    /// Acquisitions that were released.
     pub released: u64,
-    /// Dropped, and known to be.
+    /// Acquisitions that were abandoned: dropped without a release, and reported as such.
     pub abandoned: u64,
-    /// Taken out of the books by a wrapper that releases them itself.
+    /// Acquisitions taken over by a wrapper that releases them itself.
     pub taken: u64,
 }
 
-/// One thing acquired, until it is written off.
+/// One acquisition in a [`Ledger`], until it is released or abandoned.
 ///
-/// Dropping it writes nothing off: what it stood for is then missing.
+/// Dropping the entry closes nothing: the acquisition is then missing.
 ///
-/// Kept beside the thing itself, it is written off where the thing goes:
+/// Store it beside what was acquired:
 ///
 /// ```
 /// use reqscope_testkit::{Entry, Ledger};
@@ -89,23 +92,23 @@ pub struct Balance {
 /// Connection { entry: ledger.acquired() }.close();
 /// assert_eq!(ledger.open(), 0);
 /// ```
-#[must_use = "an entry that is dropped is missing from the books"]
+#[must_use = "the acquisition of a dropped entry is missing from the ledger"]
 pub struct Entry {
     at: &'static Location<'static>,
     by_location: Arc<ByLocation>,
 }
 
-/// One account for each line of the program that acquires; sorted, so that a report reads like the file.
+/// The totals for each line of the program that acquires; sorted, so that a report reads like the file.
 #[derive(Default)]
 struct ByLocation(Mutex<BTreeMap<&'static Location<'static>, Balance>>);
 
 impl Ledger {
-    /// Empty books.
+    /// Creates an empty ledger.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Something is acquired, on the account of the line that calls.
+    /// Records an acquisition at the caller's line.
     #[track_caller]
     pub fn acquired(&self) -> Entry {
         let at = Location::caller();
@@ -113,11 +116,10 @@ impl Ledger {
         Entry { at, by_location: Arc::clone(&self.by_location) }
     }
 
-    /// An observer that keeps these books for a [`Scopes`](reqscope::Scopes) or a [`Reaper`](reqscope::Reaper), on
-    /// the account of the line that called `Lazy::get` or `Lease::acquire`.
+    /// Returns an observer that records for a [`Scopes`](reqscope::Scopes) or a [`Reaper`](reqscope::Reaper). The line
+    /// of an acquisition is the one that called `Lazy::get` or `Lease::acquire`.
     ///
-    /// A handle that leaves through [`Lease::into_handle`](reqscope::Lease::into_handle) leaves these books too, as
-    /// taken.
+    /// A handle that leaves through [`Lease::into_handle`](reqscope::Lease::into_handle) counts as taken.
     ///
     /// ```
     /// use reqscope::{Exit, Scopes};
@@ -140,7 +142,7 @@ impl Ledger {
         LedgerObserver(Arc::clone(&self.by_location))
     }
 
-    /// The sum of all by_location.
+    /// Returns the totals of all lines.
     pub fn balance(&self) -> Balance {
         let by_location = self.by_location.0.lock();
         by_location.values().fold(Balance::default(), |sum, account| Balance {
@@ -151,7 +153,7 @@ impl Ledger {
         })
     }
 
-    /// How much is missing.
+    /// Returns how many acquisitions are neither released, abandoned nor taken.
     pub fn open(&self) -> u64 {
         let balance = self.balance();
         balance.acquired.saturating_sub(balance.released + balance.abandoned + balance.taken)
@@ -159,12 +161,12 @@ impl Ledger {
 }
 
 impl Entry {
-    /// It was given back.
+    /// Records a release.
     pub fn released(self) {
         self.by_location.write(self.at, |balance| balance.released += 1);
     }
 
-    /// It was dropped where it could not be given back, and that is known.
+    /// Records that it was dropped without a release.
     pub fn abandoned(self) {
         self.by_location.write(self.at, |balance| balance.abandoned += 1);
     }
@@ -181,7 +183,7 @@ impl ByLocation {
         change(self.0.lock().entry(at).or_default());
     }
 
-    /// One line for each account that does not balance.
+    /// Returns one line of text for each line of the program whose totals do not balance.
     fn unbalanced(&self) -> Vec<String> {
         let by_location = self.0.lock();
         let uneven = by_location.iter().filter(|(_, balance)| !balance.is_even());
@@ -189,7 +191,7 @@ impl ByLocation {
     }
 }
 
-/// What a [`Ledger`] gives away: it writes, and checks nothing when it is dropped.
+/// An observer that records, and checks nothing when it is dropped.
 struct LedgerObserver(Arc<ByLocation>);
 
 impl Observer for LedgerObserver {
@@ -218,7 +220,7 @@ impl Drop for Ledger {
     fn drop(&mut self) {
         let unbalanced = self.by_location.unbalanced();
         if !unbalanced.is_empty() && !std::thread::panicking() {
-            panic!("the books do not balance:\n  {}", unbalanced.join("\n  "));
+            panic!("the ledger does not balance:\n  {}", unbalanced.join("\n  "));
         }
     }
 }

@@ -1,17 +1,17 @@
 //! Tests for request-scoped resources.
 //!
-//! - [`Probe`] is a resource that counts: what was acquired, released and with which exit, dropped without a
-//!   release, released twice, used after its release. Each of its verbs goes through a
-//! - [`Gate`], where a test says what the next calls will do ([`Outcome`]: pass, fail, wait, hang, panic) and lets
+//! - [`Probe`] is a resource that counts: acquisitions, releases and their exits, drops without a release, double
+//!   releases, uses after the release. Each of its methods goes through a
+//! - [`Gate`], where a test decides how the next calls end ([`Outcome`]: succeed, fail, wait, hang, panic) and lets
 //!   them through by hand.
-//! - [`Ledger`] balances the books of a test by source location, and fails it where something is missing.
-//! - [`laws`](fn@laws) runs any resource under the laws, cancelling it at every await in turn.
-//! - [`quiet_panic`] and [`expect_panic`] are for panics that belong to a test: nothing of them is printed.
+//! - [`Ledger`] fails the test if an acquisition is neither released nor abandoned, and names the line.
+//! - [`laws`](fn@laws) runs any resource through a suite that cancels each future at every await in turn.
 //! - [`poll_once`], [`poll_n`], [`cancel_at`], [`Wakes`] and [`until`] poll by hand, cancel at a chosen await, and
 //!   wait without sleeping.
+//! - [`quiet_panic`] and [`expect_panic`] are for panics that belong to a test: they are not printed.
 #![cfg_attr(
     feature = "proxy",
-    doc = "- [`FaultProxy`] breaks TCP connections by [`Script`], as networks and servers do."
+    doc = "- [`FaultProxy`] is a TCP proxy that breaks connections by [`Script`], as networks and servers do."
 )]
 #![cfg_attr(
     all(feature = "servers", unix),
@@ -46,7 +46,7 @@ pub use records::{Counts, HandleState, Record, Release};
 pub use servers::{MariaDb, MariaDbBuilder, ServerError};
 pub use until::until;
 
-// It shows the features, too.
+// Includes the examples that need features.
 #[cfg(all(doctest, feature = "proxy", feature = "servers", unix))]
 #[doc = include_str!("../README.md")]
 struct Readme;

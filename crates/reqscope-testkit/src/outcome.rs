@@ -3,7 +3,7 @@ use std::future::{pending, poll_fn};
 use std::task::Poll;
 use std::time::Duration;
 
-/// What one call through a [`Gate`](crate::Gate) will do: first wait, if it was told to, then end.
+/// What one call through a [`Gate`](crate::Gate) does: it waits, if it has a delay, and then ends.
 ///
 /// ```
 /// use reqscope_testkit::Outcome;
@@ -11,7 +11,7 @@ use std::time::Duration;
 /// let slow_failure = Outcome::error().after_polls(2);
 /// ```
 #[derive(Clone, Debug)]
-#[must_use = "an outcome does nothing until a gate is given it"]
+#[must_use = "an outcome does nothing until it is given to a gate"]
 pub struct Outcome {
     delay: Delay,
     end: End,
@@ -24,7 +24,7 @@ enum Delay {
     Time(Duration),
 }
 
-/// How a call ends, once it has waited.
+/// How a call ends after its delay.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum End {
     Ok,
@@ -35,27 +35,28 @@ pub(crate) enum End {
 }
 
 impl Outcome {
-    /// The call succeeds.
+    /// Creates an outcome: the call succeeds.
     pub fn ok() -> Self {
         Self::at_once(End::Ok)
     }
 
-    /// The call fails with [`Scripted`], and trying again may help.
+    /// Creates an outcome: the call fails with [`Scripted`], as a temporary error.
     pub fn error() -> Self {
         Self::at_once(End::Error)
     }
 
-    /// The call fails with [`Scripted`], and trying again cannot help.
+    /// Creates an outcome: the call fails with [`Scripted`], as a permanent error.
     pub fn permanent() -> Self {
         Self::at_once(End::Permanent)
     }
 
-    /// The call panics when it is polled. Nothing is printed, as with [`quiet_panic`](crate::quiet_panic).
+    /// Creates an outcome: the call panics when it is polled. The panic is not printed; see
+    /// [`quiet_panic`](crate::quiet_panic).
     pub fn panic() -> Self {
         Self::at_once(End::Panic)
     }
 
-    /// The call never ends. It can only be dropped.
+    /// Creates an outcome: the call never ends, and can only be dropped.
     pub fn never() -> Self {
         Self::at_once(End::Never)
     }
@@ -64,10 +65,10 @@ impl Outcome {
         Outcome { delay: Delay::None, end }
     }
 
-    /// Before it ends, the call is pending `polls` times.
+    /// Delays the end: the call is pending `polls` times before.
     ///
-    /// It wakes itself each time, so it needs no clock and no runtime, and each of those polls is a place to be
-    /// cancelled at.
+    /// It wakes itself each time, so it needs no clock and no runtime. Each of those polls is a point where it can be
+    /// cancelled.
     ///
     /// ```
     /// use reqscope_testkit::{Gate, Outcome, poll_n};
@@ -83,7 +84,7 @@ impl Outcome {
         Outcome { delay: Delay::Polls(polls), ..self }
     }
 
-    /// Before it ends, the call sleeps on tokio's clock, which a test may have paused.
+    /// Delays the end: the call sleeps before, on tokio's clock, which a test may have paused.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
@@ -99,7 +100,7 @@ impl Outcome {
         Outcome { delay: Delay::Time(time), ..self }
     }
 
-    /// Waits as told, and hands the end over to the caller to act it out.
+    /// Waits for the delay, and returns the end for the caller to carry out.
     pub(crate) async fn wait(self) -> End {
         match self.delay {
             Delay::None => {}
@@ -113,7 +114,7 @@ impl Outcome {
     }
 }
 
-/// Pending `polls` times, each time woken at once.
+/// Returns pending `polls` times, and wakes the task each time.
 async fn pend(mut polls: usize) {
     poll_fn(|cx| {
         if polls == 0 {
@@ -126,13 +127,13 @@ async fn pend(mut polls: usize) {
     .await;
 }
 
-/// As a verb: "fails after 2 polls".
+/// Writes a verb: "fails after 2 polls".
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.end {
             End::Ok => "succeeds",
             End::Error => "fails",
-            End::Permanent => "fails for good",
+            End::Permanent => "fails permanently",
             End::Panic => "panics",
             End::Never => "never ends",
         })?;
@@ -144,7 +145,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// The error of everything that was told to fail.
+/// The error of a call that fails because the test said so.
 ///
 /// ```
 /// use reqscope_testkit::{Gate, poll_once};
@@ -152,8 +153,8 @@ impl fmt::Display for Outcome {
 ///
 /// let gate = Gate::open();
 /// gate.error();
-/// let Poll::Ready(Err(error)) = poll_once(pin!(gate.pass())) else { panic!("it was told to fail") };
-/// assert_eq!(error.cause().unwrap().to_string(), "told to fail");
+/// let Poll::Ready(Err(error)) = poll_once(pin!(gate.pass())) else { panic!("it does not fail") };
+/// assert_eq!(error.cause().unwrap().to_string(), "scripted failure");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -161,7 +162,7 @@ pub struct Scripted;
 
 impl fmt::Display for Scripted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("told to fail")
+        f.write_str("scripted failure")
     }
 }
 

@@ -16,7 +16,7 @@ pub fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
-/// Polls a future up to `polls` times, with a waker that does nothing, and stops where it is ready.
+/// Polls a future up to `polls` times, with a waker that does nothing, and stops when it is ready.
 ///
 /// ```
 /// use reqscope_testkit::{Gate, poll_n};
@@ -37,10 +37,10 @@ pub fn poll_n<F: Future + ?Sized>(polls: usize, mut future: Pin<&mut F>) -> Poll
     Poll::Pending
 }
 
-/// Polls a future `polls` times, each time that it asks for it, and drops it if it has not finished by then.
+/// Polls a future `polls` times, whenever it wakes, and drops it if it is still pending then.
 ///
-/// `None` says that it was cut; `Some` is what it had finished with. With `polls` = 0, 1, 2, … until the answer is
-/// `Some`, a future is cancelled at each of its awaits in turn:
+/// Returns `None` if the future was dropped, and its output if it finished. With `polls` = 0, 1, 2, … until the output
+/// is `Some`, a future is cancelled at each of its awaits in turn:
 ///
 /// ```
 /// use reqscope_testkit::{Gate, cancel_at};
@@ -70,7 +70,7 @@ pub async fn cancel_at<F: Future>(polls: usize, future: F) -> Option<F::Output> 
         left -= 1;
         match future.as_mut().poll(cx) {
             Poll::Ready(output) => Poll::Ready(Some(output)),
-            // The last poll is over: cut here and now, not when somebody wakes us.
+            // This was the last poll: cancel now, not at the next wake.
             Poll::Pending if left == 0 => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         }
@@ -78,7 +78,7 @@ pub async fn cancel_at<F: Future>(polls: usize, future: F) -> Option<F::Output> 
     .await
 }
 
-/// A waker that counts how often it was woken.
+/// Counts wakes: its wakers count how often they were woken.
 ///
 /// ```
 /// use reqscope_testkit::{Gate, Wakes};
@@ -100,19 +100,19 @@ pub struct Wakes(Arc<Counter>);
 struct Counter(AtomicU64);
 
 impl Wakes {
-    /// None so far.
+    /// Creates a counter at zero.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The waker to poll with.
+    /// Returns a waker that counts here.
     pub fn waker(&self) -> Waker {
         Waker::from(Arc::clone(&self.0))
     }
 
-    /// How often its wakers were woken.
+    /// Returns how often the wakers were woken.
     pub fn count(&self) -> u64 {
-        // Pairs with the increment: what was written before the wake is seen with it.
+        // Pairs with the increment: what was written before the wake is visible after this load.
         self.0.0.load(Ordering::Acquire)
     }
 }

@@ -10,7 +10,7 @@ use reqscope::Exit;
 ///
 /// let probe = Probe::new();
 /// let kept = probe.acquire().await.unwrap();
-/// drop(probe.acquire().await.unwrap()); // nobody gave it back
+/// drop(probe.acquire().await.unwrap()); // without a release
 ///
 /// let counts = probe.counts();
 /// assert_eq!((counts.acquired, counts.abandoned, counts.live()), (2, 1, 1));
@@ -22,11 +22,11 @@ use reqscope::Exit;
 pub struct Counts {
     /// Calls of `acquire` that were polled at least once.
     pub acquires: u64,
-    /// Those of them that are under way.
+    /// Calls of `acquire` that are under way.
     pub acquiring: u64,
-    /// Those of them that were dropped before they had ended.
+    /// Calls of `acquire` that were dropped before they ended.
     pub acquires_cut: u64,
-    /// Handles made, by `acquire` or `try_acquire`.
+    /// Handles made by `acquire` or `try_acquire`.
     pub acquired: u64,
     /// Calls of `validate` that succeeded.
     pub validated: u64,
@@ -36,16 +36,16 @@ pub struct Counts {
     pub reclaimed: u64,
     /// Handles dropped without a release, or in the middle of one.
     pub abandoned: u64,
-    /// Releases of a handle that had been given back before.
+    /// Releases of a handle that had been released or reclaimed before.
     pub double_released: u64,
-    /// Uses of a handle that had been given back before.
+    /// Uses of a handle after its release.
     pub used_after_release: u64,
-    /// Uses of a handle that another user had left in the middle of an operation, with no `validate` since.
+    /// Uses of a handle after the operation of another user was cancelled in the middle, with no `validate` in between.
     pub used_in_doubt: u64,
 }
 
 impl Counts {
-    /// Handles that are out there: made, and not ended in any way.
+    /// Returns the number of live handles: made, and neither released, reclaimed nor abandoned.
     pub fn live(&self) -> u64 {
         self.acquired - self.released - self.reclaimed - self.abandoned
     }
@@ -72,17 +72,17 @@ impl Counts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Record {
-    /// Where it is now.
+    /// Its state now.
     pub state: HandleState,
-    /// What was told each time that it was given back. More than one is a double release.
+    /// The exits passed to `release` or `reclaim`. More than one is a double release.
     pub exits: Vec<Exit>,
-    /// How often it was used.
+    /// How many times it was used.
     pub uses: u64,
-    /// How often it was validated with success.
+    /// How many times it was validated with success.
     pub validated: u64,
 }
 
-/// Where a handle has gone.
+/// The state of a handle of a [`Probe`](crate::Probe).
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -100,9 +100,9 @@ pub struct Record {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HandleState {
-    /// Somebody has it, or its release is under way.
+    /// It is in use, or its release is under way.
     Live,
-    /// Its `release` ran to its end.
+    /// Its `release` ran to the end.
     Released,
     /// `reclaim` took it back.
     Reclaimed,
@@ -110,9 +110,9 @@ pub enum HandleState {
     Abandoned,
 }
 
-/// One handle given back.
+/// A call of `release` or `reclaim`.
 ///
-/// In which order were two resources given back?
+/// In which order were the handles of two resources released?
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -121,7 +121,7 @@ pub enum HandleState {
 ///
 /// let (tables, outer) = { let probe = Probe::new(); (probe.sibling(), probe) };
 /// let (first, second) = (outer.acquire().await.unwrap(), tables.acquire().await.unwrap());
-/// tables.release(second, Exit::Completed).await.unwrap();
+/// inner.release(second, Exit::Completed).await.unwrap();
 /// outer.release(first, Exit::Completed).await.unwrap();
 ///
 /// let order: Vec<u64> = outer.releases().iter().map(|release| release.handle).collect();
@@ -131,13 +131,13 @@ pub enum HandleState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Release {
-    /// Its number.
+    /// The number of the handle.
     pub handle: u64,
-    /// What was told.
+    /// The exit that was passed.
     pub exit: Exit,
 }
 
-/// The books that a probe shares with its handles and its siblings.
+/// What a probe, its handles and its siblings record.
 #[derive(Default)]
 pub(crate) struct Records {
     tables: Mutex<Tables>,
@@ -152,9 +152,9 @@ struct Tables {
 
 struct Tracked {
     record: Record,
-    /// How many values with this number there are: one, unless it was forged.
+    /// How many values with this number exist: one, unless it was duplicated.
     copies: usize,
-    /// Who is in the middle of an operation, or left it there.
+    /// The user whose operation is under way, or was cancelled in the middle.
     operating: Option<u64>,
     killed: bool,
 }
@@ -172,7 +172,7 @@ impl Records {
         self.tables.lock().releases.clone()
     }
 
-    /// A call of `acquire` begins.
+    /// Records that a call of `acquire` begins.
     pub(crate) fn acquiring(&self) -> Acquiring<'_> {
         let counts = &mut self.tables.lock().counts;
         counts.acquires += 1;
@@ -180,7 +180,7 @@ impl Records {
         Acquiring { records: self, cut: true }
     }
 
-    /// A handle is made; the answer is its number.
+    /// Records a new handle, and returns its number.
     pub(crate) fn acquired(&self) -> u64 {
         let mut tables = self.tables.lock();
         tables.counts.acquired += 1;
@@ -225,7 +225,7 @@ impl Records {
         self.tables.lock().handle(id).operating = user;
     }
 
-    /// A release or a reclaim begins.
+    /// Records that a release or a reclaim begins.
     pub(crate) fn release_began(&self, id: u64, exit: Exit) {
         let mut tables = self.tables.lock();
         tables.releases.push(Release { handle: id, exit });
@@ -235,7 +235,8 @@ impl Records {
         tables.counts.double_released += u64::from(again);
     }
 
-    /// It is gone. Only the first state counts: a second release is a defect, not a second end.
+    /// Records that a handle is gone. Only the first call for a handle counts: a second release is a defect, but not a
+    /// second end.
     pub(crate) fn ended(&self, id: u64, state: HandleState) {
         let mut tables = self.tables.lock();
         if tables.handle(id).record.state != HandleState::Live {
@@ -251,7 +252,7 @@ impl Records {
         }
     }
 
-    /// A value with this number is dropped. The last one takes the handle with it.
+    /// Records that a value with this number is dropped. The drop of the last one abandons the handle.
     pub(crate) fn dropped(&self, id: u64) {
         let last = {
             let mut tables = self.tables.lock();
@@ -272,7 +273,7 @@ impl Tables {
     }
 }
 
-/// A call of `acquire` under way, until it is dropped. Dropped before it has `answered`, it was cut.
+/// A call of `acquire` under way, until it is dropped. If it is dropped before `answered`, the call was cancelled.
 pub(crate) struct Acquiring<'a> {
     records: &'a Records,
     cut: bool,

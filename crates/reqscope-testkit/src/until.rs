@@ -4,22 +4,22 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-/// How often the others are let run before the clock is used.
+/// How often the condition is checked between yields before the clock is used.
 const YIELDS: usize = 32;
 
-/// Waits until `condition` holds, and panics where it was called if that takes longer than `bound`.
+/// Waits until `condition` holds, and panics at the caller's line if that takes longer than `bound`.
 ///
-/// It first yields to the runtime a few times, which is all that a paused clock and tasks that are ready need, and
-/// then looks again each millisecond of tokio's clock. Under a paused clock that millisecond passes as soon as
-/// nothing else can run, so the time of the test moves on: take a `bound` below the deadlines that must not pass.
+/// It first yields to the runtime a few times, which is enough for tasks that are ready and on a paused clock. Then it
+/// checks each millisecond of tokio's clock. A paused clock advances by that millisecond when no task is ready, so the
+/// test's time passes: choose a `bound` below the deadlines that must not expire.
 ///
 /// # Panics
 ///
-/// After `bound`, at the line of the caller; or if polled outside a tokio runtime with a clock.
+/// After `bound`, with the caller's line; or outside of a tokio runtime with a clock.
 ///
 /// # Cancel safety
 ///
-/// Nothing is lost by dropping it.
+/// Nothing is lost when it is dropped.
 ///
 /// ```
 /// use reqscope_testkit::until;
@@ -45,7 +45,7 @@ pub fn until(bound: Duration, condition: impl FnMut() -> bool) -> impl Future<Ou
     }
 }
 
-/// The same as a question.
+/// Waits like [`until`], and returns whether the condition held.
 pub(crate) async fn holds_within(bound: Duration, mut condition: impl FnMut() -> bool) -> bool {
     for _ in 0..YIELDS {
         if condition() {

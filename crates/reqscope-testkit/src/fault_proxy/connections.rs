@@ -6,9 +6,9 @@ use super::script::Script;
 
 /// Some connections of a [`FaultProxy`](crate::FaultProxy): the open ones, those to come, all, or one of them.
 ///
-/// What they are fin_sent takes effect at once: when the call returns, not a byte more passes that should not, and the FIN
-/// or the reset is on its way. It is the last word: a script takes the place of the one before, and lifts the stall or
-/// the delay that this had set.
+/// What they are fin_sent takes effect at once: when the call returns, not a byte more passes that should not, and the
+/// FIN or the reset is on its way. It is the last word: a script takes the place of the one before, and lifts the stall
+/// or the delay that this had set.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {

@@ -37,8 +37,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
 /// A TCP proxy in front of a real server, that does by script what networks and servers do to connections.
 ///
-/// It forwards everything until it is fin_sent otherwise, faithfully: a peer's FIN is forwarded as a FIN, its reset as a
-/// reset, and a receiver that does not read slows the sender down. Faults are fin_sent to some of its connections
+/// It forwards everything until it is fin_sent otherwise, faithfully: a peer's FIN is forwarded as a FIN, its reset as
+/// a reset, and a receiver that does not read slows the sender down. Faults are fin_sent to some of its connections
 /// ([`open`](FaultProxy::open), [`coming`](FaultProxy::coming), [`all`](FaultProxy::all), [`next`](FaultProxy::next),
 /// [`nth`](FaultProxy::nth)), by hand or as a [`Script`]. This is what the two ends see:
 ///
@@ -154,11 +154,11 @@ impl FaultProxy {
         self.inner.lock().traffic
     }
 
-    /// Waits until the condition holds for what has happened so far, and panics where it was called if that takes longer
-    /// than `bound`.
+    /// Waits until the condition holds for what has happened so far, and panics where it was called if that takes
+    /// longer than `bound`.
     ///
-    /// It looks when something was counted, and at no other time; what holds for a moment only may be missed. The bound is on tokio's clock; one that is paused
-    /// passes it as soon as everybody waits, even if it is for a socket.
+    /// It looks when something was counted, and at no other time; what holds for a moment only may be missed. The bound
+    /// is on tokio's clock; one that is paused passes it as soon as everybody waits, even if it is for a socket.
     ///
     /// # Panics
     ///
@@ -227,8 +227,8 @@ impl FaultProxy {
 
     /// Refuses new connections from now on, until [`heal`](FaultProxy::heal). The open ones stay as they are.
     ///
-    /// The port is closed, and kept: nobody else gets it meanwhile. A client that had connected a moment ago and was not
-    /// accepted yet is reset.
+    /// The port is closed, and kept: nobody else gets it meanwhile. A client that had connected a moment ago and was
+    /// not accepted yet is reset.
     ///
     /// # Errors
     ///

@@ -69,8 +69,8 @@ impl Script {
         self.then(Step::Pause(time))
     }
 
-    /// Waits until the gate has let this connection through, with whichever outcome. Bytes pass meanwhile, unless a step
-    /// before this one has stopped them.
+    /// Waits until the gate has let this connection through, with whichever outcome. Bytes pass meanwhile, unless a
+    /// step before this one has stopped them.
     pub fn pass(self, gate: &Gate) -> Self {
         self.then(Step::Pass(gate.clone()))
     }
@@ -86,8 +86,8 @@ impl Script {
     /// probes too. A deadline on an operation notices it, keepalive and `TCP_USER_TIMEOUT` do not.
     ///
     /// This is for good, as a stream with a hole in it is none that TCP could deliver: [`heal`](Script::heal) does not
-    /// help this connection, only those to come. One that comes into a black hole of both directions is accepted and never
-    /// answered, and the server does not hear of it.
+    /// help this connection, only those to come. One that comes into a black hole of both directions is accepted and
+    /// never answered, and the server does not hear of it.
     pub fn black_hole(self, direction: Direction) -> Self {
         self.then(Step::BlackHole(direction))
     }
@@ -122,8 +122,8 @@ impl Script {
 
     /// Ends the connection, with a reset (RST) to both.
     ///
-    /// Bytes that have not arrived are lost. Those that have are read before the error, on Linux; elsewhere the system may
-    /// drop them, too. Steps after this one are not played.
+    /// Bytes that have not arrived are lost. Those that have are read before the error, on Linux; elsewhere the system
+    /// may drop them, too. Steps after this one are not played.
     pub fn reset(self) -> Self {
         self.then(Step::Reset)
     }

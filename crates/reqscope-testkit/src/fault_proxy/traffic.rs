@@ -25,7 +25,8 @@ pub struct Traffic {
     pub accepted: usize,
     /// Those of them that still have a socket.
     ///
-    /// One in a black hole has them until the proxy is dropped or it is fin_sent otherwise, as nobody may hear of its end.
+    /// One in a black hole has them until the proxy is dropped or it is fin_sent otherwise, as nobody may hear of its
+    /// end.
     pub open: usize,
     /// Those of them that could not be carried on to the server, because it refused. Their clients were reset.
     pub unreachable: usize,

@@ -1,4 +1,4 @@
-//! The verbs called by hand, and cancelled at every await in turn.
+//! Calls the methods, and cancels them at every await in turn.
 
 use std::pin::pin;
 use std::task::Poll;
@@ -12,10 +12,10 @@ use crate::poll::{cancel_at, poll_once};
 use crate::probe::Verb;
 use crate::until::holds_within;
 
-/// L3: an acquire that is cut leaves nothing behind, and its slot is free.
-pub(super) async fn an_acquire_that_is_cut<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+/// L3: a cancelled acquire leaves nothing behind, and its slot is free.
+pub(super) async fn cancelled_acquire_leaves_nothing<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     for polls in 0..MOST_POLLS {
-        let fixture = setup.fixture(format!("an acquire cut at poll {polls}"));
+        let fixture = setup.fixture(format!("an acquire cancelled at poll {polls}"));
         let mut finished = false;
         for _ in 0..ROUNDS {
             match fixture.within("acquire", cancel_at(polls, fixture.resource.acquire())).await? {
@@ -29,7 +29,8 @@ pub(super) async fn an_acquire_that_is_cut<R: Resource>(setup: Setup<'_, R>) -> 
         }
         if !finished {
             let better = fixture.probe.releases().into_iter().find(|release| release.exit.is_completed());
-            fixture.expect(better.is_none(), "an inner handle went back as completed, though nobody had it")?;
+            fixture
+                .expect(better.is_none(), "an inner handle was released as completed, though it was never used")?;
         }
         fixture.still_works().await?;
         fixture.end().await?;
@@ -40,8 +41,8 @@ pub(super) async fn an_acquire_that_is_cut<R: Resource>(setup: Setup<'_, R>) -> 
     Ok(())
 }
 
-/// L6: a handle that the backend grants after the caller has gone is given back.
-pub(super) async fn a_late_arrival<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+/// L6: a handle that the backend grants after the caller was dropped is released.
+pub(super) async fn late_handle_is_released<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     let fixture = setup.fixture("an acquire dropped while the backend does not answer");
     fixture.probe.on(Verb::Acquire).close();
     {
@@ -52,7 +53,7 @@ pub(super) async fn a_late_arrival<R: Resource>(setup: Setup<'_, R>) -> Verdict 
             answer.is_ready() || fixture.probe.on(Verb::Acquire).waiting() > 0
         });
         if !arrived.await {
-            return Ok(()); // it neither answers nor asks the probe: nothing can be held up
+            return Ok(()); // it neither returns nor asks the probe: nothing can be held up
         }
         if let Poll::Ready(answer) = answer {
             let handle = fixture.success("acquire", answer)?;
@@ -65,10 +66,10 @@ pub(super) async fn a_late_arrival<R: Resource>(setup: Setup<'_, R>) -> Verdict 
     fixture.end().await
 }
 
-/// L3: the same under a lease.
-pub(super) async fn a_lease_that_is_cut<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+/// L3: the same for `Lease::acquire`.
+pub(super) async fn cancelled_lease_leaves_nothing<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     for polls in 0..MOST_POLLS {
-        let fixture = setup.fixture(format!("Lease::acquire cut at poll {polls}"));
+        let fixture = setup.fixture(format!("Lease::acquire cancelled at poll {polls}"));
         let reaper = Reaper::new();
         let leased = cancel_at(polls, Lease::acquire_in(&reaper, &fixture.resource));
         let finished = match fixture.within("Lease::acquire", leased).await? {
@@ -90,10 +91,10 @@ pub(super) async fn a_lease_that_is_cut<R: Resource>(setup: Setup<'_, R>) -> Ver
     Ok(())
 }
 
-/// L12: a release that misses its deadline costs the handle, and not the slot.
-pub(super) async fn a_release_that_is_cut<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+/// L12: a release that misses its deadline costs the handle, but not the slot.
+pub(super) async fn cancelled_release_frees_the_slot<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     for polls in 0..MOST_POLLS {
-        let fixture = setup.fixture(format!("a release cut at poll {polls}"));
+        let fixture = setup.fixture(format!("a release cancelled at poll {polls}"));
         let mut cut = 0;
         for _ in 0..ROUNDS {
             let handle = fixture.acquire().await?;
@@ -114,10 +115,10 @@ pub(super) async fn a_release_that_is_cut<R: Resource>(setup: Setup<'_, R>) -> V
     Ok(())
 }
 
-/// L1: a handle whose validate was cut can still be given back.
-pub(super) async fn a_validate_that_is_cut<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+/// L1: a handle whose validate was cancelled can still be released.
+pub(super) async fn cancelled_validate_keeps_the_handle<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     for polls in 0..MOST_POLLS {
-        let fixture = setup.fixture(format!("a validate cut at poll {polls}"));
+        let fixture = setup.fixture(format!("a validate cancelled at poll {polls}"));
         let mut finished = false;
         for _ in 0..ROUNDS {
             let mut handle = fixture.acquire().await?;

@@ -1,4 +1,4 @@
-//! The end of a scope that holds several handles, and the end of the server.
+//! Closes scopes that hold several handles, and drains the server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use crate::poll::cancel_at;
 use crate::probe::{Probe, Verb};
 use crate::records::HandleState;
 
-/// Short, so that the suite is quick; what has to pass it passes at once.
+/// Short, so that the suite is quick. Only what hangs waits for it.
 const DEADLINE: Duration = Duration::from_millis(50);
 
-/// L10: settling handles first, each kind in reverse order; what fails or panics stops none of the others.
+/// L10: settling handles are released first, each kind in reverse order; one that fails or panics stops no other.
 pub(super) async fn handles_are_released_in_order<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     for settles in [false, true] {
         let case = "a scope with five resources, of which one fails and one panics in its release";
@@ -39,7 +39,7 @@ pub(super) async fn handles_are_released_in_order<R: Resource>(setup: Setup<'_, 
         let closed = fixture.within("close", scope.close(Exit::Completed)).await?;
         fixture.expect(
             closed.is_err_and(|error| error.problems().len() == 1),
-            "the failed settling release was not reported, or more than that",
+            "the failed settling release was not the one problem that was reported",
         )?;
         fixture.drained(&scopes).await?;
 
@@ -57,8 +57,8 @@ pub(super) async fn handles_are_released_in_order<R: Resource>(setup: Setup<'_, 
     Ok(())
 }
 
-/// L10: one that hangs in its release holds up no other.
-pub(super) async fn a_hung_release_holds_up_no_other<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+/// L10: a release that hangs holds up no other.
+pub(super) async fn hung_release_holds_up_no_other<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     let fixture = setup.fixture("a scope with two resources, of which the other one hangs in its release");
     let scopes = Scopes::builder().close_timeout(2 * BOUND).build();
     let scope = scopes.open();
@@ -71,21 +71,21 @@ pub(super) async fn a_hung_release_holds_up_no_other<R: Resource>(setup: Setup<'
     fixture.end().await
 }
 
-/// L11: a close that settles, cut at every await in turn, settles all the same.
-pub(super) async fn a_settling_close_cannot_be_undone<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+/// L11: a settling close that is cancelled, at every await in turn, settles all the same.
+pub(super) async fn cancelled_close_settles_all_the_same<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     for polls in 0..MOST_POLLS {
-        let fixture = setup.settling_fixture(format!("a close that settles, cut at poll {polls}"));
+        let fixture = setup.settling_fixture(format!("a settling close cancelled at poll {polls}"));
         let scopes = Scopes::new();
         let scope = scopes.open();
         drop(fixture.get(&scope.lazy(&fixture.resource)).await?);
         let closed = fixture.within("close", cancel_at(polls, scope.close(Exit::Completed))).await?;
         if let Some(closed) = &closed {
-            fixture.expect(closed.is_ok(), "a close that was not cut failed")?;
-            let fate = fixture.resource.records.record(0).state;
-            fixture.expect(fate == HandleState::Released, "the close had ended before the release")?;
+            fixture.expect(closed.is_ok(), "a close that was not cancelled failed")?;
+            let state = fixture.resource.records.record(0).state;
+            fixture.expect(state == HandleState::Released, "the close had ended before the release")?;
         }
-        let told = fixture.exits(&scopes).await?;
-        fixture.expect(told == [Exit::Completed], format!("the handle was told {told:?}"))?;
+        let exits = fixture.exits(&scopes).await?;
+        fixture.expect(exits == [Exit::Completed], format!("the handle was released as {exits:?}"))?;
         fixture.end().await?;
         if closed.is_some() {
             break;
@@ -94,8 +94,8 @@ pub(super) async fn a_settling_close_cannot_be_undone<R: Resource>(setup: Setup<
     Ok(())
 }
 
-/// L11: a close hears of a settling release that failed, and of a settling handle that is not at home.
-pub(super) async fn a_failed_settle_fails_the_close<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+/// L11: a close fails if a settling release fails, and if a settling handle is still lent.
+pub(super) async fn failed_settle_fails_the_close<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     for outcome in [Outcome::error(), Outcome::panic()] {
         let fixture = setup.settling_fixture(format!("a settling release that {outcome}"));
         let scopes = Scopes::new();
@@ -114,13 +114,13 @@ pub(super) async fn a_failed_settle_fails_the_close<R: Resource>(setup: Setup<'_
     let closed = fixture.within("close", scope.close(Exit::Completed)).await?;
     fixture.expect(closed.is_err(), "the close was a success")?;
     drop(guard);
-    let told = fixture.exits(&scopes).await?;
-    fixture.expect(told == [Exit::Cancelled], format!("the handle was told {told:?}"))?;
+    let exits = fixture.exits(&scopes).await?;
+    fixture.expect(exits == [Exit::Cancelled], format!("the handle was released as {exits:?}"))?;
     fixture.end().await
 }
 
-/// L12: an acquisition that hangs ends by its deadline, and leaves nothing.
-pub(super) async fn a_hung_acquire_ends<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+/// L12: an acquisition that hangs ends by its deadline, and leaves nothing behind.
+pub(super) async fn hung_acquire_ends<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     for inside in [false, true] {
         let fixture = setup.fixture("an acquire that never ends");
         if inside {
@@ -136,7 +136,7 @@ pub(super) async fn a_hung_acquire_ends<R: Resource>(setup: Setup<'_, R>) -> Ver
             let timed_out = answer.as_ref().is_err_and(|error| {
                 error.is_timeout() && matches!(error.stage(), Some(Stage::Acquiring | Stage::Waiting))
             });
-            fixture.expect(timed_out, "the get did not say that it timed out while acquiring")?;
+            fixture.expect(timed_out, "the error of the get was not a timeout while acquiring")?;
         }
         drop((answer, lazy, scope));
         fixture.drained(&scopes).await?;
@@ -146,8 +146,8 @@ pub(super) async fn a_hung_acquire_ends<R: Resource>(setup: Setup<'_, R>) -> Ver
     Ok(())
 }
 
-/// L12: a release that hangs ends by its deadline; the handle is dropped, once, and that is counted.
-pub(super) async fn a_hung_release_ends<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+/// L12: a release that hangs ends by its deadline; the handle is dropped once, and counted as abandoned.
+pub(super) async fn hung_release_ends<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     for settles in [false, true] {
         let case = "a release that never ends";
         let fixture = if settles { setup.settling_fixture(case) } else { setup.fixture(case) };
@@ -157,7 +157,7 @@ pub(super) async fn a_hung_release_ends<R: Resource>(setup: Setup<'_, R>) -> Ver
         fixture.resource.before_release.never();
         let settles = fixture.resource.settles(Exit::Completed);
         let closed = fixture.within("close", scope.close(Exit::Completed)).await?;
-        fixture.expect(closed.is_err() == settles, "the close did not tell of the release that it waited for")?;
+        fixture.expect(closed.is_err() == settles, "the close did not report the release that it waited for")?;
         fixture.drained(&scopes).await?;
         fixture.expect(scopes.stats().abandoned == 1, "the handle that was dropped was not counted as abandoned")?;
         fixture.expect(
@@ -170,12 +170,12 @@ pub(super) async fn a_hung_release_ends<R: Resource>(setup: Setup<'_, R>) -> Ver
     Ok(())
 }
 
-/// L16: a drain waits for open scopes and for releases that nobody awaits, and its books balance.
-pub(super) async fn a_drain_waits_for_all<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+/// L16: a drain waits for open scopes and background releases, and the counters balance.
+pub(super) async fn drain_waits_for_all<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     let fixture = setup.fixture("a drain while scopes are open and leases are dropped");
     let scopes = Scopes::new();
     let open = scopes.open();
-    // A sibling's, because there may be only one of the resource's own, as of the right to write.
+    // A sibling's handle, because the resource may have only one at a time.
     let other = Arc::new(Probe::with_records(Arc::clone(&fixture.resource.records)));
     drop(fixture.success("get", open.lazy(&other).get().await)?);
     let dropped = scopes.open();
@@ -189,12 +189,12 @@ pub(super) async fn a_drain_waits_for_all<R: Resource>(setup: Setup<'_, R>) -> V
         .expect(early.open_scopes == 1 && !early.is_clean(), format!("the open scope was overlooked: {early:?}"))?;
     drop(open);
     let report = fixture.within("the drain", scopes.drain(BOUND / 2)).await?;
-    fixture.expect(report.is_clean(), format!("it was not clean: {report:?}"))?;
+    fixture.expect(report.is_clean(), format!("the drain was not clean: {report:?}"))?;
     let stats = scopes.stats();
     fixture.expect(
         stats.acquired >= 3 && stats.acquired == stats.released && stats.pending_releases == 0,
-        format!("the books do not balance: {stats:?}"),
+        format!("the counters do not balance: {stats:?}"),
     )?;
-    fixture.expect(fixture.counts().live() == 0, "it ended before the releases had")?;
+    fixture.expect(fixture.counts().live() == 0, "the drain ended before the releases")?;
     fixture.end().await
 }

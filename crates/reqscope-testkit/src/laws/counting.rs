@@ -9,38 +9,37 @@ use crate::gate::Gate;
 use crate::outcome::{End, Outcome};
 use crate::records::{HandleState, Records};
 
-/// Counts what goes in and out of a resource, from the outside, and lets its first and its last verb wait.
+/// Counts the calls to a resource from the outside, and lets `acquire` and `release` wait at gates.
 ///
-/// So the suite can tell what was done to a resource of which it knows nothing, and cancel even one that never
-/// waits by itself.
+/// So the suite sees what happens to any resource, and can cancel one that never waits by itself.
 pub(super) struct Counting<R> {
     resource: Arc<R>,
     pub(super) records: Arc<Records>,
     pub(super) before_acquire: Gate,
     pub(super) before_release: Gate,
-    /// Done once, in the very poll in which the next handle arrives.
+    /// Called once, in the poll in which the next handle arrives.
     pub(super) on_arrival: Mutex<Option<Box<dyn FnOnce() + Send>>>,
     mode: Mode,
 }
 
-/// What the outside adds to a resource, or takes from it.
+/// What the wrapper adds to a resource, or takes from it.
 #[derive(Clone, Copy)]
 pub(super) enum Mode {
-    /// No shortcuts: every acquire and every release waits, at its gate if nowhere else.
+    /// No shortcuts: every acquire and every release waits, at least at its gate.
     Waiting,
-    /// And a release as completed matters to the client.
+    /// As `Waiting`, and a release as completed settles.
     Settling,
     /// All that the resource can do without waiting.
     Shortcuts,
 }
 
-/// A handle with a number.
+/// A numbered handle.
 pub(super) struct Counted<H> {
     handle: H,
     ticket: Ticket,
 }
 
-/// The number of a handle; its drop says that the handle is gone.
+/// The number of a handle. Its drop records the drop of the handle.
 struct Ticket {
     id: u64,
     records: Arc<Records>,
@@ -78,7 +77,7 @@ impl<H> Counted<H> {
         self.ticket.id
     }
 
-    /// The handle itself: nobody counts it from here on.
+    /// Returns the handle itself, which is not counted from here on.
     pub(super) fn into_inner(self) -> H {
         self.ticket.records.ended(self.ticket.id, HandleState::Abandoned);
         self.handle
@@ -91,11 +90,11 @@ impl<R: Resource> Resource for Counting<R> {
 
     async fn acquire(&self) -> Result<Self::Handle, Error<R::Cause>> {
         let mut call = self.records.acquiring();
-        // Nothing is made while we wait here; beyond, the resource's own future owns what it makes.
+        // Nothing is made while this waits; after it, the resource's own future owns what it makes.
         let answer = match self.before_acquire.end().await {
             End::Ok => catch_panic(self.resource.acquire()).await,
-            End::Panic => Err(Box::new("told to panic") as _),
-            _ => Ok(Err(Error::unavailable().at(Stage::Acquiring).with_context("told to fail"))),
+            End::Panic => Err(Box::new("scripted panic") as _),
+            _ => Ok(Err(Error::unavailable().at(Stage::Acquiring).with_context("scripted failure"))),
         };
         call.answered();
         let handle = self.count(resume(answer)?);
@@ -112,15 +111,15 @@ impl<R: Resource> Resource for Counting<R> {
 
     async fn release(&self, Counted { handle, ticket }: Self::Handle, exit: Exit) -> Result<(), Error<R::Cause>> {
         self.records.release_began(ticket.id, exit);
-        // Cut while we wait, handle and ticket are dropped here.
+        // Cancelled while it waits, handle and ticket are dropped here.
         let answer = match self.before_release.end().await {
             End::Ok => catch_panic(self.resource.release(handle, exit)).await,
-            // The handle goes home all the same, or the resource would be blamed for the suite's own failure.
+            // The handle is released all the same, or the resource would be blamed for the suite's own failure.
             end => {
                 drop(catch_panic(self.resource.release(handle, exit)).await);
                 match end {
-                    End::Panic => Err(Box::new("told to panic") as _),
-                    _ => Ok(Err(Error::unavailable().at(Stage::Releasing).with_context("told to fail"))),
+                    End::Panic => Err(Box::new("scripted panic") as _),
+                    _ => Ok(Err(Error::unavailable().at(Stage::Releasing).with_context("scripted failure"))),
                 }
             }
         };

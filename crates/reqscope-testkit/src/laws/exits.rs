@@ -1,4 +1,4 @@
-//! What a handle is told when its use ends, and that nobody has it afterwards.
+//! The exit that is passed to `release`, and that the handle is not used afterwards.
 
 use std::future::Future;
 
@@ -10,34 +10,32 @@ use super::report::{Breach, Verdict};
 use super::unwind::while_unwinding;
 use crate::records::HandleState;
 
-/// L8: after the close nobody gets a handle, and the one that is lent out stays with its holder.
-pub(super) async fn a_lent_handle_outlives_its_scope<R: Resource>(setup: Setup<'_, R>) -> Verdict {
-    let fixture = setup.fixture("a scope closed while a guard is out");
+/// L8: after the close no `get` succeeds, and a lent handle stays with its user.
+pub(super) async fn lent_handle_outlives_its_scope<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+    let fixture = setup.fixture("a scope closed while a guard is alive");
     let scopes = Scopes::new();
     let scope = scopes.open();
     let lazy = scope.lazy(&fixture.resource);
     let guard = fixture.get(&lazy).await?;
-    // A resource that settles complains, rightly.
+    // The close fails if the resource settles.
     drop(fixture.within("close", scope.close(Exit::Completed)).await?);
     yield_a_few_times().await;
     fixture
-        .expect(fixture.resource.records.record(0).exits.is_empty(), "the handle was released under its holder")?;
+        .expect(fixture.resource.records.record(0).exits.is_empty(), "the handle was released while it was lent")?;
     let answer = fixture.within("get", lazy.get()).await?;
     fixture.expect(answer.is_err_and(|error| error.is_closed()), "a get was served after the close")?;
     fixture.expect(lazy.try_get().is_none(), "a try_get was served after the close")?;
     drop(guard);
-    let told = fixture.exits(&scopes).await?;
-    fixture.expect(told == [Exit::Cancelled], format!("the handle that was lent out was told {told:?}"))?;
-    fixture.expect(
-        fixture.resource.records.record(0).state != HandleState::Abandoned,
-        "the handle that was lent out was dropped",
-    )?;
+    let exits = fixture.exits(&scopes).await?;
+    fixture.expect(exits == [Exit::Cancelled], format!("the lent handle was released as {exits:?}"))?;
+    fixture
+        .expect(fixture.resource.records.record(0).state != HandleState::Abandoned, "the lent handle was dropped")?;
     drop(lazy);
     fixture.end().await
 }
 
-/// L9: what the owner of the scope says is what the handle hears.
-pub(super) async fn the_scope_tells_the_exit<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+/// L9: the exit of the scope is passed to the handle's release.
+pub(super) async fn scope_passes_on_the_exit<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     for exit in EXITS {
         let case = format!("a scope closed as {exit}");
         scope_ends(&setup, case, exit, async |scope| drop(scope.close(exit).await)).await?;
@@ -56,19 +54,22 @@ pub(super) async fn the_scope_tells_the_exit<R: Resource>(setup: Setup<'_, R>) -
 }
 
 /// L9: a guard that was dropped by a panic spoils the verdict, though the panic was caught.
-pub(super) async fn a_panic_is_not_forgotten<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+pub(super) async fn panic_under_a_guard_is_sticky<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     let fixture = setup.fixture("a guard dropped while unwinding, then a scope closed as completed");
     let scopes = Scopes::new();
     let scope = scopes.open();
     while_unwinding(fixture.get(&scope.lazy(&fixture.resource)).await?);
     drop(fixture.within("close", scope.close(Exit::Completed)).await?);
-    let told = fixture.exits(&scopes).await?;
-    fixture.expect(matches!(told[..], [exit] if exit >= Exit::Failed), format!("the handle was told {told:?}"))?;
+    let exits = fixture.exits(&scopes).await?;
+    fixture.expect(
+        matches!(exits[..], [exit] if exit >= Exit::Failed),
+        format!("the handle was released as {exits:?}"),
+    )?;
     fixture.end().await
 }
 
-/// L9: the same of a lease, taken by itself or detached from a request.
-pub(super) async fn the_lease_tells_the_exit<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+/// L9: the same for a lease, acquired by itself or detached from a scope.
+pub(super) async fn lease_passes_on_the_exit<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     for detached in [false, true] {
         let kind = if detached { "a detached lease" } else { "a lease" };
         for exit in EXITS {
@@ -97,7 +98,7 @@ async fn scope_ends<R: Resource, F: Future<Output = ()>>(
     let scope = scopes.open();
     drop(fixture.get(&scope.lazy(&fixture.resource)).await?);
     fixture.within("the end of the scope", end(scope)).await?;
-    was_told(fixture, &scopes, expected).await
+    expect_exit(fixture, &scopes, expected).await
 }
 
 async fn lease_ends<R: Resource, F: Future<Output = ()>>(
@@ -111,7 +112,7 @@ async fn lease_ends<R: Resource, F: Future<Output = ()>>(
     let scopes = Scopes::new();
     let lease = lease(&fixture, &scopes, detached).await?;
     fixture.within("the end of the lease", end(lease)).await?;
-    was_told(fixture, &scopes, expected).await
+    expect_exit(fixture, &scopes, expected).await
 }
 
 async fn lease<R: Resource>(
@@ -130,8 +131,8 @@ async fn lease<R: Resource>(
     fixture.success("Lease::acquire", fixture.within("Lease::acquire", acquired).await?)
 }
 
-async fn was_told<R: Resource>(fixture: Fixture<R>, scopes: &Scopes, expected: Exit) -> Verdict {
-    let told = fixture.exits(scopes).await?;
-    fixture.expect(told == [expected], format!("the handle was told {told:?} instead of {expected:?}, once"))?;
+async fn expect_exit<R: Resource>(fixture: Fixture<R>, scopes: &Scopes, expected: Exit) -> Verdict {
+    let exits = fixture.exits(scopes).await?;
+    fixture.expect(exits == [expected], format!("the handle was released as {exits:?} instead of [{expected:?}]"))?;
     fixture.end().await
 }

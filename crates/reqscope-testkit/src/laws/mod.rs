@@ -19,22 +19,22 @@ use unwind::catch_panic;
 
 pub use report::{Breach, Law, Report};
 
-/// Runs a resource under the laws, and panics with all that it broke.
+/// Runs a resource under the laws, and panics with a report of those it breaks.
 ///
-/// `make` makes the resource, anew for each case. If it builds over the [`Probe`] that it is given, as a wrapper or
-/// a pool can, the suite counts inside as well as outside; if it ignores the probe, as an adapter does, outside
-/// only. Every future is cancelled at each of its awaits in turn: at poll 0, 1, 2, … until it finishes by itself.
+/// `make` creates the resource, anew for each case. If it builds on the [`Probe`] that it is passed, as a wrapper or a
+/// pool can, the suite counts inside and outside of it. If it ignores the probe, as an adapter does, the suite counts
+/// outside only. Every future is cancelled at each of its awaits in turn: at poll 0, 1, 2, … until it finishes.
 ///
-/// [`laws!`](crate::laws!) makes a test of it. [`judge`] answers with a [`Report`] instead of a panic.
+/// The macro [`laws!`](crate::laws!) makes a test of it. [`judge`] returns a [`Report`] instead of panicking.
 ///
 /// # Panics
 ///
-/// If a law is broken. The message names the law, what was done, and what was seen. Also outside of a tokio runtime
-/// with a clock; the clock may be paused if the resource does all its waiting on it.
+/// If a law is broken: the message names the law, what was done, and what was seen. Also outside of a tokio runtime
+/// with a clock. The clock may be paused if the resource does all its waiting on it.
 ///
 /// # Cancel safety
 ///
-/// Dropping it ends the suite in the middle; the resources that it made are dropped with it.
+/// Dropping it stops the suite, and drops the resources that it has created.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
@@ -46,13 +46,13 @@ pub async fn laws<R: Resource>(make: impl Fn(Probe) -> R) {
     assert!(report.is_clean(), "{report}");
 }
 
-/// Runs a resource under the laws, and tells which it broke.
+/// Runs a resource under the laws, and returns a report of those it breaks.
 ///
-/// The same as [`laws`], with an answer.
+/// The same as [`laws`], without the panic.
 ///
 /// # Panics
 ///
-/// Counting of a tokio runtime with a clock.
+/// Outside of a tokio runtime with a clock.
 ///
 /// # Cancel safety
 ///
@@ -60,14 +60,14 @@ pub async fn laws<R: Resource>(make: impl Fn(Probe) -> R) {
 ///
 /// # Examples
 ///
-/// A resource that is wrong on purpose, and what it breaks:
+/// A resource that is wrong on purpose, and the law that it breaks:
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
 /// use reqscope::{Error, Exit, Resource};
 /// use reqscope_testkit::{Law, Probe, ProbeHandle, Scripted, judge};
 ///
-/// /// Releases whatever it is told as a success.
+/// /// Passes every exit on as a success.
 /// struct Optimist(Probe);
 ///
 /// impl Resource for Optimist {
@@ -101,53 +101,54 @@ pub async fn judge<R: Resource>(make: impl Fn(Probe) -> R) -> Report {
         )*};
     }
     cases! {
-        L2 verbs::making_it_acquires_nothing,
-        L1 verbs::every_exit_ends_a_handle,
-        L1 verbs::the_shortcuts_count_too,
-        L1 verbs::a_failed_release_ends_the_handle,
-        L1 verbs::a_half_made_handle_goes_back,
-        L7 verbs::the_next_acquire_tries_again,
-        L9 verbs::the_exit_is_passed_on,
+        L2 verbs::new_resource_acquires_nothing,
+        L1 verbs::handle_is_released_with_every_exit,
+        L1 verbs::shortcuts_count_too,
+        L1 verbs::failed_release_ends_the_handle,
+        L1 verbs::half_made_handle_is_released,
+        L7 verbs::failed_acquire_is_tried_again,
+        L9 verbs::exit_is_passed_on,
         L11 verbs::settling_is_consistent,
-        L3 cancel::an_acquire_that_is_cut,
-        L6 cancel::a_late_arrival,
-        L3 cancel::a_lease_that_is_cut,
-        L12 cancel::a_release_that_is_cut,
-        L1 cancel::a_validate_that_is_cut,
-        L14 reuse::a_doubtful_handle_is_proved,
-        L14 reuse::a_handle_that_fails_its_proof_is_not_reused,
-        L14 reuse::a_dead_handle_is_not_reused,
-        L2 scope::an_unused_scope_acquires_nothing,
+        L3 cancel::cancelled_acquire_leaves_nothing,
+        L6 cancel::late_handle_is_released,
+        L3 cancel::cancelled_lease_leaves_nothing,
+        L12 cancel::cancelled_release_frees_the_slot,
+        L1 cancel::cancelled_validate_keeps_the_handle,
+        L14 reuse::handle_in_doubt_is_validated,
+        L14 reuse::handle_that_fails_validation_is_not_reused,
+        L14 reuse::dead_handle_is_not_reused,
+        L2 scope::unused_scope_acquires_nothing,
         L4 scope::first_users_share_one_acquisition,
-        L5 scope::a_sleeping_first_user_stalls_nobody,
-        L6 scope::closing_cancels_the_acquisition,
-        L6 scope::a_handle_for_a_closed_scope,
-        L6 scope::a_handle_that_meets_the_close,
-        L7 scope::an_error_is_shared_and_forgotten,
-        L1 scope::a_request_by_the_shortcuts,
-        L1 scope::a_request_that_is_cut,
-        L8 exits::a_lent_handle_outlives_its_scope,
-        L9 exits::the_scope_tells_the_exit,
-        L9 exits::a_panic_is_not_forgotten,
-        L9 exits::the_lease_tells_the_exit,
+        L5 scope::sleeping_first_user_stalls_no_other,
+        L6 scope::close_cancels_the_acquisition,
+        L6 scope::handle_for_a_closed_scope_is_released,
+        L6 scope::handle_that_meets_the_close_is_released,
+        L7 scope::error_is_shared_and_not_cached,
+        L1 scope::request_by_shortcuts,
+        L1 scope::cancelled_request_leaves_nothing,
+        L8 exits::lent_handle_outlives_its_scope,
+        L9 exits::scope_passes_on_the_exit,
+        L9 exits::panic_under_a_guard_is_sticky,
+        L9 exits::lease_passes_on_the_exit,
         L10 close::handles_are_released_in_order,
-        L10 close::a_hung_release_holds_up_no_other,
-        L11 close::a_settling_close_cannot_be_undone,
-        L11 close::a_failed_settle_fails_the_close,
-        L12 close::a_hung_acquire_ends,
-        L12 close::a_hung_release_ends,
-        L16 close::a_drain_waits_for_all,
-        L15 quiet_drop::a_handle_drops_quietly,
-        L15 quiet_drop::a_verb_drops_quietly,
-        L15 quiet_drop::its_owners_drop_quietly,
-        L15 quiet_drop::a_shutdown_is_quiet,
+        L10 close::hung_release_holds_up_no_other,
+        L11 close::cancelled_close_settles_all_the_same,
+        L11 close::failed_settle_fails_the_close,
+        L12 close::hung_acquire_ends,
+        L12 close::hung_release_ends,
+        L16 close::drain_waits_for_all,
+        L15 quiet_drop::handle_drops_quietly,
+        L15 quiet_drop::verb_futures_drop_quietly,
+        L15 quiet_drop::owners_drop_quietly,
+        L15 quiet_drop::shutdown_is_quiet,
     }
     report
 }
 
-/// Makes a test that runs a resource under the [laws](fn@crate::laws), on a current-thread runtime and the real clock.
+/// Creates a test that runs a resource under the [laws](fn@crate::laws), on a current-thread runtime and the real
+/// clock.
 ///
-/// For another runtime, or a paused clock, write the test by hand: `laws(make).await`.
+/// For another runtime or a paused clock, write the test by hand: `laws(make).await`.
 ///
 /// ```
 /// use reqscope_testkit::laws;
@@ -164,9 +165,9 @@ macro_rules! laws {
     };
 }
 
-/// The body of the test that [`laws!`](crate::laws!) makes.
+/// Runs the test that [`laws!`](crate::laws!) creates.
 #[doc(hidden)]
 pub fn run_laws<R: Resource>(make: impl Fn(Probe) -> R) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.expect("a runtime can be made").block_on(laws(make));
+    runtime.expect("the system has a descriptor left").block_on(laws(make));
 }

@@ -1,7 +1,7 @@
-//! L15: what is dropped is dropped at once, without a panic, on any thread, with or without a runtime.
+//! L15: a drop does not block and does not panic, on any thread, with or without a runtime.
 //!
-//! Everything is dropped on a thread of its own, which no runtime has entered, and the drop is timed. One quick drop out
-//! of many is enough: on a busy machine some are slow, a drop that blocks is slow each time.
+//! Everything is dropped on a thread of its own, outside of any runtime, and the drop is timed. One quick drop out of
+//! many is enough: on a busy machine some drops are slow, but a drop that blocks is slow each time.
 
 use std::future::{Future, pending};
 use std::pin::Pin;
@@ -18,31 +18,31 @@ use super::unwind::while_unwinding;
 use crate::panics::message;
 use crate::poll::poll_n;
 
-/// What takes longer is not quiet. A drop has microseconds of work, a switch of threads takes a few milliseconds.
+/// A slower drop may be blocking. A drop takes microseconds of work, a switch of threads takes a few milliseconds.
 const QUIET: Duration = Duration::from_millis(10);
 
-/// How many drops in a row have to be slow before it is the drop that is blamed, and not the machine.
+/// How many drops in a row have to be slow before the drop is blamed, and not the machine.
 const TRIES: usize = 20;
 
-/// Fewer are enough where they have taken longer than [`BOUND`] together.
+/// How many slow drops are enough if they take longer than [`BOUND`] together.
 const FEWEST_TRIES: usize = 5;
 
-/// How long a thread may block ours before we let the runtime run, for a drop that waits for one of its tasks.
+/// How long a drop may block the runtime. After this time the runtime runs on, because the drop may wait for a task.
 const PROMPT: Duration = Duration::from_millis(100);
 
-/// After this time a drop does not come back at all.
+/// When a drop counts as hung.
 const HUNG: Duration = Duration::from_secs(30);
 
 type Begun = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A handle that nobody releases: where its owner was dropped there was no runtime left.
-pub(super) async fn a_handle_drops_quietly<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+/// Drops a handle without a release, as happens when its owner is dropped after the runtime.
+pub(super) async fn handle_drops_quietly<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     let fixture = setup.fixture("a handle dropped");
     drops_quietly(&fixture, async || Ok(fixture.acquire().await?.into_inner())).await
 }
 
-/// The verbs' futures, in each of their states.
-pub(super) async fn a_verb_drops_quietly<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+/// Drops the futures of `acquire` and `release`, in each of their states.
+pub(super) async fn verb_futures_drop_quietly<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     for polls in 0..4 {
         let fixture = setup.fixture(format!("the future of acquire dropped after {polls} polls"));
         let acquire = async || {
@@ -61,10 +61,10 @@ pub(super) async fn a_verb_drops_quietly<R: Resource>(setup: Setup<'_, R>) -> Ve
     Ok(())
 }
 
-/// What the core holds of it: a guard and its scope, a lease, a `get` and a close under way.
-pub(super) async fn its_owners_drop_quietly<R: Resource>(setup: Setup<'_, R>) -> Verdict {
-    // A thread outside of the runtime does not see that the test has paused the clock, and how far ahead it is: a
-    // deadline that begins there may be over by then.
+/// Drops what the core has of the resource: a guard and its scope, a lease, a `get` and a close under way.
+pub(super) async fn owners_drop_quietly<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+    // A thread outside of the runtime does not see the paused clock of a test, which may be far ahead of the real one:
+    // a deadline that begins on that thread may have passed already.
     let scopes = Scopes::builder().close_timeout(Duration::from_secs(86_400)).build();
     let fixture = setup.fixture("a guard and its scope dropped");
     let lent = async || {
@@ -84,8 +84,8 @@ pub(super) async fn its_owners_drop_quietly<R: Resource>(setup: Setup<'_, R>) ->
     fixture.end().await?;
 
     let fixture = setup.fixture("a get under way and its scope dropped");
-    // Held at the gate, or the acquisition would be cut in a poll of its own on another thread: in which one depends on
-    // the machine's load, and what a cut leaves behind is for L3 and L6 to judge.
+    // The acquisition waits at the gate. Else it would be cancelled on another thread, at an await that depends on the
+    // machine's load, and this law would be blamed for what only breaks L3 and L6.
     fixture.resource.before_acquire.close();
     let getting = async || {
         let scope = scopes.open();
@@ -106,15 +106,15 @@ pub(super) async fn its_owners_drop_quietly<R: Resource>(setup: Setup<'_, R>) ->
     fixture.end().await
 }
 
-/// A runtime that shuts down while a request holds a handle.
-pub(super) async fn a_shutdown_is_quiet<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+/// Shuts a runtime down while a request holds a handle.
+pub(super) async fn shutdown_is_quiet<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     for leased in [false, true] {
         let what = if leased { "a lease was" } else { "a scope and a guard were" };
         let fixture = setup.fixture(format!("a runtime dropped while {what} open"));
         is_quick(&fixture, async || {
             let outside = Arc::clone(&fixture.resource);
             let took = on_a_thread(&fixture, move || shut_down(outside, leased)).await?;
-            fixture.until("the handle was not gone", || fixture.counts().live() == 0).await?;
+            fixture.until("the handle was still there", || fixture.counts().live() == 0).await?;
             Ok(took)
         })
         .await?;
@@ -122,40 +122,41 @@ pub(super) async fn a_shutdown_is_quiet<R: Resource>(setup: Setup<'_, R>) -> Ver
     Ok(())
 }
 
-/// How long a runtime takes to shut down under an open request.
+/// Returns how long a runtime takes to shut down under an open request.
 fn shut_down<R: Resource>(resource: Arc<R>, leased: bool) -> Duration {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("the system has a descriptor left");
     let (taken, both) = tokio::sync::oneshot::channel();
     runtime.spawn(async move {
         let scope = Scopes::new().open();
-        // One at a time: a resource may have no more.
+        // One at a time: the resource may have only one.
         let (lease, guard) = match leased {
             true => (Lease::acquire_in(&Reaper::new(), &resource).await.ok(), None),
             false => (None, scope.lazy(&resource).get().await.ok()),
         };
-        taken.send(()).expect("whoever shuts down waits for it");
+        taken.send(()).expect("the runtime runs until this is received");
         pending::<()>().await;
         drop((guard, lease, scope));
     });
-    // An error says that the request has panicked; then there is nothing left to hold up the shutdown.
+    // An error means that the request has panicked. Then nothing is left that could delay the shutdown.
     drop(runtime.block_on(async { tokio::time::timeout(BOUND / 5, both).await }));
     let began = Instant::now();
     drop(runtime);
     began.elapsed()
 }
 
-/// Ready or not, it is dropped in the state that it is in then.
+/// Polls a future, and returns it in the state that it is in then.
 fn polled(polls: usize, future: impl Future<Output = ()> + Send + 'static) -> Begun {
     let mut future: Begun = Box::pin(async move {
         future.await;
-        // Not ready, so that it can be polled once more without a panic.
+        // Never ready, so that another poll does not panic.
         pending().await
     });
     let _pending: Poll<()> = poll_n(polls, future.as_mut());
     future
 }
 
-/// Drops what `make` makes on another thread: first as it is, then while that thread unwinds.
+/// Drops what `make` creates on another thread: first normally, then while that thread unwinds.
 async fn drops_quietly<R: Resource, T: Send + 'static>(
     fixture: &Fixture<R>,
     make: impl AsyncFn() -> Result<T, Breach>,
@@ -170,7 +171,7 @@ async fn drops_quietly<R: Resource, T: Send + 'static>(
         .await
     })
     .await?;
-    // A drop that panics has been found by now; while unwinding it would end the process.
+    // A drop that panics has been found by now. While unwinding it would abort the process.
     let made = make().await?;
     on_a_thread(fixture, move || while_unwinding(made)).await
 }
@@ -197,8 +198,8 @@ async fn is_quick<R: Resource>(
 
 /// Runs `work` on a thread outside of any runtime, and waits for it.
 ///
-/// The runtime stands still meanwhile, so that it does not depend on the machine's load which of its tasks have run
-/// before `work`, unless `work` takes so long that it may be waiting for one of them.
+/// The runtime stands still meanwhile, so that the machine's load does not decide which of its tasks run before `work`.
+/// Only if `work` takes long, the runtime runs on, because `work` may be waiting for a task.
 async fn on_a_thread<R: Resource, T: Send + 'static>(
     fixture: &Fixture<R>,
     work: impl FnOnce() -> T + Send + 'static,
@@ -208,7 +209,7 @@ async fn on_a_thread<R: Resource, T: Send + 'static>(
         let _until_it_returns_or_panics = running;
         work()
     });
-    // In real time, whatever tokio's clock says: a thread knows no other.
+    // In real time, whatever tokio's clock says.
     let began = Instant::now();
     let mut patience = PROMPT;
     while ended.recv_timeout(patience) == Err(mpsc::RecvTimeoutError::Timeout) {

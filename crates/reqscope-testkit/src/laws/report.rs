@@ -1,48 +1,48 @@
 use std::fmt;
 
-/// A law of reqscope that the suite can look at. They are told in full in the project's `ARCHITECTURE.md`.
+/// A law of reqscope that the suite checks. The project's `ARCHITECTURE.md` has them in full.
 ///
-/// The suite leaves out what only a pool can break, or nobody can see from outside: L13 (the slot follows the
+/// The suite leaves out what only a pool can break, and what cannot be seen from outside: L13 (the slot follows the
 /// work), L17 (fair), L18 (a dead backend is cheap), L19 (no foreign code under a lock).
 ///
 /// ```
 /// use reqscope_testkit::Law;
 ///
 /// assert_eq!(Law::L9.to_string(), "L9");
-/// assert!(Law::L1 < Law::L2); // in the order in which they are told
+/// assert!(Law::L1 < Law::L2); // in the order of their numbers
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Law {
-    /// Exactly once: every handle goes to one release, or is dropped once and counted.
+    /// Exactly once: each handle is released once, or dropped once and counted.
     L1,
-    /// Lazy: what is not asked for is not acquired.
+    /// Lazy: a resource is acquired on first use.
     L2,
-    /// Cancel-safe acquire: a dropped one leaves nothing behind.
+    /// Cancel-safe acquire: a dropped `acquire` future leaves nothing behind.
     L3,
-    /// One per scope: concurrent first uses make one acquisition.
+    /// One at a time per scope: concurrent first uses make one acquisition.
     L4,
-    /// The scope owns the acquisition: a first caller who is gone or asleep stalls nobody.
+    /// The scope owns the acquisition: a first caller that is dropped, or not polled, stalls no other.
     L5,
-    /// Nobody acquires for the dead: what arrives late is released, and nobody sees it.
+    /// No acquisition for a closed scope: a handle that arrives late is released and never used.
     L6,
-    /// Failure is not remembered.
+    /// Failures are not cached.
     L7,
-    /// No use after release, no release under a holder.
+    /// No use after release, and no release while the handle is lent.
     L8,
-    /// The exit is told, once, and failure is sticky.
+    /// The exit is passed on, once, and a failure is sticky.
     L9,
-    /// Close seals, fixes the verdict, releases in order; one failure stops none of the others.
+    /// Close has three phases: seal, fix the verdict, release in order. One failure stops no other release.
     L10,
-    /// No success without a commit: close waits for what settles.
+    /// No success response before the commit: close waits for the settling releases.
     L11,
-    /// Bounded: everything ends by its deadline.
+    /// Bounded: every call ends by its deadline.
     L12,
     /// Never reuse in doubt.
     L14,
     /// Quiet drop: it does not block, does not panic, and needs no runtime.
     L15,
-    /// Drain: shutdown can wait for what is open and what is pending.
+    /// Drain: a shutdown can wait for open scopes and pending releases.
     L16,
 }
 
@@ -52,12 +52,12 @@ impl fmt::Display for Law {
     }
 }
 
-/// A law that was broken, and how.
+/// A broken law, and how it was broken.
 ///
 /// ```
 /// use reqscope_testkit::{Law, Report};
 ///
-/// /// Breaches of the laws that a resource does not promise to keep are let pass.
+/// /// Tolerates the breaches of a law that the resource does not promise to keep.
 /// fn is_good_enough(report: &Report) -> bool {
 ///     report.breaches().iter().all(|breach| {
 ///         eprintln!("{}: {}: {}", breach.law, breach.case, breach.seen);
@@ -68,7 +68,7 @@ impl fmt::Display for Law {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Breach {
-    /// Which one.
+    /// The law.
     pub law: Law,
     /// What was done.
     pub case: String,
@@ -83,10 +83,10 @@ impl fmt::Display for Breach {
     }
 }
 
-/// What one case of the suite answers.
+/// The result of one case of the suite.
 pub(super) type Verdict = Result<(), Breach>;
 
-/// What [`judge`](crate::judge) saw: which laws a resource breaks, if any.
+/// What [`judge`](crate::judge) found: the laws that a resource breaks, if any.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
@@ -97,7 +97,7 @@ pub(super) type Verdict = Result<(), Breach>;
 /// # });
 /// ```
 #[derive(Clone, Debug, Default)]
-#[must_use = "a report that nobody reads condemns nobody"]
+#[must_use = "a report has to be read: it does not fail the test by itself"]
 pub struct Report {
     cases: usize,
     breaches: Vec<Breach>,
@@ -109,17 +109,17 @@ impl Report {
         self.breaches.extend(verdict.err());
     }
 
-    /// How many cases were run.
+    /// Returns how many cases were run.
     pub fn cases(&self) -> usize {
         self.cases
     }
 
-    /// The first breach of each case, in the order of the cases.
+    /// Returns the first breach of each case, in the order of the cases.
     pub fn breaches(&self) -> &[Breach] {
         &self.breaches
     }
 
-    /// Whether no law was broken.
+    /// Returns whether no law was broken.
     pub fn is_clean(&self) -> bool {
         self.breaches.is_empty()
     }

@@ -1,7 +1,7 @@
-//! L14: what was left in doubt reaches nobody before it was proved.
+//! L14: a handle in doubt is validated before it is reused.
 //!
-//! Seen by counting inside: if the resource had exactly one handle, and the second user got one though nothing was
-//! acquired and nothing validated in between, then it was that one.
+//! The suite counts inside: if the resource had exactly one handle, and the second user got one though nothing was
+//! acquired or validated in between, then it was the same handle.
 
 use reqscope::{Exit, Health, Resource};
 
@@ -10,55 +10,55 @@ use super::report::Verdict;
 use crate::outcome::Outcome;
 use crate::probe::Verb;
 
-/// After `Cancelled` and `Panicked`, and after `Completed` where a look at the handle does not say `Ready`.
-pub(super) async fn a_doubtful_handle_is_proved<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+/// Releases as `Cancelled`, as `Panicked`, and as `Completed` where the handle's health is not `Ready`.
+pub(super) async fn handle_in_doubt_is_validated<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     for (exit, health) in
         [(Exit::Cancelled, Health::Ready), (Exit::Panicked, Health::Ready), (Exit::Completed, Health::Unknown)]
     {
         let fixture =
-            setup.fixture(format!("a handle given back as {exit} while its probe says {health:?}, then acquire"));
+            setup.fixture(format!("a handle released as {exit} while its probe says {health:?}, then acquire"));
         fixture.probe.set_health(health);
         let handle = fixture.acquire().await?;
         let validated = fixture.inside().validated;
         fixture.release(handle, exit).await?;
-        the_next_user_gets_another(&fixture, "nobody had validated it", || fixture.inside().validated == validated)
+        next_user_gets_another_handle(&fixture, "it was not validated", || fixture.inside().validated == validated)
             .await?;
         fixture.end().await?;
     }
     Ok(())
 }
 
-/// A handle that could not be proved.
-pub(super) async fn a_handle_that_fails_its_proof_is_not_reused<R: Resource>(setup: Setup<'_, R>) -> Verdict {
-    let fixture = setup.fixture("a handle given back as cancelled whose validate fails, then acquire");
+/// Releases a handle that cannot be validated.
+pub(super) async fn handle_that_fails_validation_is_not_reused<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+    let fixture = setup.fixture("a handle released as cancelled whose validate fails, then acquire");
     let handle = fixture.acquire().await?;
     fixture.probe.on(Verb::Validate).always(Outcome::error());
     fixture.release(handle, Exit::Cancelled).await?;
-    the_next_user_gets_another(&fixture, "its validate had failed", || true).await?;
+    next_user_gets_another_handle(&fixture, "its validate had failed", || true).await?;
     fixture.end().await
 }
 
-/// A handle that is dead, however well its use ended.
-pub(super) async fn a_dead_handle_is_not_reused<R: Resource>(setup: Setup<'_, R>) -> Verdict {
-    let fixture = setup.fixture("a handle that died in use and was given back as completed, then acquire");
+/// Releases a dead handle as `Completed`.
+pub(super) async fn dead_handle_is_not_reused<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+    let fixture = setup.fixture("a handle that died in use and was released as completed, then acquire");
     let handle = fixture.acquire().await?;
     fixture.probe.kill_all();
     fixture.release(handle, Exit::Completed).await?;
-    the_next_user_gets_another(&fixture, "it was dead", || true).await?;
+    next_user_gets_another_handle(&fixture, "it was dead", || true).await?;
     fixture.end().await
 }
 
-/// The second user. An error is an answer, too: a resource may refuse rather than doubt.
-async fn the_next_user_gets_another<R: Resource>(
+/// Acquires for a second user. An error is fine, too: a resource may fail instead.
+async fn next_user_gets_another_handle<R: Resource>(
     fixture: &Fixture<R>,
     but: &str,
-    unproved: impl FnOnce() -> bool,
+    not_validated: impl FnOnce() -> bool,
 ) -> Verdict {
     let before = fixture.inside();
     let answer = fixture.within("the second acquire", fixture.resource.acquire()).await?;
     let Ok(handle) = answer else { return Ok(()) };
     let same = before.acquired == 1 && before.live() == 1 && fixture.inside().acquired == 1;
-    fixture.expect(!(same && unproved()), format!("the second user got the same handle, and {but}"))?;
+    fixture.expect(!(same && not_validated()), format!("the second user got the same handle, and {but}"))?;
     fixture.probe.on(Verb::Validate).always(Outcome::ok());
     fixture.release(handle, Exit::Completed).await
 }

@@ -1,4 +1,4 @@
-//! One handle per scope: who makes it, who gets it, and what becomes of it when those who asked have gone.
+//! One handle per scope: how it is acquired and shared, and what happens to it when its users are dropped.
 
 use std::task::Poll;
 
@@ -13,9 +13,9 @@ use crate::poll::{cancel_at, poll_once};
 use crate::probe::{Probe, Verb};
 use crate::until::holds_within;
 
-/// L2: a scope that nobody uses acquires nothing.
-pub(super) async fn an_unused_scope_acquires_nothing<R: Resource>(setup: Setup<'_, R>) -> Verdict {
-    let fixture = setup.fixture("a scope opened and closed, its cell made and not asked");
+/// L2: a scope that is not used acquires nothing.
+pub(super) async fn unused_scope_acquires_nothing<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+    let fixture = setup.fixture("a scope opened and closed, with a cell that is not used");
     let scope = Scopes::new().open();
     let lazy = scope.lazy(&fixture.resource);
     yield_a_few_times().await;
@@ -26,7 +26,7 @@ pub(super) async fn an_unused_scope_acquires_nothing<R: Resource>(setup: Setup<'
     fixture.end().await
 }
 
-/// L4: many first users, one acquisition, one handle, one user at a time.
+/// L4: many first users share one acquisition and one handle, one at a time.
 pub(super) async fn first_users_share_one_acquisition<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     let fixture = setup.fixture("four concurrent first uses");
     let scopes = Scopes::new();
@@ -55,8 +55,8 @@ pub(super) async fn first_users_share_one_acquisition<R: Resource>(setup: Setup<
     fixture.end().await
 }
 
-/// L5: the first user is alive and not polled; then gone.
-pub(super) async fn a_sleeping_first_user_stalls_nobody<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+/// L5: the first user is not polled any more, or dropped.
+pub(super) async fn sleeping_first_user_stalls_no_other<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     for gone in [false, true] {
         let who = if gone { "dropped" } else { "not polled again" };
         let fixture = setup.fixture(format!("a first user polled once and then {who}"));
@@ -73,7 +73,7 @@ pub(super) async fn a_sleeping_first_user_stalls_nobody<R: Resource>(setup: Setu
         } else {
             fixture.resource.before_acquire.always(Outcome::ok());
             drop(fixture.get(&lazy).await?);
-            // Woken at last, it finds the same handle.
+            // Polled again, it gets the same handle.
             let answer = fixture.within("the first get", first).await?;
             let same = answer.is_ok_and(|guard| guard.id() == 0);
             fixture.expect(same, "the first user did not get the shared handle")?;
@@ -90,8 +90,8 @@ pub(super) async fn a_sleeping_first_user_stalls_nobody<R: Resource>(setup: Setu
     Ok(())
 }
 
-/// L6: the scope is closed while it acquires, before the resource is asked.
-pub(super) async fn closing_cancels_the_acquisition<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+/// L6: the scope is closed while it acquires, before the resource is called.
+pub(super) async fn close_cancels_the_acquisition<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     let fixture = setup.fixture("a scope closed while it acquires");
     let scopes = Scopes::new();
     let scope = scopes.open();
@@ -99,12 +99,12 @@ pub(super) async fn closing_cancels_the_acquisition<R: Resource>(setup: Setup<'_
     fixture.resource.before_acquire.close();
     let mut get = Box::pin(lazy.get());
     fixture.expect(poll_once(get.as_mut()).is_pending(), "the get did not wait for the resource")?;
-    // Whether a pending acquisition fails the close is the resource's business: it settles, or it does not.
+    // Whether a pending acquisition fails the close depends on whether the resource settles.
     drop(fixture.within("close", scope.close(Exit::Completed)).await?);
     let answer = fixture.within("the pending get", get).await?;
     fixture.expect(
         answer.is_err_and(|error| error.is_closed()),
-        "the pending get was not told that the scope is closed",
+        "the error of the pending get did not say that the scope is closed",
     )?;
     fixture.until("the acquisition was not cancelled", || fixture.counts().acquiring == 0).await?;
     fixture.resource.before_acquire.always(Outcome::ok());
@@ -114,8 +114,8 @@ pub(super) async fn closing_cancels_the_acquisition<R: Resource>(setup: Setup<'_
     fixture.end().await
 }
 
-/// L6: the backend answers after the scope is gone.
-pub(super) async fn a_handle_for_a_closed_scope<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+/// L6: the backend answers after the scope was dropped.
+pub(super) async fn handle_for_a_closed_scope_is_released<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     let fixture = setup.fixture("a scope dropped while the backend does not answer");
     let scopes = Scopes::new();
     let scope = scopes.open();
@@ -126,13 +126,13 @@ pub(super) async fn a_handle_for_a_closed_scope<R: Resource>(setup: Setup<'_, R>
         poll_once(get.as_mut()).is_ready() || fixture.probe.on(Verb::Acquire).waiting() > 0
     });
     if !asked.await {
-        return Ok(()); // it does not go through the probe
+        return Ok(()); // it does not use the probe
     }
     drop((get, scope));
     yield_a_few_times().await;
     fixture.probe.on(Verb::Acquire).always(Outcome::ok());
     fixture.after_cancel().await?;
-    fixture.until("the handle was not given back", || fixture.counts().live() == 0).await?;
+    fixture.until("the handle was not released", || fixture.counts().live() == 0).await?;
     let answer = fixture.within("get", lazy.get()).await?;
     fixture.expect(answer.is_err_and(|error| error.is_closed()), "a get was served after the close")?;
     drop(lazy);
@@ -140,8 +140,8 @@ pub(super) async fn a_handle_for_a_closed_scope<R: Resource>(setup: Setup<'_, R>
     fixture.end().await
 }
 
-/// L6: a handle arrives in the very moment in which its scope is closed.
-pub(super) async fn a_handle_that_meets_the_close<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+/// L6: a handle arrives in the poll in which its scope is closed.
+pub(super) async fn handle_that_meets_the_close_is_released<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     for waits in [false, true] {
         let fixture = setup.fixture("a scope dropped in the poll in which its handle arrives");
         if !waits {
@@ -154,8 +154,8 @@ pub(super) async fn a_handle_that_meets_the_close<R: Resource>(setup: Setup<'_, 
         *fixture.resource.on_arrival.lock() = Some(Box::new(move || drop(scope)));
         let answer = fixture.within("get", lazy.get()).await?;
         fixture.expect(answer.is_err_and(|error| error.is_closed()), "the get was served after the close")?;
-        let told = fixture.exits(&scopes).await?;
-        fixture.expect(told == [Exit::Cancelled], format!("the handle was told {told:?}"))?;
+        let exits = fixture.exits(&scopes).await?;
+        fixture.expect(exits == [Exit::Cancelled], format!("the handle was released as {exits:?}"))?;
         fixture.expect(scopes.stats().late == 1, "the handle was not counted as late")?;
         drop(lazy);
         fixture.end().await?;
@@ -163,8 +163,8 @@ pub(super) async fn a_handle_that_meets_the_close<R: Resource>(setup: Setup<'_, 
     Ok(())
 }
 
-/// L7: those who wait for one attempt share its error; the next get tries again.
-pub(super) async fn an_error_is_shared_and_forgotten<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+/// L7: the waiters of one attempt share its error, and the next get tries again.
+pub(super) async fn error_is_shared_and_not_cached<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     for outcome in [Outcome::error(), Outcome::panic()] {
         let fixture = setup.fixture(format!("two users of an acquisition that {outcome}, then a third"));
         let scopes = Scopes::new();
@@ -177,7 +177,7 @@ pub(super) async fn an_error_is_shared_and_forgotten<R: Resource>(setup: Setup<'
         fixture.resource.before_acquire.next(outcome);
         for get in [first, second] {
             let answer = fixture.within("get", get).await?;
-            fixture.expect(answer.is_err(), "a user did not hear of the failure")?;
+            fixture.expect(answer.is_err(), "a waiter did not get the error")?;
         }
         fixture
             .expect(fixture.counts().acquires == 1, "the waiters of one failed attempt made another by themselves")?;
@@ -191,8 +191,8 @@ pub(super) async fn an_error_is_shared_and_forgotten<R: Resource>(setup: Setup<'
     Ok(())
 }
 
-/// L1: a request whose handle comes and goes without waiting, wherever the resource can do that.
-pub(super) async fn a_request_by_the_shortcuts<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+/// L1: a request whose handle is acquired and released without waiting, if the resource can do that.
+pub(super) async fn request_by_shortcuts<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     for exit in EXITS {
         let case = format!("a request through try_acquire and reclaim, closed as {exit}");
         let fixture = setup.fixture_over(Probe::new().reclaiming(), Mode::Shortcuts, case);
@@ -202,19 +202,19 @@ pub(super) async fn a_request_by_the_shortcuts<R: Resource>(setup: Setup<'_, R>)
         drop(fixture.get(&scope.lazy(&fixture.resource)).await?);
         fixture.probe.make_ready(0);
         drop(fixture.within("close", scope.close(exit)).await?);
-        let told = fixture.exits(&scopes).await?;
-        fixture.expect(told == [exit], format!("the handle was told {told:?}"))?;
+        let exits = fixture.exits(&scopes).await?;
+        fixture.expect(exits == [exit], format!("the handle was released as {exits:?}"))?;
         fixture.still_works().await?;
         fixture.end().await?;
     }
     Ok(())
 }
 
-/// L1: a whole request, cut at every await in turn.
-pub(super) async fn a_request_that_is_cut<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+/// L1: a whole request is cancelled at every await in turn.
+pub(super) async fn cancelled_request_leaves_nothing<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     for settles in [false, true] {
         for polls in 0..MOST_POLLS {
-            let case = format!("a request cut at poll {polls}");
+            let case = format!("a request cancelled at poll {polls}");
             let fixture = if settles { setup.settling_fixture(case) } else { setup.fixture(case) };
             let scopes = Scopes::new();
             let request = async {
@@ -227,7 +227,7 @@ pub(super) async fn a_request_that_is_cut<R: Resource>(setup: Setup<'_, R>) -> V
                 first.is_ok() && second.is_ok() && closed.is_ok()
             };
             let whole = fixture.within("the request", cancel_at(polls, request)).await?;
-            fixture.expect(whole != Some(false), "a request that was not cut failed")?;
+            fixture.expect(whole != Some(false), "a request that was not cancelled failed")?;
             fixture.after_cancel().await?;
             let report = scopes.drain(BOUND).await;
             fixture.expect(report.is_clean(), format!("the drain was not clean: {report:?}"))?;

@@ -17,12 +17,12 @@ pub(super) async fn catch_panic<F: Future>(future: F) -> Result<F::Output, Panic
     .await
 }
 
-/// Goes on with a panic that was caught.
+/// Continues a panic that was caught.
 pub(super) fn resume<T>(answer: Result<T, Panic>) -> T {
     answer.unwrap_or_else(|panic| resume_unwind(panic))
 }
 
-/// Runs `code` while this thread unwinds from a panic that nobody prints.
+/// Drops a value while this thread unwinds. The panic is not printed.
 pub(super) fn while_unwinding<T>(dropped: T) {
     let unwound = catch_unwind(AssertUnwindSafe(move || {
         let _dropped_by_the_unwinding = dropped;

@@ -1,4 +1,4 @@
-//! The verbs called by hand, one after the other, without any cancelling.
+//! Calls the methods one after the other, without cancelling.
 
 use reqscope::{Exit, Resource};
 
@@ -9,8 +9,8 @@ use super::unwind::catch_panic;
 use crate::outcome::Outcome;
 use crate::probe::{Probe, Verb};
 
-/// L1: each handle that is given back is given back once inside, whatever the exit.
-pub(super) async fn every_exit_ends_a_handle<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+/// L1: a handle that is released once is released once inside, with every exit.
+pub(super) async fn handle_is_released_with_every_exit<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     for exit in EXITS {
         let fixture = setup.fixture(format!("acquire, then release as {exit}"));
         for _ in 0..ROUNDS {
@@ -23,7 +23,7 @@ pub(super) async fn every_exit_ends_a_handle<R: Resource>(setup: Setup<'_, R>) -
 }
 
 /// L1: the shortcuts that do not wait move the same handles.
-pub(super) async fn the_shortcuts_count_too<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+pub(super) async fn shortcuts_count_too<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     let probe = Probe::new().reclaiming();
     let fixture =
         setup.fixture_over(probe, Mode::Shortcuts, "try_acquire, then reclaim, then release if that is refused");
@@ -42,14 +42,14 @@ pub(super) async fn the_shortcuts_count_too<R: Resource>(setup: Setup<'_, R>) ->
     fixture.end().await
 }
 
-/// L1: a release that fails or panics has still ended the handle, and its slot is free.
-pub(super) async fn a_failed_release_ends_the_handle<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+/// L1: a release that fails or panics has ended the handle, and its slot is free.
+pub(super) async fn failed_release_ends_the_handle<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     for outcome in [Outcome::error(), Outcome::panic()] {
         let fixture = setup.fixture(format!("a release whose inner one {outcome}"));
         for _ in 0..ROUNDS {
             let handle = fixture.acquire().await?;
             fixture.probe.on(Verb::Release).next(outcome.clone());
-            // Whether it says so or not: what counts is that the handle is gone.
+            // The result does not matter, only that the handle is gone.
             drop(fixture.within("release", catch_panic(fixture.resource.release(handle, Exit::Completed))).await?);
         }
         fixture.probe.on(Verb::Release).always(Outcome::ok());
@@ -59,11 +59,11 @@ pub(super) async fn a_failed_release_ends_the_handle<R: Resource>(setup: Setup<'
     Ok(())
 }
 
-/// L7: whatever one attempt met, the next one is made anew.
-pub(super) async fn the_next_acquire_tries_again<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+/// L7: after a failure the next acquire tries again.
+pub(super) async fn failed_acquire_is_tried_again<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     for outcome in [Outcome::error(), Outcome::permanent(), Outcome::panic()] {
         let fixture = setup.fixture(format!("an acquire whose inner one {outcome}"));
-        // Each of them that asks: one that is refused without being asked for leaves no outcome behind.
+        // An outcome for each attempt that is made: one that a pool refuses by itself would leave its outcome behind.
         fixture.probe.on(Verb::Acquire).always(outcome);
         for _ in 0..ROUNDS {
             let answer = fixture.within("acquire", catch_panic(fixture.resource.acquire())).await?;
@@ -78,8 +78,8 @@ pub(super) async fn the_next_acquire_tries_again<R: Resource>(setup: Setup<'_, R
     Ok(())
 }
 
-/// L1: an acquire that fails half-way gives back what it had got by then.
-pub(super) async fn a_half_made_handle_goes_back<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+/// L1: an acquire that fails half-way releases the handle that it has acquired inside.
+pub(super) async fn half_made_handle_is_released<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     for outcome in [Outcome::error(), Outcome::panic()] {
         let fixture = setup.fixture(format!("an acquire whose inner validate {outcome}"));
         for _ in 0..ROUNDS {
@@ -96,38 +96,35 @@ pub(super) async fn a_half_made_handle_goes_back<R: Resource>(setup: Setup<'_, R
     Ok(())
 }
 
-/// L9: the exit reaches the inside as it was told, unless the handle has been proved since.
-pub(super) async fn the_exit_is_passed_on<R: Resource>(setup: Setup<'_, R>) -> Verdict {
-    for told in EXITS {
-        let fixture = setup.fixture(format!("release as {told}"));
+/// L9: the exit is passed on to the inside, unless the handle has been validated since.
+pub(super) async fn exit_is_passed_on<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+    for exit in EXITS {
+        let fixture = setup.fixture(format!("release as {exit}"));
         let handle = fixture.acquire().await?;
-        let proved = fixture.inside().validated;
-        fixture.release(handle, told).await?;
-        let proved = fixture.inside().validated > proved;
+        let validated = fixture.inside().validated;
+        fixture.release(handle, exit).await?;
+        let validated = fixture.inside().validated > validated;
         for inner in fixture.probe.releases() {
-            let better = inner.exit < told && !proved;
-            let spoilt = told.is_completed() && !inner.exit.is_completed();
-            fixture.expect(!better && !spoilt, format!("the inner release was told {}", inner.exit))?;
+            let better = inner.exit < exit && !validated;
+            let spoilt = exit.is_completed() && !inner.exit.is_completed();
+            fixture.expect(!better && !spoilt, format!("the inner release was passed {}", inner.exit))?;
         }
         fixture.end().await?;
     }
     Ok(())
 }
 
-/// L11: what matters to the client when it failed, matters when it succeeded.
+/// L11: a resource that settles any exit settles `Completed`.
 pub(super) async fn settling_is_consistent<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     let fixture = setup.fixture("settles");
     let any = EXITS.into_iter().any(|exit| fixture.resource.settles(exit));
-    fixture.expect(
-        !any || fixture.resource.settles(Exit::Completed),
-        "it is true for some exit, and not for Completed",
-    )?;
+    fixture.expect(!any || fixture.resource.settles(Exit::Completed), "it settles some exit, but not Completed")?;
     fixture.end().await
 }
 
-/// L2: making the resource acquires nothing.
-pub(super) async fn making_it_acquires_nothing<R: Resource>(setup: Setup<'_, R>) -> Verdict {
-    let fixture = setup.fixture("the resource is made, and not asked");
+/// L2: creating the resource acquires nothing.
+pub(super) async fn new_resource_acquires_nothing<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+    let fixture = setup.fixture("the resource created and not used");
     yield_a_few_times().await;
     fixture.expect(fixture.inside().acquires == 0, "it acquired something")?;
     fixture.end().await

@@ -9,10 +9,10 @@ use crate::gate::Gate;
 use crate::outcome::Scripted;
 use crate::records::{HandleState, Records};
 
-/// A handle of a [`Probe`](crate::Probe): a number, and a line in its records.
+/// A handle of a [`Probe`](crate::Probe): a number, and a record.
 ///
-/// Not `Clone`: a handle has one owner. [`duplicate`](ProbeHandle::duplicate) is for writing resources that are
-/// wrong on purpose.
+/// Not `Clone`: a handle has one owner. [`duplicate`](ProbeHandle::duplicate) is for resources that are wrong on
+/// purpose.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -41,35 +41,35 @@ impl ProbeHandle {
         ProbeHandle { id, user: 0, records, operate }
     }
 
-    /// Its number. They are counted from 0, in the order in which the handles were made.
+    /// Returns the number of the handle. Handles are numbered from 0, in the order in which they were made.
     pub fn id(&self) -> u64 {
         self.id
     }
 
-    /// Says who uses it from now on; user 0 if nobody ever says so.
+    /// Sets the user for the uses that follow. Defaults to user 0.
     pub fn taken_by(&mut self, user: u64) {
         self.user = user;
     }
 
-    /// Uses it once, at once.
+    /// Uses the handle once, without waiting.
     pub fn use_once(&mut self) {
         self.records.used(self.id, self.user);
     }
 
-    /// Uses it for an operation that goes through the gate of [`Verb::Operate`](crate::Verb::Operate).
+    /// Uses the handle for an operation that goes through the gate of [`Verb::Operate`](crate::Verb::Operate).
     ///
     /// # Errors
     ///
-    /// [`Scripted`], where the gate says so.
+    /// [`Scripted`], if the gate says so.
     ///
     /// # Panics
     ///
-    /// Where the gate says so.
+    /// If the gate says so.
     ///
     /// # Cancel safety
     ///
-    /// Not cancel safe, on purpose, like an operation of a real driver: cut in the middle, the handle's probe
-    /// answers `Dead` until somebody has validated it.
+    /// Not cancel safe, on purpose, like an operation of a real driver: if it is dropped in the middle, the handle is
+    /// `Dead` until it is validated.
     ///
     /// # Examples
     ///
@@ -93,17 +93,17 @@ impl ProbeHandle {
         self.records.set_operating(self.id, Some(self.user));
         let end = self.operate.end().await;
         let answer = act(end, Stage::Using);
-        // An error is an answer too; only a panic or a drop leaves the operation in the middle.
+        // An error ends the operation, too; only a panic or a drop leaves it in the middle.
         self.records.set_operating(self.id, None);
         answer
     }
 
-    /// Breaks it for good: its probe answers `Dead` from now on.
+    /// Breaks the handle permanently: [`probe`](reqscope::Resource::probe) returns `Dead` for it.
     pub fn kill(&mut self) {
         self.records.killed(self.id);
     }
 
-    /// A second value with the same number: what a wrong resource has when it gives one handle to two owners.
+    /// Creates a second value with the same number, for a wrong resource that gives one handle to two owners.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {

@@ -13,14 +13,14 @@ use crate::records::{Counts, Record, Records, Release};
 
 pub use handle::ProbeHandle;
 
-/// A resource that counts what is done to it, from the inside.
+/// A resource that counts what is done to it.
 ///
-/// Every handle has a number and a [`Record`]; [`counts`](Probe::counts) sums them up. Seen are: a handle that is
-/// released twice, one that is used after its release, one that is dropped without a release (abandoned), and one
-/// that a second user uses though the first one's operation was cut and nobody has validated it since.
+/// Every handle has a number and a [`Record`]; [`counts`](Probe::counts) returns the totals. The probe notices a handle
+/// that is released twice, used after its release, or dropped without a release (abandoned), and one that is used by a
+/// second user after the operation of the first one was cancelled, with no validation in between.
 ///
-/// What a verb does is said at its [`Gate`]: `probe.on(Verb::Acquire).error().slow(3)` fails the next `acquire`
-/// and lets the one after that wait for three polls. All gates are open at first.
+/// Each method that can wait or fail goes through a [`Gate`]: `probe.on(Verb::Acquire).error().slow(3)` lets the next
+/// `acquire` fail, and the one after that wait for three polls. All gates are open at first.
 ///
 /// Clones are the same resource with the same records; a [`sibling`](Probe::sibling) is another resource with the
 /// same records.
@@ -49,7 +49,7 @@ pub struct Probe {
     behavior: Arc<Mutex<Behavior>>,
 }
 
-/// The verbs that can wait and fail, each with a [`Gate`] of its own.
+/// The methods of a [`Probe`] that can wait and fail, each with a [`Gate`] of its own.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -82,7 +82,7 @@ struct Gates {
     operate: Gate,
 }
 
-/// How the verbs that do not wait answer.
+/// How the methods that do not wait answer.
 #[derive(Clone, Copy)]
 struct Behavior {
     ready: usize,
@@ -92,15 +92,15 @@ struct Behavior {
 }
 
 impl Probe {
-    /// One whose verbs all succeed at once, that is always healthy, has nothing ready for `try_acquire`, takes
-    /// nothing back through `reclaim`, and settles nothing.
+    /// Creates a probe whose methods all succeed at once. It is always healthy, has nothing ready for `try_acquire`,
+    /// takes nothing back through `reclaim`, and settles nothing.
     pub fn new() -> Self {
         Self::with_records(Arc::new(Records::default()))
     }
 
-    /// Another resource, with gates and manners of its own, that is counted in the same records.
+    /// Creates another resource, with gates and settings of its own, that counts in the same records.
     ///
-    /// The numbers of the handles are drawn in common, so [`releases`](Probe::releases) tells the order across
+    /// The handles of all siblings are numbered together, so [`releases`](Probe::releases) shows the order across
     /// resources.
     #[must_use]
     pub fn sibling(&self) -> Self {
@@ -114,7 +114,7 @@ impl Probe {
         Probe { records, gates: Arc::new(gates), behavior: Arc::new(Mutex::new(behavior)) }
     }
 
-    /// From now on it [`settles`](Resource::settles) `Completed`, as a transaction does.
+    /// Makes it [`settle`](Resource::settles) `Completed`, as a transaction does.
     ///
     /// ```
     /// use reqscope::{Exit, Resource};
@@ -130,9 +130,9 @@ impl Probe {
         self
     }
 
-    /// From now on [`reclaim`](Resource::reclaim) takes every handle back.
+    /// Makes [`reclaim`](Resource::reclaim) take every handle back.
     ///
-    /// Together with [`make_ready`](Probe::make_ready), a resource that never waits:
+    /// With [`make_ready`](Probe::make_ready), this is a resource that never waits:
     ///
     /// ```
     /// use reqscope::{Exit, Resource};
@@ -151,13 +151,13 @@ impl Probe {
         self
     }
 
-    /// The next `count` calls of [`try_acquire`](Resource::try_acquire) have a handle.
+    /// Makes the next `count` calls of [`try_acquire`](Resource::try_acquire) return a handle.
     pub fn make_ready(&self, count: usize) {
         self.behavior.lock().ready = count;
     }
 
-    /// What [`probe`](Resource::probe) says of a handle that is not [killed](ProbeHandle::kill) and whose last
-    /// operation was not cut; those are `Dead` anyhow.
+    /// Sets what [`probe`](Resource::probe) returns. A handle that was [killed](ProbeHandle::kill), or whose last
+    /// operation was cancelled, is `Dead` all the same. Defaults to `Ready`.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -174,7 +174,7 @@ impl Probe {
         self.behavior.lock().health = health;
     }
 
-    /// The gate that all calls of this verb go through.
+    /// Returns the gate that all calls of this method go through.
     pub fn on(&self, verb: Verb) -> &Gate {
         match verb {
             Verb::Acquire => &self.gates.acquire,
@@ -184,26 +184,27 @@ impl Probe {
         }
     }
 
-    /// The sums over all handles, those of the siblings included.
+    /// Returns the totals over all handles, including those of the siblings.
     pub fn counts(&self) -> Counts {
         self.records.counts()
     }
 
-    /// What happened to this handle.
+    /// Returns what happened to this handle.
     ///
     /// # Panics
     ///
-    /// If there is none with this number.
+    /// If no handle has this number.
     pub fn record(&self, handle: u64) -> Record {
         self.records.record(handle)
     }
 
-    /// What was given back, through `release` or `reclaim`, in the order in which it began.
+    /// Returns the calls of `release` and `reclaim`, in the order in which they began.
     pub fn releases(&self) -> Vec<Release> {
         self.records.releases()
     }
 
-    /// Breaks all the handles that there are, as a backend does that goes away: their probes answer `Dead` from now on.
+    /// Kills all handles that exist, as a backend does that goes away: [`probe`](Resource::probe) returns `Dead` for
+    /// them.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -238,7 +239,7 @@ impl Resource for Probe {
     type Cause = Scripted;
 
     async fn acquire(&self) -> Result<ProbeHandle, Error<Scripted>> {
-        // Cut while it waits, it has made nothing yet, and the drop of `call` counts it as cut.
+        // Cancelled while it waits, it has made nothing yet, and the drop of `call` counts it.
         let mut call = self.records.acquiring();
         let end = self.gates.acquire.end().await;
         call.answered();
@@ -255,7 +256,7 @@ impl Resource for Probe {
 
     async fn release(&self, handle: ProbeHandle, exit: Exit) -> Result<(), Error<Scripted>> {
         handle.leave(exit);
-        // Cut while it waits, the handle is dropped here and counts as abandoned.
+        // Cancelled while it waits, the handle is dropped here and counts as abandoned.
         let end = self.gates.release.end().await;
         // A release that fails or panics still ends the handle.
         handle.released();
@@ -293,7 +294,7 @@ fn act(end: End, stage: Stage) -> Result<(), Error<Scripted>> {
         End::Ok => Ok(()),
         End::Error => Err(Error::failed(Scripted).at(stage)),
         End::Permanent => Err(Error::permanent(Scripted).at(stage)),
-        End::Panic => quiet_panic(format!("{Scripted} by a panic while {stage}")),
-        End::Never => unreachable!("an outcome that never ends does not come back from its wait"),
+        End::Panic => quiet_panic(format!("scripted panic while {stage}")),
+        End::Never => unreachable!("the wait of an outcome that never ends does not return"),
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 /// Why a private server did not do what it was asked for.
 ///
 /// A missing binary is told with its name, where it was looked for, the variable that says where it is, and the Debian
-/// package that has it. A server that did not start is told with the end of its log, because its folder is gone. `Debug`
-/// says the same in as many lines, because it is what `unwrap` shows.
+/// package that has it. A server that did not start is told with the end of its log, because its folder is gone.
+/// `Debug` says the same in as many lines, because it is what `unwrap` shows.
 ///
 /// ```no_run
 /// # async fn example() {

@@ -5,10 +5,10 @@ use socket2::{Domain, Socket, Type};
 
 /// A port of 127.0.0.1, for one server and as long as it may be restarted.
 ///
-/// On Linux it is held: a socket is bound to it and does not listen. So nobody else gets it while the server is down, be
-/// it as the near end of a connection, and clients are refused; a server that sets `SO_REUSEADDR`, as servers do, can
-/// listen nevertheless. Elsewhere two cannot have it, so it is found free and given back, and another process may be
-/// quicker than the server.
+/// On Linux it is held: a socket is bound to it and does not listen. So nobody else gets it while the server is down,
+/// be it as the near end of a connection, and clients are refused; a server that sets `SO_REUSEADDR`, as servers do,
+/// can listen nevertheless. Elsewhere two cannot have it, so it is found free and given back, and another process may
+/// be quicker than the server.
 pub(super) struct Port {
     number: u16,
     _held: Option<Socket>,

@@ -18,8 +18,8 @@ const WAIT: Duration = Duration::from_secs(120);
 
 /// Fills the empty folder `data` from the template of this name, or by `make`, which makes the template for the next.
 ///
-/// Several processes may do so at the same time: one makes it and the others wait, and there is all of the file or none.
-/// Where there is no cache folder, or it cannot be written, each server is made anew.
+/// Several processes may do so at the same time: one makes it and the others wait, and there is all of the file or
+/// none. Where there is no cache folder, or it cannot be written, each server is made anew.
 pub(super) fn fill(
     name: &str,
     data: &Path,

@@ -13,8 +13,8 @@ pub(super) struct UnixUser {
 }
 
 impl UnixUser {
-    /// The user that the package has made, if this process is root's; otherwise none, and the server runs as the user who
-    /// runs the tests.
+    /// The user that the package has made, if this process is root's; otherwise none, and the server runs as the user
+    /// who runs the tests.
     pub(super) fn other_than_root(
         name: &'static str,
         package: &'static str,

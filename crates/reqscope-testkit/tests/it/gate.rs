@@ -35,7 +35,7 @@ fn a_call_that_is_told_never_can_only_be_dropped() {
 fn a_call_that_is_told_to_panic_does() {
     let gate = Gate::closed();
     gate.panic();
-    assert_eq!(expect_panic(|| poll_once(pin!(gate.pass()))), "told to fail by a panic");
+    assert_eq!(expect_panic(|| poll_once(pin!(gate.pass()))), "scripted panic");
 }
 
 #[test]

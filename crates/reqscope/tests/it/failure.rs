@@ -47,7 +47,7 @@ async fn immediate_failure_is_returned_and_not_remembered() {
     let lazy = scope.lazy(&server.probe);
     let error = lazy.get().await.unwrap_err();
     assert_eq!(error.to_string(), "the resource failed while acquiring");
-    assert_eq!(error.source().unwrap().to_string(), "told to fail");
+    assert_eq!(error.source().unwrap().to_string(), "scripted failure");
     drop(get_now(&lazy));
 }
 

@@ -61,10 +61,10 @@ impl MariaDbBuilder {
 
     /// Adds an option of `mariadbd`: `.option("max_connections", 5)` is `--max_connections=5`.
     ///
-    /// It holds in each state of the server, and against an option of the same name before it: one of the kit's own, too. So
-    /// leave `datadir`, `socket` and `port` alone, or the kit looks for the server where it is not. A switch takes a
-    /// value like every other: `.option("skip_networking", 1)`. What has to be known when a data folder is initialised,
-    /// such as `innodb_page_size`, cannot be changed any more.
+    /// It holds in each state of the server, and against an option of the same name before it: one of the kit's own,
+    /// too. So leave `datadir`, `socket` and `port` alone, or the kit looks for the server where it is not. A switch
+    /// takes a value like every other: `.option("skip_networking", 1)`. What has to be known when a data folder is
+    /// initialised, such as `innodb_page_size`, cannot be changed any more.
     ///
     /// By default there is none, and the server has its own defaults but for those that make it small.
     pub fn option(mut self, name: &str, value: impl Display) -> MariaDbBuilder {
@@ -89,8 +89,8 @@ impl MariaDbBuilder {
     ///
     /// # Cancel safety
     ///
-    /// No server is left: what was started is killed as soon as it answers. A runtime that is dropped meanwhile waits for
-    /// that.
+    /// No server is left: what was started is killed as soon as it answers. A runtime that is dropped meanwhile waits
+    /// for that.
     pub async fn start(self) -> Result<MariaDb, ServerError> {
         // Dropped while it starts, the server is dropped as soon as it has.
         blocking(move || self.start_on_some_port()).await

@@ -33,9 +33,9 @@ pub use builder::MariaDbBuilder;
 /// # Which binaries
 ///
 /// `mariadbd`, `mariadb-install-db` and the client `mariadb`. Each is the one that its variable names
-/// (`REQSCOPE_MARIADBD_BIN`, `REQSCOPE_MARIADB_INSTALL_DB_BIN`, `REQSCOPE_MARIADB_BIN`), or else the first one on PATH, or
-/// else in the folders where packages put it. A variable that names no program is an error, and no reason to take another.
-/// On Debian all three come with `apt-get install mariadb-server`; the server that this starts is not needed.
+/// (`REQSCOPE_MARIADBD_BIN`, `REQSCOPE_MARIADB_INSTALL_DB_BIN`, `REQSCOPE_MARIADB_BIN`), or else the first one on PATH,
+/// or else in the folders where packages put it. A variable that names no program is an error, and no reason to take
+/// another. On Debian all three come with `apt-get install mariadb-server`; the server that this starts is not needed.
 ///
 /// # What surprises
 ///
@@ -48,9 +48,11 @@ pub use builder::MariaDbBuilder;
 /// - Nothing of the machine's own configuration is read.
 /// - The kit has asked it whether it is_ready, so its counters start with a connection that was given up.
 /// - Everybody on this machine can reach its port while it runs: put nothing into it that matters.
-/// - It belongs to no runtime. The waiting is done by the blocking threads of the runtime at hand, so that a server in a
+/// - It belongs to no runtime. The waiting is done by the blocking threads of the runtime at hand, so that a server in
+///   a
 ///   `static` serves the tests of a process, each on a runtime of its own, one after the other.
-/// - A drop kills it and waits until it has gone and its folder is removed: some 20 ms, in which the thread is blocked. A
+/// - A drop kills it and waits until it has gone and its folder is removed: some 20 ms, in which the thread is blocked.
+///   A
 ///   server in a `static` is never dropped, and ends with the process.
 ///
 /// # Examples
@@ -175,8 +177,8 @@ impl MariaDb {
         blocking(move || server.kill()).await
     }
 
-    /// Freezes it (SIGSTOP): its sockets stay open, and nobody is behind them. What a machine does that swaps, or that is
-    /// a virtual one on its way to another host.
+    /// Freezes it (SIGSTOP): its sockets stay open, and nobody is behind them. What a machine does that swaps, or that
+    /// is a virtual one on its way to another host.
     ///
     /// Nothing is answered any more once this returns, mostly at once. What was sent before may have been executed.
     ///
@@ -214,18 +216,18 @@ impl MariaDb {
         blocking(move || server.restart()).await
     }
 
-    /// What the server answers to these statements, asked as `root` by the command-line client, over the Unix socket: an
-    /// eye beside the driver under test.
+    /// What the server answers to these statements, asked as `root` by the command-line client, over the Unix socket:
+    /// an eye beside the driver under test.
     ///
-    /// Several are separated by semicolons. A row is a line, columns are separated by tabs, there is no header and no line
-    /// feed at the end: `SELECT 1` gives `1`. The database is `test`. Each call is a connection of its own, so nothing of a
-    /// session outlives it, and it takes some 10 ms. As `root` has the privilege for it, one more than `max_connections`
-    /// gets in; a driver that connects as `root`, too, may have taken that place.
+    /// Several are separated by semicolons. A row is a line, columns are separated by tabs, there is no header and no
+    /// line feed at the end: `SELECT 1` gives `1`. The database is `test`. Each call is a connection of its own, so
+    /// nothing of a session outlives it, and it takes some 10 ms. As `root` has the privilege for it, one more than
+    /// `max_connections` gets in; a driver that connects as `root`, too, may have taken that place.
     ///
     /// # Errors
     ///
-    /// What the server says of the first statement that fails; those before it were executed. Or nobody is_ready: at once
-    /// if it does not run, after 5 s if it is frozen.
+    /// What the server says of the first statement that fails; those before it were executed. Or nobody is_ready: at
+    /// once if it does not run, after 5 s if it is frozen.
     ///
     /// # Panics
     ///
