@@ -119,8 +119,8 @@ pub enum HandleState {
 /// use reqscope::{Exit, Resource};
 /// use reqscope_testkit::Probe;
 ///
-/// let (tables, outer) = { let probe = Probe::new(); (probe.sibling(), probe) };
-/// let (first, second) = (outer.acquire().await.unwrap(), tables.acquire().await.unwrap());
+/// let (inner, outer) = { let probe = Probe::new(); (probe.sibling(), probe) };
+/// let (first, second) = (outer.acquire().await.unwrap(), inner.acquire().await.unwrap());
 /// inner.release(second, Exit::Completed).await.unwrap();
 /// outer.release(first, Exit::Completed).await.unwrap();
 ///
