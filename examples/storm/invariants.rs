@@ -2,8 +2,8 @@
 use serde::Serialize;
 
 use crate::report::Report;
-use crate::served::{Closed, Served};
-use crate::stats::{Database, Pool};
+use crate::server::shutdown::{Closed, Served};
+use crate::server::stats::{Database, Pool};
 
 /// One invariant, by name, and how it was found.
 #[derive(Serialize)]
@@ -171,13 +171,13 @@ fn listed(names: &[&str]) -> String {
 mod tests {
     use std::time::Duration;
 
-    use crate::fate::{Fate, Part};
+    use crate::client::outcome::{Answer, Seen};
+    use crate::client::plan::{Fate, Part};
+    use crate::client::protocol::Protocol::{self, Http1, Http2};
+    use crate::client::results::Tally;
     use crate::options::Load;
-    use crate::protocol::Protocol::{self, Http1, Http2};
     use crate::report::Report;
-    use crate::seen::{Answer, Seen};
-    use crate::stats::{Cut, Database, Pool, Stats};
-    use crate::tally::Tally;
+    use crate::server::stats::{Cut, Database, Pool, Stats};
 
     /// A report of a storm in which all went well, but for what `spoil` does to it.
     fn broken(spoil: impl FnOnce(&mut Tally, &mut Stats, &mut u64)) -> Vec<&'static str> {

@@ -12,39 +12,13 @@
 //!
 //! It ends with a table and exit code 0, or with the broken invariants by name and exit code 1. A storm that never
 //! cut a handler in one of its stages has proved nothing, so that is a broken invariant too.
-mod attack;
-#[cfg(feature = "axum")]
-mod axum_stack;
-mod busy;
 mod client;
-mod counter;
-mod fate;
-mod handlers;
-mod hangup;
-mod http2;
-mod hyper_stack;
+mod in_process;
 mod invariants;
-mod ledger;
-#[cfg(feature = "mysql")]
-mod mysql;
-mod nonce;
 mod options;
-mod pause;
-mod protocol;
-mod questions;
 mod report;
-mod response;
-mod seen;
-mod served;
 mod server;
-mod sqlite;
-mod stack;
-mod stage;
-mod stats;
 mod store;
-mod tally;
-mod watched;
-mod whole;
 
 use std::future::pending;
 use std::path::Path;
@@ -70,8 +44,10 @@ fn main() -> ExitCode {
 fn run(options: Options) -> Result<ExitCode> {
     match options.command {
         Some(Command::Serve(Serve { port, server })) => serve(server, port),
-        Some(Command::Attack(Attack { target, load })) => tell(&attack::run(target, &load)?, load.json.as_deref()),
-        None => tell(&whole::run(options.server, &options.load)?, options.load.json.as_deref()),
+        Some(Command::Attack(Attack { target, load })) => {
+            tell(&client::attack::run(target, &load)?, load.json.as_deref())
+        }
+        None => tell(&in_process::run(options.server, &options.load)?, options.load.json.as_deref()),
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::protocol::Protocol;
-use crate::stack::Stack;
+use crate::client::protocol::Protocol;
+use crate::server::stack::Stack;
 
 /// Attack a server with clients that hang up at random moments, and account for every handle
 ///

@@ -12,12 +12,12 @@ use console::style;
 use indicatif::HumanCount;
 use serde::Serialize;
 
+use crate::client::protocol::Protocol;
+use crate::client::results::Tally;
 use crate::invariants::{self, Invariant};
 use crate::options::Load;
-use crate::protocol::Protocol;
-use crate::served::Served;
-use crate::stats::{Database, Pool, Stats};
-use crate::tally::Tally;
+use crate::server::shutdown::Served;
+use crate::server::stats::{Database, Pool, Stats};
 
 /// Everything there is to tell.
 #[derive(Serialize)]

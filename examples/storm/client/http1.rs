@@ -4,10 +4,10 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread::sleep;
 use std::time::Instant;
 
-use crate::fate::{Fate, Part, STREAMED};
-use crate::hangup::{PATIENCE, hang_up, is_gone, timed_out};
-use crate::response::{Head, Response};
-use crate::seen::{Answer, Seen};
+use crate::client::hangup::{PATIENCE, hang_up, is_gone, timed_out};
+use crate::client::outcome::{Answer, Seen};
+use crate::client::plan::{Fate, Part, STREAMED};
+use crate::client::response::{Head, Response};
 
 /// A client and the connection that it kept from its last answer.
 pub(crate) struct Client {

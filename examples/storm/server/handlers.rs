@@ -11,12 +11,12 @@ use hyper::{Response, StatusCode};
 use reqscope::{Guard, Lazy, Lease, Resource};
 use tokio::try_join;
 
-use crate::ledger::Count;
 use crate::options::{Fault, Server};
-use crate::pause::pause;
-use crate::stage::{Progress, Stage};
+use crate::server::accounting::Count;
+use crate::server::pause::pause;
+use crate::server::stage::{Progress, Stage};
+use crate::server::tracked::Watched;
 use crate::store::{Single, Store, Tags, Transaction};
-use crate::watched::Watched;
 
 pub(crate) type Body = UnsyncBoxBody<Bytes, Error>;
 

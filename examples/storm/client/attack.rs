@@ -11,14 +11,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::client::Client;
-use crate::fate::Part;
-use crate::http2;
+use crate::client::http1::Client;
+use crate::client::http2;
+use crate::client::plan::Part;
+use crate::client::protocol::Protocol;
+use crate::client::results::Tally;
 use crate::options::Load;
-use crate::protocol::Protocol;
 use crate::report::Report;
-use crate::stats::Stats;
-use crate::tally::Tally;
+use crate::server::stats::Stats;
 
 /// How long the last releases may take after the last hang-up: longer than the deadline of a release.
 const SETTLE: Duration = Duration::from_secs(7);

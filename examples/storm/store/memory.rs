@@ -9,10 +9,10 @@ use reqscope::{Error, Exit, Resource};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::yield_now;
 
-use crate::ledger::Ledger;
 use crate::options::Server;
+use crate::server::accounting::Ledger;
+use crate::server::tracked::Watched;
 use crate::store::{Single, Store, Tags, Transaction};
-use crate::watched::Watched;
 
 pub(crate) struct CounterStore {
     data: Arc<Data>,

@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::mysql::traced::Register;
-use crate::stats::Database;
+use crate::server::stats::Database;
+use crate::store::mysql::registry::Register;
 
 /// From one look to the next.
 const PACE: Duration = Duration::from_millis(2);

@@ -13,11 +13,11 @@ use parking_lot::Mutex;
 use reqscope_tower::{ScopeLayer, Scoped};
 use tower::util::MapRequestLayer;
 
-use crate::fate::PATHS;
-use crate::handlers::{Cells, respond};
-use crate::ledger::Ledger;
-use crate::questions::Questions;
-use crate::stage::Progress;
+use crate::client::plan::PATHS;
+use crate::server::accounting::Ledger;
+use crate::server::control::Questions;
+use crate::server::handlers::{Cells, respond};
+use crate::server::stage::Progress;
 use crate::store::{Single, Store, Transaction};
 
 /// The router's state.

@@ -7,14 +7,14 @@ use reqscope::{Error, Exit, Pool, Resource};
 use reqscope_mysql::MySqlError;
 use reqscope_mysql::mysql_async::{self, Conn, Opts};
 
-use super::traced::{Connection, Traced};
+use super::registry::{Connection, Traced};
 use super::{MySqlStore, pool};
-use crate::ledger::Ledger;
 use crate::options::Server;
-use crate::served::Closed;
-use crate::stats::{self, Database};
+use crate::server::accounting::Ledger;
+use crate::server::shutdown::Closed;
+use crate::server::stats::{self, Database};
+use crate::server::tracked::Watched;
 use crate::store::{self, Store};
-use crate::watched::Watched;
 
 /// The driver's own connections, with a pool that believes them.
 pub(crate) struct Careless(Opts);

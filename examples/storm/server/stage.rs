@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use reqscope::Exit;
 
-use crate::ledger::Books;
+use crate::server::accounting::Books;
 
 /// Where a handler is.
 #[derive(Clone, Copy, PartialEq, Eq)]

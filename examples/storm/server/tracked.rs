@@ -5,9 +5,9 @@ use std::time::Duration;
 use anyhow::Chain;
 use reqscope::{Error, Exit, Health, Resource};
 
-use crate::ledger::{Badge, Ledger};
-use crate::pause::pause;
-use crate::stage::Ending;
+use crate::server::accounting::{Badge, Ledger};
+use crate::server::pause::pause;
+use crate::server::stage::Ending;
 
 /// A resource whose handles wear a badge.
 ///

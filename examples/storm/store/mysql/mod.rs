@@ -9,22 +9,22 @@ use reqscope_mysql::mysql_async::Row;
 use reqscope_mysql::mysql_async::prelude::Queryable;
 use reqscope_mysql::{MySql, MySqlConn, MySqlError, OpenTransaction, Transaction};
 
-use crate::ledger::Ledger;
-use crate::nonce::Nonce;
 use crate::options::{Fault, Server};
-use crate::served::Closed;
-use crate::stats::{self, Database};
+use crate::server::accounting::Ledger;
+use crate::server::shutdown::Closed;
+use crate::server::stats::{self, Database};
+use crate::server::tracked::Watched;
+use crate::store::nonce::Nonce;
 use crate::store::{self, Store, Tags};
-use crate::watched::Watched;
-pub(crate) use careless::CarelessStore;
-use lookout::Lookout;
-use place::Place;
-use traced::{Connection, Register, Traced};
+use monitor::Lookout;
+use registry::{Connection, Register, Traced};
+use server::Place;
+pub(crate) use unchecked::CarelessStore;
 
-mod careless;
-mod lookout;
-mod place;
-mod traced;
+mod monitor;
+mod registry;
+mod server;
+mod unchecked;
 
 /// The names are the storm's own. What a storm left that was killed is removed first.
 const SCHEMA: [&str; 4] = [

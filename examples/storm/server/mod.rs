@@ -1,4 +1,17 @@
 //! The storm's server: a store, and the stack that stands on it.
+pub(crate) mod accounting;
+#[cfg(feature = "axum")]
+mod axum_stack;
+pub(crate) mod control;
+mod handlers;
+mod hyper_stack;
+pub(crate) mod pause;
+pub(crate) mod shutdown;
+pub(crate) mod stack;
+pub(crate) mod stage;
+pub(crate) mod stats;
+pub(crate) mod tracked;
+
 use std::future::Future;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -9,20 +22,20 @@ use reqscope::Scopes;
 use reqscope_hyper::serve;
 use tokio::net::TcpListener;
 
-use crate::counter::CounterStore;
-use crate::handlers::Handlers;
-use crate::hyper_stack::HyperStack;
-use crate::ledger::Ledger;
-#[cfg(feature = "mysql")]
-use crate::mysql::{CarelessStore, MySqlStore};
 #[cfg(feature = "mysql")]
 use crate::options::Fault;
 use crate::options::{Kind, Server};
-use crate::questions::Questions;
-use crate::served::Served;
-use crate::sqlite::SqliteStore;
-use crate::stack::Stack;
+use crate::server::accounting::Ledger;
+use crate::server::control::Questions;
+use crate::server::handlers::Handlers;
+use crate::server::hyper_stack::HyperStack;
+use crate::server::shutdown::Served;
+use crate::server::stack::Stack;
 use crate::store::Store;
+use crate::store::memory::CounterStore;
+#[cfg(feature = "mysql")]
+use crate::store::mysql::{CarelessStore, MySqlStore};
+use crate::store::sqlite::SqliteStore;
 
 /// Longer than the deadline of a release.
 const RELEASE_GRACE: Duration = Duration::from_secs(7);
@@ -80,7 +93,7 @@ async fn serve_store<S: Store>(
         }
         #[cfg(feature = "axum")]
         Stack::Axum => {
-            let router = reqscope_hyper::TowerToHyperService::new(crate::axum_stack::router(questions));
+            let router = reqscope_hyper::TowerToHyperService::new(crate::server::axum_stack::router(questions));
             serve(listener, router, &scopes).release_grace(RELEASE_GRACE).graceful(signal).await
         }
         #[cfg(not(feature = "axum"))]

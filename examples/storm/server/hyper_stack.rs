@@ -10,10 +10,10 @@ use hyper::service::Service;
 use hyper::{Method, Request, Response, StatusCode};
 use reqscope_hyper::{RequestExt, ScopeService};
 
-use crate::handlers::{Body, Cells, Handlers, respond};
-use crate::ledger::Ledger;
-use crate::questions::Questions;
-use crate::stage::Progress;
+use crate::server::accounting::Ledger;
+use crate::server::control::Questions;
+use crate::server::handlers::{Body, Cells, Handlers, respond};
+use crate::server::stage::Progress;
 use crate::store::Store;
 
 type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;

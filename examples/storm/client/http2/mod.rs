@@ -12,9 +12,9 @@ use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 use tokio::{runtime, select};
 
-use crate::fate::{Fate, Part, STREAMED};
-use crate::hangup::{PATIENCE, hang_up, timed_out};
-use crate::seen::{Answer, Seen};
+use crate::client::hangup::{PATIENCE, hang_up, timed_out};
+use crate::client::outcome::{Answer, Seen};
+use crate::client::plan::{Fate, Part, STREAMED};
 use connection::{Connection, Stream, Window};
 
 mod connection;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::fate::{Fate, Part};
-use crate::protocol::Protocol;
-use crate::seen::{Answer, Seen};
+use crate::client::outcome::{Answer, Seen};
+use crate::client::plan::{Fate, Part};
+use crate::client::protocol::Protocol;
 
 /// The clients' side of the storm.
 #[derive(Serialize)]

@@ -1,13 +1,20 @@
 //! What the handlers ask of a resource, so that one server does for all of them.
+pub(crate) mod busy;
+pub(crate) mod memory;
+#[cfg(feature = "mysql")]
+pub(crate) mod mysql;
+pub(crate) mod nonce;
+pub(crate) mod sqlite;
+
 use std::future::Future;
 use std::sync::Arc;
 
 use anyhow::Result;
 use reqscope::Resource;
 
-use crate::served::Closed;
-use crate::stats::{Database, Pool};
-use crate::watched::{SINGLE, TRANSACTION, Watched};
+use crate::server::shutdown::Closed;
+use crate::server::stats::{Database, Pool};
+use crate::server::tracked::{SINGLE, TRANSACTION, Watched};
 
 /// Two resources over the same data: handles for single uses, and transactions.
 pub(crate) trait Store: Sized + Send + Sync + 'static {

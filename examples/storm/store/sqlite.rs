@@ -8,13 +8,13 @@ use reqscope_sqlite::rusqlite::Row;
 use reqscope_sqlite::{OpenTransaction, Sqlite, SqliteConn, Transaction};
 use tempfile::TempDir;
 
-use crate::ledger::Ledger;
-use crate::nonce::Nonce;
 use crate::options::Server;
-use crate::served::Closed;
-use crate::stats;
+use crate::server::accounting::Ledger;
+use crate::server::shutdown::Closed;
+use crate::server::stats;
+use crate::server::tracked::Watched;
+use crate::store::nonce::Nonce;
 use crate::store::{self, Store, Tags};
-use crate::watched::Watched;
 
 const SCHEMA: &str = "
     CREATE TABLE latest (id INTEGER PRIMARY KEY CHECK (id = 1), tag INTEGER NOT NULL);

@@ -3,7 +3,7 @@ use anyhow::{Context, Result};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
-use crate::attack;
+use crate::client::attack;
 use crate::options::{Load, Server};
 use crate::report::Report;
 use crate::server;

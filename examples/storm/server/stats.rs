@@ -2,8 +2,8 @@
 use reqscope::pool::PoolStatus;
 use serde::{Deserialize, Serialize};
 
-use crate::ledger::Books;
-use crate::stack::Stack;
+use crate::server::accounting::Books;
+use crate::server::stack::Stack;
 
 /// All counters since the last reset.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]

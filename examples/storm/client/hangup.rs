@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 
-use crate::fate::Hangup;
+use crate::client::plan::Hangup;
 
 /// How long a client waits for an answer before it calls the server dead.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);

@@ -7,10 +7,10 @@ use anyhow::Chain;
 use parking_lot::Mutex;
 use reqscope::Exit;
 
-use crate::busy::is_busy;
-use crate::nonce::is_shifted;
-use crate::stage::{Ending, STAGES, Stage};
-use crate::stats::{Cut, Stats};
+use crate::server::stage::{Ending, STAGES, Stage};
+use crate::server::stats::{Cut, Stats};
+use crate::store::busy::is_busy;
+use crate::store::nonce::is_shifted;
 
 /// The books that are open; a reset begins new ones.
 pub(crate) struct Ledger {
@@ -198,7 +198,7 @@ mod tests {
     use reqscope::Exit;
 
     use super::{Badge, Ledger};
-    use crate::stage::Progress;
+    use crate::server::stage::Progress;
 
     #[test]
     fn a_handle_that_is_released_is_out_no_more() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use serde::Serialize;
 
-use crate::protocol::Protocol;
+use crate::client::protocol::Protocol;
 
 /// How a request ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -167,7 +167,7 @@ fn weighted<T: Copy>(rng: &mut Rng, choices: &[(T, u64)]) -> T {
 #[cfg(test)]
 mod tests {
     use super::{Fate, Hangup, Part};
-    use crate::protocol::Protocol::{self, Http1, Http2};
+    use crate::client::protocol::Protocol::{self, Http1, Http2};
 
     #[test]
     fn a_part_depends_on_its_protocol_its_seed_and_its_number_alone() {

@@ -9,9 +9,9 @@ use hyper::Request;
 use tokio::task::JoinHandle;
 
 use super::frames::GO_AWAY;
-use crate::fate::Hangup;
-use crate::hangup::{PATIENCE, hang_up};
-use crate::seen::Answer;
+use crate::client::hangup::{PATIENCE, hang_up};
+use crate::client::outcome::Answer;
+use crate::client::plan::Hangup;
 
 /// How much of the bodies the client takes unread.
 #[derive(Clone, Copy)]

@@ -9,9 +9,9 @@ use reqscope::{Lease, Scopes};
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::handlers::{Body, Handlers, respond};
-use crate::ledger::Ledger;
-use crate::stats::{Core, Stats};
+use crate::server::accounting::Ledger;
+use crate::server::handlers::{Body, Handlers, respond};
+use crate::server::stats::{Core, Stats};
 use crate::store::{Store, Tags};
 
 /// Who answers them.
