@@ -1,26 +1,27 @@
-//! What has to hold when the storm is over.
+//! What must hold after a storm.
 use serde::Serialize;
 
-use crate::report::Report;
-use crate::server::shutdown::{Closed, Served};
+use crate::findings::Findings;
+use crate::server::shutdown::{PoolShutdown, Shutdown};
 use crate::server::stats::{Database, Pool};
 
-/// One invariant, by name, and how it was found.
+/// An invariant, by name, and whether it holds.
 #[derive(Serialize)]
 pub(crate) struct Invariant {
     pub(crate) name: &'static str,
     pub(crate) holds: bool,
+    /// The figures that were compared.
     pub(crate) found: String,
 }
 
-/// Checks them all; one that is broken hides none of the others.
-pub(crate) fn check(report: &Report) -> Vec<Invariant> {
-    let server = &report.server;
+/// Checks all invariants. A broken one hides none of the others.
+pub(crate) fn check(findings: &Findings) -> Vec<Invariant> {
+    let Findings { results, server, probe, broken_promises } = findings;
     let (cut, core) = (&server.cut, &server.core);
-    let tally = &report.tally;
-    let (awaited, answered) = tally.awaited();
-    let failed: u64 = tally.fates.iter().map(|row| row.failed).sum();
-    let unsent: Vec<_> = tally.fates.iter().filter(|row| row.sent == 0).map(|row| row.fate.name()).collect();
+    let (awaited, answered) = results.awaited();
+    let failed: u64 = results.scenarios.iter().map(|row| row.failed).sum();
+    let unsent: Vec<_> =
+        results.scenarios.iter().filter(|row| row.sent == 0).map(|row| row.scenario.name()).collect();
     let stages = [
         ("acquiring", cut.acquiring),
         ("holding", cut.holding),
@@ -31,22 +32,22 @@ pub(crate) fn check(report: &Report) -> Vec<Invariant> {
     let none = |name, count: u64, what: &str| invariant(name, count == 0, format!("{count} {what}"));
 
     let mut invariants = vec![
-        invariant("every fate is sent", unsent.is_empty(), format!("never sent: {}", listed(&unsent))),
+        invariant("every scenario is played", unsent.is_empty(), format!("never played: {}", listed(&unsent))),
         invariant("every stage is cut", uncut.is_empty(), format!("never cut: {}", listed(&uncut))),
-        invariant("who waits is answered", answered == awaited, format!("{answered} of {awaited} were")),
+        invariant("every waiting client is answered", answered == awaited, format!("{answered} of {awaited} were")),
         invariant(
             "every answer is a 200",
-            tally.refused == 0,
-            with_first(format!("{} were not", tally.refused), &tally.first_refusal),
+            results.refused == 0,
+            with_first(format!("{} were not", results.refused), &results.first_refusal),
         ),
         invariant(
-            "every part is played",
+            "every plan is carried out",
             failed == 0,
-            with_first(format!("{failed} were not"), &tally.first_failure),
+            with_first(format!("{failed} were not"), &results.first_failure),
         ),
         none("no handle is live", server.live, "are"),
         invariant(
-            "the accounts balance",
+            "the counters balance",
             server.acquired == server.released + server.abandoned + server.live,
             format!(
                 "{} acquired, {} released, {} abandoned, {} live",
@@ -54,7 +55,7 @@ pub(crate) fn check(report: &Report) -> Vec<Invariant> {
             ),
         ),
         invariant(
-            "reqscope's own accounts balance",
+            "reqscope's own counters balance",
             core.live == 0 && core.acquired == core.released + core.abandoned + core.taken,
             format!(
                 "{} acquired, {} released, {} abandoned, {} taken, {} live",
@@ -64,12 +65,12 @@ pub(crate) fn check(report: &Report) -> Vec<Invariant> {
         none("no handle is abandoned", server.abandoned, "are"),
         none("no handle is released twice", server.double_released, "were"),
         none("no handle is used after its release", server.used_after_release, "were"),
-        none("every exit is told right", server.misled, "handles heard of another end than that of their request"),
+        none("every release gets the right exit", server.wrong_exits, "got another one than that of their request"),
         none("no scope is open", server.open_scopes, "are"),
         none("no release is pending", server.pending_releases, "are"),
         none("no transaction is crossed", server.crossed, "were"),
-        none("no answer is another question's", server.shifted, "were"),
-        none("nobody is refused as busy", server.busy, "were"),
+        none("every answer belongs to its query", server.wrong_answers, "were"),
+        none("no request is refused as busy", server.busy, "were"),
         invariant(
             "every commit is a row",
             server.committed == server.rows,
@@ -77,13 +78,13 @@ pub(crate) fn check(report: &Report) -> Vec<Invariant> {
         ),
         invariant(
             "no 200 without a commit",
-            report.broken_promises == 0,
-            format!("of {} answers {} have no row", tally.promised.len(), report.broken_promises),
+            *broken_promises == 0,
+            format!("of {} answers {broken_promises} have no row", results.promised.len()),
         ),
         invariant(
             "the server still serves",
-            report.probe == server.available(),
-            format!("{} of {} handles answer", report.probe, server.available()),
+            *probe == server.available(),
+            format!("{probe} of {} handles answer", server.available()),
         ),
     ];
     invariants.extend(server.pool.iter().flat_map(pool));
@@ -91,41 +92,41 @@ pub(crate) fn check(report: &Report) -> Vec<Invariant> {
     invariants
 }
 
-/// How long a statement may run on after the last request.
-const RUNS_ON_MS: u64 = 500;
+/// How long a statement may still run after the last request.
+const LAST_RUNNING_LIMIT_MS: u64 = 500;
 
 fn database(database: &Database, size: u64) -> [Invariant; 5] {
-    let Database { cut, kills, looks, running, most, orphaned, ran_on_ms } = *database;
+    let Database { cut, kills, polls, running, peak, orphaned, last_running_ms } = *database;
     [
-        invariant("statements are cut", cut > 0, "none was: nothing is proved".into()),
+        invariant("statements are cut", cut > 0, "none was, so nothing is proved".into()),
         invariant("every cut statement is stopped", kills >= cut, format!("{cut} were cut, {kills} KILLs sent")),
         invariant(
             "no statement is orphaned",
             orphaned == 0,
-            format!("{orphaned} connections ran one after they had been given up"),
+            format!("{orphaned} connections ran one after they had been retired"),
         ),
         invariant(
             "the server runs no more statements than the pool has connections",
-            (1..=size).contains(&most),
-            format!("{most} at once in {looks} looks, size {size}"),
+            (1..=size).contains(&peak),
+            format!("{peak} at once in {polls} polls, size {size}"),
         ),
         invariant(
             "no statement outlives the storm",
-            running == 0 && ran_on_ms <= RUNS_ON_MS,
-            format!("{running} run, the last was seen after {ran_on_ms} ms"),
+            running == 0 && last_running_ms <= LAST_RUNNING_LIMIT_MS,
+            format!("{running} run, the last was seen after {last_running_ms} ms"),
         ),
     ]
 }
 
 fn pool(pool: &Pool) -> [Invariant; 3] {
-    let Pool { size, in_use, idle, in_between, waiting, opened, closed, most } = *pool;
+    let Pool { size, in_use, idle, opening_or_closing, waiting, opened, closed, peak } = *pool;
     [
         invariant(
             "the pool is at rest",
             pool.is_at_rest(),
-            format!("{in_use} in use, {in_between} opening or closing, {waiting} waiting"),
+            format!("{in_use} in use, {opening_or_closing} opening or closing, {waiting} waiting"),
         ),
-        invariant("the pool keeps to its size", most <= size, format!("{most} connections at once, size {size}")),
+        invariant("the pool keeps to its size", peak <= size, format!("{peak} connections at once, size {size}")),
         invariant(
             "every connection is idle or closed",
             opened == closed + idle,
@@ -134,19 +135,19 @@ fn pool(pool: &Pool) -> [Invariant; 3] {
     ]
 }
 
-/// What the server itself says at its end: reqscope's own accounts.
-pub(crate) fn shutdown(served: &Served) -> Vec<Invariant> {
-    let drained = &served.requests.drained;
+/// Checks what the server itself reports when it shuts down.
+pub(crate) fn shutdown(shutdown: &Shutdown) -> Vec<Invariant> {
+    let drained = &shutdown.requests.drained;
     let found = format!(
         "{} scopes open, {} handles live, {} abandoned",
         drained.open_scopes, drained.live, drained.abandoned
     );
-    let mut invariants = vec![invariant("the shutdown is clean", served.requests.is_clean(), found)];
-    let Some(Closed { pool, left }) = &served.closed else { return invariants };
+    let mut invariants = vec![invariant("the shutdown is clean", shutdown.requests.is_clean(), found)];
+    let Some(PoolShutdown { pool, left }) = &shutdown.closed else { return invariants };
     let found = format!("{} connections left, {} abandoned", pool.live, pool.abandoned);
-    invariants.push(invariant("the pool closes whole", pool.is_clean(), found));
+    invariants.push(invariant("the pool closes cleanly", pool.is_clean(), found));
     invariants.extend(left.map(|left| {
-        let found = format!("{left} of the pool's are still there");
+        let found = format!("{left} of the pool's connections are still listed");
         invariant("no connection is left on the server", left == 0, found)
     }));
     invariants
@@ -169,41 +170,37 @@ fn listed(names: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use crate::client::outcome::{Answer, Seen};
-    use crate::client::plan::{Fate, Part};
+    use crate::client::outcome::{Answer, Outcome};
+    use crate::client::plan::{Plan, Scenario};
     use crate::client::protocol::Protocol::{self, Http1, Http2};
-    use crate::client::results::Tally;
-    use crate::options::Load;
-    use crate::report::Report;
+    use crate::client::results::Results;
+    use crate::findings::Findings;
     use crate::server::stats::{Cut, Database, Pool, Stats};
 
-    /// A report of a storm in which all went well, but for what `spoil` does to it.
-    fn broken(spoil: impl FnOnce(&mut Tally, &mut Stats, &mut u64)) -> Vec<&'static str> {
+    /// Returns the broken invariants of a storm in which all went well, except for what `spoil` does to its findings.
+    fn broken(spoil: impl FnOnce(&mut Results, &mut Stats, &mut u64)) -> Vec<&'static str> {
         broken_over(Http1, spoil)
     }
 
-    fn broken_over(protocol: Protocol, spoil: impl FnOnce(&mut Tally, &mut Stats, &mut u64)) -> Vec<&'static str> {
-        let load = Load { requests: 7, connections: 1, http2: protocol == Http2, seed: None, json: None };
-        let mut tally = Tally::new(protocol);
-        for (fate, _) in Fate::weights(protocol) {
-            let part = part(*fate);
-            let answers = if fate.waits() { vec![tagged(7)] } else { Vec::new() };
-            tally.record(&part, Ok(Seen { answers, ..Seen::default() }));
+    fn broken_over(protocol: Protocol, spoil: impl FnOnce(&mut Results, &mut Stats, &mut u64)) -> Vec<&'static str> {
+        let mut results = Results::new(protocol);
+        for (scenario, _) in Scenario::weights(protocol) {
+            let plan = plan(*scenario);
+            let answers = if scenario.waits() { vec![tagged(7)] } else { Vec::new() };
+            results.record(&plan, Ok(Outcome { answers, ..Outcome::default() }));
         }
         let cut = Cut { acquiring: 1, holding: 1, transaction: 1, body: 1, ..Cut::default() };
         let mut stats = Stats { acquired: 3, released: 3, committed: 1, rows: 1, cut, ..Stats::default() };
-        stats.pool = Some(Pool { size: 10, idle: 2, opened: 3, closed: 1, most: 3, ..Pool::default() });
-        stats.database = Some(Database { cut: 1, kills: 2, looks: 9, most: 10, ..Database::default() });
+        stats.pool = Some(Pool { size: 10, idle: 2, opened: 3, closed: 1, peak: 3, ..Pool::default() });
+        stats.database = Some(Database { cut: 1, kills: 2, polls: 9, peak: 10, ..Database::default() });
         let mut probe = 10;
-        spoil(&mut tally, &mut stats, &mut probe);
-        let report = Report::new(1, &load, Duration::ZERO, tally, stats, probe, &[7].into());
-        report.broken().map(|invariant| invariant.name).collect()
+        spoil(&mut results, &mut stats, &mut probe);
+        let invariants = super::check(&Findings::new(results, stats, probe, &[7].into()));
+        invariants.into_iter().filter(|invariant| !invariant.holds).map(|invariant| invariant.name).collect()
     }
 
-    fn part(fate: Fate) -> Part {
-        Part { fate, paths: vec!["/tx"], ..Part::draw(Http1, 1, 1) }
+    fn plan(scenario: Scenario) -> Plan {
+        Plan { scenario, paths: vec!["/tx"], ..Plan::draw(Http1, 1, 1) }
     }
 
     fn tagged(tag: u32) -> Answer {
@@ -211,16 +208,16 @@ mod tests {
     }
 
     #[test]
-    fn a_storm_that_went_well_breaks_nothing() {
+    fn storm_that_went_well_breaks_nothing() {
         assert_eq!(broken(|_, _, _| ()), [""; 0]);
         assert_eq!(broken_over(Http2, |_, _, _| ()), [""; 0]);
     }
 
     #[test]
-    fn each_counter_of_the_server_breaks_its_own_invariant() {
-        assert_eq!(broken(|_, server, _| server.released = 2), ["the accounts balance"]);
-        assert_eq!(broken(|_, server, _| server.core.taken = 1), ["reqscope's own accounts balance"]);
-        assert_eq!(broken(|_, server, _| server.core.live = 1), ["reqscope's own accounts balance"]);
+    fn each_counter_of_the_server_breaks_its_invariant() {
+        assert_eq!(broken(|_, server, _| server.released = 2), ["the counters balance"]);
+        assert_eq!(broken(|_, server, _| server.core.taken = 1), ["reqscope's own counters balance"]);
+        assert_eq!(broken(|_, server, _| server.core.live = 1), ["reqscope's own counters balance"]);
         assert_eq!(broken(|_, server, _| (server.released, server.live) = (2, 1)), ["no handle is live"]);
         assert_eq!(broken(|_, server, _| (server.released, server.abandoned) = (2, 1)), ["no handle is abandoned"]);
         assert_eq!(broken(|_, server, _| server.double_released = 1), ["no handle is released twice"]);
@@ -228,22 +225,22 @@ mod tests {
         assert_eq!(broken(|_, server, _| server.open_scopes = 1), ["no scope is open"]);
         assert_eq!(broken(|_, server, _| server.pending_releases = 1), ["no release is pending"]);
         assert_eq!(broken(|_, server, _| server.crossed = 1), ["no transaction is crossed"]);
-        assert_eq!(broken(|_, server, _| server.shifted = 1), ["no answer is another question's"]);
-        assert_eq!(broken(|_, server, _| server.busy = 1), ["nobody is refused as busy"]);
+        assert_eq!(broken(|_, server, _| server.wrong_answers = 1), ["every answer belongs to its query"]);
+        assert_eq!(broken(|_, server, _| server.busy = 1), ["no request is refused as busy"]);
         assert_eq!(broken(|_, server, _| server.rows = 2), ["every commit is a row"]);
-        assert_eq!(broken(|_, server, _| server.misled = 1), ["every exit is told right"]);
+        assert_eq!(broken(|_, server, _| server.wrong_exits = 1), ["every release gets the right exit"]);
         assert_eq!(broken(|_, _, probe| *probe = 9), ["the server still serves"]);
     }
 
     #[test]
-    fn a_pool_that_lost_a_slot_or_a_connection_breaks_the_storm() {
+    fn lost_slot_or_connection_breaks_an_invariant() {
         let spoiled = |spoil: fn(&mut Pool)| broken(|_, server, _| server.pool.iter_mut().for_each(spoil));
         assert_eq!(spoiled(|pool| pool.in_use = 1), ["the pool is at rest"]);
-        assert_eq!(spoiled(|pool| pool.in_between = 1), ["the pool is at rest"]);
+        assert_eq!(spoiled(|pool| pool.opening_or_closing = 1), ["the pool is at rest"]);
         assert_eq!(spoiled(|pool| pool.waiting = 1), ["the pool is at rest"]);
-        assert_eq!(spoiled(|pool| pool.most = 11), ["the pool keeps to its size"]);
+        assert_eq!(spoiled(|pool| pool.peak = 11), ["the pool keeps to its size"]);
         assert_eq!(spoiled(|pool| pool.closed = 0), ["every connection is idle or closed"]);
-        // Of a smaller one fewer handles can be had at once.
+        // Fewer handles of a smaller pool can be acquired at once.
         assert_eq!(
             spoiled(|pool| pool.size = 4),
             ["the server still serves", "the server runs no more statements than the pool has connections"]
@@ -251,21 +248,21 @@ mod tests {
     }
 
     #[test]
-    fn a_statement_that_runs_for_nobody_breaks_the_storm() {
+    fn orphaned_statement_breaks_an_invariant() {
         let spoiled = |spoil: fn(&mut Database)| broken(|_, server, _| server.database.iter_mut().for_each(spoil));
         let more = "the server runs no more statements than the pool has connections";
         assert_eq!(spoiled(|database| database.cut = 0), ["statements are cut"]);
         assert_eq!(spoiled(|database| database.kills = 0), ["every cut statement is stopped"]);
         assert_eq!(spoiled(|database| database.orphaned = 1), ["no statement is orphaned"]);
-        assert_eq!(spoiled(|database| database.most = 11), [more]);
-        // Who never sees anything does not look.
-        assert_eq!(spoiled(|database| database.most = 0), [more]);
+        assert_eq!(spoiled(|database| database.peak = 11), [more]);
+        // A monitor that never sees a statement does not work.
+        assert_eq!(spoiled(|database| database.peak = 0), [more]);
         assert_eq!(spoiled(|database| database.running = 1), ["no statement outlives the storm"]);
-        assert_eq!(spoiled(|database| database.ran_on_ms = 501), ["no statement outlives the storm"]);
+        assert_eq!(spoiled(|database| database.last_running_ms = 501), ["no statement outlives the storm"]);
     }
 
     #[test]
-    fn a_stage_that_was_never_cut_breaks_the_storm() {
+    fn stage_that_was_never_cut_breaks_an_invariant() {
         assert_eq!(broken(|_, server, _| server.cut.acquiring = 0), ["every stage is cut"]);
         assert_eq!(broken(|_, server, _| server.cut.holding = 0), ["every stage is cut"]);
         assert_eq!(broken(|_, server, _| server.cut.transaction = 0), ["every stage is cut"]);
@@ -273,23 +270,32 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_missed_breaks_the_storm() {
+    fn failure_of_a_client_breaks_an_invariant() {
         let failure = || Err(std::io::ErrorKind::TimedOut.into());
-        let refusal = || Ok(Seen::part(Answer { path: "/use", status: 500, body: Vec::new() }));
-        // It has its row, and then one that has none.
-        let promise = |tag| Ok(Seen::part(tagged(tag)));
-        assert_eq!(broken(|tally, _, _| tally.fates[3].sent = 0), ["every fate is sent"]);
+        let refusal = || Ok(Outcome::partial(Answer { path: "/use", status: 500, body: Vec::new() }));
+        // The row with the tag 7 exists, and no other.
+        let promise = |tag| Ok(Outcome::partial(tagged(tag)));
+        assert_eq!(broken(|results, _, _| results.scenarios[3].sent = 0), ["every scenario is played"]);
         assert_eq!(
-            broken(|tally, _, _| tally.record(&part(Fate::Complete), failure())),
-            ["who waits is answered", "every part is played"]
+            broken(|results, _, _| results.record(&plan(Scenario::Complete), failure())),
+            ["every waiting client is answered", "every plan is carried out"]
         );
-        assert_eq!(broken(|tally, _, _| tally.record(&part(Fate::Fin), failure())), ["every part is played"]);
-        assert_eq!(broken(|tally, _, _| tally.record(&part(Fate::Complete), refusal())), ["every answer is a 200"]);
-        assert_eq!(broken(|tally, _, _| tally.record(&part(Fate::Fin), promise(7))), [""; 0]);
-        assert_eq!(broken(|tally, _, _| tally.record(&part(Fate::Fin), promise(8))), ["no 200 without a commit"]);
         assert_eq!(
-            broken_over(Http2, |tally, _, _| tally.record(&part(Fate::GoAway), failure())),
-            ["who waits is answered", "every part is played"]
+            broken(|results, _, _| results.record(&plan(Scenario::Fin), failure())),
+            ["every plan is carried out"]
+        );
+        assert_eq!(
+            broken(|results, _, _| results.record(&plan(Scenario::Complete), refusal())),
+            ["every answer is a 200"]
+        );
+        assert_eq!(broken(|results, _, _| results.record(&plan(Scenario::Fin), promise(7))), [""; 0]);
+        assert_eq!(
+            broken(|results, _, _| results.record(&plan(Scenario::Fin), promise(8))),
+            ["no 200 without a commit"]
+        );
+        assert_eq!(
+            broken_over(Http2, |results, _, _| results.record(&plan(Scenario::GoAway), failure())),
+            ["every waiting client is answered", "every plan is carried out"]
         );
     }
 }

@@ -1,5 +1,5 @@
-//! The storm: a real server on a real database, thousands of clients that hang up at random moments, and every
-//! handle accounted for.
+//! The storm: a real server on a real database, thousands of clients that hang up at random moments, and a check that
+//! every handle is accounted for.
 //!
 //! ```text
 //! cargo run --release --example storm                               the whole storm in one process
@@ -10,9 +10,10 @@
 //! cargo run --release --example storm -- attack --target [::1]:8080 the clients alone, against any such server
 //! ```
 //!
-//! It ends with a table and exit code 0, or with the broken invariants by name and exit code 1. A storm that never
-//! cut a handler in one of its stages has proved nothing, so that is a broken invariant too.
+//! It ends with a table and exit code 0, or with the names of the broken invariants and exit code 1. A storm that never
+//! cuts a handler in one of its stages proves nothing about that stage, so this breaks an invariant, too.
 mod client;
+mod findings;
 mod in_process;
 mod invariants;
 mod options;
@@ -28,7 +29,7 @@ use anyhow::Result;
 use clap::Parser;
 
 use invariants::Invariant;
-use options::{Attack, Command, Options, Serve, Server};
+use options::{Attack, Command, Options, Serve, ServerOptions};
 use report::Report;
 
 fn main() -> ExitCode {
@@ -45,30 +46,30 @@ fn run(options: Options) -> Result<ExitCode> {
     match options.command {
         Some(Command::Serve(Serve { port, server })) => serve(server, port),
         Some(Command::Attack(Attack { target, load })) => {
-            tell(&client::attack::run(target, &load)?, load.json.as_deref())
+            print(&client::attack::run(target, &load)?, load.json.as_deref())
         }
-        None => tell(&in_process::run(options.server, &options.load)?, options.load.json.as_deref()),
+        None => print(&in_process::run(options.server, &options.load)?, options.load.json.as_deref()),
     }
 }
 
 /// Serves until ctrl-c.
 #[tokio::main]
-async fn serve(settings: Server, port: u16) -> Result<ExitCode> {
+async fn serve(settings: ServerOptions, port: u16) -> Result<ExitCode> {
     let listener = server::bind(port).await?;
     println!("listening on http://{}", listener.local_addr()?);
     let ctrl_c = async {
         if tokio::signal::ctrl_c().await.is_err() {
-            // Nobody can say when to stop: kill it.
+            // There is no signal to wait for: the process has to be killed.
             pending().await
         }
     };
-    let served = server::run(settings, listener, ctrl_c).await?;
-    println!("{served:?}");
-    Ok(if served.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let shutdown = server::run(settings, listener, ctrl_c).await?;
+    println!("{shutdown:?}");
+    Ok(if shutdown.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Shows the report, and names what is broken where even a program's log will have it: in the last lines.
-fn tell(report: &Report, json: Option<&Path>) -> Result<ExitCode> {
+/// Prints the report, and names the broken invariants in the last lines, where a log is read first.
+fn print(report: &Report, json: Option<&Path>) -> Result<ExitCode> {
     println!("{report}");
     if let Some(file) = json {
         report.write(file)?;

@@ -11,33 +11,33 @@ use crate::server::stack::Stack;
 
 /// Attack a server with clients that hang up at random moments, and account for every handle
 ///
-/// Without a command: the server, on a loopback port, and its clients in one process.
+/// Without a command, the server and its clients run in one process, over a loopback port.
 #[derive(Parser)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Options {
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
     #[command(flatten)]
-    pub(crate) server: Server,
+    pub(crate) server: ServerOptions,
     #[command(flatten)]
-    pub(crate) load: Load,
+    pub(crate) load: LoadOptions,
 }
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// The server alone, for any client. It runs until it is told to stop (ctrl-c)
+    /// The server alone, for any client. It runs until ctrl-c
     Serve(Serve),
-    /// The clients alone, against a server that answers the storm's paths
+    /// The clients alone, against a server that has the storm's paths
     Attack(Attack),
 }
 
 #[derive(Args)]
 pub(crate) struct Serve {
-    /// The loopback port to listen on; 0 takes a free one
+    /// The loopback port to listen on; 0 for a free one
     #[arg(long, default_value_t = 0)]
     pub(crate) port: u16,
     #[command(flatten)]
-    pub(crate) server: Server,
+    pub(crate) server: ServerOptions,
 }
 
 #[derive(Args)]
@@ -46,69 +46,69 @@ pub(crate) struct Attack {
     #[arg(long, value_name = "HOST:PORT", value_parser = address)]
     pub(crate) target: SocketAddr,
     #[command(flatten)]
-    pub(crate) load: Load,
+    pub(crate) load: LoadOptions,
 }
 
-/// What the clients do.
+/// Options for the clients.
 #[derive(Args)]
-pub(crate) struct Load {
-    /// How many fates to draw
+pub(crate) struct LoadOptions {
+    /// How many scenarios to play
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) requests: u64,
     /// How many clients there are at once, each with a connection; over HTTP/2 four share one until they hang up
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) connections: u16,
-    /// The clients speak HTTP/2, without being asked to
+    /// The clients speak HTTP/2, with prior knowledge
     #[arg(long)]
     pub(crate) http2: bool,
-    /// Draws the same fates again; a random one by default, which the report names
+    /// The seed of the scenarios; random by default. The report names it
     #[arg(long)]
     pub(crate) seed: Option<u64>,
-    /// Writes all of the report to this file
+    /// Writes the whole report to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,
 }
 
-impl Load {
+impl LoadOptions {
     pub(crate) fn protocol(&self) -> Protocol {
         if self.http2 { Protocol::Http2 } else { Protocol::Http1 }
     }
 }
 
-/// What the server does.
+/// Options for the server.
 #[derive(Args)]
-pub(crate) struct Server {
-    /// What stands between the connections and the handlers
+pub(crate) struct ServerOptions {
+    /// The stack between the connections and the handlers
     #[arg(long, value_enum, default_value_t)]
     pub(crate) stack: Stack,
-    /// What the handlers share
+    /// The resource that the handlers share
     #[arg(long, value_enum, default_value_t)]
-    pub(crate) resource: Kind,
-    /// The database of `--resource mysql`, in which the storm makes tables of its own and removes them at its end; by
+    pub(crate) resource: ResourceKind,
+    /// The database for `--resource mysql`, in which the storm creates tables of its own and removes them at the end; by
     /// default it starts a private MariaDB
     #[arg(long, value_name = "MYSQL-URL")]
     pub(crate) url: Option<String>,
-    /// How many connections the handlers share, where there is a database
+    /// The size of the pool, if there is a database
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) pool: u16,
-    /// Every handler first waits this long at most
+    /// The longest time that a handler waits before it uses anything
     #[arg(long, value_name = "MS", default_value = "5", value_parser = milliseconds)]
     pub(crate) pre_ms: Duration,
-    /// An acquisition takes this long at most, besides its own work
+    /// The longest delay of an acquisition, besides its own work
     #[arg(long, value_name = "MS", default_value = "5", value_parser = milliseconds)]
     pub(crate) acquire_ms: Duration,
-    /// A handler holds its handle this long at most
+    /// The longest time that a handler holds its handle
     #[arg(long, value_name = "MS", default_value = "3", value_parser = milliseconds)]
     pub(crate) work_ms: Duration,
-    /// Makes the server wrong on purpose, to prove that the storm can fail
+    /// Breaks the server on purpose, to prove that the storm can fail
     #[arg(long, value_enum, value_name = "FAULT")]
     pub(crate) r#break: Option<Fault>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Kind {
-    /// A number in memory: nothing but reqscope itself is tried
-    Counter,
+pub(crate) enum ResourceKind {
+    /// A number in memory, to test nothing but reqscope itself
+    Memory,
     /// A database in a temporary file, through a pool
     #[default]
     Sqlite,
@@ -116,38 +116,40 @@ pub(crate) enum Kind {
     Mysql,
 }
 
-/// A mistake that a handler makes now and then.
+/// A mistake that the server makes now and then.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Fault {
     /// A guard is forgotten
     Leak,
-    /// A handle is given back by hand, and then by the scope
+    /// A handle is released by hand, and then by the scope
     Double,
-    /// A tag is written outside of the transaction
+    /// A tag is written outside of its transaction
     Cross,
-    /// A connection is handed on after a statement was cut, with its answer to come (MySQL)
+    /// A connection is reused after a statement was cut, with the answer still to come (MySQL)
     Shift,
     /// A statement that was cut is not stopped on the server (MySQL)
     Orphan,
 }
 
-impl Server {
+impl ServerOptions {
+    /// Checks that the options fit each other and this build.
+    ///
     /// # Errors
     ///
-    /// If it asks for what was not built, or for what its resource does not have.
+    /// If they name a feature that was not built, or one that the resource does not have.
     pub(crate) fn check(&self) -> Result<()> {
-        let is_mysql = self.resource == Kind::Mysql;
+        let is_mysql = self.resource == ResourceKind::Mysql;
         let breaks_mysql = matches!(self.r#break, Some(Fault::Shift | Fault::Orphan));
         ensure!(
             cfg!(feature = "axum") || self.stack != Stack::Axum,
-            "this storm was built without axum: say `--features axum` to cargo"
+            "this storm was built without axum: build it with `--features axum`"
         );
         ensure!(
             cfg!(feature = "mysql") || !is_mysql,
-            "this storm was built without MySQL: say `--features mysql` to cargo"
+            "this storm was built without MySQL: build it with `--features mysql`"
         );
-        ensure!(is_mysql || self.url.is_none(), "--url names a database of MySQL: say --resource mysql, too");
-        ensure!(is_mysql || !breaks_mysql, "only --resource mysql can break so");
+        ensure!(is_mysql || self.url.is_none(), "--url needs --resource mysql");
+        ensure!(is_mysql || !breaks_mysql, "this fault needs --resource mysql");
         Ok(())
     }
 }

@@ -1,5 +1,4 @@
 //! The storm's report: tables for people, JSON for programs.
-use std::collections::HashSet;
 use std::fmt;
 use std::path::Path;
 use std::time::Duration;
@@ -13,13 +12,14 @@ use indicatif::HumanCount;
 use serde::Serialize;
 
 use crate::client::protocol::Protocol;
-use crate::client::results::Tally;
+use crate::client::results::Results;
+use crate::findings::Findings;
 use crate::invariants::{self, Invariant};
-use crate::options::Load;
-use crate::server::shutdown::Served;
+use crate::options::LoadOptions;
+use crate::server::shutdown::Shutdown;
 use crate::server::stats::{Database, Pool, Stats};
 
-/// Everything there is to tell.
+/// The report of a storm.
 #[derive(Serialize)]
 pub(crate) struct Report {
     pub(crate) protocol: Protocol,
@@ -28,53 +28,38 @@ pub(crate) struct Report {
     pub(crate) connections: u16,
     pub(crate) seconds: f64,
     #[serde(flatten)]
-    pub(crate) tally: Tally,
-    pub(crate) server: Stats,
-    /// How many of 10 handles could be taken at once when all was over.
-    pub(crate) probe: u64,
-    /// How many answers promised a row that is not there.
-    pub(crate) broken_promises: u64,
+    findings: Findings,
     pub(crate) invariants: Vec<Invariant>,
 }
 
 impl Report {
-    pub(crate) fn new(
-        seed: u64,
-        load: &Load,
-        elapsed: Duration,
-        tally: Tally,
-        server: Stats,
-        probe: u64,
-        tags: &HashSet<u32>,
-    ) -> Report {
-        let mut report = Report {
+    /// Checks the invariants of a storm.
+    pub(crate) fn new(seed: u64, load: &LoadOptions, elapsed: Duration, findings: Findings) -> Report {
+        Report {
             protocol: load.protocol(),
-            broken_promises: tally.promised.iter().filter(|tag| !tags.contains(tag)).count() as u64,
             seed,
             requests: load.requests,
             connections: load.connections,
             seconds: elapsed.as_secs_f64(),
-            tally,
-            server,
-            probe,
-            invariants: Vec::new(),
-        };
-        report.invariants = invariants::check(&report);
-        report
+            invariants: invariants::check(&findings),
+            findings,
+        }
     }
 
-    /// Adds how the server of this process came to its end.
-    pub(crate) fn after_shutdown(mut self, served: &Served) -> Report {
-        self.invariants.extend(invariants::shutdown(served));
+    /// Adds the invariants of the shutdown, where the server was in this process.
+    pub(crate) fn after_shutdown(mut self, shutdown: &Shutdown) -> Report {
+        self.invariants.extend(invariants::shutdown(shutdown));
         self
     }
 
+    /// Returns the broken invariants.
     pub(crate) fn broken(&self) -> impl Iterator<Item = &Invariant> {
         self.invariants.iter().filter(|invariant| !invariant.holds)
     }
 
+    /// Writes the report to a file, as JSON.
     pub(crate) fn write(&self, file: &Path) -> Result<()> {
-        let json = serde_json::to_string_pretty(self).context("the report cannot be told in JSON")?;
+        let json = serde_json::to_string_pretty(self).context("the report cannot be written as JSON")?;
         std::fs::write(file, json + "\n").with_context(|| format!("cannot write {}", file.display()))
     }
 }
@@ -82,12 +67,12 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Report { protocol, seed, requests, connections, seconds, .. } = self;
-        let (requests, stack) = (HumanCount(*requests), self.server.stack.name());
-        writeln!(f, "\n{requests} fates over {connections} connections in {seconds:.1} s, seed {seed}")?;
+        let (requests, stack) = (HumanCount(*requests), self.findings.server.stack.name());
+        writeln!(f, "\n{requests} scenarios over {connections} connections in {seconds:.1} s, seed {seed}")?;
         writeln!(f, "{} against {stack}", protocol.name())?;
-        writeln!(f, "{}", fates(&self.tally))?;
+        writeln!(f, "{}", scenarios(&self.findings.results))?;
 
-        let Stats { cut, .. } = self.server;
+        let Stats { cut, .. } = self.findings.server;
         let stages = [
             ("before the first poll", cut.before_first_poll),
             ("before the first use", cut.before_first_use),
@@ -98,7 +83,7 @@ impl fmt::Display for Report {
         ];
         writeln!(f, "\nHandlers cut\n{}", counts(&stages))?;
 
-        let server = &self.server;
+        let server = &self.findings.server;
         let handles = [
             ("acquired", server.acquired),
             ("released", server.released),
@@ -106,24 +91,24 @@ impl fmt::Display for Report {
             ("live", server.live),
             ("released twice", server.double_released),
             ("used after release", server.used_after_release),
-            ("told another exit", server.misled),
+            ("wrong exit", server.wrong_exits),
         ];
         writeln!(f, "\nHandles\n{}", counts(&handles))?;
 
         let transactions = [
             ("commits", server.committed),
             ("rows", server.rows),
-            ("saw another's value", server.crossed),
-            ("had another's answer", server.shifted),
+            ("read another's value", server.crossed),
+            ("got another's answer", server.wrong_answers),
             ("refused as busy", server.busy),
         ];
         writeln!(f, "\nTransactions\n{}\n", counts(&transactions))?;
 
         if let Some(pool) = &server.pool {
-            let Pool { size, in_use, idle, in_between: _, waiting, opened, closed, most } = *pool;
+            let Pool { size, in_use, idle, opening_or_closing: _, waiting, opened, closed, peak } = *pool;
             let slots = [
                 ("size", size),
-                ("most at once", most),
+                ("most at once", peak),
                 ("in use", in_use),
                 ("idle", idle),
                 ("waiting", waiting),
@@ -134,21 +119,21 @@ impl fmt::Display for Report {
         }
 
         if let Some(database) = &server.database {
-            let Database { cut, kills, looks, running, most, orphaned, ran_on_ms } = *database;
+            let Database { cut, kills, polls, running, peak, orphaned, last_running_ms } = *database;
             let statements = [
                 ("cut", cut),
                 ("KILLs", kills),
                 ("orphaned", orphaned),
                 ("running", running),
-                ("most at once", most),
-                ("last seen after ms", ran_on_ms),
-                ("looks", looks),
+                ("most at once", peak),
+                ("last seen after ms", last_running_ms),
+                ("polls", polls),
             ];
-            writeln!(f, "Statements, as the database's server has them\n{}\n", counts(&statements))?;
+            writeln!(f, "Statements, according to the database's server\n{}\n", counts(&statements))?;
         }
 
-        writeln!(f, "Not told over {}", protocol.name())?;
-        for (what, why) in protocol.untold() {
+        writeln!(f, "Not covered over {}", protocol.name())?;
+        for (what, why) in protocol.not_covered() {
             writeln!(f, "- {what}: {why}")?;
         }
         writeln!(f)?;
@@ -164,11 +149,11 @@ impl fmt::Display for Report {
     }
 }
 
-fn fates(tally: &Tally) -> Table {
-    let mut table = table(["fate", "sent", "requests", "answered", "p50 ms", "p99 ms"]);
+fn scenarios(results: &Results) -> Table {
+    let mut table = table(["scenario", "sent", "requests", "answered", "p50 ms", "p99 ms"]);
     let milliseconds = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.1}"));
-    for row in &tally.fates {
-        let name = row.fate.name().into();
+    for row in &results.scenarios {
+        let name = row.scenario.name().into();
         let numbers = [row.sent, row.requests, row.answered].map(|count| HumanCount(count).to_string());
         let quantiles = [row.p50_ms, row.p99_ms].map(milliseconds);
         table.add_row([name].into_iter().chain(numbers).chain(quantiles));
@@ -185,7 +170,7 @@ fn counts<const N: usize>(counts: &[(&str, u64); N]) -> Table {
     table
 }
 
-/// Numbers stand to the right, so that their digits stand below each other.
+/// Creates a table. Numbers are aligned to the right.
 fn table<const N: usize>(head: [&str; N]) -> Table {
     let mut table = Table::new();
     table.load_preset(UTF8_FULL_CONDENSED).apply_modifier(UTF8_ROUND_CORNERS).set_header(head);

@@ -1,4 +1,4 @@
-//! How connections end, over whatever protocol.
+//! How connections end, whatever the protocol.
 use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
@@ -7,12 +7,12 @@ use socket2::SockRef;
 
 use crate::client::plan::Hangup;
 
-/// How long a client waits for an answer before it calls the server dead.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a client waits for an answer.
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Takes the last one of a socket's descriptors.
+/// Closes a connection with a FIN or a RST. `stream` must be the last descriptor of the socket.
 ///
-/// A close alone would turn into a RST if a byte of the answer is unread: a FIN has to be asked for.
+/// A close alone would send a RST if a byte of the answer is unread, so a FIN is sent by a shutdown.
 pub(crate) fn hang_up(stream: TcpStream, hangup: Hangup) -> io::Result<()> {
     match hangup {
         Hangup::Reset => SockRef::from(&stream).set_linger(Some(Duration::ZERO)),
@@ -23,13 +23,13 @@ pub(crate) fn hang_up(stream: TcpStream, hangup: Hangup) -> io::Result<()> {
     }
 }
 
-/// The other side was first.
+/// Returns whether the error says that the other side has closed the connection.
 pub(crate) fn is_gone(error: &io::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
     matches!(error.kind(), UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe | NotConnected)
 }
 
-/// The other side never came.
+/// Returns the error of a client that has waited for too long.
 pub(crate) fn timed_out() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {PATIENCE:?}"))
+    io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {ANSWER_TIMEOUT:?}"))
 }

@@ -1,42 +1,44 @@
-//! What a client saw.
+//! What a client saw of its plan.
 use std::time::Duration;
 
-/// One answer.
+/// The answer to one request.
 pub(crate) struct Answer {
     pub(crate) path: &'static str,
     pub(crate) status: u16,
-    /// Empty where it was not read to its end.
+    /// Empty if it was not read to its end.
     pub(crate) body: Vec<u8>,
 }
 
-/// All that came of one part.
+/// What came of one plan.
 #[derive(Default)]
-pub(crate) struct Seen {
-    /// Every answer that came whole; in mid-body, whose head came.
+pub(crate) struct Outcome {
+    /// The answers that arrived whole. For a client that hangs up in mid-body: those whose head arrived.
     pub(crate) answers: Vec<Answer>,
-    /// From the request to the end of the answer, if the client waited for it.
+    /// The time from the request to the end of the answer, if the client waited for it.
     pub(crate) latency: Option<Duration>,
 }
 
-impl Seen {
-    pub(crate) fn whole(answer: Answer, latency: Duration) -> Seen {
-        Seen { answers: vec![answer], latency: Some(latency) }
+impl Outcome {
+    /// Returns the outcome of a client that waited for its answer.
+    pub(crate) fn whole(answer: Answer, latency: Duration) -> Outcome {
+        Outcome { answers: vec![answer], latency: Some(latency) }
     }
 
-    pub(crate) fn part(answer: Answer) -> Seen {
-        Seen { answers: vec![answer], latency: None }
+    /// Returns the outcome of a client that did not wait for the end of its answer.
+    pub(crate) fn partial(answer: Answer) -> Outcome {
+        Outcome { answers: vec![answer], latency: None }
     }
 }
 
 impl Answer {
-    /// The row that this answer promises.
+    /// Returns the tag of the row that this answer promises.
     pub(crate) fn promise(&self) -> Option<u32> {
-        // What is no number promises a row that cannot be there.
+        // A body that is not a number promises the row 0, which does not exist.
         let tag = || String::from_utf8_lossy(&self.body).parse().unwrap_or_default();
         (self.path == "/tx" && self.status == 200).then(tag)
     }
 
-    /// What it says, if it is no success.
+    /// Returns the text of an answer that is not a 200.
     pub(crate) fn refusal(&self) -> Option<String> {
         let Answer { path, status, body } = self;
         (*status != 200).then(|| format!("{path}: {status} {}", String::from_utf8_lossy(body)))

@@ -1,4 +1,4 @@
-//! What the clients speak.
+//! The protocols that the clients speak.
 use serde::Serialize;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -17,18 +17,18 @@ impl Protocol {
         }
     }
 
-    /// What a storm over this protocol says nothing about, with the reason.
-    pub(crate) fn untold(self) -> &'static [(&'static str, &'static str)] {
+    /// Returns what a storm over this protocol does not cover, with the reasons.
+    pub(crate) fn not_covered(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Protocol::Http1 => &[
                 ("RST_STREAM, GOAWAY, a closed window", "only HTTP/2 has them"),
-                ("how a cut answer ended", "the client has gone, and may have missed a whole one"),
+                ("whether a cut answer was complete", "the client has gone, and may have missed it"),
             ],
             Protocol::Http2 => &[
-                ("half-close", "every GET closes its half of the stream, and a FIN cuts all streams alike"),
+                ("half-close", "every GET closes its half of the stream, and a FIN cuts all streams"),
                 ("pipelined requests", "streams do not wait for each other"),
-                ("the order of answers on a connection", "it has none"),
-                ("how a cut answer ended", "the client has gone, and may have missed a whole one"),
+                ("the order of answers on a connection", "there is none"),
+                ("whether a cut answer was complete", "the client has gone, and may have missed it"),
             ],
         }
     }

@@ -1,10 +1,10 @@
 //! An answer over HTTP/1.1, read from a plain socket.
 use std::io::{self, BufRead, Read};
 
-/// The head of an answer: the status, and where the body ends.
+/// The head of an answer: the status, and how the end of the body is found.
 pub(crate) struct Head {
     pub(crate) status: u16,
-    /// The server keeps the connection open.
+    /// Whether the server keeps the connection open.
     pub(crate) keeps: bool,
     end: End,
 }
@@ -65,7 +65,7 @@ impl Response {
     }
 }
 
-/// Answers with the length of the chunk; the last one has none.
+/// Reads a chunk and returns its length, which is 0 for the last one.
 fn read_chunk(from: &mut impl BufRead, body: &mut Vec<u8>) -> io::Result<u64> {
     let mut line = String::new();
     from.read_line(&mut line)?;
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_ends_where_its_head_says() {
+    fn body_ends_where_its_head_says() {
         assert_eq!(body(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhello").unwrap(), b"he");
         assert_eq!(
             body(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\na\r\nllo, world\r\n0\r\n\r\n")
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_answer_is_none() {
+    fn cut_answer_is_an_error() {
         for cut in [
             "HTTP/1.1 200 OK\r\ncontent-le",
             "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhello",

@@ -1,42 +1,43 @@
-//! What the clients saw, by fate.
+//! What the clients saw, by scenario.
 use std::io;
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use crate::client::outcome::{Answer, Seen};
-use crate::client::plan::{Fate, Part};
+use crate::client::outcome::{Answer, Outcome};
+use crate::client::plan::{Plan, Scenario};
 use crate::client::protocol::Protocol;
 
-/// The clients' side of the storm.
+/// What all clients saw.
 #[derive(Serialize)]
-pub(crate) struct Tally {
-    pub(crate) fates: Vec<Row>,
-    /// Answers 200 to a transaction: each is a promise that its row is there.
+pub(crate) struct Results {
+    pub(crate) scenarios: Vec<ScenarioResults>,
+    /// The tags of all transactions that were answered with a 200: each promises that its row exists.
     #[serde(serialize_with = "count")]
     pub(crate) promised: Vec<u32>,
-    /// Whole answers that were not a 200.
+    /// How many complete answers were not a 200.
     pub(crate) refused: u64,
-    /// What the first of those said.
+    /// The text of the first of those.
     pub(crate) first_refusal: Option<String>,
-    /// What the first client said that could not play its part.
+    /// The first error of a client that could not carry out its plan.
     pub(crate) first_failure: Option<String>,
 }
 
+/// Serializes how many tags there are.
 fn count<S: Serializer>(promised: &[u32], to: S) -> Result<S::Ok, S::Error> {
     promised.len().serialize(to)
 }
 
-/// One fate.
+/// What the clients of one scenario saw.
 #[derive(Serialize)]
-pub(crate) struct Row {
-    pub(crate) fate: Fate,
-    /// How often it was played.
+pub(crate) struct ScenarioResults {
+    pub(crate) scenario: Scenario,
+    /// How many plans there were.
     pub(crate) sent: u64,
-    /// With how many requests; half a request is none.
+    /// How many requests they sent. Half a request is none.
     pub(crate) requests: u64,
     pub(crate) answered: u64,
-    /// How often the client could not play its part.
+    /// How often the client could not carry out its plan.
     pub(crate) failed: u64,
     pub(crate) p50_ms: Option<f64>,
     pub(crate) p99_ms: Option<f64>,
@@ -44,10 +45,10 @@ pub(crate) struct Row {
     latencies: Vec<Duration>,
 }
 
-impl Tally {
-    pub(crate) fn new(protocol: Protocol) -> Tally {
-        let row = |(fate, _): &(Fate, u64)| Row {
-            fate: *fate,
+impl Results {
+    pub(crate) fn new(protocol: Protocol) -> Results {
+        let row = |(scenario, _): &(Scenario, u64)| ScenarioResults {
+            scenario: *scenario,
             sent: 0,
             requests: 0,
             answered: 0,
@@ -56,8 +57,8 @@ impl Tally {
             p99_ms: None,
             latencies: Vec::new(),
         };
-        Tally {
-            fates: Fate::weights(protocol).iter().map(row).collect(),
+        Results {
+            scenarios: Scenario::weights(protocol).iter().map(row).collect(),
             promised: Vec::new(),
             refused: 0,
             first_refusal: None,
@@ -65,24 +66,29 @@ impl Tally {
         }
     }
 
-    /// How many answers those who wait for them were to have, and had.
+    /// Returns how many answers the clients that wait should have received, and how many they did receive.
     pub(crate) fn awaited(&self) -> (u64, u64) {
-        let waits = self.fates.iter().filter(|row| row.fate.waits());
+        let waits = self.scenarios.iter().filter(|row| row.scenario.waits());
         waits.fold((0, 0), |(requests, answered), row| (requests + row.requests, answered + row.answered))
     }
 
-    pub(crate) fn record(&mut self, part: &Part, seen: io::Result<Seen>) {
-        let row = self.fates.iter_mut().find(|row| row.fate == part.fate).expect("every fate has its row");
+    /// Adds what came of a plan.
+    pub(crate) fn record(&mut self, plan: &Plan, outcome: io::Result<Outcome>) {
+        let row = self
+            .scenarios
+            .iter_mut()
+            .find(|row| row.scenario == plan.scenario)
+            .expect("every scenario has its results");
         row.sent += 1;
-        if part.fate != Fate::HalfRequest {
-            row.requests += part.paths.len() as u64;
+        if plan.scenario != Scenario::HalfRequest {
+            row.requests += plan.paths.len() as u64;
         }
-        match seen {
-            Ok(seen) => {
-                row.answered += seen.answers.len() as u64;
-                row.latencies.extend(seen.latency);
-                self.promised.extend(seen.answers.iter().filter_map(Answer::promise));
-                for refusal in seen.answers.iter().filter_map(Answer::refusal) {
+        match outcome {
+            Ok(outcome) => {
+                row.answered += outcome.answers.len() as u64;
+                row.latencies.extend(outcome.latency);
+                self.promised.extend(outcome.answers.iter().filter_map(Answer::promise));
+                for refusal in outcome.answers.iter().filter_map(Answer::refusal) {
                     self.refused += 1;
                     self.first_refusal.get_or_insert(refusal);
                 }
@@ -90,14 +96,14 @@ impl Tally {
             Err(error) => {
                 row.failed += 1;
                 self.first_failure
-                    .get_or_insert_with(|| format!("{} {}: {error}", part.fate.name(), part.paths.join(" ")));
+                    .get_or_insert_with(|| format!("{} {}: {error}", plan.scenario.name(), plan.paths.join(" ")));
             }
         }
     }
 
-    /// Adds what the client of another thread saw.
-    pub(crate) fn merge(&mut self, other: Tally) {
-        for (row, more) in self.fates.iter_mut().zip(other.fates) {
+    /// Adds what the clients of another thread saw.
+    pub(crate) fn merge(&mut self, other: Results) {
+        for (row, more) in self.scenarios.iter_mut().zip(other.scenarios) {
             row.sent += more.sent;
             row.requests += more.requests;
             row.answered += more.answered;
@@ -110,9 +116,9 @@ impl Tally {
         self.first_failure = self.first_failure.take().or(other.first_failure);
     }
 
-    /// Works out the quantiles, when nothing is to come.
+    /// Computes the quantiles, when all has been recorded.
     pub(crate) fn finish(&mut self) {
-        for row in &mut self.fates {
+        for row in &mut self.scenarios {
             row.latencies.sort_unstable();
             row.p50_ms = quantile(&row.latencies, 0.50);
             row.p99_ms = quantile(&row.latencies, 0.99);

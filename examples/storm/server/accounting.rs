@@ -1,4 +1,4 @@
-//! The storm's own books, kept beside those of reqscope: whoever is tried does not count.
+//! The storm's own counters. They do not rely on those of reqscope, which is what the storm tests.
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,84 +6,95 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::Chain;
 use parking_lot::Mutex;
 use reqscope::Exit;
+use reqscope::pool::PoolStatus;
 
 use crate::server::stage::{Ending, STAGES, Stage};
-use crate::server::stats::{Cut, Stats};
+use crate::server::stats::{Cut, Pool, Stats};
 use crate::store::busy::is_busy;
-use crate::store::nonce::is_shifted;
+use crate::store::nonce::is_wrong_answer;
 
-/// The books that are open; a reset begins new ones.
-pub(crate) struct Ledger {
-    open: Mutex<Arc<Books>>,
+/// The current counters. A reset replaces them by new ones.
+pub(crate) struct Accounting {
+    current: Mutex<Arc<Counters>>,
 }
 
-/// All counters since a reset. What began before it is counted in the books that were open then.
+/// All counters since a reset. A request or handle that began before it stays with the counters of that time.
 #[derive(Default)]
-pub(crate) struct Books {
+pub(crate) struct Counters {
     pub(crate) requests: Count,
     pub(crate) crossed: Count,
     pub(crate) committed: Count,
     busy: Count,
-    shifted: Count,
+    wrong_answers: Count,
     acquired: Count,
     released: Count,
     abandoned: Count,
     double_released: Count,
     used_after_release: Count,
-    misled: Count,
-    /// By stage: how many handlers were cut there.
+    wrong_exits: Count,
+    /// How many handlers were cut, by stage.
     pub(crate) cut: [Count; STAGES],
-    out: Mutex<HashMap<u64, State>>,
-    /// How many were out at once, at most.
-    most: AtomicU64,
+    /// The handles that have been acquired and have not ended.
+    live: Mutex<HashMap<u64, State>>,
+    /// The most handles that were live at once.
+    peak: AtomicU64,
 }
 
-/// Every handle that is out is in one of these states.
+/// The state of a live handle.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Held,
     Releasing,
 }
 
-/// The mark that one handle wears from its acquisition to its end.
-pub(crate) struct Badge {
+/// Tracks one handle from its acquisition to its end.
+pub(crate) struct Tracker {
     number: u64,
-    books: Arc<Books>,
-    /// How the request ends that has the handle; nobody knows that of a task that outlives its request.
+    counters: Arc<Counters>,
+    /// The ending of the request that the handle is lent to, unless the task that uses it may outlive its request.
     ending: Option<Arc<Ending>>,
 }
 
-impl Ledger {
-    pub(crate) fn new() -> Ledger {
-        Ledger { open: Mutex::default() }
+impl Accounting {
+    pub(crate) fn new() -> Accounting {
+        Accounting { current: Mutex::default() }
     }
 
-    pub(crate) fn books(&self) -> Arc<Books> {
-        Arc::clone(&self.open.lock())
+    pub(crate) fn counters(&self) -> Arc<Counters> {
+        Arc::clone(&self.current.lock())
     }
 
     pub(crate) fn reset(&self) {
-        *self.open.lock() = Arc::default();
+        *self.current.lock() = Arc::default();
     }
 }
 
-impl Books {
-    /// An error has arisen; of its chain only the busy ones and the wrong answers count.
-    pub(crate) fn heard(&self, chain: Chain<'_>) {
+impl Counters {
+    /// Counts an error if it, or one of its sources, is a busy database or a wrong answer.
+    pub(crate) fn record(&self, chain: Chain<'_>) {
         if is_busy(chain.clone()) {
             self.busy.add();
         }
-        if is_shifted(chain) {
-            self.shifted.add();
+        if is_wrong_answer(chain) {
+            self.wrong_answers.add();
         }
     }
 
-    /// How many handles were out at once, at most.
-    pub(crate) fn most(&self) -> u64 {
-        self.most.load(Ordering::Relaxed)
+    /// Returns the counters of a pool, whose connections have these.
+    pub(crate) fn pool(&self, status: &PoolStatus) -> Pool {
+        Pool {
+            size: status.max_size as u64,
+            in_use: status.in_use as u64,
+            idle: status.idle as u64,
+            opening_or_closing: (status.creating + status.ending) as u64,
+            waiting: status.waiting as u64,
+            opened: self.acquired.get(),
+            closed: self.released.get(),
+            peak: self.peak.load(Ordering::Relaxed),
+        }
     }
 
-    /// The counters of these books; the rest is for those to fill in who know it.
+    /// Returns these counters. The other fields are left at their defaults.
     pub(crate) fn stats(&self) -> Stats {
         let cut = |stage: Stage| self.cut[stage as usize].get();
         Stats {
@@ -91,12 +102,12 @@ impl Books {
             acquired: self.acquired.get(),
             released: self.released.get(),
             abandoned: self.abandoned.get(),
-            live: self.out.lock().len() as u64,
+            live: self.live.lock().len() as u64,
             double_released: self.double_released.get(),
             used_after_release: self.used_after_release.get(),
-            misled: self.misled.get(),
+            wrong_exits: self.wrong_exits.get(),
             crossed: self.crossed.get(),
-            shifted: self.shifted.get(),
+            wrong_answers: self.wrong_answers.get(),
             committed: self.committed.get(),
             busy: self.busy.get(),
             cut: Cut {
@@ -112,76 +123,76 @@ impl Books {
     }
 }
 
-impl Badge {
-    /// For a handle that has just been acquired.
-    pub(crate) fn issue(books: Arc<Books>) -> Badge {
-        let number = books.acquired.add();
-        let mut out = books.out.lock();
-        out.insert(number, State::Held);
-        books.most.fetch_max(out.len() as u64, Ordering::Relaxed);
-        drop(out);
-        Badge { number, books, ending: None }
+impl Tracker {
+    /// Creates the tracker of a handle that has just been acquired.
+    pub(crate) fn new(counters: Arc<Counters>) -> Tracker {
+        let number = counters.acquired.add();
+        let mut live = counters.live.lock();
+        live.insert(number, State::Held);
+        counters.peak.fetch_max(live.len() as u64, Ordering::Relaxed);
+        drop(live);
+        Tracker { number, counters, ending: None }
     }
 
-    /// The handle is about to be used.
+    /// Records that the handle is about to be used.
     pub(crate) fn used(&self) {
-        if self.books.out.lock().get(&self.number) != Some(&State::Held) {
-            self.books.used_after_release.add();
+        if self.counters.live.lock().get(&self.number) != Some(&State::Held) {
+            self.counters.used_after_release.add();
         }
     }
 
-    /// The handle is lent to this request.
+    /// Records that the handle is lent to the request with this ending.
     pub(crate) fn lent_to(&mut self, ending: &Arc<Ending>) {
         self.ending = Some(Arc::clone(ending));
     }
 
-    /// The handle is told how its use ended.
-    pub(crate) fn told(&self, exit: Exit) {
+    /// Records the exit that is passed to the release.
+    pub(crate) fn exit_passed(&self, exit: Exit) {
         if self.ending.as_ref().is_some_and(|ending| !ending.agrees(exit)) {
-            self.books.misled.add();
+            self.counters.wrong_exits.add();
         }
     }
 
-    /// A release of the handle begins.
+    /// Records that a release of the handle begins.
     pub(crate) fn releasing(&self) {
-        let before = self.books.out.lock().insert(self.number, State::Releasing);
+        let before = self.counters.live.lock().insert(self.number, State::Releasing);
         if before != Some(State::Held) {
-            self.books.double_released.add();
+            self.counters.double_released.add();
         }
     }
 
-    /// The release has ended, however it went.
+    /// Records that the release has ended, whether or not it succeeded.
     pub(crate) fn released(self) {
-        if self.books.out.lock().remove(&self.number).is_some() {
-            self.books.released.add();
+        if self.counters.live.lock().remove(&self.number).is_some() {
+            self.counters.released.add();
         }
     }
 
-    pub(crate) fn books(&self) -> &Arc<Books> {
-        &self.books
+    pub(crate) fn counters(&self) -> &Arc<Counters> {
+        &self.counters
     }
 
-    /// What a handler does that gives back by hand what is not its own.
+    /// Releases the handle under its owner, as a faulty handler does.
     pub(crate) fn release_by_hand(&self) {
         self.releasing();
     }
 }
 
-impl Drop for Badge {
+impl Drop for Tracker {
     fn drop(&mut self) {
-        // After `released` it is no longer there.
-        if self.books.out.lock().remove(&self.number).is_some() {
-            self.books.abandoned.add();
+        // After `released` the handle is not live any more.
+        if self.counters.live.lock().remove(&self.number).is_some() {
+            self.counters.abandoned.add();
         }
     }
 }
 
-/// A counter that threads share. Relaxed: it is read when they are at rest, and orders nothing.
+/// A counter that threads share. Relaxed: it is read when the threads are at rest, and orders nothing.
 #[derive(Default)]
 pub(crate) struct Count(AtomicU64);
 
 impl Count {
-    /// Counts one more; answers how many there were before.
+    /// Counts one more, and returns how many there were before.
     pub(crate) fn add(&self) -> u64 {
         self.0.fetch_add(1, Ordering::Relaxed)
     }
@@ -195,76 +206,53 @@ impl Count {
 mod tests {
     use std::sync::Arc;
 
-    use reqscope::Exit;
-
-    use super::{Badge, Ledger};
-    use crate::server::stage::Progress;
+    use super::{Accounting, Tracker};
 
     #[test]
-    fn a_handle_that_is_released_is_out_no_more() {
-        let ledger = Ledger::new();
-        let badge = Badge::issue(ledger.books());
-        badge.used();
-        assert_eq!(ledger.books().stats().live, 1);
-        badge.releasing();
-        badge.released();
-        let stats = ledger.books().stats();
+    fn released_handle_is_not_live() {
+        let accounting = Accounting::new();
+        let tracker = Tracker::new(accounting.counters());
+        tracker.used();
+        assert_eq!(accounting.counters().stats().live, 1);
+        tracker.releasing();
+        tracker.released();
+        let stats = accounting.counters().stats();
         assert_eq!((stats.acquired, stats.released, stats.abandoned, stats.live), (1, 1, 0, 0));
         assert_eq!((stats.double_released, stats.used_after_release), (0, 0));
     }
 
     #[test]
-    fn a_handle_that_is_dropped_is_abandoned_even_in_its_release() {
-        let ledger = Ledger::new();
-        drop(Badge::issue(ledger.books()));
-        let badge = Badge::issue(ledger.books());
-        badge.releasing();
-        drop(badge);
-        let stats = ledger.books().stats();
+    fn handle_dropped_in_its_release_is_abandoned() {
+        let accounting = Accounting::new();
+        drop(Tracker::new(accounting.counters()));
+        let tracker = Tracker::new(accounting.counters());
+        tracker.releasing();
+        drop(tracker);
+        let stats = accounting.counters().stats();
         assert_eq!((stats.acquired, stats.released, stats.abandoned, stats.live), (2, 0, 2, 0));
     }
 
     #[test]
-    fn a_second_release_and_a_late_use_are_seen() {
-        let ledger = Ledger::new();
-        let badge = Badge::issue(ledger.books());
-        badge.release_by_hand();
-        badge.used();
-        badge.releasing();
-        let stats = ledger.books().stats();
+    fn second_release_and_late_use_are_counted() {
+        let accounting = Accounting::new();
+        let tracker = Tracker::new(accounting.counters());
+        tracker.release_by_hand();
+        tracker.used();
+        tracker.releasing();
+        let stats = accounting.counters().stats();
         assert_eq!((stats.double_released, stats.used_after_release), (1, 1));
     }
 
     #[test]
-    fn an_exit_that_does_not_fit_the_end_of_the_request_is_seen() {
-        let ledger = Ledger::new();
-        let lent = |progress: &Progress| {
-            let mut badge = Badge::issue(ledger.books());
-            badge.lent_to(progress.ending());
-            badge
-        };
-        let (cut, answered) = (Progress::begin(ledger.books()), Progress::begin(ledger.books()));
-        let (of_cut, of_answered) = (lent(&cut), lent(&answered));
-        drop(cut);
-        answered.done(true);
-        of_cut.told(Exit::Cancelled);
-        of_answered.told(Exit::Completed);
-        assert_eq!(ledger.books().stats().misled, 0);
-        of_cut.told(Exit::Completed);
-        of_answered.told(Exit::Cancelled);
-        assert_eq!(ledger.books().stats().misled, 2);
-    }
-
-    #[test]
-    fn a_reset_leaves_what_is_out_in_the_old_books() {
-        let ledger = Ledger::new();
-        let old = ledger.books();
-        let badge = Badge::issue(Arc::clone(&old));
-        ledger.reset();
-        assert_eq!(ledger.books().stats().live, 0);
+    fn handle_stays_with_its_counters_after_a_reset() {
+        let accounting = Accounting::new();
+        let old = accounting.counters();
+        let tracker = Tracker::new(Arc::clone(&old));
+        accounting.reset();
+        assert_eq!(accounting.counters().stats().live, 0);
         assert_eq!(old.stats().live, 1);
-        badge.releasing();
-        badge.released();
-        assert_eq!(ledger.books().stats().released, 0);
+        tracker.releasing();
+        tracker.released();
+        assert_eq!(accounting.counters().stats().released, 0);
     }
 }

@@ -1,4 +1,4 @@
-//! What the storm asks a server before and after it. Neither a scope nor a handle is taken for it.
+//! The paths that the storm itself requests, before and after the clients. They have no scope.
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,36 +9,37 @@ use reqscope::{Lease, Scopes};
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::server::accounting::Ledger;
+use crate::server::accounting::Accounting;
 use crate::server::handlers::{Body, Handlers, respond};
 use crate::server::stats::{Core, Stats};
 use crate::store::{Store, Tags};
 
-/// Who answers them.
-pub(crate) struct Questions<S> {
+/// Answers those paths.
+pub(crate) struct Control<S> {
     pub(crate) handlers: Arc<Handlers<S>>,
-    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) accounting: Arc<Accounting>,
     pub(crate) scopes: Scopes,
 }
 
-impl<S> Questions<S> {
-    /// Every question there is, for a server to find it.
-    pub(crate) const ALL: [(Method, &str); 4] =
+impl<S> Control<S> {
+    /// All of these paths, with their methods.
+    pub(crate) const PATHS: [(Method, &str); 4] =
         [(Method::GET, "/probe"), (Method::GET, "/stats"), (Method::GET, "/tags"), (Method::POST, "/reset")];
 
+    /// Returns whether the request is for one of these paths.
     pub(crate) fn has(method: &Method, path: &str) -> bool {
-        Self::ALL.iter().any(|(asked, at)| asked == method && *at == path)
+        Self::PATHS.iter().any(|known| *known == (method.clone(), path))
     }
 }
 
-impl<S: Store> Questions<S> {
+impl<S: Store> Control<S> {
     pub(crate) async fn answer(&self, path: &str) -> Response<Body> {
         let answer = match path {
             "/probe" => self.probe().await,
             "/stats" => self.stats().await,
             "/tags" => self.tags().await,
             "/reset" => self.reset().await,
-            _ => return respond(StatusCode::NOT_FOUND, "no such question"),
+            _ => return respond(StatusCode::NOT_FOUND, "no such path"),
         };
         match answer {
             Ok(json) => respond(StatusCode::OK, json),
@@ -46,14 +47,14 @@ impl<S: Store> Questions<S> {
         }
     }
 
-    /// How many of 10 handles can be had at once, and answer within a second.
+    /// Counts how many of 10 handles can be acquired at once and answer within a second.
     async fn probe(&self) -> Result<String> {
         let lease = async || {
             let mut lease = Lease::acquire_in(self.scopes.reaper(), self.handlers.store.singles()).await?;
             lease.using().read().await?;
             anyhow::Ok(lease)
         };
-        // All of them are held until the last one has answered, or has had its second.
+        // All of them are held until the last one has answered or a second has passed.
         let leases = join_all((0..10).map(|_| timeout(Duration::from_secs(1), lease()))).await;
         let taken: Vec<_> = leases.into_iter().flatten().flatten().collect();
         let count = taken.len();
@@ -71,28 +72,29 @@ impl<S: Store> Questions<S> {
         let (open_scopes, pending_releases) = (scopes.open_scopes, scopes.pending_releases);
         let (stack, pool) = (self.handlers.settings.stack, self.handlers.store.pool());
         let database = self.handlers.store.database().await?;
-        let books = self.ledger.books().stats();
-        let stats = Stats { stack, rows, open_scopes, pending_releases, pool, database, core, ..books };
+        let counters = self.accounting.counters().stats();
+        let stats = Stats { stack, rows, open_scopes, pending_releases, pool, database, core, ..counters };
         Ok(serde_json::to_string(&stats)?)
     }
 
-    /// What is in the rows, to be compared with what the clients were promised.
+    /// Lists the tags in the rows, to be compared with those that the clients were promised.
     async fn tags(&self) -> Result<String> {
         Ok(serde_json::to_string(&self.handlers.store.tags().await?)?)
     }
 
+    /// Removes all rows and resets the counters.
     async fn reset(&self) -> Result<String> {
         self.handlers.store.clear().await?;
-        self.ledger.reset();
+        self.accounting.reset();
         Ok(json!({}).to_string())
     }
 }
 
-impl<S> Clone for Questions<S> {
+impl<S> Clone for Control<S> {
     fn clone(&self) -> Self {
-        Questions {
+        Control {
             handlers: Arc::clone(&self.handlers),
-            ledger: Arc::clone(&self.ledger),
+            accounting: Arc::clone(&self.accounting),
             scopes: self.scopes.clone(),
         }
     }

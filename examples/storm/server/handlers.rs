@@ -1,4 +1,4 @@
-//! What the server does on each of the storm's paths.
+//! The handlers of the storm's paths.
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,11 +11,12 @@ use hyper::{Response, StatusCode};
 use reqscope::{Guard, Lazy, Lease, Resource};
 use tokio::try_join;
 
-use crate::options::{Fault, Server};
+use crate::options::{Fault, ServerOptions};
 use crate::server::accounting::Count;
 use crate::server::pause::pause;
-use crate::server::stage::{Progress, Stage};
-use crate::server::tracked::Watched;
+use crate::server::progress::Progress;
+use crate::server::stage::Stage;
+use crate::server::tracked::Tracked;
 use crate::store::{Single, Store, Tags, Transaction};
 
 pub(crate) type Body = UnsyncBoxBody<Bytes, Error>;
@@ -24,10 +25,10 @@ const CHUNKS: usize = 8;
 const CHUNK: [u8; 16 * 1024] = [b'.'; 16 * 1024];
 const AFTER_A_CHUNK: Duration = Duration::from_millis(2);
 
-/// How many guards are forgotten at most. A pool that has lost all its slots would end the storm in time-outs.
+/// The most guards that are forgotten. A pool without any slot left would end the storm in timeouts.
 const FORGOTTEN: u64 = 5;
 
-/// What a request may take, of which it takes nothing before it asks.
+/// The lazy cells of a request.
 pub(crate) struct Cells<S: Store> {
     pub(crate) single: Lazy<Single<S>>,
     pub(crate) transaction: Lazy<Transaction<S>>,
@@ -36,16 +37,16 @@ pub(crate) struct Cells<S: Store> {
 /// The handlers of one server.
 pub(crate) struct Handlers<S> {
     pub(crate) store: S,
-    pub(crate) settings: Server,
+    pub(crate) settings: ServerOptions,
     forgotten: Count,
 }
 
 impl<S: Store> Handlers<S> {
-    pub(crate) fn new(store: S, settings: Server) -> Self {
+    pub(crate) fn new(store: S, settings: ServerOptions) -> Self {
         Handlers { store, settings, forgotten: Count::default() }
     }
 
-    /// Answers a request that has a scope, in which these are its cells.
+    /// Answers a request whose scope has these cells.
     pub(crate) async fn answer(&self, path: &str, cells: Cells<S>, progress: Progress) -> Response<Body> {
         progress.enter(Stage::BeforeFirstUse);
         pause(self.settings.pre_ms).await;
@@ -56,38 +57,39 @@ impl<S: Store> Handlers<S> {
             "/late" => Ok(ok(self.late(cells, &progress).await)),
             "/none" => Ok(ok("none")),
             "/stream" => match acquire(&cells.single, &progress).await {
-                // The body outlives the scope, so it takes the handle along.
+                // The body outlives the scope, so the handle is detached.
                 Ok(guard) => return Response::new(stream(Guard::detach(guard), progress)),
                 Err(error) => Err(error),
             },
             _ => Ok(respond(StatusCode::NOT_FOUND, "no such path")),
         };
         let response = outcome.unwrap_or_else(|error| {
-            progress.books().heard(error.chain());
+            progress.counters().record(error.chain());
             respond(StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}"))
         });
         progress.done(response.status().is_success());
         response
     }
 
+    /// Uses its handle once, and makes the mistakes that `--break` names.
     async fn once(&self, cells: &Cells<S>, progress: &Progress) -> Result<&'static str> {
         let guard = self.hold(cells, progress).await?;
         match self.settings.r#break {
             Some(Fault::Leak) if now_and_then() && self.forgotten.add() < FORGOTTEN => std::mem::forget(guard),
-            Some(Fault::Double) if now_and_then() => guard.badge().release_by_hand(),
+            Some(Fault::Double) if now_and_then() => guard.tracker().release_by_hand(),
             _ => (),
         }
         Ok("used")
     }
 
-    /// Two uses at the same time, of what must be one handle.
+    /// Uses its handle twice at the same time. Both uses must get the same handle.
     async fn both(&self, cells: &Cells<S>, progress: &Progress) -> Result<&'static str> {
         let hold = async || self.hold(cells, progress).await.map(drop);
         try_join!(hold(), hold())?;
         Ok("used twice")
     }
 
-    /// Has its handle for a while, and then uses it.
+    /// Holds its handle for a while, and then uses it.
     async fn hold(&self, cells: &Cells<S>, progress: &Progress) -> Result<Guard<Single<S>>> {
         let mut guard = acquire(&cells.single, progress).await?;
         pause(self.settings.work_ms).await;
@@ -95,7 +97,7 @@ impl<S: Store> Handlers<S> {
         Ok(guard)
     }
 
-    /// Leaves a tag, and looks after a while whether it is still there. The scope commits.
+    /// Writes a tag and reads it back after a while. The scope commits.
     async fn transaction(&self, cells: &Cells<S>, progress: &Progress) -> Result<u32> {
         match self.settings.r#break {
             Some(Fault::Cross) => self.tag(&cells.single, progress).await,
@@ -103,7 +105,7 @@ impl<S: Store> Handlers<S> {
         }
     }
 
-    async fn tag<R, const ROLE: u8>(&self, lazy: &Lazy<Watched<R, ROLE>>, progress: &Progress) -> Result<u32>
+    async fn tag<R, const ROLE: u8>(&self, lazy: &Lazy<Tracked<R, ROLE>>, progress: &Progress) -> Result<u32>
     where
         R: Resource<Handle: Tags>,
     {
@@ -113,21 +115,21 @@ impl<S: Store> Handlers<S> {
         guard.using().write(tag).await?;
         pause(self.settings.work_ms).await;
         if guard.using().read().await? != tag {
-            progress.books().crossed.add();
+            progress.counters().crossed.add();
             bail!("the tag is another request's");
         }
         Ok(tag)
     }
 
-    /// The request may be over before the task has its handle: then it gets none.
+    /// Spawns a task that uses the handle. It gets none if the request ends before.
     async fn late(&self, cells: Cells<S>, progress: &Progress) -> &'static str {
         let work = self.settings.work_ms;
-        let books = Arc::clone(progress.books());
+        let counters = Arc::clone(progress.counters());
         tokio::spawn(async move {
             pause(work).await;
             let Ok(mut guard) = cells.single.get().await else { return };
             if let Err(error) = guard.using().read().await {
-                books.heard(error.chain());
+                counters.record(error.chain());
             }
         });
         pause(work).await;
@@ -136,9 +138,9 @@ impl<S: Store> Handlers<S> {
 }
 
 async fn acquire<R: Resource, const ROLE: u8>(
-    lazy: &Lazy<Watched<R, ROLE>>,
+    lazy: &Lazy<Tracked<R, ROLE>>,
     progress: &Progress,
-) -> Result<Guard<Watched<R, ROLE>>> {
+) -> Result<Guard<Tracked<R, ROLE>>> {
     progress.enter(Stage::Acquiring);
     let mut guard = lazy.get().await?;
     guard.lent_to(progress.ending());
@@ -146,10 +148,10 @@ async fn acquire<R: Resource, const ROLE: u8>(
     Ok(guard)
 }
 
-/// One use before each chunk. A body that is dropped before its end drops the lease, and so cancels it.
+/// Returns a body that uses the handle before each chunk. Dropped before its end, it drops the lease, which is cancelled.
 ///
-/// A client hangs up when it has its chunk. After every other one the next use begins at once, and is cut in the middle.
-fn stream<R, const ROLE: u8>(lease: Lease<Watched<R, ROLE>>, progress: Progress) -> Body
+/// A client hangs up after a chunk. After every other chunk the next use begins at once, so it is cut in the middle.
+fn stream<R, const ROLE: u8>(lease: Lease<Tracked<R, ROLE>>, progress: Progress) -> Body
 where
     R: Resource<Handle: Tags>,
 {
@@ -164,7 +166,7 @@ where
             return Ok(None);
         }
         if let Err(error) = lease.using().read().await {
-            progress.books().heard(error.chain());
+            progress.counters().record(error.chain());
             progress.done(false);
             return Err(error);
         }
@@ -173,16 +175,17 @@ where
     StreamBody::new(chunks).boxed_unsync()
 }
 
-fn ok(said: impl Into<Bytes>) -> Response<Body> {
-    respond(StatusCode::OK, said)
+fn ok(text: impl Into<Bytes>) -> Response<Body> {
+    respond(StatusCode::OK, text)
 }
 
-pub(crate) fn respond(status: StatusCode, said: impl Into<Bytes>) -> Response<Body> {
-    let mut response = Response::new(Full::new(said.into()).map_err(|never| match never {}).boxed_unsync());
+pub(crate) fn respond(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Full::new(text.into()).map_err(|never| match never {}).boxed_unsync());
     *response.status_mut() = status;
     response
 }
 
+/// Returns `true` once in ten times.
 fn now_and_then() -> bool {
     fastrand::u8(..10) == 0
 }

@@ -1,4 +1,4 @@
-//! The storm's paths on plain hyper: one service around the handlers, and one that routes by hand.
+//! The storm's paths on plain hyper: a service with a scope around the handlers, and one around it that routes.
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -10,28 +10,28 @@ use hyper::service::Service;
 use hyper::{Method, Request, Response, StatusCode};
 use reqscope_hyper::{RequestExt, ScopeService};
 
-use crate::server::accounting::Ledger;
-use crate::server::control::Questions;
+use crate::server::accounting::Accounting;
+use crate::server::control::Control;
 use crate::server::handlers::{Body, Cells, Handlers, respond};
-use crate::server::stage::Progress;
+use crate::server::progress::Progress;
 use crate::store::Store;
 
 type Answer = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
-/// The paths that have a scope.
-struct Scoped<S> {
+/// The service for the paths that have a scope.
+struct ScopedService<S> {
     handlers: Arc<Handlers<S>>,
-    ledger: Arc<Ledger>,
+    accounting: Arc<Accounting>,
 }
 
-impl<S: Store> Service<Request<Incoming>> for Scoped<S> {
+impl<S: Store> Service<Request<Incoming>> for ScopedService<S> {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Answer;
 
     fn call(&self, request: Request<Incoming>) -> Answer {
-        // Here and not in the future, which may be dropped before it is polled.
-        let progress = Progress::begin(self.ledger.books());
+        // In `call`, not in the future, which may be dropped before it is polled.
+        let progress = Progress::begin(self.accounting.counters());
         let handlers = Arc::clone(&self.handlers);
         Box::pin(async move {
             let (scope, store) = (request.scope(), &handlers.store);
@@ -41,16 +41,17 @@ impl<S: Store> Service<Request<Incoming>> for Scoped<S> {
     }
 }
 
-/// All paths: those that have no scope are answered here.
+/// The service for all paths. It answers those that have no scope itself.
 pub(crate) struct HyperStack<S> {
-    questions: Questions<S>,
-    scoped: ScopeService<Scoped<S>>,
+    control: Control<S>,
+    scoped: ScopeService<ScopedService<S>>,
 }
 
 impl<S> HyperStack<S> {
-    pub(crate) fn new(questions: Questions<S>) -> Self {
-        let scoped = Scoped { handlers: Arc::clone(&questions.handlers), ledger: Arc::clone(&questions.ledger) };
-        HyperStack { scoped: ScopeService::new(&questions.scopes, scoped), questions }
+    pub(crate) fn new(control: Control<S>) -> Self {
+        let scoped =
+            ScopedService { handlers: Arc::clone(&control.handlers), accounting: Arc::clone(&control.accounting) };
+        HyperStack { scoped: ScopeService::new(&control.scopes, scoped), control }
     }
 }
 
@@ -61,12 +62,12 @@ impl<S: Store> Service<Request<Incoming>> for HyperStack<S> {
 
     fn call(&self, request: Request<Incoming>) -> Answer {
         match (request.method(), request.uri().path()) {
-            (method, path) if Questions::<S>::has(method, path) => {
-                let questions = self.questions.clone();
-                Box::pin(async move { Ok(questions.answer(request.uri().path()).await) })
+            (method, path) if Control::<S>::has(method, path) => {
+                let control = self.control.clone();
+                Box::pin(async move { Ok(control.answer(request.uri().path()).await) })
             }
             (&Method::GET, "/bare") => {
-                let progress = Progress::begin(self.questions.ledger.books());
+                let progress = Progress::begin(self.control.accounting.counters());
                 Box::pin(async move {
                     progress.done(true);
                     Ok(respond(StatusCode::OK, "bare"))
@@ -76,19 +77,19 @@ impl<S: Store> Service<Request<Incoming>> for HyperStack<S> {
                 let response = self.scoped.call(request);
                 Box::pin(async move { Ok(response.await?.map(BodyExt::boxed_unsync)) })
             }
-            _ => Box::pin(async { Ok(respond(StatusCode::METHOD_NOT_ALLOWED, "not this way")) }),
+            _ => Box::pin(async { Ok(respond(StatusCode::METHOD_NOT_ALLOWED, "method not allowed")) }),
         }
     }
 }
 
 impl<S> Clone for HyperStack<S> {
     fn clone(&self) -> Self {
-        HyperStack { questions: self.questions.clone(), scoped: self.scoped.clone() }
+        HyperStack { control: self.control.clone(), scoped: self.scoped.clone() }
     }
 }
 
-impl<S> Clone for Scoped<S> {
+impl<S> Clone for ScopedService<S> {
     fn clone(&self) -> Self {
-        Scoped { handlers: Arc::clone(&self.handlers), ledger: Arc::clone(&self.ledger) }
+        ScopedService { handlers: Arc::clone(&self.handlers), accounting: Arc::clone(&self.accounting) }
     }
 }

@@ -1,4 +1,4 @@
-//! The storm's server: a store, and the stack that stands on it.
+//! The storm's server: a store, and the stack on top of it.
 pub(crate) mod accounting;
 #[cfg(feature = "axum")]
 mod axum_stack;
@@ -6,6 +6,7 @@ pub(crate) mod control;
 mod handlers;
 mod hyper_stack;
 pub(crate) mod pause;
+pub(crate) mod progress;
 pub(crate) mod shutdown;
 pub(crate) mod stack;
 pub(crate) mod stage;
@@ -24,80 +25,82 @@ use tokio::net::TcpListener;
 
 #[cfg(feature = "mysql")]
 use crate::options::Fault;
-use crate::options::{Kind, Server};
-use crate::server::accounting::Ledger;
-use crate::server::control::Questions;
+use crate::options::{ResourceKind, ServerOptions};
+use crate::server::accounting::Accounting;
+use crate::server::control::Control;
 use crate::server::handlers::Handlers;
 use crate::server::hyper_stack::HyperStack;
-use crate::server::shutdown::Served;
+use crate::server::shutdown::Shutdown;
 use crate::server::stack::Stack;
 use crate::store::Store;
-use crate::store::memory::CounterStore;
+use crate::store::memory::MemoryStore;
 #[cfg(feature = "mysql")]
-use crate::store::mysql::{CarelessStore, MySqlStore};
+use crate::store::mysql::{MySqlStore, UncheckedStore};
 use crate::store::sqlite::SqliteStore;
 
-/// Longer than the deadline of a release.
+/// How long the shutdown waits for releases. Longer than the deadline of one.
 const RELEASE_GRACE: Duration = Duration::from_secs(7);
 
-/// Serves until `signal`.
-pub(crate) async fn run(settings: Server, listener: TcpListener, signal: impl Signal) -> Result<Served> {
+/// Serves until `signal` is ready, with the store and the stack that the options name.
+pub(crate) async fn run(settings: ServerOptions, listener: TcpListener, signal: impl Signal) -> Result<Shutdown> {
     settings.check()?;
-    let ledger = Arc::new(Ledger::new());
+    let accounting = Arc::new(Accounting::new());
     match settings.resource {
-        Kind::Counter => {
-            let store = CounterStore::new(&settings, &ledger);
-            serve_store(store, settings, ledger, listener, signal).await
+        ResourceKind::Memory => {
+            let store = MemoryStore::new(&settings, &accounting);
+            serve_store(store, settings, accounting, listener, signal).await
         }
-        Kind::Sqlite => {
-            let store = SqliteStore::open(&settings, &ledger).await?;
-            serve_store(store, settings, ledger, listener, signal).await
-        }
-        #[cfg(feature = "mysql")]
-        Kind::Mysql if settings.r#break == Some(Fault::Shift) => {
-            let store = CarelessStore::open(&settings, &ledger).await?;
-            serve_store(store, settings, ledger, listener, signal).await
+        ResourceKind::Sqlite => {
+            let store = SqliteStore::open(&settings, &accounting).await?;
+            serve_store(store, settings, accounting, listener, signal).await
         }
         #[cfg(feature = "mysql")]
-        Kind::Mysql => {
-            let store = MySqlStore::open(&settings, &ledger).await?;
-            serve_store(store, settings, ledger, listener, signal).await
+        ResourceKind::Mysql if settings.r#break == Some(Fault::Shift) => {
+            let store = UncheckedStore::open(&settings, &accounting).await?;
+            serve_store(store, settings, accounting, listener, signal).await
+        }
+        #[cfg(feature = "mysql")]
+        ResourceKind::Mysql => {
+            let store = MySqlStore::open(&settings, &accounting).await?;
+            serve_store(store, settings, accounting, listener, signal).await
         }
         #[cfg(not(feature = "mysql"))]
-        Kind::Mysql => unreachable!("the check has refused it"),
+        ResourceKind::Mysql => unreachable!("`check` has refused it"),
     }
 }
 
+/// Listens on a loopback port.
 pub(crate) async fn bind(port: u16) -> Result<TcpListener> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
 }
 
+/// A future that is ready when the server should stop.
 pub(crate) trait Signal: Future<Output = ()> + Send + 'static {}
 impl<F: Future<Output = ()> + Send + 'static> Signal for F {}
 
 async fn serve_store<S: Store>(
     store: S,
-    settings: Server,
-    ledger: Arc<Ledger>,
+    settings: ServerOptions,
+    accounting: Arc<Accounting>,
     listener: TcpListener,
     signal: impl Signal,
-) -> Result<Served> {
+) -> Result<Shutdown> {
     let scopes = Scopes::new();
     let (stack, handlers) = (settings.stack, Arc::new(Handlers::new(store, settings)));
-    let questions = Questions { handlers: Arc::clone(&handlers), ledger, scopes: scopes.clone() };
+    let control = Control { handlers: Arc::clone(&handlers), accounting, scopes: scopes.clone() };
     let requests = match stack {
         Stack::Hyper => {
-            let serving = serve(listener, HyperStack::new(questions), &scopes);
+            let serving = serve(listener, HyperStack::new(control), &scopes);
             serving.release_grace(RELEASE_GRACE).graceful(signal).await
         }
         #[cfg(feature = "axum")]
         Stack::Axum => {
-            let router = reqscope_hyper::TowerToHyperService::new(crate::server::axum_stack::router(questions));
+            let router = reqscope_hyper::TowerToHyperService::new(crate::server::axum_stack::router(control));
             serve(listener, router, &scopes).release_grace(RELEASE_GRACE).graceful(signal).await
         }
         #[cfg(not(feature = "axum"))]
-        Stack::Axum => unreachable!("the check has refused it"),
+        Stack::Axum => unreachable!("`check` has refused it"),
     };
-    Ok(Served { requests, closed: handlers.store.close().await? })
+    Ok(Shutdown { requests, closed: handlers.store.close().await? })
 }

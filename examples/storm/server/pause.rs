@@ -1,7 +1,7 @@
 //! A wait of a random length.
 use std::time::Duration;
 
-/// Waits for this long at most.
+/// Waits for a random time of at most `longest`.
 pub(crate) async fn pause(longest: Duration) {
     if !longest.is_zero() {
         tokio::time::sleep(longest.mul_f64(fastrand::f64())).await;

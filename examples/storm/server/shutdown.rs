@@ -1,29 +1,29 @@
-//! How a server came to its end.
+//! How a server shut down.
 use reqscope::stats::DrainReport;
 use reqscope_hyper::ServeReport;
 
 #[derive(Debug)]
-pub(crate) struct Served {
+pub(crate) struct Shutdown {
     pub(crate) requests: ServeReport,
     /// What became of the pool, if there is one.
-    pub(crate) closed: Option<Closed>,
+    pub(crate) closed: Option<PoolShutdown>,
 }
 
 /// What became of a pool's connections.
 #[derive(Debug)]
-pub(crate) struct Closed {
+pub(crate) struct PoolShutdown {
     pub(crate) pool: DrainReport,
-    /// How many of them the database's server still has half a second later, if it has a server.
+    /// How many of them the database's server still lists half a second later, if there is a server.
     pub(crate) left: Option<u64>,
 }
 
-impl Served {
+impl Shutdown {
     pub(crate) fn is_clean(&self) -> bool {
-        self.requests.is_clean() && self.closed.as_ref().is_none_or(Closed::is_clean)
+        self.requests.is_clean() && self.closed.as_ref().is_none_or(PoolShutdown::is_clean)
     }
 }
 
-impl Closed {
+impl PoolShutdown {
     fn is_clean(&self) -> bool {
         self.pool.is_clean() && self.left.is_none_or(|left| left == 0)
     }

@@ -1,4 +1,4 @@
-//! What stands between the connections and the handlers.
+//! The stacks between the connections and the handlers.
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 

@@ -1,84 +1,90 @@
-//! A wrapper that watches every handle of a resource, and makes its acquisition take its time.
+//! A wrapper that tracks every handle of a resource and delays its acquisition.
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Chain;
 use reqscope::{Error, Exit, Health, Resource};
 
-use crate::server::accounting::{Badge, Ledger};
+use crate::server::accounting::{Accounting, Tracker};
 use crate::server::pause::pause;
 use crate::server::stage::Ending;
 
-/// A resource whose handles wear a badge.
+/// A resource whose handles are tracked.
 ///
-/// The role tells two resources of one type apart, for an extractor that asks by type.
-pub(crate) struct Watched<R, const ROLE: u8 = CONNECTION> {
+/// The role makes two resources of one type distinct, for an extractor that is selected by type.
+pub(crate) struct Tracked<R, const ROLE: u8 = CONNECTION> {
     inner: R,
-    ledger: Arc<Ledger>,
-    /// An acquisition waits for this long at most, before it does its own work.
+    accounting: Arc<Accounting>,
+    /// The longest delay before an acquisition.
     delay: Duration,
 }
 
-/// Below a pool; for single uses; for transactions.
+/// The role of connections, below a pool.
 pub(crate) const CONNECTION: u8 = 0;
+/// The role of handles for single uses.
 pub(crate) const SINGLE: u8 = 1;
+/// The role of transactions.
 pub(crate) const TRANSACTION: u8 = 2;
 
-/// A handle with its badge.
-pub(crate) struct Marked<H> {
+/// A handle with its tracker.
+pub(crate) struct TrackedHandle<H> {
     inner: H,
-    badge: Badge,
+    tracker: Tracker,
 }
 
-impl<R, const ROLE: u8> Watched<R, ROLE> {
-    pub(crate) fn new(inner: R, ledger: &Arc<Ledger>, delay: Duration) -> Self {
-        Watched { inner, ledger: Arc::clone(ledger), delay }
+impl<R, const ROLE: u8> Tracked<R, ROLE> {
+    pub(crate) fn new(inner: R, accounting: &Arc<Accounting>, delay: Duration) -> Self {
+        Tracked { inner, accounting: Arc::clone(accounting), delay }
     }
 }
 
-impl<H> Marked<H> {
-    /// The handle, for one use.
+impl<H> TrackedHandle<H> {
+    /// Returns the handle, for one use.
     pub(crate) fn using(&mut self) -> &mut H {
-        self.badge.used();
+        self.tracker.used();
         &mut self.inner
     }
 
-    pub(crate) fn badge(&self) -> &Badge {
-        &self.badge
+    pub(crate) fn tracker(&self) -> &Tracker {
+        &self.tracker
     }
 
-    /// Says whose handle it is from now on.
+    /// Records that the handle is lent to the request with this ending.
     pub(crate) fn lent_to(&mut self, ending: &Arc<Ending>) {
-        self.badge.lent_to(ending);
+        self.tracker.lent_to(ending);
     }
 }
 
-// It has no `try_acquire`: that would go around the delay.
-impl<R: Resource, const ROLE: u8> Resource for Watched<R, ROLE> {
-    type Handle = Marked<R::Handle>;
+// Without a `try_acquire`, which would skip the delay.
+impl<R: Resource, const ROLE: u8> Resource for Tracked<R, ROLE> {
+    type Handle = TrackedHandle<R::Handle>;
     type Cause = R::Cause;
 
     async fn acquire(&self) -> Result<Self::Handle, Error<R::Cause>> {
-        // The delay comes first: afterwards there may be a transaction that holds up others.
+        // The delay comes first. After the acquisition it would hold up other transactions.
         pause(self.delay).await;
-        // Dropped here, the half-made handle belongs to the inner future.
-        let inner = self.inner.acquire().await.inspect_err(|error| self.heard(error))?;
-        Ok(Marked { inner, badge: Badge::issue(self.ledger.books()) })
+        // Dropped here, the inner future owns the half-made handle.
+        let inner = self.inner.acquire().await.inspect_err(|error| self.record(error))?;
+        Ok(TrackedHandle { inner, tracker: Tracker::new(self.accounting.counters()) })
     }
 
     async fn validate(&self, handle: &mut Self::Handle) -> Result<(), Error<R::Cause>> {
         self.inner.validate(&mut handle.inner).await
     }
 
-    async fn release(&self, Marked { inner, badge }: Self::Handle, exit: Exit) -> Result<(), Error<R::Cause>> {
-        badge.releasing();
-        badge.told(exit);
-        // Dropped here, the badge says that the handle was abandoned.
-        let outcome = self.inner.release(inner, exit).await.inspect_err(|error| self.heard(error));
+    async fn release(
+        &self,
+        TrackedHandle { inner, tracker }: Self::Handle,
+        exit: Exit,
+    ) -> Result<(), Error<R::Cause>> {
+        tracker.releasing();
+        tracker.exit_passed(exit);
+        // Dropped here, the tracker counts the handle as abandoned.
+        let outcome = self.inner.release(inner, exit).await.inspect_err(|error| self.record(error));
         if outcome.is_ok() {
-            self.committed(&badge, exit);
+            self.count_commit(&tracker, exit);
         }
-        badge.released();
+        tracker.released();
         outcome
     }
 
@@ -86,16 +92,16 @@ impl<R: Resource, const ROLE: u8> Resource for Watched<R, ROLE> {
         self.inner.probe(&handle.inner)
     }
 
-    fn reclaim(&self, Marked { inner, badge }: Self::Handle, exit: Exit) -> Result<(), Self::Handle> {
+    fn reclaim(&self, TrackedHandle { inner, tracker }: Self::Handle, exit: Exit) -> Result<(), Self::Handle> {
         match self.inner.reclaim(inner, exit) {
             Ok(()) => {
-                badge.releasing();
-                badge.told(exit);
-                self.committed(&badge, exit);
-                badge.released();
+                tracker.releasing();
+                tracker.exit_passed(exit);
+                self.count_commit(&tracker, exit);
+                tracker.released();
                 Ok(())
             }
-            Err(inner) => Err(Marked { inner, badge }),
+            Err(inner) => Err(TrackedHandle { inner, tracker }),
         }
     }
 
@@ -104,28 +110,28 @@ impl<R: Resource, const ROLE: u8> Resource for Watched<R, ROLE> {
     }
 }
 
-/// A connection that is watched is a connection still, to the transaction around it.
-impl<H: AsRef<T>, T> AsRef<T> for Marked<H> {
+/// A tracked connection is a connection to the transaction around it.
+impl<H: AsRef<T>, T> AsRef<T> for TrackedHandle<H> {
     fn as_ref(&self) -> &T {
         self.inner.as_ref()
     }
 }
 
-impl<H: AsMut<T>, T> AsMut<T> for Marked<H> {
+impl<H: AsMut<T>, T> AsMut<T> for TrackedHandle<H> {
     fn as_mut(&mut self) -> &mut T {
         self.using().as_mut()
     }
 }
 
-impl<R: Resource, const ROLE: u8> Watched<R, ROLE> {
-    /// What settles and was completed is a commit.
-    fn committed(&self, badge: &Badge, exit: Exit) {
+impl<R: Resource, const ROLE: u8> Tracked<R, ROLE> {
+    /// Counts a completed release that settles, which is a commit.
+    fn count_commit(&self, tracker: &Tracker, exit: Exit) {
         if exit.is_completed() && self.inner.settles(exit) {
-            badge.books().committed.add();
+            tracker.counters().committed.add();
         }
     }
 
-    fn heard(&self, error: &Error<R::Cause>) {
-        self.ledger.books().heard(Chain::new(error));
+    fn record(&self, error: &Error<R::Cause>) {
+        self.accounting.counters().record(Chain::new(error));
     }
 }

@@ -1,4 +1,4 @@
-//! A store in memory: nothing but reqscope itself is tried.
+//! A store in memory, to test nothing but reqscope itself.
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -9,37 +9,38 @@ use reqscope::{Error, Exit, Resource};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::yield_now;
 
-use crate::options::Server;
-use crate::server::accounting::Ledger;
-use crate::server::tracked::Watched;
+use crate::options::ServerOptions;
+use crate::server::accounting::Accounting;
+use crate::server::tracked::Tracked;
 use crate::store::{Single, Store, Tags, Transaction};
 
-pub(crate) struct CounterStore {
+pub(crate) struct MemoryStore {
     data: Arc<Data>,
     singles: Arc<Single<Self>>,
     transactions: Arc<Transaction<Self>>,
 }
 
-/// Relaxed will do for the tag: the semaphore orders those who hold its permit, and the others prove that it must.
+/// Relaxed is enough for the tag: the semaphore orders the transactions, which hold its permit. Handles without a permit
+/// are not ordered.
 struct Data {
     tag: AtomicU32,
     rows: Mutex<Vec<u32>>,
-    /// One permit: for the transaction that may write.
+    /// Has one permit, for the transaction that may write.
     writer: Arc<Semaphore>,
 }
 
-impl CounterStore {
-    pub(crate) fn new(server: &Server, ledger: &Arc<Ledger>) -> CounterStore {
+impl MemoryStore {
+    pub(crate) fn new(options: &ServerOptions, accounting: &Arc<Accounting>) -> MemoryStore {
         let writer = Arc::new(Semaphore::new(1));
         let data = Arc::new(Data { tag: AtomicU32::new(0), rows: Mutex::default(), writer });
-        let singles = Watched::new(Counter(Arc::clone(&data)), ledger, server.acquire_ms);
-        let transactions = Watched::new(Exclusive(Arc::clone(&data)), ledger, server.acquire_ms);
-        CounterStore { data, singles: Arc::new(singles), transactions: Arc::new(transactions) }
+        let singles = Tracked::new(Unlimited(Arc::clone(&data)), accounting, options.acquire_ms);
+        let transactions = Tracked::new(Exclusive(Arc::clone(&data)), accounting, options.acquire_ms);
+        MemoryStore { data, singles: Arc::new(singles), transactions: Arc::new(transactions) }
     }
 }
 
-impl Store for CounterStore {
-    type Single = Counter;
+impl Store for MemoryStore {
+    type Single = Unlimited;
     type Transaction = Exclusive;
 
     fn singles(&self) -> &Arc<Single<Self>> {
@@ -64,39 +65,39 @@ impl Store for CounterStore {
     }
 }
 
-/// Handles that everybody may have at once.
-pub(crate) struct Counter(Arc<Data>);
+/// Handles of which there may be any number at once.
+pub(crate) struct Unlimited(Arc<Data>);
 
-impl Resource for Counter {
-    type Handle = Cell;
+impl Resource for Unlimited {
+    type Handle = Value;
     type Cause = Infallible;
 
-    async fn acquire(&self) -> Result<Cell, Error<Infallible>> {
-        Ok(Cell { data: Arc::clone(&self.0), permit: None })
+    async fn acquire(&self) -> Result<Value, Error<Infallible>> {
+        Ok(Value { data: Arc::clone(&self.0), permit: None })
     }
 }
 
-/// Handles of which there is one at a time, and whose completed release counts as a row.
+/// Handles of which there is one at a time, and whose completed release adds a row.
 pub(crate) struct Exclusive(Arc<Data>);
 
 impl Resource for Exclusive {
-    type Handle = Cell;
+    type Handle = Value;
     type Cause = Infallible;
 
-    async fn acquire(&self) -> Result<Cell, Error<Infallible>> {
+    async fn acquire(&self) -> Result<Value, Error<Infallible>> {
         let waiting = Arc::clone(&self.0.writer).acquire_owned();
-        // Dropped here, the semaphore takes back both the place in the queue and the permit.
+        // Dropped here, the place in the queue, or the permit, goes back to the semaphore.
         let permit = waiting.await.map_err(|_| Error::closed())?;
-        Ok(Cell { data: Arc::clone(&self.0), permit: Some(permit) })
+        Ok(Value { data: Arc::clone(&self.0), permit: Some(permit) })
     }
 
-    async fn release(&self, cell: Cell, exit: Exit) -> Result<(), Error<Infallible>> {
-        // As a database would: a commit takes its time, and may be watched by a client that leaves.
+    async fn release(&self, value: Value, exit: Exit) -> Result<(), Error<Infallible>> {
+        // A commit takes time, as in a database, so that a client may leave during it.
         yield_now().await;
         if exit.is_completed() {
             self.0.rows.lock().push(self.0.tag.load(Ordering::Relaxed));
         }
-        drop(cell.permit);
+        drop(value.permit);
         Ok(())
     }
 
@@ -105,12 +106,12 @@ impl Resource for Exclusive {
     }
 }
 
-pub(crate) struct Cell {
+pub(crate) struct Value {
     data: Arc<Data>,
     permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Tags for Cell {
+impl Tags for Value {
     async fn write(&mut self, tag: u32) -> Result<()> {
         yield_now().await;
         self.data.tag.store(tag, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! What the handlers ask of a resource, so that one server does for all of them.
+//! What the handlers need of a resource, so that one server serves with any of them.
 pub(crate) mod busy;
 pub(crate) mod memory;
 #[cfg(feature = "mysql")]
@@ -12,9 +12,9 @@ use std::sync::Arc;
 use anyhow::Result;
 use reqscope::Resource;
 
-use crate::server::shutdown::Closed;
+use crate::server::shutdown::PoolShutdown;
 use crate::server::stats::{Database, Pool};
-use crate::server::tracked::{SINGLE, TRANSACTION, Watched};
+use crate::server::tracked::{SINGLE, TRANSACTION, Tracked};
 
 /// Two resources over the same data: handles for single uses, and transactions.
 pub(crate) trait Store: Sized + Send + Sync + 'static {
@@ -24,35 +24,35 @@ pub(crate) trait Store: Sized + Send + Sync + 'static {
     fn singles(&self) -> &Arc<Single<Self>>;
     fn transactions(&self) -> &Arc<Transaction<Self>>;
 
-    /// How many rows are there.
+    /// Counts the rows.
     fn rows(&self) -> impl Future<Output = Result<u64>> + Send;
-    /// The tags in those rows.
+    /// Lists the tags in the rows.
     fn tags(&self) -> impl Future<Output = Result<Vec<u32>>> + Send;
-    /// Removes all rows, and forgets what the database was seen to do.
+    /// Removes all rows, and resets the counters of the database.
     fn clear(&self) -> impl Future<Output = Result<()>> + Send;
 
-    /// The pool under both, if there is one.
+    /// Returns the counters of the pool under both, if there is one.
     fn pool(&self) -> Option<Pool> {
         None
     }
-    /// What the database's own server says, if it has one.
+    /// Returns what the database's server reports, if there is a server.
     fn database(&self) -> impl Future<Output = Result<Option<Database>>> + Send {
         async { Ok(None) }
     }
     /// Closes the pool, if there is one.
-    fn close(&self) -> impl Future<Output = Result<Option<Closed>>> + Send {
+    fn close(&self) -> impl Future<Output = Result<Option<PoolShutdown>>> + Send {
         async { Ok(None) }
     }
 }
 
-/// What the handlers of a store see of it.
-pub(crate) type Single<S> = Watched<<S as Store>::Single, SINGLE>;
-pub(crate) type Transaction<S> = Watched<<S as Store>::Transaction, TRANSACTION>;
+/// The tracked resources of a store, as the handlers see them.
+pub(crate) type Single<S> = Tracked<<S as Store>::Single, SINGLE>;
+pub(crate) type Transaction<S> = Tracked<<S as Store>::Transaction, TRANSACTION>;
 
-/// A place that holds one tag, the same for all handles: who reads back another's tag was not alone.
+/// A handle to one tag that all handles share. A transaction that reads back another tag than its own was not isolated.
 pub(crate) trait Tags {
-    /// Leaves a tag, and adds a row.
+    /// Writes the tag, and adds a row.
     fn write(&mut self, tag: u32) -> impl Future<Output = Result<()>> + Send;
-    /// The tag that is there.
+    /// Reads the tag.
     fn read(&mut self) -> impl Future<Output = Result<u32>> + Send;
 }

@@ -1,38 +1,39 @@
-//! Questions to which only their own answer fits.
+//! Numbers that tie an answer of the database to its query.
 use std::fmt;
 
 use anyhow::Chain;
 
-/// A number that goes along with one question, and has to come back with its answer.
+/// A number that is sent with one query, and must come back with its answer.
 ///
-/// It is never 0, which stands for no number in an answer that tells what was inserted.
+/// It is never 0, which an answer has where nothing was inserted.
 #[derive(Clone, Copy)]
 pub(crate) struct Nonce(pub(crate) u32);
 
-/// An answer that belongs to another question: the connection is off by one, and everybody after us is lied to.
+/// The error of an answer that belongs to another query: all later answers of the connection are shifted, too.
 #[derive(Debug)]
-pub(crate) struct Shifted;
+pub(crate) struct WrongAnswer;
 
 impl Nonce {
+    /// Draws a random one.
     pub(crate) fn draw() -> Nonce {
         Nonce(fastrand::u32(1..))
     }
 
-    /// Did the answer bring this one along? `None` stands for an answer of another shape.
-    pub(crate) fn came_back(self, answered: Option<u64>) -> Result<(), Shifted> {
-        if answered == Some(self.0.into()) { Ok(()) } else { Err(Shifted) }
+    /// Checks that the answer has this number. `None` is an answer of another shape.
+    pub(crate) fn check(self, answered: Option<u64>) -> Result<(), WrongAnswer> {
+        if answered == Some(self.0.into()) { Ok(()) } else { Err(WrongAnswer) }
     }
 }
 
-/// Did somebody get another's answer, somewhere down this chain?
-pub(crate) fn is_shifted(mut chain: Chain<'_>) -> bool {
-    chain.any(|error| error.is::<Shifted>())
+/// Returns whether a source in this chain is a [`WrongAnswer`].
+pub(crate) fn is_wrong_answer(mut chain: Chain<'_>) -> bool {
+    chain.any(|error| error.is::<WrongAnswer>())
 }
 
-impl fmt::Display for Shifted {
+impl fmt::Display for WrongAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the answer is another question's")
+        f.write_str("the answer belongs to another query")
     }
 }
 
-impl std::error::Error for Shifted {}
+impl std::error::Error for WrongAnswer {}

@@ -8,11 +8,11 @@ use reqscope_sqlite::rusqlite::Row;
 use reqscope_sqlite::{OpenTransaction, Sqlite, SqliteConn, Transaction};
 use tempfile::TempDir;
 
-use crate::options::Server;
-use crate::server::accounting::Ledger;
-use crate::server::shutdown::Closed;
+use crate::options::ServerOptions;
+use crate::server::accounting::Accounting;
+use crate::server::shutdown::PoolShutdown;
 use crate::server::stats;
-use crate::server::tracked::Watched;
+use crate::server::tracked::Tracked;
 use crate::store::nonce::Nonce;
 use crate::store::{self, Store, Tags};
 
@@ -21,42 +21,42 @@ const SCHEMA: &str = "
     CREATE TABLE tags (id INTEGER PRIMARY KEY, tag INTEGER NOT NULL);
     INSERT INTO latest VALUES (1, 0);";
 
-/// How long a handler waits for a connection. A storm's own clients wait for milliseconds, unless slots are lost.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a handler waits for a connection. It takes milliseconds, unless slots are lost.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long the last connections may take to close.
-const CLOSE: Duration = Duration::from_secs(2);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The connections are watched below the pool, and their uses above it.
-type Connections = Pool<Watched<Sqlite>>;
+/// The connections are tracked below the pool, and their uses above it.
+type Connections = Pool<Tracked<Sqlite>>;
 
 pub(crate) struct SqliteStore {
-    /// Nobody watches this one: for the storm's own questions.
+    /// Connections for the storm itself, which are not tracked.
     own: Arc<Sqlite>,
     singles: Arc<store::Single<Self>>,
     transactions: Arc<store::Transaction<Self>>,
     pool: Arc<Connections>,
-    /// The books of the connections, not of their uses.
-    connections: Arc<Ledger>,
+    /// The counters of the connections, not of their uses.
+    connections: Arc<Accounting>,
     /// Removes the database when the server has gone.
     _folder: TempDir,
 }
 
 impl SqliteStore {
-    pub(crate) async fn open(server: &Server, ledger: &Arc<Ledger>) -> Result<SqliteStore> {
-        let folder = tempfile::tempdir().context("no place for the database")?;
+    pub(crate) async fn open(options: &ServerOptions, accounting: &Arc<Accounting>) -> Result<SqliteStore> {
+        let folder = tempfile::tempdir().context("cannot create a folder for the database")?;
         let file = folder.path().join("storm.db");
         let own = Arc::new(Sqlite::new(&file));
         let mut conn = Lease::acquire(&own).await?;
         conn.call(|db| db.execute_batch(SCHEMA)).await?;
         Lease::complete(conn).await?;
 
-        let connections = Arc::new(Ledger::new());
-        let pool = Pool::builder().max_size(server.pool.into()).acquire_timeout(PATIENCE);
-        let pool = Arc::new(pool.build(Watched::new(Sqlite::new(&file), &connections, Duration::ZERO)));
-        let singles = Arc::new(Watched::new(Arc::clone(&pool), ledger, server.acquire_ms));
+        let connections = Arc::new(Accounting::new());
+        let pool = Pool::builder().max_size(options.pool.into()).acquire_timeout(ACQUIRE_TIMEOUT);
+        let pool = Arc::new(pool.build(Tracked::new(Sqlite::new(&file), &connections, Duration::ZERO)));
+        let singles = Arc::new(Tracked::new(Arc::clone(&pool), accounting, options.acquire_ms));
         let transactions = Transaction::new(Arc::clone(&pool));
-        let transactions = Arc::new(Watched::new(transactions, ledger, server.acquire_ms));
+        let transactions = Arc::new(Tracked::new(transactions, accounting, options.acquire_ms));
         Ok(SqliteStore { own, singles, transactions, pool, connections, _folder: folder })
     }
 }
@@ -74,11 +74,11 @@ impl Store for SqliteStore {
     }
 
     fn pool(&self) -> Option<stats::Pool> {
-        Some(stats::Pool::new(self.pool.status(), &self.connections.books()))
+        Some(self.connections.counters().pool(&self.pool.status()))
     }
 
-    async fn close(&self) -> Result<Option<Closed>> {
-        Ok(Some(Closed { pool: self.pool.close(CLOSE).await, left: None }))
+    async fn close(&self) -> Result<Option<PoolShutdown>> {
+        Ok(Some(PoolShutdown { pool: self.pool.close(CLOSE_TIMEOUT).await, left: None }))
     }
 
     async fn rows(&self) -> Result<u64> {
@@ -120,12 +120,12 @@ impl Tags for SqliteConn {
         let columns = |row: &Row<'_>| Ok((row.get::<_, u32>(0)?, row.get(1)?));
         let select = "SELECT ?1, tag FROM latest";
         let (answered, tag) = self.call(move |db| db.prepare_cached(select)?.query_row([nonce.0], columns)).await?;
-        nonce.came_back(Some(answered.into()))?;
+        nonce.check(Some(answered.into()))?;
         Ok(tag)
     }
 }
 
-impl Tags for Pooled<Watched<Sqlite>> {
+impl Tags for Pooled<Tracked<Sqlite>> {
     async fn write(&mut self, tag: u32) -> Result<()> {
         self.using().write(tag).await
     }

@@ -1,4 +1,4 @@
-//! A connection over HTTP/2 and its streams. h2 speaks; what it would not do is done to the socket beside it.
+//! A connection over HTTP/2 and its streams. h2 does the protocol; what h2 would not do is done to the socket directly.
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
 
@@ -9,46 +9,47 @@ use hyper::Request;
 use tokio::task::JoinHandle;
 
 use super::frames::GO_AWAY;
-use crate::client::hangup::{PATIENCE, hang_up};
+use crate::client::hangup::{ANSWER_TIMEOUT, hang_up};
 use crate::client::outcome::Answer;
 use crate::client::plan::Hangup;
 
-/// How much of the bodies the client takes unread.
+/// The flow-control window of the streams.
 #[derive(Clone, Copy)]
 pub(crate) enum Window {
-    /// As much as h2 does.
+    /// The default of h2.
     Open,
-    /// Not a byte.
-    Closed,
+    /// No byte of a body may be sent.
+    PoolShutdown,
 }
 
-/// For the whole connection: a stream that is not read stops no other.
+/// The window of the whole connection. It is so large that an unread stream stops no other.
 const CONNECTION_WINDOW: u32 = 16 << 20;
 
 pub(crate) struct Connection {
     requests: SendRequest<Bytes>,
-    /// The one that h2 has.
+    /// A second descriptor of the socket that h2 has.
     socket: TcpStream,
     driver: JoinHandle<()>,
 }
 
 impl Connection {
     pub(crate) async fn open(target: SocketAddr, window: Window) -> io::Result<Connection> {
-        let socket = TcpStream::connect_timeout(&target, PATIENCE)?;
+        let socket = TcpStream::connect_timeout(&target, ANSWER_TIMEOUT)?;
         socket.set_nodelay(true)?;
         socket.set_nonblocking(true)?;
         let io = tokio::net::TcpStream::from_std(socket.try_clone()?)?;
         let mut builder = Builder::new();
         builder.enable_push(false).initial_connection_window_size(CONNECTION_WINDOW);
-        if let Window::Closed = window {
+        if let Window::PoolShutdown = window {
             builder.initial_window_size(0);
         }
         let (requests, connection) = builder.handshake(io).await.map_err(io::Error::other)?;
-        // Its error is that of each of the streams, too.
+        // Each of the streams reports its error, too.
         let driver = tokio::spawn(async { drop(connection.await) });
         Ok(Connection { requests, socket, driver })
     }
 
+    /// Sends a request.
     pub(crate) async fn stream(&self, path: &'static str) -> io::Result<Stream> {
         let request = Request::get(format!("http://storm{path}")).body(()).map_err(io::Error::other)?;
         let mut requests = self.requests.clone().ready().await.map_err(io::Error::other)?;
@@ -56,6 +57,7 @@ impl Connection {
         Ok(Stream { path, state: State::Waiting(response), sender })
     }
 
+    /// Sends several requests.
     pub(crate) async fn streams(&self, paths: &[&'static str]) -> io::Result<Vec<Stream>> {
         let mut streams = Vec::new();
         for path in paths {
@@ -64,23 +66,23 @@ impl Connection {
         Ok(streams)
     }
 
-    /// Says that no more streams will come.
+    /// Sends GOAWAY.
     pub(crate) fn go_away(&self) -> io::Result<()> {
-        // h2 is not polled meanwhile, as this thread does both, and has left no frame half written: what a client says
-        // here fits into the buffers of the kernel many times.
+        // h2 is polled by this thread, so not now, and it has left no frame half written: all that a client sends here
+        // fits into the kernel's buffers many times.
         (&self.socket).write_all(&GO_AWAY)
     }
 
-    /// Ends the connection with all its streams, of which the server is told nothing.
+    /// Closes the connection, and with it all streams, without any frame.
     pub(crate) async fn hang_up(self, hangup: Hangup) -> io::Result<()> {
         let Connection { requests: _requests, socket, driver } = self;
         driver.abort();
-        // Then h2 has dropped its descriptor, and this one is the last.
+        // Waits until h2 has dropped its descriptor, so that this one is the last.
         drop(driver.await);
         hang_up(socket, hangup)
     }
 
-    /// Ends the connection when the server has been told all.
+    /// Closes the connection after everything has been sent.
     pub(crate) async fn end(self) {
         let Connection { requests, socket: _socket, driver } = self;
         drop(requests);
@@ -88,7 +90,7 @@ impl Connection {
     }
 }
 
-/// A request and its answer. Dropping it resets the stream, if that has not ended.
+/// A request and its answer. Dropping it resets the stream unless that has ended.
 pub(crate) struct Stream {
     path: &'static str,
     state: State,
@@ -106,7 +108,7 @@ impl Stream {
     pub(crate) async fn status(&mut self) -> io::Result<u16> {
         match &mut self.state {
             State::Waiting(response) => {
-                // Dropped here, it is still waiting.
+                // Dropped here, the stream is still waiting.
                 let response = response.await.map_err(io::Error::other)?;
                 let status = response.status().as_u16();
                 self.state = State::Reading { status, body: response.into_body(), read: Vec::new() };
@@ -117,7 +119,7 @@ impl Stream {
         }
     }
 
-    /// Reads so many bytes of the body, or all that there are.
+    /// Reads up to `wanted` bytes of the body.
     pub(crate) async fn read(&mut self, wanted: usize) -> io::Result<()> {
         let State::Reading { body, read, .. } = &mut self.state else { return Ok(()) };
         while read.len() < wanted {
@@ -140,10 +142,12 @@ impl Stream {
         }
     }
 
+    /// Returns whether the answer has been read to its end.
     pub(crate) fn is_at_end(&self) -> bool {
         matches!(self.state, State::AtEnd)
     }
 
+    /// Sends RST_STREAM.
     pub(crate) fn reset(&mut self) {
         self.sender.send_reset(Reason::CANCEL);
     }

@@ -1,4 +1,4 @@
-//! Clients over HTTP/2: a connection that they share, and others for who takes a whole connection along.
+//! Clients over HTTP/2. They share a connection, except for those whose plan ends the whole connection.
 use std::cell::RefCell;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -12,129 +12,132 @@ use tokio::task::yield_now;
 use tokio::time::{sleep, timeout};
 use tokio::{runtime, select};
 
-use crate::client::hangup::{PATIENCE, hang_up, timed_out};
-use crate::client::outcome::{Answer, Seen};
-use crate::client::plan::{Fate, Part, STREAMED};
+use crate::client::hangup::{ANSWER_TIMEOUT, hang_up, timed_out};
+use crate::client::outcome::{Answer, Outcome};
+use crate::client::plan::{Plan, STREAMED, Scenario};
 use connection::{Connection, Stream, Window};
 
 mod connection;
 mod frames;
 
-/// How many clients share a connection, as far as they do not take it along when they go.
+/// How many clients share a connection and a thread.
 pub(crate) const STREAMS: u64 = 4;
 
-/// Plays the parts that `next` hands out until there are no more, with the clients of these places on this thread.
-pub(crate) fn play(
+/// Runs the clients with these indices on this thread, until `next` returns no more plans.
+pub(crate) fn run(
     target: SocketAddr,
-    places: Range<u64>,
-    next: impl Fn(u64) -> Option<Part>,
-    record: impl FnMut(&Part, io::Result<Seen>),
+    indices: Range<u64>,
+    next: impl Fn(u64) -> Option<Plan>,
+    record: impl FnMut(&Plan, io::Result<Outcome>),
 ) -> io::Result<()> {
     let clients = Clients { target, kept: RefCell::default() };
     let record = RefCell::new(record);
-    let play = async |place| {
-        while let Some(part) = next(place) {
-            let seen = clients.play(&part).await;
-            record.borrow_mut()(&part, seen);
+    let run = async |index| {
+        while let Some(plan) = next(index) {
+            let outcome = clients.run(&plan).await;
+            record.borrow_mut()(&plan, outcome);
         }
     };
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(join_all(places.map(play)));
+    runtime.block_on(join_all(indices.map(run)));
     Ok(())
 }
 
 struct Clients {
     target: SocketAddr,
-    /// What all streams share that end alone.
+    /// The connection shared by the streams that end alone.
     kept: RefCell<Option<Rc<Connection>>>,
 }
 
 impl Clients {
-    async fn play(&self, part: &Part) -> io::Result<Seen> {
-        let playing = async {
-            match part.fate {
-                Fate::Complete => self.complete(part).await,
-                Fate::ResetStream => self.reset_stream(part).await,
-                Fate::MidBody => self.reset_stream_in_mid_body(part).await,
-                Fate::Fin | Fate::Reset => self.hang_up(part).await,
-                Fate::ClosedWindow => self.hang_up_behind_a_closed_window(part).await,
-                Fate::GoAway | Fate::GoAwayFin => self.go_away(part).await,
-                Fate::HalfRequest => self.half_request(part).await,
-                Fate::HalfClose | Fate::Pipeline => unreachable!("HTTP/2 has neither, and draws no such part"),
+    /// Carries out a plan.
+    async fn run(&self, plan: &Plan) -> io::Result<Outcome> {
+        let running = async {
+            match plan.scenario {
+                Scenario::Complete => self.complete(plan).await,
+                Scenario::ResetStream => self.reset_stream(plan).await,
+                Scenario::MidBody => self.reset_stream_in_mid_body(plan).await,
+                Scenario::Fin | Scenario::Reset => self.hang_up(plan).await,
+                Scenario::ClosedWindow => self.hang_up_behind_a_closed_window(plan).await,
+                Scenario::GoAway | Scenario::GoAwayFin => self.go_away(plan).await,
+                Scenario::HalfRequest => self.half_request(plan).await,
+                Scenario::HalfClose | Scenario::Pipeline => {
+                    unreachable!("HTTP/2 has neither, so no such plan is drawn")
+                }
             }
         };
-        timeout(PATIENCE, playing).await.unwrap_or_else(|_| Err(timed_out()))
+        timeout(ANSWER_TIMEOUT, running).await.unwrap_or_else(|_| Err(timed_out()))
     }
 
-    async fn complete(&self, part: &Part) -> io::Result<Seen> {
+    async fn complete(&self, plan: &Plan) -> io::Result<Outcome> {
         let begun = Instant::now();
-        let (_connection, mut stream) = self.stream(part.paths[0]).await?;
-        Ok(Seen::whole(stream.answer().await?, begun.elapsed()))
+        let (_connection, mut stream) = self.stream(plan.paths[0]).await?;
+        Ok(Outcome::whole(stream.answer().await?, begun.elapsed()))
     }
 
-    async fn reset_stream(&self, part: &Part) -> io::Result<Seen> {
-        let (_connection, mut stream) = self.stream(part.paths[0]).await?;
-        let answers = arrived(std::slice::from_mut(&mut stream), part.after).await?;
+    async fn reset_stream(&self, plan: &Plan) -> io::Result<Outcome> {
+        let (_connection, mut stream) = self.stream(plan.paths[0]).await?;
+        let answers = arrived(std::slice::from_mut(&mut stream), plan.after).await?;
         stream.reset();
-        Ok(Seen { answers, ..Seen::default() })
+        Ok(Outcome { answers, ..Outcome::default() })
     }
 
-    async fn reset_stream_in_mid_body(&self, part: &Part) -> io::Result<Seen> {
-        let (_connection, mut stream) = self.stream(part.paths[0]).await?;
+    async fn reset_stream_in_mid_body(&self, plan: &Plan) -> io::Result<Outcome> {
+        let (_connection, mut stream) = self.stream(plan.paths[0]).await?;
         let status = stream.status().await?;
-        stream.read((part.share * STREAMED) as usize).await?;
+        stream.read((plan.share * STREAMED) as usize).await?;
         stream.reset();
-        Ok(Seen::part(Answer { path: part.paths[0], status, body: Vec::new() }))
+        Ok(Outcome::partial(Answer { path: plan.paths[0], status, body: Vec::new() }))
     }
 
-    async fn hang_up(&self, part: &Part) -> io::Result<Seen> {
+    async fn hang_up(&self, plan: &Plan) -> io::Result<Outcome> {
         let connection = Connection::open(self.target, Window::Open).await?;
-        let mut streams = connection.streams(&part.paths).await?;
-        let answers = arrived(&mut streams, part.after).await?;
-        connection.hang_up(part.hangup).await?;
-        Ok(Seen { answers, ..Seen::default() })
+        let mut streams = connection.streams(&plan.paths).await?;
+        let answers = arrived(&mut streams, plan.after).await?;
+        connection.hang_up(plan.hangup).await?;
+        Ok(Outcome { answers, ..Outcome::default() })
     }
 
-    async fn hang_up_behind_a_closed_window(&self, part: &Part) -> io::Result<Seen> {
-        let connection = Connection::open(self.target, Window::Closed).await?;
-        let mut streams = connection.streams(&part.paths).await?;
+    async fn hang_up_behind_a_closed_window(&self, plan: &Plan) -> io::Result<Outcome> {
+        let connection = Connection::open(self.target, Window::PoolShutdown).await?;
+        let mut streams = connection.streams(&plan.paths).await?;
         let status = streams[0].status().await?;
-        moment(part.after).await;
-        if part.share < 0.5 {
-            connection.hang_up(part.hangup).await?;
+        moment(plan.after).await;
+        if plan.share < 0.5 {
+            connection.hang_up(plan.hangup).await?;
         } else {
             streams.iter_mut().for_each(Stream::reset);
-            // h2 ends a connection in good order when nobody has a stream of it any more.
+            // h2 closes a connection cleanly when it has no streams any more.
             drop(streams);
             connection.end().await;
         }
-        Ok(Seen::part(Answer { path: part.paths[0], status, body: Vec::new() }))
+        Ok(Outcome::partial(Answer { path: plan.paths[0], status, body: Vec::new() }))
     }
 
-    async fn go_away(&self, part: &Part) -> io::Result<Seen> {
+    async fn go_away(&self, plan: &Plan) -> io::Result<Outcome> {
         let connection = Connection::open(self.target, Window::Open).await?;
-        let mut streams = connection.streams(&part.paths).await?;
-        let mut answers = arrived(&mut streams, part.after).await?;
+        let mut streams = connection.streams(&plan.paths).await?;
+        let mut answers = arrived(&mut streams, plan.after).await?;
         connection.go_away()?;
-        if part.fate == Fate::GoAwayFin {
-            connection.hang_up(part.hangup).await?;
+        if plan.scenario == Scenario::GoAwayFin {
+            connection.hang_up(plan.hangup).await?;
         } else {
-            answers.extend(arrived(&mut streams, PATIENCE).await?);
+            answers.extend(arrived(&mut streams, ANSWER_TIMEOUT).await?);
         }
-        Ok(Seen { answers, ..Seen::default() })
+        Ok(Outcome { answers, ..Outcome::default() })
     }
 
-    async fn half_request(&self, part: &Part) -> io::Result<Seen> {
-        let mut socket = TcpStream::connect_timeout(&self.target, PATIENCE)?;
+    async fn half_request(&self, plan: &Plan) -> io::Result<Outcome> {
+        let mut socket = TcpStream::connect_timeout(&self.target, ANSWER_TIMEOUT)?;
         let whole = frames::request();
-        let sent = 1 + (part.share * (whole.len() - 1) as f64) as usize;
+        let sent = 1 + (plan.share * (whole.len() - 1) as f64) as usize;
         socket.write_all(&whole[..sent])?;
-        moment(part.after).await;
-        hang_up(socket, part.hangup)?;
-        Ok(Seen::default())
+        moment(plan.after).await;
+        hang_up(socket, plan.hangup)?;
+        Ok(Outcome::default())
     }
 
-    /// A stream on the connection that is kept; on a new one if the server has ended it.
+    /// Opens a stream on the shared connection, or on a new one if the server has closed it.
     async fn stream(&self, path: &'static str) -> io::Result<(Rc<Connection>, Stream)> {
         let kept = self.kept.borrow().clone();
         if let Some(kept) = kept {
@@ -143,20 +146,20 @@ impl Clients {
             }
         }
         let new = Rc::new(Connection::open(self.target, Window::Open).await?);
-        // Another stream may have found the same, and opened one too: the last one is kept.
+        // Another client may have opened one as well. The last one is kept.
         self.kept.replace(Some(Rc::clone(&new)));
         let stream = new.stream(path).await?;
         Ok((new, stream))
     }
 }
 
-/// The answers that come whole until the time is over, in the order in which they do.
+/// Returns the answers that arrive whole before the time is over, in the order of their arrival.
 async fn arrived(streams: &mut [Stream], after: Duration) -> io::Result<Vec<Answer>> {
     let mut answers = Vec::new();
-    let mut coming: FuturesUnordered<_> =
+    let mut pending: FuturesUnordered<_> =
         streams.iter_mut().filter(|stream| !stream.is_at_end()).map(Stream::answer).collect();
     let collect = async {
-        while let Some(answer) = coming.next().await {
+        while let Some(answer) = pending.next().await {
             answers.push(answer?);
         }
         io::Result::Ok(())
@@ -169,9 +172,9 @@ async fn arrived(streams: &mut [Stream], after: Duration) -> io::Result<Vec<Answ
     Ok(answers)
 }
 
-/// Waits so long. The shortest waits are as long as it takes to send what there is to send.
+/// Waits for `after`. A wait of less than a millisecond lasts until what is buffered has been sent.
 async fn moment(after: Duration) {
-    // A timer has a resolution of milliseconds.
+    // Timers have a resolution of milliseconds.
     if after >= Duration::from_millis(1) {
         return sleep(after).await;
     }

@@ -1,4 +1,4 @@
-//! A store in MySQL or MariaDB: on a private server, or in the database that somebody names.
+//! A store in MySQL or MariaDB, on a private server or in a database that the command line names.
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,24 +9,24 @@ use reqscope_mysql::mysql_async::Row;
 use reqscope_mysql::mysql_async::prelude::Queryable;
 use reqscope_mysql::{MySql, MySqlConn, MySqlError, OpenTransaction, Transaction};
 
-use crate::options::{Fault, Server};
-use crate::server::accounting::Ledger;
-use crate::server::shutdown::Closed;
+use crate::options::{Fault, ServerOptions};
+use crate::server::accounting::Accounting;
+use crate::server::shutdown::PoolShutdown;
 use crate::server::stats::{self, Database};
-use crate::server::tracked::Watched;
+use crate::server::tracked::Tracked;
 use crate::store::nonce::Nonce;
 use crate::store::{self, Store, Tags};
-use monitor::Lookout;
-use registry::{Connection, Register, Traced};
-use server::Place;
-pub(crate) use unchecked::CarelessStore;
+use monitor::Monitor;
+use registry::{AnyConnection, Registered, Registry};
+use server::DatabaseServer;
+pub(crate) use unchecked::UncheckedStore;
 
 mod monitor;
 mod registry;
 mod server;
 mod unchecked;
 
-/// The names are the storm's own. What a storm left that was killed is removed first.
+/// The tables. Those that a killed storm has left are removed first.
 const SCHEMA: [&str; 4] = [
     REMOVE,
     "CREATE TABLE reqscope_storm_latest (tag INT UNSIGNED NOT NULL, slow DOUBLE NOT NULL, id INT PRIMARY KEY) \
@@ -37,56 +37,56 @@ const SCHEMA: [&str; 4] = [
 ];
 const REMOVE: &str = "DROP TABLE IF EXISTS reqscope_storm_latest, reqscope_storm_tags";
 
-/// One storm for each database. The lock goes with its connection.
+/// Allows one storm in each database. The lock ends with its connection.
 const LOCK: &str = "SELECT GET_LOCK(CONCAT('reqscope_storm.', DATABASE()), 0)";
 
-/// How long a handler waits for a connection. A storm's own clients wait for milliseconds, unless slots are lost.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a handler waits for a connection. It takes milliseconds, unless slots are lost.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long the last connections may take to close.
-const CLOSE: Duration = Duration::from_secs(2);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The connections are watched below the pool, and their uses above it.
-type Connections = Pool<Watched<Traced<MySql>>>;
+/// The connections are tracked below the pool, and their uses above it.
+type Connections = Pool<Tracked<Registered<MySql>>>;
 
 pub(crate) struct MySqlStore {
-    /// Nobody watches this one: for the storm's own questions.
+    /// Connections for the storm itself, which are not tracked.
     own: Arc<MySql>,
     singles: Arc<store::Single<Self>>,
     transactions: Arc<store::Transaction<Self>>,
     pool: Arc<Connections>,
-    /// The books of the connections, not of their uses.
-    connections: Arc<Ledger>,
-    register: Arc<Register>,
-    lookout: Lookout,
-    place: Place,
+    /// The counters of the connections, not of their uses.
+    connections: Arc<Accounting>,
+    registry: Arc<Registry>,
+    monitor: Monitor,
+    database: DatabaseServer,
 }
 
 impl MySqlStore {
-    pub(crate) async fn open(server: &Server, ledger: &Arc<Ledger>) -> Result<MySqlStore> {
-        let place = Place::find(server).await?;
-        let own = Arc::new(MySql::new(place.url())?);
-        let mut conn = Lease::acquire(&own).await.context("the database does not let the storm in")?;
-        furnish(&mut conn, server.work_ms).await.context("the storm's tables cannot be made")?;
+    pub(crate) async fn open(options: &ServerOptions, accounting: &Arc<Accounting>) -> Result<MySqlStore> {
+        let database = DatabaseServer::find(options).await?;
+        let own = Arc::new(MySql::new(database.url())?);
+        let mut conn = Lease::acquire(&own).await.context("cannot connect to the database")?;
+        create_tables(&mut conn, options.work_ms).await.context("cannot create the tables")?;
 
-        let (register, connections) = (Arc::default(), Arc::new(Ledger::new()));
-        let mysql = Traced::new(MySql::new(place.url())?, &register, server.r#break == Some(Fault::Orphan));
-        let pool = pool(server).reset(Reset::Always).build(Watched::new(mysql, &connections, Duration::ZERO));
+        let (registry, connections) = (Arc::default(), Arc::new(Accounting::new()));
+        let mysql = Registered::new(MySql::new(database.url())?, &registry, options.r#break == Some(Fault::Orphan));
+        let pool = pool(options).reset(Reset::Always).build(Tracked::new(mysql, &connections, Duration::ZERO));
         let pool = Arc::new(pool);
-        let singles = Arc::new(Watched::new(Arc::clone(&pool), ledger, server.acquire_ms));
+        let singles = Arc::new(Tracked::new(Arc::clone(&pool), accounting, options.acquire_ms));
         let transactions = Transaction::new(Arc::clone(&pool));
-        let transactions = Arc::new(Watched::new(transactions, ledger, server.acquire_ms));
-        let lookout = Lookout::post(conn, &register);
-        Ok(MySqlStore { own, singles, transactions, pool, connections, register, lookout, place })
+        let transactions = Arc::new(Tracked::new(transactions, accounting, options.acquire_ms));
+        let monitor = Monitor::start(conn, &registry);
+        Ok(MySqlStore { own, singles, transactions, pool, connections, registry, monitor, database })
     }
 }
 
-fn pool<R: Resource>(server: &Server) -> PoolBuilder<R> {
-    Pool::builder().max_size(server.pool.into()).acquire_timeout(PATIENCE)
+fn pool<R: Resource>(options: &ServerOptions) -> PoolBuilder<R> {
+    Pool::builder().max_size(options.pool.into()).acquire_timeout(ACQUIRE_TIMEOUT)
 }
 
-/// Takes the lock and makes the tables. A reading statement takes this long at most.
-async fn furnish(conn: &mut MySqlConn, slow: Duration) -> Result<()> {
+/// Takes the lock and creates the tables. A statement that reads takes at most `slow`.
+async fn create_tables(conn: &mut MySqlConn, slow: Duration) -> Result<()> {
     let locked: Option<Option<u8>> = conn.query_first(LOCK).await.map_err(MySqlError::from)?;
     ensure!(locked.flatten() == Some(1), "another storm is in this database, or the URL names none");
     for statement in SCHEMA {
@@ -109,22 +109,22 @@ impl Store for MySqlStore {
     }
 
     fn pool(&self) -> Option<stats::Pool> {
-        Some(stats::Pool::new(self.pool.status(), &self.connections.books()))
+        Some(self.connections.counters().pool(&self.pool.status()))
     }
 
     async fn database(&self) -> Result<Option<Database>> {
         let mut conn = Lease::acquire(&self.own).await?;
-        let database = self.lookout.tell(&mut conn).await?;
+        let database = self.monitor.report(&mut conn).await?;
         Lease::complete(conn).await?;
         Ok(Some(database))
     }
 
-    async fn close(&self) -> Result<Option<Closed>> {
-        let pool = self.pool.close(CLOSE).await;
-        let (left, mut conn) = self.lookout.relieve().await?;
+    async fn close(&self) -> Result<Option<PoolShutdown>> {
+        let pool = self.pool.close(CLOSE_TIMEOUT).await;
+        let (left, mut conn) = self.monitor.stop().await?;
         conn.query_drop(REMOVE).await.map_err(MySqlError::from)?;
         Lease::complete(conn).await?;
-        Ok(Some(Closed { pool, left: Some(left) }))
+        Ok(Some(PoolShutdown { pool, left: Some(left) }))
     }
 
     async fn rows(&self) -> Result<u64> {
@@ -144,43 +144,44 @@ impl Store for MySqlStore {
     async fn clear(&self) -> Result<()> {
         let mut conn = Lease::acquire(&self.own).await?;
         conn.query_drop("DELETE FROM reqscope_storm_tags").await.map_err(MySqlError::from)?;
-        self.lookout.forget(&mut conn).await?;
+        self.monitor.reset(&mut conn).await?;
         Lease::complete(conn).await?;
         Ok(())
     }
 }
 
-/// Two statements. Each of their answers tells the number that its question gave to `LAST_INSERT_ID`.
+/// Writes the tag, in two statements. The answer to each has the number that was passed to `LAST_INSERT_ID`.
 ///
-/// Whoever has another transaction's row before him waits in the second one, and may be cut there.
-async fn write(conn: &mut impl Connection, tag: u32) -> Result<()> {
+/// The second statement waits while another transaction has locked the row, and may be cut there.
+async fn write(conn: &mut impl AnyConnection, tag: u32) -> Result<()> {
     let insert = "INSERT INTO reqscope_storm_tags (tag, question) VALUES (?, LAST_INSERT_ID(?))";
     let update = "UPDATE reqscope_storm_latest SET tag = ? WHERE id = LAST_INSERT_ID(?) - ?";
     let nonce = Nonce::draw();
     conn.exec_drop(insert, (tag, nonce.0)).await.map_err(MySqlError::from)?;
-    nonce.came_back(conn.last_insert_id())?;
+    nonce.check(conn.last_insert_id())?;
     let nonce = Nonce::draw();
     conn.exec_drop(update, (tag, nonce.0, nonce.0 - 1)).await.map_err(MySqlError::from)?;
-    nonce.came_back(conn.last_insert_id())?;
+    nonce.check(conn.last_insert_id())?;
     Ok(())
 }
 
-/// A statement that takes its time on the server: it waits for the lock that this storm has, and does not get it.
+/// Reads the tag, in a statement that takes time on the server: it waits for the lock that this storm holds, without
+/// getting it.
 ///
-/// Not `SLEEP`: all sleepers of a MariaDB share a mutex, and a KILL among them may stop them all for two seconds. (To
-/// MySQL a part of a second is none; there only row locks are waited for.)
-async fn read(conn: &mut impl Connection) -> Result<u32> {
+/// `SLEEP` would not do: all sleeping statements of a MariaDB share a mutex, and a KILL among them may stall all of them
+/// for two seconds. (MySQL rounds a fraction of a second to none, so there only row locks are waited for.)
+async fn read(conn: &mut impl AnyConnection) -> Result<u32> {
     let nonce = Nonce::draw();
     let wait = "GET_LOCK(CONCAT('reqscope_storm.', DATABASE()), slow * RAND())";
     let select = format!("SELECT {}, tag, {wait} FROM reqscope_storm_latest", nonce.0);
-    // As it comes: the answer to another question may have another shape.
+    // As a raw row: the answer to another query may have other columns.
     let answer: Option<Row> = conn.query_first(select).await.map_err(MySqlError::from)?;
     let column = |at| answer.as_ref()?.get_opt::<u64, usize>(at)?.ok();
-    nonce.came_back(column(0))?;
+    nonce.check(column(0))?;
     Ok(column(1).context("the answer has no tag")?.try_into()?)
 }
 
-impl<R: Resource<Handle: Connection>> Tags for Pooled<Watched<Traced<R>>> {
+impl<R: Resource<Handle: AnyConnection>> Tags for Pooled<Tracked<Registered<R>>> {
     async fn write(&mut self, tag: u32) -> Result<()> {
         write(self.using(), tag).await
     }

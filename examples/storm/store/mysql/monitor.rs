@@ -1,4 +1,4 @@
-//! Asks the server itself what it does for the storm, over a connection of its own.
+//! Polls the server's own list of connections, to see which statements it runs for the storm.
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,122 +14,127 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use crate::server::stats::Database;
-use crate::store::mysql::registry::Register;
+use crate::store::mysql::registry::Registry;
 
-/// From one look to the next.
-const PACE: Duration = Duration::from_millis(2);
+/// The time between two polls.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// How long the last connection may take to vanish from the server's list after it was closed.
-const GONE: Duration = Duration::from_millis(500);
+const VANISH_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// What a connection does that does nothing, or has said goodbye.
+/// The commands of a connection that runs no statement.
 const AT_REST: [&str; 2] = ["Sleep", "Quit"];
 
-pub(crate) struct Lookout {
-    register: Arc<Register>,
-    seen: Arc<Mutex<Seen>>,
-    watch: Mutex<Option<Watch>>,
+/// A task that polls the server, and what it has seen so far.
+pub(crate) struct Monitor {
+    registry: Arc<Registry>,
+    observed: Arc<Mutex<Observed>>,
+    task: Mutex<Option<MonitorTask>>,
 }
 
 #[derive(Default)]
-struct Seen {
-    looks: u64,
-    /// How many statements ran at the last look, and how many at most.
+struct Observed {
+    polls: u64,
+    /// How many statements ran at the last poll.
     running: u64,
-    most: u64,
-    /// The connections that were found running after they had been given up.
+    /// The most statements that ran at one poll.
+    peak: u64,
+    /// The connections that ran a statement after they had been retired.
     orphans: HashSet<u64>,
-    /// How many KILLs the server had been sent before.
+    /// How many KILLs the server had been sent before the last reset.
     kills: u64,
 }
 
-/// The task that looks.
-struct Watch {
+/// The task, which returns its connection when it is stopped.
+struct MonitorTask {
     stop: oneshot::Sender<()>,
-    task: JoinHandle<Result<Lease<MySql>>>,
+    handle: JoinHandle<Result<Lease<MySql>>>,
 }
 
-impl Lookout {
-    /// Looks over this connection from now on.
-    pub(crate) fn post(conn: Lease<MySql>, register: &Arc<Register>) -> Lookout {
+impl Monitor {
+    /// Starts to poll over this connection.
+    pub(crate) fn start(conn: Lease<MySql>, registry: &Arc<Registry>) -> Monitor {
         let (stop, stopped) = oneshot::channel();
-        let seen = Arc::default();
-        let task = tokio::spawn(watch(conn, Arc::clone(register), Arc::clone(&seen), stopped));
-        Lookout { register: Arc::clone(register), seen, watch: Mutex::new(Some(Watch { stop, task })) }
+        let observed = Arc::default();
+        let handle = tokio::spawn(run(conn, Arc::clone(registry), Arc::clone(&observed), stopped));
+        Monitor { registry: Arc::clone(registry), observed, task: Mutex::new(Some(MonitorTask { stop, handle })) }
     }
 
-    /// What was seen. The question is asked over another connection, as the watch has its own.
-    pub(crate) async fn tell(&self, conn: &mut Lease<MySql>) -> Result<Database> {
-        let is_on_watch = self.watch.lock().as_ref().is_some_and(|watch| !watch.task.is_finished());
-        ensure!(is_on_watch, "nobody looks at the server any more");
+    /// Returns what was observed. `conn` is another connection than that of the task.
+    pub(crate) async fn report(&self, conn: &mut Lease<MySql>) -> Result<Database> {
+        let is_running = self.task.lock().as_ref().is_some_and(|task| !task.handle.is_finished());
+        ensure!(is_running, "the monitor has ended");
         let kills = kills(conn).await?;
-        let Seen { looks, running, most, ref orphans, kills: before } = *self.seen.lock();
+        let Observed { polls, running, peak, ref orphans, kills: before } = *self.observed.lock();
         let orphaned = orphans.len() as u64;
-        let cut = self.register.cut();
-        // Whoever shares the server may set its counters back.
+        let cut = self.registry.cut();
+        // Another user of the server may reset its counters.
         let kills = kills.saturating_sub(before);
-        Ok(Database { cut, kills, looks, running, most, orphaned, ran_on_ms: 0 })
+        Ok(Database { cut, kills, polls, running, peak, orphaned, last_running_ms: 0 })
     }
 
-    /// Forgets what was seen.
-    pub(crate) async fn forget(&self, conn: &mut Lease<MySql>) -> Result<()> {
+    /// Discards what was observed.
+    pub(crate) async fn reset(&self, conn: &mut Lease<MySql>) -> Result<()> {
         let kills = kills(conn).await?;
-        self.register.forget_cut();
-        *self.seen.lock() = Seen { kills, ..Seen::default() };
+        self.registry.reset_cut();
+        *self.observed.lock() = Observed { kills, ..Observed::default() };
         Ok(())
     }
 
-    /// Looks until no connection of the pool is there; answers how many are all the same, and with the lookout's own.
-    pub(crate) async fn relieve(&self) -> Result<(u64, Lease<MySql>)> {
-        let watch = self.watch.lock().take();
-        let Watch { stop, task } = watch.context("the lookout has gone home before")?;
+    /// Stops the task, and waits until the server lists no connection of the pool any more.
+    ///
+    /// Returns how many are still listed after [`VANISH_TIMEOUT`], and the connection of the task.
+    pub(crate) async fn stop(&self) -> Result<(u64, Lease<MySql>)> {
+        let task = self.task.lock().take();
+        let MonitorTask { stop, handle } = task.context("the monitor has been stopped before")?;
         drop(stop);
         // Dropped here, the task ends by itself, and its connection with it.
-        let mut conn = task.await.context("the lookout panicked")??;
+        let mut conn = handle.await.context("the monitor panicked")??;
         let begun = Instant::now();
         loop {
             let listed = processlist(&mut conn).await?;
-            let left = listed.iter().filter(|(number, _)| self.register.knows(*number)).count() as u64;
-            if left == 0 || begun.elapsed() > GONE {
+            let left = listed.iter().filter(|(number, _)| self.registry.knows(*number)).count() as u64;
+            if left == 0 || begun.elapsed() > VANISH_TIMEOUT {
                 return Ok((left, conn));
             }
-            sleep(PACE).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 }
 
-async fn watch(
+/// Polls until `stopped` is ready.
+async fn run(
     mut conn: Lease<MySql>,
-    register: Arc<Register>,
-    seen: Arc<Mutex<Seen>>,
+    registry: Arc<Registry>,
+    observed: Arc<Mutex<Observed>>,
     mut stopped: oneshot::Receiver<()>,
 ) -> Result<Lease<MySql>> {
     loop {
         select! {
             _ = &mut stopped => return Ok(conn),
-            () = sleep(PACE) => look(&mut conn, &register, &seen).await?,
+            () = sleep(POLL_INTERVAL) => poll(&mut conn, &registry, &observed).await?,
         }
     }
 }
 
-async fn look(conn: &mut Lease<MySql>, register: &Register, seen: &Mutex<Seen>) -> Result<()> {
+async fn poll(conn: &mut Lease<MySql>, registry: &Registry, observed: &Mutex<Observed>) -> Result<()> {
     let asked = Instant::now();
     let mut running = processlist(conn).await?;
-    running.retain(|(number, command)| !AT_REST.contains(&command.as_str()) && register.knows(*number));
-    let mut seen = seen.lock();
-    seen.looks += 1;
-    seen.running = running.len() as u64;
-    seen.most = seen.most.max(seen.running);
-    seen.orphans.extend(running.iter().map(|(number, _)| number).filter(|it| register.had_given_up(**it, asked)));
+    running.retain(|(number, command)| !AT_REST.contains(&command.as_str()) && registry.knows(*number));
+    let mut observed = observed.lock();
+    observed.polls += 1;
+    observed.running = running.len() as u64;
+    observed.peak = observed.peak.max(observed.running);
+    observed.orphans.extend(running.iter().map(|(number, _)| number).filter(|it| registry.was_retired(**it, asked)));
     Ok(())
 }
 
-/// Every connection to the server that this user may see: its number, and what it does.
+/// Lists the connections to the server that this user may see, with their numbers and commands.
 async fn processlist(conn: &mut Lease<MySql>) -> Result<Vec<(u64, String)>, MySqlError> {
     Ok(conn.query("SELECT id, command FROM information_schema.processlist").await?)
 }
 
-/// How many KILLs the server has been sent, by whomever.
+/// Returns how many KILLs the server has been sent, by all of its users.
 async fn kills(conn: &mut Lease<MySql>) -> Result<u64> {
     let answer: Option<(String, u64)> =
         conn.query_first("SHOW GLOBAL STATUS LIKE 'Com_kill'").await.map_err(MySqlError::from)?;

@@ -1,4 +1,4 @@
-//! Connections whose numbers on the server are known, to be found again in the server's own list.
+//! A registry of all connections by their number on the server, to find them in the server's own list.
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,15 +8,15 @@ use reqscope::{Error, Exit, Health, Resource};
 use reqscope_mysql::MySqlConn;
 use reqscope_mysql::mysql_async::prelude::Queryable;
 
-/// What the storm wants of a connection, be it careful or not.
-pub(crate) trait Connection: Queryable + Send + 'static {
-    /// Its number on the server.
+/// What the storm needs of a connection, whether it is the adapter's or the driver's.
+pub(crate) trait AnyConnection: Queryable + Send + 'static {
+    /// Returns its number on the server.
     fn number(&self) -> u64;
-    /// The number that the last statement left.
+    /// Returns the number that the last statement has set.
     fn last_insert_id(&self) -> Option<u64>;
 }
 
-impl Connection for MySqlConn {
+impl AnyConnection for MySqlConn {
     fn number(&self) -> u64 {
         self.id()
     }
@@ -26,67 +26,68 @@ impl Connection for MySqlConn {
     }
 }
 
-/// All connections that there ever were, and how they went.
+/// All connections that were ever opened, and when they were retired.
 #[derive(Default)]
-pub(crate) struct Register(Mutex<Entries>);
+pub(crate) struct Registry(Mutex<Entries>);
 
 #[derive(Default)]
 struct Entries {
-    /// By number: since when each is given up, if it is.
-    given_up: HashMap<u64, Option<Instant>>,
+    /// By number: when the connection was retired, if it was.
+    retired: HashMap<u64, Option<Instant>>,
+    /// How many connections were retired in the middle of a statement.
     cut: u64,
 }
 
-impl Register {
-    /// Is this a connection of ours?
+impl Registry {
+    /// Returns whether the connection belongs to the storm.
     pub(crate) fn knows(&self, number: u64) -> bool {
-        self.0.lock().given_up.contains_key(&number)
+        self.0.lock().retired.contains_key(&number)
     }
 
-    /// Had this connection been given up by then, so that nothing may have run there any more?
-    pub(crate) fn had_given_up(&self, number: u64, then: Instant) -> bool {
-        matches!(self.0.lock().given_up.get(&number), Some(Some(since)) if *since < then)
+    /// Returns whether the connection had been retired before `then`, so that no statement may run on it any more.
+    pub(crate) fn was_retired(&self, number: u64, then: Instant) -> bool {
+        matches!(self.0.lock().retired.get(&number), Some(Some(since)) if *since < then)
     }
 
-    /// How many were given up in the middle of a statement, since this was last forgotten.
+    /// Returns how many connections were retired in the middle of a statement since the last reset.
     pub(crate) fn cut(&self) -> u64 {
         self.0.lock().cut
     }
 
-    pub(crate) fn forget_cut(&self) {
+    pub(crate) fn reset_cut(&self) {
         self.0.lock().cut = 0;
     }
 
-    fn made(&self, number: u64) {
-        self.0.lock().given_up.insert(number, None);
+    fn opened(&self, number: u64) {
+        self.0.lock().retired.insert(number, None);
     }
 
-    fn cut_in_a_statement(&self) {
+    fn count_cut(&self) {
         self.0.lock().cut += 1;
     }
 }
 
-/// A resource whose connections are entered in the register.
-pub(crate) struct Traced<R> {
+/// A resource whose connections are entered in the registry.
+pub(crate) struct Registered<R> {
     inner: R,
-    register: Arc<Register>,
-    /// A mistake: what runs on a connection that is given up runs on.
-    lets_run: bool,
+    registry: Arc<Registry>,
+    /// The fault `orphan`: a statement on a retired connection is not stopped.
+    keeps_running: bool,
 }
 
-impl<R> Traced<R> {
-    pub(crate) fn new(inner: R, register: &Arc<Register>, lets_run: bool) -> Self {
-        Traced { inner, register: Arc::clone(register), lets_run }
+impl<R> Registered<R> {
+    pub(crate) fn new(inner: R, registry: &Arc<Registry>, keeps_running: bool) -> Self {
+        Registered { inner, registry: Arc::clone(registry), keeps_running }
     }
 }
 
-impl<R: Resource<Handle: Connection>> Resource for Traced<R> {
+impl<R: Resource<Handle: AnyConnection>> Resource for Registered<R> {
     type Handle = R::Handle;
     type Cause = R::Cause;
 
     async fn acquire(&self) -> Result<R::Handle, Error<R::Cause>> {
         let connection = self.inner.acquire().await?;
-        self.register.made(connection.number());
+        self.registry.opened(connection.number());
         Ok(connection)
     }
 
@@ -95,12 +96,12 @@ impl<R: Resource<Handle: Connection>> Resource for Traced<R> {
     }
 
     async fn release(&self, connection: R::Handle, exit: Exit) -> Result<(), Error<R::Cause>> {
-        // Dropped here, when a deadline has passed: it is given up, too.
-        let _gone = GivenUp { register: &self.register, number: connection.number() };
-        // Nobody stops the server of a storm: a dead one was cut.
+        // Retires the connection also if this future is dropped, because a deadline has passed.
+        let _gone = RetireOnDrop { registry: &self.registry, number: connection.number() };
+        // A storm's server is never stopped, so a dead connection is one that was cut.
         if self.inner.probe(&connection) == Health::Dead {
-            self.register.cut_in_a_statement();
-            if self.lets_run {
+            self.registry.count_cut();
+            if self.keeps_running {
                 return Ok(());
             }
         }
@@ -112,14 +113,14 @@ impl<R: Resource<Handle: Connection>> Resource for Traced<R> {
     }
 }
 
-/// Enters at its end that the connection is given up, and its slot in the pool free.
-struct GivenUp<'a> {
-    register: &'a Register,
+/// Marks the connection as retired when it is dropped. Its slot in the pool is free then.
+struct RetireOnDrop<'a> {
+    registry: &'a Registry,
     number: u64,
 }
 
-impl Drop for GivenUp<'_> {
+impl Drop for RetireOnDrop<'_> {
     fn drop(&mut self) {
-        self.register.0.lock().given_up.insert(self.number, Some(Instant::now()));
+        self.registry.0.lock().retired.insert(self.number, Some(Instant::now()));
     }
 }

@@ -1,45 +1,47 @@
-//! Where the database is.
+//! The server that the database is on.
 use anyhow::Result;
 #[cfg(unix)]
 use reqscope_testkit::MariaDb;
 
-use crate::options::Server;
+use crate::options::ServerOptions;
 
-pub(crate) struct Place {
-    /// Never shown: there may be a password in it.
+/// A database, and its server if the storm has started one.
+pub(crate) struct DatabaseServer {
+    /// May contain a password, so it is never printed.
     url: String,
-    /// The server of our own, which ends with this, and with the process, however that ends.
+    /// The private server. It ends when this is dropped, and when the process ends, however that happens.
     #[cfg(unix)]
     _server: Option<MariaDb>,
 }
 
-impl Place {
-    /// The database that the command line names, or one on a private server.
-    pub(crate) async fn find(server: &Server) -> Result<Place> {
-        match &server.url {
-            Some(url) => Ok(Place {
+impl DatabaseServer {
+    /// Returns the database that the command line names, or starts a private server.
+    pub(crate) async fn find(options: &ServerOptions) -> Result<DatabaseServer> {
+        match &options.url {
+            Some(url) => Ok(DatabaseServer {
                 url: url.clone(),
                 #[cfg(unix)]
                 _server: None,
             }),
-            None => Place::own(server).await,
+            None => DatabaseServer::own(options).await,
         }
     }
 
     #[cfg(unix)]
-    async fn own(server: &Server) -> Result<Place> {
+    async fn own(options: &ServerOptions) -> Result<DatabaseServer> {
         use anyhow::Context;
 
-        // Besides the pool: those who stop, who look and who count, and those that are on their way out.
-        let connections = 2 * server.pool + 20;
+        // Besides those of the pool there are connections that stop statements, of the monitor, for the storm itself, and
+        // those that are being closed.
+        let connections = 2 * options.pool + 20;
         let mariadb = MariaDb::builder().option("max_connections", connections).start();
-        let mariadb = mariadb.await.context("no server of its own; `--url` names another one")?;
-        Ok(Place { url: mariadb.url(), _server: Some(mariadb) })
+        let mariadb = mariadb.await.context("cannot start a private server; `--url` names another one")?;
+        Ok(DatabaseServer { url: mariadb.url(), _server: Some(mariadb) })
     }
 
     #[cfg(not(unix))]
-    async fn own(_server: &Server) -> Result<Place> {
-        anyhow::bail!("here the storm starts no server of its own: name a database with `--url`")
+    async fn own(_options: &ServerOptions) -> Result<DatabaseServer> {
+        anyhow::bail!("the storm cannot start a private server on this platform: name a database with `--url`")
     }
 
     pub(crate) fn url(&self) -> &str {

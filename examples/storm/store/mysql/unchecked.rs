@@ -1,4 +1,4 @@
-//! What the storm has to find: connections that are handed on after a statement was cut.
+//! A fault that the storm must find: connections that are reused after a statement was cut.
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,19 +7,19 @@ use reqscope::{Error, Exit, Pool, Resource};
 use reqscope_mysql::MySqlError;
 use reqscope_mysql::mysql_async::{self, Conn, Opts};
 
-use super::registry::{Connection, Traced};
+use super::registry::{AnyConnection, Registered};
 use super::{MySqlStore, pool};
-use crate::options::Server;
-use crate::server::accounting::Ledger;
-use crate::server::shutdown::Closed;
+use crate::options::ServerOptions;
+use crate::server::accounting::Accounting;
+use crate::server::shutdown::PoolShutdown;
 use crate::server::stats::{self, Database};
-use crate::server::tracked::Watched;
+use crate::server::tracked::Tracked;
 use crate::store::{self, Store};
 
-/// The driver's own connections, with a pool that believes them.
-pub(crate) struct Careless(Opts);
+/// The driver's own connections, whose state is not checked.
+pub(crate) struct Unchecked(Opts);
 
-impl Resource for Careless {
+impl Resource for Unchecked {
     type Handle = Conn;
     type Cause = MySqlError;
 
@@ -32,7 +32,7 @@ impl Resource for Careless {
     }
 }
 
-impl Connection for Conn {
+impl AnyConnection for Conn {
     fn number(&self) -> u64 {
         self.id().into()
     }
@@ -42,24 +42,25 @@ impl Connection for Conn {
     }
 }
 
-/// A store whose single uses have careless connections.
-pub(crate) struct CarelessStore {
-    right: MySqlStore,
+/// A store whose single uses have unchecked connections.
+pub(crate) struct UncheckedStore {
+    store: MySqlStore,
     singles: Arc<store::Single<Self>>,
 }
 
-impl CarelessStore {
-    pub(crate) async fn open(server: &Server, ledger: &Arc<Ledger>) -> Result<CarelessStore> {
-        let right = MySqlStore::open(server, ledger).await?;
-        let opts = Opts::from_url(right.place.url()).map_err(mysql_async::Error::from).map_err(MySqlError::from)?;
-        let careless = Traced::new(Careless(opts), &right.register, false);
-        let pool = pool(server).build(Watched::new(careless, &Arc::new(Ledger::new()), Duration::ZERO));
-        Ok(CarelessStore { singles: Arc::new(Watched::new(Arc::new(pool), ledger, server.acquire_ms)), right })
+impl UncheckedStore {
+    pub(crate) async fn open(options: &ServerOptions, accounting: &Arc<Accounting>) -> Result<UncheckedStore> {
+        let store = MySqlStore::open(options, accounting).await?;
+        let opts =
+            Opts::from_url(store.database.url()).map_err(mysql_async::Error::from).map_err(MySqlError::from)?;
+        let unchecked = Registered::new(Unchecked(opts), &store.registry, false);
+        let pool = pool(options).build(Tracked::new(unchecked, &Arc::new(Accounting::new()), Duration::ZERO));
+        Ok(UncheckedStore { singles: Arc::new(Tracked::new(Arc::new(pool), accounting, options.acquire_ms)), store })
     }
 }
 
-impl Store for CarelessStore {
-    type Single = Arc<Pool<Watched<Traced<Careless>>>>;
+impl Store for UncheckedStore {
+    type Single = Arc<Pool<Tracked<Registered<Unchecked>>>>;
     type Transaction = <MySqlStore as Store>::Transaction;
 
     fn singles(&self) -> &Arc<store::Single<Self>> {
@@ -67,30 +68,30 @@ impl Store for CarelessStore {
     }
 
     fn transactions(&self) -> &Arc<store::Transaction<Self>> {
-        self.right.transactions()
+        self.store.transactions()
     }
 
     fn pool(&self) -> Option<stats::Pool> {
-        self.right.pool()
+        self.store.pool()
     }
 
     async fn database(&self) -> Result<Option<Database>> {
-        self.right.database().await
+        self.store.database().await
     }
 
-    async fn close(&self) -> Result<Option<Closed>> {
-        self.right.close().await
+    async fn close(&self) -> Result<Option<PoolShutdown>> {
+        self.store.close().await
     }
 
     async fn rows(&self) -> Result<u64> {
-        self.right.rows().await
+        self.store.rows().await
     }
 
     async fn tags(&self) -> Result<Vec<u32>> {
-        self.right.tags().await
+        self.store.tags().await
     }
 
     async fn clear(&self) -> Result<()> {
-        self.right.clear().await
+        self.store.clear().await
     }
 }

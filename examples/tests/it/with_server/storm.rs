@@ -1,4 +1,4 @@
-//! Small storms on MySQL, and storms on it that have to fail.
+//! Small storms on MySQL, and storms on it that must fail.
 use reqscope_testkit::MariaDb;
 use serde_json::Value;
 
@@ -14,27 +14,27 @@ fn on_mysql<'a>(more: &[&'a str]) -> Vec<&'a str> {
 }
 
 #[test]
-fn a_storm_on_mysql_leaves_nothing_behind_on_the_server() {
+fn storm_on_mysql_leaves_nothing_behind_on_the_server() {
     let report = survives(&on_mysql(&["--seed", "1", "--connections", "16"]));
     assert!(statements(&report, "cut") > 10, "{}", statements(&report, "cut"));
     assert!(statements(&report, "kills") >= statements(&report, "cut"));
     assert_eq!((statements(&report, "orphaned"), statements(&report, "running")), (0, 0));
-    assert_eq!(report["server"]["shifted"], 0);
+    assert_eq!(report["server"]["wrong_answers"], 0);
 }
 
 #[test]
-fn a_storm_on_a_pool_of_two_of_mysql_over_http2_leaves_nothing_behind() {
+fn storm_on_two_connections_over_http2_leaves_nothing_behind() {
     let report = survives(&on_mysql(&["--seed", "2", "--connections", "16", "--pool", "2", "--http2"]));
-    assert!(statements(&report, "most") <= 2, "{}", statements(&report, "most"));
+    assert!(statements(&report, "peak") <= 2, "{}", statements(&report, "peak"));
 }
 
 #[test]
-fn a_storm_on_axum_and_mysql_leaves_nothing_behind() {
+fn storm_on_axum_and_mysql_leaves_nothing_behind() {
     survives(&on_mysql(&["--seed", "3", "--connections", "16", "--stack", "axum"]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_storm_in_somebody_elses_database_removes_its_tables_and_never_tells_the_password() {
+async fn storm_by_url_removes_its_tables_and_hides_the_password() {
     let mariadb = MariaDb::start().await.unwrap();
     let grant = "CREATE USER storm@localhost IDENTIFIED BY 's3cr3t'; GRANT ALL ON test.* TO storm@localhost; \
                  CREATE USER storm@'127.0.0.1' IDENTIFIED BY 's3cr3t'; GRANT ALL ON test.* TO storm@'127.0.0.1'";
@@ -46,10 +46,10 @@ async fn a_storm_in_somebody_elses_database_removes_its_tables_and_never_tells_t
     assert!(!all_output.contains("s3cr3t"), "{all_output}");
     assert_eq!(mariadb.query("SHOW TABLES").await.unwrap(), "");
 
-    // Two at once would remove each other's tables.
+    // Two storms at once would remove each other's tables.
     let arguments = ["serve", "--port", "0", "--resource", "mysql", "--url", &url];
     let first = Server::start(example("storm").args(arguments));
-    // It listens before it has its tables.
+    // The server listens before it has created its tables.
     assert!(first.ask("GET /stats", "").starts_with("HTTP/1.1 200 "));
     let second = run(example("storm").args(arguments));
     assert_eq!(second.status.code(), Some(1));
@@ -59,15 +59,17 @@ async fn a_storm_in_somebody_elses_database_removes_its_tables_and_never_tells_t
 }
 
 #[test]
-fn a_url_that_leads_nowhere_is_not_repeated() {
+fn url_of_no_server_is_not_repeated() {
     let url = "mysql://storm:s3cr3t@127.0.0.1:1/test";
     let output = run(example("storm").args(["--resource", "mysql", "--url", url]));
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("the database does not let the storm in"), "{}", stderr(&output));
+    assert!(stderr(&output).contains("cannot connect to the database"), "{}", stderr(&output));
     assert!(!stderr(&output).contains("s3cr3t"), "{}", stderr(&output));
 }
 
-/// The longer a statement runs, the more of the others are there to be given its answer, or its slot.
+/// Runs a storm that must break these invariants.
+///
+/// The longer a statement runs, the more other requests there are that can get its answer, or its slot.
 fn fails_on_mysql(fault: &str, names: &[&str]) {
     let storm_of = ["--seed", "5", "--work-ms", "20", "--break", fault];
     let (output, report) = storm(&on_mysql(&storm_of));
@@ -78,20 +80,20 @@ fn fails_on_mysql(fault: &str, names: &[&str]) {
 }
 
 #[test]
-fn an_answer_of_another_question_is_caught() {
-    fails_on_mysql("shift", &["no answer is another question's"]);
+fn answer_to_another_query_is_caught() {
+    fails_on_mysql("shift", &["every answer belongs to its query"]);
 }
 
 #[test]
-fn a_statement_that_runs_for_nobody_is_caught() {
+fn orphaned_statement_is_caught() {
     fails_on_mysql("orphan", &["no statement is orphaned", "every cut statement is stopped"]);
 }
 
 #[test]
-fn what_is_caught_on_sqlite_is_caught_on_mysql() {
-    fails_on_mysql("leak", &["no handle is live", "the pool is at rest", "the pool closes whole"]);
+fn faults_caught_on_sqlite_are_caught_on_mysql() {
+    fails_on_mysql("leak", &["no handle is live", "the pool is at rest", "the pool closes cleanly"]);
     fails_on_mysql("double", &["no handle is released twice"]);
-    // Whose client hangs up in the middle leaves a row all the same. Whether somebody is there to read another's tag is a matter
-    // of chance here, and on SQLite it is not.
+    // A request that is cut in the middle leaves its row all the same. Whether another request is there to read its tag
+    // is a matter of chance here; on SQLite it is not.
     fails_on_mysql("cross", &["every commit is a row"]);
 }
