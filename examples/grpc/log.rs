@@ -7,7 +7,7 @@ use reqscope_sqlite::rusqlite::OptionalExtension;
 use reqscope_sqlite::{Sqlite, SqliteError, Transaction};
 use tonic::{Request, Response, Status};
 
-use crate::wire::{Line, Lines, Nothing, Total};
+use crate::messages::{Line, Lines, Nothing, Total};
 
 pub(crate) const SCHEMA: &str = "CREATE TABLE IF NOT EXISTS log (line TEXT NOT NULL)";
 

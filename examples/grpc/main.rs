@@ -4,10 +4,11 @@
 //! cargo run --example grpc --features grpc
 //! ```
 //!
-//! With tonic, and without protoc: what protoc would generate is written by hand in `wire.rs`, and what you write
-//! yourself is in `log.rs`. The client is in this file and shows what was committed.
+//! With tonic, and without protoc: what protoc would generate is written by hand in `messages.rs` and
+//! `service.rs`, and what you write yourself is in `log.rs`. The client is in this file and shows what was committed.
 mod log;
-mod wire;
+mod messages;
+mod service;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,7 @@ use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Endpoint, Server};
 
 use log::{Log, SCHEMA};
-use wire::Client;
+use service::Client;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -43,7 +44,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (stop, stopped) = oneshot::channel::<()>();
     let server = Server::builder()
         .layer(layer)
-        .add_routes(wire::routes(log))
+        .add_routes(service::routes(log))
         .serve_with_incoming_shutdown(TcpIncoming::from(listener), async { drop(stopped.await) });
     let server = tokio::spawn(server);
 

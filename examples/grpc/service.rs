@@ -1,11 +1,4 @@
-//! What protoc would generate: the messages, the routes to the service, and a client.
-//!
-//! ```text
-//! service Log {
-//!   rpc Append (Lines) returns (Total);
-//!   rpc Read (Nothing) returns (stream Line);
-//! }
-//! ```
+//! What protoc would generate: the routes to the service, and a client.
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::uri::PathAndQuery;
@@ -19,27 +12,7 @@ use tonic::{Status, client, server};
 use tonic_prost::ProstCodec;
 
 use crate::log::Log;
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct Line {
-    #[prost(string, tag = "1")]
-    pub(crate) text: String,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct Lines {
-    #[prost(string, repeated, tag = "1")]
-    pub(crate) lines: Vec<String>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct Nothing {}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub(crate) struct Total {
-    #[prost(uint32, tag = "1")]
-    pub(crate) total: u32,
-}
+use crate::messages::{Line, Lines, Nothing, Total};
 
 const APPEND: &str = "/log.Log/Append";
 const READ: &str = "/log.Log/Read";
