@@ -1,6 +1,6 @@
 //! Every way a request can end, as data.
 //!
-//! An [`Ending`] says what the handler does, what the client does, and what must be observed. [`play`] runs one on a
+//! An [`Ending`] says what the handler does, what the client does, and what must be observed. [`play()`] runs one on a
 //! [`Stack`] over a [`Protocol`], with real sockets and a client that misbehaves on purpose, and judges the result.
 //! Together they are what reqscope promises for requests that end badly; `cargo xtask endings` prints them.
 //!
