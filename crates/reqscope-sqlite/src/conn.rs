@@ -9,18 +9,19 @@ use crate::SqliteError;
 use crate::database::{Database, WriterPermit};
 use crate::open::Settings;
 use crate::signal::Signal;
-use crate::worker::{Order, Worker, live};
+use crate::worker::{self, Command, Worker};
 
 /// A connection to an SQLite database, on a thread of its own: the handle of [`Sqlite`](crate::Sqlite).
 ///
-/// SQLite blocks, so it must not run on a thread of the async runtime. Work is sent over as a closure, with
-/// [`call`](SqliteConn::call), and needs no runtime on the other side.
+/// SQLite blocks, so it must not run on a thread of the async runtime. Work is sent to the thread as a closure, with
+/// [`call`](SqliteConn::call). The thread needs no runtime.
 ///
-/// It knows whether an operation was cut in the middle. Such a connection refuses further work and is
-/// [`Dead`](Health::Dead) to [`probe`](reqscope::Resource::probe) until [`validate`](reqscope::Resource::validate) has
-/// proved it. There is no way around that to the [`rusqlite::Connection`], which is why this type does not deref to it.
+/// A `SqliteConn` knows whether an operation was cut in the middle. If so, it refuses further work, and
+/// [`probe`](reqscope::Resource::probe) returns [`Dead`](Health::Dead), until
+/// [`validate`](reqscope::Resource::validate) has succeeded. The [`rusqlite::Connection`] cannot be reached in another
+/// way, which is why this type does not deref to it.
 ///
-/// Dropping it never blocks: what still runs is told to stop, and the thread closes the connection.
+/// Dropping it never blocks: running work is cancelled, and the thread closes the connection.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -37,16 +38,18 @@ use crate::worker::{Order, Worker, live};
 /// # });
 /// ```
 pub struct SqliteConn {
-    orders: mpsc::Sender<Order>,
+    commands: mpsc::Sender<Command>,
     signal: Arc<Signal>,
     database: Arc<Database>,
     state: State,
 }
 
+/// Whether a job runs, or was cut.
+///
 /// ```text
-///            call, begin, commit           answered
+///            call, begin, commit           reply received
 ///   Idle ────────────────────────► Running ────────► Idle
-///    ▲                               │ the future is dropped, or the answer is a panic
+///    ▲                               │ the future is dropped, or the closure panicked
 ///    │            clean              ▼
 ///    └─────────────────────────── InDoubt
 /// ```
@@ -58,51 +61,52 @@ enum State {
 }
 
 impl SqliteConn {
+    /// Opens a connection on a new thread.
+    ///
     /// # Cancel safety
     ///
-    /// The thread that is opening stops at its next look at the signal, finds that nobody is left, and closes.
+    /// Cancel safe: the thread stops opening at the next check of the signal, and closes what it has opened.
     pub(crate) async fn open(settings: Settings) -> Result<SqliteConn, Error<SqliteError>> {
-        let (orders, queue) = mpsc::channel();
-        let (opened, answer) = oneshot::channel();
+        let (commands, queue) = mpsc::channel();
+        let (opened, reply) = oneshot::channel();
         let signal = Arc::new(Signal::default());
-        let theirs = Arc::clone(&signal);
+        let shared = Arc::clone(&signal);
         thread::Builder::new()
             .name("reqscope-sqlite".to_owned())
-            .spawn(move || live(&settings, theirs, opened, &queue))
+            .spawn(move || worker::run(&settings, shared, opened, &queue))
             .map_err(SqliteError::Thread)?;
-        // Dropped here, this guard stops the thread, and `orders` goes with us.
-        let leaving = CancelOnDrop(Some(&signal));
-        let database = answer.await;
-        leaving.stay();
+        // If this is dropped here, the guard stops the thread, and its channel of commands ends.
+        let guard = CancelOpening(Some(&signal));
+        let database = reply.await;
+        guard.disarm();
         let database = database.map_err(|_gone| SqliteError::ThreadGone)??;
-        Ok(SqliteConn { orders, signal, database, state: State::Idle })
+        Ok(SqliteConn { commands, signal, database, state: State::Idle })
     }
 
-    /// Runs `f` on the connection's thread and waits for what it returns.
+    /// Runs `f` on the connection's thread and waits for its result.
     ///
-    /// All that belongs together goes into one closure: it runs without a pause in between, and costs one hop to the
-    /// thread and back. An error of your own travels as `Ok(Err(error))`.
+    /// Put statements that belong together into one closure: they run without a pause in between, and cost one hop to
+    /// the thread and back. Return an error of your own as `Ok(Err(error))`.
     ///
-    /// `f` may set up the connection as it likes, with three exceptions: the busy handler, the progress handler and
-    /// the commit hook are what stops a cancelled statement and guards a transaction. Nor may it put another connection
-    /// in this one's place. Inside a
-    /// [`Transaction`](crate::Transaction) use [`savepoint`](rusqlite::Connection::savepoint): its outermost
-    /// transaction is ended by its release and by nobody else, and a `COMMIT` in `f` is turned into a rollback.
+    /// `f` may change the connection, with three exceptions: the busy handler, the progress handler and the commit
+    /// hook, which stop cancelled statements and guard transactions. Nor may it replace the connection by another one.
+    /// Inside a [`Transaction`](crate::Transaction) use [`savepoint`](rusqlite::Connection::savepoint): the outermost
+    /// transaction is ended only by its release, and a `COMMIT` in `f` is turned into a rollback.
     ///
     /// # Errors
     ///
-    /// - [`Sqlite`](SqliteError::Sqlite): what `f` returned.
-    /// - [`Panicked`](SqliteError::Panicked): `f` panicked. The connection lives, but is in doubt from now on.
+    /// - [`Sqlite`](SqliteError::Sqlite): the error that `f` returned.
+    /// - [`Panicked`](SqliteError::Panicked): `f` panicked. The connection is still open, but in doubt from now on.
     /// - [`InDoubt`](SqliteError::InDoubt): an earlier call was cut or panicked; `f` did not run.
-    /// - [`RolledBack`](SqliteError::RolledBack): the transaction around it is gone; `f` did not run.
-    /// - [`ThreadGone`](SqliteError::ThreadGone): a destructor of yours panicked on the thread.
+    /// - [`RolledBack`](SqliteError::RolledBack): the transaction around it is no longer open; `f` did not run.
+    /// - [`ThreadGone`](SqliteError::ThreadGone): a destructor of one of your values panicked on the thread.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future stops the work: a statement is interrupted and a wait for a lock ends, both within
-    /// milliseconds. (A closure that computes, sleeps or waits without SQLite runs on to its end.) What it had done by
-    /// then is unknown, so the connection is in doubt: it takes no further calls, a transaction around it cannot be
-    /// committed, and a scope that it belongs to fails.
+    /// milliseconds. (A closure that computes, sleeps or waits without SQLite runs to its end.) It is unknown what the
+    /// closure had done by then, so the connection is in doubt: it refuses further calls, a transaction around it
+    /// cannot be committed, and its scope fails.
     ///
     /// # Examples
     ///
@@ -142,6 +146,7 @@ impl SqliteConn {
         outcome
     }
 
+    /// Begins a transaction, which may write if there is a permit.
     pub(crate) async fn begin(&mut self, permit: Option<WriterPermit>) -> Result<(), SqliteError> {
         if self.state != State::Idle {
             return Err(SqliteError::InDoubt);
@@ -149,6 +154,7 @@ impl SqliteConn {
         self.run(move |worker| worker.begin(permit)).await
     }
 
+    /// Commits the transaction. On an error it is rolled back.
     pub(crate) async fn commit(&mut self) -> Result<(), SqliteError> {
         if self.state != State::Idle {
             self.clean().await?;
@@ -157,7 +163,8 @@ impl SqliteConn {
         self.run(Worker::commit).await
     }
 
-    /// Waits until the thread has left what it was doing, rolls back what it left open, and proves that it works.
+    /// Waits until the thread has left a cut closure, rolls back an open transaction, and checks that the connection
+    /// works.
     pub(crate) async fn clean(&mut self) -> Result<(), SqliteError> {
         self.stop();
         let outcome = self.run(Worker::clean).await;
@@ -167,46 +174,49 @@ impl SqliteConn {
         outcome
     }
 
-    /// Closes, and waits until that is done.
+    /// Closes the connection, and waits until it is closed.
     pub(crate) async fn close(mut self) -> Result<(), SqliteError> {
         self.stop();
-        let (answer, closed) = oneshot::channel();
-        self.orders.send(Order::Close(answer)).map_err(|_gone| SqliteError::ThreadGone)?;
-        // Dropped here: the thread has its order.
+        let (reply, closed) = oneshot::channel();
+        self.commands.send(Command::Close(reply)).map_err(|_gone| SqliteError::ThreadGone)?;
+        // If this is dropped here, the thread has its command already.
         closed.await.map_err(|_gone| SqliteError::ThreadGone)?
     }
 
-    /// Nothing runs and nothing was cut.
+    /// Returns whether no job runs and none was cut.
     pub(crate) fn is_idle(&self) -> bool {
         self.state == State::Idle
     }
 
+    /// Returns whether the last job left a transaction open.
     pub(crate) fn has_transaction(&self) -> bool {
         self.signal.is_open()
     }
 
+    /// Returns the database of this connection.
     pub(crate) fn database(&self) -> &Arc<Database> {
         &self.database
     }
 
+    /// Sends a job to the thread and waits for its reply.
     async fn run<T, F>(&mut self, run: F) -> Result<T, SqliteError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Worker) -> Result<T, SqliteError> + Send + 'static,
     {
-        let (answer, answered) = oneshot::channel();
-        // Before the job is sent: a future that is forgotten and never dropped leaves the mark, too.
+        let (reply, replied) = oneshot::channel();
+        // Set before the job is sent, so that the state is right even if this future is forgotten and never dropped.
         self.state = State::Running;
-        let running = Running(self);
-        let sent = running.0.orders.send(Order::Run(Worker::job(run, answer)));
+        let running = CancelJob(self);
+        let sent = running.0.commands.send(Command::Run(Worker::job(run, reply)));
         sent.map_err(|_gone| SqliteError::ThreadGone)?;
-        // Dropped here: the thread has the job, and `running` tells it to stop.
-        let outcome = answered.await.map_err(|_gone| SqliteError::ThreadGone)?;
+        // If this is dropped here, `running` cancels the job.
+        let outcome = replied.await.map_err(|_gone| SqliteError::ThreadGone)?;
         running.0.state = State::Idle;
         outcome
     }
 
-    /// Stops a job whose future was forgotten, so that nobody has told it to stop.
+    /// Cancels a job that still runs, because its future was dropped or forgotten.
     fn stop(&mut self) {
         if self.state == State::Running {
             self.state = State::InDoubt;
@@ -215,8 +225,7 @@ impl SqliteConn {
     }
 }
 
-/// A handle that is a connection, or has one inside as a pooled one does, is what a
-/// [`Transaction`](crate::Transaction) goes around.
+/// A [`Transaction`](crate::Transaction) wraps any handle that is a connection or contains one, such as a pooled one.
 impl AsRef<SqliteConn> for SqliteConn {
     fn as_ref(&self) -> &SqliteConn {
         self
@@ -242,25 +251,25 @@ impl std::fmt::Debug for SqliteConn {
     }
 }
 
-/// A job that runs for as long as nobody has heard its answer.
-struct Running<'conn>(&'conn mut SqliteConn);
+/// Cancels a job if it is dropped before the reply was received.
+struct CancelJob<'conn>(&'conn mut SqliteConn);
 
-impl Drop for Running<'_> {
+impl Drop for CancelJob<'_> {
     fn drop(&mut self) {
         self.0.stop();
     }
 }
 
-/// While a connection is being opened there is no handle yet that would do it.
-struct CancelOnDrop<'signal>(Option<&'signal Signal>);
+/// Cancels the opening of a connection, for which there is no handle yet.
+struct CancelOpening<'signal>(Option<&'signal Signal>);
 
-impl CancelOnDrop<'_> {
-    fn stay(mut self) {
+impl CancelOpening<'_> {
+    fn disarm(mut self) {
         self.0 = None;
     }
 }
 
-impl Drop for CancelOnDrop<'_> {
+impl Drop for CancelOpening<'_> {
     fn drop(&mut self) {
         if let Some(signal) = self.0 {
             signal.cancel();

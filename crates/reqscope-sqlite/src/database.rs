@@ -1,4 +1,4 @@
-//! What all connections to one database file in this process have in common.
+//! The state that all connections to one database file share in this process.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -10,26 +10,27 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// By the path as the file system spells it: two resources of one file are one queue of writers.
+/// All databases by their canonical path, so that two resources for one file share one queue of writers.
 static DATABASES: LazyLock<Mutex<HashMap<PathBuf, Weak<Database>>>> = LazyLock::new(Mutex::default);
 
-/// The right to write, one per database. It is dropped where the transaction ends: on the connection's thread.
+/// The permit to write, one per database. It is dropped where the transaction ends, on the connection's thread.
 pub(crate) type WriterPermit = OwnedSemaphorePermit;
 
+/// A database file with its queue of writers.
 pub(crate) struct Database {
     path: PathBuf,
     writer: Arc<Semaphore>,
-    /// A connection that is never used. While it is open no other is the last one to close, which would make every
-    /// request pay for a checkpoint, for the removal of the write-ahead log, and for making it anew.
+    /// A connection that is never used. While it is open, no other connection is the last one to close. Otherwise every
+    /// request would pay for a checkpoint, and for the removal and creation of the write-ahead log.
     keeper: Mutex<Option<Connection>>,
-    /// Goes when the last user has gone.
+    /// The folder of a temporary database, removed on drop.
     folder: Option<TempDir>,
 }
 
 impl Database {
-    /// The database of a file that exists.
+    /// Returns the database of a file that exists.
     pub(crate) fn of(path: &Path) -> Arc<Database> {
-        // It was opened a moment ago. If it is gone already, the name that was given has to do.
+        // The file was opened a moment ago. If it was removed since, the path as given has to do.
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let mut databases = DATABASES.lock();
         if let Some(database) = databases.get(&path).and_then(Weak::upgrade) {
@@ -40,7 +41,7 @@ impl Database {
         database
     }
 
-    /// A new database in a folder of its own. Nobody else knows the path, so it is in no register.
+    /// Creates a database in a folder of its own. Its path is not known elsewhere, so it is not in `DATABASES`.
     pub(crate) fn temporary() -> io::Result<Arc<Database>> {
         let folder = tempfile::Builder::new().prefix("reqscope-sqlite-").tempdir()?;
         Ok(Arc::new(Database::new(folder.path().join("temporary.db"), Some(folder))))
@@ -50,35 +51,38 @@ impl Database {
         Database { path, writer: Arc::new(Semaphore::new(1)), keeper: Mutex::new(None), folder }
     }
 
+    /// Returns the path of the file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Waits for the right to write, first come first served.
+    /// Waits for the permit to write, in FIFO order.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future leaves the queue, or passes the permit on if it was just granted.
+    /// Cancel safe. Dropping the future leaves the queue, or passes on a permit that was just granted.
     pub(crate) async fn writer(&self) -> WriterPermit {
-        Arc::clone(&self.writer).acquire_owned().await.expect("nobody closes this semaphore")
+        Arc::clone(&self.writer).acquire_owned().await.expect("this semaphore is never closed")
     }
 
-    /// The right to write if nobody has it or waits for it.
+    /// Returns the permit to write if it is free and no writer waits for it.
     pub(crate) fn try_writer(&self) -> Option<WriterPermit> {
         Arc::clone(&self.writer).try_acquire_owned().ok()
     }
 
+    /// Returns whether a connection keeps the database open.
     pub(crate) fn has_keeper(&self) -> bool {
         self.keeper.lock().is_some()
     }
 
-    /// Keeps the database open until the last of its users has gone.
+    /// Keeps this connection open as long as the database is used.
     pub(crate) fn keep(&self, connection: Connection) {
         let surplus = {
             let mut keeper = self.keeper.lock();
             if keeper.is_some() { Some(connection) } else { keeper.replace(connection) }
         };
-        // Two threads may open the first two connections at once. Closing does I/O, so not under the lock.
+        // Two threads may open the first two connections at once. Closing does I/O, so it must not happen under the
+        // lock.
         drop(surplus);
     }
 }
@@ -86,7 +90,7 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         let mut databases = DATABASES.lock();
-        // Another one of the same path may have been made since the last user of this one went.
+        // Another database of the same path may have been created since the last user of this one was dropped.
         if databases.get(&self.path).is_some_and(|database| database.strong_count() == 0) {
             databases.remove(&self.path);
         }
@@ -95,8 +99,8 @@ impl Drop for Database {
         if keeper.is_none() && folder.is_none() {
             return;
         }
-        // The last close writes the log back into the file, and a drop must not wait for that. Where no thread can
-        // be had the closure is dropped here, and with it the connection, in place.
+        // The last close writes the log back into the file, and a drop must not wait for that. If no thread can be
+        // started, the closure is dropped here, and the connection is closed in place.
         let closing = thread::Builder::new().name("reqscope-sqlite".to_owned()).spawn(move || {
             drop(keeper);
             drop(folder);

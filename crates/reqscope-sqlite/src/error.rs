@@ -3,11 +3,11 @@ use std::{fmt, io};
 
 use rusqlite::ErrorCode;
 
-/// What can go wrong with SQLite here: its own errors, and those of the thread that a connection lives on.
+/// An error of SQLite, or of the thread of a connection.
 ///
-/// It is the `Cause` of [`Sqlite`](crate::Sqlite) and [`Transaction`](crate::Transaction) alike, so a handler meets
-/// `reqscope::Error<SqliteError>` where it asks for a handle and `SqliteError` where it works with one; `?` turns a
-/// [`rusqlite::Error`] into the second and the second into the first.
+/// It is the `Cause` of [`Sqlite`](crate::Sqlite) and [`Transaction`](crate::Transaction). Acquiring a handle returns
+/// `reqscope::Error<SqliteError>`, and its methods return `SqliteError`; `?` turns a [`rusqlite::Error`] into the
+/// latter and the latter into the former.
 ///
 /// ```
 /// use reqscope_sqlite::SqliteError;
@@ -25,34 +25,35 @@ use rusqlite::ErrorCode;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum SqliteError {
-    /// SQLite, or rusqlite above it, answered with an error.
+    /// SQLite, or rusqlite, returned an error.
     Sqlite(rusqlite::Error),
-    /// The closure panicked, with this message. Its connection is in doubt from then on.
+    /// The closure panicked with this message. The connection is in doubt from then on.
     Panicked(String),
-    /// An earlier operation on this connection was cut or panicked, so nobody knows what it did. Nothing runs on the
-    /// connection until it has been validated; a transaction can only be rolled back.
+    /// An earlier operation on this connection was cut or panicked, so it is unknown what it did. The connection runs
+    /// nothing until it has been validated, and its transaction can only be rolled back.
     InDoubt,
-    /// The transaction is not open any more: SQLite rolled it back by itself (a full disk, an interrupt), or a
-    /// statement of the handler's own ended it.
+    /// The transaction is no longer open: SQLite rolled it back by itself (a full disk, an interrupt), or a statement
+    /// in a closure ended it.
     RolledBack,
-    /// The connections of one resource lead to more than one database, so its writers have no common queue.
+    /// The resource returned connections to different databases, so its writers have no common queue.
     OtherDatabase,
     /// No thread could be started for the connection.
     Thread(io::Error),
-    /// The connection's thread has gone: a destructor panicked on it.
+    /// The thread of the connection has ended, because a destructor panicked on it.
     ThreadGone,
 }
 
 impl SqliteError {
+    /// Creates an error from the payload of a panic.
     pub(crate) fn panicked(payload: Box<dyn Any + Send>) -> Self {
-        let said = match payload.downcast::<String>() {
-            Ok(said) => *said,
+        let message = match payload.downcast::<String>() {
+            Ok(message) => *message,
             Err(payload) => payload.downcast_ref::<&'static str>().copied().unwrap_or("no message").to_owned(),
         };
-        SqliteError::Panicked(said)
+        SqliteError::Panicked(message)
     }
 
-    /// SQLite's own code, if it is SQLite's error.
+    /// Returns SQLite's error code; `None` for errors that do not come from SQLite.
     ///
     /// ```
     /// use reqscope_sqlite::{SqliteError, rusqlite::{Connection, ErrorCode}};
@@ -67,7 +68,8 @@ impl SqliteError {
         }
     }
 
-    /// The database was locked for longer than the connection was willing to wait.
+    /// Returns whether the database was locked for longer than
+    /// [`busy_timeout`](crate::SqliteBuilder::busy_timeout).
     pub fn is_busy(&self) -> bool {
         matches!(self.code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
     }
@@ -82,13 +84,13 @@ impl From<rusqlite::Error> for SqliteError {
 impl fmt::Display for SqliteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SqliteError::Sqlite(_) => f.write_str("sqlite failed"),
-            SqliteError::Panicked(said) => write!(f, "the closure panicked: {said}"),
-            SqliteError::InDoubt => f.write_str("an earlier operation on this connection was cut"),
+            SqliteError::Sqlite(_) => f.write_str("sqlite returned an error"),
+            SqliteError::Panicked(message) => write!(f, "the closure panicked: {message}"),
+            SqliteError::InDoubt => f.write_str("an earlier operation on this connection was cut or panicked"),
             SqliteError::RolledBack => f.write_str("the transaction has been rolled back"),
-            SqliteError::OtherDatabase => f.write_str("a connection of another database"),
-            SqliteError::Thread(_) => f.write_str("no thread for the connection"),
-            SqliteError::ThreadGone => f.write_str("the connection's thread has gone"),
+            SqliteError::OtherDatabase => f.write_str("the connection belongs to another database"),
+            SqliteError::Thread(_) => f.write_str("no thread could be started for the connection"),
+            SqliteError::ThreadGone => f.write_str("the thread of the connection has ended"),
         }
     }
 }

@@ -1,17 +1,18 @@
 //! SQLite for [`reqscope`]: connections on threads of their own, and transactions whose writers queue.
 //!
-//! - [`Sqlite`] is the resource: a database file, opened in WAL mode. Its handle is
-//! - [`SqliteConn`], which runs closures on the connection's thread and knows when one was cut.
-//! - [`Transaction`] goes around it: begun on first use, committed or rolled back when the request has ended.
+//! - [`Sqlite`] is the resource: connections to one database file, in WAL mode.
+//! - [`SqliteConn`] is its handle. It runs closures on the connection's thread and knows when one was cut.
+//! - [`Transaction`] wraps it, bare or pooled: it begins on first use and is committed or rolled back when the request
+//!   ends.
 //! - [`SqliteError`] is the cause of both.
 //!
-//! What hangs up is stopped: a statement is interrupted, a wait for a lock ends, a transaction is rolled back, and only
-//! then does the next writer get its turn.
+//! When a client hangs up, its statement is interrupted or its wait for a lock ends, its transaction is rolled back,
+//! and only then does the next writer get its turn.
 //!
-//! The driver is [`rusqlite`], with SQLite built in, and is exported under that name.
+//! The driver is re-exported as [`rusqlite`], with SQLite built in.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-// In reading order; each knows only those above it.
+// In reading order; each module imports only from those above it.
 mod error;
 mod database;
 mod signal;

@@ -1,4 +1,4 @@
-//! How a connection is opened: on its own thread, where it may block.
+//! Opens a connection, on its own thread, where it may block.
 
 use std::fs::File;
 use std::io::ErrorKind;
@@ -13,11 +13,11 @@ use crate::SqliteError;
 use crate::database::Database;
 use crate::signal::{Signal, wait_for_lock};
 
-/// What the builder was told.
+/// The options of the builder.
 #[derive(Clone)]
 pub(crate) struct Settings {
     pub(crate) path: PathBuf,
-    /// The database, from the second connection on.
+    /// The database, known from the second connection on.
     pub(crate) database: Option<Arc<Database>>,
     pub(crate) read_only: bool,
     pub(crate) busy_timeout: Duration,
@@ -27,40 +27,41 @@ pub(crate) struct Settings {
 
 pub(crate) type OnOpen = Arc<dyn Fn(&Connection) -> rusqlite::Result<()> + Send + Sync>;
 
-/// Opens a connection of the calling thread.
+/// Opens a connection for the calling thread.
 pub(crate) fn open(
     settings: &Settings,
     signal: &Arc<Signal>,
 ) -> Result<(Connection, Arc<Database>), Error<SqliteError>> {
     let path = &settings.path;
-    attempt(settings, signal).map_err(|error| {
-        let hopeless = is_hopeless(&error, path);
+    try_open(settings, signal).map_err(|error| {
+        let permanent = is_permanent(&error, path);
         let error = SqliteError::Sqlite(error);
-        let error = if hopeless { Error::permanent(error) } else { Error::failed(error) };
+        let error = if permanent { Error::permanent(error) } else { Error::failed(error) };
         error.with_context(format!("opening {}", path.display()))
     })
 }
 
-fn attempt(settings: &Settings, signal: &Arc<Signal>) -> rusqlite::Result<(Connection, Arc<Database>)> {
-    // While somebody keeps the database open its file is there. If it is not, it was removed, and an empty one in
-    // its place would look like a loss of all data.
+/// Opens a connection, and returns the error of SQLite.
+fn try_open(settings: &Settings, signal: &Arc<Signal>) -> rusqlite::Result<(Connection, Arc<Database>)> {
+    // The file exists as long as the keeper is open. If it does not, it was removed, and an empty one in its place
+    // would look like a loss of all data.
     let exists = settings.database.as_ref().is_some_and(|database| database.has_keeper());
     let access = match (settings.read_only, exists) {
         (true, _) => OpenFlags::SQLITE_OPEN_READ_ONLY,
         (false, true) => OpenFlags::SQLITE_OPEN_READ_WRITE,
         (false, false) => OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE,
     };
-    // No mutex: only this thread uses the connection.
+    // SQLite needs no mutex, because only this thread uses the connection.
     let flags = access | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(&settings.path, flags)?;
     signal.attach(&connection, settings.busy_timeout)?;
     connection.set_prepared_statement_cache_capacity(settings.statement_cache_capacity);
     if !settings.read_only {
-        // Without write access SQLite opens for reading and says nothing.
+        // Without write access SQLite silently opens the file for reading only.
         if connection.is_readonly("main")? {
             return Err(failure(ffi::SQLITE_READONLY, "the file cannot be written"));
         }
-        write_ahead(&connection)?;
+        enable_wal(&connection)?;
     }
     connection.execute_batch("PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON")?;
 
@@ -68,7 +69,7 @@ fn attempt(settings: &Settings, signal: &Arc<Signal>) -> rusqlite::Result<(Conne
     if !settings.read_only && !database.has_keeper() {
         let keeper = Connection::open_with_flags(&settings.path, flags)?;
         keeper.busy_handler(Some(wait_for_lock))?;
-        // The first read opens the log, and only who has it open counts.
+        // The first read opens the log. Only a connection with an open log keeps the log from being removed.
         keeper.query_row("SELECT count(*) FROM sqlite_schema", (), |_| Ok(()))?;
         database.keep(keeper);
     }
@@ -78,17 +79,17 @@ fn attempt(settings: &Settings, signal: &Arc<Signal>) -> rusqlite::Result<(Conne
     Ok((connection, database))
 }
 
-/// Readers and one writer side by side need the write-ahead log. The file remembers it.
-fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
+/// Switches the file to WAL mode, in which readers and one writer work side by side. The file stays in that mode.
+fn enable_wal(connection: &Connection) -> rusqlite::Result<()> {
     let mut tries = 0;
     loop {
         match connection.query_row("PRAGMA journal_mode = WAL", (), |row| row.get::<_, String>(0)) {
             Ok(mode) if mode == "wal" => return Ok(()),
             Ok(mode) => {
-                let problem = format!("no write-ahead log is possible here, only `{mode}`");
+                let problem = format!("WAL mode is not available here, only `{mode}`");
                 return Err(failure(ffi::SQLITE_CANTOPEN, problem));
             }
-            // Several who turn a new file over at once: SQLite does not ask the busy handler then.
+            // Several connections switch a new file at once. SQLite does not call the busy handler in this case.
             Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && wait_for_lock(tries) => {
                 tries += 1;
             }
@@ -97,12 +98,13 @@ fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
     }
 }
 
+/// Returns an error as SQLite would.
 fn failure(code: i32, problem: impl Into<String>) -> rusqlite::Error {
     rusqlite::Error::SqliteFailure(ffi::Error::new(code), Some(problem.into()))
 }
 
-/// Can trying again not help?
-fn is_hopeless(error: &rusqlite::Error, path: &Path) -> bool {
+/// Returns whether another attempt would fail in the same way.
+fn is_permanent(error: &rusqlite::Error, path: &Path) -> bool {
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt | ErrorCode::ReadOnly) => true,
         Some(ErrorCode::PermissionDenied) => true,
@@ -111,9 +113,10 @@ fn is_hopeless(error: &rusqlite::Error, path: &Path) -> bool {
     }
 }
 
-/// SQLite says `CannotOpen` for a missing folder and for a process that has too many files open.
+/// Returns whether the process has too many open files. SQLite returns `CannotOpen` in this case, and for a missing
+/// folder as well.
 ///
-/// Asked of the folder, never of the file: to open and close a database file beside SQLite drops its locks.
+/// Tries the folder and never the file: opening and closing a database file besides SQLite drops SQLite's locks.
 fn is_out_of_descriptors(path: &Path) -> bool {
     let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."));
     let Err(error) = File::open(folder) else { return false };

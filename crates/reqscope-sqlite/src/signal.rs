@@ -1,15 +1,15 @@
-//! What a connection's handle and its thread tell each other while a job runs.
+//! The flags that a connection's handle and its thread share while a job runs.
 //!
-//! 1. `cancelled` is set by the handle when it leaves a job, and cleared only by the thread, in `Worker::clean`.
-//!    Whatever SQLite is doing in between ends: statements through the progress handler, waits for a lock through the
-//!    busy handler. `sqlite3_interrupt` would do neither for sure: one that falls between two statements of a job is
-//!    lost, and none ends a wait for a lock. It may also have to wait for a connection that is being closed, and
+//! 1. `cancelled` is set by the handle when the future of a job is dropped, and cleared only by the thread, in
+//!    `Worker::clean`. In between it ends everything SQLite does: statements through the progress handler, waits for a
+//!    lock through the busy handler. `sqlite3_interrupt` would not do: an interrupt between two statements of a job is
+//!    lost, and it never ends a wait for a lock. It may also have to wait for a connection that is being closed, while
 //!    setting a flag never waits.
-//! 2. `guarded` is set while the connection carries a transaction that only its resource may commit.
+//! 2. `guarded` is set while the connection has a transaction that only its resource may commit.
 //! 3. `open` says whether the last job left a transaction open. It is for `probe`, which cannot ask the thread.
 //!
-//! All are `Relaxed`: they are hints that are polled, and every job's answer comes through a channel, which orders
-//! what the thread did before it.
+//! All are `Relaxed`: they are hints that are polled, and the reply to each job is sent through a channel, which orders
+//! what the thread did before.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -19,13 +19,14 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-/// How many steps of its machine SQLite takes between two looks at the flag: some tens of microseconds.
+/// The number of SQLite VM instructions between two calls of the progress handler: some tens of microseconds.
 const STEPS: i32 = 1000;
 
-/// How long to sleep between two tries for a lock; the last is for all that follow, and bounds how late a cancel is
-/// noticed.
+/// How long to sleep between two attempts to take a lock. The last entry is for all further attempts, and limits how
+/// late a cancellation is noticed.
 const SLEEPS_MICROS: [u64; 8] = [100, 200, 500, 1000, 1000, 2000, 2000, 5000];
 
+/// The shared flags of one connection.
 #[derive(Default)]
 pub(crate) struct Signal {
     cancelled: AtomicBool,
@@ -34,42 +35,48 @@ pub(crate) struct Signal {
 }
 
 impl Signal {
-    /// Stops what the thread is doing.
+    /// Stops whatever the thread is doing.
     pub(crate) fn cancel(&self) {
         self.cancelled.store(true, Relaxed);
     }
 
+    /// Returns whether the job was cancelled.
     pub(crate) fn is_cancelled(&self) -> bool {
         self.cancelled.load(Relaxed)
     }
 
+    /// Resets the cancellation, for the next job.
     pub(crate) fn clear(&self) {
         self.cancelled.store(false, Relaxed);
     }
 
+    /// Sets whether commits in closures are refused.
     pub(crate) fn guard(&self, guarded: bool) {
         self.guarded.store(guarded, Relaxed);
     }
 
+    /// Returns whether commits in closures are refused.
     pub(crate) fn is_guarded(&self) -> bool {
         self.guarded.load(Relaxed)
     }
 
+    /// Sets whether a transaction is open.
     pub(crate) fn set_open(&self, open: bool) {
         self.open.store(open, Relaxed);
     }
 
+    /// Returns whether a transaction is open.
     pub(crate) fn is_open(&self) -> bool {
         self.open.load(Relaxed)
     }
 
-    /// Puts the hooks on a connection that the calling thread has just opened, and will keep.
+    /// Installs the hooks on a connection that the calling thread has just opened, and will keep.
     pub(crate) fn attach(self: &Arc<Self>, connection: &Connection, busy_timeout: Duration) -> rusqlite::Result<()> {
-        WAIT.set(Some(Wait { signal: Arc::clone(self), bound: busy_timeout, since: Instant::now() }));
+        LOCK_WAIT.set(Some(LockWait { signal: Arc::clone(self), bound: busy_timeout, since: Instant::now() }));
         self.hook(connection)
     }
 
-    /// Renews the hooks: a user's closure may have replaced them.
+    /// Installs the hooks again, because a user's closure may have replaced them.
     pub(crate) fn hook(self: &Arc<Self>, connection: &Connection) -> rusqlite::Result<()> {
         connection.busy_handler(Some(wait_for_lock))?;
         let signal = Arc::clone(self);
@@ -79,21 +86,22 @@ impl Signal {
     }
 }
 
-/// The busy handler is a plain function; what it needs waits for it in its thread.
-struct Wait {
+/// The state of the busy handler. It is kept in the thread, because the handler is a plain function.
+struct LockWait {
     signal: Arc<Signal>,
     bound: Duration,
     since: Instant,
 }
 
 thread_local! {
-    static WAIT: RefCell<Option<Wait>> = const { RefCell::new(None) };
+    static LOCK_WAIT: RefCell<Option<LockWait>> = const { RefCell::new(None) };
 }
 
-/// SQLite asks, for the `tries`-th time, whether to try again for a lock that somebody else has.
+/// Waits before SQLite tries again to take a lock, and returns whether it should. This is the busy handler; `tries` is
+/// the number of attempts so far.
 pub(crate) fn wait_for_lock(tries: i32) -> bool {
-    WAIT.with_borrow_mut(|wait| {
-        // Not on a thread of ours: somebody took the connection away from it.
+    LOCK_WAIT.with_borrow_mut(|wait| {
+        // Not the thread of a connection: a closure has moved the connection to another one.
         let Some(wait) = wait else { return false };
         if tries == 0 {
             wait.since = Instant::now();

@@ -14,27 +14,27 @@ use crate::{SqliteConn, SqliteError};
 /// Connections to one SQLite database.
 ///
 /// Each acquisition opens a connection on a thread of its own, and each release closes it. That takes 0.1 ms, because
-/// one more connection stays open for as long as this resource or one of its connections lives: so none of them is
-/// the last one to close, which would write the whole log back and remove it (16 ms on the same machine). What a fresh
-/// connection pays for is reading its schema and filling its page cache. There are as many threads as connections in
-/// use. A [`Pool`](reqscope::Pool) around it bounds them, and keeps the caches warm.
+/// one more connection stays open as long as this resource or one of its connections lives. So none of the others is
+/// the last one to close, which would write the whole log back and remove it (16 ms on the same machine). The remaining
+/// cost of a new connection is to read the schema and fill the page cache. There are as many threads as connections in
+/// use. A [`Pool`](reqscope::Pool) around it limits them, and keeps the caches warm.
 ///
 /// Every connection is in WAL mode, where readers and one writer work side by side, with `synchronous = NORMAL` and
-/// `foreign_keys = ON`. In that mode a power cut may take the last commits with it; it never damages the database. For
-/// commits that survive it say `PRAGMA synchronous = FULL` in [`on_open`](SqliteBuilder::on_open).
+/// `foreign_keys = ON`. In that mode a power cut may lose the last commits, but never damages the database. For commits
+/// that survive a power cut, run `PRAGMA synchronous = FULL` in [`on_open`](SqliteBuilder::on_open).
 ///
 /// # Writing
 ///
-/// Write through a [`Transaction`](crate::Transaction), single statements too: its writers wait in one queue, first
-/// come first served. A write on a bare connection works, but it waits for the lock by asking again and again, with no
-/// place in the queue, and fails with `SQLITE_BUSY` after [`busy_timeout`](SqliteBuilder::busy_timeout). A transaction on a
-/// bare connection that reads first and then writes may fail at once, however long it would have waited. A database
-/// that a closure attaches has no queue at all.
+/// Write through a [`Transaction`](crate::Transaction), single statements too: its writers wait in one FIFO queue. A
+/// write on a bare connection works, but polls for the lock outside that queue, and fails with `SQLITE_BUSY` after
+/// [`busy_timeout`](SqliteBuilder::busy_timeout). A transaction on a bare connection that reads first and then writes
+/// may fail at once, whatever the timeout. A database that a closure attaches has no queue at all.
 ///
 /// # The file
 ///
-/// It is created on first use. If it disappears while the server runs, acquiring fails; an empty database does not
-/// take its place. Handles that are out keep working on what they have. Do not copy another file over it meanwhile.
+/// It is created on first use. If it disappears while the server runs, acquiring fails; it is not replaced by an empty
+/// database. Handles that are checked out keep working on the removed file. Do not copy another file over it while the
+/// server runs.
 ///
 /// # Examples
 ///
@@ -65,23 +65,24 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
-    /// The database in this file, with the defaults of [`SqliteBuilder`]. Does no I/O.
+    /// Creates a resource for the database in this file, with the defaults of [`SqliteBuilder`]. Does no I/O.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self::builder().build(path)
     }
 
-    /// A new and empty database, which goes when its last user has gone: see [`SqliteBuilder::build_temporary`].
+    /// Creates a new, empty database, which is removed when it is no longer used: see
+    /// [`SqliteBuilder::build_temporary`].
     ///
     /// # Errors
     ///
-    /// If the system has no place for temporary files.
+    /// If no temporary folder can be created.
     ///
     /// # Examples
     ///
     /// ```
     /// use reqscope_sqlite::Sqlite;
     ///
-    /// // Tests that run side by side do not meet.
+    /// // Tests that run at the same time do not share a database.
     /// let (mine, yours) = (Sqlite::temporary()?, Sqlite::temporary()?);
     /// assert_ne!(mine.path(), yours.path());
     /// # Ok::<_, std::io::Error>(())
@@ -90,7 +91,7 @@ impl Sqlite {
         Self::builder().build_temporary()
     }
 
-    /// To set options.
+    /// Returns a builder with options.
     pub fn builder() -> SqliteBuilder {
         SqliteBuilder {
             settings: Settings {
@@ -104,7 +105,7 @@ impl Sqlite {
         }
     }
 
-    /// Where the database is.
+    /// Returns the path of the database.
     pub fn path(&self) -> &Path {
         &self.settings.path
     }
@@ -118,12 +119,13 @@ impl Resource for Sqlite {
     ///
     /// # Errors
     ///
-    /// [Permanent](Error::is_permanent) if the folder is missing or cannot be written, or the file is no database, is
-    /// corrupt, is gone, or cannot be written; else SQLite may be busy, or the system out of threads or descriptors.
+    /// A [permanent](Error::is_permanent) error if the folder is missing or not writable, or the file is not a
+    /// database, is corrupt, was removed, or is not writable. Other errors mean that SQLite is busy, or the system is
+    /// out of threads or file descriptors.
     ///
     /// # Cancel safety
     ///
-    /// The new thread ends by itself, and nothing stays open.
+    /// Cancel safe: the new thread ends by itself, and nothing stays open.
     async fn acquire(&self) -> Result<SqliteConn, Error<SqliteError>> {
         let mut settings = self.settings.clone();
         settings.database = settings.database.or_else(|| self.database.get().cloned());
@@ -132,33 +134,34 @@ impl Resource for Sqlite {
         Ok(conn)
     }
 
-    /// Waits until the thread has left what it was cut in, rolls back what is open, and reads from the file.
+    /// Waits until the thread has left the closure that was cut, rolls back an open transaction, and reads from the
+    /// file.
     ///
-    /// What a closure has set by `PRAGMA` or attached stays: that is its own to undo.
+    /// Pragmas that a closure has set and databases that it has attached stay; the closure must undo them itself.
     ///
     /// # Errors
     ///
-    /// If it cannot be rolled back, the file cannot be read, or the thread has gone. The connection is in doubt then.
+    /// If the rollback fails, the file cannot be read, or the thread has ended. The connection is in doubt then.
     ///
     /// # Cancel safety
     ///
-    /// The connection is in doubt, as before; it may be validated again.
+    /// If the future is dropped, the connection is in doubt; it may be validated again.
     async fn validate(&self, conn: &mut SqliteConn) -> Result<(), Error<SqliteError>> {
-        // Dropped here, the connection is in doubt again.
+        // If this is dropped here, the connection is in doubt.
         conn.clean().await.map_err(|cause| Error::from(cause).at(Stage::Validating))
     }
 
-    /// Closes the connection. What still runs was told to stop; this waits until it has.
+    /// Closes the connection, after waiting until a cut closure has stopped.
     ///
     /// # Errors
     ///
-    /// If SQLite cannot close it, or the thread has gone.
+    /// If SQLite cannot close it, or the thread has ended.
     ///
     /// # Cancel safety
     ///
-    /// The thread has its order, and closes all the same.
+    /// If the future is dropped, the thread still closes the connection.
     async fn release(&self, conn: SqliteConn, _exit: Exit) -> Result<(), Error<SqliteError>> {
-        // Dropped here: the thread closes all the same.
+        // If this is dropped here, the thread still closes the connection.
         conn.close().await.map_err(|cause| Error::from(cause).at(Stage::Releasing))
     }
 
@@ -170,7 +173,7 @@ impl Resource for Sqlite {
         }
     }
 
-    /// Leaves an idle connection to its thread, which has nothing else to do than to close it.
+    /// Drops an idle connection, which its thread then closes. A connection in doubt is returned.
     fn reclaim(&self, conn: SqliteConn, _exit: Exit) -> Result<(), SqliteConn> {
         if !conn.is_idle() {
             return Err(conn);
@@ -186,13 +189,13 @@ impl fmt::Debug for Sqlite {
     }
 }
 
-/// Sets up a [`Sqlite`].
+/// A builder for [`Sqlite`].
 ///
 /// ```
 /// use reqscope_sqlite::Sqlite;
 /// use std::time::Duration;
 ///
-/// // For reports, beside the process that writes.
+/// // For reports, in another process than the one that writes.
 /// let reports = Sqlite::builder()
 ///     .read_only(true)
 ///     .busy_timeout(Duration::from_secs(1))
@@ -208,38 +211,39 @@ pub struct SqliteBuilder {
 }
 
 impl SqliteBuilder {
-    /// Opens the file for reading only. Default: no.
+    /// Sets whether the file is opened for reading only. Defaults to `false`.
     ///
-    /// The file must exist then, and be in WAL mode if somebody writes to it meanwhile: only who may write can turn
-    /// that on. To read from a database that this process also writes to, prefer
-    /// [`Transaction::read_only`](crate::Transaction::read_only) over one and the same resource.
+    /// If so, the file must exist, and must be in WAL mode if another process writes to it meanwhile, because only a
+    /// connection that may write can enable that mode. To read from a database that this process also writes to, prefer
+    /// [`Transaction::read_only`](crate::Transaction::read_only) around the same resource.
     pub fn read_only(mut self, read_only: bool) -> Self {
         self.settings.read_only = read_only;
         self
     }
 
-    /// How long SQLite waits for a lock that somebody else has before it answers `SQLITE_BUSY`. Default: 5 s.
+    /// Sets how long SQLite waits for a lock of another connection before it returns `SQLITE_BUSY`. Defaults to 5 s,
+    /// because that is customary with SQLite.
     ///
-    /// That is SQLite's custom, and long for a lock: within a process the writers queue before they ask for it (see
-    /// [`Transaction`](crate::Transaction)), so only another process or a bare write is waited for. Cancelling ends
-    /// the wait at once, whatever this says.
+    /// It is long for a lock: the writers of one process queue before they take it (see
+    /// [`Transaction`](crate::Transaction)), so only another process or a write on a bare connection makes them wait.
+    /// Cancellation ends the wait at once, whatever the timeout.
     pub fn busy_timeout(mut self, timeout: Duration) -> Self {
         self.settings.busy_timeout = timeout;
         self
     }
 
-    /// How many statements made by [`prepare_cached`](rusqlite::Connection::prepare_cached) a connection keeps.
-    /// Default: 64, more than a handler has, and a few KiB each.
+    /// Sets how many statements of [`prepare_cached`](rusqlite::Connection::prepare_cached) a connection keeps.
+    /// Defaults to 64, which is more than a handler uses, at a few KiB each.
     pub fn statement_cache_capacity(mut self, statements: usize) -> Self {
         self.settings.statement_cache_capacity = statements;
         self
     }
 
-    /// What to do with each new connection before its first use: pragmas, functions of your own, tables that have to
-    /// exist. Default: nothing.
+    /// Sets a hook that runs on each new connection before its first use, for pragmas, SQL functions, or tables that
+    /// must exist. Defaults to none.
     ///
-    /// It comes after our own settings, so it has the last word. It runs on the connection's thread and may block. An
-    /// error or a panic in it fails the acquisition.
+    /// It runs after the settings of this crate, so it can override them. It runs on the connection's thread and may
+    /// block. An error or a panic in it fails the acquisition.
     ///
     /// ```
     /// use reqscope_sqlite::Sqlite;
@@ -256,21 +260,21 @@ impl SqliteBuilder {
         self
     }
 
-    /// The database in this file. Does no I/O.
+    /// Builds a resource for the database in this file. Does no I/O.
     pub fn build(mut self, path: impl Into<PathBuf>) -> Sqlite {
         self.settings.path = path.into();
         Sqlite { settings: self.settings, database: OnceLock::new() }
     }
 
-    /// A new and empty database in a temporary file, which is removed when this resource and its last connection
-    /// have gone (a process that ends in that very moment leaves it to the system).
+    /// Builds a resource for a new, empty database in a temporary file. The file is removed when the resource and its
+    /// last connection are dropped (if the process ends at that very moment, it is left to the system).
     ///
-    /// It stands in for SQLite's in-memory databases, which have no write-ahead log: their readers and writers would
-    /// wait for each other, and a test would see another behaviour than production.
+    /// Use it instead of SQLite's in-memory databases. They have no write-ahead log, so their readers and writers wait
+    /// for each other, and a test would not behave as in production.
     ///
     /// # Errors
     ///
-    /// If the system has no place for temporary files.
+    /// If no temporary folder can be created.
     pub fn build_temporary(mut self) -> io::Result<Sqlite> {
         let database = Database::temporary()?;
         self.settings.path = database.path().to_owned();

@@ -8,38 +8,38 @@ use reqscope::{Error, Exit, Health, Lease, Resource};
 use crate::database::{Database, WriterPermit};
 use crate::{SqliteConn, SqliteError};
 
-/// A transaction around any resource of SQLite connections, bare or pooled: acquiring it begins one, releasing it ends
-/// it.
+/// A transaction around any resource of SQLite connections, bare or pooled: acquiring begins one, releasing ends it.
 ///
-/// It commits on [`Exit::Completed`] and rolls back on everything else. In a scope that is the whole of the request:
-/// every function of it works in the same transaction, and a front end answers after the commit (law L11).
+/// It commits on [`Exit::Completed`] and rolls back on any other exit. In a scope, all functions that handle the
+/// request work in the same transaction, and a front end answers only after the commit.
 ///
 /// # Writers queue
 ///
-/// SQLite has one writer at a time. [`Transaction::new`] takes its turn in a queue, first come first served, *before*
-/// it takes a connection, and begins with `BEGIN IMMEDIATE`: so a writer that waits costs neither a connection nor
-/// a thread, and none fails with `SQLITE_BUSY` because of another one in this process. There is one queue for each
-/// database file, however many resources lead to it. The turn ends when the transaction has: after a hang-up that is when
-/// the rollback is done, not when the client went (law L13).
+/// SQLite has one writer at a time. A transaction of [`Transaction::new`] waits for its turn in a FIFO queue *before*
+/// it takes a connection, and begins with `BEGIN IMMEDIATE`. So a waiting writer costs neither a connection nor a
+/// thread, and no writer fails with `SQLITE_BUSY` because of another one in this process. There is one queue per
+/// database file, however many resources use the file. A turn ends with its transaction: after a hang-up that is when
+/// the rollback is done, not when the client left.
 ///
-/// Make one `Transaction` for each database and share it, as all resources: a new one has to look at a connection to
-/// learn whose queue is its own. Two writing transactions of one database in one scope wait for each other until the deadline: use one.
+/// Create one `Transaction` per database and share it: a new one has to acquire a connection to learn which queue is
+/// its own. Two writing transactions of one database in one scope wait for each other until the deadline, so use one.
 ///
 /// # Readers do not wait
 ///
-/// [`Transaction::read_only`] sees the database as it is at its first read, until it ends, whatever is written
-/// meanwhile. It waits for nobody and nobody waits for it. A write in it fails.
+/// A transaction of [`Transaction::read_only`] sees the database as it is at its first read, until it ends, whatever is
+/// written meanwhile. It waits for no writer, and no writer waits for it. A write in it fails.
 ///
-/// # Nobody else commits
+/// # No partial commits
 ///
-/// A statement that was cut by a timeout, a closure that panicked, and a transaction that SQLite has rolled back by itself
-/// (a full disk) cannot be committed: the handle refuses more work, and `Completed` becomes an error. A `COMMIT` in a
-/// closure of yours is turned into a rollback.
+/// A transaction cannot be committed after a statement was cut by a timeout, after a closure panicked, or after SQLite
+/// rolled it back by itself (a full disk). The handle refuses further work, and `Completed` becomes an error. A
+/// `COMMIT` in a closure is turned into a rollback.
 ///
 /// # Right and wrong stacks
 ///
-/// `Transaction` goes around a [`Pool`](reqscope::Pool), so that each request begins its own, on a connection that was
-/// used before. A pool of transactions would hand the transaction of one request to the next, and never commit it.
+/// `Transaction` goes around a [`Pool`](reqscope::Pool), so that each request begins its own transaction, on a
+/// connection that may have been used before. A pool around transactions would hand the transaction of one request to
+/// the next, and never commit it.
 ///
 /// ```
 /// use reqscope::Pool;
@@ -51,9 +51,10 @@ use crate::{SqliteConn, SqliteError};
 /// let reading = Arc::new(Transaction::read_only(pool.clone()));
 /// ```
 ///
-/// The connection goes back when its transaction has ended; one with a cut statement is stopped and closed, and holds
-/// its slot until then (laws L13, L14). A request that holds a connection and asks for a transaction takes two out of
-/// the pool; where that is the last one, the timeout says so. Work with the connection of the transaction.
+/// The connection is returned when its transaction has ended. A connection with a cut statement is stopped and closed,
+/// and holds its slot until then. A request that holds a connection and also acquires a transaction takes two
+/// connections out of the pool; if the pool has only one, the error of the timeout says so. Use the connection of the
+/// transaction instead.
 ///
 /// # Examples
 ///
@@ -90,10 +91,11 @@ use crate::{SqliteConn, SqliteError};
 pub struct Transaction<P> {
     connections: Arc<P>,
     mode: Mode,
-    /// Whose queue to wait in. Only a connection knows it, so the first acquisition learns it.
+    /// The database whose queue to wait in. Only a connection knows it, so the first acquisition sets it.
     database: OnceLock<Arc<Database>>,
 }
 
+/// What a transaction may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     Write,
@@ -101,17 +103,17 @@ enum Mode {
 }
 
 impl<P> Transaction<P> {
-    /// Transactions that write.
+    /// Creates transactions that may write.
     pub fn new(connections: Arc<P>) -> Self {
         Transaction { connections, mode: Mode::Write, database: OnceLock::new() }
     }
 
-    /// Transactions that only read.
+    /// Creates transactions that only read.
     pub fn read_only(connections: Arc<P>) -> Self {
         Transaction { connections, mode: Mode::Read, database: OnceLock::new() }
     }
 
-    /// The resource that the connections come from.
+    /// Returns the resource that the connections come from.
     ///
     /// ```
     /// use reqscope_sqlite::{Sqlite, Transaction};
@@ -129,7 +131,7 @@ impl<P> Transaction<P>
 where
     P: Resource<Handle: AsRef<SqliteConn> + AsMut<SqliteConn>, Cause = SqliteError>,
 {
-    /// The turn to write, and then a connection.
+    /// Waits for the turn to write, and then acquires a connection.
     async fn writer(&self) -> Result<(WriterPermit, Lease<P>), Error<SqliteError>> {
         let database = match self.database.get() {
             Some(database) => database,
@@ -139,12 +141,12 @@ where
                 if let Some(permit) = database.try_writer() {
                     return Ok((permit, lease));
                 }
-                // Others write already: back with it, and into the queue.
+                // There are other writers: return the connection and wait in the queue.
                 Lease::complete(lease).await?;
                 database
             }
         };
-        // Dropped here, we leave the queue; dropped after it, the permit goes to the next.
+        // If this is dropped here, it leaves the queue; if it is dropped later, the permit goes to the next writer.
         let permit = database.writer().await;
         let lease = Lease::acquire(&self.connections).await?;
         if !Arc::ptr_eq(database, lease.as_ref().database()) {
@@ -162,16 +164,16 @@ where
     type Handle = OpenTransaction<P>;
     type Cause = SqliteError;
 
-    /// Waits for its turn to write, takes a connection, and begins.
+    /// Waits for the turn to write, acquires a connection, and begins a transaction.
     ///
     /// # Errors
     ///
-    /// Those of the connection's resource; `SQLITE_BUSY` if another process writes for too long.
+    /// Those of the connections' resource; `SQLITE_BUSY` if another process writes for too long.
     ///
     /// # Cancel safety
     ///
-    /// Leaves the queue. A BEGIN that was cut, waiting for another process, is stopped, and the connection goes back
-    /// as [`Exit::Cancelled`].
+    /// Cancel safe: a dropped future leaves the queue. A BEGIN that waits for another process is stopped, and the
+    /// connection is released with [`Exit::Cancelled`].
     async fn acquire(&self) -> Result<OpenTransaction<P>, Error<SqliteError>> {
         let (permit, mut lease) = match self.mode {
             Mode::Write => {
@@ -180,8 +182,8 @@ where
             }
             Mode::Read => (None, Lease::acquire(&self.connections).await?),
         };
-        // Dropped here: the lease goes back as cancelled, and the permit is with the connection's thread, which
-        // lets go of it when nothing is open any more.
+        // If this is dropped here, the lease is released as cancelled. The permit is with the connection's thread,
+        // which drops it when no transaction is open any more.
         match lease.as_mut().begin(permit).await {
             Ok(()) => Ok(OpenTransaction { lease }),
             Err(cause) => {
@@ -191,15 +193,15 @@ where
         }
     }
 
-    /// Says whether the transaction is still open and could be committed. It cannot be made clean for another user.
+    /// Checks that the transaction is still open and can be committed. It cannot be cleaned for another user.
     ///
     /// # Errors
     ///
-    /// [`InDoubt`](SqliteError::InDoubt) or [`RolledBack`](SqliteError::RolledBack), as [`SqliteConn::call`] has them.
+    /// [`InDoubt`](SqliteError::InDoubt) or [`RolledBack`](SqliteError::RolledBack), as for [`SqliteConn::call`].
     ///
     /// # Cancel safety
     ///
-    /// It never waits.
+    /// Cancel safe, because it never waits.
     async fn validate(&self, open: &mut OpenTransaction<P>) -> Result<(), Error<SqliteError>> {
         match open.is_idle() {
             false => Err(Error::from(SqliteError::InDoubt).at(Stage::Validating)),
@@ -208,27 +210,26 @@ where
         }
     }
 
-    /// Commits on [`Exit::Completed`], else rolls back; then the connection goes back.
-    ///
-    /// What still runs was told to stop; this waits until it has.
+    /// Commits on [`Exit::Completed`] and rolls back on any other exit, after waiting until a cut closure has stopped.
+    /// Then releases the connection.
     ///
     /// # Errors
     ///
-    /// If `Completed` could not be committed; it is rolled back then.
+    /// If the transaction could not be committed on `Completed`; it is rolled back then.
     ///
     /// # Cancel safety
     ///
-    /// The connection goes back as [`Exit::Cancelled`], and what has not been committed by then is rolled back. A COMMIT
-    /// that was cut may have happened.
+    /// If the future is dropped, the connection is released with [`Exit::Cancelled`], and a transaction that is not
+    /// committed by then is rolled back. A COMMIT that was cut may have happened.
     async fn release(&self, open: OpenTransaction<P>, exit: Exit) -> Result<(), Error<SqliteError>> {
         let mut lease = open.lease;
-        // Dropped here, when the deadline has passed: the lease goes back as cancelled, and the thread stops.
+        // If this is dropped here, at the deadline, the lease is released as cancelled, and the thread stops.
         let outcome = match self.mode {
             Mode::Write if exit.is_completed() => lease.as_mut().commit().await,
             _ => lease.as_mut().clean().await,
         };
         let exit = if outcome.is_ok() { exit } else { exit.worst(Exit::Failed) };
-        // The transaction has ended, and the client need not wait until its connection is back: the reaper does.
+        // The transaction has ended. The reaper waits until the connection is released; the client need not.
         drop(Lease::end(lease, exit));
         outcome.map_err(|cause| Error::from(cause).at(Stage::Releasing))
     }
@@ -238,7 +239,7 @@ where
         if healthy { Health::Ready } else { Health::Dead }
     }
 
-    /// A commit matters to the client; the end of a transaction that only read does not.
+    /// Returns `true` for a commit. The end of a read-only transaction does not matter to the client.
     fn settles(&self, exit: Exit) -> bool {
         self.mode == Mode::Write && exit.is_completed()
     }
@@ -252,9 +253,9 @@ impl<P> fmt::Debug for Transaction<P> {
 
 /// A transaction that has begun: the handle of [`Transaction`]. It derefs to its connection.
 ///
-/// There is no `commit` here. Who owns the scope or the lease says how it ends, and nobody else.
+/// There is no `commit` method. Only the owner of the scope or the lease decides how the transaction ends.
 ///
-/// A function that works in whatever transaction its caller is in takes the connection:
+/// A function that works in the transaction of its caller takes the connection:
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {

@@ -1,4 +1,4 @@
-//! The thread of one connection: it opens, runs one job after the other, and closes.
+//! The thread of one connection: it opens the connection, runs its jobs one by one, and closes it.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, mpsc};
@@ -13,56 +13,61 @@ use crate::database::{Database, WriterPermit};
 use crate::open::{Settings, open};
 use crate::signal::Signal;
 
-/// What a handle tells its thread. When it has no more to say, because it was dropped, the thread closes.
-pub(crate) enum Order {
+/// A command of a handle to its thread. When the handle is dropped, the channel ends and the thread closes the
+/// connection.
+pub(crate) enum Command {
     Run(Job),
     Close(oneshot::Sender<Result<(), SqliteError>>),
 }
 
+/// Work for the thread.
 pub(crate) type Job = Box<dyn FnOnce(&mut Worker) + Send>;
 
-// Where nobody calls `close` the fields are dropped in this order: the connection, and then its permit.
+/// A connection on its thread.
+///
+/// Without a call of `close`, its fields are dropped in this order: the connection, and then its permit.
 pub(crate) struct Worker {
     connection: Connection,
     signal: Arc<Signal>,
-    /// The permit is where the transaction is, and leaves when that has ended, whoever is gone by then (law L13).
+    /// The permit stays with the transaction and is dropped when that has ended, even if its handle is gone by then
+    /// (law L13).
     permit: Option<WriterPermit>,
 }
 
-/// What came of [`open`]: the connection's database, or why there is no connection.
+/// The result of [`open`]: the database of the connection.
 pub(crate) type Opened = Result<Arc<Database>, Error<SqliteError>>;
 
-/// The life of the thread.
-pub(crate) fn live(
+/// Runs the thread: opens the connection, and runs commands until the handle is dropped or closed.
+pub(crate) fn run(
     settings: &Settings,
     signal: Arc<Signal>,
     opened: oneshot::Sender<Opened>,
-    orders: &mpsc::Receiver<Order>,
+    commands: &mpsc::Receiver<Command>,
 ) {
-    // The user's `on_open` runs in there.
+    // `open` calls the user's `on_open`, which may panic.
     let outcome = catch_unwind(AssertUnwindSafe(|| open(settings, &signal)))
         .unwrap_or_else(|payload| Err(Error::panicked(Stage::Acquiring, &*payload)));
-    // The database is ours, too, so that it outlives the connection.
+    // This thread keeps the database, so that it outlives the connection.
     let (connection, database) = match outcome {
         Ok(opened) => opened,
         Err(error) => return drop(opened.send(Err(error))),
     };
-    // If nobody waits any more, nobody has the other end of the orders either.
+    // If the receiver was dropped, so was the sender of the commands, and the loop ends at once.
     drop(opened.send(Ok(Arc::clone(&database))));
     let mut worker = Worker { connection, signal, permit: None };
-    for order in orders {
-        match order {
-            Order::Run(job) => job(&mut worker),
-            Order::Close(answer) => return drop(answer.send(worker.close())),
+    for command in commands {
+        match command {
+            Command::Run(job) => job(&mut worker),
+            Command::Close(reply) => return drop(reply.send(worker.close())),
         }
     }
 }
 
 impl Worker {
-    /// A job that answers.
+    /// Creates a job that replies with the result of `run`.
     pub(crate) fn job<T: Send + 'static>(
         run: impl FnOnce(&mut Worker) -> Result<T, SqliteError> + Send + 'static,
-        answer: oneshot::Sender<Result<T, SqliteError>>,
+        reply: oneshot::Sender<Result<T, SqliteError>>,
     ) -> Job {
         Box::new(move |worker| {
             let outcome = run(worker);
@@ -71,12 +76,12 @@ impl Worker {
             if !open {
                 worker.permit = None;
             }
-            // Last, so that whoever hears the answer finds everything else done.
-            drop(answer.send(outcome));
+            // Last, so that everything else is done when the reply is received.
+            drop(reply.send(outcome));
         })
     }
 
-    /// Runs a user's closure, unless its handle has left before it began.
+    /// Runs a user's closure, unless it was cancelled before it began.
     pub(crate) fn call<T>(
         &mut self,
         f: impl FnOnce(&mut Connection) -> rusqlite::Result<T>,
@@ -87,14 +92,14 @@ impl Worker {
         if self.signal.is_guarded() && self.connection.is_autocommit() {
             return Err(SqliteError::RolledBack);
         }
-        // Whatever the closure has half done stays in here: the handle is in doubt after a panic.
+        // A state that the closure left half changed is not observed: the handle is in doubt after a panic.
         match catch_unwind(AssertUnwindSafe(|| f(&mut self.connection))) {
             Ok(outcome) => Ok(outcome?),
             Err(payload) => Err(SqliteError::panicked(payload)),
         }
     }
 
-    /// Begins a transaction: one that writes if there is a permit, else one that reads.
+    /// Begins a transaction, which may write if there is a permit, and only reads otherwise.
     pub(crate) fn begin(&mut self, permit: Option<WriterPermit>) -> Result<(), SqliteError> {
         if self.signal.is_cancelled() {
             return Err(SqliteError::InDoubt);
@@ -109,7 +114,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Commits. Whatever the answer, no transaction is open afterwards.
+    /// Commits the transaction. Whatever the result, no transaction is open afterwards.
     pub(crate) fn commit(&mut self) -> Result<(), SqliteError> {
         if self.signal.is_cancelled() {
             return Err(SqliteError::InDoubt);
@@ -126,7 +131,8 @@ impl Worker {
         Ok(outcome?)
     }
 
-    /// Makes the connection as good as new, or says why it cannot: no transaction, our hooks, a file that answers.
+    /// Prepares the connection for its next user: rolls back an open transaction, installs the hooks again, and reads
+    /// from the file.
     pub(crate) fn clean(&mut self) -> Result<(), SqliteError> {
         self.signal.clear();
         if !self.connection.is_autocommit() {
@@ -139,6 +145,7 @@ impl Worker {
         Ok(())
     }
 
+    /// Closes the connection, and then drops its permit.
     fn close(self) -> Result<(), SqliteError> {
         let Worker { connection, signal: _, permit } = self;
         let outcome = connection.close().map_err(|(_, error)| error);
