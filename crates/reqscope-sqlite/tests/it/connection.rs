@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use reqscope::{Exit, Health, Lease, Reaper, Resource};
 use reqscope_sqlite::{Sqlite, SqliteError, rusqlite};
-use reqscope_testkit::{cancel_at, poll_once, until};
+use reqscope_testkit::{cancel_at, poll_once, quiet_panic, until};
 use tokio::sync::oneshot;
 
-use crate::support::{PATIENCE, all_closed, count, endless, insert, rows, sqlite, stranger, with_table, writing};
+use crate::support::{LIMIT, all_closed, count, endless, insert, other_process, rows, sqlite, with_table, writing};
 
 #[tokio::test]
-async fn a_closure_runs_on_the_thread_of_its_connection() {
+async fn closure_runs_on_the_thread_of_its_connection() {
     let sqlite = sqlite();
     let mut conn = sqlite.acquire().await.unwrap();
     let here = std::thread::current().id();
@@ -40,7 +40,7 @@ async fn every_connection_has_the_documented_settings() {
 }
 
 #[tokio::test]
-async fn an_error_of_sqlite_leaves_the_connection_ready() {
+async fn sqlite_error_leaves_the_connection_ready() {
     let sqlite = sqlite();
     let mut conn = sqlite.acquire().await.unwrap();
     let error = conn.call(|db| db.execute("no sql", ())).await.unwrap_err();
@@ -50,7 +50,7 @@ async fn an_error_of_sqlite_leaves_the_connection_ready() {
 }
 
 #[tokio::test]
-async fn dropping_a_call_interrupts_its_statement_and_validate_proves_the_connection() {
+async fn dropped_call_is_interrupted_and_connection_validates() {
     let sqlite = sqlite();
     let mut conn = sqlite.acquire().await.unwrap();
     let (begun, has_begun) = oneshot::channel();
@@ -62,14 +62,14 @@ async fn dropping_a_call_interrupts_its_statement_and_validate_proves_the_connec
     assert_eq!(sqlite.probe(&conn), Health::Dead);
     assert!(matches!(conn.call(|_| Ok(())).await, Err(SqliteError::InDoubt)));
     sqlite.validate(&mut conn).await.unwrap();
-    println!("a running statement was left in {:?}", cut.elapsed());
+    println!("a running statement stopped in {:?}", cut.elapsed());
     assert_eq!(sqlite.probe(&conn), Health::Ready);
     assert_eq!(count(&mut conn).await, 0);
 }
 
-/// An interrupt alone is lost if no statement runs in the moment that it comes.
+/// An interrupt alone is lost if no statement runs at that moment.
 #[tokio::test]
-async fn dropping_a_call_stops_the_statements_that_are_still_to_come() {
+async fn dropped_call_stops_later_statements_of_its_closure() {
     let sqlite = sqlite();
     let mut conn = sqlite.acquire().await.unwrap();
     let (begun, has_begun) = oneshot::channel();
@@ -77,10 +77,10 @@ async fn dropping_a_call_stops_the_statements_that_are_still_to_come() {
     let call = conn.call(move |db| {
         begun.send(()).unwrap();
         may_go_on.recv().unwrap();
-        db.query_row(crate::support::FOREVER, (), |_| Ok(()))
+        db.query_row(crate::support::ENDLESS, (), |_| Ok(()))
     });
     tokio::select! {
-        _ = call => unreachable!("it waits"),
+        _ = call => unreachable!("the closure waits"),
         _ = has_begun => {}
     }
     go_on.send(()).unwrap();
@@ -88,23 +88,24 @@ async fn dropping_a_call_stops_the_statements_that_are_still_to_come() {
 }
 
 #[tokio::test]
-async fn dropping_a_call_ends_its_wait_for_a_lock() {
-    let sqlite = Arc::new(with_table().busy_timeout(PATIENCE * 100).build_temporary().unwrap());
+async fn dropped_call_ends_its_wait_for_a_lock() {
+    let sqlite = Arc::new(with_table().busy_timeout(LIMIT * 100).build_temporary().unwrap());
     let mut conn = sqlite.acquire().await.unwrap();
-    let other = stranger(&sqlite);
+    let other = other_process(&sqlite);
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
 
     let mut left = Vec::new();
     for _ in 0..20 {
         let waiting = tokio::time::timeout(Duration::from_millis(20), insert(&mut conn, 1));
-        assert!(waiting.await.is_err(), "the stranger has the lock");
+        assert!(waiting.await.is_err(), "the other process has the lock");
         let cut = Instant::now();
         sqlite.validate(&mut conn).await.unwrap();
         left.push(cut.elapsed());
     }
     left.sort();
-    println!("20 waits for a lock were left in {:?} (median), {:?} (slowest)", left[10], left[19]);
-    // The promise is 10 ms. The fastest must keep it on any machine; the slowest waits for a loaded one's scheduler.
+    println!("20 waits for a lock stopped in {:?} (median), {:?} (slowest)", left[10], left[19]);
+    // The promise is 10 ms. The fastest must keep it on any machine; the slowest depends on the scheduler of a busy
+    // one.
     assert!(left[0] < Duration::from_millis(10), "{left:?}");
     assert!(left[19] < Duration::from_secs(2), "{left:?}");
     other.execute_batch("ROLLBACK").unwrap();
@@ -112,10 +113,10 @@ async fn dropping_a_call_ends_its_wait_for_a_lock() {
 }
 
 #[tokio::test]
-async fn a_wait_for_a_lock_ends_at_its_bound() {
+async fn wait_for_a_lock_ends_at_busy_timeout() {
     let sqlite = Arc::new(with_table().busy_timeout(Duration::from_millis(30)).build_temporary().unwrap());
     let mut conn = sqlite.acquire().await.unwrap();
-    let other = stranger(&sqlite);
+    let other = other_process(&sqlite);
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     for _ in 0..2 {
         let begun = Instant::now();
@@ -127,11 +128,11 @@ async fn a_wait_for_a_lock_ends_at_its_bound() {
 }
 
 #[tokio::test]
-async fn a_panic_costs_neither_the_thread_nor_the_connection() {
+async fn panic_in_closure_keeps_thread_and_connection() {
     let sqlite = sqlite();
     let mut conn = sqlite.acquire().await.unwrap();
-    let panicked = conn.call(|_| -> rusqlite::Result<()> { panic!("on {}", "purpose") }).await;
-    assert!(matches!(panicked, Err(SqliteError::Panicked(said)) if said == "on purpose"));
+    let panicked = conn.call(|_| -> rusqlite::Result<()> { quiet_panic("on purpose") }).await;
+    assert!(matches!(panicked, Err(SqliteError::Panicked(message)) if message == "on purpose"));
     assert_eq!(sqlite.probe(&conn), Health::Dead);
     assert!(matches!(conn.call(|_| Ok(())).await, Err(SqliteError::InDoubt)));
     sqlite.validate(&mut conn).await.unwrap();
@@ -139,11 +140,11 @@ async fn a_panic_costs_neither_the_thread_nor_the_connection() {
 }
 
 #[tokio::test]
-async fn a_destructor_that_panics_on_the_thread_hangs_nobody() {
+async fn panicking_destructor_on_the_thread_hangs_no_caller() {
     struct Bomb;
     impl Drop for Bomb {
         fn drop(&mut self) {
-            panic!("a destructor of a test");
+            quiet_panic("in a destructor")
         }
     }
 
@@ -157,7 +158,7 @@ async fn a_destructor_that_panics_on_the_thread_hangs_nobody() {
         Ok(Bomb)
     });
     tokio::select! {
-        _ = call => unreachable!("it waits"),
+        _ = call => unreachable!("the closure waits"),
         _ = has_begun => {}
     }
     go_on.send(()).unwrap();
@@ -169,7 +170,7 @@ async fn a_destructor_that_panics_on_the_thread_hangs_nobody() {
 }
 
 #[tokio::test]
-async fn a_call_that_was_forgotten_is_found_and_stopped() {
+async fn forgotten_call_is_stopped_by_validate() {
     let sqlite = sqlite();
     let mut conn = sqlite.acquire().await.unwrap();
     let (begun, has_begun) = oneshot::channel();
@@ -184,7 +185,7 @@ async fn a_call_that_was_forgotten_is_found_and_stopped() {
 }
 
 #[tokio::test]
-async fn a_call_that_was_never_polled_has_done_nothing() {
+async fn call_that_was_never_polled_does_nothing() {
     let sqlite = sqlite();
     let mut conn = sqlite.acquire().await.unwrap();
     drop(insert(&mut conn, 1));
@@ -193,7 +194,7 @@ async fn a_call_that_was_never_polled_has_done_nothing() {
 }
 
 #[tokio::test]
-async fn what_a_closure_left_open_is_rolled_back_by_validate() {
+async fn transaction_left_open_is_rolled_back_by_validate() {
     let sqlite = sqlite();
     let mut conn = sqlite.acquire().await.unwrap();
     conn.call(|db| db.execute_batch("BEGIN; INSERT INTO t (v) VALUES (1)")).await.unwrap();
@@ -204,7 +205,7 @@ async fn what_a_closure_left_open_is_rolled_back_by_validate() {
 }
 
 #[tokio::test]
-async fn an_own_transaction_on_a_bare_connection_commits() {
+async fn transaction_in_a_closure_commits() {
     let sqlite = sqlite();
     let mut conn = sqlite.acquire().await.unwrap();
     let own = conn.call(|db| {
@@ -217,34 +218,34 @@ async fn an_own_transaction_on_a_bare_connection_commits() {
 }
 
 #[tokio::test]
-async fn validate_renews_the_hooks_that_a_closure_took_away() {
+async fn validate_reinstalls_hooks_that_a_closure_removed() {
     let sqlite = sqlite();
     let mut conn = sqlite.acquire().await.unwrap();
     conn.call(|db| db.progress_handler(0, None::<fn() -> bool>)).await.unwrap();
-    conn.call(|db| db.busy_timeout(PATIENCE * 100)).await.unwrap();
+    conn.call(|db| db.busy_timeout(LIMIT * 100)).await.unwrap();
     sqlite.validate(&mut conn).await.unwrap();
 
-    stranger(&sqlite).execute_batch("PRAGMA user_version = 1").unwrap();
-    let other = stranger(&sqlite);
+    other_process(&sqlite).execute_batch("PRAGMA user_version = 1").unwrap();
+    let other = other_process(&sqlite);
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     assert!(tokio::time::timeout(Duration::from_millis(20), insert(&mut conn, 1)).await.is_err());
-    tokio::time::timeout(PATIENCE, sqlite.validate(&mut conn)).await.unwrap().unwrap();
+    tokio::time::timeout(LIMIT, sqlite.validate(&mut conn)).await.unwrap().unwrap();
 }
 
 #[tokio::test]
-async fn the_hook_runs_for_each_connection_and_its_error_or_panic_fails_the_acquisition() {
+async fn error_or_panic_in_on_open_fails_the_acquisition() {
     let failing = Sqlite::builder().on_open(|db| db.execute_batch("no sql"));
     let error = failing.build_temporary().unwrap().acquire().await.unwrap_err();
     assert!(matches!(error.cause(), Some(SqliteError::Sqlite(_))), "{error:?}");
 
-    let panicking = Sqlite::builder().on_open(|_| panic!("in the hook"));
+    let panicking = Sqlite::builder().on_open(|_| quiet_panic("in the hook"));
     let error = panicking.build_temporary().unwrap().acquire().await.unwrap_err();
     assert!(error.is_panicked(), "{error:?}");
     assert!(error.to_string().ends_with("in the hook"), "{error}");
 }
 
 #[tokio::test]
-async fn nothing_stays_open_wherever_an_acquisition_is_cut() {
+async fn acquisition_cut_at_any_poll_leaves_nothing_open() {
     for n in 0.. {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cut.db");
@@ -253,37 +254,37 @@ async fn nothing_stays_open_wherever_an_acquisition_is_cut() {
         drop(sqlite);
         all_closed(&path).await;
         if done {
-            assert!(n > 1, "it waits at least once");
+            assert!(n > 1, "an acquisition waits at least once");
             break;
         }
     }
 }
 
-/// A stranger who holds the whole file keeps even the first look at it waiting.
+/// Another process that locks the whole file makes even the first read wait.
 #[tokio::test]
-async fn an_acquisition_that_waits_for_a_lock_is_left_when_it_is_dropped() {
+async fn dropped_acquisition_stops_waiting_for_a_lock() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("locked.db");
-    let stranger = rusqlite::Connection::open(&path).unwrap();
-    stranger.execute_batch("CREATE TABLE t (v); BEGIN EXCLUSIVE").unwrap();
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("CREATE TABLE t (v); BEGIN EXCLUSIVE").unwrap();
 
     let token = Arc::new(());
     let gone = Arc::downgrade(&token);
-    let sqlite = Sqlite::builder().busy_timeout(PATIENCE * 100).on_open(move |_| {
+    let sqlite = Sqlite::builder().busy_timeout(LIMIT * 100).on_open(move |_| {
         assert_eq!(*token, ());
         Ok(())
     });
     let sqlite = sqlite.build(&path);
     assert!(tokio::time::timeout(Duration::from_millis(20), sqlite.acquire()).await.is_err());
     drop(sqlite);
-    // The thread has the last copy of the hook.
-    until(PATIENCE, || gone.strong_count() == 0).await;
-    stranger.execute_batch("ROLLBACK").unwrap();
+    // The thread owns the last copy of the hook.
+    until(LIMIT, || gone.strong_count() == 0).await;
+    other.execute_batch("ROLLBACK").unwrap();
 }
 
-/// L13: a closure that SQLite cannot interrupt holds its slot until it is over.
+/// L13: a closure that SQLite cannot interrupt holds its slot until it ends.
 #[tokio::test]
-async fn a_connection_in_doubt_is_released_when_its_thread_has_left_the_closure() {
+async fn connection_in_doubt_is_released_after_its_closure_ends() {
     let sqlite = sqlite();
     let reaper = Reaper::new();
     let mut conn = Lease::acquire_in(&reaper, &sqlite).await.unwrap();
@@ -295,26 +296,27 @@ async fn a_connection_in_doubt_is_released_when_its_thread_has_left_the_closure(
         Ok(())
     });
     tokio::select! {
-        _ = call => unreachable!("it waits"),
+        _ = call => unreachable!("the closure waits"),
         _ = has_begun => {}
     }
     drop(conn);
     assert!(!reaper.drain(Duration::from_millis(20)).await.is_clean());
     go_on.send(()).unwrap();
-    assert!(reaper.drain(PATIENCE).await.is_clean());
+    assert!(reaper.drain(LIMIT).await.is_clean());
     assert_eq!(reaper.stats().released, 1);
 }
 
-/// Each verb in turn, cut at each of its awaits: the next user finds a database without a lock, and nothing half done.
+/// Each operation in turn is cut at each of its awaits. The next user finds the database unlocked, and no partial
+/// writes.
 #[tokio::test]
-async fn a_verb_that_is_cut_anywhere_leaves_a_database_that_works() {
-    for verb in ["call", "validate", "release", "begin", "commit", "rollback"] {
+async fn any_operation_cut_at_any_poll_leaves_a_working_database() {
+    for operation in ["call", "validate", "release", "begin", "commit", "rollback"] {
         for n in 0.. {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("cut.db");
-            let sqlite = Arc::new(with_table().busy_timeout(PATIENCE).build(&path));
+            let sqlite = Arc::new(with_table().busy_timeout(LIMIT).build(&path));
             let tx = writing(&sqlite);
-            let done = match verb {
+            let done = match operation {
                 "call" => {
                     let mut conn = Lease::acquire(&sqlite).await.unwrap();
                     cut(n, insert(&mut conn, 1)).await
@@ -333,16 +335,16 @@ async fn a_verb_that_is_cut_anywhere_leaves_a_database_that_works() {
                 _ => {
                     let mut open = tx.acquire().await.unwrap();
                     insert(&mut open, 1).await.unwrap();
-                    let exit = if verb == "commit" { Exit::Completed } else { Exit::Cancelled };
+                    let exit = if operation == "commit" { Exit::Completed } else { Exit::Cancelled };
                     cut(n, tx.release(open, exit)).await
                 }
             };
-            // Whatever was cut is stopped by its own thread; a writer behind it gets its turn.
-            let mut next = tokio::time::timeout(PATIENCE, Lease::acquire(&tx)).await.unwrap().unwrap();
+            // The operation is stopped by its own thread, and the next writer gets its turn.
+            let mut next = tokio::time::timeout(LIMIT, Lease::acquire(&tx)).await.unwrap().unwrap();
             let before = count(&mut next).await;
-            assert!(before <= 1, "{verb} cut at {n}");
-            if matches!(verb, "validate" | "release" | "rollback") {
-                assert_eq!(before, 0, "{verb} cut at {n}");
+            assert!(before <= 1, "{operation} cut at {n}");
+            if matches!(operation, "validate" | "release" | "rollback") {
+                assert_eq!(before, 0, "{operation} cut at {n}");
             }
             insert(&mut next, 2).await.unwrap();
             Lease::complete(next).await.unwrap();
@@ -355,12 +357,13 @@ async fn a_verb_that_is_cut_anywhere_leaves_a_database_that_works() {
     }
 }
 
-async fn cut<T>(n: usize, verb: impl Future<Output = T>) -> bool {
-    cancel_at(n, pin!(verb)).await.is_some()
+/// Cuts an operation at its `n`-th await. Returns whether it completed before.
+async fn cut<T>(n: usize, operation: impl Future<Output = T>) -> bool {
+    cancel_at(n, pin!(operation)).await.is_some()
 }
 
 #[tokio::test]
-async fn a_temporary_database_goes_with_its_last_user() {
+async fn temporary_database_is_removed_with_its_last_user() {
     let sqlite = sqlite();
     let folder = sqlite.path().parent().unwrap().to_owned();
     let mut conn = Lease::acquire(&sqlite).await.unwrap();
@@ -368,5 +371,5 @@ async fn a_temporary_database_goes_with_its_last_user() {
     assert!(folder.exists());
     Lease::complete(conn).await.unwrap();
     drop(sqlite);
-    until(PATIENCE, || !folder.exists()).await;
+    until(LIMIT, || !folder.exists()).await;
 }

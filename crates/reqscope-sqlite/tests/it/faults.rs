@@ -10,6 +10,7 @@ use reqscope_sqlite::{
 
 use crate::support::{count, insert, rows, with_table, writing};
 
+/// Returns the error of acquiring a connection to this file.
 async fn refused(path: &Path) -> Error<SqliteError> {
     let error = with_table().build(path).acquire().await.unwrap_err();
     assert_eq!(error.stage(), Some(reqscope::error::Stage::Acquiring));
@@ -22,24 +23,25 @@ fn code(error: &Error<SqliteError>) -> Option<ErrorCode> {
     error.cause().and_then(SqliteError::code)
 }
 
-/// When this returns nobody has it open: SQLite would reuse a descriptor that it still has.
-fn made_by_a_stranger(path: &Path) {
+/// Creates a database through a connection that is not of this crate. The connection is closed on return, because
+/// SQLite would reuse an open descriptor.
+fn create_in_another_process(path: &Path) {
     let db = Connection::open(path).unwrap();
     db.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (id INTEGER PRIMARY KEY, v INTEGER NOT NULL)")
         .unwrap();
 }
 
 #[tokio::test]
-async fn a_missing_folder_is_a_permanent_error() {
+async fn missing_folder_is_a_permanent_error() {
     let folder = tempfile::tempdir().unwrap();
     let error = refused(&folder.path().join("missing/a.db")).await;
     assert!(error.is_permanent());
     assert_eq!(code(&error), Some(ErrorCode::CannotOpen));
-    assert!(refused(folder.path()).await.is_permanent(), "a folder is no database");
+    assert!(refused(folder.path()).await.is_permanent(), "a folder is not a database");
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_database_is_a_permanent_error_and_is_not_touched() {
+async fn file_that_is_no_database_is_a_permanent_error_and_kept() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("letter.db");
     let letter = "Dear Sir or Madam, ".repeat(500);
@@ -51,11 +53,11 @@ async fn a_file_that_is_no_database_is_a_permanent_error_and_is_not_touched() {
 }
 
 #[tokio::test]
-async fn a_corrupt_database_is_a_permanent_error() {
+async fn corrupt_database_is_a_permanent_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("corrupt.db");
-    made_by_a_stranger(&path);
-    // The schema's own page, behind the header.
+    create_in_another_process(&path);
+    // The page of the schema, after the header.
     let mut bytes = fs::read(&path).unwrap();
     bytes[100..4096].fill(0xA5);
     fs::write(&path, bytes).unwrap();
@@ -65,7 +67,7 @@ async fn a_corrupt_database_is_a_permanent_error() {
 }
 
 #[tokio::test]
-async fn a_file_that_was_removed_is_an_error_and_not_an_empty_database() {
+async fn removed_file_is_an_error_and_not_an_empty_database() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("removed.db");
     let sqlite = Arc::new(with_table().build(&path));
@@ -76,14 +78,14 @@ async fn a_file_that_was_removed_is_an_error_and_not_an_empty_database() {
     let error = Lease::acquire(&sqlite).await.unwrap_err();
     assert!(error.is_permanent());
     assert_eq!(code(&error), Some(ErrorCode::CannotOpen));
-    assert!(!path.exists(), "nothing took its place");
-    // Who has it open has it still.
+    assert!(!path.exists(), "no empty database replaces it");
+    // Open connections keep the removed file.
     assert_eq!(count(&mut conn).await, 1);
     Lease::complete(conn).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_full_disk_is_a_clear_error_and_rolls_back() {
+async fn full_disk_is_an_error_and_rolls_back() {
     let sqlite = Sqlite::builder().on_open(|db| {
         db.execute_batch(
             "CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, v NOT NULL); PRAGMA max_page_count = 20",
@@ -98,7 +100,7 @@ async fn a_full_disk_is_a_clear_error_and_rolls_back() {
     Lease::fail(open).await.unwrap();
     assert_eq!(rows(&sqlite).await, 0);
 
-    // It goes on as soon as there is room for what is asked.
+    // The next transaction, which fits, succeeds.
     let mut open = Lease::acquire(&tx).await.unwrap();
     insert(&mut open, 1).await.unwrap();
     Lease::complete(open).await.unwrap();
@@ -106,7 +108,7 @@ async fn a_full_disk_is_a_clear_error_and_rolls_back() {
 }
 
 #[tokio::test]
-async fn a_read_only_resource_reads_and_does_not_write() {
+async fn read_only_resource_reads_but_does_not_write() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("both.db");
     let reader = Arc::new(Sqlite::builder().read_only(true).build(&path));
@@ -120,7 +122,7 @@ async fn a_read_only_resource_reads_and_does_not_write() {
     Lease::complete(conn).await.unwrap();
 }
 
-/// Root may write everywhere; without the right to overrule permissions it is like everybody else.
+/// Root may write everywhere, so these tests give up the capability to override file permissions.
 #[cfg(target_os = "linux")]
 mod without_privileges {
     use std::os::unix::fs::PermissionsExt;
@@ -129,8 +131,8 @@ mod without_privileges {
 
     use super::*;
 
-    /// On a thread of its own, because a privilege that was given up does not come back. The thread of a connection
-    /// inherits from the one that started it.
+    /// Runs a test without that capability, on a thread of its own, because it cannot be regained. The thread of a
+    /// connection inherits the capabilities of the thread that starts it.
     fn run(test: impl AsyncFnOnce() + Send + 'static) {
         let thread = std::thread::spawn(move || {
             let mut sets = capabilities(None).unwrap();
@@ -146,7 +148,7 @@ mod without_privileges {
     }
 
     #[test]
-    fn an_unwritable_folder_is_a_permanent_error() {
+    fn unwritable_folder_is_a_permanent_error() {
         run(async || {
             let folder = tempfile::tempdir().unwrap();
             permit(folder.path(), 0o555);
@@ -158,11 +160,11 @@ mod without_privileges {
     }
 
     #[test]
-    fn an_unwritable_file_is_a_permanent_error_at_once_and_not_at_the_first_write() {
+    fn unwritable_file_is_a_permanent_error_when_acquiring() {
         run(async || {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("a.db");
-            made_by_a_stranger(&path);
+            create_in_another_process(&path);
             permit(&path, 0o444);
             let error = refused(&path).await;
             assert!(error.is_permanent());
@@ -171,15 +173,15 @@ mod without_privileges {
     }
 }
 
-/// Its limit is its process's, so it runs in one of its own: this same test, told so by a variable.
+/// The limit holds for the whole process, so the test runs itself in a process of its own, marked by a variable.
 #[cfg(target_os = "linux")]
 #[test]
-fn too_many_open_files_are_a_passing_error() {
+fn too_many_open_files_are_a_temporary_error() {
     use rustix::process::{Resource as Limit, getrlimit, setrlimit};
 
     const ALONE: &str = "REQSCOPE_SQLITE_ALONE";
     if std::env::var_os(ALONE).is_none() {
-        let name = "faults::too_many_open_files_are_a_passing_error";
+        let name = "faults::too_many_open_files_are_a_temporary_error";
         let status = std::process::Command::new(std::env::current_exe().unwrap())
             .args(["--exact", name])
             .env(ALONE, "yes")

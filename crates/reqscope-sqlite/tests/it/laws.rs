@@ -10,14 +10,12 @@ fn bare() -> Sqlite {
     with_table().build_temporary().unwrap()
 }
 
-laws!(connections_keep_the_laws, |_probe| bare());
-laws!(transactions_that_write_keep_the_laws, |_probe| writing(&sqlite()));
-laws!(transactions_that_read_keep_the_laws, |_probe| reading(&sqlite()));
-laws!(transactions_over_wrapped_connections_keep_the_laws, |_probe| {
-    Transaction::new(Arc::new(bare().timeout(crate::support::PATIENCE)))
+laws!(connection_keeps_the_laws, |_probe| bare());
+laws!(write_transaction_keeps_the_laws, |_probe| writing(&sqlite()));
+laws!(read_transaction_keeps_the_laws, |_probe| reading(&sqlite()));
+laws!(transaction_over_wrapped_connection_keeps_the_laws, |_probe| {
+    Transaction::new(Arc::new(bare().timeout(crate::support::LIMIT)))
 });
-laws!(pooled_connections_keep_the_laws, |_probe| Pool::new(bare()));
-laws!(transactions_that_write_over_a_pool_keep_the_laws, |_probe| Transaction::new(Arc::new(Pool::new(bare()))));
-laws!(transactions_that_read_over_a_pool_keep_the_laws, |_probe| {
-    Transaction::read_only(Arc::new(Pool::new(bare())))
-});
+laws!(pooled_connection_keeps_the_laws, |_probe| Pool::new(bare()));
+laws!(pooled_write_transaction_keeps_the_laws, |_probe| Transaction::new(Arc::new(Pool::new(bare()))));
+laws!(pooled_read_transaction_keeps_the_laws, |_probe| { Transaction::read_only(Arc::new(Pool::new(bare()))) });

@@ -1,5 +1,5 @@
-//! What `reqscope-sqlite` promises, a sentence each.
-// Clippy knows only `#[test]` functions as tests; the helpers next to them are tests too.
+//! The behaviour of `reqscope-sqlite`.
+// Clippy knows only `#[test]` functions as tests; the helpers next to them belong to tests as well.
 #![allow(clippy::unwrap_used)]
 
 mod connection;

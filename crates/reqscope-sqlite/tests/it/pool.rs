@@ -8,16 +8,16 @@ use reqscope_testkit::until;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::support::{PATIENCE, count, endless, insert, rows, sqlite, stranger, with_table};
+use crate::support::{LIMIT, count, endless, insert, other_process, rows, sqlite, with_table};
 
-/// A pool of this size, and its database as others see it.
+/// Returns a pool of this size, and its database as another user sees it.
 fn pool(size: usize) -> (Arc<Pool<Sqlite>>, Arc<Sqlite>) {
     let watching = sqlite();
     let pooled = with_table().busy_timeout(Duration::from_millis(200)).build(watching.path());
     (Arc::new(Pool::builder().max_size(size).build(pooled)), watching)
 }
 
-/// Cuts a statement in the middle of its work.
+/// Cuts a statement while it runs.
 async fn cut(conn: &mut SqliteConn) {
     let (begun, has_begun) = oneshot::channel();
     tokio::select! {
@@ -27,7 +27,7 @@ async fn cut(conn: &mut SqliteConn) {
 }
 
 #[tokio::test]
-async fn one_connection_serves_one_transaction_after_the_other() {
+async fn one_connection_serves_successive_transactions() {
     let opened = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&opened);
     let sqlite = Sqlite::builder().on_open(move |db| {
@@ -51,25 +51,25 @@ async fn one_connection_serves_one_transaction_after_the_other() {
     assert_eq!(pool.status().idle, 1);
 }
 
-/// It is stopped, and the slot of its connection is free when it has stopped (L13, L14).
+/// The statement is stopped, and then the slot of its connection is free (L13, L14).
 #[tokio::test]
-async fn a_cut_statement_costs_a_pool_of_one_no_slot() {
+async fn cut_statement_leaks_no_slot() {
     let (pool, _watching) = pool(1);
     let scopes = Scopes::new();
     for _ in 0..5 {
         let scope = scopes.open();
         cut(&mut scope.lazy(&pool).get().await.unwrap()).await;
         drop(scope);
-        let mut conn = timeout(PATIENCE, pool.get()).await.unwrap().unwrap();
+        let mut conn = timeout(LIMIT, pool.get()).await.unwrap().unwrap();
         assert_eq!(count(&mut conn).await, 0);
         pool.put(conn);
     }
-    let report = scopes.drain(PATIENCE).await;
+    let report = scopes.drain(LIMIT).await;
     assert!(report.is_clean(), "{report:?}");
 }
 
 #[tokio::test]
-async fn a_transaction_that_was_cut_is_rolled_back_before_the_next_one_begins() {
+async fn cut_transaction_is_rolled_back_before_the_next_begins() {
     let (pool, watching) = pool(1);
     let writing = Arc::new(Transaction::new(Arc::clone(&pool)));
     let scopes = Scopes::new();
@@ -81,7 +81,7 @@ async fn a_transaction_that_was_cut_is_rolled_back_before_the_next_one_begins() 
         drop(open);
         drop(scope);
 
-        let mut open = timeout(PATIENCE, Lease::acquire(&writing)).await.unwrap().unwrap();
+        let mut open = timeout(LIMIT, Lease::acquire(&writing)).await.unwrap().unwrap();
         assert_eq!(count(&mut open).await, v - 1);
         insert(&mut open, v).await.unwrap();
         Lease::complete(open).await.unwrap();
@@ -90,35 +90,35 @@ async fn a_transaction_that_was_cut_is_rolled_back_before_the_next_one_begins() 
 }
 
 #[tokio::test]
-async fn a_transaction_that_is_dropped_is_rolled_back_and_its_connection_serves_on() {
+async fn dropped_transaction_is_rolled_back_and_connection_reused() {
     let (pool, watching) = pool(1);
     let writing = Arc::new(Transaction::new(Arc::clone(&pool)));
     let scope = Scopes::new().open();
     let open = scope.lazy(&writing).get().await;
     insert(&mut open.unwrap(), 1).await.unwrap();
     drop(scope);
-    let mut conn = timeout(PATIENCE, pool.get()).await.unwrap().unwrap();
+    let mut conn = timeout(LIMIT, pool.get()).await.unwrap().unwrap();
     assert_eq!(count(&mut conn).await, 0);
     insert(&mut conn, 2).await.unwrap();
     pool.put(conn);
     assert_eq!(rows(&watching).await, 1);
 }
 
-/// Nobody may take it for hours; until then it would be a lock that everybody else waits for.
+/// The next checkout may come hours later. Until then the open transaction would lock the database.
 #[tokio::test]
-async fn a_transaction_left_open_on_a_bare_connection_is_rolled_back_as_soon_as_it_is_back() {
+async fn transaction_left_open_is_rolled_back_on_return_to_pool() {
     let (pool, watching) = pool(1);
     let mut conn = pool.get().await.unwrap();
     conn.call(|db| db.execute_batch("BEGIN IMMEDIATE; INSERT INTO t (v) VALUES (1)")).await.unwrap();
     pool.put(conn);
-    let other = stranger(&watching);
+    let other = other_process(&watching);
     other.busy_timeout(Duration::ZERO).unwrap();
-    until(PATIENCE, || other.execute_batch("BEGIN IMMEDIATE; ROLLBACK").is_ok()).await;
+    until(LIMIT, || other.execute_batch("BEGIN IMMEDIATE; ROLLBACK").is_ok()).await;
     assert_eq!(rows(&watching).await, 0);
 }
 
 #[tokio::test]
-async fn writers_wait_for_their_turn_and_not_for_a_connection() {
+async fn waiting_writers_hold_no_connection_of_the_pool() {
     let (pool, _watching) = pool(2);
     let writing = Arc::new(Transaction::new(Arc::clone(&pool)));
     let first = Lease::acquire(&writing).await.unwrap();
@@ -126,20 +126,20 @@ async fn writers_wait_for_their_turn_and_not_for_a_connection() {
     for writer in &mut waiting {
         assert!(reqscope_testkit::poll_once(writer.as_mut()).is_pending());
     }
-    // The other connection is there for all who do not write.
-    let mut conn = timeout(PATIENCE, pool.get()).await.unwrap().unwrap();
+    // The other connection is free for reads.
+    let mut conn = timeout(LIMIT, pool.get()).await.unwrap().unwrap();
     assert_eq!(count(&mut conn).await, 0);
     pool.put(conn);
     assert_eq!((pool.status().in_use, pool.status().waiting), (1, 0));
 
     Lease::complete(first).await.unwrap();
     for writer in waiting {
-        Lease::complete(timeout(PATIENCE, writer).await.unwrap().unwrap()).await.unwrap();
+        Lease::complete(timeout(LIMIT, writer).await.unwrap().unwrap()).await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn a_request_that_waits_for_itself_is_told_so() {
+async fn request_that_waits_for_itself_is_named_in_the_error() {
     let builder = Pool::builder().max_size(1).acquire_timeout(Duration::from_secs(1));
     let pool = Arc::new(builder.build(with_table().build_temporary().unwrap()));
     let writing = Arc::new(Transaction::new(Arc::clone(&pool)));
@@ -154,14 +154,14 @@ async fn a_request_that_waits_for_itself_is_told_so() {
 }
 
 #[tokio::test]
-async fn a_closed_pool_leaves_no_connection_open() {
+async fn closed_pool_leaves_no_connection_open() {
     let (pool, watching) = pool(3);
     let leases = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
     for lease in leases {
         pool.put(lease);
     }
     assert_eq!(pool.status().idle, 3);
-    let report = pool.close(PATIENCE).await;
+    let report = pool.close(LIMIT).await;
     assert!(report.is_clean(), "{report:?}");
     let path = watching.path().to_owned();
     drop(watching);

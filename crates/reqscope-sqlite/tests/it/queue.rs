@@ -8,19 +8,19 @@ use reqscope_testkit::{poll_once, until};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::support::{PATIENCE, count, endless, insert, rows, sqlite, stranger, with_table, writing};
+use crate::support::{LIMIT, count, endless, insert, other_process, rows, sqlite, with_table, writing};
 
-/// Nobody waits for a lock, so whoever does not queue fails at once.
-fn impatient() -> Arc<Sqlite> {
+/// Returns a database whose connections do not wait for locks: a writer outside the queue fails at once.
+fn without_busy_timeout() -> Arc<Sqlite> {
     Arc::new(with_table().busy_timeout(Duration::ZERO).build_temporary().unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_thousand_transactions_that_read_and_then_write_meet_no_busy() {
+async fn three_thousand_read_then_write_transactions_are_never_busy() {
     const TASKS: i64 = 64;
     const EACH: i64 = 47; // 3008 in all
-    let sqlite = impatient();
-    // The first connection makes the database; that is a bare write.
+    let sqlite = without_busy_timeout();
+    // The first connection creates the table, outside the queue.
     assert_eq!(rows(&sqlite).await, 0);
     let tx = writing(&sqlite);
     let begun = Instant::now();
@@ -29,7 +29,7 @@ async fn three_thousand_transactions_that_read_and_then_write_meet_no_busy() {
         tokio::spawn(async move {
             for _ in 0..EACH {
                 let mut open = Lease::acquire(&tx).await.unwrap();
-                // Read, come back, then write what was read plus one: a lost update would show.
+                // Read, return to the runtime, and write the value plus one: a lost update would show.
                 let last = open.call(|db| db.query_row("SELECT coalesce(max(v), 0) FROM t", (), |row| row.get(0)));
                 let last: i64 = last.await.unwrap();
                 insert(&mut open, last + 1).await.unwrap();
@@ -47,7 +47,7 @@ async fn three_thousand_transactions_that_read_and_then_write_meet_no_busy() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_who_open_a_new_database_at_once_all_get_it() {
+async fn many_connections_open_a_new_database_at_once() {
     for _ in 0..5 {
         let sqlite = sqlite();
         let opening = (0..64).map(|_| {
@@ -63,7 +63,7 @@ async fn many_who_open_a_new_database_at_once_all_get_it() {
 }
 
 #[tokio::test]
-async fn writers_are_served_first_come_first_served_and_wait_without_a_connection() {
+async fn writers_wait_in_fifo_order_without_a_connection() {
     let opened = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&opened);
     let sqlite = with_table().on_open(move |db| {
@@ -87,7 +87,7 @@ async fn writers_are_served_first_come_first_served_and_wait_without_a_connectio
     tokio::task::yield_now().await;
     assert_eq!(opened.load(SeqCst), 1, "only the holder has a connection");
 
-    // One that leaves does not break the queue.
+    // A waiter that leaves does not break the queue.
     waiting.remove(3).abort();
     Lease::complete(first).await.unwrap();
     for waiter in waiting {
@@ -101,10 +101,10 @@ async fn writers_are_served_first_come_first_served_and_wait_without_a_connectio
     assert_eq!(order.await.unwrap(), [0, 1, 2, 4, 5, 6, 7, 8, 9]);
 }
 
-/// L13: with nobody willing to wait for a lock, a turn that ended too early would fail with SQLITE_BUSY.
+/// L13. No connection waits for a lock, so if a turn ended too early the next writer would fail with SQLITE_BUSY.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_turn_of_a_client_that_left_ends_with_its_rollback() {
-    let sqlite = impatient();
+async fn turn_of_cancelled_request_ends_with_its_rollback() {
+    let sqlite = without_busy_timeout();
     let tx = writing(&sqlite);
     let scopes = Scopes::new();
     for round in 0..50 {
@@ -119,35 +119,35 @@ async fn the_turn_of_a_client_that_left_ends_with_its_rollback() {
         has_begun.await.unwrap();
         client.abort();
 
-        let mut next = timeout(PATIENCE, Lease::acquire(&tx)).await.unwrap().unwrap();
+        let mut next = timeout(LIMIT, Lease::acquire(&tx)).await.unwrap().unwrap();
         assert_eq!(count(&mut next).await, 0, "round {round}");
         Lease::complete(next).await.unwrap();
     }
-    let report = scopes.drain(PATIENCE).await;
+    let report = scopes.drain(LIMIT).await;
     assert!(report.is_clean(), "{report:?}");
     let stats = scopes.stats();
     assert_eq!((stats.acquired, stats.released, stats.live), (100, 100, 0), "{stats:?}");
 }
 
-/// A handle that is dropped instead of released, as after a missed deadline: the turn is still its thread's.
+/// The handle is dropped instead of released, as after a missed deadline. The turn stays with its thread.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_turn_of_a_handle_that_nobody_released_ends_with_its_rollback() {
-    let sqlite = impatient();
+async fn turn_of_dropped_handle_ends_with_its_rollback() {
+    let sqlite = without_busy_timeout();
     let tx = writing(&sqlite);
     for _ in 0..50 {
         let mut open = Lease::into_handle(Lease::acquire(&tx).await.unwrap());
         insert(&mut open, 1).await.unwrap();
         drop(open);
-        let mut next = timeout(PATIENCE, Lease::acquire(&tx)).await.unwrap().unwrap();
+        let mut next = timeout(LIMIT, Lease::acquire(&tx)).await.unwrap().unwrap();
         assert_eq!(count(&mut next).await, 0);
         Lease::complete(next).await.unwrap();
     }
 }
 
-/// L12 drops the handle at the deadline; the turn stays with the thread, which still has the transaction.
+/// By L12 the handle is dropped at the deadline. The turn stays with the thread, which still has the transaction.
 #[tokio::test]
-async fn the_turn_of_a_closure_that_cannot_be_stopped_ends_when_it_does() {
-    let sqlite = impatient();
+async fn turn_of_unstoppable_closure_ends_with_the_closure() {
+    let sqlite = without_busy_timeout();
     let tx = writing(&sqlite);
     let reaper = Reaper::builder().release_timeout(Duration::from_millis(20)).build();
     let mut open = Lease::acquire_in(&reaper, &tx).await.unwrap();
@@ -160,25 +160,25 @@ async fn the_turn_of_a_closure_that_cannot_be_stopped_ends_when_it_does() {
         db.execute("INSERT INTO t (v) VALUES (2)", ())
     });
     tokio::select! {
-        _ = call => unreachable!("it waits"),
+        _ = call => unreachable!("the closure waits"),
         _ = has_begun => {}
     }
     drop(open);
-    until(PATIENCE, || reaper.stats().abandoned >= 1 && reaper.stats().live == 0).await;
+    until(LIMIT, || reaper.stats().abandoned >= 1 && reaper.stats().live == 0).await;
 
     let mut next = Box::pin(Lease::acquire(&tx));
-    assert!(timeout(Duration::from_millis(50), next.as_mut()).await.is_err(), "its transaction is open");
+    assert!(timeout(Duration::from_millis(50), next.as_mut()).await.is_err(), "the transaction is still open");
     go_on.send(()).unwrap();
-    let mut next = timeout(PATIENCE, next).await.unwrap().unwrap();
+    let mut next = timeout(LIMIT, next).await.unwrap().unwrap();
     assert_eq!(count(&mut next).await, 0);
     Lease::complete(next).await.unwrap();
 }
 
-/// The other process keeps its lock all the time, so nothing but the cancel ends the wait.
+/// The other process keeps its lock all the time, so only the cancellation can end the wait.
 #[tokio::test]
-async fn a_begin_that_waits_for_another_process_is_left_at_once() {
+async fn cancelled_begin_stops_waiting_for_another_process() {
     let (opened, mut openings) = mpsc::unbounded_channel();
-    let sqlite = Sqlite::builder().busy_timeout(PATIENCE * 100).on_open(move |_| {
+    let sqlite = Sqlite::builder().busy_timeout(LIMIT * 100).on_open(move |_| {
         opened.send(Instant::now()).unwrap();
         Ok(())
     });
@@ -186,41 +186,39 @@ async fn a_begin_that_waits_for_another_process_is_left_at_once() {
     let tx = writing(&sqlite);
     Lease::complete(Lease::acquire(&tx).await.unwrap()).await.unwrap();
     openings.recv().await.unwrap();
-    let other = stranger(&sqlite);
+    let other = other_process(&sqlite);
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
 
     let mut left = Vec::new();
     let mut cut = None;
     for _ in 0..20 {
-        // A connection is opened by whoever has the turn, that is when the one before has left its wait.
+        // A connection is opened by the writer whose turn it is, so the one before has stopped waiting.
         let opening = async {
             let opened = openings.recv().await.unwrap();
             left.extend(cut.map(|cut| opened.duration_since(cut)));
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
         tokio::select! {
-            _ = Lease::acquire(&tx) => unreachable!("the stranger has the lock"),
+            _ = Lease::acquire(&tx) => unreachable!("the other process has the lock"),
             () = opening => cut = Some(Instant::now()),
         }
     }
     left.sort();
-    println!(
-        "a waiting BEGIN was left, and a connection opened, in {:?} (median), {:?} (slowest)",
-        left[9], left[18]
-    );
-    // The promise is 10 ms. The fastest must keep it on any machine; the slowest waits for a loaded one's scheduler.
+    println!("a waiting BEGIN stopped, and a connection opened, in {:?} (median), {:?} (slowest)", left[9], left[18]);
+    // The promise is 10 ms. The fastest must keep it on any machine; the slowest depends on the scheduler of a busy
+    // one.
     assert!(left[0] < Duration::from_millis(10), "{left:?}");
     assert!(left[18] < Duration::from_secs(2), "{left:?}");
     other.execute_batch("ROLLBACK").unwrap();
-    Lease::complete(timeout(PATIENCE, Lease::acquire(&tx)).await.unwrap().unwrap()).await.unwrap();
+    Lease::complete(timeout(LIMIT, Lease::acquire(&tx)).await.unwrap().unwrap()).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_begin_that_another_process_keeps_waiting_ends_at_the_bound_and_gives_the_turn_on() {
+async fn begin_times_out_and_passes_on_its_turn() {
     let sqlite = Arc::new(with_table().busy_timeout(Duration::from_millis(20)).build_temporary().unwrap());
     let tx = writing(&sqlite);
     Lease::complete(Lease::acquire(&tx).await.unwrap()).await.unwrap();
-    let other = stranger(&sqlite);
+    let other = other_process(&sqlite);
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     for _ in 0..3 {
         let error = Lease::acquire(&tx).await.unwrap_err();
@@ -233,7 +231,7 @@ async fn a_begin_that_another_process_keeps_waiting_ends_at_the_bound_and_gives_
 
 #[cfg(unix)]
 #[tokio::test]
-async fn two_spellings_of_a_path_are_one_queue() {
+async fn two_paths_of_one_file_share_a_queue() {
     let folder = tempfile::tempdir().unwrap();
     let real = folder.path().join("real.db");
     let link = folder.path().join("link.db");
@@ -249,15 +247,15 @@ async fn two_spellings_of_a_path_are_one_queue() {
         let acquire = Lease::acquire_in(&reaper, &tx);
         async move { Lease::complete(acquire.await.unwrap()).await.unwrap() }
     });
-    // It has looked at a connection, learned whose queue to wait in, and given the connection back.
-    until(PATIENCE, || reaper.stats().released == 1).await;
+    // It has acquired a connection, learned which queue to wait in, and released the connection.
+    until(LIMIT, || reaper.stats().released == 1).await;
     assert!(!second.is_finished());
     Lease::complete(first).await.unwrap();
-    timeout(PATIENCE, second).await.unwrap().unwrap();
+    timeout(LIMIT, second).await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bare_writes_wait_for_each_other_up_to_their_bound() {
+async fn bare_writes_wait_for_each_other() {
     let sqlite = sqlite();
     let tasks = (0..8).map(|_| {
         let sqlite = Arc::clone(&sqlite);

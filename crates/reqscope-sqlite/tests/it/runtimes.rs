@@ -14,7 +14,7 @@ fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// The smallest runtime there is.
+/// Polls a future to its end without a runtime.
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     struct Unpark(Thread);
     impl Wake for Unpark {
@@ -33,7 +33,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 #[test]
-fn a_connection_needs_no_tokio_runtime() {
+fn connection_needs_no_tokio_runtime() {
     let sqlite = with_table().build_temporary().unwrap();
     let mut conn = block_on(sqlite.acquire()).unwrap();
     block_on(insert(&mut conn, 1)).unwrap();
@@ -43,7 +43,7 @@ fn a_connection_needs_no_tokio_runtime() {
 }
 
 #[test]
-fn what_is_dropped_outside_of_any_runtime_is_rolled_back_and_closed() {
+fn handles_dropped_outside_a_runtime_are_rolled_back_and_closed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("outside.db");
     let sqlite = Arc::new(with_table().build(&path));
@@ -62,14 +62,14 @@ fn what_is_dropped_outside_of_any_runtime_is_rolled_back_and_closed() {
     drop(bare);
     let runtime = self::runtime();
     assert_eq!(runtime.block_on(rows(&sqlite)), 0);
-    // And the turn is free.
+    // The turn of the writer is free, too.
     runtime.block_on(async { Lease::complete(Lease::acquire(&tx).await.unwrap()).await.unwrap() });
     drop((tx, sqlite));
     runtime.block_on(all_closed(&path));
 }
 
 #[test]
-fn a_runtime_that_shuts_down_in_the_middle_of_a_statement_leaves_nothing_behind() {
+fn runtime_shutdown_during_a_statement_leaks_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("shutdown.db");
     let sqlite = Arc::new(with_table().build(&path));
@@ -103,7 +103,7 @@ fn a_runtime_that_shuts_down_in_the_middle_of_a_statement_leaves_nothing_behind(
 }
 
 #[test]
-fn a_connection_goes_from_one_runtime_to_another() {
+fn connection_moves_between_runtimes() {
     let sqlite = Arc::new(with_table().build_temporary().unwrap());
     let mut conn = runtime().block_on(Lease::acquire(&sqlite)).unwrap();
     for _ in 0..3 {

@@ -5,10 +5,10 @@ use reqscope_sqlite::{Sqlite, SqliteError, Transaction, rusqlite};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::support::{PATIENCE, count, endless, insert, reading, rows, sqlite, writing};
+use crate::support::{LIMIT, count, endless, insert, reading, rows, sqlite, writing};
 
 #[tokio::test]
-async fn completed_commits_and_everything_else_rolls_back() {
+async fn completed_commits_and_other_exits_roll_back() {
     let sqlite = sqlite();
     let tx = writing(&sqlite);
     for (exit, expected) in
@@ -22,7 +22,7 @@ async fn completed_commits_and_everything_else_rolls_back() {
 }
 
 #[tokio::test]
-async fn a_scope_commits_before_its_close_is_over() {
+async fn scope_commits_before_its_close_returns() {
     let sqlite = sqlite();
     let tx = writing(&sqlite);
     let scope = Scopes::new().open();
@@ -33,26 +33,26 @@ async fn a_scope_commits_before_its_close_is_over() {
 }
 
 #[tokio::test]
-async fn a_scope_that_is_dropped_rolls_back() {
+async fn dropped_scope_rolls_back() {
     let sqlite = sqlite();
     let tx = writing(&sqlite);
     let scopes = Scopes::new();
     let scope = scopes.open();
     insert(&mut scope.lazy(&tx).get().await.unwrap(), 1).await.unwrap();
     drop(scope);
-    let report = scopes.drain(PATIENCE).await;
+    let report = scopes.drain(LIMIT).await;
     assert!(report.is_clean(), "{report:?}");
     assert_eq!(rows(&sqlite).await, 0);
 }
 
 #[tokio::test]
-async fn readers_go_on_while_a_writer_holds_its_transaction() {
+async fn readers_do_not_wait_for_an_open_write_transaction() {
     let sqlite = sqlite();
     let mut writer = Lease::acquire(&writing(&sqlite)).await.unwrap();
     insert(&mut writer, 1).await.unwrap();
 
     for _ in 0..20 {
-        let mut reader = timeout(PATIENCE, Lease::acquire(&reading(&sqlite))).await.unwrap().unwrap();
+        let mut reader = timeout(LIMIT, Lease::acquire(&reading(&sqlite))).await.unwrap().unwrap();
         assert_eq!(count(&mut reader).await, 0);
         Lease::complete(reader).await.unwrap();
     }
@@ -61,7 +61,7 @@ async fn readers_go_on_while_a_writer_holds_its_transaction() {
 }
 
 #[tokio::test]
-async fn a_reader_sees_one_state_until_it_ends() {
+async fn reader_sees_one_state_until_it_ends() {
     let sqlite = sqlite();
     let mut reader = Lease::acquire(&reading(&sqlite)).await.unwrap();
     assert_eq!(count(&mut reader).await, 0);
@@ -76,7 +76,7 @@ async fn a_reader_sees_one_state_until_it_ends() {
 }
 
 #[tokio::test]
-async fn a_reader_cannot_write_and_the_connection_can_afterwards() {
+async fn reader_cannot_write_but_its_connection_can_afterwards() {
     let sqlite = sqlite();
     let reading = reading(&sqlite);
     let mut reader = reading.acquire().await.unwrap();
@@ -85,9 +85,9 @@ async fn a_reader_cannot_write_and_the_connection_can_afterwards() {
     reading.release(reader, Exit::Completed).await.unwrap();
     assert!(!reading.settles(Exit::Completed));
 
-    // Through a resource that keeps its connections, which is what a pool does.
+    // The resource keeps its connection, as a pool does.
     let conn = sqlite.acquire().await.unwrap();
-    let one = Arc::new(One(parking_lot::Mutex::new(Some(conn))));
+    let one = Arc::new(Single(parking_lot::Mutex::new(Some(conn))));
     Lease::complete(Lease::acquire(&Arc::new(Transaction::read_only(one.clone()))).await.unwrap()).await.unwrap();
     let mut writer = Lease::acquire(&Arc::new(Transaction::new(one))).await.unwrap();
     insert(&mut writer, 1).await.unwrap();
@@ -96,7 +96,7 @@ async fn a_reader_cannot_write_and_the_connection_can_afterwards() {
 }
 
 #[tokio::test]
-async fn a_statement_cut_in_a_transaction_refuses_the_commit() {
+async fn cut_statement_prevents_the_commit() {
     let sqlite = sqlite();
     let tx = writing(&sqlite);
     let mut open = Lease::acquire(&tx).await.unwrap();
@@ -115,7 +115,7 @@ async fn a_statement_cut_in_a_transaction_refuses_the_commit() {
 }
 
 #[tokio::test]
-async fn a_timeout_that_the_handler_swallows_fails_the_scope() {
+async fn timeout_swallowed_by_the_handler_fails_the_scope() {
     let sqlite = sqlite();
     let tx = writing(&sqlite);
     let scope = Scopes::new().open();
@@ -134,17 +134,18 @@ async fn a_timeout_that_the_handler_swallows_fails_the_scope() {
 }
 
 #[tokio::test]
-async fn a_panic_in_a_closure_refuses_the_commit() {
+async fn panic_in_closure_prevents_the_commit() {
     let sqlite = sqlite();
     let tx = writing(&sqlite);
     let mut open = Lease::acquire(&tx).await.unwrap();
     let panicked = open
         .call(|db| -> rusqlite::Result<()> {
             db.execute("INSERT INTO t (v) VALUES (1)", ())?;
-            panic!("half way")
+            // A payload that is not a `String`; without the panic hook, so that nothing is printed.
+            std::panic::resume_unwind(Box::new("halfway"))
         })
         .await;
-    assert!(matches!(panicked, Err(SqliteError::Panicked(said)) if said == "half way"));
+    assert!(matches!(panicked, Err(SqliteError::Panicked(message)) if message == "halfway"));
     assert_eq!(tx.probe(&open), Health::Dead);
     Lease::complete(open).await.unwrap_err();
     assert_eq!(rows(&sqlite).await, 0);
@@ -165,9 +166,9 @@ async fn only_the_release_commits() {
     assert_eq!(rows(&sqlite).await, 0);
 }
 
-/// SQLite may roll a transaction back by itself; what a closure writes after that would be committed row by row.
+/// SQLite may roll back a transaction by itself. Later writes of the closure would be committed one by one.
 #[tokio::test]
-async fn nothing_is_written_after_the_transaction_was_lost_inside_a_closure() {
+async fn closure_cannot_write_after_its_transaction_is_lost() {
     let sqlite = sqlite();
     let mut open = Lease::acquire(&writing(&sqlite)).await.unwrap();
     let outcome = open.call(|db| db.execute_batch("ROLLBACK; INSERT INTO t (v) VALUES (1)")).await;
@@ -177,7 +178,7 @@ async fn nothing_is_written_after_the_transaction_was_lost_inside_a_closure() {
 }
 
 #[tokio::test]
-async fn a_savepoint_inside_a_transaction_works() {
+async fn savepoint_inside_a_transaction_works() {
     let sqlite = sqlite();
     let mut open = Lease::acquire(&writing(&sqlite)).await.unwrap();
     insert(&mut open, 1).await.unwrap();
@@ -195,7 +196,7 @@ async fn a_savepoint_inside_a_transaction_works() {
 }
 
 #[tokio::test]
-async fn a_commit_that_a_constraint_refuses_rolls_back_and_says_why() {
+async fn commit_refused_by_constraint_rolls_back_with_its_error() {
     let sqlite = sqlite();
     let tx = writing(&sqlite);
     let mut open = Lease::acquire(&tx).await.unwrap();
@@ -210,10 +211,10 @@ async fn a_commit_that_a_constraint_refuses_rolls_back_and_says_why() {
     Lease::fail(open).await.unwrap();
 }
 
-/// A resource of one connection, which it keeps.
-struct One(parking_lot::Mutex<Option<reqscope_sqlite::SqliteConn>>);
+/// A resource that keeps its only connection.
+struct Single(parking_lot::Mutex<Option<reqscope_sqlite::SqliteConn>>);
 
-impl Resource for One {
+impl Resource for Single {
     type Handle = reqscope_sqlite::SqliteConn;
     type Cause = SqliteError;
 
@@ -228,11 +229,11 @@ impl Resource for One {
 }
 
 #[tokio::test]
-async fn one_transaction_is_of_one_database() {
-    /// Lends from one, then from the other.
-    struct Router([Arc<Sqlite>; 2], std::sync::atomic::AtomicUsize);
+async fn transaction_refuses_a_second_database() {
+    /// Alternates between two databases.
+    struct Alternating([Arc<Sqlite>; 2], std::sync::atomic::AtomicUsize);
 
-    impl Resource for Router {
+    impl Resource for Alternating {
         type Handle = reqscope_sqlite::SqliteConn;
         type Cause = SqliteError;
 
@@ -242,7 +243,7 @@ async fn one_transaction_is_of_one_database() {
         }
     }
 
-    let router = Router([sqlite(), sqlite()], Default::default());
+    let router = Alternating([sqlite(), sqlite()], Default::default());
     let tx = Arc::new(Transaction::new(Arc::new(router)));
     Lease::complete(Lease::acquire(&tx).await.unwrap()).await.unwrap();
     let error = Lease::acquire(&tx).await.unwrap_err();
