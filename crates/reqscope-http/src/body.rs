@@ -8,8 +8,9 @@ use pin_project_lite::pin_project;
 pin_project! {
     /// The body of a response: the handler's own, or the body of a response that the front end sends in its place.
     ///
-    /// Size hint, end of stream, trailers and errors are those of the handler's body, and so is the type of the data. That
-    /// type must implement `From<Bytes>`, as `Bytes` does, because a response sent in its place consists of `Bytes`.
+    /// Size hint, end of stream, trailers and errors are those of the handler's body, and so is the type of the data.
+    /// That type must implement `From<Bytes>`, as `Bytes` does, because a response sent in its place consists of
+    /// `Bytes`.
     ///
     /// # Examples
     ///

@@ -3,11 +3,11 @@ use reqscope::Exit;
 
 /// Decides from the head of a response how the scope of its request is closed.
 ///
-/// A transaction commits on [`Exit::Completed`] and rolls back on everything else. [`ByStatus`] is the default. A closure
-/// over the status and the headers is a `Classify` too.
+/// A transaction commits on [`Exit::Completed`] and rolls back on everything else. [`ByStatus`] is the default. A
+/// closure over the status and the headers is a `Classify` too.
 ///
-/// A handler overrides every classifier by putting an [`Exit`] into the response's extensions. This is how a 401 keeps the
-/// failed-login counter that the handler has just written:
+/// A handler overrides every classifier by putting an [`Exit`] into the response's extensions. This is how a 401 keeps
+/// the failed-login counter that the handler has just written:
 ///
 /// ```
 /// use http::{Response, StatusCode};
@@ -36,9 +36,9 @@ use reqscope::Exit;
 pub trait Classify: Send + Sync + 'static {
     /// Returns the exit for a response with this head.
     ///
-    /// Called at most once per response, after the handler has returned and before its scope closes, so it must not block.
-    /// A panic in it counts as a panic of the handler: the scope closes as [`Exit::Panicked`], and the response is not
-    /// sent.
+    /// Called at most once per response, after the handler has returned and before its scope closes, so it must not
+    /// block. A panic in it counts as a panic of the handler: the scope closes as [`Exit::Panicked`], and the response
+    /// is not sent.
     fn classify(&self, status: StatusCode, headers: &HeaderMap) -> Exit;
 }
 
@@ -79,8 +79,8 @@ impl Classify for ByStatus {
 
 /// Classifies gRPC responses, whose HTTP status is always 200: `Failed` if the head has a `grpc-status` other than 0.
 ///
-/// A head without `grpc-status` is classified [by its status](ByStatus). A call that fails at once has the `grpc-status` in
-/// its head. One that fails later has it in the trailers, after the scope has closed; only a
+/// A head without `grpc-status` is classified [by its status](ByStatus). A call that fails at once has the
+/// `grpc-status` in its head. One that fails later has it in the trailers, after the scope has closed; only a
 /// [`LeaseBody`](crate::LeaseBody) can take those into account.
 ///
 /// # Examples

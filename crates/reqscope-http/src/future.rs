@@ -27,11 +27,13 @@ pin_project! {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future ends the request. This is what a server does when the client disconnects: see the last two rows.
+    /// Dropping the future ends the request. This is what a server does when the client disconnects: see the last two
+    /// rows.
     ///
     /// # Panics
     ///
-    /// Panics if it is polled after completion. A panic of the handler or of a [`Classify`](crate::Classify) propagates.
+    /// Panics if it is polled after completion. A panic of the handler or of a [`Classify`](crate::Classify)
+    /// propagates.
     ///
     /// # Examples
     ///

@@ -22,8 +22,8 @@ pin_project! {
     ///
     /// `B` is a [`Body`], or [`Chunks`].
     ///
-    /// A scope closes when the handler has returned, but a body that is streamed afterwards needs its handle for longer.
-    /// Take the handle out of the scope with [`Guard::detach`](reqscope::Guard::detach) and pass the lease to
+    /// A scope closes when the handler has returned, but a body that is streamed afterwards needs its handle for
+    /// longer. Take the handle out of the scope with [`Guard::detach`](reqscope::Guard::detach) and pass the lease to
     /// [`new`](LeaseBody::new) or [`from_fn`](LeaseBody::from_fn).
     ///
     /// | the body | the lease ends as |
@@ -44,12 +44,12 @@ pin_project! {
     /// - HTTP never polls a body of known length for its end, only for its bytes. The length is taken from the body's
     ///   `size_hint`. If you set a `content-length` by hand on a body that does not know its length, set it here too
     ///   ([`with_length`](LeaseBody::with_length)), or the lease ends as `Cancelled`.
-    /// - The body of a response to HEAD is dropped without being polled; unless it is empty, the lease ends as `Cancelled`.
-    ///   Over HTTP/2 plain hyper does poll it, and sends frames that clients treat as an error: respond to HEAD without a
-    ///   body there.
-    /// - An empty body over a settling lease reports no length, so that HTTP polls it to its end; it is sent as an empty
-    ///   chunked body. With 204 and 304 it is not polled at all, and a failed release is not reported to the client:
-    ///   complete the lease in the handler instead.
+    /// - The body of a response to HEAD is dropped without being polled; unless it is empty, the lease ends as
+    ///   `Cancelled`. Over HTTP/2 plain hyper does poll it, and sends frames that clients treat as an error: respond to
+    ///   HEAD without a body there.
+    /// - An empty body over a settling lease reports no length, so that HTTP polls it to its end; it is sent as an
+    ///   empty chunked body. With 204 and 304 it is not polled at all, and a failed release is not reported to the
+    ///   client: complete the lease in the handler instead.
     ///
     /// # Examples
     ///
@@ -212,8 +212,8 @@ where
         self
     }
 
-    /// Sets how trailers, such as those of gRPC, are turned into the exit of the lease. By default, and for a body without
-    /// trailers, the lease of a body that reached its end is `Completed`.
+    /// Sets how trailers, such as those of gRPC, are turned into the exit of the lease. By default, and for a body
+    /// without trailers, the lease of a body that reached its end is `Completed`.
     ///
     /// The classifier is called as for a head, with the status 200.
     ///

@@ -11,8 +11,8 @@ use crate::{ByStatus, Classify, ResponseFuture, ScopeBody};
 
 /// Decides how the scopes of requests are closed and what the client receives. The same for every front end.
 ///
-/// It is a builder: start with [`new`](Policy::new) and hand the result to `ScopeService::policy` of `reqscope-hyper` or
-/// `ScopeLayer::policy` of `reqscope-tower`. A front end keeps it in an [`Arc`], calls [`open`](Policy::open) in its
+/// It is a builder: start with [`new`](Policy::new) and hand the result to `ScopeService::policy` of `reqscope-hyper`
+/// or `ScopeLayer::policy` of `reqscope-tower`. A front end keeps it in an [`Arc`], calls [`open`](Policy::open) in its
 /// `call`, and wraps the handler's future with [`Opened::answer`].
 ///
 /// # Examples

@@ -12,9 +12,9 @@ use crate::ScopeService;
 /// A tower [`Layer`] that gives each request a scope.
 ///
 /// The scope is opened in `call`. Handlers find it with [`RequestExt::scope`](crate::RequestExt::scope), or with the
-/// extractors of the feature `axum`. When the handler has returned, the scope is closed before the head of the response is
-/// sent: a COMMIT is awaited, and if it fails the client receives a 500 instead. When the handler is dropped, because its
-/// client has disconnected or its timeout has elapsed, the scope closes as `Cancelled`.
+/// extractors of the feature `axum`. When the handler has returned, the scope is closed before the head of the response
+/// is sent: a COMMIT is awaited, and if it fails the client receives a 500 instead. When the handler is dropped,
+/// because its client has disconnected or its timeout has elapsed, the scope closes as `Cancelled`.
 ///
 /// | the inner service | the scope closes as | the client receives |
 /// |---|---|---|
@@ -26,9 +26,9 @@ use crate::ScopeService;
 /// | is dropped | `Cancelled` | nothing |
 /// | panics | `Panicked` | nothing |
 ///
-/// The body of the response is streamed after the scope has closed. Use a [`LeaseBody`](crate::LeaseBody) for a body that
-/// still needs its handle. An upgraded connection, such as a WebSocket, outlives its request; open a scope for it with
-/// [`Scopes::open`].
+/// The body of the response is streamed after the scope has closed. Use a [`LeaseBody`](crate::LeaseBody) for a body
+/// that still needs its handle. An upgraded connection, such as a WebSocket, outlives its request; open a scope for it
+/// with [`Scopes::open`].
 ///
 /// # Where to put it
 ///
@@ -153,8 +153,8 @@ impl ScopeLayer {
     }
 
     /// Sets the response for a request whose settling release failed, such as a COMMIT; see
-    /// [`Policy::on_failed_settle`]. Defaults to an empty 500, because the error may contain details that the client must
-    /// not see.
+    /// [`Policy::on_failed_settle`]. Defaults to an empty 500, because the error may contain details that the client
+    /// must not see.
     #[must_use]
     pub fn on_failed_settle(self, respond: impl Fn(&CloseError) -> Response<Bytes> + Send + Sync + 'static) -> Self {
         self.map_policy(|policy| policy.on_failed_settle(respond))

@@ -4,15 +4,16 @@
 //!   `Cancelled` when the handler is dropped. Its page shows where to put the layer.
 //! - [`RequestExt`] finds the scope in any service: `request.scope()`.
 //! - [`LeaseBody`] is a streamed body that keeps its handle after the scope has closed.
-//! - [`Classify`] is for services whose status does not distinguish success from failure, such as gRPC ([`ByGrpcStatus`]).
+//! - [`Classify`] is for services whose status does not distinguish success from failure, such as gRPC
+//!   ([`ByGrpcStatus`]).
 //! - [`Policy`] holds the settings of a layer, to share them between layers.
 //!
 //! # Features
 //!
 //! None is on by default.
 //!
-//! - `axum`: the extractors `Scoped`, for the request's handle of a resource in the router's state, and `RequestScope`, for
-//!   the scope itself; `ScopeError`, an error that is a response.
+//! - `axum`: the extractors `Scoped`, for the request's handle of a resource in the router's state, and `RequestScope`,
+//!   for the scope itself; `ScopeError`, an error that is a response.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod service;

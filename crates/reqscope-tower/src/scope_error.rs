@@ -16,8 +16,9 @@ use reqscope_http::MissingScope;
 /// | any other | 500 |
 /// | the [`ScopeLayer`](crate::ScopeLayer) is missing | 500, whose text says so |
 ///
-/// The body is empty, because the cause may contain details that the client must not see. The error itself is put into the
-/// response's extensions, where a logging layer finds it; its [`source`](StdError::source) is the `reqscope::Error`.
+/// The body is empty, because the cause may contain details that the client must not see. The error itself is put into
+/// the response's extensions, where a logging layer finds it; its [`source`](StdError::source) is the
+/// `reqscope::Error`.
 ///
 /// # Examples
 ///

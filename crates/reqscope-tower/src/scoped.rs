@@ -12,13 +12,13 @@ use crate::ScopeError;
 
 /// Extracts the request's [`Lazy`] handle of a resource in the router's state.
 ///
-/// Extracting it acquires nothing. The first [`get`](Lazy::get) of the request acquires the handle, and every handler and
-/// middleware of the request that extracts it shares that one handle. It is released when the handler has returned,
+/// Extracting it acquires nothing. The first [`get`](Lazy::get) of the request acquires the handle, and every handler
+/// and middleware of the request that extracts it shares that one handle. It is released when the handler has returned,
 /// panicked, exceeded its timeout or lost its client. A COMMIT is awaited before the head of the response is sent.
 ///
-/// The state is an `Arc<R>`, or has a field of that type and derives axum's `FromRef`. Create the `Arc` once: a `FromRef`
-/// that creates a new one for each request creates a new resource for each, with a [pool](reqscope::Pool) of its own, and
-/// handlers and middlewares of a request share no handle. This mistake is reported to the observer
+/// The state is an `Arc<R>`, or has a field of that type and derives axum's `FromRef`. Create the `Arc` once: a
+/// `FromRef` that creates a new one for each request creates a new resource for each, with a [pool](reqscope::Pool) of
+/// its own, and handlers and middlewares of a request share no handle. This mistake is reported to the observer
 /// ([`second_resource`](reqscope::Observer::second_resource)).
 ///
 /// `Option<Scoped<R>>` is `None` if no layer has opened a scope.
@@ -109,8 +109,8 @@ use crate::ScopeError;
 /// }
 /// ```
 ///
-/// `Scoped<Transaction<Sqlite>>` then extracts the first database and `Scoped<Audit>` the second. A single handler can use
-/// [`RequestScope`](crate::RequestScope) instead of a newtype: `scope.lazy(&app.audit).get().await?`.
+/// `Scoped<Transaction<Sqlite>>` then extracts the first database and `Scoped<Audit>` the second. A single handler can
+/// use [`RequestScope`](crate::RequestScope) instead of a newtype: `scope.lazy(&app.audit).get().await?`.
 pub struct Scoped<R: Resource>(pub Lazy<R>);
 
 impl<R: Resource> Scoped<R> {
@@ -120,8 +120,8 @@ impl<R: Resource> Scoped<R> {
         Arc<R>: FromRef<S>,
     {
         let resource = Arc::from_ref(state);
-        // A count of 1 means that the state keeps no clone of this `Arc`: `FromRef` has just created it. The scope reports
-        // a second `Arc` of one type, so it is shown another one here, from which nothing is acquired.
+        // A count of 1 means that the state keeps no clone of this `Arc`: `FromRef` has just created it. The scope
+        // reports a second `Arc` of one type, so it is shown another one here, from which nothing is acquired.
         if Arc::strong_count(&resource) == 1 {
             drop(scope.lazy(&Arc::<R>::from_ref(state)));
         }
