@@ -17,10 +17,10 @@ use crate::drive::{Accepted, BoxError, drive};
 use crate::settings::Settings;
 use crate::{DisconnectWatch, Handshake, Listener, ServeReport};
 
-/// A connection that was accepted and has no watch yet.
+/// A connection that was accepted and is not watched yet.
 type Unwatched<L> = ((<L as Listener>::Io, <L as Listener>::Peer), OwnedSemaphorePermit);
 
-/// Lets connections in until the signal comes, and then sees them out.
+/// Accepts connections until the signal is ready, and then shuts the server down.
 pub(crate) async fn accept<L, S, H, F, B>(
     mut listener: L,
     service: S,
@@ -44,12 +44,12 @@ where
     let permits = Arc::new(Semaphore::new(settings.max_connections().min(Semaphore::MAX_PERMITS)));
     let mut signal = pin!(signal);
     let mut backoff = Backoff::default();
-    // Dropped with this future, and then it drops all connections.
+    // Dropping this future drops all connections.
     let mut connections = Connections::new(&settings);
     let mut accepted: Option<Unwatched<L>> = None;
 
     loop {
-        // Made anew in each turn: every step of it may be dropped without losing a connection.
+        // Created anew in each turn: it may be dropped at every step without losing a connection.
         let accept = async {
             backoff.wait().await;
             if accepted.is_none() {
@@ -75,14 +75,14 @@ where
         let watch = match watch {
             Ok(watch) => watch,
             Err(error) => {
-                // Where only a descriptor is wanting, the client waits with those who are not accepted yet.
+                // If only a descriptor is missing, keep the connection and try again after the pause.
                 accepted = connection.filter(|_| is_out_of_descriptors(&error));
                 backoff.failed(&error);
                 connections.accept_failed(&error);
                 continue;
             }
         };
-        let ((io, peer), permit) = connection.expect("what accepts without an error leaves a connection");
+        let ((io, peer), permit) = connection.expect("an accept without an error leaves a connection");
         backoff.succeeded();
         let accepted = Accepted { io, peer, watch, slot: connections.add_slot(permit) };
         connections.spawn(drive(accepted, service.clone(), handshake.clone(), Arc::clone(&settings)));

@@ -5,13 +5,13 @@ use tokio::time::{Instant, sleep_until};
 
 const FIRST: Duration = Duration::from_millis(5);
 const LONGEST: Duration = Duration::from_secs(1);
-/// So many lost clients in a row cost no pause: they are the clients' doing, and a pause would hit the others.
+/// The number of lost clients in a row that cause no pause, because it would delay the other clients.
 const FREE: u32 = 64;
 
-/// The pauses between failed accepts: 5 ms, doubled up to a second, and from the start again after a success.
+/// The pauses between failed accepts: 5 ms, doubled up to a second, reset by a success.
 ///
-/// Out of descriptors (`EMFILE`, `ENFILE`), out of memory: the connection stays in the kernel's queue, so calling
-/// again at once would spin.
+/// Without descriptors (`EMFILE`, `ENFILE`) or memory the connection stays in the kernel's queue, so calling again at
+/// once would spin.
 #[derive(Default)]
 pub(crate) struct Backoff {
     until: Option<Instant>,
@@ -20,21 +20,23 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// Waits for the end of the pause, if there is one.
+    /// Waits until the pause has ended, if there is one.
     ///
     /// # Cancel safety
     ///
-    /// The pause is a point in time; dropping the future does not prolong it.
+    /// The pause ends at a fixed instant; dropping the future does not extend it.
     pub(crate) async fn wait(&self) {
         if let Some(until) = self.until {
             sleep_until(until).await;
         }
     }
 
+    /// Resets the pauses after a successful accept.
     pub(crate) fn succeeded(&mut self) {
         *self = Backoff::default();
     }
 
+    /// Starts the next pause after a failed accept.
     pub(crate) fn failed(&mut self, error: &io::Error) {
         if is_of_one_client(error) && self.lost < FREE {
             self.lost += 1;
@@ -46,7 +48,7 @@ impl Backoff {
     }
 }
 
-/// Whether only the connection that was to be accepted is lost; accept(2) names these.
+/// Returns whether the error affects only the connection that was to be accepted; accept(2) lists these.
 fn is_of_one_client(error: &io::Error) -> bool {
     use io::ErrorKind::*;
     matches!(
@@ -70,7 +72,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn pauses_double_up_to_a_second_and_begin_anew_after_a_success() {
+    async fn pauses_double_up_to_a_second_until_a_success() {
         let mut backoff = Backoff::default();
         let mut pauses = Vec::new();
         for _ in 0..40 {
@@ -86,7 +88,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_lost_client_costs_no_pause_until_it_looks_like_a_spin() {
+    async fn lost_clients_cause_a_pause_only_after_many_in_a_row() {
         let mut backoff = Backoff::default();
         for _ in 0..FREE {
             backoff.failed(&io::ErrorKind::ConnectionAborted.into());

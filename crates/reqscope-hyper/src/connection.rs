@@ -6,11 +6,11 @@ use tokio::sync::watch;
 
 use crate::phase::{Phase, reached};
 
-/// The connection that a request came on: whose it is, and whether the server shuts down.
+/// The connection that a request arrived on: its peer, and whether the server is shutting down.
 ///
-/// [`serve`](crate::serve) puts it into the extensions of each request. The type of the peer is that of the
-/// [`Listener`](crate::Listener): an address for TCP, the process's credentials for a Unix socket. Name it when you ask
-/// for a connection that is not TCP: `get::<Connection<UCred>>()`.
+/// [`serve`](crate::serve) puts it into the extensions of each request. The type of the peer is set by the
+/// [`Listener`](crate::Listener): an address for TCP, the credentials of the process for a Unix socket. Other types
+/// than the address must be named: `get::<Connection<UCred>>()`.
 ///
 /// # Examples
 ///
@@ -20,12 +20,12 @@ use crate::phase::{Phase, reached};
 ///
 /// fn log<B>(request: &Request<B>) {
 ///     if let Some(connection) = request.extensions().get::<Connection>() {
-///         println!("{} asks for {}", connection.peer(), request.uri().path());
+///         println!("{} requests {}", connection.peer(), request.uri().path());
 ///     }
 /// }
 /// ```
 ///
-/// In axum it is `Extension<Connection>`. Where code wants axum's own `ConnectInfo`, one layer translates:
+/// In axum, extract it with `Extension<Connection>`. For code that uses axum's own `ConnectInfo`, add a layer:
 ///
 /// ```
 /// use std::net::SocketAddr;
@@ -35,7 +35,7 @@ use crate::phase::{Phase, reached};
 /// use axum::{Extension, Router, routing::get};
 /// use reqscope_hyper::Connection;
 ///
-/// async fn who(ConnectInfo(peer): ConnectInfo<SocketAddr>) -> String {
+/// async fn peer(ConnectInfo(peer): ConnectInfo<SocketAddr>) -> String {
 ///     peer.to_string()
 /// }
 ///
@@ -44,7 +44,7 @@ use crate::phase::{Phase, reached};
 ///     request
 /// }
 ///
-/// let router: Router = Router::new().route("/", get(who)).layer(map_request(connect_info));
+/// let router: Router = Router::new().route("/", get(peer)).layer(map_request(connect_info));
 /// ```
 pub struct Connection<P = SocketAddr>(Arc<Shared<P>>);
 
@@ -58,24 +58,24 @@ impl<P> Connection<P> {
         Connection(Arc::new(Shared { peer, phase }))
     }
 
-    /// Who is at the other end, as the [`Listener`](crate::Listener) saw it.
+    /// Returns the peer, as reported by the [`Listener`](crate::Listener).
     pub fn peer(&self) -> &P {
         &self.0.peer
     }
 
-    /// Whether the server has begun to shut down.
+    /// Returns whether the server has begun to shut down.
     pub fn is_shutting_down(&self) -> bool {
         *self.0.phase.borrow() != Phase::Serving
     }
 
     /// Waits until the server begins to shut down, or is dropped.
     ///
-    /// For what would go on for as long as the client likes: an upgraded connection, a stream of events. It has the
-    /// [`request_grace`](crate::Serve::request_grace) to say goodbye, and is cut then.
+    /// Use it for what lasts as long as the client wishes: an upgraded connection, a stream of events. After the
+    /// [`request_grace`](crate::Serve::request_grace) the connection is cut.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is lost: the next call goes on waiting.
+    /// This method is cancel safe: a later call continues to wait.
     ///
     /// # Examples
     ///

@@ -1,11 +1,11 @@
 use std::io;
 
-/// Where the system does not say how many descriptors there may be.
+/// The number of connections where the system does not report a limit on descriptors.
 const FALLBACK: usize = 8192;
 
-/// How many connections fit into the process's descriptors, when each takes `descriptors` of them.
+/// Returns how many connections fit into the process's limit, if each needs that many descriptors.
 ///
-/// A quarter of the descriptors is kept for everything else: database connections, files, logs.
+/// A quarter of the descriptors is left for everything else: database connections, files, logs.
 pub(crate) fn default_max_connections(descriptors: usize) -> usize {
     open_files().map_or(FALLBACK, |open| fitting(open, descriptors))
 }
@@ -15,7 +15,7 @@ fn fitting(open_files: usize, descriptors: usize) -> usize {
     (ours / descriptors).max(1)
 }
 
-/// The soft limit; what `ulimit -n` says.
+/// Returns the soft limit, as shown by `ulimit -n`.
 #[cfg(unix)]
 fn open_files() -> Option<usize> {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
@@ -27,7 +27,7 @@ fn open_files() -> Option<usize> {
     None
 }
 
-/// Whether the same call will succeed when somebody has closed something.
+/// Returns whether the same call can succeed once another descriptor is closed.
 #[cfg(unix)]
 pub(crate) fn is_out_of_descriptors(error: &io::Error) -> bool {
     use rustix::io::Errno;
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_quarter_is_kept_and_a_watched_connection_counts_twice() {
+    fn quarter_is_kept_and_watched_connections_count_twice() {
         assert_eq!(fitting(1024, 1), 768);
         assert_eq!(fitting(1024, 2), 384);
         assert_eq!(fitting(0, 2), 1);

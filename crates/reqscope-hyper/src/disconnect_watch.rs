@@ -1,8 +1,8 @@
-//! The disconnect watch: a second registration of a socket that waits for one thing, the peer's close.
+//! The disconnect watch: a second registration of a socket that only waits for the peer's close.
 //!
-//! hyper hears of a close only when it reads, and in many states it does not: a byte is left in its buffer, a body
-//! waits to be read, half-close is allowed. The kernel knows all the same. The socket's descriptor is duplicated
-//! and the duplicate registered with the runtime; nothing is ever read from it, so the bytes stay hyper's.
+//! hyper notices a close only when it reads, and in many states it does not: a byte is left in its buffer, a body is
+//! unread, half-close is allowed. The kernel reports the close in every state. The socket's descriptor is duplicated
+//! and the duplicate registered with the runtime; nothing is ever read from it, so hyper receives every byte.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -12,26 +12,26 @@ use std::task::{Context, Poll};
 #[cfg(all(unix, not(reqscope_portable)))]
 use std::os::fd::AsFd;
 
-/// Waits until the peer of a socket has gone, without reading from the socket.
+/// Waits until the peer of a socket has disconnected, without reading from the socket.
 ///
-/// [`serve`](crate::serve) makes one for every connection. Use it by hand in an accept loop of your own: make it
-/// from the raw socket, *below* TLS, before the socket is wrapped, and drop the connection's future when
-/// [`gone`](DisconnectWatch::gone) answers.
+/// [`serve`](crate::serve) creates one for every connection. In an accept loop of your own, create it from the raw
+/// socket, *below* TLS, before the socket is wrapped, and drop the connection's future when
+/// [`gone`](DisconnectWatch::gone) returns.
 ///
-/// What surprises:
+/// # Pitfalls
 ///
-/// - A client that shuts down its write side and still waits for the answer counts as gone, as it does for hyper by
-///   default. [`for_reset`](DisconnectWatch::for_reset) tells the two apart.
-/// - A peer that vanishes without a packet is seen when the kernel gives it up, which by itself it never does while
-///   nothing is sent. [`Tcp`](crate::Tcp) sets the socket so that it does within a minute.
-/// - A peer that closed in good order after it had sent more than the kernel takes in while nobody reads is not seen: its
-///   FIN stands behind those bytes (a reset does not). A deadline on the request is the answer.
-/// - The watch holds a duplicate of the descriptor: the socket is closed when *both* are. Drop the connection first
-///   and the watch after it, and the peer sees the close only when the handlers are gone.
-/// - It costs one descriptor per connection, which the default of
+/// - A client that shuts down its write side and waits for the response counts as disconnected, as it does for hyper by
+///   default. [`for_reset`](DisconnectWatch::for_reset) notices resets only.
+/// - A peer that disappears without closing the connection is noticed when the kernel gives it up, which by default
+///   never happens while nothing is sent. [`Tcp`](crate::Tcp) configures the socket so that it happens within a minute.
+/// - A peer that sent more than the kernel buffers and then closed in good order is not noticed while the bytes are
+///   unread, because its FIN comes after them (a reset does not). Set a timeout for requests.
+/// - The watch holds a duplicate of the descriptor, and the socket is closed when *both* are dropped. Drop the
+///   connection first and the watch last, so that the peer sees the close only after the handlers were dropped.
+/// - It needs one descriptor per connection, which the default of
 ///   [`max_connections`](crate::Serve::max_connections) takes into account.
 ///
-/// On what is not Unix there is no such watch yet: it never answers there.
+/// On systems other than Unix there is no such watch yet: it waits forever.
 ///
 /// # Examples
 ///
@@ -48,7 +48,7 @@ use std::os::fd::AsFd;
 /// let mut watch = DisconnectWatch::new(&socket)?;
 /// drop(client);
 /// # #[cfg(all(unix, not(reqscope_portable)))]
-/// watch.gone().await; // though nobody reads from `socket`
+/// watch.gone().await; // although nothing reads from `socket`
 /// # Ok(())
 /// # }
 /// ```
@@ -59,17 +59,17 @@ impl DisconnectWatch {
     ///
     /// # Errors
     ///
-    /// No descriptor is left for the duplicate, or the runtime cannot register it.
+    /// Returns an error if no descriptor is left for the duplicate, or if the runtime cannot register it.
     ///
     /// # Panics
     ///
-    /// Outside a tokio runtime, or in one without I/O.
+    /// Panics outside a tokio runtime, or in a runtime without I/O.
     #[cfg(all(unix, not(reqscope_portable)))]
     pub fn new(socket: &impl AsFd) -> io::Result<Self> {
         sys::Inner::new(socket.as_fd(), sys::WatchFor::Close).map(DisconnectWatch)
     }
 
-    /// Watches for a reset only, for servers that let clients shut down their write side and wait.
+    /// Watches for a reset only, for servers whose clients may shut down their write side and wait.
     ///
     /// A Unix socket whose peer has closed both directions counts as reset.
     ///
@@ -92,10 +92,10 @@ impl DisconnectWatch {
     /// # let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     /// # let (socket, _) = listener.accept().await.unwrap();
     /// let mut watch = DisconnectWatch::for_reset(&socket).unwrap();
-    /// client.shutdown().await.unwrap(); // it has said all, and waits for the answer
+    /// client.shutdown().await.unwrap(); // has sent everything, and waits for the response
     ///
     /// client.set_zero_linger().unwrap();
-    /// drop(client); // it has gone, with a reset
+    /// drop(client); // disconnects with a reset
     /// # #[cfg(all(unix, not(reqscope_portable)))]
     /// watch.gone().await;
     /// # });
@@ -105,7 +105,7 @@ impl DisconnectWatch {
         sys::Inner::new(socket.as_fd(), sys::WatchFor::Reset).map(DisconnectWatch)
     }
 
-    /// The portable stand-in: never answers.
+    /// Creates a watch that waits forever: this system has no disconnect watch.
     ///
     /// # Errors
     ///
@@ -115,7 +115,7 @@ impl DisconnectWatch {
         Ok(Self::never())
     }
 
-    /// The portable stand-in: never answers.
+    /// Creates a watch that waits forever: this system has no disconnect watch.
     ///
     /// # Errors
     ///
@@ -125,7 +125,9 @@ impl DisconnectWatch {
         Ok(Self::never())
     }
 
-    /// A watch that never answers: for connections that are no sockets.
+    /// Creates a watch that waits forever, for connections that are not sockets.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use reqscope_hyper::DisconnectWatch;
@@ -138,16 +140,17 @@ impl DisconnectWatch {
         DisconnectWatch(sys::Inner::never())
     }
 
-    /// Waits until the peer has gone. Once it has, every further call answers at once.
+    /// Waits until the peer has disconnected. After that, every further call returns immediately.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is lost: the next call goes on waiting.
+    /// This method is cancel safe: a later call continues to wait.
     pub async fn gone(&mut self) {
         poll_fn(|cx| self.poll_gone(cx)).await;
     }
 
-    /// The poll behind [`gone`](DisconnectWatch::gone). The last caller's waker is woken.
+    /// Polls whether the peer has disconnected; see [`gone`](DisconnectWatch::gone). Only the waker of the last call is
+    /// woken.
     pub fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.0.poll_gone(cx)
     }
@@ -181,15 +184,15 @@ mod sys {
 
     impl Inner {
         pub(super) fn new(socket: BorrowedFd<'_>, watch_for: WatchFor) -> io::Result<Self> {
-            // Only a registration for reading hears of a FIN. It is also told of every packet; one for writing is
-            // told of a reset and of little else, so that is what the second case takes.
+            // Only a registration for reading is notified of a FIN, but also of every packet. A registration for
+            // writing is notified of a reset and little else, so it is enough for the second case.
             let interest = match watch_for {
                 WatchFor::Close => Interest::READABLE,
                 WatchFor::Reset => Interest::WRITABLE,
             };
             let duplicate = socket.try_clone_to_owned()?;
-            // Its successor is unsafe, for descriptors that change or close behind its back. An `OwnedFd` does
-            // neither, and this crate has no unsafe code.
+            // Its replacement is unsafe, for descriptors that are changed or closed elsewhere. An `OwnedFd` is not, and
+            // this crate has no unsafe code.
             #[allow(deprecated)]
             let socket = AsyncFd::with_interest(duplicate, interest)?;
             Ok(Inner { socket: Some(socket), watch_for })
@@ -206,13 +209,13 @@ mod sys {
                     WatchFor::Close => socket.poll_read_ready(cx),
                     WatchFor::Reset => socket.poll_write_ready(cx),
                 };
-                // The runtime is shutting down; it drops this task itself.
+                // The runtime is shutting down, and drops this task itself.
                 let Ok(mut event) = ready!(event) else { return Poll::Pending };
                 let ready = event.ready();
                 if ready.is_read_closed() || ready.is_write_closed() {
                     return Poll::Ready(());
                 }
-                // Bytes arrived, or left. They are hyper's; wait for the next edge. A close is never cleared.
+                // Bytes were received or sent, which is for hyper; wait for the next edge. A close is never cleared.
                 event.clear_ready();
             }
         }

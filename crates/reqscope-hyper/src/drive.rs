@@ -1,4 +1,4 @@
-//! One connection, from its handshake to its end.
+//! Drives one connection, from its handshake to its end.
 
 use std::error::Error;
 use std::io;
@@ -25,7 +25,7 @@ use crate::{Connection, DisconnectWatch, Handshake};
 
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
-/// A connection that was accepted.
+/// An accepted connection.
 pub(crate) struct Accepted<Io, P> {
     pub(crate) io: Io,
     pub(crate) peer: P,
@@ -33,12 +33,13 @@ pub(crate) struct Accepted<Io, P> {
     pub(crate) slot: Arc<ConnectionSlot>,
 }
 
-/// Serves one connection until it ends, its peer has gone, or the server stops and it has answered what it had begun.
+/// Serves one connection until it ends, its peer disconnects, or the server stops and the requests in flight are
+/// answered.
 ///
 /// # Cancel safety
 ///
-/// Dropping it drops the connection and with it the handlers. HTTP/2 runs handlers in tasks of their own, which
-/// see the lost connection and drop them a moment later.
+/// Dropping it drops the connection and its handlers. HTTP/2 runs handlers in tasks of their own, which notice the lost
+/// connection and drop the handlers a moment later.
 pub(crate) async fn drive<Io, P, H, S, B>(
     accepted: Accepted<Io, P>,
     service: S,
@@ -55,14 +56,14 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    // What is declared first is dropped last: the peer sees the socket close when the handler is gone, and the next
-    // connection is let in when the descriptors are free.
+    // Declared first, dropped last: the peer sees the close after the handler was dropped, and the next connection is
+    // accepted when the descriptors are free.
     let Accepted { io, peer, mut watch, slot } = accepted;
     let first_request = after(settings.first_request);
     let mut extensions = Extensions::new();
     extensions.insert(Connection::new(peer, slot.phase()));
 
-    // Dropped in here, the socket belongs to the handshake, and closes with it.
+    // The handshake owns the socket: if its future is dropped here, the socket is closed.
     let shaken = select! {
         biased;
         shaken = timeout(settings.handshake, handshake.handshake(io, &mut extensions)) => shaken,
@@ -84,6 +85,7 @@ where
     ended
 }
 
+/// Serves HTTP on a connection whose handshake is done.
 async fn serve_http<Io, S, B>(
     io: TokioIo<Socket<Io>>,
     service: TrackedService<S>,
@@ -107,8 +109,8 @@ where
     let (mut waited, mut stopping) = (false, false);
     loop {
         select! {
-            // The connection first: a request that came together with the close is still polled once, as hyper
-            // does, and an answer that needs no waiting is still written.
+            // The connection is polled first: as in plain hyper, a request that arrived together with the close is
+            // polled once, and a response that needs no waiting is written.
             biased;
             ended = connection.as_mut() => return match ended {
                 Ok(()) => Ended::Finished,
@@ -131,18 +133,18 @@ where
     }
 }
 
-/// A connection that waited for a request answers with these when the wait is over.
+/// Returns whether the error only says that a connection waiting for a request was closed.
 fn is_idle_end(error: &BoxError, slot: &ConnectionSlot, stopping: bool) -> bool {
     if let Some(error) = error.downcast_ref::<hyper::Error>() {
-        // For the head of a request. The timeouts of HTTP/2 have a source.
+        // The timeout for the head of a request. The timeouts of HTTP/2 have a source.
         return error.is_timeout() && error.source().is_none() && slot.was_called();
     }
-    // It had not sent its first bytes yet.
+    // The client had not sent its first bytes yet.
     let error = error.downcast_ref::<io::Error>();
     stopping && error.is_some_and(|error| error.kind() == io::ErrorKind::Interrupted)
 }
 
-/// The socket failed, and not HTTP, nor the service, whatever sockets that one may have.
+/// Returns whether the connection's own socket failed, as opposed to HTTP or a socket that the service uses.
 fn is_disconnect(error: &BoxError) -> bool {
     use io::ErrorKind::*;
     let source = match error.downcast_ref::<hyper::Error>() {
@@ -157,6 +159,7 @@ fn is_disconnect(error: &BoxError) -> bool {
     })
 }
 
+/// Returns the error for a handshake or a first request that did not arrive in time.
 fn timed_out(what: &str, limit: Duration) -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, format!("no {what} came within {limit:?} of the connection"))
+    io::Error::new(io::ErrorKind::TimedOut, format!("no {what} within {limit:?} of accepting the connection"))
 }

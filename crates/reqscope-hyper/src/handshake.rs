@@ -4,17 +4,17 @@ use std::io;
 use http::Extensions;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// What is done on a new connection before HTTP is spoken on it: a TLS handshake, a PROXY protocol header.
+/// Prepares a new connection before HTTP is spoken on it: a TLS handshake, a PROXY protocol header.
 ///
-/// Given to [`Serve::handshake`](crate::Serve::handshake). A closure from a socket to a future is one. Implement the
-/// trait to tell the handlers what the handshake has learned, such as the client's certificate.
+/// Set it with [`Serve::handshake`](crate::Serve::handshake). A closure from a socket to a future is a `Handshake`.
+/// Implement the trait to pass to handlers what the handshake has learned, such as the client's certificate.
 ///
-/// It runs in the connection's own task, never in the accept loop, so a client that dawdles keeps nobody waiting. The
-/// disconnect watch is made before, over the raw socket, and sees the peer go whatever the layers above do.
+/// It runs in the connection's own task, not in the accept loop, so a slow client does not delay others. The disconnect
+/// watch is created before it on the raw socket, and works independently of the layers above.
 ///
 /// # Examples
 ///
-/// A first byte that every client must send:
+/// A byte that every client must send first:
 ///
 /// ```
 /// use std::io;
@@ -23,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// use reqscope_hyper::Handshake;
 /// use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 ///
-/// /// Lies in the extensions of each request of the connection.
+/// /// Found in the extensions of each request of the connection.
 /// #[derive(Clone)]
 /// struct Greeting(u8);
 ///
@@ -40,20 +40,21 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// }
 /// ```
 pub trait Handshake<Io>: Clone + Send + Sync + 'static {
-    /// What HTTP is spoken on.
+    /// The stream that HTTP is spoken on.
     type Io: AsyncRead + AsyncWrite + Send + Unpin + 'static;
 
-    /// Turns the socket into what HTTP is spoken on. What is put into `extensions` comes with each request of this
+    /// Turns the socket into the stream that HTTP is spoken on. `extensions` are added to each request of this
     /// connection.
     ///
     /// # Errors
     ///
-    /// The connection is closed, and [`ServeEvent::HandshakeFailed`](crate::ServeEvent::HandshakeFailed) told.
+    /// After an error the connection is closed, and a
+    /// [`ServeEvent::HandshakeFailed`](crate::ServeEvent::HandshakeFailed) is reported.
     ///
     /// # Cancel safety
     ///
-    /// The future is dropped with the socket when its time is over, when the peer has gone and when the server shuts
-    /// down.
+    /// The future is dropped together with the socket when the
+    /// [`handshake_timeout`](crate::Serve::handshake_timeout) elapses, the peer disconnects or the server shuts down.
     fn handshake(&self, socket: Io, extensions: &mut Extensions)
     -> impl Future<Output = io::Result<Self::Io>> + Send;
 }
@@ -71,7 +72,9 @@ where
     }
 }
 
-/// HTTP is spoken on the socket as it is. The default of [`serve`](crate::serve).
+/// Leaves the socket as it is. The default of [`serve`](crate::serve).
+///
+/// # Examples
 ///
 /// ```
 /// use http::Extensions;

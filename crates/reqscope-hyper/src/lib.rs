@@ -1,22 +1,25 @@
 //! Request scopes for plain [hyper](https://docs.rs/hyper) 1.x, over HTTP/1 and HTTP/2.
 //!
-//! - [`ScopeService`] wraps a hyper service: each request gets a scope, which is closed with the verdict on the
-//!   response before its head is sent, and as `Cancelled` when the handler is dropped.
-//! - [`RequestExt`] is how a handler finds it: `request.scope()`.
-//! - [`serve`] accepts connections, notices clients who leave, and shuts down so that every handle is accounted for. It
-//!   serves axum's `Router` too, as a [`TowerToHyperService`].
-//! - [`Connection`] is how a handler knows its peer, and that the server shuts down.
-//! - [`Handshake`] is the place for TLS.
-//! - [`Listener`] is where connections come from: [`Tcp`], Unix sockets, or what you write.
-//! - [`DisconnectWatch`] is how clients who leave are noticed; it works in an accept loop of your own too, also below TLS.
-//! - [`LeaseBody`] is for a streamed body that needs its handle after the scope has ended; [`Classify`] for services
-//!   whose status does not tell success from failure. Both come from `reqscope-http`, which all front ends share.
+//! - [`ScopeService`] wraps a hyper service and gives each request a scope. It closes the scope before the head of the
+//!   response is sent, and as `Cancelled` when the handler is dropped.
+//! - [`RequestExt`] finds the scope in a handler: `request.scope()`.
+//! - [`serve`] accepts connections, notices clients that disconnect, and shuts down so that every handle is accounted
+//!   for. It also serves axum's `Router`, as a [`TowerToHyperService`].
+//! - [`Connection`] tells a handler its peer, and whether the server is shutting down.
+//! - [`Handshake`] is the hook for TLS.
+//! - [`Listener`] is the source of connections: [`Tcp`], Unix sockets, or an implementation of yours.
+//! - [`DisconnectWatch`] notices that a client has disconnected; it also works in an accept loop of yours, and below
+//!   TLS.
+//! - [`LeaseBody`] is a streamed body that keeps its handle after the scope has closed.
+//! - [`Classify`] is for services whose status does not distinguish success from failure.
 //!
-//! When does a handler hear that its client has gone? hyper hears it only while it reads, and drops the handler
-//! then. In many states it does not read: while the request's body is unread, a byte is left in its buffer (a
-//! pipelined request, a stray line end), or half-close is allowed. `serve` hears it then too. A peer that vanishes
-//! without a packet is given up by [the kernel](Tcp), or by a ping of HTTP/2, within a minute; where that is too long,
-//! give requests a [`timeout`](ScopeService::timeout).
+//! # When a disconnect is noticed
+//!
+//! hyper notices that a client has disconnected only while it reads from the connection, and then drops the handler. In
+//! many states it does not read: while the request's body is unread, while a byte is left in its buffer (a pipelined
+//! request, a stray line end), or if half-close is allowed. `serve` notices the disconnect in these states too. A peer
+//! that disappears without closing its connection is given up by [the kernel](Tcp), or by a ping of HTTP/2, within a
+//! minute. Where that is too long, set a [`timeout`](ScopeService::timeout).
 mod service;
 mod serve;
 mod accept;

@@ -7,15 +7,15 @@ use tokio::net::{UnixListener, UnixStream, unix::UCred};
 
 use crate::DisconnectWatch;
 
-/// Where [`serve`](crate::serve) gets its connections from.
+/// Accepts connections for [`serve`](crate::serve).
 ///
-/// Implemented for tokio's [`TcpListener`](tokio::net::TcpListener) (IPv4 and IPv6), for [`Tcp`](crate::Tcp), which
-/// lets you choose the options of its sockets, and for [`UnixListener`]. Implement it to count, filter or tag
-/// connections, or for a test without sockets.
+/// Implemented for tokio's [`TcpListener`](tokio::net::TcpListener) (IPv4 and IPv6), for [`Tcp`](crate::Tcp), which has
+/// settings for its sockets, and for [`UnixListener`]. Implement it to count, filter or tag connections, or for a test
+/// without sockets.
 ///
 /// # Examples
 ///
-/// A listener that knows how many connections there have been:
+/// A listener that counts its connections:
 ///
 /// ```
 /// use std::net::SocketAddr;
@@ -33,7 +33,7 @@ use crate::DisconnectWatch;
 ///     type Peer = SocketAddr;
 ///
 ///     async fn accept(&mut self) -> std::io::Result<(TcpStream, SocketAddr)> {
-///         let accepted = Listener::accept(&mut self.inner).await?; // with keepalive and all that
+///         let accepted = Listener::accept(&mut self.inner).await?; // sets keepalive too
 ///         self.accepted += 1;
 ///         Ok(accepted)
 ///     }
@@ -44,40 +44,40 @@ use crate::DisconnectWatch;
 /// }
 /// ```
 pub trait Listener: Send + 'static {
-    /// A connection.
+    /// The stream of a connection.
     type Io: AsyncRead + AsyncWrite + Send + Unpin + 'static;
 
-    /// Who is at its other end; the handlers find it in the [`Connection`](crate::Connection).
+    /// The peer of a connection; handlers find it in the [`Connection`](crate::Connection).
     type Peer: Send + Sync + 'static;
 
     /// Waits for the next connection.
     ///
     /// # Errors
     ///
-    /// An error ends neither the server nor the listener: [`serve`](crate::serve) pauses and calls again.
+    /// An error does not stop the server: [`serve`](crate::serve) pauses and calls again.
     ///
     /// # Cancel safety
     ///
-    /// The future is dropped and made anew whenever something else happens, so it must not lose a connection then.
-    /// Do nothing slow here either, such as a TLS handshake: all other clients would wait for it.
-    /// There is a [`Handshake`](crate::Handshake) for that.
+    /// Must be cancel safe: [`serve`](crate::serve) drops the future and calls again at any time, and no connection may
+    /// be lost then. Do nothing slow here, such as a TLS handshake, because all other clients would wait for it. Use a
+    /// [`Handshake`](crate::Handshake) instead.
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Io, Self::Peer)>> + Send;
 
-    /// The watch over a connection's socket; with `half_close` one that heeds resets only.
+    /// Creates the watch of a connection. With `half_close` it must notice resets only.
     ///
-    /// The default never answers and is right for what is not a socket.
+    /// Defaults to [`DisconnectWatch::never`], which is right for a stream that is not a socket.
     ///
     /// # Errors
     ///
-    /// Where no descriptor is left the connection waits, and this is called again after a pause. After any other
-    /// error it is closed, as if [`accept`](Listener::accept) had failed.
+    /// If no descriptor is left, the connection waits and this is called again after a pause. After any other error the
+    /// connection is closed, as if [`accept`](Listener::accept) had failed.
     fn watch(&self, io: &Self::Io, half_close: bool) -> io::Result<DisconnectWatch> {
         let (_io, _half_close) = (io, half_close);
         Ok(DisconnectWatch::never())
     }
 }
 
-/// The peer is the process that has connected: its user, its group, its number.
+/// The peer is the process that has connected: its user, group and process id.
 #[cfg(unix)]
 impl Listener for UnixListener {
     type Io = UnixStream;

@@ -2,10 +2,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// How many connections a server has at this moment; from [`Serve::metrics`](crate::Serve::metrics).
+/// The number of connections of a running server, from [`Serve::metrics`](crate::Serve::metrics).
 ///
-/// For metrics: a clone is cheap, and reading it stops nobody. All zero before the server has started and after it has
+/// Clones are cheap, and reading does not block. All numbers are zero before the server has started and after it has
 /// ended.
+///
+/// # Examples
 ///
 /// ```
 /// use reqscope_hyper::{ServeMetrics, serve};
@@ -26,30 +28,32 @@ struct Counts {
 }
 
 impl ServeMetrics {
-    /// Connections that hold a place of [`max_connections`](crate::Serve::max_connections), upgraded ones too.
+    /// Returns the number of open connections, which count towards
+    /// [`max_connections`](crate::Serve::max_connections). Includes the upgraded ones.
     pub fn connections(&self) -> u64 {
         self.0.connections.load(Relaxed)
     }
 
-    /// Those among them that were upgraded, to a WebSocket for example, and are not yet closed.
+    /// Returns the number of open connections that were upgraded, for example to a WebSocket.
     pub fn upgraded(&self) -> u64 {
         self.0.upgraded.load(Relaxed)
     }
 
-    // Relaxed: the counts order nothing else.
-
+    /// Counts a connection until the guard is dropped.
     pub(crate) fn count_connection(&self) -> CountGuard {
+        // Relaxed, here and below: no other memory access depends on the counts.
         self.0.connections.fetch_add(1, Relaxed);
         CountGuard(self.clone(), |counts| &counts.connections)
     }
 
+    /// Counts an upgraded connection until the guard is dropped.
     pub(crate) fn count_upgraded(&self) -> CountGuard {
         self.0.upgraded.fetch_add(1, Relaxed);
         CountGuard(self.clone(), |counts| &counts.upgraded)
     }
 }
 
-/// One that is counted for as long as this lives.
+/// Decrements one of the counts when it is dropped.
 pub(crate) struct CountGuard(ServeMetrics, fn(&Counts) -> &AtomicU64);
 
 impl Drop for CountGuard {

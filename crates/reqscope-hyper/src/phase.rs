@@ -1,17 +1,17 @@
 use tokio::sync::watch;
 
-/// Where a server stands between its start and its end.
+/// The phases of a server, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Phase {
     Serving,
-    /// Nobody new is let in; what was begun is finished.
+    /// No new connection is accepted; requests in flight may finish.
     Stopping,
-    /// The time for that is over.
+    /// The grace for requests is over; what is left is cut.
     Cut,
 }
 
-/// Waits until the server has come to `phase`, or is gone altogether.
+/// Waits until the server has reached `phase`, or was dropped.
 pub(crate) async fn reached(mut at: watch::Receiver<Phase>, phase: Phase) {
-    // An error says that the server was dropped, and that ends every phase.
+    // An error means that the server was dropped, which ends every phase.
     drop(at.wait_for(|now| *now >= phase).await);
 }

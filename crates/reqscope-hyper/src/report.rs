@@ -7,17 +7,17 @@ use tokio::task::JoinError;
 
 use crate::RequestLine;
 
-/// What [`serve`](crate::serve) did, and how its end went.
+/// What [`serve`](crate::serve) did, and how its shutdown went.
 ///
-/// A shutdown returns as soon as nothing is left to wait for: no connection, no handler, no open scope, no release.
-/// Which of its two deadlines it had to wait for, and for whom, is told by the last fields:
+/// A shutdown returns as soon as nothing is left to wait for: no connection, handler, open scope or release. The last
+/// fields show which of its two deadlines were reached, and why:
 ///
-/// | | |
+/// | field | meaning |
 /// |---|---|
-/// | [`is_clean`](ServeReport::is_clean) | it ended before any deadline |
-/// | `cut` is not 0 | the [`request_grace`](crate::Serve::request_grace) passed; [`ServeEvent::RequestCut`] named the requests |
-/// | `stuck`, `upgraded` or what `drained` has left is not 0 | the [`release_grace`](crate::Serve::release_grace) passed, too |
-/// | `drained.abandoned` is not 0 | a release hung or had no time; [`Observer::abandoned`](reqscope::Observer::abandoned) named its resource and who took it |
+/// | [`is_clean`](ServeReport::is_clean) | no deadline was reached |
+/// | `cut` is not 0 | the [`request_grace`](crate::Serve::request_grace) elapsed; [`ServeEvent::RequestCut`] named the requests |
+/// | `stuck`, `upgraded` or what `drained` has left is not 0 | the [`release_grace`](crate::Serve::release_grace) elapsed too |
+/// | `drained.abandoned` is not 0 | a release hung or had no time; [`Observer::abandoned`](reqscope::Observer::abandoned) named its resource and the line that acquired it |
 ///
 /// # Examples
 ///
@@ -27,8 +27,8 @@ use crate::RequestLine;
 /// use reqscope_hyper::ServeReport;
 /// use std::process::ExitCode;
 ///
-/// fn farewell(report: &ServeReport) -> ExitCode {
-///     eprintln!("{} connections, {} clients hung up", report.connections, report.hung_up);
+/// fn exit_code(report: &ServeReport) -> ExitCode {
+///     eprintln!("{} connections, {} clients disconnected early", report.connections, report.hung_up);
 ///     if report.is_clean() {
 ///         return ExitCode::SUCCESS;
 ///     }
@@ -41,38 +41,40 @@ use crate::RequestLine;
 pub struct ServeReport {
     /// Connections that were accepted.
     pub connections: u64,
-    /// Those among them whose peer went before all was said: seen by the disconnect watch, or by hyper where that
-    /// was reading or writing just then.
+    /// Connections whose peer disconnected early, as noticed by the disconnect watch, or by hyper while it was reading
+    /// or writing.
     pub hung_up: u64,
-    /// Those whose [`Handshake`](crate::Handshake) failed or took too long.
+    /// Connections whose [`Handshake`](crate::Handshake) failed or took too long.
     pub handshakes_failed: u64,
-    /// Those that hyper gave up on: broken HTTP, a first request that did not come, a service or a body that failed.
+    /// Connections that hyper gave up: malformed HTTP, a first request that did not arrive in time, a service or a body
+    /// that failed.
     pub failed: u64,
-    /// Those that a handler's panic took down. Only HTTP/1 is counted: HTTP/2 loses the one request, not the
-    /// connection.
+    /// Connections that ended because a handler panicked. Only over HTTP/1: an HTTP/2 connection loses the request and
+    /// continues.
     pub panicked: u64,
     /// Failed accepts, and connections that could not be watched.
     pub accept_errors: u64,
-    /// Connections that had still not ended when the time for requests was over, and were cut, upgraded ones too.
+    /// Connections that had not ended within the [`request_grace`](crate::Serve::request_grace) and were cut. Includes
+    /// upgraded connections.
     pub cut: u64,
-    /// Handlers that still run, though they were dropped or should have been: they block their thread.
+    /// Handlers that are still running, because they block their thread and cannot be dropped.
     pub stuck: u64,
-    /// Upgraded connections that their owners still keep, though nothing can be read from them or written to them.
+    /// Upgraded connections that their owners have not dropped, although reads and writes on them fail.
     pub upgraded: u64,
-    /// What became of the open scopes and the pending releases, from the signal to shut down on.
+    /// The outcome of the scopes that were open and the releases that were pending, since the shutdown signal.
     pub drained: DrainReport,
 }
 
 impl ServeReport {
-    /// Nothing was cut or abandoned, and nothing is left.
+    /// Returns whether nothing was cut or abandoned, and nothing is left.
     pub fn is_clean(&self) -> bool {
         self.cut == 0 && self.stuck == 0 && self.upgraded == 0 && self.drained.is_clean()
     }
 }
 
-/// What went wrong where no caller could be told. The server goes on.
+/// A failure that no caller receives, reported to [`Serve::on_event`](crate::Serve::on_event). The server continues.
 ///
-/// Heard by [`Serve::on_event`](crate::Serve::on_event).
+/// # Examples
 ///
 /// ```
 /// use reqscope_hyper::ServeEvent;
@@ -95,13 +97,14 @@ pub enum ServeEvent<'a> {
     AcceptFailed(&'a io::Error),
     /// A connection's handshake failed or took too long.
     HandshakeFailed(&'a io::Error),
-    /// A connection ended in an error: broken HTTP, a first request that did not come, a service or a body that failed.
-    /// That a client hangs up is none.
+    /// A connection ended with an error: malformed HTTP, a first request that did not arrive in time, a service or a
+    /// body that failed. A client that disconnects is not an error.
     ConnectionFailed(&'a (dyn Error + Send + Sync + 'static)),
-    /// The server shuts down, and this request's handler has not returned in the time for that. It is dropped now.
+    /// During a shutdown the handler of this request has not returned within the
+    /// [`request_grace`](crate::Serve::request_grace), and is dropped now.
     RequestCut(&'a RequestLine),
-    /// The server has shut down, and this request's handler still runs: it blocks its thread, so that it could not be
-    /// dropped. What it holds is released when it returns, if the process lives so long.
+    /// The server has shut down and the handler of this request is still running: it blocks its thread, so it could not
+    /// be dropped. Its handles are released when it returns, if the process still runs then.
     RequestStuck(&'a RequestLine),
 }
 
@@ -119,7 +122,7 @@ pub(crate) enum Ended {
     Failed(Box<dyn Error + Send + Sync>),
 }
 
-/// Counts how connections ended, and tells of those that ended badly.
+/// Counts how connections ended, and reports those that failed.
 pub(crate) struct Tally {
     connections: u64,
     hung_up: u64,
@@ -145,15 +148,18 @@ impl Tally {
         }
     }
 
+    /// Counts an accepted connection.
     pub(crate) fn accepted(&mut self) {
         self.connections += 1;
     }
 
+    /// Counts and reports a failed accept.
     pub(crate) fn accept_failed(&mut self, error: &io::Error) {
         self.accept_errors += 1;
         (self.on_event)(ServeEvent::AcceptFailed(error));
     }
 
+    /// Counts a connection that has ended, and reports it if it failed.
     pub(crate) fn ended(&mut self, ended: Result<Ended, JoinError>) {
         match ended {
             Ok(Ended::Finished) => (),
@@ -171,12 +177,12 @@ impl Tally {
         }
     }
 
-    /// Connections that no task is left for that could say so.
+    /// Counts cut connections whose task does not return.
     pub(crate) fn cut(&mut self, more: u64) {
         self.cut += more;
     }
 
-    /// The account at the end.
+    /// Creates the report.
     pub(crate) fn report(self, stuck: u64, upgraded: u64, drained: DrainReport) -> ServeReport {
         let Tally { connections, hung_up, handshakes_failed, failed, panicked, accept_errors, cut, on_event: _ } =
             self;

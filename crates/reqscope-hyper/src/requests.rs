@@ -3,9 +3,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use http::{Method, Request, Uri};
 
-/// Which request it was, for the log: its method and its path.
+/// The method and the path of a request, for logs.
 ///
-/// The query is left out, because secrets travel in it.
+/// The query is left out, because it may contain secrets.
+///
+/// # Examples
 ///
 /// ```
 /// use reqscope_hyper::{RequestLine, ServeEvent};
@@ -24,17 +26,17 @@ pub struct RequestLine {
 }
 
 impl RequestLine {
-    /// Of this request.
+    /// Returns the line of this request.
     pub(crate) fn of<B>(request: &Request<B>) -> Self {
         RequestLine { method: request.method().clone(), uri: request.uri().clone() }
     }
 
-    /// Its method.
+    /// Returns the method.
     pub fn method(&self) -> &Method {
         &self.method
     }
 
-    /// Its path, without the query.
+    /// Returns the path, without the query.
     pub fn path(&self) -> &str {
         self.uri.path()
     }
@@ -52,12 +54,12 @@ impl fmt::Debug for RequestLine {
     }
 }
 
-/// The requests of one connection whose handlers run. HTTP/1 has one, so slot 0 is taken again and again.
+/// The requests of one connection whose handlers are running. HTTP/1 has at most one, so index 0 is reused.
 #[derive(Default)]
 pub(crate) struct RunningRequests(Mutex<Vec<Option<RequestLine>>>);
 
 impl RunningRequests {
-    /// Takes a slot; the caller gives it back.
+    /// Adds a request and returns its index, which the caller passes to [`end`](RunningRequests::end).
     pub(crate) fn begin(&self, line: RequestLine) -> usize {
         let mut slots = self.lock();
         match slots.iter().position(Option::is_none) {
@@ -72,16 +74,18 @@ impl RunningRequests {
         }
     }
 
+    /// Removes the request at `index`.
     pub(crate) fn end(&self, index: usize) {
         let line = self.lock()[index].take();
         drop(line);
     }
 
+    /// Returns the lines of all running requests.
     pub(crate) fn lines(&self) -> Vec<RequestLine> {
         self.lock().iter().flatten().cloned().collect()
     }
 
-    /// A panic under this lock leaves nothing half done.
+    /// Locks the list. A poisoned lock is fine: a panic leaves no inconsistent state.
     fn lock(&self) -> MutexGuard<'_, Vec<Option<RequestLine>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -96,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_that_was_given_back_is_taken_again() {
+    fn freed_index_is_reused() {
         let requests = RunningRequests::default();
         assert_eq!([requests.begin(line("/a")), requests.begin(line("/b"))], [0, 1]);
         requests.end(0);
@@ -106,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_reaches_no_log() {
+    fn query_is_not_displayed() {
         let line = line("/login?password=swordfish");
         assert_eq!(format!("{line} {line:?}"), "GET /login GET /login");
     }

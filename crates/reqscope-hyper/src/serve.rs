@@ -19,40 +19,40 @@ use crate::{Handshake, Listener, NoHandshake, ServeEvent, ServeMetrics, ServeRep
 
 /// Serves HTTP/1 and HTTP/2 on `listener` until the [`graceful`](Serve::graceful) signal, and then drains `scopes`.
 ///
-/// It opens no scope: that is what [`ScopeService`](crate::ScopeService) does, or the tower layer around a router.
-/// What it adds to an accept loop of your own is the [disconnect watch](crate::DisconnectWatch), sockets that notice a
-/// [vanished peer](crate::Tcp), a limit on connections, pauses after failed accepts, a place for the
-/// [TLS handshake](Serve::handshake), and an end at which every handle is accounted for.
+/// It does not open scopes: [`ScopeService`](crate::ScopeService) does, or the tower layer around a router. Compared
+/// with a plain accept loop it adds the [disconnect watch](crate::DisconnectWatch), sockets that [detect a dead
+/// peer](crate::Tcp), a limit on connections, pauses after failed accepts, a hook for the [TLS
+/// handshake](Serve::handshake), and a shutdown that accounts for every handle.
 ///
-/// Await the [`Serve`] that it returns. It never fails: nothing that a client or the kernel does ends it. A port in
-/// use is an error of `bind`, before there is a listener.
+/// Await the returned [`Serve`]. It never fails, whatever clients or the kernel do. A port in use is an error of
+/// `bind`, before there is a listener.
 ///
-/// The service is one of hyper. A service of tower, such as axum's `Router`, becomes one by
-/// [`TowerToHyperService`](crate::TowerToHyperService). Each request has the [`Connection`](crate::Connection) that it
-/// came on in its extensions.
+/// The service is a hyper service. [`TowerToHyperService`](crate::TowerToHyperService) converts a tower service, such
+/// as axum's `Router`. The extensions of each request contain the [`Connection`](crate::Connection) that it arrived on.
 ///
 /// # Shutdown
 ///
 /// When the [`graceful`](Serve::graceful) signal is ready:
 ///
-/// 1. The listener is closed. Connections that wait for a request, or are in their handshake, are closed; the others
-///    when the request in flight is answered. Upgraded connections, which only their owners can end in good order, are
-///    told by [`Connection::shutting_down`](crate::Connection::shutting_down).
+/// 1. The listener is closed. Connections that wait for a request or are in their handshake are closed, the others as
+///    soon as the request in flight is answered. Only their owners can end upgraded connections in good order, so
+///    [`Connection::shutting_down`](crate::Connection::shutting_down) notifies them.
 /// 2. After the [`request_grace`](Serve::request_grace) what is left is cut: handlers are dropped, and upgraded
-///    connections fail on the next read or write.
+///    connections fail at the next read or write.
 /// 3. The open scopes and pending releases have the [`release_grace`](Serve::release_grace) to end.
 ///
-/// It returns as soon as nothing is left, and the [`ServeReport`] says what was not done in time. A handler that blocks
-/// its thread cannot be dropped: it is named, and left behind. On a runtime of one thread it holds up the server, too.
+/// The future returns as soon as nothing is left. The [`ServeReport`] counts what did not end in time. A handler that
+/// blocks its thread cannot be dropped: it is reported and left running. On a single-threaded runtime it blocks the
+/// server too.
 ///
 /// # Cancel safety
 ///
 /// Dropping the future closes the listener and drops all connections with their handlers, whose scopes close as
-/// `Cancelled`; upgraded connections fail. Nobody waits for the releases then; [`Scopes::drain`] does.
+/// `Cancelled`; upgraded connections fail. To wait for the releases, call [`Scopes::drain`].
 ///
 /// # Panics
 ///
-/// The future panics when it is polled outside a tokio runtime with I/O and timers.
+/// The future panics if it is polled outside a tokio runtime with I/O and timers.
 ///
 /// # Examples
 ///
@@ -116,7 +116,9 @@ pub fn serve<L, S>(listener: L, service: S, scopes: &Scopes) -> Serve<L, S> {
     }
 }
 
-/// A server that is being set up by [`serve`], and starts when it is awaited.
+/// A server, configured by the methods below and started by awaiting it. Returned by [`serve`].
+///
+/// # Examples
 ///
 /// ```
 /// use reqscope_hyper::{Serve, serve};
@@ -129,7 +131,7 @@ pub fn serve<L, S>(listener: L, service: S, scopes: &Scopes) -> Serve<L, S> {
 ///     .header_read_timeout(Duration::from_secs(10))
 ///     .watch(true)
 ///     .half_close(false)
-///     .graceful(async { tokio::signal::ctrl_c().await.expect("a signal handler can be set") })
+///     .graceful(async { tokio::signal::ctrl_c().await.expect("ctrl-c can be handled") })
 ///     .request_grace(Duration::from_secs(15))
 ///     .release_grace(Duration::from_secs(10))
 ///     .on_event(|event| eprintln!("{event:?}"));
@@ -147,69 +149,69 @@ pub struct Serve<L, S, F = Pending<()>, H = NoHandshake> {
 }
 
 impl<L, S, F, H> Serve<L, S, F, H> {
-    /// Shuts down gracefully when `signal` is ready; see [`serve`].
-    ///
-    /// By default the server never ends.
+    /// Sets the future that starts a graceful shutdown when it is ready; see [`serve`]. Defaults to none: the server
+    /// then runs until it is dropped.
     pub fn graceful<G: Future<Output = ()>>(self, signal: G) -> Serve<L, S, G, H> {
         let Serve { listener, service, scopes, signal: _, handshake, settings } = self;
         Serve { listener, service, scopes, signal, handshake, settings }
     }
 
-    /// How long a graceful shutdown waits for requests in flight, and for upgraded connections, before it cuts them.
-    ///
-    /// The default is 15 s: with the release grace it stays below the 30 s that container platforms give.
+    /// Sets how long a graceful shutdown waits for requests in flight and upgraded connections before it cuts them.
+    /// Defaults to 15 s, because together with the release grace it stays below the 30 s that container platforms give.
     pub fn request_grace(mut self, grace: Duration) -> Self {
         self.settings.request_grace = grace;
         self
     }
 
-    /// How long a graceful shutdown then waits for open scopes and pending releases.
-    ///
-    /// The default is 10 s, twice the deadline of a release: one that hangs is abandoned and reported before.
+    /// Sets how long a graceful shutdown then waits for open scopes and pending releases. Defaults to 10 s, twice the
+    /// default deadline of a release, because a release that hangs is then abandoned and reported before it elapses.
     pub fn release_grace(mut self, grace: Duration) -> Self {
         self.settings.release_grace = grace;
         self
     }
 
-    /// Whether each connection has a [`DisconnectWatch`](crate::DisconnectWatch) that drops the handler when the client has gone.
-    ///
-    /// On by default. Without it hyper alone decides, and it often does not see the client go: while a body is
-    /// unread, a byte is left in its buffer, or the client has sent its next request already.
+    /// Sets whether each connection has a [`DisconnectWatch`](crate::DisconnectWatch) that drops the handler when the
+    /// client disconnects. Defaults to `true`, because hyper alone often does not notice: while a body is unread, a
+    /// byte is left in its buffer, or the client has already sent its next request.
     pub fn watch(mut self, watch: bool) -> Self {
         self.settings.watch = watch;
         self
     }
 
-    /// Whether a client may shut down its write side and still get its answer.
+    /// Sets whether a client may shut down its write side and still receive its response. Defaults to `false`, as in
+    /// hyper, because a client that disconnects looks the same.
     ///
-    /// Off by default, as in hyper, because a client that hangs up looks the same. When on, the watch heeds resets
-    /// only, and a client that closes its socket in good order is noticed only when an answer is written to it.
+    /// With `true` the watch notices resets only. A client that closes its socket in good order is then noticed when a
+    /// response is written to it.
     pub fn half_close(mut self, half_close: bool) -> Self {
         self.settings.half_close = half_close;
         self.settings.http.http1().half_close(half_close);
         self
     }
 
-    /// How many connections are open at once; more wait in the kernel's queue.
+    /// Sets the maximum number of open connections; further ones wait in the kernel's queue. Defaults to three quarters
+    /// of the descriptors that the process may open (`ulimit -n`), divided by two if the watch is on, because the watch
+    /// needs a second one.
     ///
-    /// The default is three quarters of the descriptors that the process may open (`ulimit -n`), divided by two
-    /// where the watch is on, as it takes a second one. An upgraded connection counts until it is closed: it has a
-    /// descriptor, too.
+    /// An upgraded connection counts until it is closed, because it has a descriptor too.
     ///
     /// # Panics
     ///
-    /// If `max` is 0.
+    /// Panics if `max` is 0.
     pub fn max_connections(mut self, max: usize) -> Self {
-        assert!(max > 0, "a server without connections serves nobody");
+        assert!(max > 0, "the maximum number of connections must not be 0");
         self.settings.max_connections = Some(max);
         self
     }
 
-    /// What is done on each connection before HTTP is spoken on it, such as a TLS handshake.
+    /// Sets what is done on each connection before HTTP is spoken on it, such as a TLS handshake. Defaults to
+    /// [`NoHandshake`].
     ///
-    /// By default nothing. It runs in the connection's own task, bounded by
-    /// [`handshake_timeout`](Serve::handshake_timeout); failures are counted and told to
-    /// [`on_event`](Serve::on_event). Let TLS offer both `h2` and `http/1.1` (ALPN): both are served.
+    /// It runs in the connection's own task, limited by [`handshake_timeout`](Serve::handshake_timeout). Failures are
+    /// counted, and reported to [`on_event`](Serve::on_event). Let TLS offer both `h2` and `http/1.1` by ALPN: both are
+    /// served.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use reqscope_hyper::serve;
@@ -224,7 +226,7 @@ impl<L, S, F, H> Serve<L, S, F, H> {
     /// # }
     /// # fn f(listener: tokio::net::TcpListener, service: (), scopes: &reqscope::Scopes, tls: TlsAcceptor) {
     /// serve(listener, service, scopes).handshake(move |socket: TcpStream| {
-    ///     let tls = tls.clone(); // of tokio-rustls, for example
+    ///     let tls = tls.clone(); // for example from tokio-rustls
     ///     async move { tls.accept(socket).await }
     /// })
     /// # ;}
@@ -238,37 +240,40 @@ impl<L, S, F, H> Serve<L, S, F, H> {
         Serve { listener, service, scopes, signal, handshake, settings }
     }
 
-    /// How long a [`handshake`](Serve::handshake) may take before the connection is closed.
-    ///
-    /// The default is 10 s: a handshake is a few round trips, and this lets it lose some packets on the way.
+    /// Sets the maximum time for a [`handshake`](Serve::handshake), after which the connection is closed. Defaults to
+    /// 10 s, because a handshake takes a few round trips, and this leaves time for some lost packets.
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.settings.handshake = timeout;
         self
     }
 
-    /// How long a connection may stay without its first request before it is closed, the handshake included.
+    /// Sets the maximum time from accepting a connection to its first request, after which it is closed. Includes the
+    /// handshake. Defaults to 30 s, because that is hyper's limit [for a request's head](Serve::header_read_timeout).
     ///
-    /// The default is 30 s, as [for a request's head](Serve::header_read_timeout). That one begins when the version of
-    /// HTTP is known, so a client that says nothing at all would hold its place for ever.
+    /// That limit starts when the version of HTTP is known, so without this one a client that sends nothing at all
+    /// would occupy its connection forever.
     pub fn first_request_timeout(mut self, timeout: Duration) -> Self {
         self.settings.first_request = timeout;
         self
     }
 
-    /// How long an HTTP/1 client may take to send the head of a request, counted from the end of the one before.
+    /// Sets the maximum time for an HTTP/1 client to send the head of a request, from the end of the previous request.
+    /// Defaults to hyper's 30 s, because no honest client needs as long for a head.
     ///
-    /// So it is also how long a connection is kept alive between two requests. The default is hyper's 30 s: no honest
-    /// client takes as long for a head, and one that comes back later pays one round trip for a new connection.
+    /// It also limits how long an idle connection is kept alive. A client that returns later pays one round trip for a
+    /// new connection.
     pub fn header_read_timeout(mut self, timeout: Duration) -> Self {
         self.settings.http.http1().header_read_timeout(timeout);
         self
     }
 
-    /// Changes the settings of hyper.
+    /// Changes the settings of hyper. They start as hyper's defaults with timers, and with pings to HTTP/2 peers.
     ///
-    /// They begin as hyper's own, with timers. An HTTP/2 peer is pinged every 20 s and has 20 s to answer, so one that
-    /// is frozen or gone is noticed within 40 s, also by proxies' connections, where TCP alone sees only the proxy. Say
-    /// `half_close` through [`half_close`](Serve::half_close), which tells the watch too.
+    /// An HTTP/2 peer is pinged every 20 s and has 20 s to answer, so a frozen or dead peer is noticed within 40 s.
+    /// This works also behind a proxy, where TCP notices only a dead proxy. Set half-close with
+    /// [`half_close`](Serve::half_close), which configures the watch too.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use reqscope_hyper::serve;
@@ -284,15 +289,14 @@ impl<L, S, F, H> Serve<L, S, F, H> {
         self
     }
 
-    /// Hears of what goes wrong where no caller can be told; see [`ServeEvent`]. Write it to a log.
-    ///
-    /// By default these are only counted, in the [`ServeReport`].
-    pub fn on_event(mut self, on_event: impl Fn(ServeEvent<'_>) + Send + Sync + 'static) -> Self {
-        self.settings.on_event = Arc::new(on_event);
+    /// Sets the function that [`ServeEvent`]s are reported to, for a log. Defaults to none, because the [`ServeReport`]
+    /// counts them.
+    pub fn on_event(mut self, report: impl Fn(ServeEvent<'_>) + Send + Sync + 'static) -> Self {
+        self.settings.on_event = Arc::new(report);
         self
     }
 
-    /// How many connections there are, to be read while the server runs.
+    /// Returns the number of connections, to be read while the server runs.
     pub fn metrics(&self) -> ServeMetrics {
         self.settings.metrics.clone()
     }

@@ -7,27 +7,26 @@ use hyper::service::Service;
 use reqscope::{CloseError, Scopes};
 use reqscope_http::{Classify, Policy, ResponseFuture, ScopeBody};
 
-/// A hyper [`Service`] whose requests each have a scope.
+/// A hyper [`Service`] that gives each request a scope.
 ///
-/// The scope is opened in `call`. The handler finds it through [`RequestExt::scope`](crate::RequestExt::scope) and
-/// asks it for what it needs. When the handler has returned, its response is judged and the scope closed with the
-/// verdict, before the head is sent: a COMMIT is awaited, and if it fails the client gets a 500 instead. A handler
-/// that is dropped, because its client has gone or its time is over, has its scope closed as `Cancelled`.
+/// The scope is opened in `call`. Handlers find it with [`RequestExt::scope`](crate::RequestExt::scope). When the
+/// handler has returned, the scope is closed before the head of the response is sent: a COMMIT is awaited, and if it
+/// fails the client receives a 500 instead. When the handler is dropped, because its client has disconnected or its
+/// timeout has elapsed, the scope closes as `Cancelled`.
 ///
-/// | the handler | the scope closes as | the answer |
+/// | the handler | the scope closes as | the client receives |
 /// |---|---|---|
-/// | returns 1xx, 2xx, 3xx | `Completed` | its own, or the one for a failed settle |
-/// | returns 4xx, 5xx | `Failed` | its own |
-/// | returns a response with an [`Exit`](reqscope::Exit) in its extensions | that | as above |
-/// | returns an error | `Failed` | none: hyper closes the connection |
-/// | is out of time | `Cancelled` | 503 |
-/// | is dropped | `Cancelled` | none |
-/// | panics | `Panicked` | none |
+/// | returns 1xx, 2xx, 3xx | `Completed` | the response, or a 500 if a settling release fails |
+/// | returns 4xx, 5xx | `Failed` | the response |
+/// | returns a response with an [`Exit`](reqscope::Exit) in its extensions | that exit | as above |
+/// | returns an error | `Failed` | nothing: hyper closes the connection |
+/// | exceeds the [`timeout`](ScopeService::timeout) | `Cancelled` | 503 |
+/// | is dropped | `Cancelled` | nothing |
+/// | panics | `Panicked` | nothing |
 ///
-/// The body of the response is streamed after the scope has ended. One that still needs a handle carries a
-/// [`LeaseBody`](crate::LeaseBody). A panic that a wrapper *inside* of this service turns into a 500 is a `Failed`
-/// one; put such a wrapper outside. An upgraded connection outlives its request; it opens a scope of its own with
-/// [`Scopes::open`].
+/// The body of the response is streamed after the scope has closed. Use a [`LeaseBody`](crate::LeaseBody) for a body
+/// that still needs its handle. A wrapper *inside* of this service that turns panics into a 500 makes the scope close
+/// as `Failed`; put it outside. An upgraded connection outlives its request; open a scope for it with [`Scopes::open`].
 ///
 /// # Examples
 ///
@@ -49,7 +48,7 @@ use reqscope_http::{Classify, Policy, ResponseFuture, ScopeBody};
 /// let service = ScopeService::new(&scopes, service_fn(move |request: Request<Empty<Bytes>>| {
 ///     let greeting = request.scope().lazy(&greeting);
 ///     async move {
-///         let greeting = greeting.get().await.expect("it is ready");
+///         let greeting = greeting.get().await.expect("the greeting never fails");
 ///         Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(greeting.clone()))))
 ///     }
 /// }));
@@ -67,7 +66,7 @@ pub struct ScopeService<S> {
 }
 
 impl<S> ScopeService<S> {
-    /// Gives each request to `inner` a scope of `scopes`.
+    /// Creates a service that gives each request to `inner` a scope of `scopes`.
     pub fn new(scopes: &Scopes, inner: S) -> Self {
         ScopeService { inner, scopes: scopes.clone(), policy: Arc::new(Policy::new()) }
     }
@@ -112,8 +111,8 @@ impl<S> ScopeService<S> {
     }
 
     /// Sets the response for a request whose settling release failed, such as a COMMIT; see
-    /// [`Policy::on_failed_settle`]. Defaults to an empty 500, because the error may contain details that the client must
-    /// not see.
+    /// [`Policy::on_failed_settle`]. Defaults to an empty 500, because the error may contain details that the client
+    /// must not see.
     #[must_use]
     pub fn on_failed_settle(self, respond: impl Fn(&CloseError) -> Response<Bytes> + Send + Sync + 'static) -> Self {
         self.map_policy(|policy| policy.on_failed_settle(respond))
@@ -123,12 +122,12 @@ impl<S> ScopeService<S> {
         ScopeService { policy: Arc::new(map(Arc::unwrap_or_clone(self.policy))), ..self }
     }
 
-    /// The service inside.
+    /// Returns a reference to the inner service.
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// Takes the wrapper off.
+    /// Returns the inner service.
     pub fn into_inner(self) -> S {
         self.inner
     }
@@ -143,7 +142,7 @@ where
     type Future = ResponseFuture<S::Future, B, S::Error>;
 
     fn call(&self, mut request: Request<A>) -> Self::Future {
-        // The scope belongs to `opened` until the future has it: a panic in the inner `call` drops it.
+        // `opened` owns the scope until the future does, so a panic in the inner `call` closes it.
         let opened = self.policy.open(&self.scopes, &mut request);
         opened.answer(self.inner.call(request))
     }

@@ -11,18 +11,19 @@ use crate::report::OnEvent;
 
 pub(crate) type Http = auto::Builder<TokioExecutor>;
 
-/// For the requests in flight; with the next one it stays below the 30 s that container platforms give by default.
+/// With the release grace it stays below the 30 s that container platforms give by default.
 const REQUEST_GRACE: Duration = Duration::from_secs(15);
-/// Twice the deadline of a release, so that one that hangs is abandoned, and reported, before this is over.
+/// Twice the default deadline of a release, so that a release that hangs is abandoned and reported before it elapses.
 const RELEASE_GRACE: Duration = Duration::from_secs(10);
-/// How often an HTTP/2 peer is pinged, and how long it has to answer: gone within 40 s, where TCP takes 60.
+/// The interval of pings to an HTTP/2 peer, and the time it has to answer: a dead peer is noticed within 40 s, where
+/// TCP takes 60 s.
 const PING: Duration = Duration::from_secs(20);
-/// As long as hyper gives for the head of a request once it knows the version of HTTP.
+/// The same as hyper's default for the head of a request.
 const FIRST_REQUEST: Duration = Duration::from_secs(30);
-/// A handshake is a few round trips; this lets it lose some packets on the way.
+/// A handshake takes a few round trips; this leaves time for some lost packets.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
-/// What a server is told when it is made.
+/// The settings of a server.
 pub(crate) struct Settings {
     pub(crate) http: Http,
     pub(crate) watch: bool,
@@ -37,6 +38,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// Returns the configured limit, or one that fits the process's limit on descriptors.
     pub(crate) fn max_connections(&self) -> usize {
         let descriptors = if self.watch { 2 } else { 1 };
         self.max_connections.unwrap_or_else(|| default_max_connections(descriptors))

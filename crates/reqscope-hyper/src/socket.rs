@@ -9,14 +9,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::phase::{Phase, reached};
 use crate::slot::ConnectionSlot;
 
-/// A connection's socket, which knows its place, and takes it along when an upgrade hands it over to the user.
+/// The socket of a connection. It owns a reference to the connection's slot, also after an upgrade has handed it over
+/// to the user.
 ///
-/// Handed over, it fails when the server cuts what is left: there is no task of ours then that could be dropped.
+/// After that, its operations fail once the server cuts what is left, because there is no connection task to drop.
 pub(crate) struct Socket<Io> {
     io: Io,
     read_cut: Cut,
     write_cut: Cut,
-    // Dropped after the socket: the place is free when the descriptor is.
+    // Dropped after the socket: the slot is free when the descriptor is.
     slot: MarkClosed,
 }
 
@@ -26,6 +27,7 @@ impl<Io> Socket<Io> {
     }
 }
 
+/// Marks the socket as closed when it is dropped.
 struct MarkClosed(Arc<ConnectionSlot>);
 
 impl Drop for MarkClosed {
@@ -34,7 +36,7 @@ impl Drop for MarkClosed {
     }
 }
 
-/// Whether the server has cut it. One for each direction, as two tasks may use them.
+/// Whether the server has cut the connection. One per direction, because two tasks may use them.
 enum Cut {
     Unchecked,
     Waiting(Pin<Box<dyn Future<Output = ()> + Send>>),
@@ -42,7 +44,8 @@ enum Cut {
 }
 
 impl Cut {
-    /// While HTTP is spoken, the task that does so is what is cut, and this costs one load.
+    /// Fails if the server has cut the connection. While HTTP is spoken this costs one load, because the connection's
+    /// task is cut instead.
     fn check(&mut self, slot: &ConnectionSlot, cx: &mut Context<'_>) -> io::Result<()> {
         if !slot.is_switching() {
             return Ok(());

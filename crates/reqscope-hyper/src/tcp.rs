@@ -7,33 +7,33 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::{DisconnectWatch, Listener};
 
-/// What the kernel takes as a number of seconds, and of probes.
+/// The largest numbers of seconds and of probes that the kernel accepts.
 const MOST_SECONDS: u64 = 32_767;
 const MOST_PROBES: u32 = 127;
 
-/// A TCP listener whose sockets notice a peer that has vanished without a packet: power cut, cable pulled, NAT entry
-/// forgotten.
+/// A TCP listener whose sockets detect a dead peer: one that has disappeared without closing the connection, after a
+/// power cut, a pulled cable or a lost NAT entry.
 ///
-/// A bare [`TcpListener`] does so with the defaults of this type. Without it nobody would ever tell: with nothing to
-/// send, a connection to nowhere looks like one to a patient client, and its handler would keep what it has.
+/// A plain [`TcpListener`] uses the defaults of this type. Without these options a dead peer would never be noticed:
+/// while nothing is sent, its connection looks like that of a patient client, and the handler would keep its handles.
 ///
-/// | | default | |
+/// | option | default | meaning |
 /// |---|---|---|
-/// | keepalive | on | a quiet peer is probed, |
-/// | idle | 30 s | after so long without a packet; as long as an idle HTTP/1 connection is kept, so that the probes go to those with work to do |
-/// | interval | 10 s | again after so long |
-/// | count | 3 | until so many were lost: two may be, on a bad radio link |
-/// | user timeout | 60 s | bytes that the peer does not take for so long: what the probes allow for an idle one |
+/// | keepalive | on | a silent peer is probed |
+/// | idle | 30 s | the time without a packet before the first probe; the same as for idle HTTP/1 connections, so that probes go to connections with a request in flight |
+/// | interval | 10 s | the time between two probes |
+/// | count | 3 | the number of lost probes after which the peer is given up; one or two may be lost on a bad link |
+/// | user timeout | 60 s | the time for which sent bytes may stay unacknowledged; what the probes add up to for an idle peer |
 ///
-/// So such a peer is noticed within a minute. The [watch](crate::DisconnectWatch) sees the kernel give up, and the handler is
-/// dropped. Nagle's algorithm is off: an answer goes out when it is written.
+/// A dead peer is thus noticed within a minute. The [watch](crate::DisconnectWatch) notices that the kernel has given
+/// it up, and the handler is dropped. Nagle's algorithm is off, so that a response is sent as soon as it is written.
 ///
-/// The user timeout, the interval and the count are set where the system has them: the first on Linux and Android, the
-/// others there and on Apple's systems, FreeBSD and Windows. Elsewhere the system's own count.
+/// The user timeout is available on Linux and Android, the interval and the count there and on Apple's systems, FreeBSD
+/// and Windows. Elsewhere the system's defaults apply.
 ///
 /// # Examples
 ///
-/// For clients on a fast network, noticed within ten seconds:
+/// For clients on a fast network, to notice a dead peer within ten seconds:
 ///
 /// ```
 /// use std::time::Duration;
@@ -56,85 +56,88 @@ pub struct Tcp {
 }
 
 impl Tcp {
-    /// Accepts from `listener`, with the defaults.
+    /// Creates a listener that accepts from `listener` and sets the default options.
     pub fn new(listener: TcpListener) -> Self {
         Tcp { listener, options: Options::DEFAULT }
     }
 
-    /// Whether a quiet peer is probed. On by default; off, a vanished one is noticed only when something is sent to it.
+    /// Sets whether a silent peer is probed. Defaults to `true`, because a dead peer is otherwise noticed only when
+    /// something is sent to it.
     #[must_use]
     pub fn keepalive(mut self, keepalive: bool) -> Self {
         self.options.keepalive = keepalive;
         self
     }
 
-    /// After how long without a packet a peer is probed. The default is 30 s, as long as an idle HTTP/1 connection is
-    /// kept: the probes then go to connections with work to do.
+    /// Sets the time without a packet after which a peer is probed. Defaults to 30 s, because idle HTTP/1 connections
+    /// are closed then, so that probes go to connections with a request in flight.
     ///
     /// # Panics
     ///
-    /// If it is less than a second or more than 32,767, which the kernel does not take.
+    /// Panics if it is less than 1 s or more than 32,767 s, which the kernel does not accept.
     #[must_use]
     pub fn keepalive_idle(mut self, idle: Duration) -> Self {
         self.options.idle = in_seconds(idle);
         self
     }
 
-    /// How long after an unanswered probe the next one is sent. The default is 10 s: a link that is down for a moment
-    /// comes back meanwhile.
+    /// Sets the time between an unanswered probe and the next one. Defaults to 10 s, because a link that is down for a
+    /// moment recovers within it.
     ///
     /// # Panics
     ///
-    /// As [`keepalive_idle`](Tcp::keepalive_idle).
+    /// Panics like [`keepalive_idle`](Tcp::keepalive_idle).
     #[must_use]
     pub fn keepalive_interval(mut self, interval: Duration) -> Self {
         self.options.interval = in_seconds(interval);
         self
     }
 
-    /// How many probes in a row must be lost. The default is 3: one or two are lost on a bad link without meaning
-    /// anything.
+    /// Sets the number of probes in a row that must be lost. Defaults to 3, because one or two may be lost on a bad
+    /// link.
     ///
-    /// On Linux the [user timeout](Tcp::user_timeout) takes its place: the peer is given up when that has passed since
-    /// its last packet and a probe was lost.
+    /// On Linux the [user timeout](Tcp::user_timeout) replaces it: the peer is given up when the user timeout has
+    /// elapsed since its last packet and a probe was lost.
     ///
     /// # Panics
     ///
-    /// If it is 0 or more than 127, which the kernel does not take.
+    /// Panics if it is 0 or more than 127, which the kernel does not accept.
     #[must_use]
     pub fn keepalive_count(mut self, count: u32) -> Self {
-        assert!((1..=MOST_PROBES).contains(&count), "the kernel takes from 1 to {MOST_PROBES} probes, not {count}");
+        assert!((1..=MOST_PROBES).contains(&count), "the kernel accepts from 1 to {MOST_PROBES} probes, not {count}");
         self.options.count = count;
         self
     }
 
-    /// How long bytes may stay unacknowledged, or wait for a peer that takes none, before the connection is given up
-    /// (`TCP_USER_TIMEOUT`). `None` leaves it to the kernel, which goes on sending for about a quarter of an hour.
+    /// Sets how long sent bytes may stay unacknowledged, or wait for a peer that accepts none, before the connection is
+    /// given up (`TCP_USER_TIMEOUT`). Defaults to 60 s, because idle, interval and count add up to it.
     ///
-    /// The default is 60 s, what idle, interval and count make together.
+    /// `None` leaves it to the kernel, which resends for about a quarter of an hour.
     ///
-    /// It also ends a client that is there and reads nothing, such as a paused video, once its window has been shut for
-    /// so long. If you serve those, set it higher, or `None` and a limit on writes of your own.
+    /// It also ends the connection of a live client that reads nothing, such as a paused video, once its receive window
+    /// has been closed for that long. To serve such clients, set a higher value, or `None` and a write timeout of
+    /// yours.
     #[must_use]
     pub fn user_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.options.user_timeout = timeout;
         self
     }
 
-    /// The listener inside.
+    /// Returns a reference to the inner listener.
     pub fn get_ref(&self) -> &TcpListener {
         &self.listener
     }
 
-    /// Takes the wrapper off.
+    /// Returns the inner listener.
     pub fn into_inner(self) -> TcpListener {
         self.listener
     }
 }
 
+/// Checks that the kernel accepts the duration as a number of seconds.
 fn in_seconds(duration: Duration) -> Duration {
     let seconds = duration.as_secs();
-    assert!((1..=MOST_SECONDS).contains(&seconds), "the kernel takes from 1 to {MOST_SECONDS} s, not {duration:?}");
+    assert!((1..=MOST_SECONDS).contains(&seconds), "the kernel accepts from 1 to {MOST_SECONDS} s, not {duration:?}");
     duration
 }
 
@@ -153,7 +156,7 @@ impl Listener for Tcp {
     }
 }
 
-/// With the socket options that [`Tcp`] has by default.
+/// Sets the default socket options of [`Tcp`].
 impl Listener for TcpListener {
     type Io = TcpStream;
     type Peer = SocketAddr;
@@ -187,8 +190,8 @@ impl Options {
         user_timeout: Some(Duration::from_secs(60)),
     };
 
-    /// All are values that the kernel takes, so this fails only on a socket that is dead already, and then reading from
-    /// it says so too.
+    /// Sets the options of a socket. Errors are ignored: the kernel accepts all values, so only a socket that is
+    /// already dead fails, and then reading from it fails too.
     fn set(&self, socket: &TcpStream) {
         socket.set_nodelay(true).ok();
         let socket = SockRef::from(socket);

@@ -2,10 +2,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Where a duration is beyond what a clock can say: as good as never.
+/// Replaces a duration that the clock cannot represent: practically never.
 const FAR_FUTURE: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
 
-/// The point in time that is so far away.
+/// Returns the instant `duration` from now.
 pub(crate) fn after(duration: Duration) -> Instant {
     let now = Instant::now();
     now.checked_add(duration).unwrap_or_else(|| now + FAR_FUTURE)

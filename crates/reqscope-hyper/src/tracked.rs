@@ -9,8 +9,7 @@ use pin_project_lite::pin_project;
 
 use crate::slot::{ConnectionSlot, RunningRequest};
 
-/// The user's service, for one connection: it knows which requests run, and tells each what there is to know of the
-/// connection.
+/// The user's service, for one connection: tracks the running requests, and adds the connection's extensions to each.
 pub(crate) struct TrackedService<S> {
     inner: S,
     slot: Arc<ConnectionSlot>,
@@ -44,7 +43,7 @@ pin_project! {
         #[pin]
         handler: F,
         connects: bool,
-        // Dropped after the handler: a handler that still runs still has a name.
+        // Dropped after the handler, so that every running handler can be named.
         running: RunningRequest,
     }
 }
@@ -60,7 +59,7 @@ where
         let answer = ready!(this.handler.poll(cx));
         if let Ok(response) = &answer {
             let status = response.status();
-            // So hyper judges, too, when it is about to write the head.
+            // The same condition that hyper checks before it writes the head.
             if status == StatusCode::SWITCHING_PROTOCOLS || *this.connects && status.is_success() {
                 this.running.slot().switch();
             }

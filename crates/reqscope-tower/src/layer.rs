@@ -80,7 +80,7 @@ use crate::ScopeService;
 /// let service = ServiceBuilder::new().layer(ScopeLayer::new(&scopes)).service_fn(|request: Request<Empty<Bytes>>| {
 ///     let greeting = request.scope().lazy(&greeting);
 ///     async move {
-///         let greeting = greeting.get().await.expect("it is ready");
+///         let greeting = greeting.get().await.expect("the greeting never fails");
 ///         Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(greeting.clone()))))
 ///     }
 /// });

@@ -1,4 +1,4 @@
-//! An axum router, served without glue. Its scopes are opened by a service around it; the layer for that lives elsewhere.
+//! An axum router under `serve`. A service around it opens the scopes; the layer for that is in `reqscope-tower`.
 
 use std::net::SocketAddr;
 
@@ -27,7 +27,7 @@ async fn serve_router(router: Router) -> (Serving, SocketAddr) {
 }
 
 #[tokio::test]
-async fn a_bare_router_is_served() {
+async fn plain_router_is_served() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let router = TowerToHyperService::new(Router::new().route("/", get(|| async { "hello" })));
@@ -43,8 +43,8 @@ async fn a_bare_router_is_served() {
 }
 
 #[tokio::test]
-async fn handlers_know_their_peer_and_their_scope() {
-    async fn who(
+async fn handler_extracts_its_peer_and_its_scope() {
+    async fn peer(
         ConnectInfo(by_axum): ConnectInfo<SocketAddr>,
         Extension(connection): Extension<Connection>,
         Extension(scope): Extension<ScopeHandle>,
@@ -56,7 +56,7 @@ async fn handlers_know_their_peer_and_their_scope() {
         request.extensions_mut().insert(ConnectInfo(*connection.peer()));
         request
     }
-    let router = Router::new().route("/", get(who)).layer(map_request(connect_info));
+    let router = Router::new().route("/", get(peer)).layer(map_request(connect_info));
     let (serving, address) = serve_router(router).await;
     let mut client = TcpStream::connect(address).await.unwrap();
     client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
@@ -68,13 +68,13 @@ async fn handlers_know_their_peer_and_their_scope() {
 }
 
 #[tokio::test]
-async fn over_a_unix_socket_the_peer_is_a_process() {
+async fn peer_of_a_unix_socket_is_a_process() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("socket");
     let listener = UnixListener::bind(&path).unwrap();
-    let who =
+    let peer =
         |Extension(connection): Extension<Connection<UCred>>| async move { format!("{:?}", connection.peer().pid()) };
-    let router = TowerToHyperService::new(Router::new().route("/", get(who)));
+    let router = TowerToHyperService::new(Router::new().route("/", get(peer)));
     let serving = Serving::start(|signal| serve(listener, router, &Scopes::new()).graceful(signal).into_future());
     let mut client = UnixStream::connect(&path).await.unwrap();
     client.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();

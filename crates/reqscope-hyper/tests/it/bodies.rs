@@ -1,4 +1,4 @@
-//! What HTTP does with the body of a response, and what becomes of the lease in it.
+//! How hyper polls response bodies, and how the lease in a body ends.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
 }
 
-/// Takes the request's handle out of its scope, for the body.
+/// Detaches the request's handle from its scope, for the body.
 async fn detached(request: &Request<Incoming>, context: &Context) -> Lease<Probe> {
     Guard::detach(request.scope().lazy(&context.probe).get().await.unwrap())
 }
@@ -27,7 +27,7 @@ async fn known_length(request: Request<Incoming>, context: Context) -> Answer {
     Ok(Response::new(body.map_err(Into::into).boxed_unsync()))
 }
 
-/// `GET /<status>` answers with that status and an empty body.
+/// Responds to `GET /<status>` with that status and an empty body.
 async fn no_body(request: Request<Incoming>, context: Context) -> Answer {
     let status: StatusCode = request.uri().path()[1..].parse()?;
     let body = LeaseBody::new(Empty::new(), detached(&request, &context).await);
@@ -41,17 +41,17 @@ async fn answer_to(server: &Server, request: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_body_of_known_length_goes_out_with_that_length_and_completes() {
+async fn body_of_known_length_keeps_its_length_and_completes() {
     for probe in [Probe::new(), Probe::new().settling()] {
         let server = Server::start_with(Setup::default(), probe, known_length).await;
         let answer = answer_to(&server, &get("/")).await.to_lowercase();
         assert!(answer.contains("content-length: 10\r\n") && answer.ends_with("0123456789"), "{answer}");
-        server.releases(Exit::Completed).await;
+        server.expect_released(Exit::Completed).await;
     }
 }
 
 #[tokio::test]
-async fn a_commit_that_fails_after_the_head_cuts_the_answer() {
+async fn failed_commit_after_the_head_cuts_the_response() {
     let probe = Probe::new().settling();
     probe.on(Verb::Release).error();
     let server = Server::start_with(Setup::default(), probe, known_length).await;
@@ -60,28 +60,28 @@ async fn a_commit_that_fails_after_the_head_cuts_the_answer() {
 }
 
 #[tokio::test]
-async fn the_answer_to_head_drops_its_body_unasked() {
+async fn body_of_a_head_response_is_dropped_unpolled() {
     let server = Server::start(Setup::default(), known_length).await;
     let answer = answer_to(&server, "HEAD / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.to_lowercase();
     assert!(answer.contains("content-length: 10\r\n") && answer.ends_with("\r\n\r\n"), "{answer}");
-    server.releases(Exit::Cancelled).await;
+    server.expect_released(Exit::Cancelled).await;
 }
 
 #[tokio::test]
-async fn empty_answers_complete() {
+async fn empty_responses_complete() {
     for status in [200, 204, 304] {
         for probe in [Probe::new(), Probe::new().settling()] {
             let server = Server::start_with(Setup::default(), probe, no_body).await;
             let answer = answer_to(&server, &get(&format!("/{status}"))).await;
             assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")));
-            server.releases(Exit::Completed).await;
+            server.expect_released(Exit::Completed).await;
         }
     }
 }
 
-/// HTTP never asks an empty body for its end, unless it claims no length.
+/// hyper polls an empty body only if it reports no length.
 #[tokio::test]
-async fn a_commit_behind_an_empty_body_is_awaited_and_can_fail_the_answer() {
+async fn failed_commit_of_an_empty_body_cuts_the_response() {
     let probe = Probe::new().settling();
     probe.on(Verb::Release).error();
     let server = Server::start_with(Setup::default(), probe, no_body).await;
@@ -89,9 +89,9 @@ async fn a_commit_behind_an_empty_body_is_awaited_and_can_fail_the_answer() {
     assert!(!answer.ends_with("0\r\n\r\n"), "{answer}");
 }
 
-/// The scope itself, without a body that owns anything: nothing turns chunked because of the wrapper.
+/// A body without a lease: the wrapper of the scope does not make it chunked.
 #[tokio::test]
-async fn the_wrapper_passes_lengths_and_ends_through() {
+async fn wrapper_preserves_lengths_and_ends() {
     async fn plain(request: Request<Incoming>, _context: Context) -> Answer {
         let body = match request.uri().path() {
             "/empty" => crate::support::empty(),
@@ -107,7 +107,7 @@ async fn the_wrapper_passes_lengths_and_ends_through() {
 }
 
 #[tokio::test]
-async fn trailers_go_out_after_the_commit() {
+async fn trailers_are_sent_after_the_commit() {
     struct WithTrailers(Vec<Frame<Bytes>>);
 
     impl http_body::Body for WithTrailers {
@@ -133,7 +133,7 @@ async fn trailers_go_out_after_the_commit() {
     let server = Server::start_with(Setup::default(), Probe::new().settling(), trailers).await;
     let answer = answer_to(&server, get).await;
     assert!(answer.contains("rows") && answer.ends_with("0\r\nx-sum: 42\r\n\r\n"), "{answer}");
-    server.releases(Exit::Completed).await;
+    server.expect_released(Exit::Completed).await;
 
     let probe = Probe::new().settling();
     probe.on(Verb::Release).error();
@@ -142,10 +142,10 @@ async fn trailers_go_out_after_the_commit() {
     assert!(!answer.contains("x-sum: 42"), "{answer}");
 }
 
-mod a_streamed_body {
+mod streamed_body {
     use super::*;
 
-    /// Sends one chunk, and makes the next one when the test lets it.
+    /// Sends one chunk, and the next one when the test opens the gate.
     async fn streams(request: Request<Incoming>, context: Context) -> Answer {
         let lease = detached(&request, &context).await;
         let mut made = 0;
@@ -168,49 +168,48 @@ mod a_streamed_body {
         let mut client = Client::connect(server.address).await;
         client.send(get("/")).await;
         client.read_until("chunk 1").await;
-        server.hears(Event::Waits).await;
-        assert_eq!(server.scopes.stats().open_scopes, 0, "the scope ended with the handler");
+        server.expect_event(Event::Waits).await;
+        assert_eq!(server.scopes.stats().open_scopes, 0, "the scope closes when the handler returns");
         (server, client)
     }
 
     #[tokio::test]
-    async fn completes_with_its_end() {
+    async fn completes_at_its_end() {
         let (mut server, mut client) = waiting(true).await;
         server.open_gate();
-        server.hears(Event::Finished).await;
+        server.expect_event(Event::Finished).await;
         client.read_until("chunk 2\r\n0\r\n\r\n").await;
-        server.releases(Exit::Completed).await;
+        server.expect_released(Exit::Completed).await;
     }
 
     #[tokio::test]
-    async fn is_dropped_with_its_client() {
+    async fn is_dropped_when_its_client_disconnects() {
         for watch in [false, true] {
             let (mut server, client) = waiting(watch).await;
             client.fin();
-            server.cuts_the_handler().await;
+            server.expect_handler_dropped().await;
 
             let (mut server, client) = waiting(watch).await;
             client.rst();
-            server.cuts_the_handler().await;
+            server.expect_handler_dropped().await;
         }
     }
 
-    /// It outlives the deadline of its handler.
     #[tokio::test]
-    async fn is_not_bounded_by_the_deadline_of_the_handler() {
+    async fn outlives_the_timeout_of_the_handler() {
         let setup = Setup { timeout: Some(Duration::from_millis(20)), ..Setup::default() };
         let mut server = Server::start(setup, streams).await;
         let mut client = Client::connect(server.address).await;
         client.send(get("/")).await;
-        server.hears(Event::Waits).await;
-        server.runs_the_handler_to_its_end().await;
+        server.expect_event(Event::Waits).await;
+        server.expect_handler_to_finish().await;
         client.read_until("chunk 2").await;
     }
 }
 
-/// A body is dropped before its last write: that it was dropped does not mean that it has arrived.
+/// hyper drops a body before its last write, so the drop does not mean that the client has received it.
 #[tokio::test]
-async fn a_big_chunk_completes_though_its_client_has_read_nothing() {
+async fn big_chunk_completes_before_its_client_has_read_it() {
     async fn big(request: Request<Incoming>, context: Context) -> Answer {
         let body = LeaseBody::new(Full::from(vec![0; 10 << 20]), detached(&request, &context).await);
         Ok(Response::new(body.map_err(Into::into).boxed_unsync()))
@@ -218,6 +217,6 @@ async fn a_big_chunk_completes_though_its_client_has_read_nothing() {
     let server = Server::start(Setup::default(), big).await;
     let mut client = Client::connect(server.address).await;
     client.send(get("/")).await;
-    server.releases(Exit::Completed).await;
+    server.expect_released(Exit::Completed).await;
     client.rst();
 }

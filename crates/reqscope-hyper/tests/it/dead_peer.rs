@@ -1,5 +1,5 @@
-//! Peers that vanish without a packet, on real sockets. The kernel of such a peer is told to drop all that comes to it,
-//! so it answers nothing, not even with a reset. The timers are the kernel's, and a second is its least.
+//! Dead peers on real sockets. The client's socket gets a filter that drops every packet, so it answers nothing, not
+//! even with a reset. The timers are the kernel's, whose smallest value is a second.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use reqscope::{Exit, Scopes};
 use reqscope_hyper::{Listener, RequestExt, ServeMetrics, Tcp, serve};
-use reqscope_testkit::{Probe, until};
+use reqscope_testkit::{Probe, expect_panic, until};
 use socket2::{SockFilter, SockRef};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -27,8 +27,8 @@ async fn bind() -> (Tcp, std::net::SocketAddr) {
     (Tcp::new(listener), address)
 }
 
-/// From now on the kernel of this socket neither hears nor says anything.
-fn vanishes(client: &TcpStream) {
+/// Makes the kernel drop every packet to this socket from now on.
+fn kill_silently(client: &TcpStream) {
     const BPF_RET: u16 = 0x06;
     SockRef::from(client).attach_filter(&[SockFilter::new(BPF_RET, 0, 0, 0)]).unwrap();
 }
@@ -41,7 +41,7 @@ async fn accepted<L: Listener<Io = TcpStream>>(listener: &mut L, address: std::n
 }
 
 #[tokio::test]
-async fn a_bare_listener_and_the_default_set_the_same_options() {
+async fn plain_listener_sets_the_default_options() {
     let (mut tcp, address) = bind().await;
     let by_default = accepted(&mut tcp, address).await;
     let mut bare = tcp.into_inner();
@@ -58,7 +58,7 @@ async fn a_bare_listener_and_the_default_set_the_same_options() {
 }
 
 #[tokio::test]
-async fn the_options_are_what_was_said() {
+async fn options_are_set_on_the_socket() {
     let (tcp, address) = bind().await;
     let mut tcp = tcp
         .keepalive_idle(4 * SECOND)
@@ -80,20 +80,18 @@ async fn the_options_are_what_was_said() {
 }
 
 #[tokio::test]
-#[should_panic = "the kernel takes"]
-async fn an_idle_time_that_the_kernel_does_not_take_is_refused() {
-    drop(bind().await.0.keepalive_idle(Duration::from_millis(999)));
+async fn values_that_the_kernel_does_not_accept_panic() {
+    let (tcp, _address) = bind().await;
+    let message = expect_panic(|| tcp.keepalive_idle(Duration::from_millis(999)));
+    assert!(message.contains("the kernel accepts from 1 to 32767 s"), "{message}");
+    let (tcp, _address) = bind().await;
+    let message = expect_panic(|| tcp.keepalive_count(128));
+    assert!(message.contains("the kernel accepts from 1 to 127 probes"), "{message}");
 }
 
+/// The kernel gives the peer up after its count of probes, or after the user timeout, which replaces the count.
 #[tokio::test]
-#[should_panic = "the kernel takes"]
-async fn so_is_a_count() {
-    drop(bind().await.0.keepalive_count(128));
-}
-
-/// Two ways to come to the end of the kernel's patience: its count, and the user timeout, which takes its place.
-#[tokio::test]
-async fn a_peer_that_vanishes_while_its_handler_waits_is_noticed() {
+async fn peer_that_dies_while_its_handler_waits_is_noticed() {
     async fn waits(request: Request<Incoming>, context: Context) -> Answer {
         context.wait(request.scope().clone()).await;
         Ok(Response::new(full("done")))
@@ -107,17 +105,17 @@ async fn a_peer_that_vanishes_while_its_handler_waits_is_noticed() {
             .user_timeout(user_timeout);
         let mut server = Server::start_on(tcp, Setup::default(), Probe::new(), waits);
         let mut client = TcpStream::connect(address).await.unwrap();
-        // The second one keeps hyper from reading.
+        // The second request stays unread, so hyper does not read on.
         client.write_all(&[GET, GET].concat()).await.unwrap();
-        server.hears(Event::Waits).await;
-        vanishes(&client);
-        server.hears(Event::Dropped).await;
-        server.releases(Exit::Cancelled).await;
+        server.expect_event(Event::Waits).await;
+        kill_silently(&client);
+        server.expect_event(Event::Dropped).await;
+        server.expect_released(Exit::Cancelled).await;
         assert_eq!(server.stop().await.hung_up, 1);
     }
 }
 
-/// Serves an answer of so many bytes, and keeps a connection for as long as the bytes are under way.
+/// Starts a server whose responses have so many bytes.
 fn answering(tcp: Tcp, bytes: usize) -> (Serving, ServeMetrics) {
     let service = service_fn(move |_: Request<Incoming>| async move {
         Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(vec![0; bytes]))))
@@ -128,19 +126,19 @@ fn answering(tcp: Tcp, bytes: usize) -> (Serving, ServeMetrics) {
 }
 
 #[tokio::test]
-async fn a_peer_that_vanishes_while_it_is_answered_is_noticed() {
+async fn peer_that_dies_during_the_response_is_noticed() {
     let (tcp, address) = bind().await;
     let (_serving, metrics) = answering(tcp.keepalive(false).user_timeout(Some(SECOND)), 1 << 24);
     let mut client = TcpStream::connect(address).await.unwrap();
     client.write_all(GET).await.unwrap();
     client.readable().await.unwrap();
-    vanishes(&client);
+    kill_silently(&client);
     until(BOUND, || metrics.connections() == 0).await;
 }
 
-/// The other side of it, which the docs tell.
+/// The drawback that the docs mention.
 #[tokio::test]
-async fn a_peer_that_reads_nothing_for_longer_than_the_user_timeout_is_cut() {
+async fn peer_that_reads_nothing_for_the_user_timeout_is_cut() {
     let (tcp, address) = bind().await;
     let (_serving, metrics) = answering(tcp.keepalive(false).user_timeout(Some(SECOND)), 1 << 24);
     let mut client = TcpStream::connect(address).await.unwrap();

@@ -1,4 +1,4 @@
-//! Panics, failures and upgrades.
+//! Requests that end with a panic, an error or an upgrade.
 
 use bytes::Bytes;
 use http::header::{CONNECTION, UPGRADE};
@@ -7,7 +7,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use reqscope::Exit;
 use reqscope_hyper::RequestExt;
-use reqscope_testkit::{Probe, Verb, until};
+use reqscope_testkit::{Probe, Verb, quiet_panic, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::support::{Answer, BOUND, Client, Context, Event, Server, Setup, empty, full};
@@ -15,47 +15,47 @@ use crate::support::{Answer, BOUND, Client, Context, Event, Server, Setup, empty
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
 #[tokio::test]
-async fn a_panic_ends_the_connection_and_the_scope_as_panicked() {
+async fn panic_ends_the_connection_and_closes_as_panicked() {
     async fn panics(request: Request<Incoming>, context: Context) -> Answer {
         let _handle = request.scope().lazy(&context.probe).get().await?;
-        panic!("in the handler");
+        quiet_panic("in the handler")
     }
     let server = Server::start(Setup::default(), panics).await;
     let mut client = Client::connect(server.address).await;
     client.send(GET).await;
     assert!(client.read_to_end().await.is_empty());
-    server.releases(Exit::Panicked).await;
+    server.expect_released(Exit::Panicked).await;
     let report = server.stop().await;
     assert_eq!(report.panicked, 1);
     assert!(report.is_clean(), "a panic is not a leak: {report:?}");
 }
 
 #[tokio::test]
-async fn a_panic_over_http2_ends_the_one_request() {
+async fn panic_over_http2_ends_only_its_request() {
     async fn panics(request: Request<Incoming>, context: Context) -> Answer {
         let _handle = request.scope().lazy(&context.probe).get().await?;
         if context.probe.counts().acquired == 1 {
-            panic!("in the first handler");
+            quiet_panic("in the first handler");
         }
         Ok(Response::new(full("second")))
     }
     let server = Server::start(Setup::default(), panics).await;
     let mut client = Client::connect(server.address).await;
     client.send(crate::http2::get()).await;
-    server.releases(Exit::Panicked).await;
+    server.expect_released(Exit::Panicked).await;
     client.send(crate::http2::get_on(3)).await;
     client.read_until("second").await;
-    server.releases(Exit::Completed).await;
+    server.expect_released(Exit::Completed).await;
 }
 
 #[tokio::test]
-async fn a_panic_in_a_body_ends_its_lease_as_panicked() {
+async fn panic_in_a_body_ends_its_lease_as_panicked() {
     async fn panics(request: Request<Incoming>, context: Context) -> Answer {
         use http_body_util::BodyExt;
         let lease = reqscope::Guard::detach(request.scope().lazy(&context.probe).get().await?);
         let body = reqscope_hyper::LeaseBody::from_fn(lease, |lease| async move {
             if !lease.id().to_string().is_empty() {
-                panic!("in the body");
+                quiet_panic("in the body");
             }
             Ok::<_, std::convert::Infallible>((lease, Some(Bytes::new())))
         });
@@ -65,11 +65,11 @@ async fn a_panic_in_a_body_ends_its_lease_as_panicked() {
     let mut client = Client::connect(server.address).await;
     client.send(GET).await;
     client.read_to_end().await;
-    server.releases(Exit::Panicked).await;
+    server.expect_released(Exit::Panicked).await;
 }
 
 #[tokio::test]
-async fn an_error_of_the_handler_ends_the_connection_and_fails_the_scope() {
+async fn handler_error_ends_the_connection_and_fails_the_scope() {
     async fn fails(request: Request<Incoming>, context: Context) -> Answer {
         request.scope().lazy(&context.probe).get().await?.use_once();
         Err("no answer".into())
@@ -78,13 +78,13 @@ async fn an_error_of_the_handler_ends_the_connection_and_fails_the_scope() {
     let mut client = Client::connect(server.address).await;
     client.send(GET).await;
     assert!(client.read_to_end().await.is_empty());
-    server.releases(Exit::Failed).await;
+    server.expect_released(Exit::Failed).await;
     assert_eq!(server.stop().await.failed, 1);
 }
 
-/// A socket of the handler's own is not that of its client.
+/// The error may come from another socket that the handler uses, not from its client's.
 #[tokio::test]
-async fn an_error_of_the_handler_is_no_hang_up_whatever_it_is() {
+async fn handler_error_is_not_counted_as_a_disconnect() {
     async fn fails(_request: Request<Incoming>, _context: Context) -> Answer {
         Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into())
     }
@@ -98,7 +98,7 @@ async fn an_error_of_the_handler_is_no_hang_up_whatever_it_is() {
 
 /// L11, over a socket.
 #[tokio::test]
-async fn a_commit_that_fails_is_a_500() {
+async fn failed_commit_is_a_500() {
     async fn commits(request: Request<Incoming>, context: Context) -> Answer {
         request.scope().lazy(&context.probe).get().await?.use_once();
         Ok(Response::new(full("committed")))
@@ -112,9 +112,9 @@ async fn a_commit_that_fails_is_a_500() {
     assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
 }
 
-/// A client that hangs up while its COMMIT runs cannot undo it.
+/// A client that disconnects while its COMMIT runs cannot undo it.
 #[tokio::test]
-async fn a_hang_up_during_the_commit_does_not_stop_it() {
+async fn disconnect_during_the_commit_does_not_stop_it() {
     async fn commits(request: Request<Incoming>, context: Context) -> Answer {
         request.scope().lazy(&context.probe).get().await?.use_once();
         Ok(Response::new(full("committed")))
@@ -128,12 +128,12 @@ async fn a_hang_up_during_the_commit_does_not_stop_it() {
     client.fin();
     until(BOUND, || server.scopes.stats().open_scopes == 0).await;
     probe.on(Verb::Release).ok();
-    server.releases(Exit::Completed).await;
+    server.expect_released(Exit::Completed).await;
     assert!(server.stop().await.is_clean());
 }
 
 #[tokio::test]
-async fn the_scope_ends_at_101_and_the_upgraded_connection_goes_on() {
+async fn scope_closes_at_101_and_the_upgrade_continues() {
     async fn upgrades(mut request: Request<Incoming>, context: Context) -> Answer {
         request.scope().lazy(&context.probe).get().await?.use_once();
         let scope = request.scope().clone();
@@ -145,7 +145,7 @@ async fn the_scope_ends_at_101_and_the_upgraded_connection_goes_on() {
             while io.read(&mut byte).await.unwrap() == 1 {
                 io.write_all(&byte).await.unwrap();
             }
-            context.says(Event::Finished);
+            context.report(Event::Finished);
         });
         let response = Response::builder().status(StatusCode::SWITCHING_PROTOCOLS);
         Ok(response.header(CONNECTION, "upgrade").header(UPGRADE, "echo").body(empty())?)
@@ -154,17 +154,17 @@ async fn the_scope_ends_at_101_and_the_upgraded_connection_goes_on() {
     let mut client = Client::connect(server.address).await;
     client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n").await;
     client.read_until("\r\n\r\n").await;
-    server.releases(Exit::Completed).await;
+    server.expect_released(Exit::Completed).await;
     client.send("x").await;
     client.read_until("x").await;
     client.fin();
-    server.hears(Event::Finished).await;
+    server.expect_event(Event::Finished).await;
     assert!(server.stop().await.is_clean());
 }
 
-/// The watch holds a duplicate of the socket; it must go with the connection.
+/// The watch holds a duplicate of the socket, which must be dropped with the connection.
 #[tokio::test]
-async fn an_upgraded_connection_that_is_dropped_is_closed() {
+async fn dropped_upgraded_connection_is_closed() {
     async fn upgrades(mut request: Request<Incoming>, _context: Context) -> Answer {
         let upgrade = hyper::upgrade::on(&mut request);
         tokio::spawn(async move { drop(upgrade.await) });

@@ -1,4 +1,4 @@
-//! What is done on a connection before HTTP is spoken on it.
+//! Handshakes: what happens on a connection before HTTP is spoken.
 
 use std::convert::Infallible;
 use std::io;
@@ -17,11 +17,11 @@ use crate::support::{InMemory, Serving, Step};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
 
-/// The byte that its client began with.
+/// The byte that the client sent first.
 #[derive(Clone, Copy)]
 struct Greeting(u8);
 
-/// Wants a byte, and an `x` is not welcome.
+/// A handshake that reads one byte and rejects `x`.
 #[derive(Clone)]
 struct Greeted;
 
@@ -38,25 +38,25 @@ impl<Io: AsyncRead + AsyncWrite + Send + Unpin + 'static> Handshake<Io> for Gree
     }
 }
 
-type Heard = Arc<Mutex<Vec<String>>>;
+type Failures = Arc<Mutex<Vec<String>>>;
 
-/// Answers with the byte of the greeting.
-fn greeting(ios: impl IntoIterator<Item = DuplexStream>) -> (Serving, Heard) {
+/// Starts a server that responds with the byte of the greeting. Also returns the failed handshakes it reports.
+fn greeting(ios: impl IntoIterator<Item = DuplexStream>) -> (Serving, Failures) {
     let service = service_fn(|request: Request<Incoming>| async move {
         let Greeting(byte) = *request.extensions().get().unwrap();
         Ok::<_, Infallible>(Response::new(format!("greeted by {}", char::from(byte))))
     });
-    let heard = Heard::default();
-    let hear = Arc::clone(&heard);
+    let failures = Failures::default();
+    let reported = Arc::clone(&failures);
     let listener = InMemory::new(ios.into_iter().map(Step::Accepts));
     let server = serve(listener, service, &Scopes::new())
         .handshake(Greeted)
         .handshake_timeout(Duration::from_secs(3))
         .on_event(move |event| {
-            let ServeEvent::HandshakeFailed(error) = event else { panic!("{event:?}") };
-            hear.lock().unwrap().push(error.to_string());
+            let ServeEvent::HandshakeFailed(error) = event else { panic!("not a failed handshake: {event:?}") };
+            reported.lock().unwrap().push(error.to_string());
         });
-    (Serving::start(|signal| server.graceful(signal).into_future()), heard)
+    (Serving::start(|signal| server.graceful(signal).into_future()), failures)
 }
 
 async fn answer(client: &mut DuplexStream) -> String {
@@ -66,9 +66,9 @@ async fn answer(client: &mut DuplexStream) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_it_learns_comes_with_each_request() {
+async fn extensions_are_added_to_each_request() {
     let (mut client, io) = duplex(1024);
-    let (serving, _heard) = greeting([io]);
+    let (serving, _failures) = greeting([io]);
     client.write_all(b"aGET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     client.write_all(GET.as_bytes()).await.unwrap();
     assert_eq!(answer(&mut client).await.matches("greeted by a").count(), 2);
@@ -76,24 +76,24 @@ async fn what_it_learns_comes_with_each_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_fails_closes_its_connection_and_is_told() {
+async fn failed_handshake_closes_its_connection_and_is_reported() {
     let (mut unwelcome, first) = duplex(1024);
     let (mut client, second) = duplex(1024);
-    let (serving, heard) = greeting([first, second]);
+    let (serving, failures) = greeting([first, second]);
     unwelcome.write_all(b"x").await.unwrap();
     assert_eq!(answer(&mut unwelcome).await, "");
     client.write_all(format!("b{GET}").as_bytes()).await.unwrap();
     assert!(answer(&mut client).await.ends_with("greeted by b"));
     let report = serving.stop().await;
     assert_eq!((report.connections, report.handshakes_failed, report.failed), (2, 1, 0), "{report:?}");
-    assert_eq!(*heard.lock().unwrap(), ["not welcome"]);
+    assert_eq!(*failures.lock().unwrap(), ["not welcome"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_takes_too_long_is_ended_and_keeps_nobody_waiting() {
+async fn slow_handshake_times_out_and_delays_no_other_client() {
     let (mut slow, first) = duplex(1024);
     let (mut client, second) = duplex(1024);
-    let (serving, heard) = greeting([first, second]);
+    let (serving, failures) = greeting([first, second]);
     let began = Instant::now();
     client.write_all(format!("b{GET}").as_bytes()).await.unwrap();
     assert!(answer(&mut client).await.ends_with("greeted by b"));
@@ -101,25 +101,25 @@ async fn one_that_takes_too_long_is_ended_and_keeps_nobody_waiting() {
     assert_eq!(answer(&mut slow).await, "");
     assert_eq!(began.elapsed().as_secs(), 3);
     assert_eq!(serving.stop().await.handshakes_failed, 1);
-    assert!(heard.lock().unwrap()[0].contains("no handshake came within 3s"), "{heard:?}");
+    assert!(failures.lock().unwrap()[0].contains("no handshake within 3s"), "{failures:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shutdown_does_not_wait_for_it() {
+async fn shutdown_does_not_wait_for_a_handshake() {
     let (mut slow, io) = duplex(1024);
-    let (serving, heard) = greeting([io]);
+    let (serving, failures) = greeting([io]);
     tokio::task::yield_now().await;
     let began = Instant::now();
     let report = serving.stop().await;
     assert_eq!(answer(&mut slow).await, "");
     assert_eq!(began.elapsed(), Duration::ZERO);
     assert!(report.is_clean() && report.handshakes_failed == 0, "{report:?}");
-    assert!(heard.lock().unwrap().is_empty());
+    assert!(failures.lock().unwrap().is_empty());
 }
 
-/// The time for the first request goes on from the accept: a handshake does not start it anew.
+/// The time for the first request starts at the accept, and is not restarted by the handshake.
 #[tokio::test(start_paused = true)]
-async fn it_takes_from_the_time_for_the_first_request() {
+async fn handshake_counts_towards_the_first_request_timeout() {
     let (mut client, io) = duplex(1024);
     let service = service_fn(|_: Request<Incoming>| async { Ok::<_, Infallible>(Response::new(String::new())) });
     let server = serve(InMemory::new([Step::Accepts(io)]), service, &Scopes::new())
@@ -144,9 +144,9 @@ mod with_the_watch {
     use crate::support::Client;
 
     #[tokio::test]
-    async fn it_is_dropped_when_the_peer_has_gone() {
-        struct Says(mpsc::UnboundedSender<&'static str>);
-        impl Drop for Says {
+    async fn handshake_is_dropped_when_the_peer_disconnects() {
+        struct ReportsDrop(mpsc::UnboundedSender<&'static str>);
+        impl Drop for ReportsDrop {
             fn drop(&mut self) {
                 self.0.send("dropped").unwrap();
             }
@@ -156,7 +156,7 @@ mod with_the_watch {
         let (say, mut said) = mpsc::unbounded_channel();
         let service = service_fn(|_: Request<Incoming>| async { Ok::<_, Infallible>(Response::new(String::new())) });
         let server = serve(listener, service, &Scopes::new()).handshake(move |socket: TcpStream| {
-            let says = Says(say.clone());
+            let says = ReportsDrop(say.clone());
             async move {
                 says.0.send("begun").unwrap();
                 std::future::pending::<()>().await;

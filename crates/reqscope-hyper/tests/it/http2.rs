@@ -1,4 +1,5 @@
-//! When an HTTP/2 handler hears that its client has gone. Frames are written by hand: a library would be too polite.
+//! When an HTTP/2 handler is dropped after its client has disconnected. Frames are written by hand, because an HTTP
+//! library always closes in good order.
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -18,17 +19,17 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// The preface, empty settings, and `GET http://a/` on stream 1.
+/// Returns the preface, empty settings, and `GET http://a/` on stream 1.
 pub(crate) fn get() -> Vec<u8> {
     [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), frame(4, 0, 0, &[]), get_on(1)].concat()
 }
 
-/// Another request of the same connection.
+/// Returns another request of the same connection.
 pub(crate) fn get_on(stream: u32) -> Vec<u8> {
     frame(1, 0x5, stream, &[0x82, 0x86, 0x84, 0x41, 0x01, b'a'])
 }
 
-/// The preface, empty settings, and `GET` of this path on stream 1: an indexed header for all but the path.
+/// Returns the preface, empty settings, and a `GET` of this path on stream 1. All headers but the path are indexed.
 pub(crate) fn get_path(path: &str) -> Vec<u8> {
     let literal = [&[0x04, u8::try_from(path.len()).unwrap()], path.as_bytes()].concat();
     let headers = [&[0x82, 0x86, 0x41, 0x01, b'a'], &literal[..]].concat();
@@ -47,17 +48,17 @@ async fn start(watch: bool) -> (Server, Client) {
     let mut server = Server::start(Setup { watch, ..Setup::default() }, waits).await;
     let mut client = Client::connect(server.address).await;
     client.send(get()).await;
-    server.hears(Event::Waits).await;
+    server.expect_event(Event::Waits).await;
     (server, client)
 }
 
 #[tokio::test]
-async fn a_reset_stream_ends_its_handler() {
+async fn reset_stream_drops_its_handler() {
     for watch in [false, true] {
         let (mut server, mut client) = start(watch).await;
         client.send(rst_stream()).await;
-        server.cuts_the_handler().await;
-        // It would not answer the ping of a shutdown.
+        server.expect_handler_dropped().await;
+        // This client would not answer the ping of a shutdown.
         client.fin();
         let report = server.stop().await;
         assert!(report.is_clean(), "{report:?}");
@@ -65,46 +66,46 @@ async fn a_reset_stream_ends_its_handler() {
 }
 
 #[tokio::test]
-async fn a_fin_ends_the_handlers_of_the_connection() {
+async fn fin_drops_the_handlers_of_the_connection() {
     for watch in [false, true] {
         let (mut server, client) = start(watch).await;
         client.fin();
-        server.cuts_the_handler().await;
+        server.expect_handler_dropped().await;
         assert!(server.stop().await.is_clean());
     }
 }
 
 #[tokio::test]
-async fn a_rst_ends_the_handlers_of_the_connection() {
+async fn rst_drops_the_handlers_of_the_connection() {
     for watch in [false, true] {
         let (mut server, client) = start(watch).await;
         client.rst();
-        server.cuts_the_handler().await;
+        server.expect_handler_dropped().await;
         assert!(server.stop().await.is_clean());
     }
 }
 
 #[tokio::test]
-async fn a_goaway_lets_the_handler_run_to_its_end() {
+async fn goaway_lets_the_handler_finish() {
     for watch in [false, true] {
         let (mut server, mut client) = start(watch).await;
         client.send(goaway()).await;
-        server.runs_the_handler_to_its_end().await;
+        server.expect_handler_to_finish().await;
         client.read_until("done").await;
     }
 }
 
-/// The watch drops the whole connection; what hyper has spawned for its streams must follow.
+/// The watch drops the connection; the tasks that hyper has spawned for its streams must end too.
 #[tokio::test]
-async fn all_handlers_of_a_lost_connection_end() {
+async fn lost_connection_drops_all_its_handlers() {
     let (mut server, mut client) = start(true).await;
     for stream in [3, 5, 7] {
         client.send(get_on(stream)).await;
-        server.hears(Event::Waits).await;
+        server.expect_event(Event::Waits).await;
     }
     client.fin();
     for _ in 0..4 {
-        server.hears(Event::Dropped).await;
+        server.expect_event(Event::Dropped).await;
     }
     assert!(server.stop().await.is_clean());
 }

@@ -1,4 +1,4 @@
-//! Where connections come from, and what goes wrong there.
+//! Listeners: accepting connections, and errors while doing so.
 
 use std::future::poll_fn;
 use std::io;
@@ -10,7 +10,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use reqscope::Exit;
 use reqscope_hyper::RequestExt;
-use reqscope_testkit::{Probe, until};
+use reqscope_testkit::{Probe, expect_panic, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::{Instant, sleep};
@@ -39,7 +39,7 @@ async fn is_answered<Io: AsyncReadExt + AsyncWriteExt + Unpin>(mut io: Io) {
 async fn tcp_v4_and_v6_are_served() {
     for address in ["127.0.0.1:0", "[::1]:0"] {
         let listener = match TcpListener::bind(address).await {
-            // A machine without IPv6 cannot tell us anything about it.
+            // This machine has no IPv6.
             Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable && address.starts_with('[') => continue,
             listener => listener.unwrap(),
         };
@@ -50,7 +50,7 @@ async fn tcp_v4_and_v6_are_served() {
     }
 }
 
-/// A socket file that goes with the test.
+/// A socket file that is removed when the test ends.
 struct SocketFile(std::path::PathBuf);
 
 impl SocketFile {
@@ -66,7 +66,7 @@ impl Drop for SocketFile {
 }
 
 #[tokio::test]
-async fn a_unix_socket_is_served() {
+async fn unix_socket_is_served() {
     let file = SocketFile::new("served");
     let server = Server::start_on(UnixListener::bind(&file.0).unwrap(), Setup::default(), Probe::new(), hello);
     is_answered(UnixStream::connect(&file.0).await.unwrap()).await;
@@ -75,27 +75,27 @@ async fn a_unix_socket_is_served() {
 
 #[cfg(not(reqscope_portable))]
 #[tokio::test]
-async fn a_unix_socket_is_watched() {
+async fn unix_socket_is_watched() {
     for half_close in [false, true] {
         let file = SocketFile::new(if half_close { "half" } else { "whole" });
         let setup = Setup { half_close, ..Setup::default() };
         let mut server = Server::start_on(UnixListener::bind(&file.0).unwrap(), setup, Probe::new(), waits);
         let mut client = UnixStream::connect(&file.0).await.unwrap();
         client.write_all([GET, GET].concat().as_bytes()).await.unwrap();
-        server.hears(Event::Waits).await;
+        server.expect_event(Event::Waits).await;
         if half_close {
             client.shutdown().await.unwrap();
-            server.is_silent().await;
+            server.expect_no_event().await;
         }
         drop(client);
-        server.cuts_the_handler().await;
+        server.expect_handler_dropped().await;
         assert!(server.stop().await.is_clean());
     }
 }
 
-/// What hyper does with a request that is followed by its close at once: the handler is called, and never polled.
+/// If the close arrives together with the request, hyper calls the handler and never polls it.
 #[tokio::test]
-async fn in_memory_a_request_and_its_close_are_polled_zero_times() {
+async fn request_closed_at_once_is_called_and_never_polled() {
     let (mut client, io) = duplex(1024);
     client.write_all(GET.as_bytes()).await.unwrap();
     drop(client);
@@ -118,8 +118,8 @@ async fn in_memory_a_request_and_its_close_are_polled_zero_times() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_listener_that_fails_for_ever_is_asked_ever_less_often_and_ends_nothing() {
-    let listener = InMemory::new([Step::FailsForEver(too_many_files)]);
+async fn listener_that_always_fails_is_retried_less_and_less() {
+    let listener = InMemory::new([Step::FailsAlways(too_many_files)]);
     let accepts = listener.accepts();
     let server = Server::start_on(listener, Setup::default(), Probe::new(), hello);
     sleep(Duration::from_secs(10)).await;
@@ -132,7 +132,7 @@ async fn a_listener_that_fails_for_ever_is_asked_ever_less_often_and_ends_nothin
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_the_error_the_next_connection_is_served() {
+async fn connection_after_an_error_is_served() {
     let (client, io) = duplex(1024);
     let steps = [Step::Fails(too_many_files), Step::Fails(too_many_files), Step::Accepts(io)];
     let server = Server::start_on(InMemory::new(steps), Setup::default(), Probe::new(), hello);
@@ -142,7 +142,7 @@ async fn after_the_error_the_next_connection_is_served() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_aborted_connection_does_not_keep_the_next_one_waiting() {
+async fn aborted_connection_does_not_delay_the_next_one() {
     let (client, io) = duplex(1024);
     let steps = [Step::Fails(|| rustix::io::Errno::CONNABORTED.into()), Step::Accepts(io)];
     let server = Server::start_on(InMemory::new(steps), Setup::default(), Probe::new(), hello);
@@ -153,8 +153,8 @@ async fn an_aborted_connection_does_not_keep_the_next_one_waiting() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_but_aborted_connections_is_no_spin() {
-    let listener = InMemory::new([Step::FailsForEver(|| rustix::io::Errno::CONNABORTED.into())]);
+async fn listener_with_only_aborted_connections_does_not_spin() {
+    let listener = InMemory::new([Step::FailsAlways(|| rustix::io::Errno::CONNABORTED.into())]);
     let accepts = listener.accepts();
     let server = Server::start_on(listener, Setup::default(), Probe::new(), hello);
     sleep(Duration::from_secs(10)).await;
@@ -163,7 +163,7 @@ async fn nothing_but_aborted_connections_is_no_spin() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_cannot_be_watched_is_closed_and_counted() {
+async fn connection_that_cannot_be_watched_is_closed_and_counted() {
     let ((mut first, unwatched), (second, io)) = (duplex(1024), duplex(1024));
     let steps = [Step::AcceptsUnwatched(unwatched, || io::Error::other("no socket")), Step::Accepts(io)];
     let server = Server::start_on(InMemory::new(steps), Setup::default(), Probe::new(), hello);
@@ -174,7 +174,7 @@ async fn a_connection_that_cannot_be_watched_is_closed_and_counted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_only_lacks_a_descriptor_waits_for_it() {
+async fn connection_without_a_descriptor_waits_for_one() {
     let (client, unwatched) = duplex(1024);
     let listener = InMemory::new([Step::AcceptsUnwatched(unwatched, too_many_files)]);
     let server = Server::start_on(listener, Setup::default(), Probe::new(), hello);
@@ -184,7 +184,7 @@ async fn one_that_only_lacks_a_descriptor_waits_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_the_watch_nobody_asks_for_one() {
+async fn disabled_watch_is_never_created() {
     let (client, unwatched) = duplex(1024);
     let listener = InMemory::new([Step::AcceptsUnwatched(unwatched, || io::Error::other("no socket"))]);
     let setup = Setup { watch: false, ..Setup::default() };
@@ -194,32 +194,34 @@ async fn without_the_watch_nobody_asks_for_one() {
 }
 
 #[tokio::test]
-async fn beyond_the_limit_connections_wait_for_one_to_end() {
+async fn connection_over_the_limit_waits_for_another_to_end() {
     let mut server = Server::start(Setup { max_connections: 1, ..Setup::default() }, waits).await;
     let mut first = Client::connect(server.address).await;
     first.send(GET).await;
-    server.hears(Event::Waits).await;
+    server.expect_event(Event::Waits).await;
     let mut second = Client::connect(server.address).await;
     second.send(GET).await;
-    server.is_silent().await;
+    server.expect_no_event().await;
 
     first.rst();
-    server.hears(Event::Dropped).await;
-    server.hears(Event::Waits).await;
+    server.expect_event(Event::Dropped).await;
+    server.expect_event(Event::Waits).await;
     server.open_gate();
     second.read_until("done").await;
-    server.releases(Exit::Completed).await;
+    server.expect_released(Exit::Completed).await;
 }
 
 #[tokio::test]
-#[should_panic = "serves nobody"]
-async fn a_limit_of_zero_is_refused() {
-    Server::start(Setup { max_connections: 0, ..Setup::default() }, waits).await;
+async fn limit_of_zero_panics() {
+    let listener = InMemory::new([]);
+    let setup = Setup { max_connections: 0, ..Setup::default() };
+    let message = expect_panic(|| Server::start_on(listener, setup, Probe::new(), hello));
+    assert!(message.contains("must not be 0"), "{message}");
 }
 
-/// hyper's own limit for a request's head begins when it knows the version of HTTP.
+/// hyper's own limit for the head of a request starts when the version of HTTP is known.
 #[tokio::test(start_paused = true)]
-async fn a_client_that_sends_no_request_does_not_hold_its_place() {
+async fn client_without_a_request_is_closed_after_30_s() {
     for sent in ["", "PRI * HTTP/2.0\r\n\r\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "GET / HTTP/1.1\r\nHo"] {
         let (mut client, io) = duplex(1024);
         client.write_all(sent.as_bytes()).await.unwrap();
@@ -232,7 +234,7 @@ async fn a_client_that_sends_no_request_does_not_hold_its_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_may_take_longer_than_the_first_one_may_take_to_come() {
+async fn request_may_take_longer_than_the_first_request_timeout() {
     let (mut client, io) = duplex(1024);
     client.write_all(GET.as_bytes()).await.unwrap();
     let slow = |_, _| async {
@@ -247,19 +249,19 @@ async fn a_request_may_take_longer_than_the_first_one_may_take_to_come() {
     assert!(report.is_clean(), "{report:?}");
 }
 
-/// The trouble that nobody awaits is told.
+/// Failures that no caller receives are reported.
 #[tokio::test(start_paused = true)]
-async fn trouble_is_heard() {
+async fn failures_are_reported_as_events() {
     use reqscope_hyper::{ServeEvent, serve};
 
     let (mut client, io): (DuplexStream, _) = duplex(1024);
-    let heard: Arc<std::sync::Mutex<Vec<String>>> = Arc::default();
-    let hear = Arc::clone(&heard);
+    let events: Arc<std::sync::Mutex<Vec<String>>> = Arc::default();
+    let reported = Arc::clone(&events);
     let service = hyper::service::service_fn(|_| async { Err::<Response<String>, _>("no answer") });
     let serving =
         serve(InMemory::new([Step::Fails(too_many_files), Step::Accepts(io)]), service, &reqscope::Scopes::new())
             .on_event(move |event| {
-                hear.lock().unwrap().push(match event {
+                reported.lock().unwrap().push(match event {
                     ServeEvent::AcceptFailed(error) => error.to_string(),
                     ServeEvent::ConnectionFailed(error) => std::error::Error::source(error).unwrap().to_string(),
                     _ => unreachable!(),
@@ -269,6 +271,6 @@ async fn trouble_is_heard() {
     client.write_all(GET.as_bytes()).await.unwrap();
     let report = serving.await;
     assert_eq!((report.accept_errors, report.failed), (1, 1));
-    let heard = heard.lock().unwrap();
-    assert!(heard[0].contains("Too many open files") && heard[1].contains("no answer"), "{heard:?}");
+    let events = events.lock().unwrap();
+    assert!(events[0].contains("Too many open files") && events[1].contains("no answer"), "{events:?}");
 }

@@ -1,4 +1,4 @@
-//! What the crate promises, over real sockets wherever a socket is what it is about.
+//! What the crate promises, over real sockets wherever sockets matter.
 #![allow(clippy::unwrap_used)] // helpers of tests are not tests to clippy
 
 mod support;

@@ -1,4 +1,4 @@
-//! The end of a server: what is answered, what is cut, and what is reported.
+//! Shutdown: what is answered, what is cut, and what is reported.
 
 use std::time::Duration;
 
@@ -23,12 +23,12 @@ async fn waiting(setup: Setup, probe: Probe) -> (Server, Client) {
     let mut server = Server::start_with(setup, probe, waits).await;
     let mut client = Client::connect(server.address).await;
     client.send(GET).await;
-    server.hears(Event::Waits).await;
+    server.expect_event(Event::Waits).await;
     (server, client)
 }
 
 #[tokio::test]
-async fn a_request_in_flight_is_answered_and_nobody_new_is_let_in() {
+async fn request_in_flight_is_answered_and_no_new_one_accepted() {
     let (server, mut client) = waiting(Setup::default(), Probe::new()).await;
     let address = server.address;
     let gate = server.gate();
@@ -45,7 +45,7 @@ async fn a_request_in_flight_is_answered_and_nobody_new_is_let_in() {
 }
 
 #[tokio::test]
-async fn a_request_that_outlasts_the_grace_is_cut_and_its_handle_released() {
+async fn request_exceeding_the_grace_is_cut_and_released() {
     let (server, mut client) = waiting(Setup { request_grace: SOON, ..Setup::default() }, Probe::new()).await;
     let probe = server.probe.clone();
     let report = server.stop().await;
@@ -57,11 +57,11 @@ async fn a_request_that_outlasts_the_grace_is_cut_and_its_handle_released() {
 }
 
 #[tokio::test]
-async fn over_http2_too() {
+async fn http2_request_exceeding_the_grace_is_cut_and_released() {
     let mut server = Server::start(Setup { request_grace: SOON, ..Setup::default() }, waits).await;
     let mut client = Client::connect(server.address).await;
     client.send(crate::http2::get()).await;
-    server.hears(Event::Waits).await;
+    server.expect_event(Event::Waits).await;
     let probe = server.probe.clone();
     let report = server.stop().await;
     assert_eq!(report.cut, 1);
@@ -70,7 +70,7 @@ async fn over_http2_too() {
 }
 
 #[tokio::test]
-async fn a_release_that_hangs_is_abandoned_and_reported() {
+async fn hanging_release_is_abandoned_and_reported() {
     let probe = Probe::new();
     probe.on(Verb::Release).never();
     let setup = Setup { close_timeout: SOON, ..Setup::default() };
@@ -82,15 +82,15 @@ async fn a_release_that_hangs_is_abandoned_and_reported() {
     assert!(!report.is_clean());
 }
 
-/// Not only what happens when all requests are over counts.
+/// The report covers the whole shutdown, not only the time after the last request.
 #[tokio::test]
-async fn a_release_that_is_abandoned_while_others_are_answered_is_reported_too() {
+async fn release_abandoned_while_others_are_answered_is_reported() {
     let probe = Probe::new();
     probe.on(Verb::Release).never();
     let (mut server, first) = waiting(Setup { close_timeout: SOON, ..Setup::default() }, probe).await;
     let mut second = Client::connect(server.address).await;
     second.send(GET).await;
-    server.hears(Event::Waits).await;
+    server.expect_event(Event::Waits).await;
     let (scopes, gate) = (server.scopes.clone(), server.gate());
     let stopped = server.begin_to_stop();
     drop(first);
@@ -102,7 +102,7 @@ async fn a_release_that_is_abandoned_while_others_are_answered_is_reported_too()
 }
 
 #[tokio::test]
-async fn idle_connections_do_not_hold_it_up() {
+async fn idle_connections_do_not_delay_the_shutdown() {
     let server = Server::start(Setup::default(), |_, _| async { Ok(Response::new(full("hello"))) }).await;
     let mut silent = Client::connect(server.address).await;
     let mut idle = Client::connect(server.address).await;
@@ -115,16 +115,16 @@ async fn idle_connections_do_not_hold_it_up() {
 }
 
 #[tokio::test]
-async fn dropping_the_server_drops_its_handlers() {
+async fn dropped_server_drops_its_handlers() {
     let (mut server, mut client) = waiting(Setup::default(), Probe::new()).await;
     server.abort().await;
-    server.cuts_the_handler().await;
+    server.expect_handler_dropped().await;
     client.read_to_end().await;
     assert!(TcpStream::connect(server.address).await.is_err());
 }
 
 #[tokio::test]
-async fn a_handler_that_left_its_guard_to_a_task_is_still_open_in_the_report() {
+async fn guard_kept_by_a_task_is_live_in_the_report() {
     async fn leaks(request: Request<Incoming>, context: Context) -> Answer {
         let guard = request.scope().lazy(&context.probe).get().await?;
         tokio::spawn(async move {
@@ -143,7 +143,7 @@ async fn a_handler_that_left_its_guard_to_a_task_is_still_open_in_the_report() {
 }
 
 #[tokio::test]
-async fn a_port_in_use_is_an_error_of_bind() {
+async fn port_in_use_is_an_error_of_bind() {
     let first = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let error = TcpListener::bind(first.local_addr().unwrap()).await.unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);

@@ -1,4 +1,4 @@
-//! What bounds a peer that is there and says nothing. The clock is paused, so the times are exact.
+//! Timeouts for a peer that is alive and silent. The clock is paused, so the times are exact.
 
 use std::time::Duration;
 
@@ -33,13 +33,13 @@ fn hello(io: DuplexStream, header_read_timeout: Duration) -> Serving {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_head_of_a_request_may_take_so_long() {
+async fn head_of_a_request_is_limited() {
     let (mut client, io) = duplex(1024);
     let serving = hello(io, Duration::from_secs(7));
     let began = Instant::now();
     client.write_all(b"GET / HTTP/1.1\r\nHo").await.unwrap();
     sleep(Duration::from_secs(5)).await;
-    // A drop of it now and then does not help.
+    // Sending a part of the head does not restart the limit.
     client.write_all(b"st").await.unwrap();
     client.read_to_end(&mut Vec::new()).await.unwrap();
     assert_eq!(began.elapsed().as_secs(), 7);
@@ -47,7 +47,7 @@ async fn the_head_of_a_request_may_take_so_long() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_is_kept_alive_for_so_long() {
+async fn keep_alive_is_limited() {
     let (mut client, io) = duplex(1024);
     let serving = hello(io, Duration::from_secs(7));
     for _ in 0..3 {
@@ -63,21 +63,21 @@ async fn a_connection_is_kept_alive_for_so_long() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_frozen_http2_peer_is_gone_after_forty_seconds() {
+async fn frozen_http2_peer_is_dropped_after_40_s() {
     let (mut client, io) = duplex(1024);
     client.write_all(&get()).await.unwrap();
     let mut server = Server::start_on(InMemory::new([Step::Accepts(io)]), Setup::default(), Probe::new(), waits);
-    server.hears(Event::Waits).await;
+    server.expect_event(Event::Waits).await;
     sleep(Duration::from_millis(39_800)).await;
-    server.is_silent().await;
+    server.expect_no_event().await;
     sleep(Duration::from_millis(200)).await;
-    server.cuts_the_handler().await;
+    server.expect_handler_dropped().await;
     assert!(server.stop().await.is_clean());
     drop(client);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_http2_peer_that_answers_its_pings_may_wait() {
+async fn http2_peer_that_answers_pings_is_kept() {
     let (mut client, io) = duplex(1024);
     client.write_all(&get()).await.unwrap();
     let mut server = Server::start_on(InMemory::new([Step::Accepts(io)]), Setup::default(), Probe::new(), waits);
@@ -94,9 +94,9 @@ async fn an_http2_peer_that_answers_its_pings_may_wait() {
         }
         pings
     });
-    server.hears(Event::Waits).await;
+    server.expect_event(Event::Waits).await;
     sleep(Duration::from_secs(100)).await;
-    server.runs_the_handler_to_its_end().await;
+    server.expect_handler_to_finish().await;
     assert!(server.stop().await.is_clean());
     assert!(answers.await.unwrap() >= 4);
 }

@@ -1,4 +1,4 @@
-//! TLS by tokio-rustls, with the watch below it, over HTTP/1 and HTTP/2 as ALPN has it.
+//! TLS with tokio-rustls above the watch, over HTTP/1 and HTTP/2 as negotiated by ALPN.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use crate::support::{Answer, Context, Server, Setup, full};
 
-/// An acceptor that speaks both, and a connector that trusts it and speaks this one.
+/// Returns an acceptor for both protocols, and a connector that trusts it and offers `alpn`.
 fn tls(alpn: &[u8]) -> (TlsAcceptor, TlsConnector) {
     let rcgen::CertifiedKey { cert, signing_key } =
         rcgen::generate_simple_self_signed([String::from("localhost")]).unwrap();
@@ -94,7 +94,7 @@ async fn http2_is_served() {
 }
 
 #[tokio::test]
-async fn a_client_that_speaks_no_tls_is_told_off_and_counted() {
+async fn client_without_tls_is_rejected_and_counted() {
     let (acceptor, connector) = tls(b"http/1.1");
     let (server, address) = start(acceptor).await;
     let mut plain = TcpStream::connect(address).await.unwrap();
@@ -110,17 +110,17 @@ mod with_the_watch {
     use super::*;
     use crate::support::Event;
 
-    /// A request that nobody has read lies in the buffers of TLS, where hyper cannot see past it, and the FIN comes without
-    /// a goodbye of TLS. The watch is below all that.
+    /// The second request is unread in the buffers of TLS, so hyper does not read on, and the FIN comes without a
+    /// `close_notify` of TLS. The watch is below all of that.
     #[tokio::test]
-    async fn the_watch_sees_below_it() {
+    async fn watch_works_below_tls() {
         let (acceptor, connector) = tls(b"http/1.1");
         let (mut server, address) = start(acceptor).await;
         let mut io = connect(&connector, address).await;
         io.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
-        server.hears(Event::Waits).await;
+        server.expect_event(Event::Waits).await;
         drop(io);
-        server.cuts_the_handler().await;
+        server.expect_handler_dropped().await;
         assert_eq!(server.stop().await.hung_up, 1);
     }
 }

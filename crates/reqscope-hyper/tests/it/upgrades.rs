@@ -1,4 +1,4 @@
-//! Connections that are not HTTP any more: whose they are, and how they end.
+//! Upgraded connections: who owns them, and how they end.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -24,10 +24,10 @@ const SOON: Duration = Duration::from_millis(50);
 
 /// What the owner of an upgraded connection does when the server shuts down.
 #[derive(Clone, Copy)]
-enum Manners {
+enum Owner {
     SaysGoodbye,
     ReadsOn,
-    OnlyKeepsIt,
+    KeepsItIdle,
 }
 
 struct Echo {
@@ -35,17 +35,17 @@ struct Echo {
     scopes: Scopes,
     metrics: ServeMetrics,
     serving: Serving,
-    /// How the reads of the owners ended.
+    /// The results of the owners' last reads or writes.
     ends: mpsc::UnboundedReceiver<std::io::Result<()>>,
 }
 
-/// How the next owner's read ended.
+/// Waits for the result of the next owner that has finished.
 async fn end(ends: &mut mpsc::UnboundedReceiver<std::io::Result<()>>) -> std::io::Result<()> {
-    timeout(BOUND, ends.recv()).await.expect("it ends").unwrap()
+    timeout(BOUND, ends.recv()).await.expect("the owner finishes").unwrap()
 }
 
-/// Echoes bytes in a scope of its own for each upgraded connection.
-async fn echo(manners: Manners, max_connections: usize) -> Echo {
+/// Starts a server that echoes bytes on each upgraded connection, in a scope of its own.
+async fn echo(owner: Owner, max_connections: usize) -> Echo {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let scopes = Scopes::new();
@@ -59,11 +59,11 @@ async fn echo(manners: Manners, max_connections: usize) -> Echo {
             let mut io = TokioIo::new(upgrade.await.unwrap());
             let ended = loop {
                 select! {
-                    byte = io.read_u8(), if !matches!(manners, Manners::OnlyKeepsIt) => match byte {
+                    byte = io.read_u8(), if !matches!(owner, Owner::KeepsItIdle) => match byte {
                         Ok(byte) => io.write_u8(byte).await.unwrap(),
                         Err(error) => break Err(error),
                     },
-                    () = connection.shutting_down(), if matches!(manners, Manners::SaysGoodbye) => {
+                    () = connection.shutting_down(), if matches!(owner, Owner::SaysGoodbye) => {
                         break io.write_all(b"goodbye").await;
                     }
                     () = std::future::pending() => {}
@@ -79,8 +79,8 @@ async fn echo(manners: Manners, max_connections: usize) -> Echo {
     });
     let server = serve(listener, service, &scopes)
         .max_connections(max_connections)
-        .request_grace(if matches!(manners, Manners::SaysGoodbye) { BOUND } else { SOON })
-        .release_grace(if matches!(manners, Manners::OnlyKeepsIt) { SOON } else { BOUND });
+        .request_grace(if matches!(owner, Owner::SaysGoodbye) { BOUND } else { SOON })
+        .release_grace(if matches!(owner, Owner::KeepsItIdle) { SOON } else { BOUND });
     let metrics = server.metrics();
     let serving = Serving::start(|signal| server.graceful(signal).into_future());
     Echo { address, scopes, metrics, serving, ends }
@@ -96,8 +96,8 @@ async fn upgraded(echo: &Echo) -> Client {
 }
 
 #[tokio::test]
-async fn they_are_counted_until_they_are_closed() {
-    let mut echo = echo(Manners::ReadsOn, 64).await;
+async fn upgraded_connection_is_counted_until_it_is_closed() {
+    let mut echo = echo(Owner::ReadsOn, 64).await;
     let client = upgraded(&echo).await;
     until(BOUND, || echo.metrics.upgraded() == 1).await;
     assert_eq!(echo.metrics.connections(), 1);
@@ -108,8 +108,8 @@ async fn they_are_counted_until_they_are_closed() {
 }
 
 #[tokio::test]
-async fn they_keep_their_place_within_the_limit() {
-    let echo = echo(Manners::ReadsOn, 1).await;
+async fn upgraded_connection_counts_towards_the_limit() {
+    let echo = echo(Owner::ReadsOn, 1).await;
     let first = upgraded(&echo).await;
     until(BOUND, || echo.metrics.upgraded() == 1).await;
     let mut second = Client::connect(echo.address).await;
@@ -120,8 +120,8 @@ async fn they_keep_their_place_within_the_limit() {
 }
 
 #[tokio::test]
-async fn they_hear_of_the_shutdown_and_say_goodbye() {
-    let mut echo = echo(Manners::SaysGoodbye, 64).await;
+async fn owner_notified_of_the_shutdown_says_goodbye() {
+    let mut echo = echo(Owner::SaysGoodbye, 64).await;
     let mut client = upgraded(&echo).await;
     let stopped = echo.serving.begin_to_stop();
     client.read_until("goodbye").await;
@@ -131,8 +131,8 @@ async fn they_hear_of_the_shutdown_and_say_goodbye() {
 }
 
 #[tokio::test]
-async fn those_that_go_on_are_cut_and_their_scopes_drained() {
-    let mut echo = echo(Manners::ReadsOn, 64).await;
+async fn owner_that_reads_on_is_cut_and_its_scope_drained() {
+    let mut echo = echo(Owner::ReadsOn, 64).await;
     let mut client = upgraded(&echo).await;
     until(BOUND, || echo.metrics.upgraded() == 1).await;
     assert_eq!(echo.scopes.stats().open_scopes, 1);
@@ -145,8 +145,8 @@ async fn those_that_go_on_are_cut_and_their_scopes_drained() {
 }
 
 #[tokio::test]
-async fn those_that_are_kept_all_the_same_are_told() {
-    let echo = echo(Manners::OnlyKeepsIt, 64).await;
+async fn connection_kept_after_the_cut_is_reported() {
+    let echo = echo(Owner::KeepsItIdle, 64).await;
     let mut client = Client::connect(echo.address).await;
     client.send(UPGRADE_ME).await;
     client.read_until("\r\n\r\n").await;
@@ -156,17 +156,17 @@ async fn those_that_are_kept_all_the_same_are_told() {
 }
 
 #[tokio::test]
-async fn dropping_the_server_cuts_them() {
-    let mut echo = echo(Manners::ReadsOn, 64).await;
+async fn dropped_server_cuts_upgraded_connections() {
+    let mut echo = echo(Owner::ReadsOn, 64).await;
     let mut client = upgraded(&echo).await;
     echo.serving.abort().await;
     end(&mut echo.ends).await.unwrap_err();
     assert!(client.read_to_end().await.is_empty());
 }
 
-/// The socket goes into an upgrade that nobody takes: it is closed, and was never anybody's.
+/// The handler does not take the upgrade, so the socket is closed and never has an owner.
 #[tokio::test]
-async fn an_upgrade_that_nobody_takes_is_no_upgraded_connection() {
+async fn upgrade_not_taken_is_not_an_upgraded_connection() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let service = service_fn(|_: Request<Incoming>| async {

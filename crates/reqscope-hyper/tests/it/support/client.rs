@@ -6,7 +6,7 @@ use tokio::time::timeout;
 
 use super::BOUND;
 
-/// A client that does with its socket what no HTTP library would do.
+/// A client that does things with its socket that no HTTP library does.
 pub(crate) struct Client(TcpStream);
 
 impl Client {
@@ -23,16 +23,17 @@ impl Client {
         drop(self);
     }
 
+    /// Closes with a reset.
     pub(crate) fn rst(self) {
         self.0.set_zero_linger().unwrap();
     }
 
-    /// The legal half-close: says all has been sent, and waits for the answer.
+    /// Shuts down the write side, as a client may that waits for its response.
     pub(crate) async fn shut_down_write(&mut self) {
         self.0.shutdown().await.unwrap();
     }
 
-    /// Reads until `end` has come; what was read so far.
+    /// Reads until `end` has arrived, and returns everything that was read.
     pub(crate) async fn read_until(&mut self, end: &str) -> String {
         let mut got = Vec::new();
         let read = async {
@@ -48,11 +49,11 @@ impl Client {
         got
     }
 
-    /// Reads until the server closes; an error ends it too.
+    /// Reads until the server closes or an error occurs.
     pub(crate) async fn read_to_end(&mut self) -> Vec<u8> {
         let mut got = Vec::new();
         let read = async { while let Ok(1..) = self.0.read_buf(&mut got).await {} };
-        timeout(BOUND, read).await.expect("the server closes");
+        timeout(BOUND, read).await.expect("the server closes the connection");
         got
     }
 }

@@ -7,17 +7,17 @@ use std::sync::{Arc, Mutex};
 use reqscope_hyper::{DisconnectWatch, Listener};
 use tokio::io::DuplexStream;
 
-/// What the next accept does.
+/// The outcome of an accept.
 pub(crate) enum Step {
     Accepts(DuplexStream),
-    /// Accepts a connection that cannot be watched at the first try.
+    /// Accepts a connection whose watch cannot be created at the first try.
     AcceptsUnwatched(DuplexStream, fn() -> io::Error),
     Fails(fn() -> io::Error),
-    /// And so do all that follow.
-    FailsForEver(fn() -> io::Error),
+    /// Fails now and at every further accept.
+    FailsAlways(fn() -> io::Error),
 }
 
-/// A listener without sockets, that does what the test says, and then waits for ever.
+/// A listener without sockets that follows a script, and waits forever at its end.
 pub(crate) struct InMemory {
     steps: VecDeque<Step>,
     accepts: Arc<AtomicU64>,
@@ -29,7 +29,7 @@ impl InMemory {
         InMemory { steps: steps.into_iter().collect(), accepts: Arc::default(), unwatched: Mutex::default() }
     }
 
-    /// How often it was asked for a connection.
+    /// Returns the counter of calls to `accept`.
     pub(crate) fn accepts(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.accepts)
     }
@@ -49,8 +49,8 @@ impl Listener for InMemory {
                 Ok((io, ()))
             }
             Step::Fails(error) => Err(error()),
-            Step::FailsForEver(error) => {
-                self.steps.push_front(Step::FailsForEver(error));
+            Step::FailsAlways(error) => {
+                self.steps.push_front(Step::FailsAlways(error));
                 Err(error())
             }
         }

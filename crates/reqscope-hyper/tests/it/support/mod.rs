@@ -10,5 +10,5 @@ pub(crate) use serving::Serving;
 
 use std::time::Duration;
 
-/// Longer than anything here takes, and short enough to wait for once when something is broken.
-pub(crate) const BOUND: Duration = Duration::from_secs(5);
+/// Ends a test that would hang. Passing tests never wait for it, so it is long enough for a machine under load.
+pub(crate) const BOUND: Duration = Duration::from_secs(60);

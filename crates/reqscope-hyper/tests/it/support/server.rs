@@ -22,7 +22,7 @@ use super::BOUND;
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub(crate) type Answer = Result<Response<UnsyncBoxBody<Bytes, BoxError>>, BoxError>;
 
-/// How a server is set up.
+/// The settings of a test server.
 #[derive(Clone, Copy)]
 pub(crate) struct Setup {
     pub(crate) watch: bool,
@@ -48,20 +48,20 @@ impl Default for Setup {
     }
 }
 
-/// What a handler says of itself.
+/// The events that handlers report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// It holds its handle and reads the body of the request.
+    /// The handler holds its handle and reads the body of the request.
     Reads,
-    /// It holds its handle and waits for the gate.
+    /// The handler holds its handle and waits for the gate.
     Waits,
-    /// It was let through, and came to its end.
+    /// The handler passed the gate and finished.
     Finished,
-    /// It was dropped while it waited.
+    /// The handler was dropped while it waited.
     Dropped,
 }
 
-/// What a handler has to work with.
+/// What the test passes to its handlers.
 #[derive(Clone)]
 pub(crate) struct Context {
     pub(crate) probe: Arc<Probe>,
@@ -70,21 +70,21 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Takes the handle, says so, and waits until the test opens the gate.
+    /// Acquires the handle and waits until the test opens the gate.
     pub(crate) async fn wait(&self, scope: ScopeHandle) {
         let handle = scope.lazy(&self.probe).get().await.unwrap();
         self.wait_here().await;
         drop(handle);
     }
 
-    pub(crate) fn says(&self, event: Event) {
+    pub(crate) fn report(&self, event: Event) {
         self.events.send(event).unwrap();
     }
 
-    /// The same without a handle.
+    /// Reports that the handler waits, and waits until the test opens the gate.
     pub(crate) async fn wait_here(&self) {
         let mut end = End { events: self.events.clone(), event: Event::Dropped };
-        self.says(Event::Waits);
+        self.report(Event::Waits);
         self.gate.acquire().await.unwrap().forget();
         end.event = Event::Finished;
     }
@@ -97,12 +97,12 @@ struct End {
 
 impl Drop for End {
     fn drop(&mut self) {
-        // A test that is over does not listen any more.
+        // The receiver is dropped at the end of a test.
         self.events.send(self.event).ok();
     }
 }
 
-/// A server in this process, whose handlers wait for the test.
+/// A server in this process whose handlers are controlled by the test.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) probe: Arc<Probe>,
@@ -114,7 +114,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Serves `handler` on a loopback port.
+    /// Starts a server for `handler` on a loopback port.
     pub(crate) async fn start<H, F>(setup: Setup, handler: H) -> Self
     where
         H: Fn(Request<Incoming>, Context) -> F + Clone + Send + Sync + 'static,
@@ -123,7 +123,7 @@ impl Server {
         Self::start_with(setup, Probe::new(), handler).await
     }
 
-    /// The same over a resource with manners of its own.
+    /// The same with this resource.
     pub(crate) async fn start_with<H, F>(setup: Setup, probe: Probe, handler: H) -> Self
     where
         H: Fn(Request<Incoming>, Context) -> F + Clone + Send + Sync + 'static,
@@ -134,7 +134,7 @@ impl Server {
         Server { address, ..Self::start_on(listener, setup, probe, handler) }
     }
 
-    /// The same over any listener; the address is the test's business.
+    /// The same with any listener; `address` is not set.
     pub(crate) fn start_on<L, H, F>(listener: L, setup: Setup, probe: Probe, handler: H) -> Self
     where
         L: Listener,
@@ -144,7 +144,7 @@ impl Server {
         Self::start_with_handshake(listener, NoHandshake, setup, probe, handler)
     }
 
-    /// The same with something to be done before HTTP is spoken.
+    /// The same with a handshake.
     pub(crate) fn start_with_handshake<L, T, H, F>(
         listener: L,
         handshake: T,
@@ -159,7 +159,7 @@ impl Server {
         F: Future<Output = Answer> + Send + 'static,
     {
         let probe = Arc::new(probe);
-        let (events, heard) = mpsc::unbounded_channel();
+        let (events, received) = mpsc::unbounded_channel();
         let gate = Arc::new(Semaphore::new(0));
         let context = Context { probe: Arc::clone(&probe), events, gate: Arc::clone(&gate) };
         let scopes = Scopes::builder().close_timeout(setup.close_timeout).build();
@@ -179,12 +179,12 @@ impl Server {
             .graceful(async { stopped.await.unwrap_or(()) });
         let served = tokio::spawn(serving.into_future());
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        Server { address, probe, scopes, events: heard, gate, stop, served }
+        Server { address, probe, scopes, events: received, gate, stop, served }
     }
 
-    /// The next thing that a handler says.
+    /// Waits for the next event, which must be this one.
     #[track_caller]
-    pub(crate) fn hears(&mut self, expected: Event) -> impl Future<Output = ()> {
+    pub(crate) fn expect_event(&mut self, expected: Event) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();
         async move {
             let event = timeout(BOUND, self.events.recv()).await;
@@ -192,22 +192,22 @@ impl Server {
         }
     }
 
-    /// The handler that waits is dropped, and its handle released as `Cancelled`.
-    pub(crate) async fn cuts_the_handler(&mut self) {
-        self.hears(Event::Dropped).await;
-        self.releases(Exit::Cancelled).await;
+    /// Waits until the handler is dropped and its handle released as `Cancelled`.
+    pub(crate) async fn expect_handler_dropped(&mut self) {
+        self.expect_event(Event::Dropped).await;
+        self.expect_released(Exit::Cancelled).await;
     }
 
-    /// The handler that waits is left alone for long enough, and runs to its end when it is let through.
-    pub(crate) async fn runs_the_handler_to_its_end(&mut self) {
-        self.is_silent().await;
+    /// Checks that nothing happens for a while, and that the handler finishes when the gate opens.
+    pub(crate) async fn expect_handler_to_finish(&mut self) {
+        self.expect_no_event().await;
         self.open_gate();
-        self.hears(Event::Finished).await;
-        self.releases(Exit::Completed).await;
+        self.expect_event(Event::Finished).await;
+        self.expect_released(Exit::Completed).await;
     }
 
-    /// Everything that was acquired is released, the last one with this exit.
-    pub(crate) async fn releases(&self, exit: Exit) {
+    /// Waits until every handle is released, the last one with this exit.
+    pub(crate) async fn expect_released(&self, exit: Exit) {
         let last = || self.probe.releases().last().map(|release| release.exit);
         until(BOUND, || {
             let stats = self.scopes.stats();
@@ -218,28 +218,28 @@ impl Server {
         assert_eq!(self.probe.counts().live(), 0);
     }
 
-    /// For tests that open it when the server is stopping.
+    /// Returns the gate, for tests that open it during the shutdown.
     pub(crate) fn gate(&self) -> Arc<Semaphore> {
         Arc::clone(&self.gate)
     }
 
-    /// Lets one handler through.
+    /// Lets one handler pass.
     pub(crate) fn open_gate(&self) {
         self.gate.add_permits(1);
     }
 
-    /// Says nothing for a while.
-    pub(crate) async fn is_silent(&mut self) {
+    /// Checks that no event is reported for a while.
+    pub(crate) async fn expect_no_event(&mut self) {
         let early = timeout(Duration::from_millis(100), self.events.recv()).await;
         assert!(early.is_err(), "{early:?}");
     }
 
-    /// Shuts down in good order.
+    /// Shuts down gracefully.
     pub(crate) async fn stop(self) -> ServeReport {
         self.begin_to_stop().await.unwrap()
     }
 
-    /// Gives the signal to shut down; the end is the test's to wait for.
+    /// Signals the shutdown, without waiting for its end.
     pub(crate) fn begin_to_stop(self) -> JoinHandle<ServeReport> {
         self.stop.send(()).unwrap();
         tokio::spawn(async { timeout(2 * BOUND, self.served).await.expect("the shutdown ends").unwrap() })

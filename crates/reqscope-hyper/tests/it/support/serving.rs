@@ -11,7 +11,7 @@ use super::BOUND;
 pub(crate) type Signal = Pin<Box<dyn Future<Output = ()> + Send>>;
 type Served = Pin<Box<dyn Future<Output = ServeReport> + Send>>;
 
-/// A server that the test has set up by itself.
+/// A running server that the test has configured itself.
 pub(crate) struct Serving {
     stop: oneshot::Sender<()>,
     served: JoinHandle<ServeReport>,
@@ -24,12 +24,12 @@ impl Serving {
         Serving { stop, served }
     }
 
-    /// Shuts down in good order.
+    /// Shuts down gracefully.
     pub(crate) async fn stop(self) -> ServeReport {
         self.begin_to_stop().await.unwrap()
     }
 
-    /// Gives the signal to shut down; the end is the test's to wait for.
+    /// Signals the shutdown, without waiting for its end.
     pub(crate) fn begin_to_stop(self) -> JoinHandle<ServeReport> {
         self.stop.send(()).unwrap();
         tokio::spawn(async { timeout(2 * BOUND, self.served).await.expect("the shutdown ends").unwrap() })
