@@ -1,5 +1,5 @@
-//! What the same costs without reqscope: a value made on first use and shared, which nobody borrows exclusively, gives
-//! back, or hears the end of; and a stack of values, which knows of none whether it is sound, or who has it.
+//! What the same work costs without reqscope: a value that is made on first use and shared, without exclusive loans and
+//! without a release; and a stack of values, which knows neither whether they are sound nor who holds them.
 
 /// [`tokio::sync::OnceCell`] in an `Arc`.
 pub(crate) mod once_cell {
@@ -68,7 +68,7 @@ pub(crate) mod lazy {
     }
 }
 
-/// A [`tokio::sync::Semaphore`] in front of a stack under a lock: the least of a pool where one can wait.
+/// A [`tokio::sync::Semaphore`] in front of a stack under a lock: the smallest pool in which callers can wait.
 pub(crate) mod semaphore {
     use std::hint::black_box;
 
@@ -81,7 +81,7 @@ pub(crate) mod semaphore {
     pub(crate) fn get(times: usize) {
         let (permits, stack) = (Semaphore::new(1), Mutex::new(vec![HANDLE]));
         for _ in 0..times {
-            let permit = now(black_box(&permits).acquire()).expect("nobody closes it");
+            let permit = now(black_box(&permits).acquire()).expect("it is never closed");
             let handle = black_box(&stack).lock().pop();
             black_box(&stack).lock().extend(black_box(handle));
             drop(permit);
@@ -89,7 +89,7 @@ pub(crate) mod semaphore {
     }
 }
 
-/// A stack under a lock, where nobody can wait.
+/// A stack under a lock, where callers cannot wait.
 pub(crate) mod stack {
     use std::hint::black_box;
 

@@ -1,4 +1,4 @@
-//! What a scope adds to a request: HTTP/1 over a stream in memory, client and server driven by hand in turn.
+//! What a scope adds to a request: HTTP/1 over a stream in memory, with client and server polled by hand in turn.
 
 use std::convert::Infallible;
 use std::hint::black_box;
@@ -25,25 +25,25 @@ pub(crate) const HELLO: &str = "hello";
 
 pub(crate) type Answer = Result<Response<Full<Bytes>>, Infallible>;
 
-/// Every handler here keeps its request to its end, and where it is, as most do. One that drops it in `call` gives hyper
-/// its read buffer back sooner and saves it an allocation, which is nothing that a scope could be credited with.
+/// Answers a request. Every handler here keeps its request until it returns, as most do: a handler that drops it in
+/// `call` returns the read buffer to hyper sooner and saves an allocation, which has nothing to do with the scope.
 pub(crate) fn hello(request: &Request<Incoming>) -> Answer {
     black_box(request);
     Ok(Response::new(Full::from(HELLO)))
 }
 
-/// The floor of them all: hyper and nothing else.
+/// The floor: hyper and nothing else.
 pub(crate) fn plain(times: usize) {
     serve(times, service_fn(|request| async move { hello(&request) }));
 }
 
-/// With a scope that nobody uses.
+/// With an unused scope.
 pub(crate) fn unused(times: usize) {
     let handler = |request| async move { hello(&request) };
     serve(times, ScopeService::new(&Scopes::new(), service_fn(handler)));
 }
 
-/// With a scope whose handler takes a handle and gives it back.
+/// With a scope whose handler acquires a handle and returns the guard.
 pub(crate) fn used(times: usize) {
     let ready = &Arc::new(Ready::<ALONE>);
     let handler = |request: Request<Incoming>| async move {
@@ -54,7 +54,7 @@ pub(crate) fn used(times: usize) {
     serve(times, ScopeService::new(&Scopes::new(), service_fn(handler)));
 }
 
-/// The least that brings a value to a handler: an `Arc` in the request's extensions, nobody using it.
+/// The least that brings a value to a handler: an unused `Arc` in the extensions of the request.
 pub(crate) fn once_cell_unused(times: usize) {
     let handler = |mut request: Request<Incoming>| {
         request.extensions_mut().insert(Arc::new(OnceCell::<u64>::new()));
@@ -76,7 +76,7 @@ pub(crate) fn once_cell_used(times: usize) {
     serve(times, service_fn(handler));
 }
 
-/// Sends so many requests, one after the other, over one connection.
+/// Sends requests one after the other over one connection.
 pub(crate) fn serve<S, B>(times: usize, service: S)
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,

@@ -1,9 +1,9 @@
-//! What `cargo xtask bench` runs.
+//! The program that `cargo xtask bench` runs.
 //!
-//! `run` repeats one operation and does nothing else, so that whoever counts from outside can run it so many times
-//! and twice as many: the difference is the operation alone. `memory` attacks a server in a process of its own, which
-//! is `serve`, and tells how much memory that one holds. `outage` takes the backend away from a pool under load.
-//! `throughput` times requests over loopback. `mysql`, which is a feature, does all of this to a MariaDB.
+//! `run` repeats one operation and does nothing else. Valgrind counts a run of so many repetitions and one of twice as
+//! many: the difference is the operation alone. `memory` attacks a server in a process of its own (`serve`), and prints
+//! how much memory it holds. `outage` stops the backend of a pool under load. `throughput` times requests over
+//! loopback. `mysql`, a feature, measures connections to a MariaDB.
 
 mod floors;
 mod http;
@@ -33,7 +33,7 @@ struct Arguments {
 enum Command {
     /// Repeats one operation.
     Run {
-        /// Which one.
+        /// Which operation.
         operation: Operation,
         /// How often.
         times: usize,
@@ -44,28 +44,28 @@ enum Command {
         #[arg(default_value_t = 50_000)]
         half: usize,
     },
-    /// Stops a backend under a pool and starts it again, and prints what the callers noticed, as JSON.
+    /// Stops and restarts the backend of a pool, and prints what the callers noticed, as JSON.
     Outage {
         /// How often.
         #[arg(default_value_t = 20)]
         restarts: usize,
     },
-    /// Asks services over loopback in turns, and prints how many requests a second they answered, as JSON.
+    /// Sends requests to services over loopback in turns, and prints how many they answered a second, as JSON.
     Throughput {
-        /// How often each has its turn.
+        /// How many turns each service has.
         #[arg(default_value_t = 25)]
         rounds: usize,
     },
     /// Serves until its standard input ends; prints its address, and at the end its statistics, as JSON.
     Serve,
-    /// Measures connections to a private MariaDB, and prints what was seen, as JSON.
+    /// Measures connections to a private MariaDB, and prints the result as JSON.
     #[cfg(feature = "mysql")]
     #[command(subcommand)]
     Mysql(mysql::Part),
 }
 
-/// One thing that is measured. Those named `once-cell`, `lazy`, `plain`, `semaphore` and `stack` are floors: what it
-/// costs without reqscope.
+/// An operation that is measured. Those named `once-cell`, `lazy`, `plain`, `semaphore` and `stack` are floors: the
+/// same work without reqscope.
 #[derive(Clone, Copy, ValueEnum)]
 enum Operation {
     ScopeUnused,
@@ -126,7 +126,7 @@ impl Operation {
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Run { operation, times } => {
-            // Nothing here ever waits, but a handler always has a runtime around it.
+            // Nothing here waits, but a handler always runs in a runtime.
             let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
             let _entered = runtime.enter();
             operation.repeat(times);

@@ -1,4 +1,4 @@
-//! Does a server grow with the requests that are cut? It lives in a process of its own, where nothing else does.
+//! Measures whether a server grows with the requests that are cut. The server is alone in its process.
 
 use std::net::SocketAddr;
 use std::process::Stdio;
@@ -15,11 +15,12 @@ use tokio::time::{sleep, timeout};
 
 use crate::server::{Hello, State};
 
-/// Connections at a time.
+/// How many clients connect at a time.
 const CLIENTS: usize = 64;
-/// A client's patience, spread evenly below this. An answer takes a little longer than two steps of the server.
+/// The longest time that a client waits; each time is random below it. An answer takes a little longer than two steps
+/// of the server.
 const PATIENCE: Duration = Duration::from_millis(4);
-/// No attack may take longer; it is over in some ten seconds.
+/// The most that an attack may take. It takes some ten seconds.
 const BOUND: Duration = Duration::from_secs(120);
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
@@ -62,7 +63,7 @@ impl Server {
         Ok(Server { address, child, questions, answers })
     }
 
-    /// Sends so many requests, every second of them from a client without patience, and asks how the server is.
+    /// Sends requests, of which every second one is hung up on, and asks the server for its state.
     async fn attack(&mut self, requests: usize) -> anyhow::Result<State> {
         let mut clients = JoinSet::new();
         for client in 0..CLIENTS {
@@ -92,7 +93,7 @@ async fn next<T: DeserializeOwned>(answers: &mut Lines<BufReader<ChildStdout>>) 
     Ok(serde_json::from_str(&line)?)
 }
 
-/// One client: connects, waits for one answer, and hangs up on the next, so many times.
+/// Runs one client, which repeatedly connects, waits for one answer, and hangs up before the next.
 async fn attack(address: SocketAddr, times: usize) -> anyhow::Result<()> {
     for _ in 0..times {
         let mut stream = TcpStream::connect(address).await?;
@@ -103,7 +104,7 @@ async fn attack(address: SocketAddr, times: usize) -> anyhow::Result<()> {
         }
         stream.write_all(REQUEST).await?;
         sleep(PATIENCE.mul_f64(fastrand::f64())).await;
-        // Three in four with a reset: one that closes in good order keeps its port for a minute, and ports are few.
+        // Three in four with a reset: an orderly close keeps the port for a minute, and ports are few.
         if fastrand::u8(..4) > 0 {
             stream.set_zero_linger()?;
         }

@@ -2,10 +2,10 @@ use std::convert::Infallible;
 
 use reqscope::{Error, Exit, Health, Resource};
 
-/// A resource that never waits: each verb has its answer at once.
+/// A resource that never waits.
 ///
-/// There is one for each part, so that no row changes for what another part's compiles: what a single caller has in
-/// line, two callers call.
+/// Each part of the program has a type of its own, so that no row depends on what else is compiled: a function with a
+/// single caller is inlined, one with two callers is called.
 pub(crate) struct Ready<const PART: u8>;
 
 pub(crate) const ALONE: u8 = 0;

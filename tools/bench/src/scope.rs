@@ -16,7 +16,7 @@ pub(crate) fn unused(times: usize) {
     }
 }
 
-/// Open, first get, guard back, close.
+/// Open, first get, return the guard, close.
 pub(crate) fn first(times: usize) {
     let (scopes, ready) = (Scopes::new(), Arc::new(Ready::<ALONE>));
     for _ in 0..times {
@@ -27,12 +27,12 @@ pub(crate) fn first(times: usize) {
     }
 }
 
-/// Get and guard back, in a scope that has its handle.
+/// Get and return the guard, in a scope that has its handle.
 pub(crate) fn later(times: usize) {
     let scope = Scopes::new().open();
     let lazy = scope.lazy(&Arc::new(Ready::<ALONE>));
     drop(now(lazy.get()).expect("it is ready"));
     for _ in 0..times {
-        drop(black_box(now(lazy.get()).expect("it is at home")));
+        drop(black_box(now(lazy.get()).expect("it is idle in the cell")));
     }
 }

@@ -1,4 +1,4 @@
-//! A server with nothing in it but reqscope, so that what it holds on to is reqscope's.
+//! A server that uses nothing but reqscope, so that the memory it keeps is reqscope's.
 
 use std::convert::Infallible;
 use std::io;
@@ -18,15 +18,15 @@ use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 use tokio::net::TcpListener;
 use tokio::time::sleep;
 
-/// How long each verb and the handler take: about as long as a client that hangs up waits.
+/// How long `acquire`, `release` and the handler take: about as long as a client that hangs up waits.
 const STEP: Duration = Duration::from_millis(1);
-/// How long everything that was begun may take to end.
+/// The most that the requests in flight may take to end.
 const SETTLED: Duration = Duration::from_secs(10);
 
-/// A handle that would be missed.
+/// A handle large enough for a leak to show.
 type Page = Box<[u8; 4096]>;
 
-/// Takes its time to acquire and to release, and counts how uses ended.
+/// A resource that is slow to acquire and to release, and counts how uses ended.
 #[derive(Default)]
 struct Pages {
     completed: AtomicU64,
@@ -50,19 +50,20 @@ impl Resource for Pages {
     }
 }
 
-/// What the server tells of itself at its start.
+/// What the server prints at its start.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Hello {
     pub(crate) address: SocketAddr,
 }
 
-/// What it tells for each line that it is sent, once nothing is open any more.
+/// What the server prints for each line that it reads, when no request is open.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct State {
-    /// How many handles were released after an answer, and how many without one.
+    /// How many handles were released after an answer.
     pub(crate) completed: u64,
+    /// How many handles were released without an answer.
     pub(crate) cut: u64,
-    /// What the kernel counts as its memory, in bytes.
+    /// Its resident memory, in bytes.
     pub(crate) resident: u64,
 }
 
@@ -75,16 +76,16 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         move |request| handle(request, Arc::clone(&pages))
     };
     let listener = TcpListener::bind("127.0.0.1:0").await?;
-    say(&Hello { address: listener.local_addr()? })?;
+    print(&Hello { address: listener.local_addr()? })?;
 
     let service = ScopeService::new(&scopes, service_fn(handler));
     let server = tokio::spawn(serve(listener, service, &scopes).into_future());
     let mut lines = BufReader::new(stdin()).lines();
     while lines.next_line().await?.is_some() {
         let drained = scopes.drain(SETTLED).await;
-        ensure!(drained.is_clean(), "something is held for ever: {drained:?}");
+        ensure!(drained.is_clean(), "something was not released: {drained:?}");
         let (completed, cut) = (pages.completed.load(Ordering::Relaxed), pages.cut.load(Ordering::Relaxed));
-        say(&State { completed, cut, resident: resident()? })?;
+        print(&State { completed, cut, resident: resident()? })?;
     }
     server.abort();
     Ok(())
@@ -96,13 +97,13 @@ async fn handle(request: Request<Incoming>, pages: Arc<Pages>) -> Result<Respons
     Ok(Response::new(String::from("hello")))
 }
 
-fn say(what: &impl Serialize) -> io::Result<()> {
+fn print(what: &impl Serialize) -> io::Result<()> {
     println!("{}", serde_json::to_string(what)?);
     Ok(())
 }
 
 fn resident() -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").context("only Linux tells")?;
+    let status = std::fs::read_to_string("/proc/self/status").context("only Linux has it")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
     let kibibytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
     Ok(kibibytes * 1024)

@@ -1,5 +1,5 @@
-//! How many requests a second over loopback, with the layer and without. One after the other in each round, so that what
-//! else the machine does meets them all; and the service without the layer twice, to see how much of it is noise.
+//! Measures requests a second over loopback, with the layer and without. The services take turns in each round, so that
+//! the load of the machine affects all of them; the service without the layer has two turns, whose difference is noise.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -25,12 +25,12 @@ use tower::{Layer, Service, service_fn};
 use crate::http::{HELLO, REQUEST, hello};
 use crate::ready::{OVER_LOOPBACK, Ready};
 
-/// Connections at a time, each with one request at a time.
+/// How many connections there are, each with one request at a time.
 const CLIENTS: usize = 16;
-/// For so long each is asked in a round.
+/// How long a turn is.
 const TURN: Duration = Duration::from_millis(200);
 
-/// Prints what so many rounds gave.
+/// Measures so many rounds, and prints them.
 #[tokio::main]
 pub(crate) async fn run(rounds: usize) -> anyhow::Result<()> {
     let layer = ScopeLayer::new(&Scopes::new());
@@ -58,7 +58,7 @@ pub(crate) async fn run(rounds: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Serves until the runtime ends.
+/// Starts a server, which runs until the runtime ends, and returns its address.
 async fn serve<S, B>(service: S) -> anyhow::Result<SocketAddr>
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Future + Send>,
@@ -70,14 +70,14 @@ where
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let service = TowerToHyperService::new(service.clone());
-            // Its end is its client's, who tells if it was not a good one.
+            // The client reports an error of the connection.
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
         }
     });
     Ok(address)
 }
 
-/// How many requests a second it answers.
+/// Returns how many requests a second the server at this address answers.
 async fn ask(address: SocketAddr) -> anyhow::Result<f64> {
     let began = Instant::now();
     let mut clients = JoinSet::new();
@@ -91,7 +91,7 @@ async fn ask(address: SocketAddr) -> anyhow::Result<f64> {
     Ok(f64::from(answers) / began.elapsed().as_secs_f64())
 }
 
-/// How many answers one of them had by then.
+/// Runs one client until then, and returns how many answers it received.
 async fn client(address: SocketAddr, until: Instant) -> anyhow::Result<u32> {
     let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;

@@ -1,6 +1,6 @@
 //! What a scope adds to a request of a tower service, over the same HTTP/1.
 //!
-//! What hyper serves is a clone of the service for each request; so it is with axum.
+//! hyper serves each request with a clone of the service, as it does for axum.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -20,13 +20,13 @@ pub(crate) fn plain(times: usize) {
     serve(times, TowerToHyperService::new(service_fn(|request| async move { hello(&request) })));
 }
 
-/// With a scope that nobody uses.
+/// With an unused scope.
 pub(crate) fn unused(times: usize) {
     let service = service_fn(|request| async move { hello(&request) });
     serve(times, TowerToHyperService::new(ScopeLayer::new(&Scopes::new()).layer(service)));
 }
 
-/// With a scope whose handler takes a handle and gives it back.
+/// With a scope whose handler acquires a handle and returns the guard.
 pub(crate) fn used(times: usize) {
     let ready = &Arc::new(Ready::<UNDER_TOWER>);
     let service = service_fn(|request: Request<Incoming>| async move {

@@ -1,13 +1,13 @@
-//! The server on one processor and this program on another.
+//! Puts the server on one processor and this program on another.
 //!
-//! Whether both share one, and so take turns on it, is the system's choice at every wake-up, and makes a query take 18 us or
-//! 58 us: more than all that is to be told apart here.
+//! At every wake-up the system chooses whether both share a processor, and a query then takes 18 us or 58 us, which is
+//! more than the differences that are measured here.
 
 use std::io;
 
 use reqscope_testkit::MariaDb;
 
-/// Sees to it, for all threads that there are, and those that these will start.
+/// Binds all threads of both processes, and the threads that these will start.
 #[cfg(target_os = "linux")]
 pub(super) fn set_apart(server: &MariaDb) -> io::Result<()> {
     use rustix::thread::{CpuSet, sched_getaffinity};
@@ -21,7 +21,7 @@ pub(super) fn set_apart(server: &MariaDb) -> io::Result<()> {
     Ok(())
 }
 
-/// All threads of a process.
+/// Binds all threads of a process to a processor.
 #[cfg(target_os = "linux")]
 fn bind(process: u32, cpu: usize) -> io::Result<()> {
     use rustix::thread::{CpuSet, Pid, sched_setaffinity};
@@ -36,7 +36,7 @@ fn bind(process: u32, cpu: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Elsewhere nobody is told how.
+/// Does nothing: other systems have no such call.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn set_apart(_server: &MariaDb) -> io::Result<()> {
     Ok(())

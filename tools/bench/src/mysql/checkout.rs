@@ -1,9 +1,9 @@
-//! A connection taken out of a pool and given back, with a reset for its next user and without.
+//! A connection checked out of a pool and returned, with and without a reset for its next user.
 //!
-//! With one connection in the pool whoever takes it waits for its reset. Both pools have the server do the same then: one
-//! COM_RESET_CONNECTION for each return, and nothing on the way out, where both only look whether the socket was closed.
-//! How many questions the server was asked is counted there, so that it can be judged. With ten connections and
-//! some time in between nobody waits for a reset, and what is left is what each pool does on its caller's thread.
+//! With one connection in the pool, each caller waits for its reset. Both pools then ask the same of the server: one
+//! COM_RESET_CONNECTION for each return, and nothing at check-out, where both only look whether the socket was closed.
+//! The number of questions is counted on the server, so that this can be judged. With ten connections and a pause in
+//! between no caller waits for a reset, and what remains is what each pool does on its caller's thread.
 
 use std::future::Future;
 use std::time::Duration;
@@ -18,22 +18,22 @@ use reqscope_testkit::MariaDb;
 use tokio::time::sleep;
 
 use super::bare;
-use super::turns::{each, play, timed};
+use super::turns::{each, print_on_worker, timed};
 
-/// In one turn.
+/// Check-outs in one turn.
 const CHECKOUTS: u32 = 200;
-/// The same, where there is a pause after each, for its reset.
+/// Check-outs in one turn with a pause after each, for its reset.
 const SPACED: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(1);
 const MANY: u32 = 10;
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Prints what so many rounds gave.
+/// Measures so many rounds, and prints them.
 pub(super) fn run(rounds: usize) -> anyhow::Result<()> {
-    play(watch(rounds))
+    print_on_worker(measure(rounds))
 }
 
-async fn watch(rounds: usize) -> anyhow::Result<CheckoutRun> {
+async fn measure(rounds: usize) -> anyhow::Result<CheckoutRun> {
     let server = MariaDb::start().await?;
     let mysql = || MySql::new(&server.url());
     let ours = |size: u32| Ok::<_, anyhow::Error>(MySql::pool_builder().max_size(size as usize).build(mysql()?));
@@ -65,7 +65,7 @@ async fn watch(rounds: usize) -> anyhow::Result<CheckoutRun> {
 
     for pool in [one, many, kept] {
         let drained = pool.close(PATIENCE).await;
-        ensure!(drained.is_clean(), "something is held for ever: {drained:?}");
+        ensure!(drained.is_clean(), "something was not released: {drained:?}");
     }
     for pool in [driver_one, again_one, driver_many, again_many] {
         pool.disconnect().await?;
@@ -73,7 +73,7 @@ async fn watch(rounds: usize) -> anyhow::Result<CheckoutRun> {
     Ok(seen)
 }
 
-/// The driver's own pool, which resets by default; told so, should that ever change.
+/// Returns the driver's own pool. It resets connections by default; the option is set in case that changes.
 fn driver(server: &MariaDb, size: u32) -> anyhow::Result<mysql_async::Pool> {
     let constraints = PoolConstraints::new(size as usize, size as usize).context("as many as at most")?;
     let opts = PoolOpts::default().with_constraints(constraints).with_reset_connection(true);
@@ -84,19 +84,19 @@ fn driver(server: &MariaDb, size: u32) -> anyhow::Result<mysql_async::Pool> {
 trait Checkout: Sync {
     type Conn: Send;
 
-    fn take(&self) -> impl Future<Output = anyhow::Result<Self::Conn>> + Send;
+    fn check_out(&self) -> impl Future<Output = anyhow::Result<Self::Conn>> + Send;
 
-    fn give_back(&self, conn: Self::Conn);
+    fn check_in(&self, conn: Self::Conn);
 }
 
 impl Checkout for Pool<MySql> {
     type Conn = Pooled<MySql>;
 
-    async fn take(&self) -> anyhow::Result<Pooled<MySql>> {
+    async fn check_out(&self) -> anyhow::Result<Pooled<MySql>> {
         Ok(self.get().await?)
     }
 
-    fn give_back(&self, conn: Pooled<MySql>) {
+    fn check_in(&self, conn: Pooled<MySql>) {
         self.put(conn);
     }
 }
@@ -104,56 +104,56 @@ impl Checkout for Pool<MySql> {
 impl Checkout for mysql_async::Pool {
     type Conn = mysql_async::Conn;
 
-    async fn take(&self) -> anyhow::Result<mysql_async::Conn> {
+    async fn check_out(&self) -> anyhow::Result<mysql_async::Conn> {
         Ok(self.get_conn().await?)
     }
 
-    fn give_back(&self, conn: mysql_async::Conn) {
+    fn check_in(&self, conn: mysql_async::Conn) {
         drop(conn);
     }
 }
 
-/// Has it make all its connections.
+/// Makes the pool create all its connections.
 async fn fill<P: Checkout>(pool: &P, size: u32) -> anyhow::Result<()> {
     let mut taken = Vec::new();
     for _ in 0..size {
-        taken.push(pool.take().await?);
+        taken.push(pool.check_out().await?);
     }
-    taken.into_iter().for_each(|conn| pool.give_back(conn));
+    taken.into_iter().for_each(|conn| pool.check_in(conn));
     Ok(())
 }
 
-async fn take_and_give_back<P: Checkout>(pool: &P, times: u32) -> anyhow::Result<()> {
+async fn check_out_and_return<P: Checkout>(pool: &P, times: u32) -> anyhow::Result<()> {
     for _ in 0..times {
-        pool.give_back(pool.take().await?);
+        pool.check_in(pool.check_out().await?);
     }
     Ok(())
 }
 
 async fn in_a_row<P: Checkout>(pool: &P) -> anyhow::Result<f64> {
-    Ok(each(timed(take_and_give_back(pool, CHECKOUTS)).await?, CHECKOUTS))
+    Ok(each(timed(check_out_and_return(pool, CHECKOUTS)).await?, CHECKOUTS))
 }
 
 async fn spaced<P: Checkout>(pool: &P) -> anyhow::Result<f64> {
     let mut took = Duration::ZERO;
     for _ in 0..SPACED {
-        took += timed(take_and_give_back(pool, 1)).await?;
+        took += timed(check_out_and_return(pool, 1)).await?;
         sleep(PAUSE).await;
     }
     Ok(each(took, SPACED))
 }
 
-/// How many the server is asked for as many checkouts as are in a turn.
+/// Counts the questions that the server is asked for the check-outs of one turn.
 async fn questions<P: Checkout>(server: &MariaDb, pool: &P) -> anyhow::Result<i64> {
     let mut counted = Vec::new();
     for checkouts in [0, 0, CHECKOUTS] {
-        take_and_give_back(pool, checkouts).await?;
-        // Whoever has the only connection knows that it has been reset.
-        let conn = pool.take().await?;
+        check_out_and_return(pool, checkouts).await?;
+        // The only connection of the pool is lent only after its reset.
+        let conn = pool.check_out().await?;
         let status = server.query("SHOW GLOBAL STATUS LIKE 'Questions'").await?;
         counted.push(status.split_whitespace().last().context("a number")?.parse::<i64>()?);
-        pool.give_back(conn);
+        pool.check_in(conn);
     }
-    // Between the first two the server was asked what the counting itself takes, and nothing else.
+    // Between the first two counts the server was asked only what the counting itself takes.
     Ok(counted[2] - counted[1] - (counted[1] - counted[0]))
 }

@@ -1,7 +1,7 @@
-//! A server that is frozen for a while: does every caller of a pool have an answer when its time is over?
+//! A server that is frozen for a while: measures whether every caller of a pool has an answer at its deadline.
 //!
-//! Each question has a time of its own, the one to the pool for a connection as well as the one to the server. Those that
-//! ran out of it are what is looked at; most others were refused at once.
+//! Each question has a deadline of its own, both that to the pool for a connection and that to the server. The answers
+//! that came at the deadline are the figures; most other questions were refused at once.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,21 +19,21 @@ use crate::outage::callers::{PAUSE, watch_timer};
 use crate::outage::log::percentiles;
 use crate::outage::{Ask, BOUND, CALLERS, Log, until};
 
-/// Of each question.
+/// The deadline of each question.
 const DEADLINE: Duration = Duration::from_secs(1);
 const FROZEN: Duration = Duration::from_secs(3);
-/// In between, and before.
+/// How long the server runs before each freeze.
 const UP: Duration = Duration::from_millis(500);
 const CONNECTIONS: usize = 10;
 
-/// Prints what so many freezes gave.
+/// Freezes the server so many times, and prints what the callers saw.
 pub(super) fn run(freezes: usize) -> anyhow::Result<()> {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    println!("{}", serde_json::to_string(&runtime.block_on(watch(freezes))?)?);
+    println!("{}", serde_json::to_string(&runtime.block_on(measure(freezes))?)?);
     Ok(())
 }
 
-async fn watch(freezes: usize) -> anyhow::Result<FrozenRun> {
+async fn measure(freezes: usize) -> anyhow::Result<FrozenRun> {
     let server = MariaDb::start().await?;
     let mysql = MySql::builder(&server.url())?.connect_timeout(DEADLINE).operation_timeout(DEADLINE).build();
     let pool = Arc::new(MySql::pool_builder().max_size(CONNECTIONS).acquire_timeout(DEADLINE).build(mysql));
@@ -52,8 +52,8 @@ async fn watch(freezes: usize) -> anyhow::Result<FrozenRun> {
         sleep(FROZEN).await;
         let thawed = Instant::now();
         server.thaw()?;
-        until(|| log.first_good_since(thawed)).await.context("the pool does not come back")?;
-        // By now all have had theirs to what they asked before.
+        until(|| log.first_success_since(thawed)).await.context("the pool does not come back")?;
+        // Afterwards all questions from before have an answer.
         sleep(2 * DEADLINE).await;
         answers.extend(log.waited_between(frozen, thawed));
     }
@@ -63,7 +63,7 @@ async fn watch(freezes: usize) -> anyhow::Result<FrozenRun> {
         ended?;
     }
     let drained = pool.close(BOUND).await;
-    ensure!(drained.is_clean(), "something is held for ever: {drained:?}");
+    ensure!(drained.is_clean(), "something was not released: {drained:?}");
 
     let late: Vec<Duration> = answers.iter().filter_map(|(_, took)| took.checked_sub(DEADLINE)).collect();
     let [late_p50, late_p99, late_longest] = percentiles(&late);
@@ -84,7 +84,7 @@ async fn watch(freezes: usize) -> anyhow::Result<FrozenRun> {
     })
 }
 
-/// A caller, who tries again and again, and has both his questions logged.
+/// Runs one caller, which asks again and again, and logs both of its questions.
 async fn call(pool: Arc<Pool<MySql>>, log: Arc<Log>) {
     sleep(PAUSE.mul_f64(fastrand::f64())).await;
     while !log.is_closed() {
@@ -96,7 +96,7 @@ async fn call(pool: Arc<Pool<MySql>>, log: Arc<Log>) {
             let answered = MySql::ask(&mut conn).await;
             log.answer(asked, asked.elapsed());
             if answered {
-                log.good();
+                log.success();
                 pool.put(conn);
             }
         }

@@ -1,4 +1,4 @@
-//! The same queries on one thread, for valgrind: the server is not its concern.
+//! The same queries on one thread, for valgrind. The server runs in another process.
 
 use std::io::{self, Read};
 
@@ -11,9 +11,9 @@ use tokio::runtime::Builder;
 
 use super::query;
 
-/// Over whose connection.
+/// Whose connection asks.
 #[derive(Clone, Copy, ValueEnum)]
-pub(crate) enum Whose {
+pub(crate) enum Connection {
     Reqscope,
     Driver,
 }
@@ -27,18 +27,19 @@ pub(super) fn serve() -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(super) fn ask(whose: Whose, url: &str, times: usize) -> anyhow::Result<()> {
+/// Asks so many queries, and nothing else.
+pub(super) fn ask(connection: Connection, url: &str, times: usize) -> anyhow::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let times = u32::try_from(times)?;
     runtime.block_on(async {
-        match whose {
-            Whose::Reqscope => {
+        match connection {
+            Connection::Reqscope => {
                 let mysql = MySql::new(url)?;
                 let mut conn = mysql.acquire().await?;
                 query::ask(&mut conn, times).await?;
                 mysql.release(conn, Exit::Completed).await?;
             }
-            Whose::Driver => {
+            Connection::Driver => {
                 let mut conn = Conn::new(Opts::from_url(url)?).await?;
                 query::ask(&mut conn, times).await?;
                 conn.disconnect().await?;

@@ -1,4 +1,4 @@
-//! What reqscope makes of MySQL connections, beside what the driver by itself does: on one private MariaDB, in turns.
+//! Measures MySQL connections of reqscope and of the driver alone, in turns, on one private MariaDB.
 
 mod apart;
 mod checkout;
@@ -12,30 +12,30 @@ use clap::Subcommand;
 use mysql_async::{Opts, OptsBuilder};
 use reqscope_testkit::MariaDb;
 
-use instructions::Whose;
+use instructions::Connection;
 
 /// What is measured.
 #[derive(Subcommand)]
 pub(crate) enum Part {
-    /// Takes connections out of pools and gives them back.
+    /// Checks connections out of pools and returns them.
     Checkout {
-        /// How often each pool has its turn.
+        /// How many turns each pool has.
         #[arg(default_value_t = 101)]
         rounds: usize,
     },
     /// Asks prepared queries.
     Query {
-        /// How often each connection has its turn.
+        /// How many turns each connection has.
         #[arg(default_value_t = 101)]
         rounds: usize,
     },
-    /// Stops the server under a pool and starts it again.
+    /// Stops and restarts the server of a pool.
     Recovery {
         /// How often.
         #[arg(default_value_t = 20)]
         restarts: usize,
     },
-    /// Freezes the server under a pool and thaws it.
+    /// Freezes and thaws the server of a pool.
     Frozen {
         /// How often.
         #[arg(default_value_t = 5)]
@@ -43,8 +43,8 @@ pub(crate) enum Part {
     },
     /// Runs a server until the standard input ends, and prints its URL.
     Serve,
-    /// Asks the server at this URL prepared queries and does nothing else, for whoever counts from outside.
-    Ask { whose: Whose, url: String, times: usize },
+    /// Asks the server at this URL prepared queries and does nothing else, for valgrind.
+    Ask { connection: Connection, url: String, times: usize },
 }
 
 impl Part {
@@ -55,12 +55,12 @@ impl Part {
             Part::Recovery { restarts } => recovery::run(restarts),
             Part::Frozen { freezes } => frozen::run(freezes),
             Part::Serve => instructions::serve(),
-            Part::Ask { whose, url, times } => instructions::ask(whose, &url, times),
+            Part::Ask { connection, url, times } => instructions::ask(connection, &url, times),
         }
     }
 }
 
-/// For the driver by itself: over TCP, as ours are. By default it would move to the Unix socket.
+/// Returns options for the driver alone: over TCP, as ours. By default it would move to the Unix socket.
 fn bare(server: &MariaDb) -> OptsBuilder {
     let opts = Opts::from_url(&server.url()).expect("the server's own URL");
     OptsBuilder::from_opts(opts).prefer_socket(false)

@@ -1,4 +1,4 @@
-//! A prepared query over a connection of ours, and over the driver's bare one.
+//! A prepared query over a connection of ours, and over one of the driver alone.
 
 use std::time::Duration;
 
@@ -13,25 +13,25 @@ use tokio::time::sleep;
 
 use super::apart::set_apart;
 use super::bare;
-use super::turns::{each, play, timed};
+use super::turns::{each, print_on_worker, timed};
 
-/// In one turn.
+/// Queries in one turn.
 const QUERIES: u32 = 500;
-/// Before its first one: the statement is prepared, and the server's thread is warm.
+/// Queries before the first turn, so that the statement is prepared and the server's thread is warm.
 const FIRST: u32 = 20;
 
-/// Prints what so many rounds gave.
+/// Measures so many rounds, and prints them.
 pub(super) fn run(rounds: usize) -> anyhow::Result<()> {
-    play(watch(rounds))
+    print_on_worker(measure(rounds))
 }
 
-async fn watch(rounds: usize) -> anyhow::Result<QueryRun> {
+async fn measure(rounds: usize) -> anyhow::Result<QueryRun> {
     let server = MariaDb::start().await?;
     set_apart(&server)?;
     let mysql = MySql::new(&server.url())?;
     let mut seen = QueryRun::default();
     for _ in 0..rounds {
-        // New ones each time: what one connection has by chance over another, in either process, changes sides.
+        // New connections each time, so that chance differences between connections, in either process, change sides.
         let mut ours = mysql.acquire().await?;
         let (mut driver, mut again) = (Conn::new(bare(&server)).await?, Conn::new(bare(&server)).await?);
         ask(&mut ours, FIRST).await?;
@@ -41,7 +41,7 @@ async fn watch(rounds: usize) -> anyhow::Result<QueryRun> {
         let ticking = tokio::spawn(tick());
         seen.ticking.push(turn(&mut ours, &mut driver, &mut again).await?);
         ticking.abort();
-        ensure!(ticking.await.is_err(), "it ticks for ever");
+        ensure!(ticking.await.is_err(), "the timer has ended");
         seen.still.push(turn(&mut ours, &mut driver, &mut again).await?);
 
         mysql.release(ours, Exit::Completed).await?;
@@ -51,9 +51,10 @@ async fn watch(rounds: usize) -> anyhow::Result<QueryRun> {
     Ok(seen)
 }
 
-/// Such a timer has every pool of ours, and nearly every server. While there is one, each wait of the runtime asks the
-/// system to wake it in time, and that costs more than all else that a deadline takes. Without this one our deadlines
-/// would be charged with what both pay there.
+/// Keeps a timer on the runtime, as every pool of ours and nearly every server does.
+///
+/// While there is a timer, each wait of the runtime asks the system to wake it in time, which costs more than
+/// everything else that a deadline takes. Without this timer only our side would pay for that.
 async fn tick() {
     loop {
         sleep(Duration::from_millis(100)).await;
@@ -66,7 +67,7 @@ async fn turn(ours: &mut MySqlConn, driver: &mut Conn, again: &mut Conn) -> anyh
     Ok(took.map(|took| each(took, QUERIES)))
 }
 
-/// Asks so many queries, one after the other.
+/// Asks queries one after the other.
 pub(super) async fn ask<C: Queryable>(conn: &mut C, queries: u32) -> anyhow::Result<()> {
     for number in 0..queries {
         let answer: Option<u32> = conn.exec_first("SELECT ?", (number,)).await?;

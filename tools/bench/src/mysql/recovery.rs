@@ -1,4 +1,5 @@
-//! A server that is stopped for a while: how soon after an independent client do the callers of a pool have an answer?
+//! A server that is stopped for a while: measures how soon after an independent client the callers of a pool have an
+//! answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use reqscope_testkit::MariaDb;
 use super::bare;
 use crate::outage::{Ask, BOUND, Backend, Client, Log, apart, watch};
 
-/// Prints what so many restarts gave.
+/// Restarts the server so many times, and prints what the callers saw.
 pub(super) fn run(restarts: usize) -> anyhow::Result<()> {
     apart(async |elsewhere| {
         let server = MariaDb::start().await?;

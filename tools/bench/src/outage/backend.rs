@@ -3,12 +3,13 @@ use std::time::Duration;
 
 use super::Ask;
 
-/// A server that can be stopped and started again at its address.
+/// A server that can be stopped and restarted at its address.
 pub(crate) trait Backend {
-    /// What its callers have a pool of.
+    /// The resource that its callers have a pool of.
     type Connections: Ask;
 
-    /// How long it is down, and by how much longer at most: a restart may come at any time between two probes.
+    /// How long it is down, and by how much longer at most: a restart may come at any time between two probes of the
+    /// pool.
     const DOWN: Duration;
     const DOWN_SPREAD: Duration;
 
@@ -17,11 +18,11 @@ pub(crate) trait Backend {
 
     async fn restart(&mut self) -> anyhow::Result<()>;
 
-    /// Somebody who needs no pool.
+    /// Returns a client without a pool.
     fn client(&self) -> impl Client;
 }
 
-/// Connects for each question.
+/// A client that connects for each question.
 pub(crate) trait Client: Send + 'static {
     fn is_answered(&self) -> impl Future<Output = bool> + Send;
 }

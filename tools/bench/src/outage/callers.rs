@@ -1,4 +1,4 @@
-//! The pool's callers.
+//! The callers of the pool.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -9,16 +9,16 @@ use tokio::time::sleep;
 
 use super::log::Log;
 
-/// Of a caller between an answer and its next question.
+/// The pause of a caller between an answer and its next question.
 pub(crate) const PAUSE: Duration = Duration::from_millis(10);
 
 /// Connections that a question can be asked over.
 pub(crate) trait Ask: Resource {
-    /// Whether there was an answer.
+    /// Asks a question, and returns whether there was an answer.
     fn ask(handle: &mut Self::Handle) -> impl Future<Output = bool> + Send;
 }
 
-/// A caller, who tries again and again.
+/// Runs one caller, which asks again and again.
 pub(super) async fn call<R: Ask>(pool: Arc<Pool<R>>, log: Arc<Log>) {
     sleep(PAUSE.mul_f64(fastrand::f64())).await;
     while !log.is_closed() {
@@ -26,9 +26,9 @@ pub(super) async fn call<R: Ask>(pool: Arc<Pool<R>>, log: Arc<Log>) {
         let answer = pool.get().await;
         log.answer(asked, asked.elapsed());
         if let Ok(mut handle) = answer {
-            // One that was cut off is dropped, so that the pool proves it.
+            // A handle without an answer is dropped, so that the pool validates it.
             if R::ask(&mut handle).await {
-                log.good();
+                log.success();
                 pool.put(handle);
             }
         }
@@ -36,7 +36,7 @@ pub(super) async fn call<R: Ask>(pool: Arc<Pool<R>>, log: Arc<Log>) {
     }
 }
 
-/// Somebody who pauses as long, and does nothing else.
+/// Logs the lag of a timer that is as long as the pause of a caller.
 pub(crate) async fn watch_timer(log: Arc<Log>) {
     while !log.is_closed() {
         let begun = Instant::now();

@@ -1,4 +1,4 @@
-//! The least of a server: it greets with a byte, and echoes bytes.
+//! A minimal server: it greets with a byte, and echoes bytes.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -15,19 +15,19 @@ use super::log::Log;
 use super::{Ask, Backend, Client};
 
 const BYTE: u8 = b'.';
-/// Below those that the kernel gives to clients. With one of theirs, a client that tries it again and again while nobody
-/// listens there is connected to itself some day.
+/// Below the ports that the kernel assigns to clients. On one of those, a client that retries while no server listens
+/// is eventually connected to itself.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
 pub(super) struct Echo {
     pub(super) address: SocketAddr,
-    /// Where it runs.
+    /// The runtime it runs on.
     runtime: Handle,
     serving: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl Echo {
-    /// One that serves.
+    /// Starts a server.
     pub(super) fn start(runtime: Handle) -> io::Result<Echo> {
         let listener = loop {
             match TcpListener::bind(("127.0.0.1", fastrand::u16(PORTS))) {
@@ -50,7 +50,7 @@ impl Echo {
 }
 
 async fn accept(listener: tokio::net::TcpListener) -> io::Result<()> {
-    // Dropped with this future, it aborts them all.
+    // Dropping it with this future aborts all clients.
     let mut clients = JoinSet::new();
     loop {
         let (stream, _) = listener.accept().await?;
@@ -76,7 +76,7 @@ impl Backend for Echo {
     async fn stop(&mut self) -> anyhow::Result<()> {
         if let Some(serving) = self.serving.take() {
             serving.abort();
-            assert!(serving.await.is_err(), "it serves for ever");
+            assert!(serving.await.is_err(), "it has ended by itself");
         }
         Ok(())
     }
@@ -118,7 +118,7 @@ impl Resource for Connections {
     }
 
     fn probe(&self, stream: &TcpStream) -> Health {
-        // A backend that is asked nothing says nothing, but it can hang up.
+        // A backend sends nothing without a question, but it can hang up.
         match stream.try_read(&mut [0]) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Health::Ready,
             _ => Health::Dead,
@@ -138,7 +138,7 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// A question and its answer.
+/// Asks a question and waits for its answer.
 async fn ping(stream: &mut TcpStream) -> io::Result<()> {
     stream.write_all(&[BYTE]).await?;
     stream.read_u8().await?;

@@ -1,4 +1,4 @@
-//! What everybody tells, and what it comes to.
+//! What the callers report, and the figures that follow from it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -8,10 +8,10 @@ use reqscope_records::bench::OutageRun;
 
 use super::CALLERS;
 
-/// The shortest time between two probes.
+/// The shortest time between two probes of a pool.
 const STEP: Duration = Duration::from_millis(15);
 
-/// From when the breaker was seen open until the backend was started again.
+/// The time from when the breaker was seen open until the backend was restarted.
 pub(crate) struct Outage {
     pub(super) open: Instant,
     pub(super) back: Instant,
@@ -23,13 +23,13 @@ impl Outage {
     }
 }
 
-/// Each list is in order: the time is read under its lock.
+/// What the callers reported. Each list is in order, because the time is read under its lock.
 #[derive(Default)]
 pub(crate) struct Log {
-    /// When somebody asked the pool, and how long the answer took; in the order of the answers.
+    /// When a caller asked the pool, and how long the answer took; in the order of the answers.
     answers: Mutex<Vec<(Instant, Duration)>>,
-    /// When somebody had an answer of the backend.
-    good: Mutex<Vec<Instant>>,
+    /// When a caller had an answer of the backend.
+    successes: Mutex<Vec<Instant>>,
     connects: Mutex<Vec<Instant>>,
     lags: Mutex<Vec<Duration>>,
     closed: AtomicBool,
@@ -40,8 +40,8 @@ impl Log {
         self.answers.lock().push((asked, took));
     }
 
-    pub(crate) fn good(&self) {
-        self.good.lock().push(Instant::now());
+    pub(crate) fn success(&self) {
+        self.successes.lock().push(Instant::now());
     }
 
     pub(crate) fn connect(&self) {
@@ -52,24 +52,25 @@ impl Log {
         self.lags.lock().push(lag);
     }
 
-    pub(crate) fn first_good_since(&self, moment: Instant) -> Option<Instant> {
-        let good = self.good.lock();
-        good.get(good.partition_point(|good| *good < moment)).copied()
+    pub(crate) fn first_success_since(&self, moment: Instant) -> Option<Instant> {
+        let successes = self.successes.lock();
+        successes.get(successes.partition_point(|success| *success < moment)).copied()
     }
 
-    /// When it was asked, and how long the answer took, of each that was waited for at some time between these two.
+    /// Returns each question that was open at some time between these two: when it was asked, and how long its answer
+    /// took.
     #[cfg(feature = "mysql")]
     pub(crate) fn waited_between(&self, begin: Instant, end: Instant) -> Vec<(Instant, Duration)> {
         let answers = self.answers.lock();
         answers.iter().copied().filter(|(asked, took)| *asked < end && begin < *asked + *took).collect()
     }
 
-    /// Of the timer: the 50th percentile, the 99th, and the longest.
+    /// Returns the lags of the timer: the median, the 99th percentile and the longest.
     pub(crate) fn lags(&self) -> [u64; 3] {
         percentiles(&self.lags.lock())
     }
 
-    /// Everybody may go home.
+    /// Tells the callers to end.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
     }
@@ -78,6 +79,7 @@ impl Log {
         self.closed.load(Ordering::Relaxed)
     }
 
+    /// Computes the figures.
     pub(crate) fn sum_up(&self, outages: &[Outage], delays: &[Duration]) -> OutageRun {
         let during = |moment: Instant| outages.iter().any(|outage| outage.contains(moment));
         let answers = self.answers.lock();
@@ -104,13 +106,13 @@ impl Log {
     }
 }
 
-/// How many of these moments, which are in order, lie in a time of that length at most.
+/// Returns the most of these moments, which are in order, within one interval of this length.
 fn most_within(length: Duration, moments: &[Instant]) -> usize {
     let from = |first: usize| moments[first..].iter().take_while(|moment| **moment - moments[first] < length).count();
     (0..moments.len()).map(from).max().unwrap_or(0)
 }
 
-/// The 50th, the 99th, and the longest, in nanoseconds.
+/// Returns the median, the 99th percentile and the longest, in nanoseconds.
 pub(crate) fn percentiles(times: &[Duration]) -> [u64; 3] {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();
@@ -127,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_a_step_apart_are_not_in_the_same_one() {
+    fn moments_a_step_apart_are_in_different_steps() {
         let begun = Instant::now();
         let after = |millis: u64| begun + Duration::from_millis(millis);
         assert_eq!(most_within(STEP, &[after(0), after(15), after(30)]), 1);
@@ -136,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn one_slow_answer_in_a_hundred_is_not_hidden() {
+    fn one_slow_answer_in_a_hundred_shows() {
         let mut times = [Duration::from_micros(2); 100];
         times[17] = Duration::from_micros(9);
         assert_eq!(percentiles(&times), [2_000, 9_000, 9_000]);

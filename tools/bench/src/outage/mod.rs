@@ -1,8 +1,8 @@
-//! What the callers of a pool notice while its backend is down, and how soon they notice that it is back.
+//! Measures what the callers of a pool notice while its backend is down, and how soon they notice that it is back.
 //!
-//! Real sockets: the backend and an independent client run on a thread of their own, the pool and its callers on two
-//! others. In each round the backend is stopped, refuses connections for a while, and serves again. Nothing is judged
-//! here.
+//! The sockets are real: the backend and an independent client run on a thread of their own, the pool and its callers
+//! on two others. In each round the backend is stopped, refuses connections for a while, and serves again. Nothing is
+//! judged here.
 
 mod backend;
 pub(crate) mod callers;
@@ -26,16 +26,16 @@ use echo::{Connections, Echo};
 pub(crate) use log::Log;
 use log::Outage;
 
-/// Who ask all the time.
+/// How many callers ask all the time.
 pub(crate) const CALLERS: usize = 64;
-/// How long it serves after a restart, from the first good answer on.
+/// How long the backend serves after a restart, from the first answer on.
 const UP: Duration = Duration::from_millis(200);
-/// Between two looks, of the independent client and of whoever here waits for something.
+/// The time between two attempts of the independent client, and between two checks of a condition.
 pub(crate) const SHORT: Duration = Duration::from_millis(1);
-/// Nothing that is waited for here may take longer.
+/// The most that anything here may take.
 pub(crate) const BOUND: Duration = Duration::from_secs(10);
 
-/// Stops an echo server and starts it again, so many times, and prints what was seen.
+/// Stops and restarts an echo server so many times, and prints what the callers saw.
 pub(crate) fn run(restarts: usize) -> anyhow::Result<()> {
     apart(async |elsewhere| {
         let backend = Echo::start(elsewhere.clone())?;
@@ -46,7 +46,7 @@ pub(crate) fn run(restarts: usize) -> anyhow::Result<()> {
     })
 }
 
-/// Prints what this comes to, on threads of its own, apart from those of the runtime that it is given.
+/// Runs the measurement on threads of its own, passes it the runtime of the backend, and prints the result.
 pub(crate) fn apart(watch: impl AsyncFnOnce(&Handle) -> anyhow::Result<OutageRun>) -> anyhow::Result<()> {
     let elsewhere = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let here = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -55,7 +55,7 @@ pub(crate) fn apart(watch: impl AsyncFnOnce(&Handle) -> anyhow::Result<OutageRun
     Ok(())
 }
 
-/// Stops the backend and starts it again, so many times.
+/// Stops and restarts the backend so many times.
 pub(crate) async fn watch<B: Backend>(
     restarts: usize,
     elsewhere: &Handle,
@@ -80,9 +80,9 @@ pub(crate) async fn watch<B: Backend>(
         let independent = elsewhere.spawn(first_success(backend.client()));
         let back = Instant::now();
         backend.restart().await?;
-        let good = until(|| log.first_good_since(back)).await.context("the pool does not come back")?;
+        let success = until(|| log.first_success_since(back)).await.context("the pool does not come back")?;
         outages.push(Outage { open, back });
-        delays.push(good.saturating_duration_since(independent.await?));
+        delays.push(success.saturating_duration_since(independent.await?));
         sleep(UP).await;
     }
 
@@ -91,11 +91,11 @@ pub(crate) async fn watch<B: Backend>(
         ended?;
     }
     let drained = pool.close(BOUND).await;
-    ensure!(drained.is_clean(), "something is held for ever: {drained:?}");
+    ensure!(drained.is_clean(), "something was not released: {drained:?}");
     Ok(log.sum_up(&outages, &delays))
 }
 
-/// Looks again and again.
+/// Waits until `look` returns something.
 pub(crate) async fn until<T>(mut look: impl FnMut() -> Option<T>) -> anyhow::Result<T> {
     let looking = async {
         loop {
@@ -108,7 +108,7 @@ pub(crate) async fn until<T>(mut look: impl FnMut() -> Option<T>) -> anyhow::Res
     timeout(BOUND, looking).await.context("it takes too long")
 }
 
-/// When somebody who needs no pool has had an answer.
+/// Waits until a client without a pool has had an answer, and returns when that was.
 async fn first_success(client: impl Client) -> Instant {
     while !client.is_answered().await {
         sleep(SHORT).await;
