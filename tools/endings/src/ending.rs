@@ -1,15 +1,10 @@
-use std::fmt;
-use std::time::Duration;
-
 use reqscope::Exit;
-use serde::Serialize;
 
 use crate::client::RequestSpec;
 use crate::event::Event;
 use crate::handler::{self, Handler};
-use crate::layers::Layers;
 use crate::server::TestServer;
-use crate::{BOUND, BoxFuture};
+use crate::{BoxFuture, Protocol, Seen, Setup, Stack};
 
 /// One way for a request to end.
 pub struct Ending {
@@ -90,26 +85,6 @@ pub enum Absent {
     Stack(Stack, &'static str),
 }
 
-/// What the server consists of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Stack {
-    /// A `ScopeService` around a hyper service.
-    Hyper,
-    /// A `ScopeLayer` around an axum `Router`.
-    Axum,
-}
-
-/// Which protocol the client speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Protocol {
-    /// HTTP/1.1, bytes over TCP.
-    Http1,
-    /// HTTP/2 with prior knowledge.
-    Http2,
-}
-
 /// Which resources an ending is played with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resources {
@@ -130,40 +105,6 @@ impl Resources {
             Resources::Plain => &[false],
         }
     }
-}
-
-/// How a server is set up.
-#[derive(Clone, Copy, Debug)]
-pub struct Setup {
-    /// The layer inside or around the scope.
-    pub(crate) layers: Layers,
-    /// The timeout of the request.
-    pub(crate) timeout: Option<Duration>,
-    /// The interval between pings to an HTTP/2 client. The client may take ten times as long to answer one, so that on a
-    /// busy machine it is not taken for one that has vanished.
-    pub(crate) ping: Option<Duration>,
-    pub(crate) half_close: bool,
-    /// How long it may take, after the client has ended, until all handles are released.
-    pub(crate) idle_bound: Duration,
-    pub(crate) close_timeout: Duration,
-    pub(crate) request_grace: Duration,
-    pub(crate) release_grace: Duration,
-}
-
-impl Setup {
-    pub(crate) const DEFAULT: Setup = Setup {
-        layers: Layers::None,
-        timeout: None,
-        ping: None,
-        half_close: false,
-        idle_bound: BOUND,
-        close_timeout: BOUND,
-        request_grace: BOUND,
-        release_grace: BOUND,
-    };
-
-    /// A time limit that an ending waits for.
-    pub(crate) const SOON: Duration = Duration::from_millis(50);
 }
 
 /// What must be observed of an ending.
@@ -201,28 +142,4 @@ impl Expected {
         events: &[Event::Waiting, Event::Dropped],
         ..Expected::COMPLETED
     };
-}
-
-/// What the client saw.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen {
-    /// It did not wait for a response.
-    Left,
-    /// The connection or stream ended without a head.
-    Nothing,
-    /// The complete response.
-    Complete(u16),
-    /// A head, and a body that breaks off.
-    Cut(u16),
-}
-
-impl fmt::Display for Seen {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Seen::Left => f.write_str("left"),
-            Seen::Nothing => f.write_str("nothing"),
-            Seen::Complete(status) => write!(f, "{status}"),
-            Seen::Cut(status) => write!(f, "{status} cut"),
-        }
-    }
 }

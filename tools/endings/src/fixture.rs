@@ -3,7 +3,7 @@ use std::sync::Arc;
 use http::Request;
 use http_body_util::combinators::UnsyncBoxBody;
 use reqscope::{Lazy, Pool, ScopeHandle, Scopes};
-use reqscope_testkit::{Gate, Probe};
+use reqscope_testkit::{Gate, Ledger, Probe};
 
 use crate::event::{Event, Log};
 use crate::stepwise::Stepwise;
@@ -33,6 +33,21 @@ pub(crate) struct Call {
 }
 
 impl Fixture {
+    /// Creates the fixture of a run, with a probe that settles or does not, and scopes observed by the ledger.
+    pub(crate) fn new(setup: Setup, settling: bool, ledger: &Ledger) -> Self {
+        let kind = |probe: Probe| if settling { probe.settling() } else { probe };
+        let probe = kind(Probe::new());
+        Fixture {
+            setup,
+            pool: Arc::new(Pool::builder().max_size(1).build(Probe::new())),
+            stepwise: Arc::new(Stepwise::new(kind(probe.sibling()))),
+            probe: Arc::new(probe),
+            gate: Gate::closed(),
+            scopes: Scopes::builder().close_timeout(setup.close_timeout).observer(ledger.observer()).build(),
+            log: Log::default(),
+        }
+    }
+
     /// Waits at the gate, and logs [`Event::Waiting`] before.
     pub(crate) async fn wait(&self) -> Result<(), BoxError> {
         self.log.add(Event::Waiting);

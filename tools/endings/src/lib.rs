@@ -34,23 +34,29 @@
 //! time limits that an ending is about pass in real time; they are short.
 
 mod event;
-mod fixture;
+mod protocol;
+mod layers;
+mod setup;
 mod stepwise;
+mod fixture;
 mod body;
 mod handler;
-mod layers;
-mod ending;
 mod stack;
 mod client;
 mod server;
+mod ending;
 mod judge;
 mod play;
 mod endings;
 
-pub use ending::{Absent, Ending, Exception, Expected, Protocol, Resources, Seen, Setup, Stack};
+pub use client::Seen;
+pub use ending::{Absent, Ending, Exception, Expected, Resources};
 pub use endings::all;
 pub use event::Event;
 pub use play::{Cell, Verdict, play};
+pub use protocol::Protocol;
+pub use setup::Setup;
+pub use stack::Stack;
 
 use std::pin::Pin;
 use std::time::Duration;

@@ -8,6 +8,7 @@ use reqscope_testkit::Ledger;
 use serde::Serialize;
 use tokio::runtime;
 
+use crate::fixture::Fixture;
 use crate::judge::{Observed, judge};
 use crate::server::TestServer;
 use crate::{BOUND, Ending, Protocol, Stack};
@@ -127,7 +128,8 @@ fn run(ending: &'static Ending, stack: Stack, protocol: Protocol, settling: bool
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let judged = runtime.block_on(async {
         let ledger = Ledger::new();
-        let server = TestServer::start(ending, stack, protocol, settling, &ledger).await?;
+        let fixture = Fixture::new(ending.setup, settling, &ledger);
+        let server = TestServer::start(fixture.clone(), stack, protocol, ending.handler).await?;
         let observed = async {
             let seen = (ending.client)(&server).await?;
             server.wait_until_idle().await?;
@@ -138,10 +140,9 @@ fn run(ending: &'static Ending, stack: Stack, protocol: Protocol, settling: bool
             Err(error) => {
                 // Its drop would panic, with a message that says less than this error.
                 std::mem::forget(ledger);
-                return Err(error).with_context(|| format!("after {:?}", server.fixture.log.events()));
+                return Err(error).with_context(|| format!("after {:?}", fixture.log.events()));
             }
         };
-        let fixture = server.fixture.clone();
         let report = server.report().await?;
         let (expected, _) = ending.expected_on(stack, protocol);
         Ok(judge(expected, settling, &fixture, &ledger, &report, seen))

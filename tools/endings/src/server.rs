@@ -1,10 +1,7 @@
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use anyhow::Context;
-use reqscope::{Pool, Scopes};
 use reqscope_hyper::ServeReport;
-use reqscope_testkit::{Gate, Ledger, Probe};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -14,8 +11,8 @@ use tokio::time::timeout;
 use crate::client::{Client, RequestSpec, Socket};
 use crate::event::{Event, let_through, until_within};
 use crate::fixture::Fixture;
-use crate::stepwise::Stepwise;
-use crate::{BOUND, Ending, Protocol, Seen, Stack, stack};
+use crate::handler::Handler;
+use crate::{BOUND, Protocol, Seen, Stack};
 
 /// A server in this process, and the clients that connect to it.
 pub(crate) struct TestServer {
@@ -31,31 +28,17 @@ struct Running {
 }
 
 impl TestServer {
-    /// Starts the server of an ending.
+    /// Starts a server that calls the handler.
     pub(crate) async fn start(
-        ending: &Ending,
+        fixture: Fixture,
         stack: Stack,
         protocol: Protocol,
-        settling: bool,
-        ledger: &Ledger,
+        handler: Handler,
     ) -> anyhow::Result<Self> {
-        let setup = ending.setup;
-        let kind = |probe: Probe| if settling { probe.settling() } else { probe };
-        let probe = kind(Probe::new());
-        let scopes = Scopes::builder().close_timeout(setup.close_timeout).observer(ledger.observer()).build();
-        let fixture = Fixture {
-            setup,
-            pool: Arc::new(Pool::builder().max_size(1).build(Probe::new())),
-            stepwise: Arc::new(Stepwise::new(kind(probe.sibling()))),
-            probe: Arc::new(probe),
-            gate: Gate::closed(),
-            scopes,
-            log: Default::default(),
-        };
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();
-        let served = stack::start(stack, listener, fixture.clone(), ending.handler, stopped);
+        let served = stack.start(listener, fixture.clone(), handler, stopped);
         let running = Running { stop: Some(stop), served };
         Ok(TestServer { fixture, protocol, address, running: running.into() })
     }

@@ -1,4 +1,4 @@
-//! The servers of the two stacks.
+//! The two stacks, and how a server of each is started.
 
 use std::future::IntoFuture;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use hyper_util::service::TowerToHyperService;
 use reqscope_hyper::{RequestExt, ScopeService, ServeReport, serve};
 use reqscope_testkit::Probe;
 use reqscope_tower::{RequestScope, ScopeLayer, Scoped};
+use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -27,19 +28,31 @@ use crate::body::WatchedBody;
 use crate::fixture::{Call, Fixture};
 use crate::handler::{Handler, watch};
 use crate::layers::{AsTower, Layers};
-use crate::{BoxError, Setup, Stack};
+use crate::{BoxError, Setup};
 
-/// Starts a server that calls the handler, until `stop`.
-pub(crate) fn start(
-    stack: Stack,
-    listener: TcpListener,
-    fixture: Fixture,
-    handler: Handler,
-    stop: oneshot::Receiver<()>,
-) -> JoinHandle<ServeReport> {
-    match stack {
-        Stack::Hyper => serve_hyper(listener, fixture, handler, stop),
-        Stack::Axum => serve_axum(listener, fixture, handler, stop),
+/// What the server consists of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stack {
+    /// A `ScopeService` around a hyper service.
+    Hyper,
+    /// A `ScopeLayer` around an axum `Router`.
+    Axum,
+}
+
+impl Stack {
+    /// Starts a server that calls the handler, until `stop`.
+    pub(crate) fn start(
+        self,
+        listener: TcpListener,
+        fixture: Fixture,
+        handler: Handler,
+        stop: oneshot::Receiver<()>,
+    ) -> JoinHandle<ServeReport> {
+        match self {
+            Stack::Hyper => serve_hyper(listener, fixture, handler, stop),
+            Stack::Axum => serve_axum(listener, fixture, handler, stop),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod frames;
 mod http1;
 mod http2;
+mod seen;
 mod socket;
 
 use std::net::SocketAddr;
@@ -10,11 +11,12 @@ use std::net::SocketAddr;
 use anyhow::bail;
 use http::header::CONTENT_LENGTH;
 
-use crate::{Protocol, Seen};
+use crate::Protocol;
 use http1::Http1Client;
 use http2::Http2Client;
 
 pub(crate) use frames::{GOAWAY, RST_STREAM, get};
+pub use seen::Seen;
 pub(crate) use socket::Socket;
 
 /// A request, or the beginning of one.
