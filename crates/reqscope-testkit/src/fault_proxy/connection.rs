@@ -15,33 +15,37 @@ use super::inner::Registration;
 use super::playback::{Close, Wait};
 use super::relay::Relay;
 
-/// How often a socket that is cut is read from. What is left unread would turn its FIN into a reset.
+/// How often a socket that is cut is read from before it is closed: unread bytes would turn its FIN into a reset.
 const LAST_READS: usize = 64;
 
-/// Serves a connection to its end. Dropped before that, it closes the sockets and is counted out.
+/// Serves a connection to its end. Dropping it closes the sockets and counts the connection as closed.
 pub(super) async fn serve(registration: Registration, client: TcpStream) {
-    // The registration was there first and is dropped last: who waits for its leaving finds the sockets closed.
+    // The registration was created first and is dropped last: when it is gone, the sockets are closed.
     let mut server = None;
     let end = select! {
         biased;
         end = registration.until(|playback| playback.ended()) => end,
-        never = keep_time(&registration) => match never {},
-        never = converse(&client, &mut server, &registration) => match never {},
+        never = wait_for_steps(&registration) => match never {},
+        never = connect_and_relay(&client, &mut server, &registration) => match never {},
     };
     for stream in [Some(client), server].into_iter().flatten() {
         close(&stream, end);
     }
 }
 
-/// Connects the client with the server.
-async fn converse(client: &TcpStream, server: &mut Option<TcpStream>, registration: &Registration) -> Infallible {
-    // A chunk is not to wait for the next one. Where the option cannot be set the peer has gone, and a read will tell.
+/// Connects the client with the server, and relays.
+async fn connect_and_relay(
+    client: &TcpStream,
+    server: &mut Option<TcpStream>,
+    registration: &Registration,
+) -> Infallible {
+    // Chunks are sent at once. If the option cannot be set, the peer is gone and a read reports it.
     drop(client.set_nodelay(true));
     if registration.look(|playback, _| playback.is_black_hole()) {
-        // The server does not hear of it. And as nothing is written into a black hole, there need be nobody behind it.
+        // The server does not notice this connection. Nothing is written into a black hole, so it needs no other end.
         return Relay::new(Way::ToServer, client, client).run(registration).await;
     }
-    // Dropped while it connects, the socket goes with the attempt.
+    // Dropped while it connects, the socket is dropped with the attempt.
     let Ok(connected) = TcpStream::connect(registration.upstream()).await else {
         registration.look(|playback, traffic| {
             traffic.unreachable += 1;
@@ -57,33 +61,33 @@ async fn converse(client: &TcpStream, server: &mut Option<TcpStream>, registrati
     match never {}
 }
 
-/// Ends the waits of the script that are not for bytes.
-async fn keep_time(registration: &Registration) -> Infallible {
+/// Waits for the steps of the script that do not count bytes.
+async fn wait_for_steps(registration: &Registration) -> Infallible {
     loop {
-        let (turn, wait) = registration.look(|playback, _| playback.wait());
+        let (wait_number, wait) = registration.look(|playback, _| playback.wait());
         let over = async {
             match wait {
                 Wait::Time(time) => sleep(time).await,
-                // Dropped while it waits, it gives its outcome to the next one at the gate.
+                // Dropped while it waits, it passes its outcome on to the next call at the gate.
                 Wait::Gate(gate) => drop(gate.end().await),
                 Wait::Nothing | Wait::Bytes(..) => pending().await,
             }
         };
         select! {
-            () = over => registration.look(|playback, _| playback.waited(turn)),
-            () = registration.until(|playback| (playback.turn() != turn).then_some(())) => {}
+            () = over => registration.look(|playback, _| playback.waited(wait_number)),
+            () = registration.until(|playback| (playback.wait_number() != wait_number).then_some(())) => {}
         }
     }
 }
 
-/// Prepares for the drop of a socket, with which it closes. Whatever fails here does so because the peer has gone.
+/// Prepares a socket for its drop, which closes it. An error here means that the peer is gone.
 fn close(stream: &TcpStream, end: Close) {
     let socket = SockRef::from(stream);
     match end {
         Close::Over => {}
         Close::Reset => drop(socket.set_linger(Some(Duration::ZERO))),
         Close::Cut => {
-            // The FIN goes first, or a byte that comes behind the last read would forestall it.
+            // The FIN goes first: a byte that arrived after the last read would turn it into a reset.
             drop(socket.shutdown(Shutdown::Write));
             let mut chunk = [0; 4096];
             let mut reads = 0;

@@ -4,11 +4,11 @@ use super::direction::Direction;
 use super::inner::Inner;
 use super::script::Script;
 
-/// Some connections of a [`FaultProxy`](crate::FaultProxy): the open ones, those to come, all, or one of them.
+/// Some connections of a [`FaultProxy`](crate::FaultProxy): the open ones, the future ones, all, or one of them.
 ///
-/// What they are fin_sent takes effect at once: when the call returns, not a byte more passes that should not, and the
-/// FIN or the reset is on its way. It is the last word: a script takes the place of the one before, and lifts the stall
-/// or the delay that this had set.
+/// A fault takes effect at once: when the call returns, no byte passes that should not, and the FIN or the reset is on
+/// its way. A later call replaces an earlier one: its script takes the place of the one before, and lifts a stall or a
+/// delay that was set.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -41,9 +41,9 @@ impl<'a> Connections<'a> {
         Connections { inner, which }
     }
 
-    /// They play this script from now on, or from their beginning if they have yet to come.
+    /// Plays this script from now on; future connections play it from their start.
     pub fn play(&self, script: Script) {
-        let news = {
+        let changed = {
             let mut state = self.inner.lock();
             match self.which {
                 Which::Open => {}
@@ -54,47 +54,47 @@ impl<'a> Connections<'a> {
             }
             state.play(|number| self.which.is_open(number), &script)
         };
-        news.iter().for_each(|news| news.notify_waiters());
+        changed.iter().for_each(|changed| changed.notify_waiters());
     }
 
-    /// [`Script::stall`]: nothing is forwarded, and nothing is lost.
+    /// Stalls: nothing is forwarded, and nothing is lost. See [`Script::stall`].
     pub fn stall(&self, direction: Direction) {
         self.play(Script::new().stall(direction));
     }
 
-    /// [`Script::black_hole`]: everything is swallowed, for good.
+    /// Swallows everything, permanently. See [`Script::black_hole`].
     pub fn black_hole(&self, direction: Direction) {
         self.play(Script::new().black_hole(direction));
     }
 
-    /// [`Script::delay`]: everything arrives so much later.
+    /// Delays everything by `time`. See [`Script::delay`].
     pub fn delay(&self, direction: Direction, time: Duration) {
         self.play(Script::new().delay(direction, time));
     }
 
-    /// [`Script::half_close`]: a FIN in this direction, while the other goes on.
+    /// Sends a FIN in this direction, while the other one goes on. See [`Script::half_close`].
     pub fn half_close(&self, direction: Direction) {
         self.play(Script::new().half_close(direction));
     }
 
-    /// [`Script::cut`]: a FIN to both.
+    /// Closes with a FIN to both ends. See [`Script::cut`].
     pub fn cut(&self) {
         self.play(Script::new().cut());
     }
 
-    /// [`Script::reset`]: a reset to both.
+    /// Closes with a reset to both ends. See [`Script::reset`].
     pub fn reset(&self) {
         self.play(Script::new().reset());
     }
 
-    /// They play the empty script: everything is forwarded, and what a stall had kept arrives.
+    /// Plays the empty script: everything is forwarded, including what a stall has held back.
     pub fn heal(&self) {
         self.play(Script::new());
     }
 }
 
 impl Which {
-    /// Is the open one with this number among them?
+    /// Returns whether the open connection with this number is selected.
     fn is_open(self, number: usize) -> bool {
         match self {
             Which::Open | Which::All => true,

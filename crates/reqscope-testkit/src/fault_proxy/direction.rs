@@ -1,9 +1,9 @@
-/// Which way bytes go through a [`FaultProxy`](crate::FaultProxy).
+/// The direction of bytes through a [`FaultProxy`](crate::FaultProxy).
 ///
 /// ```
 /// use reqscope_testkit::{Direction, Script};
 ///
-/// // The server hears everything, and its answers get lost.
+/// // The server receives everything, and its answers are lost.
 /// let script = Script::new().black_hole(Direction::ToClient);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -13,11 +13,11 @@ pub enum Direction {
     ToServer,
     /// From the server to the client.
     ToClient,
-    /// Both ways.
+    /// Both directions.
     Both,
 }
 
-/// One of the two ways.
+/// One of the two directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
     ToServer,
@@ -35,7 +35,7 @@ impl Direction {
 }
 
 impl Way {
-    /// The other one.
+    /// Returns the opposite direction.
     pub(super) fn back(self) -> Way {
         match self {
             Way::ToServer => Way::ToClient,

@@ -1,7 +1,7 @@
-//! What a proxy, its connections and those who wait for them share.
+//! What a proxy, its connections and the tests that wait for them share.
 //!
-//! One short lock for all of it, under which the bytes are written, too (no write waits): so a fault on all connections
-//! is one moment, nothing passes once it is fin_sent, and who has received a byte finds it counted.
+//! One short lock guards all of it. Bytes are written under it, too (no write waits), so a fault on all connections is
+//! atomic, nothing passes after it, and a peer that has received a byte finds it counted.
 
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
@@ -24,30 +24,30 @@ pub(super) struct Inner {
     pub(super) addr: SocketAddr,
     pub(super) upstream: Vec<SocketAddr>,
     state: Mutex<ProxyState>,
-    /// Something was counted.
+    /// Notified when something was counted.
     counted: Notify,
-    /// The listener was opened again.
+    /// Notified when the listener was opened again.
     reopened: Notify,
 }
 
 pub(super) struct ProxyState {
     pub(super) listener: Listener,
     pub(super) plan: Plan,
-    /// Those that are open, by number.
+    /// The open connections, by number.
     links: BTreeMap<usize, Link>,
     pub(super) traffic: Traffic,
 }
 
 struct Link {
     playback: Playback,
-    news: Arc<Notify>,
+    changed: Arc<Notify>,
 }
 
-/// The place of one connection among the others. Whoever holds it has the sockets, and drops them first.
+/// The entry of one connection. Its owner also owns the sockets, and drops them first.
 pub(super) struct Registration {
     inner: Arc<Inner>,
     number: usize,
-    news: Arc<Notify>,
+    changed: Arc<Notify>,
 }
 
 impl Inner {
@@ -61,12 +61,12 @@ impl Inner {
         self.state.lock()
     }
 
-    /// Until the condition holds for what is counted.
+    /// Waits until the condition holds for the counters.
     ///
-    /// Dropped while it waits, it leaves nothing behind.
+    /// Nothing is lost when it is dropped.
     pub(super) async fn until(&self, mut condition: impl FnMut(&Traffic) -> bool) -> Traffic {
         loop {
-            // Before the look, or what is counted between the two would be missed.
+            // Before the check, or a count between the two would be missed.
             let counted = self.counted.notified();
             let traffic = self.lock().traffic;
             if condition(&traffic) {
@@ -76,9 +76,9 @@ impl Inner {
         }
     }
 
-    /// The next connection, which is counted, and has its script.
+    /// Accepts the next connection, counts it, and takes its script from the plan.
     ///
-    /// Dropped while it waits, it has taken none.
+    /// Dropped while it waits, it has accepted none.
     pub(super) async fn accept(self: &Arc<Self>) -> io::Result<(Registration, TcpStream)> {
         let stream = loop {
             let reopened = self.reopened.notified();
@@ -87,21 +87,21 @@ impl Inner {
                 () = reopened => {}
             }
         };
-        Ok((self.enter(), stream))
+        Ok((self.register(), stream))
     }
 
-    fn enter(self: &Arc<Self>) -> Registration {
-        let news = Arc::new(Notify::new());
+    fn register(self: &Arc<Self>) -> Registration {
+        let changed = Arc::new(Notify::new());
         let mut state = self.lock();
         let number = state.traffic.accepted;
         let mut playback = Playback::default();
         playback.play(state.plan.take(number));
-        state.links.insert(number, Link { playback, news: Arc::clone(&news) });
+        state.links.insert(number, Link { playback, changed: Arc::clone(&changed) });
         state.traffic.accepted += 1;
         state.traffic.open += 1;
         drop(state);
         self.counted.notify_waiters();
-        Registration { inner: Arc::clone(self), number, news }
+        Registration { inner: Arc::clone(self), number, changed }
     }
 
     /// Opens the listener again.
@@ -113,13 +113,13 @@ impl Inner {
 }
 
 impl ProxyState {
-    /// Those of the open connections play the script. Who has to hear of it is the answer, for when the lock is gone.
+    /// Lets the selected open connections play the script. The caller notifies what is returned after it has unlocked.
     pub(super) fn play(&mut self, those: impl Fn(usize) -> bool, script: &Script) -> Vec<Arc<Notify>> {
         let links = self.links.iter_mut().filter(|(number, _)| those(**number));
         links
             .map(|(_, link)| {
                 link.playback.play(script.clone());
-                Arc::clone(&link.news)
+                Arc::clone(&link.changed)
             })
             .collect()
     }
@@ -130,22 +130,22 @@ impl Registration {
         &self.inner.upstream
     }
 
-    /// Wakes when there is news: make it before the look that finds none.
-    pub(super) fn news(&self) -> impl Future<Output = ()> + '_ {
-        self.news.notified()
+    /// Waits for a change. Call it before the check that finds none.
+    pub(super) fn changed(&self) -> impl Future<Output = ()> + '_ {
+        self.changed.notified()
     }
 
-    /// Looks, and perhaps does something. Others hear of it when the lock is gone.
+    /// Calls `look` under the lock, and then notifies the tasks that wait for a change.
     pub(super) fn look<T>(&self, look: impl FnOnce(&mut Playback, &mut Traffic) -> T) -> T {
         let mut state = self.inner.lock();
         let ProxyState { links, traffic, .. } = &mut *state;
         let before = *traffic;
-        let link = links.get_mut(&self.number).expect("it leaves with its registration");
+        let link = links.get_mut(&self.number).expect("a link is removed by the drop of its registration");
         let answer = look(&mut link.playback, traffic);
-        let (news, counted) = (link.playback.take_news(), before != *traffic);
+        let (changed, counted) = (link.playback.take_change(), before != *traffic);
         drop(state);
-        if news {
-            self.news.notify_waiters();
+        if changed {
+            self.changed.notify_waiters();
         }
         if counted {
             self.inner.counted.notify_waiters();
@@ -153,14 +153,14 @@ impl Registration {
         answer
     }
 
-    /// Until there is an answer. Dropped while it waits, it leaves nothing behind.
+    /// Waits for an answer. Nothing is lost when it is dropped.
     pub(super) async fn until<T>(&self, mut answer: impl FnMut(&mut Playback) -> Option<T>) -> T {
         loop {
-            let news = self.news();
+            let changed = self.changed();
             if let Some(answer) = self.look(|playback, _| answer(playback)) {
                 return answer;
             }
-            news.await;
+            changed.await;
         }
     }
 }

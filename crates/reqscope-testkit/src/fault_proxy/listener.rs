@@ -1,4 +1,4 @@
-//! The port of a proxy: open, or closed and kept for later.
+//! The port of a proxy: open, or closed and reserved.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -6,29 +6,29 @@ use std::task::{Context, Poll};
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-/// How many clients may have connected that are not accepted yet: as std has it.
+/// How many connections may wait to be accepted. The same as in std.
 const BACKLOG: u32 = 128;
 
 pub(super) enum Listener {
     Open(TcpListener),
-    /// Nobody listens, so the system refuses. The socket keeps the port: nobody else gets it meanwhile, nor does a
-    /// client that connects to it by chance connect to itself.
+    /// Not listening, so the system refuses. The socket reserves the port: no other process gets it meanwhile, and a
+    /// client that happens to use it as its own port does not connect to itself.
     Refusing(Option<TcpSocket>),
-    /// The proxy is gone.
+    /// The proxy was dropped.
     Closed,
 }
 
 impl Listener {
-    /// Opens one on some port.
+    /// Opens a listener on a free port.
     pub(super) fn open() -> io::Result<(Listener, SocketAddr)> {
         let listener = bound(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?.listen(BACKLOG)?;
         let addr = listener.local_addr()?;
         Ok((Listener::Open(listener), addr))
     }
 
-    /// Closes it. What has connected and is not accepted yet is reset.
+    /// Closes it. Connections that are not accepted yet are reset.
     pub(super) fn refuse(&mut self, addr: SocketAddr) -> io::Result<()> {
-        *self = Listener::Refusing(None); // the listener goes first: two cannot have the port
+        *self = Listener::Refusing(None); // the listener goes first: only one socket can have the port
         *self = Listener::Refusing(Some(bound(addr)?));
         Ok(())
     }
@@ -55,8 +55,8 @@ impl Listener {
 
 fn bound(addr: SocketAddr) -> io::Result<TcpSocket> {
     let socket = TcpSocket::new_v4()?;
-    // Connections that the port had before do not stand in the way of binding it again. On Windows they never do, and
-    // the option means something else.
+    // Earlier connections on this port do not prevent binding it again. On Windows they never do, and the option means
+    // something else.
     #[cfg(not(windows))]
     socket.set_reuseaddr(true)?;
     socket.bind(addr)?;

@@ -32,35 +32,35 @@ pub use direction::Direction;
 pub use script::Script;
 pub use traffic::Traffic;
 
-/// How long an accept that failed is not tried again: it fails when the process has no descriptor left.
+/// How long to wait after a failed accept, which fails when the process has no descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
-/// A TCP proxy in front of a real server, that does by script what networks and servers do to connections.
+/// A TCP proxy in front of a real server, which does to connections what networks and servers do, by script.
 ///
-/// It forwards everything until it is fin_sent otherwise, faithfully: a peer's FIN is forwarded as a FIN, its reset as
-/// a reset, and a receiver that does not read slows the sender down. Faults are fin_sent to some of its connections
-/// ([`open`](FaultProxy::open), [`coming`](FaultProxy::coming), [`all`](FaultProxy::all), [`next`](FaultProxy::next),
-/// [`nth`](FaultProxy::nth)), by hand or as a [`Script`]. This is what the two ends see:
+/// Without a fault it forwards everything faithfully: a FIN as a FIN, a reset as a reset, and a receiver that does not
+/// read slows the sender down. Faults are set for some of its connections ([`open`](FaultProxy::open),
+/// [`coming`](FaultProxy::coming), [`all`](FaultProxy::all), [`next`](FaultProxy::next), [`nth`](FaultProxy::nth)), by
+/// hand or as a [`Script`]. This is what both ends see:
 ///
-/// | fault | client and server | bytes on their way |
+/// | fault | client and server | bytes in transit |
 /// |---|---|---|
 /// | [`cut`](Connections::cut) | end of file; an error on a later write | lost |
 /// | [`reset`](Connections::reset) | `ConnectionReset` | lost |
 /// | [`stall`](Connections::stall) | nothing | arrive after [`heal`](Connections::heal) |
-/// | [`black_hole`](Connections::black_hole) | nothing, for ever | lost, and so are all to come |
+/// | [`black_hole`](Connections::black_hole) | nothing, permanently | lost, as are all later ones |
 /// | [`delay`](Connections::delay) | the same, later | arrive |
-/// | [`half_close`](Connections::half_close) | the receiver: end of file; the sender: nothing | lost in that direction |
-/// | [`refuse`](FaultProxy::refuse) | `ConnectionRefused`, for those who connect | those of open connections pass |
+/// | [`half_close`](Connections::half_close) | receiver: end of file; sender: nothing | lost in that direction |
+/// | [`refuse`](FaultProxy::refuse) | `ConnectionRefused`, for new clients | those of open connections pass |
 ///
-/// What surprises:
+/// Note:
 ///
-/// - A client is connected as soon as the system says so, a moment before the proxy has accepted it. Where it has not
-///   been answered yet, wait with [`until`](FaultProxy::until) before you speak of it as open.
-/// - A client that is reset as soon as it comes may hear so from its connect or from its first read.
-/// - A server that cannot be reached is met by a client as a reset, not as a refusal.
-/// - The proxy runs on the runtime that started it: a test that blocks the only thread of it stops the proxy, too.
+/// - A client is connected as soon as the system says so, a moment before the proxy has accepted it. Before the first
+///   answer, wait with [`until`](FaultProxy::until) before you treat it as open.
+/// - A client that is reset at once may get the error from its connect or from its first read.
+/// - If the server cannot be reached, the client is reset, not refused.
+/// - The proxy runs on the runtime that started it: a test that blocks its only thread stops the proxy, too.
 ///
-/// Dropping it ends all: the port is closed at once, its connections are as soon as the runtime runs.
+/// Dropping it closes the port at once, and its connections as soon as the runtime runs.
 ///
 /// # Examples
 ///
@@ -125,9 +125,9 @@ pub struct FaultProxy {
 }
 
 impl FaultProxy {
-    /// Starts one in front of this server, on a free port of 127.0.0.1.
+    /// Starts a proxy in front of this server, on a free port of 127.0.0.1.
     ///
-    /// A name is resolved now, which blocks, and once. The server need not run yet.
+    /// A name is resolved once, now, which blocks. The server need not run yet.
     ///
     /// # Errors
     ///
@@ -135,7 +135,7 @@ impl FaultProxy {
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime with I/O. A script that waits for time needs its clock, too.
+    /// Outside of a tokio runtime with I/O. A script with a pause or a delay needs the runtime's clock, too.
     pub fn start(upstream: impl ToSocketAddrs) -> io::Result<Self> {
         let upstream = upstream.to_socket_addrs()?.collect();
         let (listener, addr) = Listener::open()?;
@@ -144,30 +144,29 @@ impl FaultProxy {
         Ok(FaultProxy { inner, accepting })
     }
 
-    /// Where clients connect to.
+    /// Returns the address to which clients connect.
     pub fn addr(&self) -> SocketAddr {
         self.inner.addr
     }
 
-    /// What has happened so far.
+    /// Returns the counters.
     pub fn traffic(&self) -> Traffic {
         self.inner.lock().traffic
     }
 
-    /// Waits until the condition holds for what has happened so far, and panics where it was called if that takes
-    /// longer than `bound`.
+    /// Waits until the condition holds for the counters, and panics at the caller's line if that takes longer than
+    /// `bound`.
     ///
-    /// It looks when something was counted, and at no other time; what holds for a moment only may be missed. The bound
-    /// is on tokio's clock; one that is paused passes it as soon as everybody waits, even if it is for a socket.
+    /// It checks after each count, and at no other time, so a state that lasts for a moment only may be missed. The
+    /// bound is on tokio's clock. A paused clock passes it as soon as all tasks wait, even if they wait for a socket.
     ///
     /// # Panics
     ///
-    /// After `bound`, at the line of the caller, with what had happened; or if polled outside a tokio runtime with a
-    /// clock.
+    /// After `bound`, with the caller's line and the counters; or outside of a tokio runtime with a clock.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is lost by dropping it.
+    /// Nothing is lost when it is dropped.
     ///
     /// # Examples
     ///
@@ -193,52 +192,53 @@ impl FaultProxy {
         async move {
             match timeout(bound, self.inner.until(condition)).await {
                 Ok(traffic) => traffic,
-                Err(_) => panic!("{caller}: it did not come to that within {bound:?}: {:?}", self.traffic()),
+                Err(_) => panic!("{caller}: the condition did not hold within {bound:?}: {:?}", self.traffic()),
             }
         }
     }
 
-    /// The connections that are open.
+    /// Selects the open connections.
     pub fn open(&self) -> Connections<'_> {
         Connections::new(&self.inner, Which::Open)
     }
 
-    /// The connections that will come, but for those of which [`next`](FaultProxy::next) and [`nth`](FaultProxy::nth)
-    /// have spoken.
+    /// Selects the future connections, except for those selected by [`next`](FaultProxy::next) and
+    /// [`nth`](FaultProxy::nth).
     pub fn coming(&self) -> Connections<'_> {
         Connections::new(&self.inner, Which::Coming)
     }
 
-    /// Those that are open and those that will come, in one moment: none slips through between.
+    /// Selects all open and future connections, atomically.
     pub fn all(&self) -> Connections<'_> {
         Connections::new(&self.inner, Which::All)
     }
 
-    /// The connection that comes next; spoken of twice, the one after it too.
+    /// Selects the next connection; a second call selects the one after it.
     pub fn next(&self) -> Connections<'_> {
         Connections::new(&self.inner, Which::Next)
     }
 
-    /// The connection with this number, open or yet to come. They are counted from 0, in the order in which they are
-    /// accepted. One that has ended is not there any more, and what it is fin_sent is lost.
+    /// Selects the connection with this number, open or future. They are numbered from 0, in the order in which they
+    /// are accepted. A fault for a connection that has ended is ignored.
     pub fn nth(&self, number: usize) -> Connections<'_> {
         Connections::new(&self.inner, Which::Nth(number))
     }
 
-    /// Refuses new connections from now on, until [`heal`](FaultProxy::heal). The open ones stay as they are.
+    /// Refuses new connections from now on, until [`heal`](FaultProxy::heal). Open ones stay as they are.
     ///
-    /// The port is closed, and kept: nobody else gets it meanwhile. A client that had connected a moment ago and was
-    /// not accepted yet is reset.
+    /// The port is closed but reserved: no other process gets it meanwhile. A client that had connected and was not
+    /// accepted yet is reset.
     ///
     /// # Errors
     ///
-    /// The port could not be kept: somebody else was faster, or there is no descriptor left. It is closed all the same.
+    /// The port could not be reserved: another process was faster, or there is no descriptor left. It is closed all the
+    /// same.
     pub fn refuse(&self) -> io::Result<()> {
         self.inner.lock().listener.refuse(self.addr())
     }
 
-    /// All is well again: connections are accepted, nothing is planned for those to come, and the open ones forward
-    /// everything, but for those in a black hole or half closed.
+    /// Ends all faults: connections are accepted, the plan for future ones is empty, and open ones forward everything,
+    /// except for those in a black hole or half closed.
     ///
     /// # Errors
     ///
@@ -250,7 +250,7 @@ impl FaultProxy {
     }
 }
 
-/// Accepts until it is dropped, and its connections with it.
+/// Accepts connections until it is dropped, and its connections with it.
 async fn accept(inner: Arc<Inner>) {
     let mut connections = JoinSet::new();
     loop {
@@ -266,7 +266,7 @@ async fn accept(inner: Arc<Inner>) {
     }
 }
 
-/// The port is closed here and now; the sockets belong to their tasks, which end when their runtime runs them.
+/// Closes the port at once. The sockets belong to tasks, which end when the runtime runs them.
 impl Drop for FaultProxy {
     fn drop(&mut self) {
         self.inner.lock().listener = Listener::Closed;

@@ -1,4 +1,4 @@
-//! What the connections will meet that have yet to come.
+//! The scripts of future connections.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -12,22 +12,22 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// For the one with this number.
+    /// Sets the script of the connection with this number.
     pub(super) fn nth(&mut self, number: usize, script: Script) {
         self.nth.insert(number, script);
     }
 
-    /// For the next one that has none of its own.
+    /// Sets the script of the next connection that has none of its own.
     pub(super) fn next(&mut self, script: Script) {
         self.next.push_back(script);
     }
 
-    /// For all others.
+    /// Sets the script of all other connections.
     pub(super) fn rest(&mut self, script: Script) {
         self.rest = script;
     }
 
-    /// It has come.
+    /// Takes the script of a new connection.
     pub(super) fn take(&mut self, number: usize) -> Script {
         let own = self.nth.remove(&number).or_else(|| self.next.pop_front());
         own.unwrap_or_else(|| self.rest.clone())

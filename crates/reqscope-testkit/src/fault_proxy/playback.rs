@@ -1,18 +1,18 @@
-//! Where a connection is in its script: no socket, no clock, no runtime.
+//! The position of a connection in its script: no socket, no clock, no runtime.
 //!
-//! 1. A step takes effect in the moment in which the one before has ended; not a byte passes in between.
-//! 2. What has been swallowed is not made up for: a black hole and a close are for good.
-//! 3. What has ended stays as it ended.
+//! 1. A step takes effect at the moment in which the one before ends; no byte passes in between.
+//! 2. What was swallowed is not replaced: a black hole and a close are permanent.
+//! 3. A connection ends once: the first end counts.
 //!
-//! What may pass in one way; the first line that fits holds:
+//! What may pass in one direction; the first row that matches applies:
 //!
-//! | the way | bytes and a FIN | a reset |
+//! | direction | bytes and a FIN | a reset |
 //! |---|---|---|
 //! | of a connection that has ended | wait (it is about to be dropped) | waits |
 //! | in a black hole | are swallowed | is swallowed |
 //! | stalled | wait | waits |
-//! | closed: the receiver has been fin_sent so, or has gone | are swallowed | passes |
-//! | on which the script counts bytes | pass, so many, and then the next step begins | passes |
+//! | closed: the receiver has its FIN, or is gone | are swallowed | passes |
+//! | where the script counts bytes | pass, up to that number, and then the next step begins | passes |
 //! | otherwise | pass | passes |
 
 use std::collections::VecDeque;
@@ -22,25 +22,25 @@ use super::direction::{Direction, Way};
 use super::script::{Script, Step};
 use crate::gate::Gate;
 
-/// One connection's play of its script.
+/// Plays the script of one connection.
 #[derive(Default)]
 pub(super) struct Playback {
     steps: VecDeque<Step>,
     wait: Wait,
-    /// Counts the waits, so that the end of an old one is not taken for the end of this.
-    turn: u64,
+    /// The number of the wait, so that the end of an earlier one does not end this one.
+    wait_number: u64,
     lanes: [Lane; 2],
     end: Option<Close>,
-    news: bool,
+    changed: bool,
 }
 
-/// What the step that is on waits for.
+/// What the current step waits for.
 #[derive(Clone, Default)]
 pub(super) enum Wait {
-    /// The script is over.
+    /// The script has ended.
     #[default]
     Nothing,
-    /// The relay tells when so many have passed.
+    /// The relay reports the bytes that have passed.
     Bytes(Direction, u64),
     Time(Duration),
     Gate(Gate),
@@ -49,13 +49,13 @@ pub(super) enum Wait {
 /// How a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Close {
-    /// Both have closed, and have been fin_sent of each other's close.
+    /// Both ends have closed, and have received each other's FIN.
     Over,
     Cut,
     Reset,
 }
 
-/// What may pass in one way.
+/// What may pass in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Passage {
     /// So many bytes, and then the next step begins.
@@ -69,23 +69,23 @@ struct Lane {
     stalled: bool,
     hole: bool,
     delay: Duration,
-    /// The receiver is fin_sent that no more will come, or is not there any more.
+    /// The receiver gets, or has got, a FIN, or is gone.
     closed: bool,
-    /// The sender will say no more.
-    spent: bool,
-    /// The sender has reset, as was seen when something was written to it.
+    /// The sender has closed.
+    sender_closed: bool,
+    /// The sender has reset, as a write to it has shown.
     reset: bool,
 }
 
 impl Playback {
-    /// Plays this script from now on; what the one before had set is lifted.
+    /// Plays this script from now on, and lifts what the one before had set.
     pub(super) fn play(&mut self, script: Script) {
         self.steps = script.steps;
         self.heal();
         self.advance();
     }
 
-    /// For bytes, and for a FIN.
+    /// Returns what may pass of bytes and a FIN.
     pub(super) fn passage(&self, way: Way) -> Passage {
         match (self.passage_of_reset(way), &self.wait) {
             (Passage::Open(_), _) if self.lanes[way as usize].closed => Passage::Swallowing,
@@ -94,7 +94,7 @@ impl Playback {
         }
     }
 
-    /// For a reset, which comes after a FIN, too.
+    /// Returns what may pass of a reset, which may come after a FIN.
     pub(super) fn passage_of_reset(&self, way: Way) -> Passage {
         let lane = &self.lanes[way as usize];
         match self.end {
@@ -105,55 +105,55 @@ impl Playback {
         }
     }
 
-    /// So many bytes have passed; no more than it allowed.
+    /// Counts bytes that have passed; no more than were allowed.
     pub(super) fn passed(&mut self, way: Way, bytes: u64) {
         let Wait::Bytes(direction, left) = &mut self.wait else { return };
         if direction.covers(way) {
             *left -= bytes;
             if *left == 0 {
-                self.advance(); // here and now (1)
+                self.advance(); // at once (1)
             }
         }
     }
 
-    /// The wait of this turn is over.
-    pub(super) fn waited(&mut self, turn: u64) {
-        if self.turn == turn {
+    /// Ends the wait with this number.
+    pub(super) fn waited(&mut self, wait_number: u64) {
+        if self.wait_number == wait_number {
             self.advance();
         }
     }
 
-    /// The sender has said its last, which has yet to pass.
-    pub(super) fn spent(&mut self, way: Way) {
-        self.lanes[way as usize].spent = true;
+    /// Notes that the sender has closed. Its FIN has yet to pass.
+    pub(super) fn sender_closed(&mut self, way: Way) {
+        self.lanes[way as usize].sender_closed = true;
         self.settle();
     }
 
-    /// The FIN of the sender may pass: the receiver is to be fin_sent.
+    /// Notes that the sender's FIN may pass: the receiver gets one.
     pub(super) fn close(&mut self, way: Way) {
         self.lanes[way as usize].closed = true;
         self.settle();
     }
 
-    /// The receiver takes no more; to its other way that is a reset by the sender.
+    /// Notes that the receiver is gone. For the other direction that is a reset by its sender.
     pub(super) fn lost_receiver(&mut self, way: Way) {
         self.lanes[way.back() as usize].reset = true;
-        self.news = true;
+        self.changed = true;
         self.close(way);
     }
 
-    /// Has the sender reset without the relay's having read so? Answers it once.
+    /// Returns, once, whether the sender has reset without a read by the relay.
     pub(super) fn take_reset(&mut self, way: Way) -> bool {
         std::mem::take(&mut self.lanes[way as usize].reset)
     }
 
-    /// Whether the receiver is to be fin_sent that no more will come.
+    /// Returns whether the receiver is to get a FIN.
     pub(super) fn is_closed(&self, way: Way) -> bool {
         let lane = &self.lanes[way as usize];
         lane.closed && !lane.hole
     }
 
-    /// Whether nobody will ever hear of anybody.
+    /// Returns whether no end can notice the other.
     pub(super) fn is_black_hole(&self) -> bool {
         self.lanes.iter().all(|lane| lane.hole)
     }
@@ -163,11 +163,11 @@ impl Playback {
     }
 
     pub(super) fn wait(&self) -> (u64, Wait) {
-        (self.turn, self.wait.clone())
+        (self.wait_number, self.wait.clone())
     }
 
-    pub(super) fn turn(&self) -> u64 {
-        self.turn
+    pub(super) fn wait_number(&self) -> u64 {
+        self.wait_number
     }
 
     pub(super) fn end(&mut self, end: Close) {
@@ -179,9 +179,9 @@ impl Playback {
         self.end
     }
 
-    /// Whether something has happened since the last question that others of its task have to look at.
-    pub(super) fn take_news(&mut self) -> bool {
-        std::mem::take(&mut self.news)
+    /// Returns, once, whether something has changed that the other parts of the task have to check.
+    pub(super) fn take_change(&mut self) -> bool {
+        std::mem::take(&mut self.changed)
     }
 
     /// Takes steps until one has to wait.
@@ -209,11 +209,11 @@ impl Playback {
 
     fn begin(&mut self, wait: Wait) {
         self.wait = wait;
-        self.turn += 1;
-        self.news = true;
+        self.wait_number += 1;
+        self.changed = true;
     }
 
-    /// Lifts what has lost nothing yet (2).
+    /// Lifts the faults that have lost nothing yet (2).
     fn heal(&mut self) {
         for lane in &mut self.lanes {
             lane.stalled = false;
@@ -221,9 +221,9 @@ impl Playback {
         }
     }
 
-    /// It is over when nobody can say more and everybody knows. Who is in a black hole never does.
+    /// Ends the connection if both directions are closed. One in a black hole never is.
     fn settle(&mut self) {
-        if self.lanes.iter().all(|lane| lane.closed && lane.spent && !lane.hole) {
+        if self.lanes.iter().all(|lane| lane.closed && lane.sender_closed && !lane.hole) {
             self.end(Close::Over);
         }
     }

@@ -1,14 +1,14 @@
-//! Content one direction has read and not yet forwarded, in order.
+//! What one direction has read and not yet forwarded, in order.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How many bytes a direction holds at most; beyond that it reads no more, and the sender has to wait.
+/// How many bytes a direction holds at most. Beyond that it reads no more, and the sender has to wait.
 const LIMIT: usize = 64 * 1024;
 
-/// The longest delay: beyond it lies nothing that a test sees, but the end of the clock.
+/// The longest delay. A test cannot tell it from a longer one, and it does not overflow the clock.
 const AGES: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 #[derive(Default)]
@@ -34,7 +34,7 @@ impl Queue {
         self.parcels.push_back(Parcel { arrived: Instant::now(), content });
     }
 
-    /// How many bytes may be read.
+    /// Returns how many bytes may be read.
     pub(super) fn room(&self) -> usize {
         LIMIT - self.held
     }
@@ -43,7 +43,7 @@ impl Queue {
         self.parcels.front()
     }
 
-    /// So many bytes of the first parcel are written.
+    /// Removes bytes of the first parcel that are written.
     pub(super) fn wrote(&mut self, count: usize) {
         let Some(Parcel { content: Content::Bytes { bytes, written }, .. }) = self.parcels.front_mut() else {
             return;
@@ -55,7 +55,7 @@ impl Queue {
         }
     }
 
-    /// Drops the first parcel, and tells how many bytes that were.
+    /// Removes the first parcel, and returns its number of bytes.
     pub(super) fn swallow(&mut self) -> usize {
         let swallowed = self.parcels.pop_front().map_or(0, |parcel| parcel.content.len());
         self.held -= swallowed;
@@ -64,7 +64,7 @@ impl Queue {
 }
 
 impl Content {
-    /// How many bytes are left of it.
+    /// Returns how many bytes are left.
     fn len(&self) -> usize {
         match self {
             Content::Bytes { bytes, written } => bytes.len() - written,
@@ -74,7 +74,7 @@ impl Content {
 }
 
 impl Parcel {
-    /// When it is due, if not by now.
+    /// Returns when it is due, or `None` if it is due now.
     pub(super) fn due(&self, delay: Duration) -> Option<Instant> {
         let due = self.arrived + delay.min(AGES);
         (!delay.is_zero() && due > Instant::now()).then_some(due)

@@ -1,4 +1,4 @@
-//! One direction of one connection: reads, holds, and passes on what the script lets pass.
+//! One direction of one connection: reads, holds, and forwards what the script lets pass.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -17,7 +17,7 @@ use super::playback::{Close, Passage, Playback};
 use super::queue::{Content, Queue};
 use super::traffic::Traffic;
 
-/// How much is read at once.
+/// How many bytes are read at once.
 const CHUNK: usize = 16 * 1024;
 
 pub(super) struct Relay<'a> {
@@ -26,11 +26,11 @@ pub(super) struct Relay<'a> {
     to: &'a TcpStream,
     queue: Queue,
     received: Received,
-    /// The receiver has got its FIN.
+    /// Whether the receiver was sent its FIN.
     fin_sent: bool,
 }
 
-/// What the sender has said of its end.
+/// How the sender has ended, if it has.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Received {
     Nothing,
@@ -40,11 +40,11 @@ enum Received {
 
 /// What has to happen before more can pass.
 enum Need {
-    /// The script has to go on, or the sender.
-    News,
-    /// The receiver has to read.
+    /// A change of the script, or more from the sender.
+    Change,
+    /// A read by the receiver.
     Room,
-    /// It is not due yet.
+    /// A delay.
     Time(Instant),
 }
 
@@ -53,16 +53,16 @@ impl<'a> Relay<'a> {
         Relay { way, from, to, queue: Queue::default(), received: Received::Nothing, fin_sent: false }
     }
 
-    /// Goes on until it is dropped: the script knows when a connection ends.
+    /// Relays until it is dropped: the script decides when a connection ends.
     pub(super) async fn run(mut self, registration: &Registration) -> Infallible {
         let mut chunk = vec![0; CHUNK];
         loop {
-            let news = registration.news(); // before the look, or what happens after it would be missed
+            let changed = registration.changed(); // before the check, or a change after it would be missed
             let need = registration.look(|playback, traffic| self.pass_on(playback, traffic));
             let room = self.queue.room().min(CHUNK);
-            // Whichever is dropped here has taken nothing: a read that has bytes answers in the same poll.
+            // Dropping a branch loses nothing: a read that has bytes returns them in the same poll.
             select! {
-                () = news => {}
+                () = changed => {}
                 content = receive(self.from, self.received, &mut chunk[..room]) => {
                     registration.look(|playback, traffic| self.take(content, playback, traffic));
                 }
@@ -72,7 +72,7 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// Passes on what may pass.
+    /// Forwards what may pass.
     fn pass_on(&mut self, playback: &mut Playback, traffic: &mut Traffic) -> Need {
         if playback.take_reset(self.way) {
             self.take(Content::Reset, playback, traffic);
@@ -80,7 +80,7 @@ impl<'a> Relay<'a> {
         let need = self.pass_parcels(playback, traffic);
         if playback.is_closed(self.way) && !self.fin_sent {
             self.fin_sent = true;
-            // It fails if the receiver has gone, who need not be fin_sent then.
+            // An error means that the receiver is gone, and needs no FIN.
             drop(SockRef::from(self.to).shutdown(Shutdown::Write));
         }
         need
@@ -88,14 +88,14 @@ impl<'a> Relay<'a> {
 
     fn pass_parcels(&mut self, playback: &mut Playback, traffic: &mut Traffic) -> Need {
         loop {
-            let Some(parcel) = self.queue.first() else { return Need::News };
+            let Some(parcel) = self.queue.first() else { return Need::Change };
             let passage = match parcel.content {
                 Content::Reset => playback.passage_of_reset(self.way),
                 Content::Bytes { .. } | Content::Fin => playback.passage(self.way),
             };
             let most = match passage {
                 Passage::Open(most) => usize::try_from(most).unwrap_or(usize::MAX),
-                Passage::Shut => return Need::News,
+                Passage::Shut => return Need::Change,
                 Passage::Swallowing => {
                     traffic.swallowed += self.queue.swallow() as u64;
                     continue;
@@ -133,7 +133,7 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// Takes in what the sender has said.
+    /// Adds what the sender has sent to the queue.
     fn take(&mut self, content: Content, playback: &mut Playback, traffic: &mut Traffic) {
         let (read, left) = match self.way {
             Way::ToServer => (&mut traffic.from_client, &mut traffic.left_by_client),
@@ -149,14 +149,14 @@ impl<'a> Relay<'a> {
         };
         if self.received == Received::Nothing && last != Received::Nothing {
             *left += 1;
-            playback.spent(self.way);
+            playback.sender_closed(self.way);
         }
         self.received = last;
         self.queue.push(content);
     }
 }
 
-/// The next thing that the sender says, if there is room for it.
+/// Receives what the sender sends next, if there is room for it.
 async fn receive(from: &TcpStream, received: Received, chunk: &mut [u8]) -> Content {
     match received {
         Received::Nothing if chunk.is_empty() => pending().await,
@@ -165,7 +165,7 @@ async fn receive(from: &TcpStream, received: Received, chunk: &mut [u8]) -> Cont
             Ok(count) => Content::Bytes { bytes: chunk[..count].to_vec(), written: 0 },
             Err(_) => Content::Reset,
         },
-        // Who has said its last may still go with a reset, and a read would not tell.
+        // After its FIN the sender may still reset, which a read would not report.
         Received::Fin => match from.ready(Interest::ERROR).await {
             Ok(_) => Content::Reset,
             Err(_) => pending().await,
@@ -185,7 +185,7 @@ async fn read(from: &TcpStream, chunk: &mut [u8]) -> io::Result<usize> {
 }
 
 async fn writable(to: &TcpStream) {
-    // It fails only where the runtime ends, and this task with it.
+    // An error means that the runtime shuts down, and this task with it.
     if to.writable().await.is_err() {
         pending().await
     }
@@ -194,6 +194,6 @@ async fn writable(to: &TcpStream) {
 async fn due(need: &Need) {
     match need {
         Need::Time(due) => sleep_until(*due).await,
-        Need::News | Need::Room => pending().await,
+        Need::Change | Need::Room => pending().await,
     }
 }

@@ -4,20 +4,20 @@ use std::time::Duration;
 use super::direction::Direction;
 use crate::gate::Gate;
 
-/// What a connection through a [`FaultProxy`](crate::FaultProxy) meets, in order.
+/// The faults of a connection through a [`FaultProxy`](crate::FaultProxy), in order.
 ///
-/// Between two steps not a byte passes: `forward(ToClient, 120).reset()` lets the client have 120 bytes of the answer,
-/// and the next thing that it sees is the reset. After the last step the connection stays as it is; the empty script
-/// forwards everything, to the end.
+/// No byte passes between two steps: after `forward(ToClient, 120).reset()` the client has 120 bytes of the answer, and
+/// the next thing that it sees is the reset. After the last step the connection stays as it is. The empty script
+/// forwards everything.
 ///
-/// Its clones are played independently, but a [`Gate`] in them is the same gate.
+/// Clones are played independently, but a [`Gate`] in them is the same gate.
 ///
 /// ```
 /// use reqscope_testkit::{Direction, Gate, Script};
 ///
 /// let gate = Gate::closed();
 /// let script = Script::new()
-///     .forward(Direction::ToClient, 120) // so much of the answer, not a byte more,
+///     .forward(Direction::ToClient, 120) // 120 bytes of the answer, and no more,
 ///     .stall(Direction::Both)
 ///     .pass(&gate) // until the test says `gate.ok()`
 ///     .reset();
@@ -43,7 +43,7 @@ pub(super) enum Step {
 }
 
 impl Script {
-    /// The empty script: forwards everything.
+    /// Creates the empty script, which forwards everything.
     pub fn new() -> Self {
         Self::default()
     }
@@ -53,77 +53,77 @@ impl Script {
         self
     }
 
-    /// Waits until `bytes` more bytes have passed in this direction (in [`Both`](Direction::Both): in sum), and lets
-    /// no byte more pass there before the next step has begun. 0 is over at once.
+    /// Waits until `bytes` more bytes have passed in this direction (for [`Both`](Direction::Both): in total). No
+    /// further byte passes there before the next step has begun. With 0 it does not wait.
     ///
-    /// If the sender closes before that, its FIN passes and the step never ends. Nor does it end where nothing passes:
-    /// in a stall, a black hole or a direction that is half closed.
+    /// If the sender closes before that, its FIN passes and the step never ends. The step does not end either while
+    /// nothing passes: in a stall, in a black hole, or in a direction that is half closed.
     pub fn forward(self, direction: Direction, bytes: u64) -> Self {
         self.then(Step::Forward(direction, bytes))
     }
 
-    /// Waits on tokio's clock. Bytes pass meanwhile, unless a step before this one has stopped them.
+    /// Waits on tokio's clock. Bytes pass meanwhile, unless an earlier step has stopped them.
     ///
-    /// A clock that is paused runs ahead as soon as everybody waits, even if it is for a socket.
+    /// A paused clock advances as soon as all tasks wait, even if they wait for a socket.
     pub fn pause(self, time: Duration) -> Self {
         self.then(Step::Pause(time))
     }
 
-    /// Waits until the gate has let this connection through, with whichever outcome. Bytes pass meanwhile, unless a
-    /// step before this one has stopped them.
+    /// Waits until the gate lets this connection through; the outcome does not matter. Bytes pass meanwhile, unless an
+    /// earlier step has stopped them.
     pub fn pass(self, gate: &Gate) -> Self {
         self.then(Step::Pass(gate.clone()))
     }
 
-    /// From here on not a byte is forwarded, nor a FIN, nor a reset; all sockets stay open. What comes waits, first in
-    /// the proxy, then in the sender, until [`heal`](Script::heal).
+    /// Stops forwarding in this direction: bytes, a FIN and a reset wait. All sockets stay open. What arrives waits in
+    /// the proxy, and then in the sender, until [`heal`](Script::heal).
     pub fn stall(self, direction: Direction) -> Self {
         self.then(Step::Stall(direction))
     }
 
-    /// From here on everything is read and nothing is forwarded: no byte, no FIN, no reset. In both directions this is
-    /// a peer that has vanished without a packet; except that the system goes on to acknowledge what is sent, keepalive
-    /// probes too. A deadline on an operation notices it, keepalive and `TCP_USER_TIMEOUT` do not.
+    /// Reads everything and forwards nothing: no byte, no FIN, no reset. In both directions this is a peer that has
+    /// vanished without a packet, except that the system still acknowledges what is sent, including keepalive probes. A
+    /// deadline on an operation notices it; keepalive and `TCP_USER_TIMEOUT` do not.
     ///
-    /// This is for good, as a stream with a hole in it is none that TCP could deliver: [`heal`](Script::heal) does not
-    /// help this connection, only those to come. One that comes into a black hole of both directions is accepted and
-    /// never answered, and the server does not hear of it.
+    /// This is permanent, because TCP cannot deliver a stream with a gap: [`heal`](Script::heal) helps later
+    /// connections, but not this one. A new connection into a black hole of both directions is accepted and never
+    /// answered, and the server does not notice it.
     pub fn black_hole(self, direction: Direction) -> Self {
         self.then(Step::BlackHole(direction))
     }
 
-    /// From here on each chunk arrives this much later than it would, a FIN too. Zero is no delay.
+    /// Delays each chunk, and a FIN, by `time`. Zero is no delay.
     ///
-    /// It is a latency and not a rate: a chunk does not wait for the one before, as long as the proxy has room (64 KiB
-    /// in each direction). It runs on tokio's clock.
+    /// This is a latency and not a rate: a chunk does not wait for the one before, as long as the proxy has room (64
+    /// KiB in each direction). It uses tokio's clock.
     pub fn delay(self, direction: Direction, time: Duration) -> Self {
         self.then(Step::Delay(direction, time))
     }
 
-    /// Sends a FIN in this direction, as if the sender had shut down its write side; the other direction goes on.
+    /// Sends a FIN in this direction, as if the sender had shut down its write side. The other direction goes on.
     ///
-    /// For good. What the sender still sends is swallowed.
+    /// This is permanent. What the sender sends after it is swallowed.
     pub fn half_close(self, direction: Direction) -> Self {
         self.then(Step::HalfClose(direction))
     }
 
-    /// Lifts stalls and delays. What had been kept arrives.
+    /// Lifts stalls and delays. What was held back arrives.
     pub fn heal(self) -> Self {
         self.then(Step::Heal)
     }
 
-    /// Ends the connection, with a FIN to both.
+    /// Closes the connection with a FIN to both ends.
     ///
-    /// The sockets are closed then, so what a peer still writes is answered with a reset, as by a process that has
-    /// gone. Bytes that the proxy had read and not yet forwarded are lost. Steps after this one are not played.
+    /// The sockets are closed then, so later writes by a peer are answered with a reset, as after the exit of a
+    /// process. Bytes that the proxy had read and not yet forwarded are lost. Later steps are not played.
     pub fn cut(self) -> Self {
         self.then(Step::Cut)
     }
 
-    /// Ends the connection, with a reset (RST) to both.
+    /// Closes the connection with a reset (RST) to both ends.
     ///
-    /// Bytes that have not arrived are lost. Those that have are read before the error, on Linux; elsewhere the system
-    /// may drop them, too. Steps after this one are not played.
+    /// Bytes that have not arrived are lost. On Linux, bytes that have arrived are read before the error; other systems
+    /// may drop them, too. Later steps are not played.
     pub fn reset(self) -> Self {
         self.then(Step::Reset)
     }

@@ -1,4 +1,4 @@
-/// What has gone through a [`FaultProxy`](crate::FaultProxy).
+/// The counters of a [`FaultProxy`](crate::FaultProxy).
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -19,22 +19,23 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Traffic {
-    /// Connections that were accepted. The first is number 0.
+    /// Accepted connections. The first one has the number 0.
     ///
-    /// What the closed port [refuses](crate::FaultProxy::refuse) is refused by the system, and counted nowhere.
+    /// While the port is [closed](crate::FaultProxy::refuse) the system refuses connections, and they are not counted.
     pub accepted: usize,
-    /// Those of them that still have a socket.
+    /// Accepted connections that are open: they still have a socket.
     ///
-    /// One in a black hole has them until the proxy is dropped or it is fin_sent otherwise, as nobody may hear of its
-    /// end.
+    /// A connection in a black hole is open until the proxy is dropped or sets another fault, because no end may
+    /// notice.
     pub open: usize,
-    /// Those of them that could not be carried on to the server, because it refused. Their clients were reset.
+    /// Accepted connections whose server could not be reached. Their clients were reset.
     pub unreachable: usize,
-    /// Those of them whose client has closed: its FIN or its reset was read.
+    /// Accepted connections whose client has closed: its FIN or its reset was read.
     pub left_by_client: usize,
-    /// Those of them whose server has closed: its FIN or its reset was read.
+    /// Accepted connections whose server has closed: its FIN or its reset was read.
     pub left_by_server: usize,
-    /// Bytes read from clients. What was not written to servers or swallowed since is held, or was lost at an end.
+    /// Bytes read from clients. Those that were neither written to servers nor swallowed are held, or were lost at the
+    /// end.
     pub from_client: u64,
     /// Bytes read from servers, likewise.
     pub from_server: u64,
@@ -42,6 +43,6 @@ pub struct Traffic {
     pub to_server: u64,
     /// Bytes written to clients.
     pub to_client: u64,
-    /// Bytes read and forwarded to nobody: in a black hole, or after a half-close.
+    /// Bytes read and not forwarded: in a black hole, or after a half-close.
     pub swallowed: u64,
 }

@@ -1,4 +1,4 @@
-//! Where the programs are.
+//! Finds the programs.
 
 use std::env;
 use std::os::unix::fs::PermissionsExt;
@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 
 use super::error::{Kind, ServerError};
 
-/// Looked through after PATH, on which a user's shell does not have all of them.
+/// Searched after PATH, because a user's PATH may lack some of them.
 const FOLDERS: [&str; 4] = ["/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin"];
 
-/// A program, and where it may be.
+/// A program, and where to look for it.
 pub(super) struct Binary {
-    /// The best one first.
+    /// In order of preference.
     pub(super) names: &'static [&'static str],
-    /// Says where it is. Whoever sets it wants this one, so nothing else is looked for.
+    /// The variable that names the path. If it is set, nothing else is searched.
     pub(super) variable: &'static str,
     /// Where its own installer puts it.
     pub(super) folders: &'static [&'static str],
-    /// Of Debian.
+    /// The Debian package.
     pub(super) package: &'static str,
 }
 
@@ -32,7 +32,7 @@ impl Binary {
         let path = env::var_os("PATH").unwrap_or_default();
         let fixed = || FOLDERS.iter().chain(self.folders).map(PathBuf::from);
         for name in self.names {
-            // An empty entry of PATH stands for the working folder, which is no place for a server.
+            // An empty entry of PATH is the working directory, where servers are not searched.
             let places = env::split_paths(&path).filter(|folder| folder.is_absolute()).chain(fixed());
             if let Some(found) = places.map(|folder| folder.join(name)).find(|path| is_executable(path)) {
                 return Ok(found);
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_nowhere_is_told_with_all_that_helps() {
+    fn error_of_a_missing_program_has_all_that_helps() {
         let nowhere = Binary {
             names: &["reqscope-nowhered", "reqscope-elsewhered"],
             variable: "REQSCOPE_NOWHERED_BIN",
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_name_is_taken_wherever_it_is() {
+    fn second_name_is_found_if_the_first_is_missing() {
         let shell = Binary {
             names: &["reqscope-nowhered", "sh"],
             variable: "REQSCOPE_SHELL_BIN",

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 /// Why a private server did not do what it was asked for.
 ///
-/// A missing binary is told with its name, where it was looked for, the variable that says where it is, and the Debian
-/// package that has it. A server that did not start is told with the end of its log, because its folder is gone.
-/// `Debug` says the same in as many lines, because it is what `unwrap` shows.
+/// The message for a missing binary has its name, where it was searched, the variable that sets its path, and the
+/// Debian package that contains it. The message for a server that did not start has the end of its log, because its
+/// folder is removed. `Debug` writes the same text, because `unwrap` shows it.
 ///
 /// ```no_run
 /// # async fn example() {
@@ -27,32 +27,32 @@ pub struct ServerError {
 }
 
 pub(super) enum Kind {
-    /// No file of this name anywhere.
+    /// There is no file of this name.
     Missing {
         names: String,
         searched: String,
         variable: &'static str,
         package: &'static str,
     },
-    /// The variable names something else.
+    /// The variable names something that is not executable.
     Misnamed {
         variable: &'static str,
         path: PathBuf,
         package: &'static str,
     },
-    /// It is of another make than its name says.
+    /// The program is not what its name says.
     Foreign {
         path: PathBuf,
         says: String,
         variable: &'static str,
         package: &'static str,
     },
-    /// Servers refuse to run as root, and there is nobody else to run as.
+    /// Servers refuse to run as root, and there is no other user to run it as.
     NoUser {
         name: &'static str,
         package: &'static str,
     },
-    /// A program ended before it had done what it was there for.
+    /// A program exited early.
     Ended {
         program: String,
         status: ExitStatus,
@@ -70,7 +70,7 @@ pub(super) enum Kind {
     },
     /// There is no process to signal.
     NotRunning,
-    /// The server was dropped meanwhile.
+    /// The server was dropped.
     Dropped,
     Io {
         doing: String,
@@ -79,8 +79,8 @@ pub(super) enum Kind {
 }
 
 impl ServerError {
-    /// Is a binary not there, or nobody to run it as? Then no server of this kind will start on this machine before
-    /// something is installed or a variable set.
+    /// Returns whether a binary, or the user to run it as, is missing. No such server starts on this machine before
+    /// something is installed or a variable is set.
     pub fn is_missing(&self) -> bool {
         matches!(
             *self.kind,
@@ -88,12 +88,12 @@ impl ServerError {
         )
     }
 
-    /// Did it take too long? What hung was killed.
+    /// Returns whether it took too long. What hung was killed.
     pub fn is_timeout(&self) -> bool {
         matches!(*self.kind, Kind::Late { .. })
     }
 
-    /// Has somebody else the port?
+    /// Returns whether the port was in use.
     pub(super) fn is_taken_port(&self) -> bool {
         matches!(&*self.kind, Kind::Ended { said, .. } if said.contains("Address already in use"))
     }
@@ -137,8 +137,8 @@ impl fmt::Display for ServerError {
             ),
             Kind::Foreign { path, says, variable, package } => write!(
                 f,
-                "{} says that it is `{says}`: set {variable} to the path of another, or install Debian's package \
-                 {package}",
+                "{} reports its version as `{says}`: set {variable} to the path of another, or install Debian's \
+                 package {package}",
                 path.display()
             ),
             Kind::NoUser { name, package } => write!(
@@ -154,16 +154,16 @@ impl fmt::Display for ServerError {
                 write!(f, "{what} took more than {deadline:?} and was killed")?;
                 log_tail(f, said)
             }
-            Kind::Refused { said } => write!(f, "the server did not do it: {said}"),
-            Kind::NotRunning => f.write_str("the server does not run"),
-            Kind::Dropped => f.write_str("the server was dropped meanwhile"),
+            Kind::Refused { said } => write!(f, "the server refused: {said}"),
+            Kind::NotRunning => f.write_str("the server is not running"),
+            Kind::Dropped => f.write_str("the server was dropped"),
             Kind::Io { doing, .. } => write!(f, "cannot {doing}"),
         }
     }
 }
 
 fn log_tail(f: &mut fmt::Formatter<'_>, said: &str) -> fmt::Result {
-    if said.is_empty() { f.write_str(", and said nothing") } else { write!(f, ", and said at last:\n{said}") }
+    if said.is_empty() { f.write_str(", without any output") } else { write!(f, "; its last output:\n{said}") }
 }
 
 impl Error for ServerError {

@@ -13,21 +13,21 @@ use super::user::UnixUser;
 
 const GUARD: &str = include_str!("guard.sh");
 
-/// The path of a Unix socket has 104 characters at most on some systems, and what comes behind this takes about 30.
+/// The path of a Unix socket has 104 characters at most on some systems, and about 30 are added to this one.
 const LONGEST_BASE: usize = 60;
 
-/// How long a drop waits for the guard. It has a small folder to remove, and goes on when nobody waits.
+/// How long a drop waits for the guard to remove a small folder. The guard goes on without the wait.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
-/// A folder for one server, which its guard removes when this is dropped or this process ends, however it ends.
+/// The folder of one server. Its guard removes it when this is dropped, or when this process ends, however it ends.
 pub(super) struct Folder {
     path: PathBuf,
-    /// Holds, as its standard input, the only thing that tells it that we live.
+    /// The guard. It waits for the end of its standard input, which this process alone can write to.
     guard: Child,
 }
 
 impl Folder {
-    /// Makes one that nobody but this user, or the other one, can look into.
+    /// Creates a folder that only this user, or the server's user, can read.
     pub(super) fn new(user: Option<UnixUser>) -> Result<Folder, ServerError> {
         let base = base(user);
         let mut guard = Command::new("/bin/sh")
@@ -41,7 +41,7 @@ impl Folder {
             .map_err(ServerError::io("start /bin/sh"))?;
         let path = read_path(&mut guard);
         let doing = || format!("make a folder in {}", base.display());
-        // From here on a drop has it removed.
+        // From here on a drop removes it.
         let folder = Folder { path: path.map_err(ServerError::io(doing()))?, guard };
         if let Some(user) = user {
             user.own(&folder.path)?;
@@ -53,13 +53,13 @@ impl Folder {
         &self.path
     }
 
-    /// Where a process says its group to the guard. Whoever has it open keeps the guard waiting.
+    /// Returns a pipe on which a process registers its group with the guard. The guard waits while it is open anywhere.
     pub(super) fn registration_pipe(&self) -> io::Result<OwnedFd> {
         let stdin = self.guard.stdin.as_ref().ok_or(io::ErrorKind::BrokenPipe)?;
         stdin.as_fd().try_clone_to_owned()
     }
 
-    /// Tells the guard that the group has ended.
+    /// Tells the guard that the registered group has ended.
     pub(super) fn forget_group(&mut self) -> io::Result<()> {
         self.guard.stdin.as_ref().ok_or(io::ErrorKind::BrokenPipe)?.write_all(b"\n")
     }
@@ -89,7 +89,7 @@ fn read_path(guard: &mut Child) -> io::Result<PathBuf> {
     Ok(PathBuf::from(line.trim_end_matches('\n')))
 }
 
-/// The temporary folder, where it is short enough and the other user gets into it.
+/// Returns the temporary folder if its path is short enough and the server's user may enter it, or else `/tmp`.
 fn base(user: Option<UnixUser>) -> PathBuf {
     let chosen = absolute(env::temp_dir()).ok().filter(|path| path.as_os_str().len() <= LONGEST_BASE);
     let open = |path: &Path| path.metadata().is_ok_and(|folder| folder.permissions().mode() & 0o001 != 0);

@@ -1,9 +1,9 @@
-# Makes a folder in $1 and says where. Removes it once nobody has the other end of stdin any more, however they ended.
-# A line on stdin is a process group that has to end before; an empty line is none.
+# Creates a folder in $1 and prints its path. Removes it when stdin ends, which is when the other end is closed, however
+# its process ended. A line on stdin is a process group to kill before that; an empty line unregisters it.
 
-# Tests may have a PATH without anything.
+# Tests may have an empty PATH.
 PATH=$PATH:/usr/bin:/bin
-# What ends a terminal or a run of tests ends those who hold stdin. Then there is work to do here.
+# A signal that ends the test run must not end the guard, which has to clean up then.
 trap '' HUP INT QUIT TERM PIPE
 folder=$(mktemp -d "$1/reqscope-server-XXXXXX") || exit
 echo "$folder"
@@ -14,7 +14,7 @@ group=
 while IFS= read -r line; do group=$line; done
 [ -z "$group" ] || kill -s KILL -- "-$group"
 
-# Who dies may still be writing into it, for a moment.
+# A dying process may still write into the folder for a moment.
 tries=0
 until rm -rf -- "$folder" || [ "$tries" -ge 100 ]; do
     tries=$((tries + 1))

@@ -1,13 +1,13 @@
-//! What a program said before it ended.
+//! The last output of a program.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
 
-/// How much of a log is told.
+/// How many bytes of a log an error message has at most.
 const TAIL: u64 = 2_000;
 
-/// The end of what a log has from there on.
+/// Returns the end of a log, from the position `from` at the earliest.
 pub(super) fn log_tail(log: &Path, from: u64) -> String {
     let read = || -> io::Result<String> {
         let mut log = File::open(log)?;
@@ -17,7 +17,7 @@ pub(super) fn log_tail(log: &Path, from: u64) -> String {
         let mut bytes = Vec::new();
         log.read_to_end(&mut bytes)?;
         let text = String::from_utf8_lossy(&bytes);
-        // In the midst of a line it is of no use.
+        // Without the first line if it is cut.
         let whole = if begin == from { &*text } else { text.split_once('\n').map_or(&*text, |(_, rest)| rest) };
         Ok(whole.trim().to_owned())
     };

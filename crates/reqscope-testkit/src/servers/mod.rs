@@ -1,14 +1,15 @@
-//! Private servers: real ones, of this machine's binaries, that belong to one test process and end with it.
+//! Private servers: real ones, started from this machine's binaries, that belong to one test process and end with it.
 //!
-//! A file per server, over what all of them share:
+//! One module per server product, and what they share:
 //!
-//! 1. A server's folder is made and removed by a guard, a shell that waits for the end of its standard input. Only this
-//!    process has the other end, so the guard wakes up however this process ends, and it is in a process group of its
-//!    own, so what ends this process does not end the guard.
-//! 2. A server names itself to the guard before it is a server: a shell says its own id to the guard, then becomes the
-//!    server. There is no moment at which one runs that the guard does not know.
-//! 3. A server is our own child. Its id is not given to another process before we have waited for it, and we tell the
-//!    guard when we have. So we never signal a stranger, and the guard signals only in the moment in which we have died.
+//! 1. A server's folder is created and removed by a guard, a shell that waits for the end of its standard input. Only
+//!    this process has the other end, so the guard wakes up however this process ends. The guard is in a process group
+//!    of its own, so a signal to the group of this process does not end it.
+//! 2. A server registers with the guard before it starts: a shell writes its own id to the guard, then becomes the
+//!    server by `exec`. The guard knows every server that runs.
+//! 3. A server is a child of this process. Its id is not reused before this process has waited for it, and then it
+//!    tells the guard to forget the id. So this process signals no other process, and the guard signals only when this
+//!    process has ended.
 
 mod error;
 mod user;
@@ -28,13 +29,13 @@ use std::panic::resume_unwind;
 
 use tokio::task::spawn_blocking;
 
-/// Does work that blocks where it holds up nobody.
+/// Runs blocking work on a blocking thread.
 ///
-/// Dropped while it waits, the work goes on to its end.
+/// Dropped while it waits, the work continues to its end.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match spawn_blocking(work).await {
         Ok(done) => done,
-        // It can only be cancelled by the end of a runtime that nobody waits on any more.
+        // Work is cancelled only by the shutdown of the runtime, and then this future is not polled any more.
         Err(panicked) => resume_unwind(panicked.into_panic()),
     }
 }

@@ -3,12 +3,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use socket2::{Domain, Socket, Type};
 
-/// A port of 127.0.0.1, for one server and as long as it may be restarted.
+/// A port of 127.0.0.1, reserved for one server across its restarts.
 ///
-/// On Linux it is held: a socket is bound to it and does not listen. So nobody else gets it while the server is down,
-/// be it as the near end of a connection, and clients are refused; a server that sets `SO_REUSEADDR`, as servers do,
-/// can listen nevertheless. Elsewhere two cannot have it, so it is found free and given back, and another process may
-/// be quicker than the server.
+/// On Linux a socket that does not listen is bound to it. So no other process gets the port while the server is down,
+/// not even as the local port of a connection, and clients are refused. A server that sets `SO_REUSEADDR`, as servers
+/// do, can still listen. On other systems two sockets cannot share the port: it is found free and closed again, and
+/// another process may take it before the server does.
 pub(super) struct Port {
     number: u16,
     _held: Option<Socket>,

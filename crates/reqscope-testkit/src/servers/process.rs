@@ -14,22 +14,22 @@ use super::folder::Folder;
 use super::log::log_tail;
 use super::user::UnixUser;
 
-/// How often is looked whether something has happened.
+/// How often a state is polled.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(1);
 
-/// Tells the guard first, and is the program then, under the same id. What that says goes into its log.
+/// Registers with the guard, and then becomes the program, under the same id. Its output goes to its log.
 const BECOME: &str = r#"echo "$$" && exec "$@" >&2"#;
 
-/// A program that ends with us, however we end, and whoever it has started with it.
+/// A program that ends with this process, however it ends, together with the processes that it has started.
 ///
-/// It leads a process group of its own: what the terminal sends to our group does not reach it.
+/// It leads a process group of its own, so signals of the terminal to our group do not reach it.
 pub(super) struct Process {
     child: Child,
     status: Option<ExitStatus>,
 }
 
 impl Process {
-    /// Starts the program, whose files are in the folder. There is one at a time.
+    /// Starts the program, whose files are in the folder. A folder has one at a time.
     pub(super) fn start(
         folder: &Folder,
         user: Option<UnixUser>,
@@ -40,8 +40,8 @@ impl Process {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", BECOME, "reqscope-server"]).arg(program).args(arguments);
         command.stdin(Stdio::null()).stdout(folder.registration_pipe()?).stderr(log);
-        // Messages are read here, and in no other language; what it puts aside goes with its folder; and whoever has
-        // started us hears nothing of a server.
+        // Its messages are parsed, so they have to be in English. Its temporary files belong in the folder. And it must
+        // not report to the service manager of this process.
         command.env("LC_ALL", "C").env("TMPDIR", folder.path()).env_remove("NOTIFY_SOCKET");
         command.current_dir("/").process_group(0);
         if let Some(user) = user {
@@ -50,7 +50,7 @@ impl Process {
         Ok(Process { child: command.spawn()?, status: None })
     }
 
-    /// Runs a program that prepares something to its end.
+    /// Runs a program that prepares the folder, to its end.
     pub(super) fn run(
         folder: &mut Folder,
         user: Option<UnixUser>,
@@ -86,7 +86,7 @@ impl Process {
         self.child.id()
     }
 
-    /// How it has ended, if it has. From then on its id may be somebody else's, so the guard forgets it.
+    /// Returns its exit status, if it has ended. Its id may be reused from then on, so the guard forgets it.
     pub(super) fn ended(&mut self, folder: &mut Folder) -> io::Result<Option<ExitStatus>> {
         if self.status.is_none() {
             self.status = self.child.try_wait()?;
@@ -97,7 +97,7 @@ impl Process {
         Ok(self.status)
     }
 
-    /// Signals the program alone, if we have not waited for it.
+    /// Signals the program alone, unless it was waited for.
     pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
         match self.pid() {
             Some(pid) => Ok(kill_process(pid, signal)?),
@@ -105,15 +105,16 @@ impl Process {
         }
     }
 
-    /// Does it stand still? SIGSTOP is heard by one of its threads first, and the others run until that one is awake.
+    /// Returns whether all its threads are stopped. SIGSTOP reaches one thread first, and the others run until it
+    /// wakes.
     pub(super) fn is_stopped(&self) -> io::Result<bool> {
         let Some(pid) = self.pid() else { return Ok(false) };
-        // It is not taken note of: whoever asks again hears the same.
+        // The status is not consumed, so another call returns the same.
         let options = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         Ok(waitid(WaitId::Pid(pid), options)?.is_some_and(|status| status.stopped()))
     }
 
-    /// Kills it with all that it has started.
+    /// Kills it, with the processes that it has started.
     pub(super) fn kill(&self) -> io::Result<()> {
         match self.pid() {
             Some(pid) => Ok(kill_process_group(pid, Signal::KILL)?),
@@ -121,7 +122,7 @@ impl Process {
         }
     }
 
-    /// While nobody has waited for it, the id is its own.
+    /// Returns its id, which is not reused before it was waited for.
     fn pid(&self) -> Option<Pid> {
         if self.status.is_some() { None } else { Some(Pid::from_child(&self.child)) }
     }

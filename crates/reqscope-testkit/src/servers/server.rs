@@ -14,38 +14,38 @@ use super::log::log_tail;
 use super::process::{POLL_INTERVAL, Process};
 use super::user::UnixUser;
 
-/// From the start to the first answer. A crash is recovered from in there, on a machine that may be busy.
+/// How long the start may take. It includes the recovery after a crash, on a machine that may be busy.
 const START: Duration = Duration::from_secs(60);
 
-/// From SIGTERM to the end. What is asked to stop writes its pages first.
+/// How long a stop by SIGTERM may take. The server writes its pages first.
 const STOP: Duration = Duration::from_secs(20);
 
-/// From SIGSTOP to the standstill. A thread that is in the midst of writing to a disk stops after it.
+/// How long a stop of all threads by SIGSTOP may take. A thread that writes to a disk stops afterwards.
 const FREEZE: Duration = Duration::from_secs(5);
 
-/// From SIGKILL to the end: the system's work alone.
+/// How long the end after SIGKILL may take, which is up to the system.
 const KILL: Duration = Duration::from_secs(10);
 
-/// One server through its lives, in one folder.
+/// One server in one folder, which may be started and stopped many times.
 pub(super) struct Server {
     launch: Launch,
     path: PathBuf,
-    /// Stop, kill and restart take turns; who waits for the server holds this lock and not the other.
+    /// Serialises start, stop, kill and restart. Held while waiting for the server, when `state` is not.
     transition: Mutex<()>,
     state: Mutex<State>,
 }
 
-/// How it is started.
+/// How to start it.
 pub(super) struct Launch {
     pub(super) program: PathBuf,
     pub(super) arguments: Vec<OsString>,
     pub(super) user: Option<UnixUser>,
-    /// Does it answer? Asked often, and blocks for a moment at most.
+    /// Returns whether it is ready. Called often, and may block for a moment.
     pub(super) is_ready: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 struct State {
-    /// None after the end.
+    /// `None` after the drop.
     folder: Option<Folder>,
     process: Option<Process>,
 }
@@ -69,19 +69,19 @@ impl Server {
         }
     }
 
-    /// Starts it, and waits until it answers.
+    /// Starts it, and waits until it is ready.
     pub(super) fn start(&self) -> Result<(), ServerError> {
         let _transition = self.transition.lock();
         self.start_locked()
     }
 
-    /// Asks it to stop, and waits until it has.
+    /// Asks it to stop, and waits until it has stopped.
     pub(super) fn stop(&self) -> Result<(), ServerError> {
         let _transition = self.transition.lock();
         self.stop_locked()
     }
 
-    /// Kills it, and waits until it has gone.
+    /// Kills it, and waits until it is gone.
     pub(super) fn kill(&self) -> Result<(), ServerError> {
         let _transition = self.transition.lock();
         self.kill_locked()
@@ -104,7 +104,7 @@ impl Server {
         }
     }
 
-    /// Stops all its threads, and returns when they stand still.
+    /// Freezes it, and waits until all its threads are stopped.
     pub(super) fn freeze(&self) -> Result<(), ServerError> {
         self.signal(Signal::STOP)?;
         let until = Instant::now() + FREEZE;
@@ -127,10 +127,10 @@ impl Server {
         }
     }
 
-    /// Kills it and has its folder removed, whoever is waiting for what.
+    /// Kills it and removes its folder, without waiting for a stop or start that is under way.
     pub(super) fn end(&self) {
         let mut state = self.state.lock();
-        // Whatever fails here does so because it has gone, or else the guard does it.
+        // An error means that it is gone, or that the guard will kill it.
         if let Some(process) = &state.process {
             drop(process.kill());
         }
@@ -157,7 +157,7 @@ impl Server {
         let said = || log_tail(&path, before);
         let until = Instant::now() + START;
         loop {
-            // It is asked first: one that has ended cannot have answered.
+            // Asked first, because one that has ended was not ready.
             let answered = is_ready();
             let ended = self.state.lock().ended()?;
             if let Some(status) = ended {
@@ -180,7 +180,7 @@ impl Server {
             Err(error) if error.is_not_running() => return Ok(()),
             sent => sent?,
         }
-        // A frozen one would not hear of it.
+        // A frozen process would not handle it.
         match self.signal(Signal::CONT) {
             Err(error) if error.is_not_running() => return Ok(()),
             sent => sent?,
@@ -221,7 +221,7 @@ impl Server {
 }
 
 impl State {
-    /// How the process has ended, if it has.
+    /// Returns the exit status of the process, if it has ended.
     fn ended(&mut self) -> Result<Option<ExitStatus>, ServerError> {
         let folder = self.folder.as_mut().ok_or(Kind::Dropped)?;
         match &mut self.process {

@@ -1,4 +1,4 @@
-//! Data folders that are made once and copied after: one file per server and version, in the user's cache folder.
+//! Data folders are created once and then copied, from one file per server and version in the user's cache folder.
 
 use std::env;
 use std::fs::{self, File};
@@ -13,13 +13,14 @@ use rustix::io::Errno;
 use super::error::{Kind, ServerError};
 use super::user::UnixUser;
 
-/// How long another process may take to make the file. It is dead or hangs after that, and we make our own.
+/// How long to wait for another process that creates the file. After that it is taken for dead, and the file is not
+/// used.
 const WAIT: Duration = Duration::from_secs(120);
 
-/// Fills the empty folder `data` from the template of this name, or by `make`, which makes the template for the next.
+/// Fills the empty folder `data` from the template of this name, or by `make`, and then creates the template.
 ///
-/// Several processes may do so at the same time: one makes it and the others wait, and there is all of the file or
-/// none. Where there is no cache folder, or it cannot be written, each server is made anew.
+/// Several processes may call this at the same time: one creates the file and the others wait, and the file is complete
+/// or absent. Without a writable cache folder, each server is made by `make`.
 pub(super) fn fill(
     name: &str,
     data: &Path,
@@ -32,7 +33,7 @@ pub(super) fn fill(
         return unpack(&file, data, user);
     }
     let Some(_lock) = lock(&file.with_extension("lock")) else { return make() };
-    // Somebody may have made it before we had the lock.
+    // Another process may have created it before this one had the lock.
     if file.exists() {
         return unpack(&file, data, user);
     }
@@ -40,14 +41,14 @@ pub(super) fn fill(
     pack(data, &file)
 }
 
-/// As the XDG specification has it. A temporary folder would not do: it is everybody's, and files vanish from it.
+/// Returns the cache folder of the XDG specification. A shared temporary folder would not do: files vanish from it.
 fn cache_folder() -> Option<PathBuf> {
     let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let home = || env::var_os("HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     Some(cache.or_else(|| Some(home()?.join(".cache")))?.join("reqscope/servers"))
 }
 
-/// None if it cannot be had. The system lets go of it when the file is closed, or its process gone.
+/// Returns the locked file, or `None` if it cannot be locked. The system unlocks it when it is closed.
 fn lock(path: &Path) -> Option<File> {
     let file = File::create(path).ok()?;
     let until = Instant::now() + WAIT;
@@ -60,7 +61,7 @@ fn lock(path: &Path) -> Option<File> {
     }
 }
 
-/// The file is opened here, and read by a process that may not be allowed to open it.
+/// Unpacks a file that is opened here, because the user that unpacks it may not be allowed to.
 fn unpack(file: &Path, data: &Path, user: Option<UnixUser>) -> Result<(), ServerError> {
     let open = File::open(file).map_err(ServerError::io(format!("open {}", file.display())))?;
     let mut tar = Command::new("tar");
@@ -71,7 +72,7 @@ fn unpack(file: &Path, data: &Path, user: Option<UnixUser>) -> Result<(), Server
     run(tar, &format!("unpacking {}, which may be removed,", file.display()))
 }
 
-/// Writes it beside its place, and puts it there when it is whole.
+/// Writes the file under another name, and renames it when it is complete.
 fn pack(data: &Path, file: &Path) -> Result<(), ServerError> {
     let part = file.with_extension("part");
     let doing = || ServerError::io(format!("write {}", file.display()));

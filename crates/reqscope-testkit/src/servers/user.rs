@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::error::{Kind, ServerError};
 
-/// Whom a server runs as where the tests run as root: a server refuses that, and is right.
+/// The user that a server runs as if the tests run as root, because servers refuse to run as root.
 #[derive(Clone, Copy)]
 pub(super) struct UnixUser {
     user: u32,
@@ -13,8 +13,8 @@ pub(super) struct UnixUser {
 }
 
 impl UnixUser {
-    /// The user that the package has made, if this process is root's; otherwise none, and the server runs as the user
-    /// who runs the tests.
+    /// Returns the user that the package has created, if this process is root's. Otherwise `None`: the server runs as
+    /// the user who runs the tests.
     pub(super) fn other_than_root(
         name: &'static str,
         package: &'static str,
@@ -28,7 +28,7 @@ impl UnixUser {
         }
     }
 
-    /// Has the command run as this user, with this group and no other.
+    /// Makes the command run as this user, with this group and no other.
     pub(super) fn runs(self, command: &mut Command) {
         command.uid(self.user).gid(self.group);
     }
@@ -39,7 +39,7 @@ impl UnixUser {
     }
 }
 
-/// Asks the system, which may have its users elsewhere than in a file.
+/// Asks the system, whose users need not be in a file.
 fn id(which: &str, name: &str) -> Option<u32> {
     let output = Command::new("id").args([which, name]).output().ok()?;
     String::from_utf8(output.stdout).ok()?.trim().parse().ok()

@@ -17,27 +17,27 @@ use crate::servers::port::Port;
 use crate::servers::server::{Launch, Server};
 use crate::servers::user::UnixUser;
 
-/// How many ports are tried, where another process may be quicker than the server.
+/// How many ports are tried, because another process may take one before the server does.
 const PORTS: usize = 5;
 
-/// Small, for a server that lives for seconds; and faithful, for one that is killed in between.
+/// Small, for a server that lives for seconds, but with correct recovery, for one that is killed.
 const OPTIONS: [&str; 9] = [
     "--bind-address=127.0.0.1",
-    // A name server that is slow would be a fault of ours.
+    // A slow name server must not delay connections.
     "--skip-name-resolve",
     "--innodb-buffer-pool-size=32M",
-    // As its template has it, or it makes another one first.
+    // As in the template, or the server would create another log first.
     install::LOG_SIZE,
-    // Many servers at once use up what a system has of it.
+    // Many servers at once would use up the system's limit.
     "--innodb-use-native-aio=0",
-    // The system keeps what a killed server has written, so only a power cut loses a second of it.
+    // The system keeps what a killed server has written; only a power cut loses up to a second.
     "--innodb-flush-log-at-trx-commit=2",
     "--innodb-buffer-pool-load-at-startup=0",
     "--innodb-buffer-pool-dump-at-shutdown=0",
     "--aria-pagecache-buffer-size=1M",
 ];
 
-/// A [`MariaDb`] to be started, with options of your own.
+/// Builds a [`MariaDb`] with options.
 ///
 /// ```no_run
 /// # async fn example() -> Result<(), reqscope_testkit::ServerError> {
@@ -61,27 +61,27 @@ impl MariaDbBuilder {
 
     /// Adds an option of `mariadbd`: `.option("max_connections", 5)` is `--max_connections=5`.
     ///
-    /// It holds in each state of the server, and against an option of the same name before it: one of the kit's own,
-    /// too. So leave `datadir`, `socket` and `port` alone, or the kit looks for the server where it is not. A switch
-    /// takes a value like every other: `.option("skip_networking", 1)`. What has to be known when a data folder is
-    /// initialised, such as `innodb_page_size`, cannot be changed any more.
+    /// It applies to every start of the server, and overrides earlier options of the same name, including those of the
+    /// kit. So leave `datadir`, `socket` and `port` alone, or the kit looks for the server in the wrong place. A switch
+    /// needs a value, too: `.option("skip_networking", 1)`. An option that is fixed when a data
+    /// folder is initialised, such as `innodb_page_size`, cannot be changed.
     ///
-    /// By default there is none, and the server has its own defaults but for those that make it small.
+    /// Defaults to none: the server has its own defaults, except for those that make it small.
     pub fn option(mut self, name: &str, value: impl Display) -> MariaDbBuilder {
         self.options.push(format!("--{name}={value}").into());
         self
     }
 
-    /// Starts it, and waits until it answers.
+    /// Starts the server, and waits until it is ready.
     ///
     /// # Errors
     ///
     /// - A binary is missing, or the tests run as root and there is no user `mysql`
-    ///   ([`is_missing`](ServerError::is_missing)): the message says where was looked and what to do.
-    /// - The server has ended instead of answering, of an option that it does not know, say: the message has the end of
-    ///   its log. If another process has its port, up to 5 ports are tried.
-    /// - It has not answered within 60 s ([`is_timeout`](ServerError::is_timeout)).
-    /// - No folder could be made in the temporary folder, or a process could not be started.
+    ///   ([`is_missing`](ServerError::is_missing)). The message says where was searched and what to do.
+    /// - The server has exited, because of an unknown option for example. The message has the end of its log. If
+    ///   another process has its port, up to 5 ports are tried.
+    /// - The server is not ready within 60 s ([`is_timeout`](ServerError::is_timeout)).
+    /// - No folder could be created in the temporary folder, or a process could not be started.
     ///
     /// # Panics
     ///
@@ -89,10 +89,10 @@ impl MariaDbBuilder {
     ///
     /// # Cancel safety
     ///
-    /// No server is left: what was started is killed as soon as it answers. A runtime that is dropped meanwhile waits
+    /// No server is left: what was started is killed as soon as it is ready. A runtime that is dropped meanwhile waits
     /// for that.
     pub async fn start(self) -> Result<MariaDb, ServerError> {
-        // Dropped while it starts, the server is dropped as soon as it has.
+        // If this future is dropped, the server is dropped as soon as it has started.
         blocking(move || self.start_on_some_port()).await
     }
 
@@ -141,7 +141,7 @@ impl MariaDbBuilder {
             option.push(path);
             option
         };
-        // The first has to be the first, and of two that contradict each other the last one holds.
+        // This option must be the first, and of two that contradict each other the last one applies.
         let mut arguments = vec![OsString::from("--no-defaults")];
         arguments.extend(OPTIONS.map(OsString::from));
         arguments.push(with("--datadir=", data));
@@ -153,7 +153,8 @@ impl MariaDbBuilder {
     }
 }
 
-/// Does it say hello? On the Unix socket, where a client that goes without a word blocks no host.
+/// Returns whether the server greets a client. A client that says nothing on a TCP port would count as a failed one,
+/// and its host would be blocked after many; on the Unix socket it is not.
 fn is_ready(socket: &Path) -> bool {
     let hello = || -> std::io::Result<bool> {
         let mut stream = UnixStream::connect(socket)?;

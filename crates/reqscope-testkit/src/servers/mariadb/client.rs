@@ -17,7 +17,7 @@ pub(super) struct Client {
     program: PathBuf,
     folder: PathBuf,
     socket: PathBuf,
-    /// Numbers the files that answers are written to.
+    /// Numbers the files for output.
     queries: AtomicUsize,
 }
 
@@ -28,13 +28,13 @@ impl Client {
 
     pub(super) fn query(&self, sql: &str) -> Result<String, ServerError> {
         let doing = || ServerError::io(format!("run {}", self.program.display()));
-        // Into files and not through pipes: nobody has to read while we wait.
+        // Into files and not through pipes, which would have to be read while waiting.
         let number = self.queries.fetch_add(1, Relaxed);
         let (mut out, mut err) =
             (self.file(number, "out").map_err(doing())?, self.file(number, "err").map_err(doing())?);
         let mut client = Command::new(&self.program)
             .args(["--no-defaults", "--batch", "--skip-column-names", "--default-character-set=utf8mb4"])
-            // Of several ways to the server, and of several passwords, the environment has some.
+            // The environment may name another server or a password.
             .args(["--host=localhost", "--protocol=socket", "--user=root"])
             .env_remove("MYSQL_PWD")
             .arg("--socket")
@@ -73,7 +73,7 @@ impl Client {
         }
     }
 
-    /// A file without a name, which goes when it is closed.
+    /// Opens a file without a name, which is removed when it is closed.
     fn file(&self, number: usize, what: &str) -> io::Result<File> {
         let path = self.folder.join(format!("query-{number}-{what}"));
         let file = File::options().read(true).write(true).create_new(true).open(&path)?;

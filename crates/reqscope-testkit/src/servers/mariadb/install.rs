@@ -11,19 +11,19 @@ use crate::servers::process::Process;
 use crate::servers::template;
 use crate::servers::user::UnixUser;
 
-/// Debian's.
+/// The Debian package.
 pub(super) const PACKAGE: &str = "mariadb-server";
 
-/// Whom the package has made to run it as.
+/// The user that the package creates for the server.
 pub(super) const USER: &str = "mysql";
 
-/// Goes up when a template is made in another way than before.
+/// Increased when a template is created in another way than before.
 const REVISION: u32 = 1;
 
-/// What is copied for each server is to be small.
+/// Small, because it is copied for each server.
 pub(super) const LOG_SIZE: &str = "--innodb-log-file-size=4M";
 
-/// How long the initialisation may take: a second, where nobody else is busy.
+/// How long the initialisation may take. It takes a second on a machine that is not busy.
 const INSTALL: Duration = Duration::from_secs(100);
 
 const FOLDERS: &[&str] = &["/usr/libexec", "/usr/local/mysql/bin", "/usr/local/mysql/scripts"];
@@ -41,7 +41,7 @@ const INSTALL_DB: Binary = Binary {
 const CLIENT: Binary =
     Binary { names: &["mariadb", "mysql"], variable: "REQSCOPE_MARIADB_BIN", folders: FOLDERS, package: PACKAGE };
 
-/// The programs that a server takes.
+/// The programs that a server needs.
 pub(super) struct Binaries {
     pub(super) server: PathBuf,
     pub(super) client: PathBuf,
@@ -57,7 +57,7 @@ impl Binaries {
         Ok(Binaries { server, client, install_db, version })
     }
 
-    /// Makes what a new server has: its own tables, `root` without a password, and the empty database `test`.
+    /// Fills the data folder of a new server: system tables, `root` without a password, and the empty database `test`.
     pub(super) fn fill(&self, data: &Path, folder: &mut Folder, user: Option<UnixUser>) -> Result<(), ServerError> {
         template::fill(&format!("mariadb-{}-{REVISION}", self.version), data, user, || {
             let mut datadir = OsString::from("--datadir=");
@@ -77,7 +77,7 @@ impl Binaries {
     }
 }
 
-/// Such as `10.11.14-MariaDB-0+deb12u2`.
+/// Returns the version, such as `10.11.14-MariaDB-0+deb12u2`.
 fn version(server: &Path) -> Result<String, ServerError> {
     let doing = || ServerError::io(format!("run {}", server.display()));
     let output = Command::new(server).args(["--no-defaults", "--version"]).output().map_err(doing())?;

@@ -17,43 +17,42 @@ use client::Client;
 
 pub use builder::MariaDbBuilder;
 
-/// A private MariaDB: a real server, of this machine's binaries, for one test or for all tests of a process.
+/// A private MariaDB: a real server, started from this machine's binaries, for one test or all tests of a process.
 ///
-/// It has a folder and a port of 127.0.0.1 of its own, an empty database `test`, and a user `root` without a password,
-/// over TCP and over its Unix [`socket`](MariaDb::socket). It can be stopped, killed, frozen and restarted, and
-/// **it ends when this process ends, however that ends**: killed, too, and frozen servers, too; nothing is left behind.
+/// It has its own folder, its own port on 127.0.0.1, an empty database `test`, and a user `root` without a password,
+/// over TCP and over its Unix [`socket`](MariaDb::socket). It can be stopped, killed, frozen and restarted. **It ends
+/// when this process ends, however that happens**, even if the process is killed or the server is frozen; nothing is
+/// left.
 ///
 /// | fault | new clients | open connections |
 /// |---|---|---|
-/// | [`stop`](MariaDb::stop) | are refused | are told, or reset, after the statement at hand was killed |
+/// | [`stop`](MariaDb::stop) | are refused | get an error or a reset, after the running statement was killed |
 /// | [`kill`](MariaDb::kill) | are refused | are reset |
-/// | [`freeze`](MariaDb::freeze) | are connected by the system, and hear nothing | hear nothing |
+/// | [`freeze`](MariaDb::freeze) | are connected by the system, and get no answer | get no answer |
 /// | [`restart`](MariaDb::restart) | are refused, then served on the same port | as `stop` |
 ///
 /// # Which binaries
-///
-/// `mariadbd`, `mariadb-install-db` and the client `mariadb`. Each is the one that its variable names
-/// (`REQSCOPE_MARIADBD_BIN`, `REQSCOPE_MARIADB_INSTALL_DB_BIN`, `REQSCOPE_MARIADB_BIN`), or else the first one on PATH,
-/// or else in the folders where packages put it. A variable that names no program is an error, and no reason to take
-/// another. On Debian all three come with `apt-get install mariadb-server`; the server that this starts is not needed.
+/// # Binaries
+/// `mariadbd`, `mariadb-install-db` and the client `mariadb`. Each is searched by its variable
+/// (`REQSCOPE_MARIADBD_BIN`, `REQSCOPE_MARIADB_INSTALL_DB_BIN`, `REQSCOPE_MARIADB_BIN`), or else on PATH, or else in
+/// the folders where packages put it. A variable that names no program is an error. On Debian, `apt-get install
+/// mariadb-server` installs all three; the server that it starts is not needed.
 ///
 /// # What surprises
-///
-/// - It runs as the user who runs the tests; if that is root, as the user `mysql`.
-/// - The first start on a machine takes a second: it initialises a data folder and keeps a copy of 20 MB in the user's
-///   cache folder (`$XDG_CACHE_HOME` or `~/.cache`, in `reqscope/servers`), one for each version. Later ones take a
-///   fifth of that. The copy may be removed at any time.
-/// - It is configured to be small and quick (a buffer pool of 32 MB, a log of 4 MB, no names of hosts). What it has
-///   committed outlives [`kill`](MariaDb::kill), as it should, but not a power cut.
-/// - Nothing of the machine's own configuration is read.
-/// - The kit has asked it whether it is_ready, so its counters start with a connection that was given up.
-/// - Everybody on this machine can reach its port while it runs: put nothing into it that matters.
-/// - It belongs to no runtime. The waiting is done by the blocking threads of the runtime at hand, so that a server in
-///   a
-///   `static` serves the tests of a process, each on a runtime of its own, one after the other.
-/// - A drop kills it and waits until it has gone and its folder is removed: some 20 ms, in which the thread is blocked.
-///   A
-///   server in a `static` is never dropped, and ends with the process.
+/// # Notes
+/// - It runs as the user who runs the tests, or as the user `mysql` if that is root.
+/// - The first start on a machine takes a second: it initialises a data folder and keeps a copy of 20 MB per version in
+///   the user's cache folder (`$XDG_CACHE_HOME` or `~/.cache`, in `reqscope/servers`). Later starts take a fifth of
+///   that. The copy may be removed at any time.
+/// - It is configured to be small and fast (a buffer pool of 32 MB, a log of 4 MB, no host names). Committed data
+///   survives [`kill`](MariaDb::kill), but not a power cut.
+/// - The machine's own configuration is not read.
+/// - The kit has connected to find out whether it is ready, so its counters start with an aborted connection.
+/// - Every process on this machine can reach its port while it runs: do not store secrets in it.
+/// - It belongs to no runtime. Waiting is done by the blocking threads of the current runtime, so a server in a
+///   `static` serves tests that each have a runtime of their own.
+/// - Its drop kills it, and blocks the thread for about 20 ms until it is gone and its folder is removed. A server in a
+///   `static` is not dropped, and ends with the process.
 ///
 /// # Examples
 ///
@@ -81,7 +80,7 @@ pub struct MariaDb {
 }
 
 impl MariaDb {
-    /// Starts one without options of your own, and waits until it answers.
+    /// Starts a server without options, and waits until it is ready.
     ///
     /// # Errors
     ///
@@ -98,52 +97,52 @@ impl MariaDb {
         MariaDb::builder().start().await
     }
 
-    /// One to be started with options of your own.
+    /// Returns a builder, for a server with options.
     pub fn builder() -> MariaDbBuilder {
         MariaDbBuilder::new()
     }
 
-    /// The port of 127.0.0.1 on which it listens, in each of its lives.
+    /// Returns the port of 127.0.0.1 on which it listens, the same after each restart.
     ///
-    /// On Linux nobody else gets it while the server is down.
+    /// On Linux no other process gets it while the server is down.
     pub fn port(&self) -> u16 {
         self.port.number()
     }
 
-    /// Where clients connect to, such as a `FaultProxy` in front of it.
+    /// Returns the address for clients, or for a `FaultProxy` in front of it.
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.port()))
     }
 
-    /// The Unix socket on which it listens, too.
+    /// Returns the path of its Unix socket.
     pub fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// Its folder, with its log in the file `log` and its data in the folder `data`.
+    /// Returns its folder, with the file `log` and its data in the folder `data`.
     ///
-    /// It goes with the server. Look into it while a test fails, not after.
+    /// The folder is removed with the server: look into it before the test ends.
     pub fn folder(&self) -> &Path {
         self.server.folder()
     }
 
-    /// The id of its process, or `None` if it does not run. A frozen one runs.
+    /// Returns the id of its process, or `None` if it is not running. A frozen one is running.
     pub fn pid(&self) -> Option<u32> {
         self.server.id()
     }
 
-    /// What drivers take: `mysql://root@127.0.0.1:PORT/test`.
+    /// Returns a URL for drivers: `mysql://root@127.0.0.1:PORT/test`.
     pub fn url(&self) -> String {
         format!("mysql://root@{}/test", self.address())
     }
 
-    /// Asks it to stop (SIGTERM), and waits until it has: what an administrator does.
+    /// Stops it as an administrator does (SIGTERM), and waits until it has stopped.
     ///
-    /// A frozen one is thawed, or it would not hear of it. One that does not run is left alone.
+    /// A frozen server is thawed first. If it is not running, nothing happens.
     ///
     /// # Errors
     ///
-    /// It has not stopped within 20 s. It was killed then.
+    /// It has not stopped within 20 s, and was killed.
     ///
     /// # Panics
     ///
@@ -151,15 +150,15 @@ impl MariaDb {
     ///
     /// # Cancel safety
     ///
-    /// The server stops nevertheless, and the next call that changes its state waits for that.
+    /// The server stops all the same, and the next call that changes its state waits for that.
     pub async fn stop(&self) -> Result<(), ServerError> {
         let server = Arc::clone(&self.server);
         blocking(move || server.stop()).await
     }
 
-    /// Kills it (SIGKILL), frozen or not, and waits until it has gone: what the system does when memory is short.
+    /// Kills it (SIGKILL), frozen or not, and waits until it is gone. A system that runs out of memory does the same.
     ///
-    /// One that does not run is left alone.
+    /// If it is not running, nothing happens.
     ///
     /// # Errors
     ///
@@ -171,34 +170,35 @@ impl MariaDb {
     ///
     /// # Cancel safety
     ///
-    /// The server is killed nevertheless.
+    /// The server is killed all the same.
     pub async fn kill(&self) -> Result<(), ServerError> {
         let server = Arc::clone(&self.server);
         blocking(move || server.kill()).await
     }
 
-    /// Freezes it (SIGSTOP): its sockets stay open, and nobody is behind them. What a machine does that swaps, or that
-    /// is a virtual one on its way to another host.
+    /// Freezes it (SIGSTOP): its sockets stay open, and nothing answers, as on a machine that swaps, or a virtual
+    /// machine that moves to another host.
     ///
-    /// Nothing is answered any more once this returns, mostly at once. What was sent before may have been executed.
+    /// It answers nothing any more once this returns, which is mostly at once. Earlier statements may have been
+    /// executed.
     ///
     /// # Errors
     ///
-    /// It does not run, or its threads still do after 5 s.
+    /// It is not running, or a thread still runs after 5 s.
     pub fn freeze(&self) -> Result<(), ServerError> {
         self.server.freeze()
     }
 
-    /// Lets it go on (SIGCONT). It answers what it has been asked meanwhile.
+    /// Lets a frozen server continue (SIGCONT). It answers what it was asked meanwhile.
     ///
     /// # Errors
     ///
-    /// It does not run.
+    /// It is not running.
     pub fn thaw(&self) -> Result<(), ServerError> {
         self.server.signal(Signal::CONT)
     }
 
-    /// Stops it if it runs, starts it again with the same port, folder and data, and waits until it answers.
+    /// Stops it if it runs, starts it again with the same port, folder and data, and waits until it is ready.
     ///
     /// # Errors
     ///
@@ -210,24 +210,24 @@ impl MariaDb {
     ///
     /// # Cancel safety
     ///
-    /// The server is restarted nevertheless, and the next call that changes its state waits for that.
+    /// The server is restarted all the same, and the next call that changes its state waits for that.
     pub async fn restart(&self) -> Result<(), ServerError> {
         let server = Arc::clone(&self.server);
         blocking(move || server.restart()).await
     }
 
-    /// What the server answers to these statements, asked as `root` by the command-line client, over the Unix socket:
-    /// an eye beside the driver under test.
+    /// Executes statements as `root`, by the command-line client over the Unix socket, and returns their output: a
+    /// second connection beside the driver under test.
     ///
-    /// Several are separated by semicolons. A row is a line, columns are separated by tabs, there is no header and no
-    /// line feed at the end: `SELECT 1` gives `1`. The database is `test`. Each call is a connection of its own, so
-    /// nothing of a session outlives it, and it takes some 10 ms. As `root` has the privilege for it, one more than
-    /// `max_connections` gets in; a driver that connects as `root`, too, may have taken that place.
+    /// Statements are separated by semicolons. Each row is a line and columns are separated by tabs, without a header
+    /// or a final line feed: `SELECT 1` returns `1`. The database is `test`. Each call is a connection of its own,
+    /// which takes about 10 ms, and no state of a session is kept. Because `root` has the privilege for it, it gets in
+    /// when `max_connections` are used, unless a driver that connects as `root` has taken that extra connection.
     ///
     /// # Errors
     ///
-    /// What the server says of the first statement that fails; those before it were executed. Or nobody is_ready: at
-    /// once if it does not run, after 5 s if it is frozen.
+    /// The error of the first statement that fails; earlier ones were executed. Or there is no answer: at once if the
+    /// server is not running, after 5 s if it is frozen.
     ///
     /// # Panics
     ///
@@ -235,7 +235,7 @@ impl MariaDb {
     ///
     /// # Cancel safety
     ///
-    /// The statements are executed nevertheless; their answer is lost.
+    /// The statements are executed all the same; their output is lost.
     ///
     /// # Examples
     ///

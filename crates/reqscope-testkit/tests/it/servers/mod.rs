@@ -1,3 +1,3 @@
-mod again;
+mod subprocess;
 mod missing;
 mod with_server;

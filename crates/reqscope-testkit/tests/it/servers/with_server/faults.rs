@@ -6,11 +6,11 @@ use std::time::Duration;
 use reqscope_testkit::{MariaDb, cancel_at, poll_once};
 use tokio::runtime;
 
-/// Long enough for an answer to come, if one comes.
+/// Long enough for an answer of a server that is not frozen.
 const MOMENT: Duration = Duration::from_millis(200);
 
 #[tokio::test]
-async fn a_frozen_server_is_silent_and_answers_when_it_is_thawed() {
+async fn frozen_server_is_silent_until_it_is_thawed() {
     let server = MariaDb::start().await.unwrap();
     for _ in 0..2 {
         server.freeze().unwrap();
@@ -28,7 +28,7 @@ async fn a_frozen_server_is_silent_and_answers_when_it_is_thawed() {
 }
 
 #[tokio::test]
-async fn nobody_waits_for_ever_for_a_frozen_server() {
+async fn query_to_a_frozen_server_times_out() {
     let server = MariaDb::start().await.unwrap();
     server.freeze().unwrap();
     let error = server.query("SELECT 1").await.unwrap_err();
@@ -41,11 +41,11 @@ async fn nobody_waits_for_ever_for_a_frozen_server() {
 }
 
 #[tokio::test]
-async fn what_does_not_run_cannot_be_frozen_and_need_not_be_stopped() {
+async fn server_that_is_not_running_cannot_be_frozen() {
     let server = MariaDb::start().await.unwrap();
     server.kill().await.unwrap();
     for refused in [server.freeze(), server.thaw()] {
-        assert_eq!(refused.unwrap_err().to_string(), "the server does not run");
+        assert_eq!(refused.unwrap_err().to_string(), "the server is not running");
     }
     server.kill().await.unwrap();
     server.stop().await.unwrap();
@@ -54,9 +54,9 @@ async fn what_does_not_run_cannot_be_frozen_and_need_not_be_stopped() {
     assert!(unreachable.to_string().contains("Can't connect"), "{unreachable}");
 }
 
-/// As when memory is short: nobody has told us.
+/// As when the system runs out of memory: the kit has not killed it.
 #[tokio::test]
-async fn a_server_that_others_have_killed_does_not_run_and_can_be_restarted() {
+async fn server_killed_from_outside_can_be_restarted() {
     let server = MariaDb::start().await.unwrap();
     let pid = server.pid().unwrap();
     rustix::process::kill_process(rustix::process::Pid::from_raw(pid as i32).unwrap(), rustix::process::Signal::KILL)
@@ -70,7 +70,7 @@ async fn a_server_that_others_have_killed_does_not_run_and_can_be_restarted() {
 }
 
 #[tokio::test]
-async fn an_eye_says_what_the_server_says() {
+async fn query_returns_rows_and_errors() {
     let server = MariaDb::start().await.unwrap();
     assert_eq!(server.query("SELECT 'ä', NULL; SELECT 'b'").await.unwrap(), "ä\tNULL\nb");
     assert_eq!(server.query("CREATE TABLE t (id INT); SELECT * FROM t").await.unwrap(), "");
@@ -83,7 +83,7 @@ async fn an_eye_says_what_the_server_says() {
 }
 
 #[test]
-fn it_serves_several_runtimes_one_after_the_other() {
+fn server_is_used_from_several_runtimes() {
     let on_a_runtime = || runtime::Builder::new_current_thread().build().unwrap();
     let server = on_a_runtime().block_on(MariaDb::start()).unwrap();
     for _ in 0..2 {
@@ -93,21 +93,21 @@ fn it_serves_several_runtimes_one_after_the_other() {
 }
 
 #[tokio::test]
-async fn a_restart_that_nobody_waits_for_is_a_restart_nevertheless() {
+async fn cancelled_restart_still_restarts() {
     let server = MariaDb::start().await.unwrap();
     let before = server.pid();
     assert!(cancel_at(1, server.restart()).await.is_none());
-    // None in between.
+    // There is no pid in between.
     while server.pid().is_none_or(|pid| Some(pid) == before) {
         thread::yield_now();
     }
-    // It takes its turn behind the one that was cut.
+    // It waits for the cancelled restart.
     server.stop().await.unwrap();
     assert_eq!(server.pid(), None);
 }
 
 #[tokio::test]
-async fn a_drop_does_not_wait_for_what_nobody_waits_for() {
+async fn drop_does_not_wait_for_a_cancelled_restart() {
     let server = MariaDb::start().await.unwrap();
     let folder = server.folder().to_owned();
     let mut restart = Box::pin(server.restart());

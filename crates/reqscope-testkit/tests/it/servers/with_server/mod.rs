@@ -1,6 +1,6 @@
-//! Tests that need a server: `cargo xtask test --no-servers` knows them by the name of this module.
+//! Tests that need a server. `cargo xtask test --no-servers` skips them by the name of this module.
 
-mod end;
+mod cleanup;
 mod faults;
-mod life;
+mod restart;
 mod start;

@@ -6,10 +6,10 @@ use std::process::Command;
 
 use reqscope_testkit::MariaDb;
 
-use super::end::place;
-use crate::servers::again::{again, role, tell, told};
+use super::cleanup::temp_folder;
+use crate::servers::subprocess::{next_line, report, rerun, role};
 
-/// The program that the kit takes, for those who put another one before it.
+/// Returns the program that the kit finds, for a wrapper around it.
 fn program(variable: &str, names: [&str; 2]) -> PathBuf {
     let path = env::var_os("PATH").unwrap();
     let folders = || env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/bin".into()]);
@@ -17,13 +17,13 @@ fn program(variable: &str, names: [&str; 2]) -> PathBuf {
     env::var_os(variable).map(PathBuf::from).or(found).unwrap()
 }
 
-/// Writes a program that everybody may run.
+/// Writes a program that every user may run.
 fn script(path: &Path, text: &str) {
     fs::write(path, format!("#!/bin/sh\n{text}\n")).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
-/// A folder in which everybody may write.
+/// Creates a folder in which every user may write.
 fn open(path: PathBuf) -> PathBuf {
     fs::create_dir(&path).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).unwrap();
@@ -52,17 +52,17 @@ async fn root_has_no_password_over_tcp() {
 }
 
 #[tokio::test]
-async fn a_server_that_refuses_its_options_says_why() {
+async fn error_of_a_refused_option_has_the_log() {
     let error = MariaDb::builder().option("no_such_option", 1).start().await.unwrap_err();
     assert!(!error.is_missing() && !error.is_timeout());
     let said = error.to_string();
     assert!(said.contains("exit status: "), "{said}");
     assert!(said.contains("unknown variable 'no_such_option=1'"), "{said}");
-    assert_eq!(format!("{error:?}"), said, "what `unwrap` shows can be read");
+    assert_eq!(format!("{error:?}"), said, "`unwrap` shows the same");
 }
 
 #[tokio::test]
-async fn two_servers_have_nothing_in_common() {
+async fn two_servers_share_nothing() {
     let (one, other) = tokio::join!(MariaDb::start(), MariaDb::start());
     let (one, other) = (one.unwrap(), other.unwrap());
     assert_ne!(one.port(), other.port());
@@ -74,18 +74,18 @@ async fn two_servers_have_nothing_in_common() {
 }
 
 #[tokio::test]
-async fn a_port_that_another_process_has_taken_meanwhile_is_left_to_it() {
-    let test = "servers::with_server::start::a_port_that_another_process_has_taken_meanwhile_is_left_to_it";
+async fn taken_port_is_left_to_its_owner() {
+    let test = "servers::with_server::start::taken_port_is_left_to_its_owner";
     if role().is_some() {
         match MariaDb::start().await {
-            Ok(server) => tell(server.query("SELECT 1").await.unwrap()),
-            Err(error) => tell(error.to_string().replace('\n', " ")),
+            Ok(server) => report(server.query("SELECT 1").await.unwrap()),
+            Err(error) => report(error.to_string().replace('\n', " ")),
         }
         return;
     }
     let server = program("REQSCOPE_MARIADBD_BIN", ["mariadbd", "mysqld"]);
     for (taken, outcome) in [(0, "1"), (4, "1"), (5, "Address already in use")] {
-        let place = place();
+        let place = temp_folder();
         let tries = open(place.path().join("tries"));
         let wrapper = place.path().join("mariadbd");
         script(
@@ -100,8 +100,8 @@ async fn a_port_that_another_process_has_taken_meanwhile_is_left_to_it() {
                 tries = tries.display(),
             ),
         );
-        let mut process = again(test, "start").env("REQSCOPE_MARIADBD_BIN", &wrapper).spawn().unwrap();
-        let said = told(&mut process).unwrap();
+        let mut process = rerun(test, "start").env("REQSCOPE_MARIADBD_BIN", &wrapper).spawn().unwrap();
+        let said = next_line(&mut process).unwrap();
         process.wait().unwrap();
         assert!(said.ends_with(outcome), "{taken}: {said}");
         assert_eq!(fs::read_dir(&tries).unwrap().count(), (taken + 1).min(5));
@@ -109,28 +109,27 @@ async fn a_port_that_another_process_has_taken_meanwhile_is_left_to_it() {
 }
 
 #[tokio::test]
-async fn of_those_who_start_at_the_same_time_one_initialises_and_all_have_a_server() {
-    let test =
-        "servers::with_server::start::of_those_who_start_at_the_same_time_one_initialises_and_all_have_a_server";
+async fn parallel_starts_initialise_once() {
+    let test = "servers::with_server::start::parallel_starts_initialise_once";
     if role().is_some() {
         let (one, other) = tokio::join!(MariaDb::start(), MariaDb::start());
         let (one, other) = (one.unwrap(), other.unwrap());
-        tell(one.query("SELECT 1").await.unwrap() + &other.query("SHOW TABLES").await.unwrap());
+        report(one.query("SELECT 1").await.unwrap() + &other.query("SHOW TABLES").await.unwrap());
         return;
     }
-    let place = place();
+    let place = temp_folder();
     let calls = open(place.path().join("calls"));
     let wrapper = place.path().join("install");
     let install = program("REQSCOPE_MARIADB_INSTALL_DB_BIN", ["mariadb-install-db", "mysql_install_db"]);
     script(&wrapper, &format!("touch {}/$$\nexec {} \"$@\"", calls.display(), install.display()));
     let cache = place.path().join("cache");
     let start = || {
-        let mut command = again(test, "start");
+        let mut command = rerun(test, "start");
         command.env("REQSCOPE_MARIADB_INSTALL_DB_BIN", &wrapper).env("XDG_CACHE_HOME", &cache).spawn().unwrap()
     };
     let mut processes = [start(), start(), start()];
     for process in &mut processes {
-        assert_eq!(told(process).as_deref(), Some("1"));
+        assert_eq!(next_line(process).as_deref(), Some("1"));
         assert!(process.wait().unwrap().success());
     }
     assert_eq!(fs::read_dir(calls).unwrap().count(), 1);
@@ -141,37 +140,37 @@ async fn of_those_who_start_at_the_same_time_one_initialises_and_all_have_a_serv
 }
 
 #[tokio::test]
-async fn a_user_without_a_cache_folder_has_a_server_nevertheless() {
+async fn server_starts_without_a_cache_folder() {
     if role().is_some() {
         let server = MariaDb::start().await.unwrap();
-        return tell(server.query("SELECT 1").await.unwrap());
+        return report(server.query("SELECT 1").await.unwrap());
     }
-    let test = "servers::with_server::start::a_user_without_a_cache_folder_has_a_server_nevertheless";
-    let mut unwritable = again(test, "start");
+    let test = "servers::with_server::start::server_starts_without_a_cache_folder";
+    let mut unwritable = rerun(test, "start");
     unwritable.env("XDG_CACHE_HOME", "/dev/null/cache");
-    let mut homeless = again(test, "start");
+    let mut homeless = rerun(test, "start");
     homeless.env_remove("XDG_CACHE_HOME").env_remove("HOME");
     for mut command in [unwritable, homeless] {
         let mut process = command.spawn().unwrap();
-        assert_eq!(told(&mut process).as_deref(), Some("1"));
+        assert_eq!(next_line(&mut process).as_deref(), Some("1"));
         assert!(process.wait().unwrap().success());
     }
 }
 
-/// A client and a server hear of much in the environment that is meant for others.
+/// Variables of the environment configure other clients and servers of MariaDB.
 #[tokio::test]
-async fn the_environment_leads_nobody_astray() {
+async fn environment_does_not_change_the_server() {
     if role().is_some() {
         let server = MariaDb::start().await.unwrap();
-        return tell(server.query("SELECT USER(), @@port <> 1, @@tmpdir <> '/nowhere'").await.unwrap());
+        return report(server.query("SELECT USER(), @@port <> 1, @@tmpdir <> '/nowhere'").await.unwrap());
     }
-    let test = "servers::with_server::start::the_environment_leads_nobody_astray";
-    let mut process = again(test, "start")
+    let test = "servers::with_server::start::environment_does_not_change_the_server";
+    let mut process = rerun(test, "start")
         .envs([("MYSQL_PWD", "wrong"), ("MYSQL_HOST", "192.0.2.1"), ("MYSQL_TCP_PORT", "1")])
         .envs([("MYSQL_UNIX_PORT", "/nowhere"), ("LC_ALL", "de_DE.UTF-8"), ("PATH", "/nowhere:/usr/bin")])
         .env("TMPDIR", format!("/tmp/{}", "long/".repeat(30)))
         .spawn()
         .unwrap();
-    assert_eq!(told(&mut process).as_deref(), Some("root@localhost\t1\t1"));
+    assert_eq!(next_line(&mut process).as_deref(), Some("root@localhost\t1\t1"));
     assert!(process.wait().unwrap().success());
 }

@@ -4,19 +4,22 @@ use std::time::Duration;
 
 use reqscope_testkit::MariaDb;
 
-/// The first byte of the server's greeting, over TCP.
+/// Long enough for a greeting on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Returns the protocol version in the server's greeting, over TCP.
 fn greeting(server: &MariaDb) -> std::io::Result<u8> {
     let mut stream = TcpStream::connect(server.address())?;
-    stream.set_read_timeout(Some(Duration::from_millis(200)))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     let mut packet = [0; 5];
     stream.read_exact(&mut packet)?;
     Ok(packet[4])
 }
 
 #[tokio::test]
-async fn it_listens_on_its_port_and_on_its_socket_and_has_an_empty_database() {
+async fn server_listens_on_its_port_and_its_socket() {
     let server = MariaDb::start().await.unwrap();
-    assert_eq!(greeting(&server).unwrap(), 10, "a greeting begins with the version of the protocol");
+    assert_eq!(greeting(&server).unwrap(), 10, "the protocol version");
     assert_eq!(server.query("SELECT DATABASE(), USER(); SHOW TABLES").await.unwrap(), "test\troot@localhost");
     let paths = server.query("SELECT @@port, @@socket").await.unwrap();
     assert_eq!(paths, format!("{}\t{}", server.port(), server.socket().display()));
@@ -25,7 +28,7 @@ async fn it_listens_on_its_port_and_on_its_socket_and_has_an_empty_database() {
 }
 
 #[tokio::test]
-async fn an_option_holds_in_each_life() {
+async fn option_applies_after_a_restart() {
     let server = MariaDb::builder().option("max_connections", 11).option("wait_timeout", 2).start().await.unwrap();
     for _ in 0..2 {
         let set = server.query("SELECT @@global.max_connections, @@global.wait_timeout").await.unwrap();
@@ -35,7 +38,7 @@ async fn an_option_holds_in_each_life() {
 }
 
 #[tokio::test]
-async fn what_is_committed_outlives_a_kill_and_a_stop() {
+async fn committed_data_survives_a_kill_and_a_stop() {
     let server = MariaDb::start().await.unwrap();
     server.query("CREATE TABLE seen (id INT PRIMARY KEY)").await.unwrap();
     let port = server.port();

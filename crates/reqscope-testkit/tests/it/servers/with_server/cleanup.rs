@@ -1,4 +1,4 @@
-//! However a test process ends: nothing is left of its servers.
+//! Nothing is left of a server, however its test process ends.
 
 use std::fs;
 use std::net::{SocketAddr, TcpStream};
@@ -12,21 +12,21 @@ use reqscope_testkit::MariaDb;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group, test_kill_process};
 use tempfile::TempDir;
 
-use crate::servers::again::{again, role, tell, told};
+use crate::servers::subprocess::{next_line, report, rerun, role};
 
-/// How long the guard may take. Nobody waits for it.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the guard may take, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A temporary folder for a test process, in which everybody may look: its servers run as another user, maybe.
-pub(super) fn place() -> TempDir {
+/// Creates a temporary folder that every user may read, because a server may run as another user.
+pub(super) fn temp_folder() -> TempDir {
     let place = tempfile::Builder::new().prefix("reqscope-").tempdir_in("/tmp").unwrap();
     fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
     place
 }
 
-/// Waits for the moment in which it holds.
+/// Waits until the condition holds.
 #[track_caller]
-fn soon(what: &str, condition: impl Fn() -> bool) {
+fn wait_until(what: &str, condition: impl Fn() -> bool) {
     let begin = Instant::now();
     while !condition() {
         assert!(begin.elapsed() < PATIENCE, "{what}: not after {PATIENCE:?}");
@@ -34,13 +34,13 @@ fn soon(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-/// Is there such a process? One that nobody has waited for is none.
+/// Returns whether the process runs. A zombie does not.
 fn runs(pid: i32) -> bool {
     let dead = || fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") Z "));
     test_kill_process(Pid::from_raw(pid).unwrap()).is_ok() && !dead()
 }
 
-/// The processes that have this path in their command line, where the system tells.
+/// Returns the processes with this path in their command line. Empty if the system has no `/proc`.
 fn users(path: &Path) -> Vec<(Pid, String)> {
     let path = path.to_str().unwrap();
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -52,14 +52,14 @@ fn users(path: &Path) -> Vec<(Pid, String)> {
     processes.filter(|(_, line)| line.contains(path)).collect()
 }
 
-/// Nothing runs that was started in there, and no file is left.
+/// Expects that no process and no file is left.
 #[track_caller]
-fn is_left_clean(place: &Path) {
-    soon("an empty folder", || fs::read_dir(place).unwrap().next().is_none());
-    soon("no process", || users(place).is_empty());
+fn expect_clean(place: &Path) {
+    wait_until("an empty folder", || fs::read_dir(place).unwrap().next().is_none());
+    wait_until("no process", || users(place).is_empty());
 }
 
-/// A test process with a server, which it has told of.
+/// A test process with a server.
 struct Victim {
     process: Child,
     pid: i32,
@@ -69,40 +69,42 @@ struct Victim {
 
 impl Victim {
     fn start(test: &str, role: &str) -> Victim {
-        let place = place();
-        let mut process =
-            again(&format!("servers::with_server::end::{test}"), role).env("TMPDIR", place.path()).spawn().unwrap();
-        let (pid, address) = (told(&mut process).unwrap(), told(&mut process).unwrap());
+        let place = temp_folder();
+        let mut process = rerun(&format!("servers::with_server::cleanup::{test}"), role)
+            .env("TMPDIR", place.path())
+            .spawn()
+            .unwrap();
+        let (pid, address) = (next_line(&mut process).unwrap(), next_line(&mut process).unwrap());
         Victim { process, pid: pid.parse().unwrap(), address: address.parse().unwrap(), place }
     }
 
-    /// Kills it, and sees that all has gone.
+    /// Kills it, and expects that nothing is left.
     #[track_caller]
     fn kill(mut self) {
         assert_eq!(fs::read_dir(self.place.path()).unwrap().count(), 1, "the folder of its server");
         self.process.kill().unwrap();
         self.process.wait().unwrap();
-        self.has_gone();
+        self.expect_gone();
     }
 
     #[track_caller]
-    fn has_gone(self) {
-        soon("no server", || !runs(self.pid));
-        // Of a process that has ended the last thread may be on its way out, with all that is open.
-        soon("a closed port", || TcpStream::connect(self.address).is_err());
-        is_left_clean(self.place.path());
+    fn expect_gone(self) {
+        wait_until("no server", || !runs(self.pid));
+        // The last thread of a process that has ended may still be exiting, with open sockets.
+        wait_until("a closed port", || TcpStream::connect(self.address).is_err());
+        expect_clean(self.place.path());
     }
 }
 
-/// The other side: starts a server and tells of it.
+/// Runs in that process: starts a server and reports it.
 async fn victim() -> MariaDb {
     let server = MariaDb::start().await.unwrap();
-    tell(server.pid().unwrap());
-    tell(server.address());
+    report(server.pid().unwrap());
+    report(server.address());
     server
 }
 
-/// Until somebody kills this process.
+/// Waits until this process is killed.
 fn wait() -> ! {
     loop {
         sleep(PATIENCE);
@@ -110,97 +112,97 @@ fn wait() -> ! {
 }
 
 #[tokio::test]
-async fn killed() {
+async fn killed_process_leaves_no_server() {
     if role().is_some() {
         let _server = victim().await;
         wait();
     }
-    let victim = Victim::start("killed", "wait");
+    let victim = Victim::start("killed_process_leaves_no_server", "wait");
     assert!(runs(victim.pid));
     TcpStream::connect(victim.address).unwrap();
     victim.kill();
 }
 
 #[tokio::test]
-async fn killed_while_its_server_is_frozen() {
+async fn killed_process_leaves_no_frozen_server() {
     if role().is_some() {
         let server = victim().await;
         server.freeze().unwrap();
-        tell("frozen");
+        report("frozen");
         wait();
     }
-    let mut victim = Victim::start("killed_while_its_server_is_frozen", "freeze");
-    assert_eq!(told(&mut victim.process).unwrap(), "frozen");
+    let mut victim = Victim::start("killed_process_leaves_no_frozen_server", "freeze");
+    assert_eq!(next_line(&mut victim.process).unwrap(), "frozen");
     assert!(runs(victim.pid));
     victim.kill();
 }
 
 #[tokio::test]
-async fn killed_between_two_lives_of_its_server() {
+async fn killed_process_leaves_no_stopped_server() {
     if role().is_some() {
         let server = victim().await;
         server.stop().await.unwrap();
-        tell("stopped");
+        report("stopped");
         wait();
     }
-    let mut victim = Victim::start("killed_between_two_lives_of_its_server", "stop");
-    assert_eq!(told(&mut victim.process).unwrap(), "stopped");
+    let mut victim = Victim::start("killed_process_leaves_no_stopped_server", "stop");
+    assert_eq!(next_line(&mut victim.process).unwrap(), "stopped");
     assert!(!runs(victim.pid));
     victim.kill();
 }
 
 #[tokio::test]
-async fn killed_in_the_second_life_of_its_server() {
+async fn killed_process_leaves_no_restarted_server() {
     if role().is_some() {
         let server = MariaDb::start().await.unwrap();
         server.kill().await.unwrap();
         server.restart().await.unwrap();
-        tell(server.pid().unwrap());
-        tell(server.address());
+        report(server.pid().unwrap());
+        report(server.address());
         wait();
     }
-    Victim::start("killed_in_the_second_life_of_its_server", "restart").kill();
+    Victim::start("killed_process_leaves_no_restarted_server", "restart").kill();
 }
 
-/// What a process starts has its open files, but for those that say that they are not for others.
+/// A child inherits the open files of its parent, except for those marked close-on-exec.
 #[tokio::test]
-async fn killed_while_what_it_has_started_lives_on() {
+async fn killed_process_leaves_no_server_to_its_children() {
     if role().is_some() {
         let _server = victim().await;
         let mut heir = Command::new("sleep").arg("60").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        tell(heir.id());
+        report(heir.id());
         heir.wait().unwrap();
     }
-    let mut victim = Victim::start("killed_while_what_it_has_started_lives_on", "inherit");
-    let heir = told(&mut victim.process).unwrap().parse().unwrap();
+    let mut victim = Victim::start("killed_process_leaves_no_server_to_its_children", "inherit");
+    let heir = next_line(&mut victim.process).unwrap().parse().unwrap();
     victim.kill();
     assert!(runs(heir));
     kill_process(Pid::from_raw(heir).unwrap(), Signal::KILL).unwrap();
 }
 
-/// Control-C, a terminal that is closed, and a harness that has lost its patience.
+/// Control-C, a closed terminal, and a test harness whose timeout has passed.
 #[tokio::test]
-async fn ended_by_a_signal_to_all_that_the_terminal_runs() {
+async fn signal_from_the_terminal_leaves_no_server() {
     if role().is_some() {
         let _server = victim().await;
         wait();
     }
     for signal in [Signal::INT, Signal::HUP, Signal::TERM, Signal::QUIT, Signal::KILL] {
-        let mut victim = Victim::start("ended_by_a_signal_to_all_that_the_terminal_runs", "wait");
+        let mut victim = Victim::start("signal_from_the_terminal_leaves_no_server", "wait");
         kill_process_group(Pid::from_child(&victim.process), signal).unwrap();
         assert!(!victim.process.wait().unwrap().success());
-        victim.has_gone();
+        victim.expect_gone();
     }
 }
 
-/// As when a machine goes down, or whoever ends tests looks for all that they have started.
+/// As in a shutdown of the machine, or when a script kills everything that the tests have started.
 #[tokio::test]
-async fn ended_by_signals_to_the_guard_as_well() {
+async fn guard_survives_signals() {
     if role().is_some() {
         let _server = victim().await;
         wait();
     }
-    let victim = Victim::start("ended_by_signals_to_the_guard_as_well", "wait");
+    let victim = Victim::start("guard_survives_signals", "wait");
     let guards: Vec<_> =
         users(victim.place.path()).into_iter().filter(|(_, line)| line.contains("reqscope-guard")).collect();
     assert_eq!(guards.len(), usize::from(Path::new("/proc").exists()));
@@ -214,46 +216,47 @@ async fn ended_by_signals_to_the_guard_as_well() {
 }
 
 #[tokio::test]
-async fn ended_by_itself_without_a_drop() {
+async fn exit_without_a_drop_leaves_no_server() {
     if role().is_some() {
         let _server = victim().await;
         exit(0);
     }
-    let mut victim = Victim::start("ended_by_itself_without_a_drop", "exit");
+    let mut victim = Victim::start("exit_without_a_drop_leaves_no_server", "exit");
     assert!(victim.process.wait().unwrap().success());
-    victim.has_gone();
+    victim.expect_gone();
 }
 
-/// The guard knows a server before it is one.
+/// The guard knows a server before it starts.
 #[tokio::test]
-async fn killed_at_some_moment_of_a_start() {
+async fn process_killed_during_a_start_leaves_nothing() {
     if role().is_some() {
-        tell("starts");
+        report("starts");
         let _server = victim().await;
         wait();
     }
-    let test = "servers::with_server::end::killed_at_some_moment_of_a_start";
-    // The first have no template, and initialise a data folder; the last are killed about when the server answers.
+    let test = "servers::with_server::cleanup::process_killed_during_a_start_leaves_nothing";
+    // The first ones initialise a data folder, without a template. The last ones are killed when the server is about
+    // to be ready.
     let moments = (0..20).map(|number| (false, number * 25)).chain((0..10).map(|number| (true, number * 40)));
     for (cached, moment) in moments {
-        let place = place();
+        let place = temp_folder();
         let tmp = place.path().join("tmp");
         fs::create_dir(&tmp).unwrap();
-        let mut command = again(test, "start");
+        let mut command = rerun(test, "start");
         if !cached {
             command.env("XDG_CACHE_HOME", place.path().join("cache"));
         }
         let mut process = command.env("TMPDIR", &tmp).spawn().unwrap();
-        assert_eq!(told(&mut process).unwrap(), "starts");
+        assert_eq!(next_line(&mut process).unwrap(), "starts");
         sleep(Duration::from_millis(moment));
         process.kill().unwrap();
         process.wait().unwrap();
-        is_left_clean(&tmp);
+        expect_clean(&tmp);
     }
 }
 
 #[tokio::test]
-async fn a_drop_leaves_nothing_either() {
+async fn drop_leaves_nothing() {
     let server = MariaDb::start().await.unwrap();
     let (pid, folder) = (server.pid().unwrap(), server.folder().to_owned());
     assert!(folder.exists());
@@ -264,7 +267,7 @@ async fn a_drop_leaves_nothing_either() {
 }
 
 #[tokio::test]
-async fn neither_does_the_drop_of_a_frozen_one() {
+async fn drop_of_a_frozen_server_leaves_nothing() {
     let server = MariaDb::start().await.unwrap();
     server.freeze().unwrap();
     let folder = server.folder().to_owned();
