@@ -85,8 +85,8 @@ pub struct MissingScope(());
 impl fmt::Display for MissingScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(
-            "the request has no scope; wrap the service: with reqscope_tower::ScopeLayer for axum, tonic and tower, with \
-             reqscope_hyper::ScopeService for hyper",
+            "the request has no scope; wrap the service: with reqscope_tower::ScopeLayer for axum, tonic and tower, \
+             with reqscope_hyper::ScopeService for hyper",
         )
     }
 }
