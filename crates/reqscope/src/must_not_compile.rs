@@ -1,4 +1,4 @@
-//! What must not compile, each with a twin that does and differs in nothing else.
+//! Pairs of doctests: code that must not compile, and a twin that does and differs in nothing else.
 //!
 //! The borrow of a guard cannot escape it:
 //!
@@ -15,7 +15,7 @@
 //! }
 //! ```
 //!
-//! nor live on after the guard was detached or dropped:
+//! nor be used after the guard was detached or dropped:
 //!
 //! ```compile_fail,E0505
 //! # use reqscope::{Guard, Resource};
@@ -34,7 +34,7 @@
 //! }
 //! ```
 //!
-//! The handle cannot be moved out of a guard or a lease; a lease has a door for that:
+//! The handle cannot be moved out of a guard or a lease; a lease has a function for that:
 //!
 //! ```compile_fail,E0507
 //! # use reqscope::{Lease, Resource};
@@ -66,7 +66,7 @@
 //! }
 //! ```
 //!
-//! A scope has one owner; its handles may be many:
+//! A scope has one owner, but may have many handles:
 //!
 //! ```compile_fail,E0277
 //! # use reqscope::Scope;
@@ -79,7 +79,7 @@
 //! cloned::<ScopeHandle>();
 //! ```
 //!
-//! It is closed once, and by its owner only:
+//! It is closed once, and only by its owner:
 //!
 //! ```compile_fail,E0599
 //! # use reqscope::{Exit, Scope};
@@ -111,7 +111,7 @@
 //! }
 //! ```
 //!
-//! A handle must be able to go to another thread, since its release may:
+//! A handle must be `Send`, because its release may run on another thread:
 //!
 //! ```compile_fail,E0277
 //! # use reqscope::{Error, Resource};
@@ -138,7 +138,7 @@
 //! }
 //! ```
 //!
-//! A close, a release and a scope are not thrown away by accident:
+//! The future of a close is not discarded by accident:
 //!
 //! ```compile_fail
 //! #![deny(unused_must_use)]

@@ -18,19 +18,18 @@ use crate::reaper::account::Acquiring;
 use crate::resource::{Health, Resource};
 use crate::rt::runtime::AbortHandle;
 
-/// One handle for everybody, used without a scope: a client that multiplexes, a file that is mapped, a cache.
+/// One handle for the whole server, used without a scope: a client that multiplexes, a memory-mapped file, a cache.
 ///
-/// It is acquired on first use, once for all who ask at that time, and replaced, once again, when its
-/// [`probe`](Resource::probe) says `Dead`. Those who hold the old one keep it; it is released when the last of them
-/// has dropped it. Only `&Handle` can be had, so the handle must be of use that way.
+/// The handle is acquired on first use, once for all concurrent callers, and replaced when its
+/// [`probe`](Resource::probe) returns `Dead`. Users of the old handle keep it; it is released when the last of them has
+/// dropped it. Users only get a `&Handle`, so the handle must be usable by shared reference.
 ///
-/// Not `Clone`: put it into an `Arc`. Dropping it cancels an acquisition that is under way, and releases the handle
-/// when its last user has gone. A shared handle has no verdict: it is released as
-/// [`Exit::Cancelled`](crate::Exit::Cancelled).
+/// Not `Clone`: put it into an `Arc`. Dropping it cancels a running acquisition, and releases the handle when its last
+/// user has dropped it. A shared handle has no verdict: it is released as [`Exit::Cancelled`](crate::Exit::Cancelled).
 ///
 /// # What it is not
 ///
-/// Not a [`Resource`] itself: a scope would release what others still use.
+/// It is not a [`Resource`] itself, because a scope would release a handle that other requests still use.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -49,21 +48,21 @@ pub struct Shared<R: Resource> {
 }
 
 struct SharedState<R: Resource> {
-    /// A loan lasts no longer than it takes to clone the `Arc`.
+    /// A loan lasts only while the `Arc` is cloned.
     cell: Cell<Arc<Lease<R>>, (), Error<R::Cause>, AbortHandle>,
     resource: Arc<R>,
     reaper: Reaper,
 }
 
 impl<R: Resource> Shared<R> {
-    /// On the books of [`Reaper::global`].
+    /// Creates a shared handle whose timeouts, observer and counters are those of [`Reaper::global`].
     pub fn new(inner: R) -> Self {
         Self::new_in(Reaper::global(), inner)
     }
 
-    /// Under the deadlines, the observer and the books of `reaper`.
+    /// Creates a shared handle whose timeouts, observer and counters are those of `reaper`.
     ///
-    /// So that the server's drain waits for it too:
+    /// With the reaper of the server's [`Scopes`](crate::Scopes), its drain waits for the handle too:
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -82,7 +81,7 @@ impl<R: Resource> Shared<R> {
         }
     }
 
-    /// The resource inside.
+    /// Returns a reference to the resource.
     pub fn get_ref(&self) -> &R {
         &self.state.resource
     }
@@ -92,20 +91,22 @@ impl<R: Resource> Shared<R>
 where
     R::Handle: Sync,
 {
-    /// The handle that everybody shares; acquires it first if there is none, or if it is dead.
+    /// Returns the shared handle; acquires it first if there is none, or if it is dead.
     ///
     /// # Errors
     ///
-    /// - what [`Resource::acquire`] answered, shared by all who waited for that attempt; the next `get` tries again
-    /// - [`is_timeout`](Error::is_timeout) after the [acquire timeout](crate::reaper::ReaperBuilder::acquire_timeout) (60 s by
-    ///   default)
-    /// - [`is_unavailable`](Error::is_unavailable) if even a fresh handle is dead
+    /// - the error that [`Resource::acquire`] returned, shared by all callers that waited for that attempt; the next
+    ///   `get` tries again
+    /// - [`is_timeout`](Error::is_timeout) after the
+    ///   [acquire timeout](crate::reaper::ReaperBuilder::acquire_timeout) (60 s by default)
+    /// - [`is_unavailable`](Error::is_unavailable) if a new handle is already dead
     /// - [`is_closed`](Error::is_closed) once the `Shared` has been dropped
-    /// - an error that names it, if the acquisition has to wait and there is no tokio runtime, or one without timers
+    /// - an error that says so, if the acquisition has to wait and there is no tokio runtime with timers
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses nothing: an acquisition runs on in a task of its own, for the next who asks.
+    /// If the future is dropped, nothing is lost: a running acquisition goes on in a task of its own, for the next
+    /// caller.
     #[track_caller]
     pub fn get(&self) -> SharedGet<R> {
         SharedGet {
@@ -119,7 +120,7 @@ where
 
 impl<R: Resource> Drop for Shared<R> {
     fn drop(&mut self) {
-        // A handle that was at home goes with this: ours was one of the counts, and the last user's drop releases it.
+        // An idle handle is dropped here: that is one count of its `Arc`, and the drop of the last one releases it.
         if let Found::Over(Phase::Acquiring(Some(task))) = self.state.cell.seal() {
             task.abort();
         }
@@ -151,15 +152,15 @@ where
     }
 }
 
-/// The future of [`Shared::get`], which says what its errors are.
+/// The future returned by [`Shared::get`], whose docs list the errors.
 ///
 /// # Cancel safety
 ///
-/// Dropping it loses its place among the waiters and nothing else: a running acquisition goes on.
+/// If the future is dropped, it loses its place among the waiters and nothing else: a running acquisition goes on.
 ///
 /// # Examples
 ///
-/// It borrows nothing, so that a task can take it along:
+/// It borrows nothing, so a task can own it:
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -176,7 +177,7 @@ pub struct SharedGet<R: Resource> {
     state: Arc<SharedState<R>>,
     site: Site,
     waiter: WaiterId,
-    /// A dead handle was replaced already: a second one means that there is no use in going on.
+    /// Set once a dead handle has been replaced: if the new one is dead too, `get` gives up.
     replaced: bool,
 }
 
@@ -202,7 +203,7 @@ where
                 }
                 Take::Lent(lease) => {
                     let handle = SharedHandle { lease: Arc::clone(&lease) };
-                    // Refused after the seal: then this was one count more, and the user's is the last.
+                    // If the cell has been sealed, this drops its count, and the user's count remains.
                     drop(state.cell.give_back(lease));
                     return Poll::Ready(Ok(handle));
                 }
@@ -250,9 +251,9 @@ impl<R: Resource> fmt::Debug for SharedGet<R> {
     }
 }
 
-/// A count of the handle that everybody shares.
+/// A reference-counted reference to the shared handle.
 ///
-/// Clones are the same handle; it lives as long as the last of them:
+/// Clones refer to the same handle, which lives as long as the last of them:
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {

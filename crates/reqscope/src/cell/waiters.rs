@@ -63,7 +63,7 @@ impl<E> CellWaiters<E> {
         self.find(waiter)?.error.take()
     }
 
-    /// Stores the error for all waiters. One that already has an error waited for an earlier attempt, and keeps that one.
+    /// Stores the error for all waiters. One that already has an error waited for an earlier attempt, and keeps it.
     pub(crate) fn fail_all(&mut self, error: impl Fn() -> E) {
         let waiting = self.iter_mut().filter(|waiter| waiter.error.is_none());
         waiting.for_each(|waiter| waiter.error = Some(error()));

@@ -46,7 +46,8 @@ impl<C> fmt::Display for Error<C> {
     }
 }
 
-/// Writes the name of a type without the paths in it: `Timeout<MySql>`, not `reqscope::wrap::timeout::Timeout<reqscope_mysql::MySql>`.
+/// Writes the name of a type without the paths in it: `Timeout<MySql>` instead of
+/// `reqscope::wrap::timeout::Timeout<reqscope_mysql::MySql>`.
 fn write_type_name(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
     let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
     let mut rest = name;

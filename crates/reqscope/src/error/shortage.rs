@@ -60,14 +60,14 @@ use super::Error;
 ///
 /// let error = Error::<io::Error>::timeout(Stage::Waiting, Duration::from_secs(5)).with_shortage(shortage);
 /// let message = error.to_string();
-/// assert!(message.starts_with("timed out after 5.0 s waiting for a handle of Pool<MySql>: 10 of 10 in use, 41 waiting; "));
+/// let start = "timed out after 5.0 s waiting for a handle of Pool<MySql>: 10 of 10 in use, 41 waiting; ";
+/// assert!(message.starts_with(start));
 /// assert!(message.contains("; oldest holder 28 s, taken at "));
 /// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Shortage {
-    /// The type of the resource that makes the pool's handles, as [`std::any::type_name`] returns it. The error shows it
-    /// without paths.
+    /// The type of the pool's resource, as [`std::any::type_name`] returns it. The error shows it without paths.
     pub resource: Option<&'static str>,
     /// The name of the pool, if it [has a name](crate::pool::PoolBuilder::name).
     pub name: Option<Cow<'static, str>>,

@@ -16,23 +16,26 @@ use crate::rt::catch;
 use crate::rt::runtime::{AbortHandle, Runtime};
 use crate::rt::time::Deadline;
 
-/// How a lease begins. It stands here, since an acquisition makes leases and a lease needs to know no acquisition.
+/// These constructors are here, and not in `lease/mod.rs`, because an acquisition creates leases, and a lease does not
+/// need to know about acquisitions.
 impl<R: Resource> Lease<R> {
     /// Acquires a handle of `resource`.
     ///
-    /// Inside the `acquire` of another resource it belongs to the books of whoever acquires that one, so that a
-    /// scope's drain knows of it; elsewhere, and in a task that such an `acquire` spawns, to those of
+    /// Inside of the `acquire` of another resource, the lease belongs to the reaper of that acquisition, so that the
+    /// drain of a scope waits for it. Elsewhere, and in a task that such an `acquire` spawns, it belongs to
     /// [`Reaper::global`].
     ///
     /// # Errors
     ///
-    /// Those of [`Resource::acquire`]; a panic in it; a timeout after the reaper's
-    /// [acquire timeout](crate::reaper::ReaperBuilder::acquire_timeout) (60 s by default); and if it has to
-    /// wait where there is no tokio runtime with timers, an error that says so.
+    /// - the error that [`Resource::acquire`] returned
+    /// - [`is_panicked`](Error::is_panicked) if it panicked
+    /// - [`is_timeout`](Error::is_timeout) after the reaper's [acquire
+    ///   timeout](crate::reaper::ReaperBuilder::acquire_timeout) (60 s by default)
+    /// - an error that says so, if the acquisition has to wait and there is no tokio runtime with timers
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future drops the acquisition, which owns what it has half-made (law L3).
+    /// If the future is dropped, the acquisition is dropped with it, and cleans up what it has half-made (law L3).
     #[track_caller]
     pub fn acquire(resource: &Arc<R>) -> impl Future<Output = Result<Self, Error<R::Cause>>> + Send + use<R> {
         let origin = Origin { taken_at: Location::caller(), scope: None };
@@ -41,15 +44,15 @@ impl<R: Resource> Lease<R> {
         Self::acquire_under(context, Arc::clone(resource))
     }
 
-    /// The same, under the deadlines, the observer and the books of `reaper`.
+    /// Acquires a handle of `resource` with the timeouts, the observer and the counters of `reaper`.
     ///
     /// # Errors
     ///
-    /// Those of [`acquire`](Lease::acquire), after the deadline of that reaper.
+    /// The same as those of [`acquire`](Lease::acquire), with the timeout of that reaper.
     ///
     /// # Cancel safety
     ///
-    /// That of [`acquire`](Lease::acquire).
+    /// The same as that of [`acquire`](Lease::acquire).
     #[track_caller]
     pub fn acquire_in(
         reaper: &Reaper,
@@ -72,28 +75,28 @@ impl<R: Resource> Lease<R> {
 type AcquireFuture<R> = Pin<Box<dyn Future<Output = Outcome<R, <R as Resource>::Handle>> + Send>>;
 type Outcome<R, T> = Result<T, Error<<R as Resource>::Cause>>;
 
-/// A handle that is being made: the resource's own future, under a deadline, with panics turned into errors.
+/// One acquisition: the resource's own future, under a deadline, with panics turned into errors.
 ///
-/// Dropping it drops that future, which owns what it has half-made (law L3).
+/// If it is dropped, it drops that future, which cleans up what it has half-made (law L3).
 pub(crate) struct Acquisition<R: Resource> {
-    /// `None` after the end.
+    /// `None` after it has ended.
     future: Option<AcquireFuture<R>>,
     resource: Arc<R>,
-    /// `None` only while they are entered.
+    /// `None` only while the context is entered.
     context: Option<AcquireContext>,
     deadline: Deadline,
 }
 
-/// What came of asking for a handle that needs no waiting for.
+/// The result of [`Acquisition::try_acquire`].
 pub(crate) enum TryAcquire<R: Resource> {
     Acquired(R::Handle, AcquireContext),
     Failed(Error<R::Cause>),
-    /// There is none. With the surroundings, for whoever waits for one.
+    /// No handle is ready. Returns the context, for an acquisition that waits.
     NotReady(AcquireContext),
 }
 
 impl<R: Resource> Acquisition<R> {
-    /// A handle that needs no waiting for, if there is one.
+    /// Acquires a handle without waiting, if one is ready.
     #[inline]
     pub(crate) fn try_acquire(resource: &R, context: AcquireContext) -> TryAcquire<R> {
         let (answer, context) = context.enter(|| resource.try_acquire());
@@ -115,9 +118,9 @@ impl<R: Resource> Acquisition<R> {
         Acquisition { future: Some(future), resource, context: Some(context), deadline }
     }
 
-    /// Ends it with an error, of which the observer hears.
+    /// Ends the acquisition with an error, which is reported to the observer.
     fn fail(&mut self, error: Error<R::Cause>) -> Error<R::Cause> {
-        // The half-made thing goes before anybody hears of the failure and tries again.
+        // The half-made handle is dropped before the failure is visible, because a waiter may try again then.
         catch::drop_quietly(self.future.take());
         if let Some(context) = &self.context {
             report_failure::<R>(context, &error);
@@ -167,30 +170,31 @@ impl<R: Resource> Drop for Acquisition<R> {
     }
 }
 
-/// Whoever waits for an acquisition that has a task of its own: a cell, and what stands around it.
+/// The receiver of an acquisition that runs in a task of its own: a cell and what surrounds it.
 pub(crate) trait Sink<R: Resource>: Send + Sync + 'static {
-    /// Takes what the attempt brought, for whoever is polled first. Or it is late.
+    /// Receives the handle, for the waiter that is polled first. If the cell is sealed, the handle is late.
     fn deliver(&self, attempt: u32, lease: Lease<R>);
 
-    /// Tells those who wait for it that the attempt failed. `false`: it had ended before.
+    /// Passes the error of the attempt to its waiters. Returns `false` if the attempt had already ended.
     fn fail(&self, attempt: u32, error: &Error<R::Cause>) -> bool;
 
-    /// Learns how to cancel it. `Some`: it is over already, or must be cancelled by the caller.
+    /// Stores how to cancel the attempt. Returns it if the attempt has ended; the caller then cancels it.
     fn set_cancel(&self, attempt: u32, cancel: AbortHandle) -> Option<AbortHandle>;
 }
 
-/// An attempt of a cell that has found nothing [`at_once`](Acquisition::at_once).
+/// An attempt of a cell for which [`Acquisition::try_acquire`] returned no handle.
 pub(crate) struct PendingAttempt {
     pub(crate) number: u32,
     pub(crate) counted: Acquiring,
     pub(crate) context: AcquireContext,
 }
 
-/// Makes a handle: by one poll in place, else in a task of its own, so that no single waiter, dropped or not polled,
-/// holds up the others (law L5).
+/// Acquires a handle: by one poll in place, else in a task of its own, so that a waiter that is dropped or not polled
+/// does not block the others (law L5).
 ///
-/// `None`: it went to a task, and `sink` will hear how it ended. Before that task exists `enlist` is called, with
-/// the caller's waker: a task may end, and a runtime that shuts down may refuse it, before the next line.
+/// Returns `None` if the acquisition moved to a task, which passes its result to `sink`. `enqueue` is called with the
+/// caller's waker before that task is spawned, because the task may end, or a runtime that is shutting down may drop
+/// it, before `spawn` returns.
 pub(crate) fn begin<R: Resource, S: Sink<R>>(
     sink: &Arc<S>,
     resource: &Arc<R>,
@@ -208,8 +212,7 @@ pub(crate) fn begin<R: Resource, S: Sink<R>>(
         return Some(Err(acquisition.fail(missing)));
     };
     enqueue(cx.waker());
-    // The caller's waker is registered with the acquisition now. The task polls it again before anything else, so
-    // no wake-up is lost.
+    // The acquisition was polled with the caller's waker. The task polls it again first, so no wake-up is lost.
     let task = AcquireTask {
         acquisition: Some(acquisition),
         sink: Some(Arc::clone(sink)),
@@ -219,18 +222,19 @@ pub(crate) fn begin<R: Resource, S: Sink<R>>(
     #[cfg(feature = "tracing")]
     let task = tracing::Instrument::in_current_span(task);
     if let Some(cancel) = sink.set_cancel(number, runtime.spawn(task).abort_handle()) {
-        // Over already, where this does nothing; or the cell was sealed before we could say how to cancel.
+        // Either the attempt has ended, and this has no effect, or the cell was sealed before it knew how to cancel the
+        // attempt.
         cancel.abort();
     }
     None
 }
 
-/// The task: it carries the acquisition to its end and delivers, also when it is cut off.
+/// The task of an acquisition, which passes the result to the sink, even if the task is dropped before its end.
 struct AcquireTask<R: Resource, S: Sink<R>> {
     acquisition: Option<Acquisition<R>>,
     sink: Option<Arc<S>>,
     attempt: u32,
-    /// Dropped after all has been delivered: a drain waits for that.
+    /// Dropped after the result has been passed on: a drain waits for that.
     _counted: Acquiring,
 }
 
@@ -241,7 +245,7 @@ impl<R: Resource, S: Sink<R>> Future for AcquireTask<R, S> {
         let this = &mut *self;
         let (Some(acquisition), Some(sink)) = (&mut this.acquisition, &this.sink) else { return Poll::Ready(()) };
         let outcome = ready!(Pin::new(acquisition).poll(cx));
-        // The acquisition goes first: who waits may start the next one the moment it hears.
+        // The acquisition is dropped first, because a waiter may begin the next one as soon as it gets the result.
         this.acquisition = None;
         match outcome {
             Ok(lease) => sink.deliver(this.attempt, lease),
@@ -257,11 +261,12 @@ impl<R: Resource, S: Sink<R>> Future for AcquireTask<R, S> {
 impl<R: Resource, S: Sink<R>> Drop for AcquireTask<R, S> {
     fn drop(&mut self) {
         let (Some(mut acquisition), Some(sink)) = (self.acquisition.take(), self.sink.take()) else { return };
-        // Before the cell begins the next one.
+        // Dropped before the cell begins the next attempt.
         catch::drop_quietly(acquisition.future.take());
         let error = Error::runtime("the runtime that ran the acquisition has ended").at(Stage::Acquiring);
         if sink.fail(self.attempt, &error) {
-            // Cut off. Else it was cancelled, because the cell was sealed, and nothing has failed.
+            // The task was dropped by its runtime. Otherwise it was cancelled, because the cell was sealed, and nothing
+            // has failed.
             acquisition.fail(error);
         }
     }

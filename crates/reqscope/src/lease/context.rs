@@ -1,6 +1,5 @@
-//! What goes beside a call to [`Resource::acquire`](crate::Resource::acquire) instead of through its signature: on
-//! whose books a wrapper's inner lease belongs, and where in the program, and in which scope, the outermost one was
-//! asked for.
+//! The context of a call to [`Resource::acquire`](crate::Resource::acquire) that is not in its signature: the reaper to
+//! which a wrapper's inner lease belongs, and the line of code and the scope of the outermost call.
 
 use std::cell::Cell;
 use std::num::NonZeroU64;
@@ -19,31 +18,32 @@ pub(crate) struct AcquireContext {
     pub(crate) origin: Origin,
 }
 
-/// Where an acquisition comes from.
+/// The origin of an acquisition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Origin {
-    /// The line of the program that asked.
+    /// The line of code of the outermost call.
     pub(crate) taken_at: &'static Location<'static>,
-    /// `None` where no scope asks: for a lease outside of any, and for what everybody shares.
+    /// `None` for a lease outside of any scope, and for a [`Shared`](crate::Shared) handle.
     pub(crate) scope: Option<ScopeId>,
 }
 
-/// One scope of this process. A number and no address: what was detached from a scope outlives it, and must not be
-/// taken for a handle of the next one that stands in its place.
+/// The identity of a scope in this process. A number and not an address: a detached handle outlives its scope, and must
+/// not be mistaken for a handle of the next scope at the same address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ScopeId(NonZeroU64);
 
 impl ScopeId {
-    /// Another one than all before: they are the odd numbers.
+    /// Returns an id that is different from all earlier ones: an odd number.
     pub(crate) fn next() -> Self {
-        // Not through the door to the atomics: a model checker need not see it, for nothing depends on the number that
-        // a scope has. Relaxed: no two get the same, and no more is asked.
+        // Not the atomic of `rt::sync`: the model checker need not see it, because nothing depends on the value.
+        // Relaxed: only uniqueness is needed.
         static NEXT: AtomicU64 = AtomicU64::new(0);
         ScopeId(NonZeroU64::MIN | NEXT.fetch_add(2, Ordering::Relaxed))
     }
 }
 
-// Apart, as one is counted and has to be moved, and the other is plain and can be read where it lies.
+// Two variables, because the reaper is reference-counted and has to be moved out, and the origin is `Copy` and can be
+// read in place.
 thread_local! {
     static REAPER: Cell<Option<Reaper>> = const { Cell::new(None) };
 }
@@ -51,14 +51,13 @@ thread_local! {
     static ORIGIN: Cell<Option<Origin>> = const { Cell::new(None) };
 }
 
-/// Puts another one in the place of the current one. A thread that is being torn down has none any more, and keeps
-/// none.
+/// Replaces the current reaper of this thread. A thread that is being torn down has none.
 fn replace(new: &mut Option<Reaper>) -> Option<Reaper> {
     REAPER.try_with(|current| current.replace(new.take())).ok().flatten()
 }
 
 impl Origin {
-    /// That of the acquisition that this thread is polling right now. It costs next to nothing.
+    /// Returns the origin of the acquisition that this thread is polling right now. This is very cheap.
     #[inline]
     pub(crate) fn current() -> Option<Origin> {
         ORIGIN.try_with(Cell::get).ok().flatten()
@@ -71,7 +70,7 @@ impl Origin {
 }
 
 impl AcquireContext {
-    /// Those of the acquisition that this thread is polling right now.
+    /// Returns the context of the acquisition that this thread is polling right now.
     pub(crate) fn current() -> Option<AcquireContext> {
         let origin = Origin::current()?;
         let mut current = replace(&mut None);
@@ -80,14 +79,14 @@ impl AcquireContext {
         Some(AcquireContext { reaper: reaper?, origin })
     }
 
-    /// Opens the account of a handle that has just arrived in them.
+    /// Opens the account of a handle that was acquired in this context.
     #[inline]
     pub(crate) fn open<R>(self, waited: Duration) -> Account<R> {
         Account::open(self.reaper.into_accounting(), self.origin.taken_at, waited)
     }
 
-    /// Calls the code of a user inside of them, and hands back its panic. They are lent to the thread meanwhile,
-    /// not counted up: this stands on the path of every first use.
+    /// Calls user code in this context, and returns its panic as an error. The context is moved into the thread-locals
+    /// meanwhile, not cloned, because every first use takes this path.
     pub(crate) fn enter<T>(self, code: impl FnOnce() -> T) -> (Result<T, Panic>, Self) {
         let AcquireContext { reaper, origin } = self;
         let outer_origin = Origin::enter(Some(origin));
@@ -118,7 +117,7 @@ mod tests {
 
     type Seen = Option<Origin>;
 
-    /// Its handle is what it sees when it is asked for one.
+    /// A resource whose handle is the origin that it sees when it is acquired.
     struct Witness {
         ready: bool,
     }
@@ -133,7 +132,7 @@ mod tests {
         async fn acquire(&self) -> Result<Seen, Error<Infallible>> {
             let before = Origin::current();
             tokio::task::yield_now().await;
-            assert_eq!(Origin::current(), before, "it goes along into the task");
+            assert_eq!(Origin::current(), before, "the origin is the same in the task");
             Ok(before)
         }
 
@@ -142,7 +141,7 @@ mod tests {
         }
     }
 
-    /// A resource around a lease, as a transaction is.
+    /// A resource around a lease, like a transaction.
     struct Around(Arc<Witness>);
 
     impl Resource for Around {
@@ -159,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn all_that_one_scope_asks_for_is_asked_for_by_that_scope() {
+    async fn all_acquisitions_of_a_scope_have_its_id() {
         let scope = Scopes::new().open();
         let own = seen_by(&scope, AT_ONCE).await.unwrap().unwrap().scope;
         assert!(own.is_some());
@@ -172,12 +171,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn two_scopes_are_never_the_same_though_one_is_over() {
+    async fn scope_ids_are_never_used_twice() {
         let (scopes, others) = (Scopes::new(), Scopes::new());
         let witness = Arc::new(AT_ONCE);
         let mut detached = Vec::new();
         for scopes in [&scopes, &scopes, &others] {
-            // Each in the place of the one before.
+            // Each in the memory of the one before.
             let scope = scopes.open();
             detached.push(Guard::detach(scope.lazy(&witness).get().await.unwrap()));
         }
@@ -186,7 +185,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_site_is_that_of_the_outermost_call() {
+    async fn origin_is_the_line_of_the_outermost_call() {
         let scope = Scopes::new().open();
         let lazy = scope.lazy(&Arc::new(Around(Arc::new(LATER))));
         let (get, line) = (lazy.get(), line!());
@@ -196,7 +195,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_scope_asks_for_a_lease_outside_of_any_nor_for_what_everybody_shares() {
+    async fn leases_and_shared_handles_have_no_scope() {
         let lease = Lease::acquire(&Arc::new(LATER)).await.unwrap();
         assert!(matches!(*lease, Some(Origin { scope: None, .. })));
         let scopes = Scopes::new();
@@ -207,7 +206,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_look_leaves_them_where_they_are_and_elsewhere_there_are_none() {
+    async fn origin_can_be_read_twice_and_only_inside() {
         assert_eq!(Origin::current(), None);
         let origin = Origin { taken_at: Location::caller(), scope: Some(ScopeId::next()) };
         let context = AcquireContext { reaper: Reaper::new(), origin };
@@ -218,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_entered_inside_of_others_leaves_those_as_they_were() {
+    fn nested_enter_restores_the_outer_context() {
         let [outer, inner] = [(); 2].map(|()| Origin { taken_at: Location::caller(), scope: Some(ScopeId::next()) });
         let context = |origin| AcquireContext { reaper: Reaper::new(), origin };
         let (seen, _) = context(outer).enter(|| {

@@ -21,16 +21,17 @@ use crate::rt::catch;
 use crate::rt::runtime::Runtime;
 use crate::rt::time::Deadline;
 
-/// A handle that is owned outside of any scope, and goes back when the lease ends.
+/// A handle that is owned outside of any scope, and released when the lease ends.
 ///
-/// End it with [`Lease::complete`] or [`Lease::fail`], and await what they return to hear how the release went.
-/// Dropping it is a verdict too: [`Exit::Cancelled`], or [`Exit::Panicked`] while unwinding, with the release run
-/// by the [`Reaper`](crate::Reaper).
+/// End it with [`Lease::complete`] or [`Lease::fail`], and await the returned future for the result of the release. A
+/// lease that is dropped ends as [`Exit::Cancelled`], or as [`Exit::Panicked`] while unwinding, and the
+/// [`Reaper`](crate::Reaper) runs the release.
 ///
-/// It derefs to the handle, so its own methods are associated functions.
+/// A lease derefs to the handle, so its own methods are associated functions.
 ///
-/// Use it for work that outlives a request or belongs to none: a streamed body, a WebSocket, a background job; and
-/// inside wrappers, as the owner of a half-made thing. Within a request use [`Lazy`](crate::Lazy).
+/// Use it for work that outlives a request or belongs to none: a streamed body, a WebSocket, a background job. A
+/// resource that wraps another one uses it as the owner of the inner handle. Within a request, use
+/// [`Lazy`](crate::Lazy).
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -45,7 +46,7 @@ use crate::rt::time::Deadline;
 /// # });
 /// ```
 ///
-/// A lease that was ended cannot be used:
+/// A lease that has ended cannot be used:
 ///
 /// ```compile_fail,E0382
 /// # use reqscope::{Lease, Resource};
@@ -56,7 +57,7 @@ use crate::rt::time::Deadline;
 /// ```
 #[must_use = "a lease that is dropped at once is released as cancelled"]
 pub struct Lease<R: Resource> {
-    /// `None` only after a method that consumed the lease has taken it apart.
+    /// `None` only after a method that consumes the lease has taken it apart.
     parts: Option<LeaseParts<R>>,
 }
 
@@ -71,25 +72,25 @@ impl<R: Resource> Lease<R> {
         Lease { parts: Some(LeaseParts { handle, resource, account }) }
     }
 
-    /// Takes it apart, for a cell that knows the resource.
+    /// Takes the lease apart, for a cell that knows the resource.
     pub(crate) fn into_parts(mut self) -> (R::Handle, Account<R>) {
         let LeaseParts { handle, account, .. } = self.parts.take().expect(WHOLE);
         (handle, account)
     }
 
-    /// Ends it as [`Exit::Completed`]: the same as `Lease::end(lease, Exit::Completed)`.
+    /// Ends the lease as [`Exit::Completed`]: the same as `Lease::end(lease, Exit::Completed)`.
     pub fn complete(lease: Self) -> Release<R> {
         Self::end(lease, Exit::Completed)
     }
 
-    /// Ends it as [`Exit::Failed`]: the same as `Lease::end(lease, Exit::Failed)`.
+    /// Ends the lease as [`Exit::Failed`]: the same as `Lease::end(lease, Exit::Failed)`.
     pub fn fail(lease: Self) -> Release<R> {
         Self::end(lease, Exit::Failed)
     }
 
-    /// Ends it with the exit that its user tells.
+    /// Ends the lease with the given exit.
     ///
-    /// A plain function: the verdict is fixed when it returns. Await the future to hear how the release went.
+    /// This is a plain function: the exit is fixed when it returns. Await the future for the result of the release.
     ///
     /// # Cancel safety
     ///
@@ -118,12 +119,12 @@ impl<R: Resource> Lease<R> {
         }
     }
 
-    /// The resource that it is a handle of.
+    /// Returns the resource of the handle.
     pub fn resource(lease: &Self) -> &Arc<R> {
         &lease.parts().resource
     }
 
-    /// Where in the program it was taken.
+    /// Returns the line of code that took the handle.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -139,7 +140,8 @@ impl<R: Resource> Lease<R> {
         lease.parts().account.taken_at()
     }
 
-    /// Takes the handle out, for the writers of wrappers: it leaves the books, and nobody releases it any more.
+    /// Takes the handle out of the lease, for implementations of wrappers: it is no longer counted, and the caller is
+    /// responsible for its release.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -148,7 +150,7 @@ impl<R: Resource> Lease<R> {
     /// # let reaper = Reaper::new();
     /// # let numbers = Arc::new(resource_fn(|| async { Ok::<_, Error<Infallible>>(7) }));
     /// let lease = Lease::acquire_in(&reaper, &numbers).await.unwrap();
-    /// let number: i32 = Lease::into_handle(lease); // ours to give back now
+    /// let number: i32 = Lease::into_handle(lease); // not released by reqscope any more
     /// assert_eq!(number, 7);
     /// assert_eq!(reaper.stats().taken, 1);
     /// # });
@@ -159,12 +161,12 @@ impl<R: Resource> Lease<R> {
         handle
     }
 
-    /// What a free look says.
+    /// Returns what `probe` knows about the handle.
     pub(crate) fn probe(&self) -> Health {
         probe_or_dead(&self.parts().resource, self)
     }
 
-    /// It arrived too late: nobody has seen it, and the caller drops it, which releases it at once (L6).
+    /// Reports that the handle is late. The caller drops the lease, which releases the unused handle at once (L6).
     pub(crate) fn late(&self) {
         self.parts().account.late();
     }
@@ -174,15 +176,15 @@ impl<R: Resource> Lease<R> {
     }
 }
 
-const WHOLE: &str = "only what consumes a lease takes it apart";
+const WHOLE: &str = "only a method that consumes the lease takes it apart";
 
-/// What a free look at a handle says. A probe that panics has seen nothing good.
+/// Calls `probe`; a panic in it counts as `Dead`.
 pub(crate) fn probe_or_dead<R: Resource>(resource: &R, handle: &R::Handle) -> Health {
     catch::call(|| resource.probe(handle)).unwrap_or(Health::Dead)
 }
 
-/// Ends the use of a handle, under a deadline of the caller's making, who is told the usual patience. `None`: it has
-/// been released.
+/// Ends the use of a handle. `deadline` is called with the release timeout if the release has to wait. Returns `None`
+/// if the handle has been released.
 pub(crate) fn end<R: Resource>(
     resource: &Arc<R>,
     handle: R::Handle,
@@ -212,7 +214,7 @@ impl<R: Resource> DerefMut for Lease<R> {
 impl<R: Resource> Drop for Lease<R> {
     fn drop(&mut self) {
         if let Some(LeaseParts { handle, resource, account }) = self.parts.take() {
-            // Dropping the release hands it to the reaper; an error was heard by the observer.
+            // Dropping the release hands it to the reaper; an error has been reported to the observer.
             drop(end(&resource, handle, account, Exit::of_drop(), Deadline::after));
         }
     }
@@ -231,15 +233,18 @@ where
 ///
 /// # Errors
 ///
-/// Those of [`Resource::release`]; a panic in it; a timeout after the reaper's
-/// [release timeout](crate::reaper::ReaperBuilder::release_timeout) (5 s by default), after which the handle was dropped and
-/// counted as abandoned. [`is_panicked`](Error::is_panicked), [`is_timeout`](Error::is_timeout) tell which.
+/// - the error that [`Resource::release`] returned
+/// - [`is_panicked`](Error::is_panicked) if it panicked
+/// - [`is_timeout`](Error::is_timeout) after the reaper's [release
+///   timeout](crate::reaper::ReaperBuilder::release_timeout) (5 s by default); the handle was then dropped and counted
+///   as abandoned
 ///
 /// # Cancel safety
 ///
-/// Dropping it hands what is left to the reaper; the exit does not change. Errors then go to the observer only.
+/// If the future is dropped, the release goes on in the reaper, with the same exit, and errors are only reported to the
+/// observer.
 ///
-/// The outcome is told once: polled again after its end, it answers `Ok`.
+/// The result is returned once: polled again after completion, the future returns `Ok`.
 ///
 /// # Examples
 ///
@@ -257,10 +262,10 @@ where
 /// assert_eq!(error.cause().unwrap().to_string(), "disk full");
 /// # });
 /// ```
-#[must_use = "the release goes on if this is dropped, but nobody hears how it ended"]
+#[must_use = "if this is dropped, the release goes on, but its result is lost"]
 pub struct Release<R: Resource> {
     running: Option<Releasing<R>>,
-    /// What there was to tell without any waiting.
+    /// The result, if the release did not have to wait.
     outcome: Result<(), Error<R::Cause>>,
 }
 
@@ -288,7 +293,7 @@ impl<R: Resource> Drop for Release<R> {
         if let Some(running) = self.running.take() {
             let runtime = running.runtime().cloned();
             reaper::spawn(runtime, async move {
-                // Its outcome is on the books, and the observer has heard it.
+                // The result has been counted, and reported to the observer.
                 drop(running.await);
             });
         }

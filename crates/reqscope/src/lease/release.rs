@@ -15,10 +15,10 @@ use crate::rt::time::Deadline;
 
 type ReleaseFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// A release that is running, with the handle inside.
+/// A running release, which owns the handle.
 ///
-/// It keeps the books: however it ends, its account is closed once. It does **not** hand itself to the reaper when
-/// it is dropped; its owners do that, once.
+/// However it ends, it closes the account of its handle once. It does **not** hand itself to the reaper when it is
+/// dropped; its owners do that, once.
 pub(crate) struct Releasing<R: Resource> {
     running: Option<Running<R>>,
     exit: Exit,
@@ -31,9 +31,9 @@ struct Running<R: Resource> {
 }
 
 impl<R: Resource> Releasing<R> {
-    /// Takes the shortcut if the resource offers it, in which case there is nothing left to run.
+    /// Begins a release. Returns `None` if the resource reclaims the handle at once, so that nothing is left to run.
     ///
-    /// `deadline` is asked for only if the release has to wait, and told the usual patience.
+    /// `deadline` is called only if the release has to wait, with the reaper's release timeout.
     pub(crate) fn start(
         resource: &Arc<R>,
         handle: R::Handle,
@@ -98,12 +98,13 @@ impl<R: Resource> Future for Releasing<R> {
 }
 
 impl<R: Resource> Releasing<R> {
-    /// Where the handle was acquired.
+    /// Returns the runtime on which the handle was acquired.
     pub(crate) fn runtime(&self) -> Option<&Runtime> {
         self.running.as_ref().and_then(|running| running.account.runtime())
     }
 
-    /// Drops the user's future first: who hears that a handle was released finds nothing of it any more.
+    /// Takes the account, to be closed. Drops the user's future first, so that nothing of the handle is left when its
+    /// release is reported.
     fn finish(&mut self) -> Option<Account<R>> {
         self.running.take().map(|Running { future, account }| {
             catch::drop_quietly(future);
@@ -114,7 +115,7 @@ impl<R: Resource> Releasing<R> {
 
 impl<R: Resource> Drop for Releasing<R> {
     fn drop(&mut self) {
-        // Its account, dropped open, counts it as abandoned.
+        // The account is dropped open, and counts the handle as abandoned.
         drop(self.finish());
     }
 }

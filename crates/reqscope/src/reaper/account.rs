@@ -1,9 +1,9 @@
-//! The books: every handle has an account, which is opened once and closed once.
+//! The accounting: every handle has an account, which is opened once and closed once.
 //!
-//! 1. `acquired == released + abandoned + taken + live`, whenever no thread stands between two of its lines.
-//! 2. An account that nobody closes is closed by its `Drop`, as abandoned.
+//! 1. `acquired == released + abandoned + taken + live`, whenever no thread is inside of one of these functions.
+//! 2. An account that is dropped without having been closed is closed by its `Drop`, as abandoned.
 //! 3. `InFlight` is idle exactly when no scope is open, no acquisition has a task of its own, and no handle is live;
-//!    whoever makes it idle wakes the drainers.
+//!    the call that makes it idle wakes the drains that wait for it.
 
 use std::error::Error;
 use std::marker::PhantomData;
@@ -20,7 +20,7 @@ use crate::rt::runtime::Runtime;
 use crate::rt::sync::{AtomicU64, Mutex, Ordering};
 use crate::stats::Stats;
 
-/// What all handles of one reaper write to, and the deadlines they live under.
+/// The counters of all handles of one reaper, its observer, and its time limits.
 #[derive(Default)]
 pub(crate) struct Accounting {
     pub(crate) limits: Limits,
@@ -40,7 +40,7 @@ pub(crate) struct Accounting {
     observer_panics: AtomicU64,
 }
 
-/// How long an acquisition and a release may take.
+/// The time limits of an acquisition and of a release.
 #[derive(Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) acquire: Duration,
@@ -53,7 +53,7 @@ impl Default for Limits {
     }
 }
 
-/// Statistics need no order among each other: each is read by itself.
+/// Increments a counter. Relaxed: each counter is read by itself, and needs no order with the others.
 fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Ordering::Relaxed);
 }
@@ -141,11 +141,11 @@ impl Accounting {
     }
 }
 
-/// The entry of one live handle of an `R`.
+/// The account of one live handle of an `R`.
 pub(crate) struct Account<R> {
     accounting: Arc<Accounting>,
     taken_at: &'static Location<'static>,
-    /// Where the handle was acquired, for a drop outside of any runtime.
+    /// The runtime on which the handle was acquired, for a drop outside of any runtime.
     runtime: Option<Runtime>,
     state: AccountState,
     resource: PhantomData<fn() -> R>,
@@ -153,9 +153,9 @@ pub(crate) struct Account<R> {
 
 #[derive(Clone, Copy)]
 enum AccountState {
-    /// In use, to end as this exit at best.
+    /// In use; the handle ends with this exit or a worse one.
     Open(Exit),
-    /// The use has ended so, and the release has begun.
+    /// The release has begun, with this exit.
     Releasing(Exit),
     Closed,
 }
@@ -186,12 +186,12 @@ impl<R> Account<R> {
         Subject::of::<R>(self.taken_at)
     }
 
-    /// Whatever its owner will tell, it ends as `exit` at best.
+    /// Makes the handle end with `exit` or a worse one.
     pub(crate) fn cap_verdict(&mut self, exit: Exit) {
         self.state = AccountState::Open(self.verdict(exit));
     }
 
-    /// How it ends, if its owner tells this.
+    /// Returns the exit of the handle, if its owner requests this one.
     pub(crate) fn verdict(&self, requested: Exit) -> Exit {
         match self.state {
             AccountState::Open(at_best) => requested.worst(at_best),
@@ -200,7 +200,7 @@ impl<R> Account<R> {
         }
     }
 
-    /// The handle arrived too late for its scope.
+    /// Reports that the handle arrived after its scope had been closed.
     pub(crate) fn late(&self) {
         self.accounting.late(self.subject());
     }
@@ -241,7 +241,7 @@ impl<R> Account<R> {
         self.close();
     }
 
-    /// Last, after the counters: who sees the books idle sees them complete.
+    /// Called after the counters are written, so that a drain that sees nothing in flight sees complete counters.
     fn close(&mut self) {
         if let AccountState::Releasing(_) = mem::replace(&mut self.state, AccountState::Closed) {
             self.accounting.releasing.fetch_sub(1, Ordering::Relaxed);
@@ -261,8 +261,9 @@ impl<R> Drop for Account<R> {
     }
 }
 
-/// An attempt that a cell has begun. Its scope may be closed while it is in the middle of a poll, in which it still
-/// brings a handle: a drain that did not wait for it would call a server clean whose last release has not begun.
+/// Counts an attempt that a cell has begun, until it is dropped. If the scope is closed in the middle of a poll of the
+/// attempt, that poll may still return a handle, so a drain that did not wait for it would report a clean end before
+/// the last release has begun.
 pub(crate) struct Acquiring(Arc<Accounting>);
 
 impl Acquiring {
@@ -278,9 +279,9 @@ impl Drop for Acquiring {
     }
 }
 
-/// Three counts in one word, so that "all are zero" is one look: live handles below, acquisitions, open scopes above,
-/// and on top a bit that says that somebody waits for that. Each has room for two million; one that had more would
-/// be told wrongly, but not taken for idle.
+/// Three counts in one word, so that one load tells whether all of them are zero: live handles in the lowest bits, then
+/// acquisitions, then open scopes, and above them a bit that is set while a drain waits. Each count has room for two
+/// million; one that overflows is reported wrongly, but not taken for idle.
 #[derive(Default)]
 struct InFlight {
     word: AtomicU64,
@@ -294,12 +295,12 @@ impl InFlight {
     const DRAINERS: u64 = Self::SCOPE << 21;
 
     fn add(&self, unit: u64) {
-        // Relaxed: a count that goes up wakes nobody.
+        // Relaxed: incrementing a count wakes no drain.
         self.word.fetch_add(unit, Ordering::Relaxed);
     }
 
     fn sub(&self, unit: u64) {
-        // Release, for the Acquire in `poll_idle`: who reads zero sees the counters that were written before.
+        // Release, for the Acquire in `poll_idle`: a drain that reads zero sees the counters that were written before.
         if self.word.fetch_sub(unit, Ordering::AcqRel) == unit | Self::DRAINERS {
             self.wake();
         }
@@ -309,26 +310,27 @@ impl InFlight {
     fn wake(&self) {
         let mut drainers = self.drainers.lock();
         let woken = mem::take(&mut *drainers);
-        // Under the lock, as the setting: the bit is up whenever somebody is in the list.
+        // Cleared under the lock, as it is set: the bit is set whenever the list is not empty.
         self.word.fetch_and(!Self::DRAINERS, Ordering::Relaxed);
         drop(drainers);
         catch::wake_all(woken);
     }
 
-    /// Scopes, acquisitions, handles.
+    /// Returns the counts of open scopes, acquisitions and live handles.
     fn read(&self) -> [u64; 3] {
         let word = self.word.load(Ordering::Relaxed) & !Self::DRAINERS;
         [word / Self::SCOPE, word % Self::SCOPE / Self::ACQUISITION, word % Self::ACQUISITION]
     }
 
     fn poll_idle(&self, cx: &mut Context<'_>) -> Poll<()> {
-        // Cloned, and dropped, outside of the lock: a waker is foreign code.
+        // Cloned and dropped outside of the lock, because a waker is foreign code.
         let mut waker = Some(cx.waker().clone());
         let mut drainers = self.drainers.lock();
         if !drainers.iter().any(|known| known.will_wake(cx.waker())) {
             drainers.extend(waker.take());
         }
-        // One step on one word: either the last `sub` comes later and sees the bit, or this sees its zero.
+        // One atomic operation on one word: either the last `sub` comes later and sees the bit, or this load sees its
+        // zero.
         let before = self.word.fetch_or(Self::DRAINERS, Ordering::AcqRel);
         drop(drainers);
         if before & !Self::DRAINERS != 0 {

@@ -1,4 +1,4 @@
-//! The reaper: async release from `Drop`, and the counters of what it does.
+//! The reaper: async release from `Drop`, and the counters of all handles.
 
 pub(crate) mod account;
 
@@ -17,19 +17,19 @@ use crate::rt::runtime::Runtime;
 use crate::rt::time::Deadline;
 use crate::stats::{DrainReport, Stats};
 
-/// The one door through which code in a `Drop` reaches an async release, and the one place that spawns it.
+/// Runs the async release of handles that are dropped, in tasks of its own.
 ///
-/// `Drop` cannot await. What is dropped without having been closed or completed is handed to the reaper, which runs
-/// its release in a task on the current tokio runtime, or else on the one that acquired the handle. Each release has
-/// a deadline; one that hangs holds up no other. Without a live runtime the handle is dropped in place and counted
-/// as abandoned.
+/// `Drop` cannot await. A scope, lease or guard that is dropped without having been closed or ended hands its release
+/// to the reaper, which runs it in a task on the current tokio runtime, or else on the one that acquired the handle.
+/// Each release has a deadline; one that hangs does not delay the others. Without a live runtime the handle is dropped
+/// in place and counted as abandoned.
 ///
-/// Each [`Scopes`](crate::Scopes) has a reaper of its own. Leases taken outside of any scope use
-/// [`Reaper::global`], unless they name another one. It is a handle: clones are the same reaper.
+/// Each [`Scopes`](crate::Scopes) has a reaper of its own. Leases outside of any scope use [`Reaper::global`], unless
+/// they are acquired [in another one](crate::Lease::acquire_in). Clones are the same reaper.
 ///
 /// # What it is not
 ///
-/// No task, no thread and no queue: it costs nothing while nothing is released.
+/// It is not a task, thread or queue: it costs nothing while nothing is released.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -52,19 +52,20 @@ pub struct Reaper {
 }
 
 impl Reaper {
-    /// A reaper with the defaults of [`ReaperBuilder`].
+    /// Creates a reaper with the defaults of [`ReaperBuilder`].
     pub fn new() -> Self {
         Self::builder().build()
     }
 
-    /// To set timeouts and an observer.
+    /// Returns a builder, to set timeouts and an observer.
     pub fn builder() -> ReaperBuilder {
         ReaperBuilder { limits: Limits::default(), observer: None }
     }
 
-    /// The reaper of leases that name none. It has the default timeouts and no observer, only counters.
+    /// Returns the reaper of leases that are acquired in no other. It has the default timeouts and no observer, only
+    /// counters.
     ///
-    /// A library that is given no [`Scopes`](crate::Scopes) still lets its program wait at its end:
+    /// With it, a program can wait at its end even for the leases of a library that knows no [`Scopes`](crate::Scopes):
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -79,21 +80,21 @@ impl Reaper {
         GLOBAL.get_or_init(Reaper::new)
     }
 
-    /// The counters of everything acquired under this reaper.
+    /// Returns the counters of all handles acquired under this reaper.
     pub fn stats(&self) -> Stats {
         self.accounting.stats()
     }
 
-    /// Waits until no scope is open, no acquisition is under way and no handle is live, or until `timeout` has passed,
+    /// Waits until no scope is open, no acquisition is running and no handle is live, or until `timeout` has passed,
     /// counted from the first poll.
     ///
-    /// Nothing is cancelled when it passes: what still runs goes on, and the report says how much that is. New
-    /// handles may be acquired meanwhile; stop the listeners first. On a runtime without timers, where a timeout could
-    /// not be kept, it reports at once what there is.
+    /// Nothing is cancelled when the timeout passes; the report says what is left. New handles may be acquired
+    /// meanwhile, so stop the listeners first. On a runtime without timers, which cannot keep a timeout, it returns the
+    /// report at once.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses only the report.
+    /// If the future is dropped, only the report is lost.
     pub fn drain(&self, timeout: Duration) -> impl Future<Output = DrainReport> + Send + use<> {
         let accounting = Arc::clone(&self.accounting);
         async move {
@@ -101,7 +102,7 @@ impl Reaper {
             let mut deadline = Deadline::after(timeout);
             poll_fn(|cx| match accounting.poll_idle(cx) {
                 Poll::Ready(()) => Poll::Ready(()),
-                // Without timers there is no deadline: report what there is rather than wait for ever.
+                // Without timers there is no deadline: return the report rather than wait without a limit.
                 Poll::Pending => deadline.poll_missed::<Infallible>(Stage::Waiting, cx).map(drop),
             })
             .await;
@@ -126,11 +127,11 @@ impl Reaper {
     }
 }
 
-/// Runs a release to its end, wherever its owner has gone.
+/// Spawns a release, so that it runs to its end without its owner.
 ///
-/// The current runtime is asked first: it is alive more surely than `home`, where the handle was acquired. But it may
-/// be the one that is shutting down, and drop what is spawned on it; then it is home's turn, once. The future must not
-/// hand itself to the reaper when it is dropped: it would come back for ever.
+/// The current runtime comes first, because it is more likely to be alive than `fallback`, on which the handle was
+/// acquired. But it may be shutting down, and drop what is spawned on it; the release is then spawned on `fallback`,
+/// once. The future must not hand itself to the reaper when it is dropped, because it would do so again and again.
 pub(crate) fn spawn(fallback: Option<Runtime>, release: impl Future<Output = ()> + Send + 'static) {
     match (Runtime::try_current().ok(), fallback) {
         (Some(current), Some(fallback)) if current.id() != fallback.id() => {
@@ -141,7 +142,7 @@ pub(crate) fn spawn(fallback: Option<Runtime>, release: impl Future<Output = ()>
     }
 }
 
-/// A release on a runtime that is not its home, to which it goes if that one drops it.
+/// A release that is spawned on the current runtime, and on `fallback` if that one drops it.
 struct ReleaseTask {
     /// `None` after the end.
     release: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
@@ -180,10 +181,10 @@ impl fmt::Debug for Reaper {
     }
 }
 
-/// Sets up a [`Reaper`].
+/// Builds a [`Reaper`].
 ///
-/// Every timeout has a default and none can be switched off, so that nothing waits for ever by an oversight (law L12);
-/// [`Duration::MAX`] comes close.
+/// Every timeout has a default and none can be disabled, so that no operation waits without a limit by mistake (law
+/// L12); [`Duration::MAX`] comes close.
 ///
 /// ```
 /// use reqscope::observer::{Abandoned, Subject};
@@ -212,28 +213,28 @@ pub struct ReaperBuilder {
 }
 
 impl ReaperBuilder {
-    /// How long one acquisition may take. Default: 60 s, above what a pool or a driver sets, so that theirs, which
-    /// know more, speak first.
+    /// Sets the maximum time of one acquisition. Defaults to 60 s, which is longer than the timeouts of pools and
+    /// drivers, so that their more specific errors come first.
     pub fn acquire_timeout(mut self, timeout: Duration) -> Self {
         self.limits.acquire = timeout;
         self
     }
 
-    /// How long one release may take; after that the handle is dropped and counted as abandoned. Default: 5 s,
-    /// long for a COMMIT or a ROLLBACK, short for a slot that somebody waits for.
+    /// Sets the maximum time of one release, after which the handle is dropped and counted as abandoned. Defaults to 5
+    /// s, which is long for a COMMIT or a ROLLBACK, and short for a waiter that needs its slot.
     pub fn release_timeout(mut self, timeout: Duration) -> Self {
         self.limits.release = timeout;
         self
     }
 
-    /// Who hears of what nobody awaits. Default: nobody; the counters count all the same. Said twice, the last one
-    /// counts.
+    /// Sets the observer of events that no task awaits. Defaults to none; the counters work without one. A later call
+    /// replaces an earlier one.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.observer = Some(Box::new(observer));
         self
     }
 
-    /// Makes the reaper. No I/O, no runtime.
+    /// Creates the reaper. It does no I/O and needs no runtime.
     pub fn build(self) -> Reaper {
         Reaper { accounting: Arc::new(Accounting::new(self.limits, self.observer)) }
     }

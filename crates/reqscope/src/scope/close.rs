@@ -12,21 +12,21 @@ use crate::scope::close_error::{CloseError, Problem};
 use crate::scope::erased::{ErasedRelease, ErasedSlots};
 use crate::scope::state::ScopeState;
 
-/// The end of a scope, begun by [`Scope::close`](crate::Scope::close).
+/// The close of a scope, returned by [`Scope::close`](crate::Scope::close).
 ///
-/// Ready when the releases whose outcome matters to the client have ended. The others run in the reaper, and are
+/// Completes when the releases whose outcome matters to the client have ended. The others run in the reaper, and are
 /// not waited for (law L11).
 ///
 /// # Errors
 ///
-/// A [`CloseError`], if the client must not hear of a success.
+/// A [`CloseError`], if the response must not be a success.
 ///
 /// # Cancel safety
 ///
-/// What was begun is not undone: dropping the future, at any point, hands the release in flight and all that come
-/// after it to the reaper. Neither the releases nor their exit change; only the outcome goes unheard.
+/// If the future is dropped, at any point, the running release and all releases after it go on in the reaper. Neither
+/// the releases nor their exit change; only the result is lost.
 ///
-/// The outcome is told once: polled again after its end, it answers `Ok`.
+/// The result is returned once: polled again after completion, the future returns `Ok`.
 ///
 /// # Examples
 ///
@@ -37,13 +37,13 @@ use crate::scope::state::ScopeState;
 /// # let scope = Scopes::new().open();
 /// let request = scope.handle().clone();
 /// let close: Close = scope.close(Exit::Completed);
-/// assert!(request.is_closed()); // at once, before anybody awaits
+/// assert!(request.is_closed()); // at once, before the first poll
 /// close.await.unwrap();
 /// # });
 /// ```
-#[must_use = "the releases go on if this is dropped, but nobody hears whether they failed"]
+#[must_use = "if this is dropped, the releases go on, but their result is lost"]
 pub struct Close {
-    /// `None` once it is over; most are when they begin.
+    /// `None` once it has ended; most closes end when they begin.
     closing: Option<Box<Closing>>,
 }
 
@@ -87,25 +87,25 @@ impl fmt::Debug for Close {
     }
 }
 
-/// The three phases of law L10. Unlike [`Close`] it does not hand itself to the reaper when it is dropped, only each
+/// The three phases of law L10. Unlike [`Close`], it does not hand itself to the reaper when it is dropped, only each
 /// release that is left.
 struct Closing {
     requested: Exit,
     verdict: Exit,
     problems: Vec<Problem>,
-    /// Those with a handle at home, in the order of their release.
+    /// The slots with an idle handle, in the order of their release.
     slots: ErasedSlots,
-    /// The settling release that has been begun.
+    /// The settling release that is running.
     current: Option<ErasedRelease>,
-    patience: Duration,
-    /// One for all settling releases; it begins with the first.
+    timeout: Duration,
+    /// The deadline of all settling releases together, which begins with the first.
     deadline: Option<Deadline>,
-    /// Whether `current` was begun after that.
+    /// Whether `current` began after the deadline.
     overdue: bool,
 }
 
 impl Closing {
-    /// The first two phases, and the beginning of the third. `None`: nothing is left to do or to say.
+    /// Runs the first two phases, and begins the third. Returns `None` if nothing is left to wait for or to return.
     #[cold]
     fn begin(scope: &ScopeState, mut slots: ErasedSlots, requested: Exit) -> Option<Box<Self>> {
         let mut problems = Vec::new();
@@ -127,35 +127,35 @@ impl Closing {
                 return None;
             }
         }
-        let patience = scope.settings().close_timeout;
+        let timeout = scope.settings().close_timeout;
         let mut closing =
-            Closing { requested, verdict, problems, slots, current: None, patience, deadline: None, overdue: false };
+            Closing { requested, verdict, problems, slots, current: None, timeout, deadline: None, overdue: false };
         closing.begin_next();
         (closing.current.is_some() || !closing.problems.is_empty()).then(|| Box::new(closing))
     }
 
-    /// Goes on in the reaper.
+    /// Hands the rest of the close to the reaper.
     #[cold]
     fn hand_over(self: Box<Self>) {
-        if let Some(job) = &self.current {
-            let runtime = job.runtime.clone();
+        if let Some(release) = &self.current {
+            let runtime = release.runtime.clone();
             reaper::spawn(runtime, async move {
-                // Each release is on the books by itself.
+                // Each release is counted by itself.
                 drop(self.await);
             });
         }
     }
 
-    /// Begins the next settling release that has to wait, or, after the last, all the others.
+    /// Begins the next settling release that has to wait, or, after the last one, all other releases.
     fn begin_next(&mut self) {
         let verdict = self.verdict;
         while let Some(slot) = self.slots.peek() {
             if !slot.settles(verdict) {
                 return hand_over(&mut self.slots, verdict);
             }
-            let deadline = self.deadline.get_or_insert_with(|| Deadline::after(self.patience));
+            let deadline = self.deadline.get_or_insert_with(|| Deadline::after(self.timeout));
             self.overdue = deadline.has_passed();
-            // One that hung must not stop those behind it: they have the time that any release has.
+            // A release that hung must not stop the ones after it, which have the usual timeout.
             self.current = slot.release(verdict, (!self.overdue).then_some(deadline));
             drop(self.slots.next());
             if self.current.is_some() {
@@ -164,11 +164,11 @@ impl Closing {
         }
     }
 
-    /// The end of the settling release that was begun. One that was begun after the deadline is polled once; if it
-    /// has to wait, it goes on in the reaper.
+    /// Polls the settling release that is running. One that began after the deadline is polled once; if it has to wait,
+    /// it goes on in the reaper.
     fn poll_current(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Problem>> {
-        let Some(job) = &mut self.current else { return Poll::Ready(Ok(())) };
-        let outcome = job.future.as_mut().poll(cx);
+        let Some(release) = &mut self.current else { return Poll::Ready(Ok(())) };
+        let outcome = release.future.as_mut().poll(cx);
         if outcome.is_pending() && !self.overdue {
             return Poll::Pending;
         }
@@ -181,15 +181,15 @@ impl Closing {
     }
 }
 
-/// Begins the releases for which nobody waits, in their order.
-fn hand_over(others: &mut ErasedSlots, verdict: Exit) {
-    let mut jobs = Vec::new();
-    while let Some(slot) = others.next() {
-        jobs.extend(slot.release(verdict, None));
+/// Begins the releases that no client waits for, in their order.
+fn hand_over(slots: &mut ErasedSlots, verdict: Exit) {
+    let mut releases = Vec::new();
+    while let Some(slot) = slots.next() {
+        releases.extend(slot.release(verdict, None));
     }
-    // Outside of any runtime each job is dropped, one by one, and finds the runtime that it came from.
-    if !jobs.is_empty() && Runtime::try_current().is_ok() {
-        reaper::spawn(None, ConcurrentReleases(jobs));
+    // Outside of any runtime each release is dropped here, and goes on in the runtime of its acquisition.
+    if !releases.is_empty() && Runtime::try_current().is_ok() {
+        reaper::spawn(None, ConcurrentReleases(releases));
     }
 }
 
@@ -211,8 +211,9 @@ impl Future for Closing {
 
 impl Drop for Closing {
     fn drop(&mut self) {
-        // No runtime took it, or its runtime has ended. What is left must not stay in its cell, which a `Lazy` may
-        // keep, nor forget its exit: each release goes by itself to where it can still run, else it is abandoned.
+        // No runtime ran this close, or its runtime has ended. The handles that are left must not stay in their cells,
+        // which a `Lazy` may keep alive, or lose their exit: each release goes to a runtime on which it can still run,
+        // else it is abandoned.
         drop(self.current.take());
         while let Some(slot) = self.slots.next() {
             drop(slot.release(self.verdict, None));
@@ -220,16 +221,16 @@ impl Drop for Closing {
     }
 }
 
-/// Releases that nobody waits for, side by side in one task, begun in their order: one that hangs holds up no
-/// other.
+/// Releases that no client waits for, concurrently in one task, begun in their order. One that hangs does not delay the
+/// others.
 struct ConcurrentReleases(Vec<ErasedRelease>);
 
 impl Future for ConcurrentReleases {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        // What failed has told the observer.
-        self.0.retain_mut(|job| job.future.as_mut().poll(cx).is_pending());
+        // Errors have been reported to the observer.
+        self.0.retain_mut(|release| release.future.as_mut().poll(cx).is_pending());
         if self.0.is_empty() { Poll::Ready(()) } else { Poll::Pending }
     }
 }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use crate::exit::Exit;
 
-/// A scope could not be closed as it was told: the client must not hear of a success (law L11).
+/// The error of a scope that could not be closed as requested: the response must not be a success (law L11).
 ///
-/// It speaks only of resources whose outcome matters to the client ([`Resource::settles`](crate::Resource::settles)).
-/// What goes wrong with the others is the [`Observer`](crate::Observer)'s business.
+/// It contains only problems of resources whose outcome matters to the client
+/// ([`Resource::settles`](crate::Resource::settles)). Problems of other resources are reported to the
+/// [`Observer`](crate::Observer).
 ///
-/// A handler that answers a success and has marked its scope as failed:
+/// A handler that returns a success, but has marked its scope as failed:
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -44,9 +45,9 @@ struct CloseErrorInner {
     problems: Vec<Problem>,
 }
 
-/// One resource's part in a [`CloseError`].
+/// A problem of one resource, in a [`CloseError`].
 ///
-/// For the log; the client need not know:
+/// For the log, not for the client:
 ///
 /// ```
 /// use reqscope::scope::Problem;
@@ -56,7 +57,7 @@ struct CloseErrorInner {
 ///     for problem in error.problems() {
 ///         match problem {
 ///             Problem::ReleaseFailed { resource, error, .. } => eprintln!("{resource}: {error}"),
-///             Problem::StillLent { since, .. } => eprintln!("a guard that was taken at {since} never came back"),
+///             Problem::StillLent { resource, since, .. } => eprintln!("{resource}: lent since {since}"),
 ///             other => eprintln!("{other}"),
 ///         }
 ///     }
@@ -65,37 +66,36 @@ struct CloseErrorInner {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Problem {
-    /// The release (a COMMIT) failed, panicked or missed its deadline. What the backend has done is known only to
-    /// the error, if to anybody.
+    /// The release (a COMMIT) failed, panicked or missed its deadline. The error may say what the backend has done.
     ReleaseFailed {
         /// The type of the resource.
         resource: &'static str,
-        /// What the release answered: an [`Error`](crate::Error) of the resource.
+        /// The error that the release returned: an [`Error`](crate::Error) of the resource.
         error: Arc<dyn Error + Send + Sync>,
     },
-    /// A guard was still out, so that nobody knows what is being done to the handle.
+    /// A guard was still held, so that the state of the handle is unknown.
     StillLent {
         /// The type of the resource.
         resource: &'static str,
-        /// Where the guard was taken.
+        /// The line of code that took the guard.
         since: &'static Location<'static>,
     },
-    /// The handle was still being acquired: something meant to use it.
+    /// The handle was still being acquired, so there was still work to do with it.
     StillAcquiring {
         /// The type of the resource.
         resource: &'static str,
     },
-    /// The handle was beyond use: an operation was cut in the middle.
+    /// The handle was broken: an operation was cut in the middle.
     Dead {
         /// The type of the resource.
         resource: &'static str,
     },
-    /// Another release had used up the time of the close. This one goes on, and nobody waits for it.
+    /// Another release had used up the time of the close. This one goes on, but is not waited for.
     StillReleasing {
         /// The type of the resource.
         resource: &'static str,
     },
-    /// The handle was released as a failure (a ROLLBACK) although the scope was told a success.
+    /// The handle was released as a failure (a ROLLBACK), although the scope was closed as a success.
     NotCompleted {
         /// The type of the resource.
         resource: &'static str,
@@ -103,22 +103,22 @@ pub enum Problem {
 }
 
 impl CloseError {
-    /// `None` where there is nothing to complain of.
+    /// Returns the error, if there are any problems.
     pub(crate) fn of(requested: Exit, verdict: Exit, problems: Vec<Problem>) -> Option<Self> {
         (!problems.is_empty()).then(|| CloseError(Arc::new(CloseErrorInner { requested, verdict, problems })))
     }
 
-    /// The exit that [`Scope::close`](crate::Scope::close) was told.
+    /// Returns the exit that was passed to [`Scope::close`](crate::Scope::close).
     pub fn requested(&self) -> Exit {
         self.0.requested
     }
 
-    /// The exit that the resources were told.
+    /// Returns the exit that was passed to the resources.
     pub fn verdict(&self) -> Exit {
         self.0.verdict
     }
 
-    /// All that went wrong, in the order in which it was found. Never empty.
+    /// Returns all problems, in the order in which they were found. Never empty.
     pub fn problems(&self) -> &[Problem] {
         &self.0.problems
     }
@@ -142,7 +142,7 @@ impl fmt::Display for CloseError {
 }
 
 impl Error for CloseError {
-    /// The first failed release, if there is one.
+    /// Returns the error of the first failed release, if there is one.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.0.problems.iter().find_map(|problem| match problem {
             Problem::ReleaseFailed { error, .. } => Some(&**error as _),

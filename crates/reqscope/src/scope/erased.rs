@@ -9,51 +9,53 @@ use crate::rt::runtime::Runtime;
 use crate::rt::time::Deadline;
 use crate::scope::close_error::Problem;
 
-/// A cell, seen from its scope, which does not know its type.
+/// The slot of a cell without its type, as its scope sees it.
 pub(crate) trait ErasedSlot: Any + Send + Sync {
-    /// The type and the address of the resource. No address is used twice: the cell keeps its `Arc`.
+    /// Returns the type and the address of the resource. No two resources have the same address, because the slot keeps
+    /// the `Arc`.
     fn key(&self) -> Key;
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 
-    /// The how-manieth acquisition of the scope its handle was.
+    /// Returns the number of the acquisition of its handle within the scope.
     fn order(&self) -> usize;
 
-    /// Ends all lending. Is there a handle at home? What stands in the way of settling as `told` is a problem.
+    /// Ends all lending, and returns whether there is an idle handle to release. Adds a problem if the slot cannot
+    /// settle as `requested`.
     fn seal(&self, requested: Exit, problems: &mut Vec<Problem>) -> bool;
 
-    /// Does the outcome of a release with this exit matter to the client?
+    /// Returns whether the outcome of a release with this exit matters to the client.
     fn settles(&self, exit: Exit) -> bool;
 
-    /// After the seal: begins the release of what is at home, in the time that is left, or by default in the time
-    /// that any release has. `None`: there is nothing to wait for.
+    /// Begins the release of the idle handle, after the seal. `deadline` is that of the close; without one, the release
+    /// has the usual timeout. Returns `None` if there is nothing to wait for.
     fn release(&self, exit: Exit, deadline: Option<&Deadline>) -> Option<ErasedRelease>;
 
-    /// The type of the resource.
+    /// Returns the type of the resource.
     fn resource(&self) -> &'static str;
 
-    /// All three phases at once, for the only tenant of a scope: what settles nothing has nothing that it could be
-    /// told by others, or they by it. `false`: it does settle, and nothing was done.
+    /// Runs all three phases of a close at once, for the only slot of a scope. Without a settling slot, no problem can
+    /// change the verdict. Returns `false`, and does nothing, if this slot settles.
     fn close_alone(&self, requested: Exit) -> bool;
 }
 
 pub(crate) type Key = (TypeId, usize);
 
-/// A release whose type is forgotten. It may be dropped: the reaper then takes it.
+/// A release without its type. If it is dropped, it goes on in the reaper.
 pub(crate) struct ErasedRelease {
     pub(crate) future: Pin<Box<dyn Future<Output = Result<(), Problem>> + Send>>,
-    /// Where the handle was acquired.
+    /// The runtime on which the handle was acquired.
     pub(crate) runtime: Option<Runtime>,
     /// The type of the resource.
     pub(crate) resource: &'static str,
 }
 
-/// All cells of a scope.
+/// All slots of a scope.
 #[derive(Default)]
 pub(crate) enum ErasedSlots {
     #[default]
     None,
-    /// As most requests have it: no allocation for a list.
+    /// The usual case, without an allocation for a list.
     One(Arc<dyn ErasedSlot>),
     Many(Vec<Arc<dyn ErasedSlot>>),
 }
@@ -74,7 +76,7 @@ impl ErasedSlots {
         }
     }
 
-    /// The newest one comes after those that were there before.
+    /// Appends the new slot to the ones before.
     #[cold]
     fn join(&mut self, before: Self) {
         let mut all = match before {
@@ -95,8 +97,8 @@ impl ErasedSlots {
         }
     }
 
-    /// Brings them in the order of their release as `verdict`: the settling ones first, each kind in reverse order
-    /// of acquisition.
+    /// Sorts the slots into the order of their release as `verdict`: settling ones first, and each kind in reverse
+    /// order of acquisition.
     pub(crate) fn sort(&mut self, verdict: Exit) {
         if let ErasedSlots::Many(slots) = self {
             // `next` takes them from the end.
@@ -104,7 +106,7 @@ impl ErasedSlots {
         }
     }
 
-    /// The next one to release.
+    /// Returns the next slot to release.
     pub(crate) fn peek(&self) -> Option<&Arc<dyn ErasedSlot>> {
         self.as_slice().last()
     }

@@ -6,17 +6,17 @@ use crate::lease::Lease;
 use crate::resource::Resource;
 use crate::scope::slot::Slot;
 
-/// The request's handle, on loan from its [`Lazy`](crate::Lazy) cell.
+/// A loan of the request's handle, from its [`Lazy`](crate::Lazy) cell.
 ///
-/// It derefs to the handle and is exclusive: while it is out, other `get`s of the same request wait. Dropping it
-/// gives the handle back to the cell, not to the resource; that happens once, when the scope closes.
+/// It derefs to the handle and is exclusive: while it exists, other `get`s of the same request wait. Dropping it
+/// returns the handle to the cell, not to the resource: the handle is released once, when the scope closes.
 ///
-/// A loan has no verdict of its own, but two endings are taken as a sign that the work is not whole, and make the
-/// scope's verdict at least [`Exit::Failed`](crate::Exit::Failed): dropped while unwinding (a panic that somebody
-/// catches later), and dropped over a handle whose [`probe`](Resource::probe) then says `Dead` (an operation cut by
-/// a timeout inside the handler). Neither may end in a COMMIT of half the work.
+/// A loan has no verdict of its own, but two kinds of drop make the scope's verdict at least
+/// [`Exit::Failed`](crate::Exit::Failed), because the work may be incomplete and must not be committed: a drop while
+/// unwinding (from a panic that is caught later), and a drop after which [`probe`](Resource::probe) returns `Dead` (an
+/// operation was cut by a timeout inside of the handler).
 ///
-/// A guard that outlives its scope keeps the handle; it is released, as cancelled, when the guard drops (law L8).
+/// A guard that outlives its scope keeps the handle, which is released as cancelled when the guard is dropped (law L8).
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -26,7 +26,7 @@ use crate::scope::slot::Slot;
 /// let lists = Arc::new(resource_fn(|| async { Ok::<_, Error<Infallible>>(Vec::new()) }));
 /// let lazy = scope.lazy(&lists);
 ///
-/// lazy.get().await.unwrap().push(1); // the guard drops here
+/// lazy.get().await.unwrap().push(1); // the guard is dropped here
 /// let guard = lazy.get().await.unwrap();
 /// assert_eq!(*guard, [1]); // the same handle
 /// # drop(guard);
@@ -34,7 +34,7 @@ use crate::scope::slot::Slot;
 /// # });
 /// ```
 ///
-/// The handle cannot leave through it, only with [`Guard::detach`]:
+/// The handle cannot be moved out of a guard, except with [`Guard::detach`]:
 ///
 /// ```compile_fail,E0507
 /// # use reqscope::{Guard, Resource};
@@ -54,13 +54,13 @@ impl<R: Resource> Guard<R> {
         Guard { handle: Some(handle), slot }
     }
 
-    /// Takes the handle out of the request: a streamed body, a WebSocket, a background job.
+    /// Takes the handle out of the request, for a streamed body, a WebSocket or a background job.
     ///
-    /// The scope no longer knows of it; whoever holds the lease says how it ends. The next `get` of the request
-    /// acquires another one.
+    /// The scope no longer owns the handle; the owner of the lease decides how it ends. The next `get` of the request
+    /// acquires another handle.
     ///
-    /// Too late after the scope was closed: the lease is released as cancelled then, whatever its holder says, since
-    /// the scope has answered for it already (law L9).
+    /// After the scope has been closed it is too late: the lease is then released as cancelled, whatever exit is
+    /// requested, because the verdict of the scope has already included the handle (law L9).
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -71,7 +71,7 @@ impl<R: Resource> Guard<R> {
     /// # let files = Arc::new(resource_fn(|| async { Ok::<_, Error<Infallible>>(()) }));
     /// let lease = Guard::detach(scope.lazy(&files).get().await.unwrap());
     /// scope.close(Exit::Completed).await.unwrap();
-    /// assert_eq!(scopes.stats().live, 1); // it lives on
+    /// assert_eq!(scopes.stats().live, 1); // it still exists
     /// Lease::complete(lease).await.unwrap();
     /// # });
     /// ```

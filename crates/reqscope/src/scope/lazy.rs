@@ -15,15 +15,15 @@ use crate::rt::time::Deadline;
 use crate::scope::guard::Guard;
 use crate::scope::slot::{Slot, TryGet};
 
-/// The request-scoped lazy cell: the one handle of a resource that a request has, if it asks for it.
+/// A lazy cell of one request, which holds the request's one handle of a resource.
 ///
-/// Clones are the same cell, and so is every cell that [`ScopeHandle::lazy`](crate::ScopeHandle::lazy) gives out
-/// for the same `Arc` of the same request. What is never asked for is never acquired (law L2).
+/// Clones are the same cell, and so are all cells that [`ScopeHandle::lazy`](crate::ScopeHandle::lazy) returns for the
+/// same `Arc` in the same request. Without a use, nothing is acquired (law L2).
 ///
 /// # In a response body
 ///
-/// The scope closes when the handler has returned, not when the body has been sent; from then on `get` answers
-/// [`closed`](Error::is_closed). A body that needs the handle takes it along: [`Guard::detach`].
+/// The scope closes when the handler has returned, not when the body has been sent; from then on `get` returns an error
+/// that [`is_closed`](Error::is_closed). A body that needs the handle has to own it: see [`Guard::detach`].
 ///
 /// # Examples
 ///
@@ -36,13 +36,13 @@ use crate::scope::slot::{Slot, TryGet};
 /// let lists = Arc::new(resource_fn(|| async { Ok::<_, Error<Infallible>>(Vec::new()) }));
 /// let list = request.lazy(&lists); // nothing is acquired yet
 ///
-/// list.get().await.unwrap().push("first"); // acquired, lent, given back
+/// list.get().await.unwrap().push("first"); // acquired, lent, returned
 /// request.lazy(&lists).get().await.unwrap().push("second"); // the same handle
 /// assert_eq!(*list.get().await.unwrap(), ["first", "second"]);
 /// # scope.close(Exit::Completed).await.unwrap();
 /// # });
 /// ```
-#[must_use = "a cell acquires nothing until it is asked"]
+#[must_use = "a cell acquires nothing until `get` is called"]
 pub struct Lazy<R: Resource> {
     slot: Arc<Slot<R>>,
 }
@@ -52,52 +52,51 @@ impl<R: Resource> Lazy<R> {
         Lazy { slot }
     }
 
-    /// Borrows the handle; acquires it first if nobody has.
+    /// Borrows the handle; acquires it first if there is none.
     ///
-    /// Concurrent first uses make one acquisition, which belongs to the scope: a caller that is dropped, or alive
-    /// but not polled, neither cancels nor stalls it (law L5). It runs in a task of its own as soon as it has to
-    /// wait, in the caller's tracing span (feature `tracing`); task-locals do not follow it there.
+    /// Concurrent first uses make one acquisition, which belongs to the scope: a caller that is dropped, or alive but
+    /// not polled, neither cancels nor stalls it (law L5). As soon as it has to wait, it runs in a task of its own, in
+    /// the caller's tracing span (feature `tracing`) but without the caller's task-locals.
     ///
-    /// The handle is exclusive. Others of the same request get it one after the other; a new `get` lets those who
-    /// wait go first, once.
+    /// The handle is exclusive. Callers of the same request get it one after the other; a new `get` lets the waiters go
+    /// first, once.
     ///
     /// # Errors
     ///
-    /// - what [`Resource::acquire`] answered, shared by all who waited for that attempt; the next `get` tries again
-    ///   (law L7)
-    /// - [`is_timeout`](Error::is_timeout) after the [acquire timeout](crate::scope::ScopesBuilder::acquire_timeout) (60 s by
-    ///   default), or after the [lend timeout](crate::scope::ScopesBuilder::lend_timeout) (5 s) if one other task of this
-    ///   request kept its guard for that long; [`holder`](Error::holder) then says where that one was taken
+    /// - the error that [`Resource::acquire`] returned, shared by all callers that waited for that attempt; the next
+    ///   `get` tries again (law L7)
+    /// - [`is_timeout`](Error::is_timeout) after the [acquire timeout](crate::scope::ScopesBuilder::acquire_timeout)
+    ///   (60 s by default), or after the [lend timeout](crate::scope::ScopesBuilder::lend_timeout) (5 s) if another
+    ///   task of this request kept one guard for that long; [`holder`](Error::holder) then returns the line that took
+    ///   it
     /// - [`is_closed`](Error::is_closed) once the request is over
-    /// - an error that names it, if the acquisition has to wait and there is no tokio runtime, or one without
-    ///   timers
+    /// - an error that says so, if the acquisition has to wait and there is no tokio runtime with timers
     ///
     /// # Deadlock
     ///
-    /// A task that holds a guard and asks for a second one waits for itself, until the lend timeout has passed.
-    /// Lend the guard down as `&mut` instead.
+    /// A task that holds a guard and calls `get` again waits for itself, until the lend timeout has passed. Pass the
+    /// guard on as `&mut` instead.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses its place among the waiters and nothing else. A running acquisition goes on, and
-    /// the handle stays in the cell for the next `get` or for the close.
+    /// If the future is dropped, it loses its place among the waiters and nothing else. A running acquisition goes on,
+    /// and the handle stays in the cell for the next `get` or for the close.
     #[track_caller]
     pub fn get(&self) -> Get<R> {
         Get {
             slot: Some(Arc::clone(&self.slot)),
             site: Location::caller(),
             waiter: WaiterId::default(),
-            patience: None,
+            lend_deadline: None,
         }
     }
 
-    /// Borrows the handle if that needs no waiting: it is at home, or
-    /// [`try_acquire`](Resource::try_acquire) has one at once.
+    /// Borrows the handle without waiting: if it is idle, or if [`try_acquire`](Resource::try_acquire) returns one.
     ///
-    /// `None` also where that panicked or the scope is closed; [`get`](Lazy::get) tells which. It does not stand in line:
-    /// a handle at home goes to it, though others wait.
+    /// Also returns `None` if `try_acquire` panicked or the scope is closed; [`get`](Lazy::get) returns the reason. It
+    /// does not queue: it takes an idle handle even if there are waiters.
     ///
-    /// What was acquired may be used where nothing can wait:
+    /// For code that cannot wait, once the handle has been acquired:
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -106,7 +105,7 @@ impl<R: Resource> Lazy<R> {
     /// # let scope = Scopes::new().open();
     /// # let lists = Arc::new(resource_fn(|| async { Ok::<_, Error<Infallible>>(Vec::new()) }));
     /// # let list = scope.lazy(&lists);
-    /// assert!(list.try_get().is_none()); // nobody has asked for it
+    /// assert!(list.try_get().is_none()); // not acquired yet
     /// list.get().await.unwrap().push("first");
     ///
     /// let guard = list.try_get().unwrap();
@@ -120,17 +119,17 @@ impl<R: Resource> Lazy<R> {
     pub fn try_get(&self) -> Option<Guard<R>> {
         match self.slot.try_take(true, Location::caller()) {
             TryGet::Lent(handle) => Some(Guard::new(handle, Arc::clone(&self.slot))),
-            // Of an error the observer has heard.
+            // An error has been reported to the observer.
             TryGet::Failed(_) | TryGet::Busy => None,
             TryGet::Started(attempt) => {
-                // Whoever queued up meanwhile makes the next one.
+                // A caller that has queued up meanwhile begins the next attempt.
                 self.slot.cell.retract(attempt.number);
                 None
             }
         }
     }
 
-    /// What state the cell is in, at this moment: for logs and tests, as it may be another one a moment later.
+    /// Returns the current state of the cell. For logs and tests, because it may have changed a moment later.
     pub fn state(&self) -> LazyState {
         self.slot.cell.state()
     }
@@ -148,11 +147,11 @@ impl<R: Resource> fmt::Debug for Lazy<R> {
     }
 }
 
-/// The future of [`Lazy::get`], which says what its errors are.
+/// The future returned by [`Lazy::get`], whose docs list the errors.
 ///
 /// # Cancel safety
 ///
-/// Dropping it loses its place among the waiters and nothing else: a running acquisition goes on.
+/// If the future is dropped, it loses its place among the waiters and nothing else: a running acquisition goes on.
 ///
 /// # Panics
 ///
@@ -160,7 +159,7 @@ impl<R: Resource> fmt::Debug for Lazy<R> {
 ///
 /// # Examples
 ///
-/// It borrows nothing, so it can be kept, sent or raced against something else:
+/// It borrows nothing, so it can be stored, sent to a task or used in `select!`:
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -177,12 +176,12 @@ impl<R: Resource> fmt::Debug for Lazy<R> {
 /// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct Get<R: Resource> {
-    /// Moves on into the guard.
+    /// `None` once it has moved into the guard.
     slot: Option<Arc<Slot<R>>>,
     site: Site,
     waiter: WaiterId,
-    /// For somebody else's guard, whose loan has this number; it begins anew with the next one.
-    patience: Option<(u32, Deadline)>,
+    /// The deadline of a wait for another task's guard, whose loan has this number. It begins again with the next loan.
+    lend_deadline: Option<(u32, Deadline)>,
 }
 
 impl<R: Resource> Future for Get<R> {
@@ -204,7 +203,7 @@ impl<R: Resource> Get<R> {
         Poll::Ready(Ok(Guard::new(handle, self.slot.take().expect(UNENDED))))
     }
 
-    /// Goes on from there until there is an answer, or something to wait for.
+    /// Goes on from `outcome` until there is a result, or something to wait for.
     #[cold]
     fn poll_on(&mut self, mut outcome: TryGet<R>, cx: &mut Context<'_>) -> Poll<Result<Guard<R>, Error<R::Cause>>> {
         loop {
@@ -216,7 +215,7 @@ impl<R: Resource> Get<R> {
                 TryGet::Busy => match slot.cell.take(&mut self.waiter, self.site, cx.waker(), || slot.count()) {
                     Take::Lent(handle) => TryGet::Lent(handle),
                     Take::Begin(number, counted) => slot.try_make(number, counted, self.site),
-                    Take::Wait(Some(loan)) => return self.poll_patience(loan, cx).map(Err),
+                    Take::Wait(Some(loan)) => return self.poll_lend(loan, cx).map(Err),
                     Take::Wait(None) | Take::Yield => return Poll::Pending,
                     Take::Failed(error) => TryGet::Failed(error),
                     Take::Closed => TryGet::Failed(Error::closed()),
@@ -225,15 +224,15 @@ impl<R: Resource> Get<R> {
         }
     }
 
-    /// Waits for the guard of that loan, for as long as that is reasonable.
-    fn poll_patience(&mut self, loan: Loan, cx: &mut Context<'_>) -> Poll<Error<R::Cause>> {
+    /// Waits for the guard of `loan`, up to the lend timeout.
+    fn poll_lend(&mut self, loan: Loan, cx: &mut Context<'_>) -> Poll<Error<R::Cause>> {
         let slot = self.slot.as_ref().expect(UNENDED);
         let settings = slot.scope.settings();
-        let (_, patience) = match &mut self.patience {
-            Some(patience) if patience.0 == loan.number => patience,
-            patience => patience.insert((loan.number, Deadline::after(settings.lend_timeout))),
+        let (_, lend_deadline) = match &mut self.lend_deadline {
+            Some(lend_deadline) if lend_deadline.0 == loan.number => lend_deadline,
+            lend_deadline => lend_deadline.insert((loan.number, Deadline::after(settings.lend_timeout))),
         };
-        let missed = ready!(patience.poll_missed(Stage::Waiting, cx));
+        let missed = ready!(lend_deadline.poll_missed(Stage::Waiting, cx));
         slot.cell.leave(&mut self.waiter);
         if missed.is_timeout() {
             settings.reaper.accounting().lent_too_long(Subject::of::<R>(self.site), loan.since);

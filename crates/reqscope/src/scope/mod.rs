@@ -1,4 +1,4 @@
-//! Scopes: the life of one request, and what it holds.
+//! Scopes: what one request has acquired, from its start to its end.
 
 pub(crate) mod close_error;
 pub(crate) mod erased;
@@ -28,12 +28,13 @@ pub use crate::cell::state::LazyState;
 
 /// The owner of everything that one request has acquired.
 ///
-/// Keep it beside the handler's future, so that it is dropped with it, and close it when the handler has returned;
-/// the front ends do both. What the handler gets is a [`ScopeHandle`].
+/// Keep it beside the handler's future, so that both are dropped together, and close it when the handler has returned;
+/// the front ends do both. The handler gets a [`ScopeHandle`].
 ///
-/// Dropping it closes it as [`Exit::Cancelled`], or [`Exit::Panicked`] while unwinding, through the reaper.
+/// A scope that is dropped is closed as [`Exit::Cancelled`], or as [`Exit::Panicked`] while unwinding, and the reaper
+/// runs the releases.
 ///
-/// Not `Clone`: it has one owner, and who owns it decides when the request is over.
+/// Not `Clone`: it has one owner, which decides when the request is over.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -52,7 +53,7 @@ pub use crate::cell::state::LazyState;
 /// # });
 /// ```
 ///
-/// It is closed once:
+/// A scope can be closed once:
 ///
 /// ```compile_fail,E0382
 /// # use reqscope::{Exit, Scope};
@@ -73,7 +74,7 @@ pub use crate::cell::state::LazyState;
 #[must_use = "a scope that is dropped at once is cancelled"]
 pub struct Scope {
     handle: ScopeHandle,
-    /// Until it is closed.
+    /// Whether it still has to be closed.
     open: bool,
 }
 
@@ -82,18 +83,18 @@ impl Scope {
         Scope { handle: ScopeHandle { state: StateRef::open(settings) }, open: true }
     }
 
-    /// What the request's functions use; it does not keep the scope open.
+    /// Returns the handle for the request's functions, which does not keep the scope open.
     pub fn handle(&self) -> &ScopeHandle {
         &self.handle
     }
 
-    /// The same as [`ScopeHandle::lazy`].
+    /// Returns the cell of `resource` in this scope: the same as [`ScopeHandle::lazy`].
     pub fn lazy<R: Resource>(&self, resource: &Arc<R>) -> Lazy<R> {
         self.handle.lazy(resource)
     }
 
-    /// Tells the request's functions until when they have time. It only tells: whoever runs the handler enforces
-    /// it. Said twice, the last one counts.
+    /// Sets the deadline that [`ScopeHandle::deadline`] returns. It is information only: the code that runs the handler
+    /// has to enforce it. A later call replaces an earlier one.
     ///
     /// ```
     /// use reqscope::Scopes;
@@ -108,21 +109,21 @@ impl Scope {
         self.handle.state.set_deadline(at);
     }
 
-    /// Closes it: no more loans, the verdict, the releases.
+    /// Closes the scope: ends all lending, fixes the verdict, and begins the releases.
     ///
-    /// A plain function: when it returns the scope is sealed and the verdict is fixed. The verdict is the worse of
-    /// `exit` and what was [marked](ScopeHandle::mark_failed); it is at least [`Exit::Failed`] if a handle that
+    /// This is a plain function: when it returns, the scope is sealed and the verdict is fixed. The verdict is the
+    /// worse of `exit` and a [failure mark](ScopeHandle::mark_failed); it is at least [`Exit::Failed`] if a handle that
     /// settles as `exit` is lent, dead or still being acquired. A pending acquisition is cancelled (law L6).
     ///
-    /// Await the future to hear whether the releases that matter to the client went well. They run one after the
-    /// other, in reverse order of acquisition, under one deadline (5 s by default) that begins now; those whose turn
-    /// comes after it go on in the reaper. Several settling resources are not atomic among each other: a second COMMIT
-    /// may fail after the first succeeded. The other handles are released in the reaper, in reverse order too.
+    /// Await the future for the result of the releases that matter to the client. They run one after the other, in
+    /// reverse order of acquisition, under one deadline (5 s by default) that begins now; releases that begin after it
+    /// go on in the reaper. Several settling resources are not atomic with each other: a second COMMIT may fail after
+    /// the first succeeded. The other handles are released in the reaper, in reverse order too.
     ///
     /// # Errors
     ///
-    /// A [`CloseError`], if a release that matters to the client failed, or `exit` was a success
-    /// and the verdict is not.
+    /// A [`CloseError`], if a release that matters to the client failed, or if `exit` is a success and the verdict is
+    /// not.
     ///
     /// # Cancel safety
     ///
@@ -138,7 +139,7 @@ impl Scope {
     /// let exit = if status < 400 { Exit::Completed } else { Exit::Failed };
     /// match scope.close(exit).await {
     ///     Ok(()) => println!("{status}"),
-    ///     Err(error) => println!("500: {error}"), // a COMMIT failed: no success may be told
+    ///     Err(error) => println!("500: {error}"), // a COMMIT failed: the response must not be a success
     /// }
     /// # });
     /// ```
@@ -151,7 +152,7 @@ impl Scope {
 impl Drop for Scope {
     fn drop(&mut self) {
         if self.open {
-            // Dropping the future hands it to the reaper.
+            // Dropping the future hands the releases to the reaper.
             drop(Close::begin(&self.handle.state, Exit::of_drop()));
         }
     }
@@ -163,17 +164,16 @@ impl fmt::Debug for Scope {
     }
 }
 
-/// A request's way to its scope, for extensions and function arguments.
+/// A reference to the scope of a request, for request extensions and function arguments.
 ///
-/// Clones are the same scope. It does not keep the scope open: once that is closed, every `get` answers
+/// Clones refer to the same scope. It does not keep the scope open: after the close, every `get` returns an error that
 /// [`is_closed`](crate::Error::is_closed).
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
 /// use reqscope::{Error, Exit, Resource, ScopeHandle, Scopes};
 /// use std::sync::Arc;
-///
-/// // A function of the request takes it by reference, and what it needs beside it.
+/// A function of the request takes the handle by reference, beside the resources that it uses.
 /// async fn append<R>(request: &ScopeHandle, lists: &Arc<R>) -> Result<(), Error<R::Cause>>
 /// where
 ///     R: Resource<Handle = Vec<u32>>,
@@ -194,21 +194,22 @@ pub struct ScopeHandle {
 }
 
 impl ScopeHandle {
-    /// The cell of `resource` in this scope: the same one for the same `Arc`.
+    /// Returns the cell of `resource` in this scope: the same one for the same `Arc`.
     ///
-    /// Acquires nothing. Another `Arc` of the same type is another resource, with a handle of its own. That is
-    /// right for two databases of one type, and a mistake where the `Arc` is made anew for each call: the
-    /// [`Observer`](crate::Observer::second_resource) is told once.
+    /// This acquires nothing. Another `Arc` of the same type is another resource, with a handle of its own. That is
+    /// right for two databases of one type, and a mistake if each call creates a new `Arc`, so it is reported to the
+    /// [`Observer`](crate::Observer::second_resource), once per type.
     pub fn lazy<R: Resource>(&self, resource: &Arc<R>) -> Lazy<R> {
         let key = Slot::key_of(resource);
         let slot = self.state.slot(key, || Slot::new(&self.state, resource));
         Lazy::new(slot.unwrap_or_else(|| Arc::new(Slot::closed(&self.state, resource))))
     }
 
-    /// Makes the verdict at least [`Exit::Failed`]. Nobody can take it back (law L9), and nothing happens if the
-    /// scope is closed already.
+    /// Marks the scope as failed: the verdict becomes at least [`Exit::Failed`]. This cannot be undone (law L9), and
+    /// has no effect if the scope is already closed.
     ///
-    /// For a failure that the answer does not show, such as a streamed answer whose status has been sent:
+    /// For a failure that the response does not show, such as one after the status of a streamed response has been
+    /// sent:
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -217,7 +218,7 @@ impl ScopeHandle {
     /// # let request = scope.handle();
     /// # let upload: Result<(), std::io::Error> = Err(std::io::Error::other("cut"));
     /// if upload.is_err() {
-    ///     request.mark_failed(); // whatever the scope is told, the resources are told `Failed`
+    ///     request.mark_failed(); // even if the scope is closed as completed, `release` gets `Failed`
     /// }
     /// # scope.close(Exit::Completed).await.unwrap();
     /// # });
@@ -226,10 +227,10 @@ impl ScopeHandle {
         self.state.mark_failed();
     }
 
-    /// Whether the request is over: returned, hung up, panicked or timed out.
+    /// Returns whether the request is over: the handler returned, panicked or timed out, or the client disconnected.
     ///
-    /// For what cannot await: ask it once per round of a CPU-bound loop in `spawn_blocking`, which otherwise keeps
-    /// its core to its end. It costs one atomic read.
+    /// For code that cannot await: a CPU-bound loop in `spawn_blocking` checks it once per round, or else it occupies
+    /// its thread until it is done. It costs one atomic load.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -243,7 +244,7 @@ impl ScopeHandle {
     ///     }
     ///     rounds
     /// });
-    /// drop(scope); // the client hangs up
+    /// drop(scope); // the client disconnects
     /// work.await.unwrap();
     /// # });
     /// ```
@@ -251,15 +252,15 @@ impl ScopeHandle {
         self.state.is_closed()
     }
 
-    /// Waits until the request is over.
+    /// Waits until the scope is closed, that is until the request is over.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses nothing.
+    /// If the future is dropped, nothing is lost.
     ///
     /// # Examples
     ///
-    /// A task that the request spawned stops with it:
+    /// A task that was spawned by a request stops with it:
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -281,7 +282,7 @@ impl ScopeHandle {
         async move { poll_fn(|cx| state.poll_closed(cx)).await }
     }
 
-    /// Until when the request has time, if its front end set a deadline.
+    /// Returns the deadline of the request, if its front end has set one.
     pub fn deadline(&self) -> Option<Instant> {
         self.state.deadline()
     }

@@ -9,10 +9,10 @@ use crate::scope::Scope;
 use crate::scope::state::Settings;
 use crate::stats::{DrainReport, Stats};
 
-/// Opens the scopes of one server, and keeps their books.
+/// Opens the scopes of one server, and counts their handles.
 ///
-/// One per server, cloned to wherever scopes are opened: clones are the same. Dropping it closes nothing; its scopes
-/// and their releases go on.
+/// Create one per server, and clone it to where scopes are opened: clones share settings and counters. Dropping it
+/// closes nothing; its scopes and their releases go on.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -33,12 +33,12 @@ pub struct Scopes {
 }
 
 impl Scopes {
-    /// With the defaults of [`ScopesBuilder`].
+    /// Creates scopes with the defaults of [`ScopesBuilder`].
     pub fn new() -> Self {
         Self::builder().build()
     }
 
-    /// To set timeouts and an observer.
+    /// Returns a builder, to set timeouts and an observer.
     pub fn builder() -> ScopesBuilder {
         ScopesBuilder {
             reaper: Reaper::builder(),
@@ -47,13 +47,14 @@ impl Scopes {
         }
     }
 
-    /// Opens a scope. No I/O, no runtime, at most one allocation.
+    /// Opens a scope. It does no I/O, needs no runtime, and makes at most one allocation.
     pub fn open(&self) -> Scope {
         Scope::open(Arc::clone(&self.settings))
     }
 
-    /// Where the releases run that nobody awaits. Give it to [`Lease::acquire_in`](crate::Lease::acquire_in), so
-    /// that leases outside of any scope are on the same books.
+    /// Returns the reaper that runs the releases no task awaits. Pass it to
+    /// [`Lease::acquire_in`](crate::Lease::acquire_in), so that leases outside of any scope are counted and drained
+    /// with these scopes.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -73,17 +74,17 @@ impl Scopes {
     /// Waits until every scope is closed and every handle is released, detached ones too, or until `timeout` has
     /// passed, counted from the first poll (law L16).
     ///
-    /// Nothing is cancelled when it passes; the report says what is left. New scopes may be opened meanwhile, and are
-    /// waited for too: stop the listeners first.
+    /// Nothing is cancelled when the timeout passes; the report says what is left. New scopes may be opened meanwhile,
+    /// and are waited for too, so stop the listeners first.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses only the report.
+    /// If the future is dropped, only the report is lost.
     pub fn drain(&self, timeout: Duration) -> impl Future<Output = DrainReport> + Send + use<> {
         self.settings.reaper.drain(timeout)
     }
 
-    /// The counters of all its scopes and handles.
+    /// Returns the counters of all scopes and handles.
     pub fn stats(&self) -> Stats {
         self.settings.reaper.stats()
     }
@@ -101,10 +102,10 @@ impl fmt::Debug for Scopes {
     }
 }
 
-/// Sets up [`Scopes`].
+/// Builds [`Scopes`].
 ///
-/// Every timeout has a default and none can be switched off, so that nothing waits for ever by an oversight (law L12);
-/// [`Duration::MAX`] comes close.
+/// Every timeout has a default and none can be disabled, so that no operation waits without a limit by mistake (law
+/// L12); [`Duration::MAX`] comes close.
 ///
 /// ```
 /// use reqscope::{Observer, Scopes};
@@ -129,39 +130,39 @@ pub struct ScopesBuilder {
 }
 
 impl ScopesBuilder {
-    /// How long one acquisition may take. Default: 60 s, above what a pool or a driver sets, so that theirs, which
-    /// know more, speak first.
+    /// Sets the maximum time of one acquisition. Defaults to 60 s, which is longer than the timeouts of pools and
+    /// drivers, so that their more specific errors come first.
     pub fn acquire_timeout(mut self, timeout: Duration) -> Self {
         self.reaper = self.reaper.acquire_timeout(timeout);
         self
     }
 
-    /// How long all releases together may take for which the client waits, and each of the others by itself.
-    /// Default: 5 s, long for a COMMIT, short for somebody who waits for an answer.
+    /// Sets the maximum time of all releases together that the response of a request waits for, and of each other
+    /// release by itself. Defaults to 5 s, which is long for a COMMIT, and short for a client that waits for a
+    /// response.
     ///
-    /// It is the [release timeout](ReaperBuilder::release_timeout) of their reaper too, and so that of the leases on its
-    /// books.
+    /// It is also the [release timeout](ReaperBuilder::release_timeout) of the reaper, and so of leases acquired in it.
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
         self.close_timeout = timeout;
         self.reaper = self.reaper.release_timeout(timeout);
         self
     }
 
-    /// How long a `get` waits for a guard that another task of the same request holds. Default: 5 s, since longer
-    /// is more often a deadlock than work.
+    /// Sets the maximum time that a `get` waits for a guard of another task of the same request. Defaults to 5 s,
+    /// because a longer wait is more often a deadlock than work.
     pub fn lend_timeout(mut self, timeout: Duration) -> Self {
         self.lend_timeout = timeout;
         self
     }
 
-    /// Who hears of what nobody awaits. Default: nobody; the counters count all the same. Said twice, the last one
-    /// counts.
+    /// Sets the observer of events that no task awaits. Defaults to none; the counters work without one. A later call
+    /// replaces an earlier one.
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.reaper = self.reaper.observer(observer);
         self
     }
 
-    /// Makes the scopes, with a reaper of their own. No I/O, no runtime.
+    /// Creates the scopes, with a reaper of their own. It does no I/O and needs no runtime.
     pub fn build(self) -> Scopes {
         let Self { reaper, close_timeout, lend_timeout } = self;
         let settings =

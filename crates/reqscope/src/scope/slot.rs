@@ -23,7 +23,7 @@ use crate::scope::close_error::Problem;
 use crate::scope::erased::{ErasedRelease, ErasedSlot, Key};
 use crate::scope::state::StateRef;
 
-/// The place of one resource in one scope: the state machine, and all that it needs around it.
+/// The slot of one resource in one scope: the state machine of the cell, and all that it needs around it.
 pub(crate) struct Slot<R: Resource> {
     pub(crate) cell: Cell<R::Handle, Account<R>, Error<R::Cause>, AbortHandle>,
     pub(crate) scope: StateRef,
@@ -31,13 +31,13 @@ pub(crate) struct Slot<R: Resource> {
     order: AtomicUsize,
 }
 
-/// What came of asking for a handle without waiting.
+/// The result of [`Slot::try_take`].
 pub(crate) enum TryGet<R: Resource> {
     Lent(R::Handle),
     Failed(Error<R::Cause>),
-    /// An attempt has begun, and has to wait.
+    /// An attempt has begun, and may have to wait.
     Started(PendingAttempt),
-    /// It is lent, being acquired, closed, or others wait.
+    /// The handle is lent or being acquired, there are waiters, or the cell is closed.
     Busy,
 }
 
@@ -46,7 +46,7 @@ impl<R: Resource> Slot<R> {
         Self::around(Cell::new(), scope, resource)
     }
 
-    /// A slot of a scope that is over: nobody ever gets anything from it.
+    /// Creates the slot of a closed scope, from which no caller gets a handle.
     pub(crate) fn closed(scope: &StateRef, resource: &Arc<R>) -> Self {
         Self::around(Cell::closed(), scope, resource)
     }
@@ -63,23 +63,23 @@ impl<R: Resource> Slot<R> {
         (TypeId::of::<R>(), Arc::as_ptr(resource).cast::<()>() as usize)
     }
 
-    /// A handle without waiting, if that can be. Those who wait already come first, unless the caller is to `pass` them.
+    /// Takes a handle without waiting, if possible. Waiters come first, unless the caller may `overtake` them.
     #[inline]
-    pub(crate) fn try_take(&self, pass: bool, site: Site) -> TryGet<R> {
-        match self.cell.try_take(pass, site, || self.count()) {
+    pub(crate) fn try_take(&self, overtake: bool, site: Site) -> TryGet<R> {
+        match self.cell.try_take(overtake, site, || self.count()) {
             Some(Take::Lent(handle)) => TryGet::Lent(handle),
             Some(Take::Begin(number, counted)) => self.try_make(number, counted, site),
             _ => TryGet::Busy,
         }
     }
 
-    /// Puts an attempt on the books. The cell does it when it begins one: a close that finds the attempt takes its scope
-    /// off the books later, so that no drain falls between the two.
+    /// Counts an attempt. The cell calls it when it begins one: a close that finds the attempt counts its scope as
+    /// closed later, so that no drain ends between the two.
     pub(crate) fn count(&self) -> Acquiring {
         Acquiring::begin(self.scope.settings().reaper.accounting())
     }
 
-    /// The first half of an attempt: a handle that need not be waited for.
+    /// Runs the first half of an attempt, which acquires a handle without waiting.
     #[inline]
     pub(crate) fn try_make(&self, number: u32, counted: Acquiring, site: Site) -> TryGet<R> {
         let origin = Origin { taken_at: site, scope: Some(self.scope.id) };
@@ -93,7 +93,8 @@ impl<R: Resource> Slot<R> {
         }
     }
 
-    /// The second: makes it in place, or in a task that delivers it here.
+    /// Runs the second half of an attempt, which acquires a handle in place, or in a task that delivers it to this
+    /// slot.
     pub(crate) fn make(
         self: &Arc<Self>,
         attempt: PendingAttempt,
@@ -113,7 +114,7 @@ impl<R: Resource> Slot<R> {
         }
     }
 
-    /// It goes to the one who asked, unless the scope was closed meanwhile.
+    /// Lends the new handle to the caller, unless the scope has been closed.
     #[inline]
     fn lend_out(&self, attempt: u32, handle: R::Handle, account: Account<R>, site: Site) -> TryGet<R> {
         self.number();
@@ -131,10 +132,10 @@ impl<R: Resource> Slot<R> {
         TryGet::Failed(error)
     }
 
-    /// A guard comes home. What the scope does not want back any more goes the way of a dropped lease (L8).
+    /// Returns the handle of a guard to the cell. After the seal it is released like that of a dropped lease (L8).
     pub(crate) fn give_back(&self, handle: R::Handle) {
         if std::thread::panicking() || probe_or_dead(&*self.resource, &handle) == Health::Dead {
-            // Before it is home: a close that finds it there finds the mark as well.
+            // Before the handle is returned, so that a close that finds it idle also finds the mark.
             self.scope.mark_failed();
         }
         if let Err((handle, account)) = self.cell.give_back(handle) {
@@ -142,7 +143,8 @@ impl<R: Resource> Slot<R> {
         }
     }
 
-    /// A guard does not come home. Too late after the seal: then the scope has answered for it already (L9).
+    /// Turns the handle of a guard into a lease. After the seal it ends as cancelled, because the verdict of the scope
+    /// has already included it (L9).
     pub(crate) fn detach(&self, handle: R::Handle) -> Lease<R> {
         let (mut account, in_time) = self.cell.detach();
         if !in_time {
@@ -156,11 +158,11 @@ impl<R: Resource> Slot<R> {
     }
 
     fn number(&self) {
-        // Relaxed: it is read after the seal, through the lock of the cell.
+        // Relaxed: it is read after the seal, which is ordered by the lock of the cell.
         self.order.store(self.scope.acquired(), Ordering::Relaxed);
     }
 
-    /// Cancels, or tells of, what a seal found elsewhere.
+    /// Cancels the attempt or reports the loan that a seal has found.
     fn cancel_or_report(&self, found: &Found<R::Handle, Account<R>, AbortHandle>) {
         match found {
             Found::Over(Phase::Acquiring(Some(cancel))) => cancel.abort(),
@@ -169,7 +171,7 @@ impl<R: Resource> Slot<R> {
         }
     }
 
-    /// A resource that panics when it is asked is taken at its gravest.
+    /// Calls `settles`; a panic in it counts as `true`.
     fn settles(&self, exit: Exit) -> bool {
         catch::call(|| self.resource.settles(exit)).unwrap_or(true)
     }
@@ -253,14 +255,15 @@ impl<R: Resource> ErasedSlot for Slot<R> {
     }
 
     fn close_alone(&self, requested: Exit) -> bool {
-        // The verdict is what was told, or `Failed` under a `Completed`: what does not settle that settles nothing.
+        // The verdict is the requested exit, or `Failed` instead of `Completed`. A resource that does not settle as
+        // `Completed` settles as no exit.
         if self.settles(requested) {
             return false;
         }
         let found = self.cell.seal();
         self.cancel_or_report(&found);
         if let Found::Over(Phase::Held(HandleState::Idle(handle), account)) = found {
-            // What is left to do goes to the reaper; an error was heard by the observer.
+            // A release that waits goes on in the reaper; an error has been reported to the observer.
             drop(end(&self.resource, handle, account, requested.worst(self.scope.marked_exit()), Deadline::after));
         }
         true
@@ -271,7 +274,7 @@ fn failed<R: Resource>(error: Error<R::Cause>) -> Problem {
     Problem::ReleaseFailed { resource: type_name::<R>(), error: Arc::new(error) }
 }
 
-/// The release of one handle, whose error speaks for the whole scope.
+/// The release of one handle, whose error becomes a problem of the close.
 struct SlotRelease<R: Resource>(Release<R>);
 
 impl<R: Resource> Future for SlotRelease<R> {

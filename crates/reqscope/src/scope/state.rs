@@ -1,4 +1,4 @@
-//! What a scope and its cells have in common.
+//! The state that a scope shares with its handles and cells.
 
 use std::any::TypeId;
 use std::cell::Cell;
@@ -15,18 +15,18 @@ use crate::rt::catch;
 use crate::rt::sync::{AtomicBool, AtomicUsize, Mutex, Ordering, thread_local};
 use crate::scope::erased::{ErasedSlot, ErasedSlots, Key};
 
-/// What all scopes of one server have in common.
+/// The settings of all scopes of one server.
 pub(crate) struct Settings {
     pub(crate) reaper: Reaper,
     pub(crate) close_timeout: Duration,
     pub(crate) lend_timeout: Duration,
-    /// The types of which the observer has heard that there are two.
+    /// The types for which [`Observer::second_resource`](crate::Observer::second_resource) has been called.
     pub(crate) duplicated_types: Mutex<HashSet<TypeId>>,
 }
 
 pub(crate) struct ScopeState {
     pub(crate) id: ScopeId,
-    /// `None` in a spare one only.
+    /// `None` only in a spare one.
     settings: Option<Arc<Settings>>,
     failed: AtomicBool,
     closed: AtomicBool,
@@ -38,7 +38,7 @@ pub(crate) struct ScopeState {
 struct LockedState {
     sealed: bool,
     slots: ErasedSlots,
-    /// Those who wait for the end of the scope. Few scopes have any, so the others do not carry the list.
+    /// The waiters of `closed`. Boxed, because few scopes have any.
     waiters: Option<Box<CloseWaiters>>,
     deadline: Option<Instant>,
 }
@@ -46,20 +46,20 @@ struct LockedState {
 #[derive(Default)]
 struct CloseWaiters(Vec<Waker>);
 
-// The memory of a scope that nobody knows of any more, for the next one that is opened on this thread. Of what was in it
-// nothing is left.
+// The memory of a scope that is no longer referenced, for the next scope that is opened on this thread. Its contents
+// have been dropped.
 thread_local! {
     static SPARE: Cell<Option<Arc<ScopeState>>> = const { Cell::new(None) };
 }
 
-/// One of those who know of a scope: its owner, a handle, a cell.
+/// A reference to the state of a scope: of its owner, a handle or a cell.
 #[derive(Clone)]
 pub(crate) struct StateRef(Arc<ScopeState>);
 
 impl StateRef {
     pub(crate) fn open(settings: Arc<Settings>) -> Self {
         settings.reaper.accounting().scope_opened();
-        // A thread that is being torn down has no place for a spare one.
+        // A thread that is being torn down has no spare one.
         if let Ok(Some(mut spare)) = SPARE.try_with(Cell::take) {
             if let Some(place) = Arc::get_mut(&mut spare) {
                 *place = ScopeState::new(settings);
@@ -79,19 +79,19 @@ impl Deref for StateRef {
 }
 
 impl Drop for StateRef {
-    /// The last one leaves the memory to the next scope.
+    /// Keeps the memory for the next scope, if this is the last reference.
     #[inline]
     fn drop(&mut self) {
-        // Mostly it is not the last one, and this is all that it costs. Two that leave at once may both be told so;
-        // then the memory is freed.
+        // Usually it is not the last one, and this is all that it costs. If the last two references are dropped at the
+        // same time, both may return here; then the memory is freed.
         if Arc::strong_count(&self.0) > 1 {
             return;
         }
         let Some(state) = Arc::get_mut(&mut self.0) else { return };
-        // Nothing of a server outlives it here, its observer least of all.
+        // The settings and the observer of a server must not outlive it in the spare one.
         drop(state.settings.take());
         let spare = Some(Arc::clone(&self.0));
-        // What was there before, if anything, is memory as well.
+        // The one that it replaces, if any, is only memory as well.
         drop(SPARE.try_with(|place| place.replace(spare)));
     }
 }
@@ -110,18 +110,18 @@ impl ScopeState {
     }
 
     pub(crate) fn settings(&self) -> &Settings {
-        self.settings.as_deref().expect("a spare one is nobody's scope")
+        self.settings.as_deref().expect("a spare one has no settings")
     }
 
-    /// Numbers the acquisitions.
+    /// Returns the number of the next acquisition.
     pub(crate) fn acquired(&self) -> usize {
-        // Relaxed: a handle's number travels with the handle, through the lock of its cell.
+        // Relaxed: the number reaches other threads together with the handle, through the lock of its cell.
         self.acquisitions.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(crate) fn mark_failed(&self) {
-        // Relaxed: a guard marks before it goes home, through the lock that the seal takes after it. Whoever marks
-        // from elsewhere, without any order to the close, cannot know which came first.
+        // Relaxed: a guard sets the mark before it returns its handle, through the lock that the seal takes after it. A
+        // call from elsewhere has no order with the close, so either result is correct.
         self.failed.store(true, Ordering::Relaxed);
     }
 
@@ -130,7 +130,7 @@ impl ScopeState {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        // Relaxed: a loop that polls it sees it some time soon, and reads nothing else by it.
+        // Relaxed: a loop that polls it sees it soon, and reads nothing that depends on it.
         self.closed.load(Ordering::Relaxed)
     }
 
@@ -142,7 +142,8 @@ impl ScopeState {
         self.locked.lock().deadline = Some(at);
     }
 
-    /// The tenant with this key. If there is none, `new` moves in. `None`: the scope is sealed.
+    /// Returns the slot with this key, and creates it with `new` if there is none. Returns `None` if the scope is
+    /// sealed.
     pub(crate) fn slot<T: ErasedSlot>(&self, key: Key, new: impl FnOnce() -> T) -> Option<Arc<T>> {
         let mut locked = self.locked.lock();
         if locked.sealed {
@@ -165,14 +166,14 @@ impl ScopeState {
         Some(slot)
     }
 
-    /// Lets nobody in any more, wakes who waits for that, and hands out the tenants, if there are any. Called once, by
-    /// the owner.
+    /// Seals the scope: no more slots, and the waiters of `closed` are woken. Returns the slots. Called once, by the
+    /// owner.
     pub(crate) fn seal(&self) -> ErasedSlots {
         let mut locked = self.locked.lock();
         locked.sealed = true;
         let slots = std::mem::take(&mut locked.slots);
         let waiters = locked.waiters.take();
-        // Under the lock: who hears of the end from `poll_closed` finds it here too.
+        // Under the lock, so that a caller that gets `Ready` from `poll_closed` reads it too.
         self.closed.store(true, Ordering::Relaxed);
         drop(locked);
         if let Some(waiters) = waiters {
@@ -181,14 +182,14 @@ impl ScopeState {
         slots
     }
 
-    /// Off the books, after its cells have been sealed: an attempt that began before is on them by then, so that no
-    /// drain falls between the two.
+    /// Counts the scope as closed. Called after its cells have been sealed: an attempt that began before has been
+    /// counted by then, so that no drain ends between the two.
     pub(crate) fn close(&self) {
         self.settings().reaper.accounting().scope_closed();
     }
 
     pub(crate) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
-        // Cloned, and dropped, outside of the lock: a waker is foreign code.
+        // Cloned and dropped outside of the lock, because a waker is foreign code.
         let mut waker = Some(cx.waker().clone());
         let mut locked = self.locked.lock();
         if locked.sealed {

@@ -7,10 +7,10 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::resource::{Health, Resource};
 
-/// A resource whose type is forgotten, for those who choose it at run time.
+/// A resource whose type is erased, for a resource that is chosen at run time.
 ///
-/// The trait itself is not `dyn`-compatible, because its futures have no box; here each verb that waits costs one.
-/// What is kept are the types of the handle and of the cause.
+/// The trait itself is not `dyn`-compatible, because its futures are not boxed; here each verb that waits allocates a
+/// box. The types of the handle and of the cause are kept.
 ///
 /// ```
 /// use reqscope::{BoxResource, Error, resource_fn};
@@ -34,7 +34,7 @@ pub struct BoxResource<H, C> {
 }
 
 impl<H: Send + 'static, C: std::error::Error + Send + Sync + 'static> BoxResource<H, C> {
-    /// Boxes a resource.
+    /// Creates a box around a resource.
     pub fn new(inner: impl Resource<Handle = H, Cause = C>) -> Self {
         fn name_of<R>(_: &R) -> &'static str {
             type_name::<R>()
@@ -84,7 +84,7 @@ impl<H, C> fmt::Debug for BoxResource<H, C> {
 
 type BoxFuture<'a, T, C> = Pin<Box<dyn Future<Output = Result<T, Error<C>>> + Send + 'a>>;
 
-/// The trait once more, with boxes where it has none.
+/// The `dyn`-compatible version of [`Resource`], whose futures are boxed.
 trait DynResource<H, C>: Send + Sync {
     fn acquire(&self) -> BoxFuture<'_, H, C>;
     fn validate<'a>(&'a self, handle: &'a mut H) -> BoxFuture<'a, (), C>;

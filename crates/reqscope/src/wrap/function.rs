@@ -5,17 +5,18 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::resource::Resource;
 
-/// A resource out of a closure that acquires; [`on_release`](ResourceFn::on_release) adds one that releases.
+/// Creates a resource from a closure that acquires a handle; [`on_release`](ResourceFn::on_release) adds one that
+/// releases it.
 ///
-/// For what needs no `validate` and no shortcut. Everything else implements [`Resource`].
+/// A resource that needs `validate` or a shortcut implements [`Resource`] instead.
 ///
-/// `acquire` is called, and the future that it returns polled, once for each attempt; a panic in either is an error of
-/// that attempt. The future may be dropped at any `.await`: what it has half-made must go with it (law L3).
+/// `acquire` is called once for each attempt; a panic in it or in its future is an error of that attempt. The future
+/// may be dropped at any `.await`, and must leave nothing behind then (law L3).
 ///
 /// # A handle with a lifetime in its type
 ///
-/// Where the handle is a `&'static str` or the like, give functions and no closures, here and to `on_release`. Of a
-/// closure the compiler does not see that a task which holds such a handle is `Send`, and says that an
+/// If the handle is a `&'static str` or the like, pass functions and not closures, here and to `on_release`. With a
+/// closure the compiler cannot prove that a task which holds such a handle is `Send`, and reports that an
 /// "implementation of `FnOnce` is not general enough". A `struct` around the handle helps too.
 ///
 /// ```
@@ -77,9 +78,9 @@ where
     ResourceFn { acquire, release: DropHandle }
 }
 
-/// The release of a [`resource_fn`] that was told none: the handle is dropped.
+/// The release of a [`resource_fn`] without [`on_release`](ResourceFn::on_release): the handle is dropped.
 ///
-/// For a field that holds such a resource:
+/// It is needed to name the type of such a resource:
 ///
 /// ```
 /// use reqscope::wrap::{DropHandle, ResourceFn};
@@ -96,15 +97,15 @@ where
 /// let app = App { numbers: resource_fn(|| ready(Ok(7))) };
 /// # drop(app.numbers);
 /// ```
-// No function pointer, although that would need no second `impl` below: with the handle in its signature, and a
-// lifetime in the handle, the compiler would not see that a task which holds such a handle is `Send`.
+// Not a function pointer, although that would need no second `impl` below: with the handle in its signature, and a
+// lifetime in the handle, the compiler cannot prove that a task which holds such a handle is `Send`.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct DropHandle;
 
-/// The resource made by [`resource_fn`].
+/// The resource created by [`resource_fn`].
 ///
-/// Closures have no name, so a function gives it on as any resource:
+/// Closures have no name, so a function returns it as `impl Resource`:
 ///
 /// ```
 /// use reqscope::{Error, Resource, resource_fn};
@@ -126,10 +127,10 @@ pub struct ResourceFn<A, R> {
 }
 
 impl<A, R> ResourceFn<A, R> {
-    /// Says how a handle is given back. By default it is dropped, which is right where `Drop` does all there is to do
-    /// and does not block. Said twice, the last one counts.
+    /// Sets the function that releases a handle. Defaults to dropping the handle, which is right if its `Drop` does all
+    /// that is needed and does not block. A later call replaces an earlier one.
     ///
-    /// The future of `release` owns the handle, and runs to its end or its deadline wherever the request has gone.
+    /// The future of `release` owns the handle, and runs to its end or its deadline, even if the request has ended.
     pub fn on_release<S, F, H, C>(self, release: S) -> ResourceFn<A, S>
     where
         S: Fn(H, Exit) -> F + Send + Sync + 'static,

@@ -1,4 +1,4 @@
-//! Wrappers: resources around a closure or around another resource.
+//! Resources made of a closure or of another resource: a timeout, a retry, a box.
 
 mod function;
 mod timeout;

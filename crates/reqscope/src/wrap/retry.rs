@@ -9,16 +9,15 @@ use crate::resource::{Health, Resource};
 use crate::rt::rand;
 use crate::rt::time::Deadline;
 
-/// Tries again to acquire, with growing pauses in between.
+/// Retries a failed `acquire`, with growing pauses.
 ///
-/// Only `acquire` is tried again, and not after an error that is [permanent](Error::is_permanent). A release is
-/// never repeated: nobody knows what the first one has done. The caller gets the error of the last attempt; the
-/// observer hears of the earlier ones, and they count in
-/// [`Stats::acquire_failed`](crate::stats::Stats::acquire_failed).
+/// Only `acquire` is retried, and not after a [permanent](Error::is_permanent) error. A release is never repeated,
+/// because the effect of the first one is unknown. The caller gets the error of the last attempt; the earlier ones are
+/// reported to the observer, and counted in [`Stats::acquire_failed`](crate::stats::Stats::acquire_failed).
 ///
-/// All attempts and pauses together have the time of one acquisition; see
-/// [`ResourceExt`](crate::ResourceExt) for where a [`Timeout`](crate::wrap::Timeout) belongs. It needs a tokio runtime with
-/// timers as soon as it pauses, and answers with an error where there is none.
+/// All attempts and pauses together share the time limit of one acquisition; see [`ResourceExt`](crate::ResourceExt)
+/// for the place of a [`Timeout`](crate::wrap::Timeout). A pause needs a tokio runtime with timers; without one,
+/// `acquire` returns an error.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
@@ -34,9 +33,9 @@ use crate::rt::time::Deadline;
 ///         async move { if call < 2 { Err(io::Error::other("starting up").into()) } else { Ok(call) } }
 ///     }
 /// });
-/// let patient = Arc::new(Retry::new(starting_up, RetryPolicy::new()));
+/// let retry = Arc::new(Retry::new(starting_up, RetryPolicy::new()));
 ///
-/// let lease = Lease::acquire(&patient).await.unwrap();
+/// let lease = Lease::acquire(&retry).await.unwrap();
 /// assert_eq!(*lease, 2);
 /// # });
 /// ```
@@ -47,12 +46,12 @@ pub struct Retry<R> {
 }
 
 impl<R> Retry<R> {
-    /// Tries again as `policy` says.
+    /// Creates a wrapper that retries according to `policy`.
     pub fn new(inner: R, policy: RetryPolicy) -> Self {
         Retry { inner, policy }
     }
 
-    /// The resource inside.
+    /// Returns a reference to the inner resource.
     ///
     /// ```
     /// use reqscope::wrap::{Retry, RetryPolicy};
@@ -65,7 +64,7 @@ impl<R> Retry<R> {
         &self.inner
     }
 
-    /// Takes the resource out.
+    /// Returns the inner resource.
     pub fn into_inner(self) -> R {
         self.inner
     }
@@ -78,7 +77,8 @@ impl<R: Resource> Resource for Retry<R> {
     async fn acquire(&self) -> Result<R::Handle, Error<R::Cause>> {
         let mut attempt = 1;
         loop {
-            // Dropped here, the attempt owns what it has half-made; dropped in the pause, there is nothing.
+            // If this future is dropped here, the attempt cleans up what it has half-made; in the pause there is
+            // nothing to clean up.
             let error = match self.inner.acquire().await {
                 Err(error) if attempt < self.policy.attempts && !error.is_permanent() => error,
                 outcome => return outcome,
@@ -88,10 +88,10 @@ impl<R: Resource> Resource for Retry<R> {
                 context.reaper.accounting().acquire_failed(subject, &error);
             }
             let mut pause = Deadline::after(self.policy.pause(attempt));
-            let over = poll_fn(|cx| pause.poll_missed::<R::Cause>(Stage::Acquiring, cx)).await;
-            if !over.is_timeout() {
-                // No timers: say so, rather than hammer the backend without a pause.
-                return Err(over);
+            let missed = poll_fn(|cx| pause.poll_missed::<R::Cause>(Stage::Acquiring, cx)).await;
+            if !missed.is_timeout() {
+                // There are no timers: return that error, rather than retry without a pause.
+                return Err(missed);
             }
             attempt += 1;
         }
@@ -122,21 +122,21 @@ impl<R: Resource> Resource for Retry<R> {
     }
 }
 
-/// How often, and after which pauses, [`Retry`] tries again.
+/// The number of attempts of a [`Retry`], and the pauses between them.
 ///
 /// The pause before attempt *n* is a random time between zero and `first_pause * 2^(n-2)`, at most `longest_pause`
-/// ("full jitter": callers that failed together do not come back together).
+/// ("full jitter": callers that failed at the same time retry at different times).
 ///
 /// ```
 /// use reqscope::wrap::RetryPolicy;
 /// use std::time::Duration;
 ///
 /// // A backend whose restart takes ten seconds.
-/// let patient = RetryPolicy::new()
+/// let policy = RetryPolicy::new()
 ///     .attempts(10)
 ///     .first_pause(Duration::from_millis(200))
 ///     .longest_pause(Duration::from_secs(2));
-/// # drop(Some(patient));
+/// # drop(Some(policy));
 /// ```
 #[derive(Clone, Copy, Debug)]
 #[must_use]
@@ -147,26 +147,28 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// The defaults below.
+    /// Creates a policy with the defaults of the setters below.
     pub fn new() -> Self {
         RetryPolicy { attempts: 5, first_pause: Duration::from_millis(50), longest_pause: Duration::from_secs(1) }
     }
 
-    /// How many attempts there are in all, the first one included. Default: 5, whose default pauses add up to 0.4 s on
-    /// average and 0.75 s at most: enough for a hiccup, while a longer outage is told quickly. Zero counts as one.
+    /// Sets the maximum number of attempts, including the first one. Defaults to 5, whose default pauses add up to 0.4
+    /// s on average and 0.75 s at most: enough for a short disruption, while a longer outage is reported quickly. Zero
+    /// counts as one.
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.attempts = attempts;
         self
     }
 
-    /// The longest possible first pause; the bound doubles with each attempt. Default: 50 ms, about the time that a
-    /// local server needs to accept connections again.
+    /// Sets the maximum of the first pause, which doubles with each attempt. Defaults to 50 ms, about the time in which
+    /// a local server accepts connections again.
     pub fn first_pause(mut self, pause: Duration) -> Self {
         self.first_pause = pause;
         self
     }
 
-    /// Where the doubling ends. Default: 1 s, since a client that waits longer has gone.
+    /// Sets the maximum of all pauses, at which the doubling ends. Defaults to 1 s, because most clients do not wait
+    /// for longer.
     pub fn longest_pause(mut self, pause: Duration) -> Self {
         self.longest_pause = pause;
         self

@@ -8,14 +8,14 @@ use crate::exit::Exit;
 use crate::resource::{Health, Resource};
 use crate::rt::time::Deadline;
 
-/// Bounds each verb of a resource in time.
+/// Limits the time of each verb of a resource.
 ///
-/// The core bounds acquire and release by itself, generously; this is for tighter bounds, and for `validate`. The
-/// shortcuts that do not wait are passed on as they are.
+/// The core limits `acquire` and `release` itself, generously; this wrapper is for tighter limits, and for `validate`.
+/// The shortcuts that do not wait are forwarded unchanged.
 ///
-/// A verb that misses its bound is dropped, and answers an error that [`is_timeout`](Error::is_timeout) and names its
-/// stage. What is ready at its first poll is in time, however short the bound. It needs a tokio runtime with timers as
-/// soon as it waits, and answers with an error where there is none.
+/// A verb that exceeds its limit is dropped, and returns a [timeout error](Error::is_timeout) that names its stage. A
+/// verb that is ready at its first poll is always in time. A verb that waits needs a tokio runtime with timers, and
+/// returns an error if there is none.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
@@ -41,14 +41,15 @@ pub struct Timeout<R> {
 }
 
 impl<R> Timeout<R> {
-    /// Gives each verb `patience`. There is no default: a sensible bound is the backend's own.
-    pub fn new(inner: R, patience: Duration) -> Self {
-        Timeout { inner, acquire: patience, validate: patience, release: patience }
+    /// Creates a wrapper that limits each verb to `timeout`. There is no default, because a sensible limit depends on
+    /// the backend.
+    pub fn new(inner: R, timeout: Duration) -> Self {
+        Timeout { inner, acquire: timeout, validate: timeout, release: timeout }
     }
 
-    /// Gives `acquire` another bound than the rest.
+    /// Sets another limit for `acquire`. Defaults to the limit passed to [`new`](Timeout::new).
     ///
-    /// Long for a connection, short for a ping and a farewell:
+    /// A long limit for a connection, short ones for a ping and a disconnect:
     ///
     /// ```
     /// # use reqscope::wrap::Timeout;
@@ -62,27 +63,27 @@ impl<R> Timeout<R> {
     /// # drop(bounded);
     /// ```
     #[must_use]
-    pub fn acquire_within(mut self, patience: Duration) -> Self {
-        self.acquire = patience;
+    pub fn acquire_within(mut self, timeout: Duration) -> Self {
+        self.acquire = timeout;
         self
     }
 
-    /// Gives `validate` another bound than the rest.
+    /// Sets another limit for `validate`. Defaults to the limit passed to [`new`](Timeout::new).
     #[must_use]
-    pub fn validate_within(mut self, patience: Duration) -> Self {
-        self.validate = patience;
+    pub fn validate_within(mut self, timeout: Duration) -> Self {
+        self.validate = timeout;
         self
     }
 
-    /// Gives `release` another bound than the rest. A handle whose release misses it is dropped with the release.
-    /// To the core that is a release that failed, not one that was abandoned.
+    /// Sets another limit for `release`. Defaults to the limit passed to [`new`](Timeout::new). A handle whose release
+    /// exceeds it is dropped with the release, which counts as failed, not as abandoned.
     #[must_use]
-    pub fn release_within(mut self, patience: Duration) -> Self {
-        self.release = patience;
+    pub fn release_within(mut self, timeout: Duration) -> Self {
+        self.release = timeout;
         self
     }
 
-    /// The resource inside.
+    /// Returns a reference to the inner resource.
     ///
     /// ```
     /// use reqscope::wrap::Timeout;
@@ -96,7 +97,7 @@ impl<R> Timeout<R> {
         &self.inner
     }
 
-    /// Takes the resource out.
+    /// Returns the inner resource.
     pub fn into_inner(self) -> R {
         self.inner
     }
@@ -135,14 +136,15 @@ impl<R: Resource> Resource for Timeout<R> {
     }
 }
 
-/// Missed or dropped, the work is dropped here and owns what it has half-made.
+/// Runs `work` under a deadline. If it is missed, or this future is dropped, `work` is dropped here and cleans up what
+/// it has half-made.
 async fn within<T, C>(
-    patience: Duration,
+    timeout: Duration,
     stage: Stage,
     work: impl Future<Output = Result<T, Error<C>>>,
 ) -> Result<T, Error<C>> {
     let mut work = pin!(work);
-    let mut deadline = Deadline::after(patience);
+    let mut deadline = Deadline::after(timeout);
     poll_fn(|cx| match work.as_mut().poll(cx) {
         Poll::Ready(outcome) => Poll::Ready(outcome),
         Poll::Pending => Poll::Ready(Err(ready!(deadline.poll_missed(stage, cx)))),
