@@ -1,7 +1,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use mysql_async::ServerError;
+use mysql_async::{ServerError, UrlError};
 use reqscope::Error;
 use reqscope::error::Stage;
 
@@ -201,8 +201,24 @@ impl From<mysql_async::Error> for MySqlError {
                 Ok(ours) => *ours,
                 Err(other) => MySqlError::Driver(mysql_async::Error::Other(other)),
             },
-            mysql_async::Error::Url(error) => crate::url::url_error(&error),
+            mysql_async::Error::Url(error) => url_error(&error),
             error => MySqlError::Driver(error),
         }
     }
+}
+
+/// Converts the driver's error into a reason without quotes. The driver quotes the part that it does not understand,
+/// which may be half of a password with a `?` or a `/` in it.
+fn url_error(error: &UrlError) -> MySqlError {
+    MySqlError::Url(match error {
+        UrlError::FeatureRequired { .. } => "has a parameter that this build of the driver does not support",
+        UrlError::InvalidParamValue { .. } => "has a parameter with an invalid value",
+        UrlError::InvalidPoolConstraints { .. } => "has a pool_min above its pool_max",
+        UrlError::UnknownParameter { .. } => {
+            "has an unknown parameter, or a `?` in the password that is not percent-encoded"
+        }
+        UrlError::UnsupportedScheme { .. } => "does not begin with `mysql://`",
+        UrlError::Parse(_) => "is not a URL, or has a `/`, `@` or `:` in the password that is not percent-encoded",
+        UrlError::Invalid => "is incomplete, or does not name a server",
+    })
 }

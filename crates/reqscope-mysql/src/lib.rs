@@ -20,7 +20,6 @@
 
 // In reading order; each module imports only from those above it.
 mod error;
-mod url;
 mod settings;
 mod server;
 mod connect;

@@ -1,5 +1,6 @@
 use std::fmt;
 
+use mysql_async::Opts;
 use reqscope::error::Stage;
 use reqscope::pool::{PoolBuilder, Reset};
 use reqscope::{Error, Exit, Health, Pool, Resource};
@@ -69,7 +70,8 @@ impl MySql {
     ///
     /// Same as [`MySql::new`].
     pub fn builder(url: &str) -> Result<MySqlBuilder, MySqlError> {
-        Ok(MySqlBuilder::from_opts(crate::url::read(url)?))
+        let opts = Opts::from_url(url).map_err(mysql_async::Error::from)?;
+        Ok(MySqlBuilder::from_opts(opts))
     }
 
     /// Creates the builder of a pool with [`Reset::Always`], which MySQL needs.
