@@ -16,11 +16,15 @@ use crate::wrap::{BoxResource, Retry, RetryPolicy, Timeout};
 ///
 /// # fn stacks(connect: impl Resource + Clone) {
 /// // Right: one second for each attempt, so that a hanging attempt does not use up the time of the others, and five
-/// seconds for all attempts and pauses together. let bounded = connect .clone() .timeout(Duration::from_secs(1))
-/// .retry(RetryPolicy::new()) .timeout(Duration::from_secs(5));
+/// // seconds for all attempts and pauses together.
+/// let bounded = connect
+///     .clone()
+///     .timeout(Duration::from_secs(1))
+///     .retry(RetryPolicy::new())
+///     .timeout(Duration::from_secs(5));
 ///
-/// // Wrong: the first attempt that hangs uses up all the time, and there is no second one. let stuck =
-/// connect.retry(RetryPolicy::new()).timeout(Duration::from_secs(5));
+/// // Wrong: the first attempt that hangs uses up all the time, and there is no second one.
+/// let stuck = connect.retry(RetryPolicy::new()).timeout(Duration::from_secs(5));
 /// # drop((bounded, stuck));
 /// # }
 /// ```

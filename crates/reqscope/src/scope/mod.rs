@@ -173,7 +173,8 @@ impl fmt::Debug for Scope {
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
 /// use reqscope::{Error, Exit, Resource, ScopeHandle, Scopes};
 /// use std::sync::Arc;
-/// A function of the request takes the handle by reference, beside the resources that it uses.
+///
+/// // A function of the request takes the handle by reference, beside the resources that it uses.
 /// async fn append<R>(request: &ScopeHandle, lists: &Arc<R>) -> Result<(), Error<R::Cause>>
 /// where
 ///     R: Resource<Handle = Vec<u32>>,
