@@ -2,7 +2,7 @@
 
 use reqscope_testkit::{Probe, Verb};
 
-use super::rounds::{ROUND, SECOND, ageless, fill, pass};
+use super::aging::{ROUND, SECOND, ageless, fill, pass};
 use crate::support::{bounded, runtime, settle};
 
 #[test]

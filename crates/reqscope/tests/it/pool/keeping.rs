@@ -2,7 +2,7 @@
 
 use reqscope_testkit::{Outcome, Probe, Verb};
 
-use super::rounds::{ROUND, SECOND, ageless, fill, ids, pass};
+use super::aging::{ROUND, SECOND, ageless, fill, ids, pass};
 use crate::support::{bounded, settle};
 
 // min_idle

@@ -1,14 +1,14 @@
 //! The pool, by law: one test each.
 
+mod aging;
+mod asking_twice;
 mod backing_off;
 mod cancelling;
 mod checking_out;
+mod closing;
 mod creating;
 mod crowds;
-mod doubting;
-mod dying;
-mod ending;
-mod figures;
+mod dead_handles;
 mod janitor;
 mod keeping;
 mod laws;
@@ -17,7 +17,7 @@ mod pausing;
 mod resizing;
 mod retaining;
 mod rig;
-mod rounds;
 mod runtimes;
-mod twice;
+mod status;
+mod validating;
 mod watching;

@@ -2,7 +2,7 @@
 
 use reqscope_testkit::Probe;
 
-use super::rounds::{ageless, fill, ids};
+use super::aging::{ageless, fill, ids};
 use crate::support::settle;
 
 #[tokio::test(start_paused = true)]

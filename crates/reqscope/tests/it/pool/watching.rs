@@ -8,7 +8,7 @@ use reqscope::observer::Subject;
 use reqscope::{Exit, Observer, Scopes};
 use reqscope_testkit::{Outcome, Probe, Verb};
 
-use super::rounds::{ROUND, SECOND, ageless, fill, ids, pass};
+use super::aging::{ROUND, SECOND, ageless, fill, ids, pass};
 use crate::support::settle;
 
 // keepalive

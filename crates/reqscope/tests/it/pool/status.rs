@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use reqscope_testkit::{Probe, Verb};
 
-use super::rounds::{ROUND, SECOND, ageless, pass};
+use super::aging::{ROUND, SECOND, ageless, pass};
 use crate::support::settle;
 
 #[tokio::test(start_paused = true)]
