@@ -1,4 +1,4 @@
-//! Which of the public types and futures are `Send`, `Sync`, `Unpin`, `'static`: a promise like any other.
+//! Which of the public types and futures are `Send`, `Sync`, `Unpin` and `'static`.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -18,13 +18,13 @@ use reqscope::{
 };
 use reqscope_testkit::Probe;
 
-/// A tuple has these traits if all of its parts have them.
+/// A tuple has these traits if all of its elements have them.
 fn everything<T: Send + Sync + Unpin + 'static>() {}
 fn future<T: Send + Unpin + 'static>() {}
 fn send<T: Send + 'static>() {}
 fn send_value<T: Send + 'static>(_: &T) {}
 
-/// A handle with as little as is allowed: it can be sent, and nothing else.
+/// A handle with the fewest traits that a resource may have: it is `Send` only.
 struct Poor {
     _not_sync: Cell<u8>,
     _not_unpin: PhantomPinned,
@@ -85,8 +85,8 @@ fn handler_holding_all_types_across_await_can_be_spawned() {
     });
 }
 
-/// The fault: the release was a function pointer, whose signature has the handle's lifetime in it. In an `async` block
-/// the compiler forgets that it is `'static`, and then finds no `Resource` there.
+/// The fault: the release was a function pointer, whose signature contains the handle's lifetime. In an `async` block
+/// the compiler forgets that it is `'static`, and then finds no implementation of `Resource`.
 #[test]
 fn task_may_hold_a_static_str_made_by_functions() {
     async fn name() -> Result<&'static str, Error<Infallible>> {

@@ -1,4 +1,4 @@
-//! L6 nobody acquires for the dead, L8 no use after release, L9 the exit is told.
+//! L6 no acquisition outlives its scope, L8 no use after release, L9 the exit is passed on.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use reqscope::scope::LazyState;
 use reqscope::{Exit, Guard, Lease};
-use reqscope_testkit::{Probe, Verb, Wakes, poll_once};
+use reqscope_testkit::{Probe, Verb, Wakes, expect_panic, poll_once};
 
-use crate::support::{Event, Server, get_now, panics, settle};
+use crate::support::{Event, Server, get_now, settle};
 
 #[tokio::test]
 async fn gets_after_the_close_return_closed() {
@@ -20,7 +20,7 @@ async fn gets_after_the_close_return_closed() {
     drop(get_now(&used));
     scope.close(Exit::Completed).await.unwrap();
     let new = request.lazy(&server.probe);
-    server.probe.make_ready(1); // there for the taking, on any way that is left open
+    server.probe.make_ready(1); // A get that is let through would find a handle.
     for lazy in [used, unused, new] {
         assert_eq!(lazy.state(), LazyState::Closed);
         assert!(lazy.try_get().is_none());
@@ -28,7 +28,7 @@ async fn gets_after_the_close_return_closed() {
         assert!(error.is_closed() && error.is_permanent());
         assert_eq!(error.to_string(), "closed");
     }
-    server.at_the_end().await;
+    server.finish().await;
     assert_eq!(server.stats().acquired, 1);
 }
 
@@ -42,9 +42,9 @@ async fn close_seals_before_its_future_is_polled() {
     let close = scope.close(Exit::Completed);
     assert!(request.is_closed());
     assert!(lazy.get().await.unwrap_err().is_closed());
-    request.mark_failed(); // too late to change anything
+    request.mark_failed(); // Too late: the exit is fixed.
     close.await.unwrap();
-    server.at_the_end().await;
+    server.finish().await;
     assert_eq!(server.exits(), [Exit::Completed]);
 }
 
@@ -90,7 +90,7 @@ async fn close_cancels_a_pending_acquisition() {
     settle().await;
     let counts = server.probe.counts();
     assert_eq!((counts.acquiring, counts.acquires_cut, counts.acquired), (0, 1, 0));
-    server.at_the_end().await;
+    server.finish().await;
 }
 
 #[tokio::test]
@@ -133,15 +133,15 @@ async fn exit_passed_to_close_reaches_release() {
         let scope = server.scopes.open();
         drop(get_now(&scope.lazy(&server.probe)));
         scope.close(exit).await.unwrap();
-        server.at_the_end().await;
+        server.finish().await;
         assert_eq!(server.exits(), [exit]);
-        assert_eq!(server.heard.count(Event::Released(exit)), 1);
+        assert_eq!(server.events.count(Event::Released(exit)), 1);
     }
 }
 
 #[tokio::test]
 async fn marked_failure_cannot_become_a_success() {
-    for (told, heard) in [
+    for (passed, released) in [
         (Exit::Completed, Exit::Failed),
         (Exit::Failed, Exit::Failed),
         (Exit::Cancelled, Exit::Cancelled),
@@ -151,9 +151,9 @@ async fn marked_failure_cannot_become_a_success() {
         let scope = server.scopes.open();
         drop(get_now(&scope.lazy(&server.probe)));
         scope.handle().mark_failed();
-        scope.close(told).await.unwrap();
-        server.at_the_end().await;
-        assert_eq!(server.exits(), [heard], "told {told}");
+        scope.close(passed).await.unwrap();
+        server.finish().await;
+        assert_eq!(server.exits(), [released], "closed with {passed}");
     }
 }
 
@@ -165,11 +165,11 @@ async fn dropped_scope_is_cancelled_or_panicked() {
     drop(scope);
     let scope = server.scopes.open();
     drop(get_now(&scope.lazy(&server.probe)));
-    assert!(panics(move || {
+    expect_panic(move || {
         let _scope = scope;
-        panic!("a handler");
-    }));
-    server.at_the_end().await;
+        panic!("in the handler");
+    });
+    server.finish().await;
     assert_eq!(server.exits(), [Exit::Cancelled, Exit::Panicked]);
 }
 
@@ -183,10 +183,10 @@ async fn guard_outliving_its_scope_is_released_as_cancelled() {
     settle().await;
     guard.use_once();
     assert_eq!(server.exits(), []);
-    assert_eq!((server.stats().still_lent, server.heard.count(Event::StillLent)), (1, 1));
+    assert_eq!((server.stats().still_lent, server.events.count(Event::StillLent)), (1, 1));
     drop(guard);
     assert_eq!(lazy.state(), LazyState::Closed);
-    server.at_the_end().await;
+    server.finish().await;
     assert_eq!(server.exits(), [Exit::Cancelled]);
 }
 
@@ -204,7 +204,7 @@ async fn guard_dropped_during_the_close_is_released_as_cancelled() {
     settle().await;
     settling.on(Verb::Release).ok();
     close.await.unwrap();
-    server.at_the_end().await;
+    server.finish().await;
     assert_eq!(server.exits(), [Exit::Completed, Exit::Cancelled]);
 }
 
@@ -219,7 +219,7 @@ async fn waiter_for_a_guard_gets_closed_and_not_the_guard() {
     drop(scope);
     drop(guard);
     assert!(waiter.await.unwrap().unwrap_err().is_closed());
-    server.at_the_end().await;
+    server.finish().await;
 }
 
 #[tokio::test]
@@ -232,9 +232,9 @@ async fn get_woken_for_the_handle_finds_the_close_first() {
     assert!(poll_once(waiter.as_mut()).is_pending());
     drop(guard);
     scope.close(Exit::Completed).await.unwrap();
-    let Poll::Ready(Err(error)) = poll_once(waiter) else { panic!("it got something") };
+    let Poll::Ready(Err(error)) = poll_once(waiter) else { panic!("the waiter got a guard") };
     assert!(error.is_closed());
-    server.at_the_end().await;
+    server.finish().await;
     assert_eq!(server.exits(), [Exit::Completed]);
 }
 
@@ -251,7 +251,7 @@ async fn get_after_a_detach_acquires_another_handle() {
     assert_eq!(server.order(), [1]);
     assert_eq!(server.stats().live, 1);
     Lease::complete(lease).await.unwrap();
-    server.at_the_end().await;
+    server.finish().await;
     assert_eq!(server.exits(), [Exit::Failed, Exit::Completed]);
 }
 
@@ -266,7 +266,7 @@ async fn detaching_lets_a_waiter_acquire_its_own_handle() {
     let lease = Guard::detach(guard);
     assert_eq!(waiter.await.unwrap().unwrap().id(), 1);
     drop((lease, scope));
-    server.at_the_end().await;
+    server.finish().await;
 }
 
 #[tokio::test]
@@ -276,7 +276,7 @@ async fn handle_detached_before_the_close_is_not_settled() {
     let lease = Guard::detach(get_now(&scope.lazy(&server.probe)));
     scope.close(Exit::Completed).await.unwrap();
     Lease::fail(lease).await.unwrap();
-    server.at_the_end().await;
+    server.finish().await;
     assert_eq!(server.exits(), [Exit::Failed]);
 }
 
@@ -287,7 +287,7 @@ async fn handle_detached_after_the_close_cannot_complete() {
     let guard = get_now(&scope.lazy(&server.probe));
     scope.close(Exit::Completed).await.unwrap_err();
     Lease::complete(Guard::detach(guard)).await.unwrap();
-    server.at_the_end().await;
+    server.finish().await;
     assert_eq!(server.exits(), [Exit::Cancelled]);
 }
 
@@ -300,12 +300,12 @@ async fn releases_run_in_reverse_order_of_arrival() {
     let scope = server.scopes.open();
     let (asked_first, asked_second) = (scope.lazy(&first), scope.lazy(&second));
     let mut late = pin!(asked_first.get());
-    assert!(poll_once(late.as_mut()).is_pending(), "it goes on in a task of its own");
+    assert!(poll_once(late.as_mut()).is_pending(), "the acquisition continues in its own task");
     let early = asked_second.get().await.unwrap().id();
     let late = late.await.unwrap().id();
     scope.close(Exit::Completed).await.unwrap();
     assert_eq!(server.order(), [late, early]);
-    server.at_the_end().await;
+    server.finish().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -315,7 +315,7 @@ async fn close_waits_for_settling_releases_only() {
     let scope = server.scopes.open();
     drop(get_now(&scope.lazy(&server.probe)));
     let close = pin!(scope.close(Exit::Completed));
-    assert!(poll_once(close).is_ready(), "nobody waits for it");
+    assert!(poll_once(close).is_ready(), "the close waits for a release that does not settle");
     assert_eq!(server.stats().pending_releases, 1);
     let report = server.scopes.drain(Duration::from_secs(60)).await;
     assert_eq!((report.abandoned, report.waited.as_secs()), (1, 5));

@@ -1,4 +1,4 @@
-//! L12 in a close: the time that its releases have, together and each.
+//! L12 in a close: the deadlines of its releases, shared and separate.
 
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::settling::{each_release, problem, release_error, resources, used};
 use crate::support::{Event, Server, bounded, get_now, settle};
 
+/// Releases that do not settle have their own deadline each, which begins after that of the close.
 #[tokio::test(start_paused = true)]
 async fn settling_releases_share_one_deadline_of_5_seconds() {
     let (server, all) = resources([false, true, true]);
@@ -19,13 +20,13 @@ async fn settling_releases_share_one_deadline_of_5_seconds() {
     let began = Instant::now();
     let error = bounded(scope.close(Exit::Completed)).await.unwrap_err();
     assert_eq!(began.elapsed().as_secs(), 5);
-    let [hung, behind_it] = error.problems() else { panic!("{error}") };
+    let [hung, next] = error.problems() else { panic!("{error}") };
     assert!(release_error(hung).is_timeout());
-    assert!(matches!(behind_it, Problem::StillReleasing { .. }), "{behind_it:?}");
+    assert!(matches!(next, Problem::StillReleasing { .. }), "{next:?}");
     assert_eq!(server.stats().abandoned, 1);
-    server.at_the_end().await;
+    server.finish().await;
     assert_eq!(began.elapsed().as_secs(), 10);
-    assert_eq!(server.heard.count(Event::Abandoned(Exit::Completed, Abandoned::Deadline)), 3);
+    assert_eq!(server.events.count(Event::Abandoned(Exit::Completed, Abandoned::Deadline)), 3);
 }
 
 #[tokio::test(start_paused = true)]
@@ -46,11 +47,12 @@ async fn hanging_settling_release_does_not_stop_the_next() {
     all[1].on(Verb::Release).never();
     let error = bounded(used(&server, &all).close(Exit::Completed)).await.unwrap_err();
     let [_, Problem::StillReleasing { .. }] = error.problems() else { panic!("{error}") };
-    server.at_the_end().await;
+    server.finish().await;
     assert_eq!((server.stats().released, server.stats().abandoned), (1, 1));
     assert_eq!(server.exits(), [Exit::Completed; 2]);
 }
 
+/// The deadline of the close has passed when the second release begins, which is ready at its first poll.
 #[tokio::test(start_paused = true)]
 async fn release_ready_at_once_needs_no_time_left() {
     let (server, all) = resources([true, true]);
@@ -58,7 +60,7 @@ async fn release_ready_at_once_needs_no_time_left() {
     let scope = used(&server, &all);
     let error = scope.close(Exit::Completed).await.unwrap_err();
     assert_eq!(error.problems().len(), 1, "{error}");
-    server.at_the_end().await;
+    server.finish().await;
     assert_eq!((server.stats().released, server.stats().abandoned), (1, 1));
 }
 
@@ -70,7 +72,7 @@ async fn hanging_release_in_the_reaper_delays_no_other() {
     settle().await;
     assert_eq!(server.stats().released, 2);
     assert_eq!(server.stats().pending_releases, 1);
-    server.at_the_end().await;
+    server.finish().await;
 }
 
 #[tokio::test(start_paused = true)]

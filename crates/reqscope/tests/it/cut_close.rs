@@ -1,4 +1,4 @@
-//! A close, once begun, cannot be undone: its future is dropped at every poll in turn (L9, L10).
+//! A close whose future is dropped, at every poll in turn, still runs to its end (L9, L10).
 
 use std::sync::Arc;
 
@@ -7,7 +7,8 @@ use reqscope_testkit::{Outcome, Probe, Verb, cancel_at};
 
 use crate::support::{Event, Server, get_now, runtime, settle};
 
-/// Two that settle, slowly, and one that does not, closed as completed; the future dropped at this poll.
+/// Closes a scope with two settling handles and another one as completed, and drops the future after so many polls.
+/// Each release takes three polls. Returns whether the future ended before it was dropped.
 async fn cut_at(polls: usize, outcome: fn() -> Outcome) -> (Server, bool) {
     let server = Server::new();
     let scope = server.scopes.open();
@@ -18,7 +19,7 @@ async fn cut_at(polls: usize, outcome: fn() -> Outcome) -> (Server, bool) {
         drop(get_now(&scope.lazy(&resource)));
     }
     let finished = cancel_at(polls, scope.close(Exit::Completed)).await.is_some();
-    server.at_the_end().await;
+    server.finish().await;
     (server, finished)
 }
 
@@ -30,13 +31,13 @@ async fn close_cut_at_any_poll_keeps_exits_and_order() {
         assert_eq!(server.order(), [2, 1, 0], "cut at poll {polls}");
         assert_eq!((server.stats().released, server.stats().release_failed), (3, 0), "cut at poll {polls}");
         if finished {
-            assert_eq!(polls, 7, "three polls of each settling release, and one to hear of it");
+            assert_eq!(polls, 7, "three polls of each settling release, and one for the result");
             break;
         }
     }
 }
 
-/// One that does not settle and two that do, whose releases wait to be let through.
+/// Creates one resource that does not settle and two that do, whose releases wait for their gates.
 fn gated(server: &Server) -> [Arc<Probe>; 3] {
     [false, true, true].map(|settles| {
         let sibling = server.probe.sibling();
@@ -58,24 +59,24 @@ async fn close_cut_at_any_poll_still_settles_one_after_another() {
             assert_eq!(server.order(), begun, "cut at poll {polls}");
             all[3 - begun.len()].on(Verb::Release).ok();
         }
-        server.at_the_end().await;
+        server.finish().await;
         assert_eq!(server.exits(), [Exit::Completed; 3]);
     }
 }
 
 #[test]
 fn close_cut_outside_a_runtime_settles_one_after_another() {
-    let (home, server) = (runtime(), Server::new());
+    let (runtime, server) = (runtime(), Server::new());
     let all = gated(&server);
     let scope = server.scopes.open();
-    home.block_on(async { all.iter().for_each(|resource| drop(get_now(&scope.lazy(resource)))) });
+    runtime.block_on(async { all.iter().for_each(|resource| drop(get_now(&scope.lazy(resource)))) });
     drop(scope.close(Exit::Completed));
     for begun in [vec![2], vec![2, 1], vec![2, 1, 0]] {
-        home.block_on(settle());
+        runtime.block_on(settle());
         assert_eq!(server.order(), begun);
         all[3 - begun.len()].on(Verb::Release).ok();
     }
-    home.block_on(server.at_the_end());
+    runtime.block_on(server.finish());
     assert_eq!(server.exits(), [Exit::Completed; 3]);
 }
 
@@ -85,8 +86,8 @@ async fn close_cut_at_any_poll_reports_failures_to_the_observer() {
         for polls in 0.. {
             let (server, finished) = cut_at(polls, outcome).await;
             assert_eq!(server.exits(), [Exit::Completed; 3], "cut at poll {polls}");
-            let heard = server.heard.count(Event::ReleaseFailed(Exit::Completed));
-            assert_eq!((heard, server.stats().release_failed), (3, 3), "cut at poll {polls}");
+            let reported = server.events.count(Event::ReleaseFailed(Exit::Completed));
+            assert_eq!((reported, server.stats().release_failed), (3, 3), "cut at poll {polls}");
             if finished {
                 break;
             }
@@ -110,7 +111,7 @@ async fn lease_release_cut_at_any_poll_keeps_its_exit() {
             server.probe.on(Verb::Release).slow(3);
             let lease = Lease::acquire_in(server.scopes.reaper(), &server.probe).await.unwrap();
             let finished = cancel_at(polls, Lease::end(lease, exit)).await.is_some();
-            server.at_the_end().await;
+            server.finish().await;
             assert_eq!(server.exits(), [exit], "cut at poll {polls}");
             if finished {
                 assert_eq!(polls, 4);
@@ -127,6 +128,6 @@ async fn close_never_polled_reports_a_failure_to_the_observer() {
     let scope = server.scopes.open();
     drop(get_now(&scope.lazy(&server.probe)));
     drop(scope.close(Exit::Completed));
-    server.at_the_end().await;
-    assert_eq!(server.heard.count(Event::ReleaseFailed(Exit::Completed)), 1);
+    server.finish().await;
+    assert_eq!(server.events.count(Event::ReleaseFailed(Exit::Completed)), 1);
 }

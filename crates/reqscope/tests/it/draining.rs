@@ -71,7 +71,7 @@ async fn drain_reports_a_hanging_release_as_abandoned() {
     assert_eq!((report.released, report.abandoned, report.live), (1, 1, 0));
     assert_eq!(report.waited.as_secs(), 5);
     assert!(!report.is_clean(), "abandoned is not clean");
-    server.balanced();
+    server.assert_balanced();
 }
 
 #[tokio::test(start_paused = true)]
@@ -96,7 +96,7 @@ async fn drain_waits_for_handles_acquired_meanwhile() {
     let lease = Lease::acquire_in(server.scopes.reaper(), &server.probe).await.unwrap();
     drop(first);
     settle().await;
-    assert!(!drain.is_finished(), "there is a new handle");
+    assert!(!drain.is_finished(), "a new handle is live");
     Lease::complete(lease).await.unwrap();
     assert_eq!(drain.await.unwrap().released, 1);
 }
@@ -107,7 +107,7 @@ async fn drain_woken_while_idle_sees_a_new_scope() {
     let first = server.scopes.open();
     let mut drain = pin!(server.scopes.drain(MINUTE));
     assert!(poll_once(drain.as_mut()).is_pending());
-    drop(first); // idle, and the drain is woken; but before it is polled
+    drop(first); // This wakes the drain. Before it is polled, another scope opens.
     let second = server.scopes.open();
     assert!(poll_once(drain.as_mut()).is_pending());
     drop(second);
@@ -128,7 +128,7 @@ async fn every_drain_is_woken() {
     assert_eq!(wakes.map(|wakes| wakes.count()), [1, 1]);
 }
 
-/// How many of its clones are kept somewhere can be counted.
+/// A waker whose stored clones can be counted.
 struct Counted;
 
 impl Wake for Counted {
@@ -151,7 +151,7 @@ async fn repeated_polls_pile_up_no_wakers() {
         assert!(drain.as_mut().poll(&mut context).is_pending());
         assert!(closed.as_mut().poll(&mut context).is_pending());
     }
-    // Ours, and one for each place that waits: the cell, its timer, the drain, its timer, the scope.
+    // The test's own two, and one each of the cell, its timer, the drain, its timer and the scope.
     assert!(Arc::strong_count(&counted) <= 7, "{}", Arc::strong_count(&counted));
 }
 
@@ -178,7 +178,7 @@ fn drain_on_one_runtime_waits_for_work_on_another() {
     let (probe, scopes) = (Arc::clone(&server.probe), server.scopes.clone());
     let (opened, is_open) = std::sync::mpsc::channel();
     let worker = std::thread::spawn(move || {
-        crate::support::runtime().block_on(async {
+        crate::support::real_time_runtime().block_on(async {
             let scope = scopes.open();
             opened.send(()).unwrap();
             drop(scope.lazy(&probe).get().await.unwrap());
@@ -187,14 +187,14 @@ fn drain_on_one_runtime_waits_for_work_on_another() {
         });
     });
     is_open.recv().unwrap();
-    let report = crate::support::runtime().block_on(server.scopes.drain(MINUTE));
+    let report = crate::support::real_time_runtime().block_on(server.scopes.drain(MINUTE));
     assert!(report.is_clean());
     worker.join().unwrap();
     assert_eq!(server.stats().released, 1);
 }
 
-/// Its cancelling ends at the next await, and it may not come to one: its handle was released after a drain that had
-/// said that all was clean.
+/// A cancelled acquisition stops at its next await, and may not reach one. The fault: its handle was released after a
+/// drain had reported that all was clean.
 #[tokio::test(start_paused = true)]
 async fn drain_waits_for_an_acquisition_cancelled_during_a_poll() {
     let scopes = Scopes::new();
@@ -205,7 +205,7 @@ async fn drain_waits_for_an_acquisition_cancelled_during_a_poll() {
         move || {
             let (scopes, scope, clean_too_early) = (scopes.clone(), Arc::clone(&scope), Arc::clone(&clean_too_early));
             async move {
-                tokio::task::yield_now().await; // to the task of its own
+                tokio::task::yield_now().await; // The acquisition moves to its own task.
                 drop(scope.lock().take());
                 clean_too_early.store(poll_once(pin!(scopes.drain(MINUTE))).is_ready(), Ordering::Relaxed);
                 Ok::<_, Error<Infallible>>(())

@@ -1,4 +1,4 @@
-//! The one error: its questions, its words, and that its clones share the cause.
+//! The error type: its `is_*` methods, its messages, and its clones, which share the cause.
 
 use std::error::Error as _;
 use std::io;
@@ -34,7 +34,7 @@ fn each_kind_answers_its_own_question_and_no_other() {
             "the resource panicked while using: oh no",
         ),
     ];
-    for (error, questions, words) in all {
+    for (error, expected, message) in all {
         let answers = [
             error.is_timeout(),
             error.is_closed(),
@@ -43,8 +43,8 @@ fn each_kind_answers_its_own_question_and_no_other() {
             error.is_panicked(),
             error.is_permanent(),
         ];
-        assert_eq!(answers, questions, "{error}");
-        assert_eq!(error.to_string(), words);
+        assert_eq!(answers, expected, "{error}");
+        assert_eq!(error.to_string(), message);
     }
 }
 
@@ -53,7 +53,7 @@ fn display_shows_this_level_and_source_the_next() {
     let error = Io::from(io::Error::other("disk full")).at(Stage::Releasing).with_context("the audit log");
     assert_eq!(error.to_string(), "the resource failed while releasing: the audit log");
     assert_eq!(error.source().unwrap().to_string(), "disk full");
-    assert!(format!("{error:?}").contains("disk full"), "debug says all");
+    assert!(format!("{error:?}").contains("disk full"), "Debug shows the cause");
     assert!(Io::closed().source().is_none());
 }
 
@@ -69,10 +69,10 @@ fn clones_share_the_cause_but_not_later_additions() {
 
 #[test]
 fn panic_message_is_quoted_if_there_is_one() {
-    let said = |payload: Box<dyn std::any::Any + Send>| Io::panicked(Stage::Acquiring, &*payload).to_string();
-    assert!(said(Box::new("a word")).ends_with(": a word"));
-    assert!(said(Box::new(String::from("two words"))).ends_with(": two words"));
-    assert!(said(Box::new(7)).ends_with("while acquiring"));
+    let message = |payload: Box<dyn std::any::Any + Send>| Io::panicked(Stage::Acquiring, &*payload).to_string();
+    assert!(message(Box::new("a word")).ends_with(": a word"));
+    assert!(message(Box::new(String::from("two words"))).ends_with(": two words"));
+    assert!(message(Box::new(7)).ends_with("while acquiring"));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! L3 cancel-safe acquire, L7 failure is not remembered, L12 bounded: the ways in which an acquisition fails.
+//! The ways in which an acquisition fails: L3 cancel-safe acquire, L7 failure is not remembered, L12 bounded.
 
 use std::convert::Infallible;
 use std::error::Error as _;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use reqscope::error::Stage;
 use reqscope::scope::LazyState;
 use reqscope::{Error, Exit, Lease, Scopes, resource_fn};
-use reqscope_testkit::{Outcome, Probe, Scripted, Verb, Wakes, cancel_at, poll_once};
+use reqscope_testkit::{Outcome, Probe, Scripted, Verb, Wakes, cancel_at, poll_once, quiet_panic};
 
 use crate::hooked::{At, Hooked};
 use crate::support::{Event, Server, bounded, get_now, settle};
@@ -35,8 +35,8 @@ async fn waiters_share_an_error_and_the_next_get_tries_again() {
     server.probe.on(Verb::Acquire).ok();
     drop(lazy.get().await.unwrap());
     scope.close(Exit::Completed).await.unwrap();
-    server.at_the_end().await;
-    assert_eq!((server.stats().acquire_failed, server.heard.count(Event::AcquireFailed)), (1, 1));
+    server.finish().await;
+    assert_eq!((server.stats().acquire_failed, server.events.count(Event::AcquireFailed)), (1, 1));
 }
 
 #[tokio::test]
@@ -63,12 +63,12 @@ async fn waiter_gets_the_error_of_its_own_attempt() {
     gate.error();
     settle().await;
 
-    // Before it is polled there is a second attempt, which comes to nothing, and a third, which fails for good.
+    // Before the waiter is polled there is a second attempt, without a result, and a third, which fails permanently.
     assert!(lazy.try_get().is_none());
     gate.next(Outcome::permanent());
     assert!(lazy.get().await.unwrap_err().is_permanent());
     let error = waiter.await.unwrap_err();
-    assert!(!error.is_permanent(), "{error}: that is the error of another attempt");
+    assert!(!error.is_permanent(), "the error of another attempt: {error}");
     assert_eq!(server.probe.counts().acquires, 2);
 }
 
@@ -84,7 +84,7 @@ async fn failed_get_that_is_kept_alive_blocks_no_other() {
     assert!(failed.as_mut().await.is_err());
     server.probe.on(Verb::Acquire).ok();
     drop(get_now(&lazy));
-    drop(get_now(&lazy)); // at home, and nobody waits for it, though that `get` has not been dropped
+    drop(get_now(&lazy)); // Idle, and without a waiter, although the failed `get` has not been dropped.
 }
 
 #[tokio::test]
@@ -107,7 +107,7 @@ async fn failure_wakes_all_waiters() {
     }
 }
 
-/// A wrapper's error comes from further inside, and says so.
+/// The error of a wrapper may come from a stage further inside.
 #[tokio::test]
 async fn error_keeps_its_stage_or_gets_the_current_one() {
     for (named, acquiring, releasing) in
@@ -137,11 +137,11 @@ async fn hanging_acquisition_times_out_after_60_seconds() {
     assert!(error.is_timeout());
     assert_eq!(error.stage(), Some(Stage::Acquiring));
     assert_eq!(error.elapsed().unwrap().as_secs(), 60);
-    assert_eq!(server.probe.counts().acquires_cut, 1, "the half-made thing is gone");
-    assert_eq!((server.stats().acquire_failed, server.heard.count(Event::AcquireFailed)), (1, 1));
+    assert_eq!(server.probe.counts().acquires_cut, 1, "the acquisition was dropped");
+    assert_eq!((server.stats().acquire_failed, server.events.count(Event::AcquireFailed)), (1, 1));
     drop(get_now(&lazy));
     drop(scope);
-    server.at_the_end().await;
+    server.finish().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -166,12 +166,12 @@ async fn panic_in_acquire_is_an_error_for_all_waiters() {
     for error in [first.unwrap_err(), second.unwrap_err()] {
         assert!(error.is_panicked());
         assert_eq!(error.stage(), Some(Stage::Acquiring));
-        assert!(error.to_string().contains("by a panic"), "{error} does not say what the panic said");
+        assert!(error.to_string().contains("scripted panic"), "the panic's message is missing: {error}");
     }
-    assert!(lazy.get().await.unwrap_err().is_panicked(), "in the first poll too");
+    assert!(lazy.get().await.unwrap_err().is_panicked(), "a panic in the first poll");
     drop(get_now(&lazy));
     drop(scope);
-    server.at_the_end().await;
+    server.finish().await;
     assert_eq!(server.stats().acquire_failed, 2);
 }
 
@@ -185,7 +185,7 @@ async fn panic_in_try_acquire_fails_get_and_not_try_get() {
     let error = lazy.get().await.unwrap_err();
     assert!(error.is_panicked());
     assert_eq!(lazy.state(), LazyState::Unused);
-    assert_eq!(server.heard.count(Event::AcquireFailed), 2);
+    assert_eq!(server.events.count(Event::AcquireFailed), 2);
 }
 
 #[tokio::test]
@@ -194,7 +194,7 @@ async fn lease_acquire_cut_at_any_poll_leaves_nothing_behind() {
         let server = Server::new();
         server.probe.on(Verb::Acquire).slow(3);
         let cut = cancel_at(polls, Lease::acquire_in(server.scopes.reaper(), &server.probe)).await.is_none();
-        server.at_the_end().await;
+        server.finish().await;
         assert_eq!(server.probe.counts().acquires_cut, u64::from(cut));
         if !cut {
             assert_eq!(polls, 4);
@@ -203,12 +203,12 @@ async fn lease_acquire_cut_at_any_poll_leaves_nothing_behind() {
     }
 }
 
-/// What a panic throws may panic in its turn when it is dropped.
+/// A panic payload that panics when it is dropped.
 struct Bomb;
 
 impl Drop for Bomb {
     fn drop(&mut self) {
-        panic!("boom");
+        quiet_panic("boom");
     }
 }
 
@@ -216,14 +216,14 @@ impl Drop for Bomb {
 fn panic_whose_payload_panics_is_still_an_error() {
     let bombs = Arc::new(resource_fn(|| async {
         if true {
-            std::panic::panic_any(Bomb);
+            std::panic::resume_unwind(Box::new(Bomb));
         }
         Ok::<(), Error<Scripted>>(())
     }));
     let scope = Scopes::new().open();
     let lazy = scope.lazy(&bombs);
     let mut get = pin!(lazy.get());
-    let Poll::Ready(Err(error)) = poll_once(get.as_mut()) else { panic!("it panicked at once") };
+    let Poll::Ready(Err(error)) = poll_once(get.as_mut()) else { panic!("the get did not fail") };
     assert!(error.is_panicked());
 }
 
@@ -232,7 +232,7 @@ struct Alarm;
 
 impl Wake for Alarm {
     fn wake(self: Arc<Self>) {
-        panic!("the alarm");
+        quiet_panic("the alarm");
     }
 }
 

@@ -18,12 +18,12 @@ async fn unused_resource_is_not_acquired() {
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);
     let clone = lazy.clone();
-    drop(lazy.get()); // a future that nobody polls has asked for nothing
+    drop(lazy.get()); // Creating the future acquires nothing.
     assert_eq!((lazy.state(), clone.state()), (LazyState::Unused, LazyState::Unused));
     scope.close(Exit::Completed).await.unwrap();
     assert_eq!(server.probe.counts().acquires, 0);
     assert_eq!(server.stats().acquired, 0);
-    assert_eq!(server.heard.events(), []);
+    assert_eq!(server.events.all(), []);
 }
 
 #[test]
@@ -34,9 +34,10 @@ fn resource_that_is_ready_at_once_needs_no_runtime() {
     get_now(&lazy).use_once();
     assert!(poll_once(pin!(scope.close(Exit::Completed))).is_ready());
     assert_eq!(server.exits(), [Exit::Completed]);
-    server.balanced();
+    server.assert_balanced();
 }
 
+/// They get the same handle, one after the other.
 #[tokio::test]
 async fn concurrent_first_uses_share_one_acquisition() {
     let server = Server::new();
@@ -44,14 +45,14 @@ async fn concurrent_first_uses_share_one_acquisition() {
     let scope = server.scopes.open();
     let use_it = async |lazy: reqscope::Lazy<Probe>| {
         let mut guard = lazy.get().await.unwrap();
-        settle().await; // long enough for the other to come in between
+        settle().await; // The other one runs meanwhile.
         guard.use_once();
         guard.id()
     };
     let (first, second) = tokio::join!(use_it(scope.lazy(&server.probe)), use_it(scope.lazy(&server.probe)));
     assert_eq!((first, second), (0, 0));
     scope.close(Exit::Completed).await.unwrap();
-    server.at_the_end().await;
+    server.finish().await;
     assert_eq!(server.probe.counts().acquires, 1);
     assert_eq!(server.probe.record(0).uses, 2);
 }
@@ -96,7 +97,7 @@ async fn second_resource_of_one_type_is_reported_once() {
             drop(scope.lazy(&Arc::new(server.probe.sibling())));
         }
     }
-    assert_eq!(server.heard.count(Event::SecondResource), 1);
+    assert_eq!(server.events.count(Event::SecondResource), 1);
 }
 
 #[tokio::test]
@@ -113,8 +114,8 @@ async fn new_get_lets_waiters_go_first_once() {
     let waker = wakes.waker();
     let mut newcomer = pin!(lazy.get());
     assert!(newcomer.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
-    assert_eq!(wakes.count(), 1, "it is to be polled again at once");
-    drop(poll_once(waiter).map(Result::unwrap)); // the waiter had its turn
+    assert_eq!(wakes.count(), 1, "it asks to be polled again at once");
+    drop(poll_once(waiter).map(Result::unwrap)); // The waiter has had its turn.
     assert!(poll_once(newcomer).is_ready());
 }
 
@@ -130,7 +131,7 @@ async fn unpolled_waiter_delays_others_by_one_poll_at_most() {
     for _ in 0..3 {
         let mut newcomer = pin!(lazy.get());
         assert!(poll_once(newcomer.as_mut()).is_pending());
-        assert!(poll_once(newcomer.as_mut()).is_ready(), "the second poll gets it, whoever still sleeps");
+        assert!(poll_once(newcomer.as_mut()).is_ready(), "the second poll succeeds although the waiter sleeps");
     }
 }
 
@@ -172,16 +173,16 @@ async fn get_and_try_get_take_what_is_ready_at_once() {
     server.probe.make_ready(1);
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);
-    drop(lazy.try_get().expect("one is ready"));
-    drop(lazy.try_get().expect("it is at home"));
+    drop(lazy.try_get().expect("a handle is ready"));
+    drop(lazy.try_get().expect("the handle is idle"));
     drop(scope);
 
     server.probe.make_ready(1);
     let scope = server.scopes.open();
     drop(get_now(&scope.lazy(&server.probe)));
     drop(scope);
-    assert_eq!(server.probe.counts().acquires, 0, "nobody had to go the long way");
-    server.at_the_end().await;
+    assert_eq!(server.probe.counts().acquires, 0, "try_acquire was enough");
+    server.finish().await;
 }
 
 #[tokio::test]
@@ -212,9 +213,9 @@ async fn first_get_cut_at_any_poll_does_not_cancel_acquisition() {
         assert_eq!(lazy.get().await.unwrap().id(), 0, "cut at poll {polls}");
         assert_eq!(server.probe.counts().acquires, 1, "cut at poll {polls}");
         scope.close(Exit::Completed).await.unwrap();
-        server.at_the_end().await;
+        server.finish().await;
         if done {
-            assert!(polls > 1, "it was cut nowhere");
+            assert!(polls > 1, "no get was cut");
             break;
         }
     }
@@ -231,7 +232,7 @@ async fn handle_without_a_waiter_stays_in_the_cell() {
     settle().await;
     assert_eq!(lazy.state(), LazyState::Ready);
     scope.close(Exit::Failed).await.unwrap();
-    server.at_the_end().await;
+    server.finish().await;
     assert_eq!(server.exits(), [Exit::Failed]);
 }
 
@@ -250,7 +251,7 @@ async fn unpolled_first_get_stalls_no_other_caller() {
     settle().await;
     server.probe.on(Verb::Acquire).ok();
     assert_eq!(second.await.unwrap(), 0);
-    assert_eq!(asleep.await.unwrap().id(), 0, "and it gets its turn when it wakes up");
+    assert_eq!(asleep.await.unwrap().id(), 0, "the first caller gets its turn when it is polled");
     assert_eq!(server.probe.counts().acquires, 1);
 }
 
@@ -272,6 +273,6 @@ async fn users_with_short_budgets_share_one_long_acquisition() {
     for user in users {
         served += u32::from(user.await.unwrap());
     }
-    assert_eq!(served, 18, "all but the first two, whose budget is over at 60 and 90 ms");
+    assert_eq!(served, 18, "all but the first two, whose budgets end at 60 and 90 ms");
     assert_eq!(server.probe.counts().acquires, 1);
 }

@@ -1,12 +1,13 @@
-//! A resource that calls a closure of the test wherever the core calls it.
+//! A resource that calls a closure of the test in each of its methods.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use reqscope::{Error, Exit, Health, Resource};
+use reqscope_testkit::quiet_panic;
 
-/// The places where the core runs the code of a resource.
+/// The places where the core calls into a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum At {
     TryAcquire,
@@ -41,12 +42,16 @@ impl Hooked {
         Arc::new(Hooked { hook: Arc::new(hook), dropped: Arc::default() })
     }
 
-    /// One that panics at this place.
+    /// Creates a resource that panics at this place.
     pub(crate) fn bomb(at: At) -> Arc<Self> {
-        Self::new(move |here| assert_ne!(here, at, "the bomb goes off"))
+        Self::new(move |here| {
+            if here == at {
+                quiet_panic("the bomb goes off");
+            }
+        })
     }
 
-    /// How many handles were dropped, in whatever way.
+    /// Returns how many handles were dropped so far, released or not.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
     }

@@ -1,12 +1,12 @@
-//! The promises of a lease, and of what a wrapper does with one inside its `acquire`.
+//! Leases, and wrappers that take one inside their `acquire`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqscope::{Error, Exit, Lease, Reaper, Resource};
-use reqscope_testkit::{Probe, ProbeHandle, Scripted, Verb, cancel_at};
+use reqscope_testkit::{Probe, ProbeHandle, Scripted, Verb, cancel_at, expect_panic};
 
-use crate::support::{Event, Server, bounded, panics, settle};
+use crate::support::{Event, Server, bounded, settle};
 
 #[tokio::test]
 async fn lease_ends_with_the_exit_of_its_user() {
@@ -19,11 +19,11 @@ async fn lease_ends_with_the_exit_of_its_user() {
     drop(take().await.unwrap());
     settle().await;
     let lease = take().await.unwrap();
-    assert!(panics(move || {
+    expect_panic(move || {
         let _lease = lease;
-        panic!("a job");
-    }));
-    server.at_the_end().await;
+        panic!("in the job");
+    });
+    server.finish().await;
     assert_eq!(server.exits(), [Exit::Completed, Exit::Failed, Exit::Panicked, Exit::Cancelled, Exit::Panicked]);
 }
 
@@ -47,9 +47,9 @@ async fn failed_release_is_returned_and_reported() {
     assert!(error.cause().is_some());
     assert_eq!(error.to_string(), "the resource failed while releasing");
     assert!(Lease::fail(take().await.unwrap()).await.unwrap_err().is_panicked());
-    server.at_the_end().await;
-    assert_eq!(server.heard.count(Event::ReleaseFailed(Exit::Completed)), 1);
-    assert_eq!(server.heard.count(Event::ReleaseFailed(Exit::Failed)), 1);
+    server.finish().await;
+    assert_eq!(server.events.count(Event::ReleaseFailed(Exit::Completed)), 1);
+    assert_eq!(server.events.count(Event::ReleaseFailed(Exit::Failed)), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -61,7 +61,7 @@ async fn hanging_release_is_abandoned_after_5_seconds() {
     assert!(error.is_timeout());
     assert_eq!(error.to_string(), "timed out after 5.0 s while releasing");
     assert_eq!((server.stats().abandoned, server.stats().released), (1, 0));
-    server.balanced();
+    server.assert_balanced();
 }
 
 #[tokio::test]
@@ -74,20 +74,20 @@ async fn lease_outside_a_scope_is_counted_by_the_global_reaper() {
     assert!(Reaper::global().stats().released > before.released);
 }
 
-/// A transaction over a connection: its handle keeps the lease of the inner one.
-struct Around {
+/// A wrapper like a transaction over a connection: its handle holds the lease of the inner one.
+struct Transactions {
     inner: Arc<Probe>,
     /// The BEGIN.
     begin: Probe,
 }
 
-impl Around {
+impl Transactions {
     fn new(inner: &Arc<Probe>) -> Arc<Self> {
-        Arc::new(Around { inner: Arc::clone(inner), begin: Probe::new() })
+        Arc::new(Transactions { inner: Arc::clone(inner), begin: Probe::new() })
     }
 }
 
-impl Resource for Around {
+impl Resource for Transactions {
     type Handle = Lease<Probe>;
     type Cause = Scripted;
 
@@ -102,22 +102,23 @@ impl Resource for Around {
     }
 }
 
+/// Events about the inner lease name the line of the scope's `get`, not a line of the wrapper.
 #[tokio::test]
 async fn inner_lease_of_a_wrapper_is_counted_in_the_scope() {
     for slow in [false, true] {
         let server = Server::new();
         if slow {
-            server.probe.on(Verb::Acquire).slow(3); // the acquisition moves to a task of its own
+            server.probe.on(Verb::Acquire).slow(3); // The acquisition moves to its own task.
         }
-        let around = Around::new(&server.probe);
+        let transactions = Transactions::new(&server.probe);
         let scope = server.scopes.open();
-        let (guard, line) = (scope.lazy(&around).get().await.unwrap(), line!());
-        assert_eq!(server.stats().acquired, 2, "the outer one and the inner one");
+        let (guard, line) = (scope.lazy(&transactions).get().await.unwrap(), line!());
+        assert_eq!(server.stats().acquired, 2, "the outer handle and the inner one");
         assert_eq!(Lease::taken_at(&guard).line(), line);
-        assert_eq!(server.heard.subject(Event::Acquired).taken_at.line(), line);
+        assert_eq!(server.events.subject(Event::Acquired).taken_at.line(), line);
         assert!(Lease::taken_at(&guard).file().ends_with("leases.rs"));
         drop(guard);
-        assert_eq!(server.scopes.drain(Duration::ZERO).await.live, 2, "the drain sees it");
+        assert_eq!(server.scopes.drain(Duration::ZERO).await.live, 2, "the drain counts both");
         scope.close(Exit::Completed).await.unwrap();
         let report = server.scopes.drain(Duration::from_secs(5)).await;
         assert!(report.is_clean());
@@ -130,10 +131,10 @@ async fn inner_lease_of_a_wrapper_is_counted_in_the_scope() {
 async fn acquisition_cut_between_steps_cancels_the_inner_handle() {
     for polls in 1.. {
         let server = Server::new();
-        let around = Around::new(&server.probe);
+        let transactions = Transactions::new(&server.probe);
         server.probe.on(Verb::Acquire).slow(2);
-        around.begin.on(Verb::Acquire).slow(2);
-        let cut = cancel_at(polls, Lease::acquire_in(server.scopes.reaper(), &around)).await.is_none();
+        transactions.begin.on(Verb::Acquire).slow(2);
+        let cut = cancel_at(polls, Lease::acquire_in(server.scopes.reaper(), &transactions)).await.is_none();
         server.scopes.drain(Duration::from_secs(5)).await;
         let counts = server.probe.counts();
         assert_eq!((counts.live(), counts.abandoned), (0, 0), "cut at poll {polls}");
@@ -150,15 +151,15 @@ async fn acquisition_cut_between_steps_cancels_the_inner_handle() {
 #[tokio::test]
 async fn close_during_an_acquisition_cancels_the_inner_handle() {
     let server = Server::new();
-    let around = Around::new(&server.probe);
-    around.begin.on(Verb::Acquire).never();
+    let transactions = Transactions::new(&server.probe);
+    transactions.begin.on(Verb::Acquire).never();
     let scope = server.scopes.open();
-    let get = tokio::spawn(scope.lazy(&around).get());
+    let get = tokio::spawn(scope.lazy(&transactions).get());
     settle().await;
-    assert_eq!(server.stats().acquired, 1, "the connection, and BEGIN hangs");
+    assert_eq!(server.stats().acquired, 1, "the inner handle; BEGIN hangs");
     scope.close(Exit::Completed).await.unwrap();
     assert!(get.await.unwrap().unwrap_err().is_closed());
-    server.at_the_end().await;
+    server.finish().await;
     assert_eq!(server.exits(), [Exit::Cancelled]);
 }
 

@@ -1,4 +1,4 @@
-//! L12 for those who wait for a guard of their own request: the lend timeout, and what its error tells.
+//! L12 for waiters on a guard of their own request: the lend timeout and its error.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -30,12 +30,12 @@ async fn get_waits_5_seconds_for_a_guard_and_names_its_holder() {
         error.to_string().starts_with("timed out after 5.0 s while waiting; the handle was taken at "),
         "{error}"
     );
-    assert_eq!((server.stats().lent_too_long, server.heard.count(Event::LentTooLong)), (1, 1));
+    assert_eq!((server.stats().lent_too_long, server.events.count(Event::LentTooLong)), (1, 1));
     drop(guard);
     drop(get_now(&lazy));
 }
 
-/// Names the line of its caller.
+/// Lends the idle handle, with the caller's line as the line of the loan.
 #[track_caller]
 fn get_now_at(lazy: &Lazy<Probe>) -> Guard<Probe> {
     drop(get_now(lazy));
@@ -64,6 +64,7 @@ async fn lend_timeout_restarts_with_each_loan() {
     assert_eq!(server.stats().lent_too_long, 0);
 }
 
+/// A handle that has just been acquired is lent with the line and the number of its loan, like an idle one.
 #[tokio::test(start_paused = true)]
 async fn first_loan_of_a_new_handle_starts_its_own_timeout() {
     let server = Server::new();
@@ -80,7 +81,7 @@ async fn first_loan_of_a_new_handle_starts_its_own_timeout() {
     let second = get_now(&lazy);
     assert!(poll_once(waiter.as_mut()).is_pending());
     advance(Duration::from_secs(3)).await;
-    assert!(poll_once(waiter.as_mut()).is_pending(), "nobody has kept a guard for 5 seconds");
+    assert!(poll_once(waiter.as_mut()).is_pending(), "no guard was held for 5 seconds");
     drop(second);
     assert!(poll_once(waiter.as_mut()).is_ready());
 }
@@ -108,7 +109,7 @@ async fn timed_out_get_leaves_the_queue() {
     let mut get = pin!(lazy.get());
     assert!(bounded(get.as_mut()).await.unwrap_err().is_timeout());
     drop(guard);
-    drop(get_now(&lazy)); // at the first poll: nobody else waits
+    drop(get_now(&lazy)); // Succeeds at its first poll, because the queue is empty.
 }
 
 #[tokio::test]
@@ -162,7 +163,7 @@ async fn ten_tasks_of_one_request_all_get_their_turn() {
     }
     assert_eq!(server.probe.record(0).uses, 100);
     drop(scope);
-    server.at_the_end().await;
+    server.finish().await;
 }
 
 #[tokio::test]
@@ -171,14 +172,14 @@ async fn subject_names_the_resource_and_the_calling_line() {
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);
     let (guard, line) = (lazy.get().await.unwrap(), line!());
-    let subject = server.heard.subject(Event::Acquired);
+    let subject = server.events.subject(Event::Acquired);
     assert_eq!(subject.resource, std::any::type_name::<Probe>());
     assert_eq!(subject.taken_at.line(), line);
     let lease = Guard::detach(guard);
     assert_eq!(Lease::taken_at(&lease).line(), line);
     assert!(Arc::ptr_eq(Lease::resource(&lease), &server.probe));
     drop((lease, scope));
-    server.at_the_end().await;
+    server.finish().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -190,7 +191,7 @@ async fn try_get_does_not_queue() {
     let mut waiting = pin!(lazy.get());
     assert!(poll_once(waiting.as_mut()).is_pending());
     drop(guard);
-    let guard = lazy.try_get().expect("it is at home, though it is spoken for");
+    let guard = lazy.try_get().expect("the handle is idle, although a waiter was woken for it");
     assert!(poll_once(waiting.as_mut()).is_pending());
     drop(guard);
     assert!(poll_once(waiting).is_ready());

@@ -1,5 +1,5 @@
-//! The promises of the core, by law: one test each, with gates, paused clocks and futures polled by hand.
-#![allow(clippy::unwrap_used, reason = "a panic in a test is its report, in its helpers too")]
+//! Tests of the core's promises, with gates, paused clocks and futures polled by hand.
+#![allow(clippy::unwrap_used, reason = "a test reports by panicking, in its helpers too")]
 
 mod auto_traits;
 mod closing;

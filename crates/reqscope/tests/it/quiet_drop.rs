@@ -1,4 +1,4 @@
-//! L15 quiet drop: outside any runtime, on another one, during shutdown, after `block_on`, while unwinding.
+//! L15 quiet drop: outside any runtime, on another one, during a shutdown, after `block_on`, while unwinding.
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -7,16 +7,17 @@ use std::time::Duration;
 
 use reqscope::observer::Abandoned;
 use reqscope::{Error, Exit, Guard, Lease, Reaper, Scope, resource_fn};
-use reqscope_testkit::{Outcome, Probe, Verb, poll_n, poll_once};
+use reqscope_testkit::{Outcome, Probe, Verb, expect_panic, poll_n, poll_once, quiet_panic};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::hooked::{At, Hooked};
-use crate::support::{Event, Server, get_now, panics, runtime, settle};
+use crate::support::{Event, Server, get_now, runtime, settle};
 
-/// What of ours can be dropped, with a handle behind it whose release has to wait.
-type Anything = Box<dyn FnOnce(&Server) -> Box<dyn Send>>;
+/// Makes a value that can be dropped and holds a handle whose release has to wait.
+type Make = Box<dyn FnOnce(&Server) -> Box<dyn Send>>;
 
-fn everything() -> Vec<(&'static str, Exit, Anything)> {
+/// Returns every kind of such a value, with its name and the exit that its drop passes to the release.
+fn every_kind() -> Vec<(&'static str, Exit, Make)> {
     let scope = |server: &Server| -> Scope {
         let scope = server.scopes.open();
         drop(get_now(&scope.lazy(&server.probe)));
@@ -63,19 +64,19 @@ fn everything() -> Vec<(&'static str, Exit, Anything)> {
     ]
 }
 
-/// Each of them, made on this runtime, with a release that waits for two polls.
+/// Makes a value of every kind on this runtime, each with a server of its own and a release that takes two polls.
 fn made_on(runtime: &Runtime) -> Vec<(&'static str, Exit, Server, Box<dyn Send>)> {
     made_with(runtime, Outcome::ok().after_polls(2))
 }
 
 fn made_with(runtime: &Runtime, outcome: Outcome) -> Vec<(&'static str, Exit, Server, Box<dyn Send>)> {
-    everything()
+    every_kind()
         .into_iter()
         .map(|(name, exit, make)| {
             let server = Server::with(Probe::new().settling());
             server.probe.on(Verb::Release).next(outcome.clone());
-            let anything = runtime.block_on(async { make(&server) });
-            (name, exit, server, anything)
+            let value = runtime.block_on(async { make(&server) });
+            (name, exit, server, value)
         })
         .collect()
 }
@@ -83,10 +84,10 @@ fn made_with(runtime: &Runtime, outcome: Outcome) -> Vec<(&'static str, Exit, Se
 #[test]
 fn drop_outside_a_runtime_releases_on_the_acquiring_one() {
     let home = runtime();
-    for (name, exit, server, anything) in made_on(&home) {
-        drop(anything);
-        assert_eq!(server.stats().live, 1, "{name}: nothing runs while the runtime sleeps");
-        home.block_on(server.at_the_end());
+    for (name, exit, server, value) in made_on(&home) {
+        drop(value);
+        assert_eq!(server.stats().live, 1, "{name}: no task runs while the runtime is not driven");
+        home.block_on(server.finish());
         assert_eq!((server.exits(), server.stats().released), (vec![exit], 1), "{name}");
     }
 }
@@ -94,10 +95,10 @@ fn drop_outside_a_runtime_releases_on_the_acquiring_one() {
 #[test]
 fn drop_on_another_runtime_releases_there() {
     let (home, other) = (runtime(), runtime());
-    for (name, exit, server, anything) in made_on(&home) {
+    for (name, exit, server, value) in made_on(&home) {
         other.block_on(async {
-            drop(anything);
-            server.at_the_end().await;
+            drop(value);
+            server.finish().await;
         });
         assert_eq!((server.exits(), server.stats().released), (vec![exit], 1), "{name}");
     }
@@ -105,13 +106,13 @@ fn drop_on_another_runtime_releases_there() {
 
 #[test]
 fn drop_on_another_runtime_releases_after_its_own_ended() {
-    for (index, (name, exit, _)) in everything().into_iter().enumerate() {
+    for (index, (name, exit, _)) in every_kind().into_iter().enumerate() {
         let home = runtime();
-        let (_, _, server, anything) = made_on(&home).into_iter().nth(index).unwrap();
+        let (_, _, server, value) = made_on(&home).into_iter().nth(index).unwrap();
         drop(home);
         runtime().block_on(async {
-            drop(anything);
-            server.at_the_end().await;
+            drop(value);
+            server.finish().await;
         });
         assert_eq!(server.exits(), [exit], "{name}");
         assert_eq!(server.stats().released, 1, "{name}");
@@ -121,60 +122,60 @@ fn drop_on_another_runtime_releases_after_its_own_ended() {
 #[test]
 fn drop_by_an_ending_runtime_releases_on_the_acquiring_one() {
     let home = runtime();
-    for (name, exit, server, anything) in made_on(&home) {
+    for (name, exit, server, value) in made_on(&home) {
         let other = runtime();
         drop(other.spawn(async move {
-            let _anything = anything;
+            let _value = value;
             std::future::pending::<()>().await;
         }));
         other.block_on(settle());
         drop(other);
-        home.block_on(server.at_the_end());
+        home.block_on(server.finish());
         assert_eq!((server.exits(), server.stats().released), (vec![exit], 1), "{name}");
     }
 }
 
 #[test]
 fn drop_after_the_runtime_ended_abandons_the_handle() {
-    for (index, (name, exit, _)) in everything().into_iter().enumerate() {
+    for (index, (name, exit, _)) in every_kind().into_iter().enumerate() {
         let home = runtime();
-        let (_, _, server, anything) = made_on(&home).into_iter().nth(index).unwrap();
+        let (_, _, server, value) = made_on(&home).into_iter().nth(index).unwrap();
         drop(home);
-        drop(anything);
-        server.balanced();
+        drop(value);
+        server.assert_balanced();
         assert_eq!((server.stats().live, server.stats().abandoned), (0, 1), "{name}");
-        assert_eq!(server.heard.count(Event::Abandoned(exit, Abandoned::NoRuntime)), 1, "{name}");
+        assert_eq!(server.events.count(Event::Abandoned(exit, Abandoned::NoRuntime)), 1, "{name}");
         assert_eq!(server.probe.counts().abandoned, 1, "{name}");
     }
 }
 
 #[test]
 fn drop_without_any_runtime_abandons_the_handle() {
-    for (name, exit, make) in everything().into_iter().filter(|(name, ..)| !name.contains("under way")) {
+    for (name, exit, make) in every_kind().into_iter().filter(|(name, ..)| !name.contains("under way")) {
         let server = Server::with(Probe::new().settling());
         drop(make(&server));
-        server.balanced();
+        server.assert_balanced();
         assert_eq!((server.stats().live, server.stats().abandoned), (0, 1), "{name}");
-        assert_eq!(server.heard.count(Event::Abandoned(exit, Abandoned::NoRuntime)), 1, "{name}");
+        assert_eq!(server.events.count(Event::Abandoned(exit, Abandoned::NoRuntime)), 1, "{name}");
     }
 }
 
 #[test]
 fn drop_in_a_task_of_an_ending_runtime_is_counted() {
     for workers in [0, 2] {
-        for (name, _, make) in everything() {
+        for (name, _, make) in every_kind() {
             let mut builder = if workers == 0 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
             let runtime = builder.enable_time().build().unwrap();
             let server = Server::with(Probe::new().settling());
             server.probe.on(Verb::Release).never();
-            let anything = runtime.block_on(async { make(&server) });
+            let value = runtime.block_on(async { make(&server) });
             drop(runtime.spawn(async move {
-                let _anything = anything;
+                let _value = value;
                 std::future::pending::<()>().await;
             }));
             runtime.block_on(settle());
             drop(runtime);
-            server.balanced();
+            server.assert_balanced();
             assert_eq!((server.stats().live, server.stats().abandoned), (0, 1), "{name}, {workers} workers");
         }
     }
@@ -182,35 +183,35 @@ fn drop_in_a_task_of_an_ending_runtime_is_counted() {
 
 #[test]
 fn background_release_lost_with_its_runtime_is_abandoned() {
-    for (index, (name, exit, _)) in everything().into_iter().enumerate() {
+    for (index, (name, exit, _)) in every_kind().into_iter().enumerate() {
         let home = runtime();
-        let (_, _, server, anything) = made_with(&home, Outcome::never()).into_iter().nth(index).unwrap();
+        let (_, _, server, value) = made_with(&home, Outcome::never()).into_iter().nth(index).unwrap();
         home.block_on(async {
-            drop(anything);
+            drop(value);
             settle().await;
         });
         assert_eq!((server.exits(), server.stats().pending_releases), (vec![exit], 1), "{name}");
         drop(home);
-        server.balanced();
+        server.assert_balanced();
         assert_eq!((server.stats().live, server.stats().pending_releases), (0, 0), "{name}");
-        assert_eq!(server.heard.count(Event::Abandoned(exit, Abandoned::NoRuntime)), 1, "{name}");
+        assert_eq!(server.events.count(Event::Abandoned(exit, Abandoned::NoRuntime)), 1, "{name}");
     }
 }
 
 #[test]
 fn release_after_block_on_runs_later_or_is_abandoned() {
     for goes_on in [true, false] {
-        for (index, (name, exit, _)) in everything().into_iter().enumerate() {
+        for (index, (name, exit, _)) in every_kind().into_iter().enumerate() {
             let home = runtime();
-            let (_, _, server, anything) = made_on(&home).into_iter().nth(index).unwrap();
-            home.block_on(async { drop(anything) });
+            let (_, _, server, value) = made_on(&home).into_iter().nth(index).unwrap();
+            home.block_on(async { drop(value) });
             assert_eq!(server.stats().live, 1, "{name}");
             if goes_on {
-                home.block_on(server.at_the_end());
+                home.block_on(server.finish());
                 assert_eq!(server.exits(), [exit], "{name}");
             }
             drop(home);
-            server.balanced();
+            server.assert_balanced();
             assert_eq!(server.stats().live, 0, "{name}");
             assert_eq!(server.stats().abandoned, u64::from(!goes_on), "{name}");
         }
@@ -220,10 +221,10 @@ fn release_after_block_on_runs_later_or_is_abandoned() {
 #[test]
 fn drop_in_spawn_blocking_releases_on_its_runtime() {
     let home = runtime();
-    for (name, exit, server, anything) in made_on(&home) {
+    for (name, exit, server, value) in made_on(&home) {
         home.block_on(async {
-            tokio::task::spawn_blocking(move || drop(anything)).await.unwrap();
-            server.at_the_end().await;
+            tokio::task::spawn_blocking(move || drop(value)).await.unwrap();
+            server.finish().await;
         });
         assert_eq!(server.exits(), [exit], "{name}");
     }
@@ -232,15 +233,15 @@ fn drop_in_spawn_blocking_releases_on_its_runtime() {
 #[test]
 fn drop_while_unwinding_exits_as_panicked() {
     let home = runtime();
-    for (name, exit, server, anything) in made_on(&home) {
-        assert!(panics(move || {
-            let _anything = anything;
-            panic!("a handler");
-        }));
-        home.block_on(server.at_the_end());
-        // A verdict that was given before stands.
-        let told = if exit == Exit::Cancelled { Exit::Panicked } else { exit };
-        assert_eq!(server.exits(), [told], "{name}");
+    for (name, exit, server, value) in made_on(&home) {
+        expect_panic(move || {
+            let _value = value;
+            panic!("in the handler");
+        });
+        home.block_on(server.finish());
+        // An exit that was passed before is kept.
+        let expected = if exit == Exit::Cancelled { Exit::Panicked } else { exit };
+        assert_eq!(server.exits(), [expected], "{name}");
     }
 }
 
@@ -257,16 +258,18 @@ fn resource_that_panics_anywhere_makes_no_drop_panic() {
                 drop(guard);
                 let lent = scope.lazy(&bomb).get().await.unwrap();
                 let other = server.scopes.open();
-                let home_again = other.lazy(&bomb).get().await.unwrap();
-                drop(home_again);
+                drop(other.lazy(&bomb).get().await.unwrap());
                 let lease = Lease::acquire_in(server.scopes.reaper(), &bomb).await.unwrap();
                 drop(scope);
                 let all = (lent, lease, other);
-                let panicked = panics(move || {
-                    let _all = all;
-                    assert!(!unwinding, "a handler");
-                });
-                assert_eq!(panicked, unwinding);
+                if unwinding {
+                    expect_panic(move || {
+                        let _all = all;
+                        panic!("in the handler");
+                    });
+                } else {
+                    drop(all);
+                }
             });
             home.block_on(server.scopes.drain(Duration::from_secs(5)));
             let stats = server.stats();
@@ -284,7 +287,7 @@ fn handle_that_panics_in_its_drop_is_abandoned() {
     let server = Server::new();
     let scope = server.scopes.open();
     drop(get_now(&scope.lazy(&bomb)));
-    drop(scope); // no runtime: the release is dropped with the handle inside
+    drop(scope); // Without a runtime the release is dropped with its handle.
     assert_eq!((bomb.dropped(), server.stats().abandoned), (1, 1));
 }
 
@@ -293,7 +296,7 @@ fn acquisition_that_panics_in_its_drop_is_caught() {
     struct Bomb;
     impl Drop for Bomb {
         fn drop(&mut self) {
-            panic!("half-made");
+            quiet_panic("half-made");
         }
     }
     let half_made = Arc::new(resource_fn(|| async {
@@ -304,30 +307,30 @@ fn acquisition_that_panics_in_its_drop_is_caught() {
     runtime().block_on(async {
         let mut acquisition = Box::pin(Lease::acquire_in(&reaper, &half_made));
         assert!(poll_once(acquisition.as_mut()).is_pending());
-        assert!(!panics(|| drop(acquisition)));
+        drop(acquisition);
     });
     assert_eq!(reaper.stats().acquired, 0);
 }
 
 #[test]
 fn panicking_observer_is_counted_and_does_no_harm() {
-    struct Loud;
-    impl reqscope::Observer for Loud {
+    struct Panicking;
+    impl reqscope::Observer for Panicking {
         fn acquired(&self, _: reqscope::observer::Subject, _: Duration) {
-            panic!("a listener");
+            quiet_panic("in the observer");
         }
         fn released(&self, _: reqscope::observer::Subject, _: Exit) {
-            panic!("a listener");
+            quiet_panic("in the observer");
         }
     }
-    let server = Server::configured(Probe::new(), |builder| builder.observer(Loud));
+    let server = Server::configured(Probe::new(), |builder| builder.observer(Panicking));
     runtime().block_on(async {
         let scope = server.scopes.open();
         drop(get_now(&scope.lazy(&server.probe)));
-        assert!(panics(move || {
+        expect_panic(move || {
             let _scope = scope;
-            panic!("a handler");
-        }));
+            panic!("in the handler");
+        });
         server.scopes.drain(Duration::from_secs(1)).await;
     });
     let stats = server.stats();
@@ -344,10 +347,11 @@ fn get_dropped_after_its_runtime_is_quiet() {
     drop(home);
     drop(get);
     drop(scope);
-    server.balanced();
+    server.assert_balanced();
     assert_eq!(server.probe.counts().acquiring, 0);
 }
 
+/// The fault: a cell of the closed scope that the test still held kept its handle.
 #[test]
 fn unpolled_close_without_a_runtime_ends_every_handle() {
     let server = Server::with(Probe::new().settling());
@@ -358,8 +362,8 @@ fn unpolled_close_without_a_runtime_ends_every_handle() {
     drop(get_now(&kept.1));
     drop(scope.close(Exit::Completed));
     assert_eq!(server.stats().live, 0, "a cell of a closed scope must not keep a handle");
-    assert_eq!(server.exits(), [Exit::Completed], "what could be taken back was taken back, as told");
+    assert_eq!(server.exits(), [Exit::Completed], "the handle that could be reclaimed was reclaimed");
     assert_eq!(server.stats().abandoned, 1);
-    server.balanced();
+    server.assert_balanced();
     drop(poll_once(pin!(kept.0.get())));
 }

@@ -1,4 +1,4 @@
-//! The same laws with real threads: gets, guards, closes and drains at the same time, and the books at the end.
+//! The laws on real threads: gets, guards, closes and drains at the same time, and a check of the counters at the end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +10,12 @@ use crate::support::Server;
 
 const SCOPES: u64 = 1000;
 
-/// A server on two threads, whose acquisitions and releases wait for a few polls.
+/// Creates a server whose acquisitions and releases take a few polls, and whose timeouts no machine misses.
 fn slow() -> Server {
-    let server = Server::with(Probe::new().settling());
+    let long = Duration::from_secs(600);
+    let server = Server::configured(Probe::new().settling(), |builder| {
+        builder.acquire_timeout(long).lend_timeout(long).close_timeout(long)
+    });
     server.probe.on(Verb::Acquire).always(Outcome::ok().after_polls(2));
     server.probe.on(Verb::Release).always(Outcome::ok().after_polls(1));
     server
@@ -46,7 +49,7 @@ async fn gets_racing_with_the_close_lose_no_handle() {
             get.await.unwrap();
         }
     }
-    server.at_the_end().await;
+    server.finish().await;
     assert_eq!(server.stats().opened_scopes, SCOPES);
     assert_eq!(server.stats().abandoned, 0);
 }
@@ -75,7 +78,7 @@ async fn tasks_racing_for_one_handle_all_get_it() {
         }
         scope.close(Exit::Completed).await.unwrap();
     }
-    server.at_the_end().await;
+    server.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -84,13 +87,13 @@ async fn drain_racing_with_new_scopes_ends_when_they_do() {
     let scopes = server.scopes.clone();
     let probe = Arc::clone(&server.probe);
     let first = scopes.open();
-    let drain = tokio::spawn(server.scopes.drain(Duration::from_secs(30)));
+    let drain = tokio::spawn(server.scopes.drain(Duration::from_secs(600)));
     let worker = tokio::spawn(async move {
         let mut open = vec![first];
         for _ in 0..SCOPES {
             let scope = scopes.open();
             drop(scope.lazy(&probe).get().await.unwrap());
-            open.push(scope); // so that one is open at any time
+            open.push(scope); // At least one scope is open at any time.
             drop(open.remove(0));
         }
     });
@@ -98,5 +101,5 @@ async fn drain_racing_with_new_scopes_ends_when_they_do() {
     let report = drain.await.unwrap();
     assert!(report.is_clean());
     assert_eq!(report.released, SCOPES);
-    server.balanced();
+    server.assert_balanced();
 }

@@ -1,11 +1,10 @@
-//! L19 no foreign code under a lock: whatever calls back into the same scope finds nothing locked.
+//! L19 no user code under a lock: user code may call back into the same scope.
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::panic::Location;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
@@ -18,49 +17,43 @@ use reqscope_testkit::{Probe, Verb, Wakes, poll_once};
 
 use crate::hooked::{At, Hooked};
 use crate::support::{Server, get_now, runtime, settle};
+use crate::watchdog::watch;
 
-/// Runs the scenario on a thread of its own, so that a deadlock fails instead of hanging.
-fn without_deadlock<F: Future<Output = ()>>(scenario: impl FnOnce() -> F + Send + 'static) {
-    let (done, over) = channel();
-    let thread = std::thread::spawn(move || {
-        runtime().block_on(scenario());
-        done.send(()).unwrap();
-    });
-    match over.recv_timeout(Duration::from_secs(10)) {
-        Err(RecvTimeoutError::Timeout) => panic!("deadlock"),
-        Ok(()) | Err(RecvTimeoutError::Disconnected) => thread.join().unwrap(),
-    }
+/// Runs the scenario. A deadlock in it hangs, until the watchdog ends the process.
+fn without_deadlock<F: Future<Output = ()>>(scenario: impl FnOnce() -> F) {
+    watch();
+    runtime().block_on(scenario());
 }
 
-/// Asks everything of a scope that can be asked without waiting.
+/// Calls every method of a scope that does not wait.
 #[derive(Clone, Default)]
 struct CallBack {
-    asks: Arc<OnceLock<Asks>>,
-    asking: Arc<AtomicBool>,
+    calls: Arc<OnceLock<Calls>>,
+    calling: Arc<AtomicBool>,
 }
 
-type Asks = Box<dyn Fn() + Send + Sync>;
+type Calls = Box<dyn Fn() + Send + Sync>;
 
 impl CallBack {
     fn aim_at<R: Resource>(&self, scopes: &Scopes, request: &ScopeHandle, resource: &Arc<R>) {
         let (scopes, request, lazy) = (scopes.clone(), request.clone(), request.lazy(resource));
         let other = Arc::new(Probe::new());
-        let ask = move || {
+        let calls = move || {
             request.mark_failed();
             drop((lazy.state(), lazy.try_get(), format!("{lazy:?}")));
             let _seen = (request.is_closed(), request.deadline(), poll_once(pin!(request.closed())));
             drop((request.lazy(&other).try_get(), poll_once(pin!(lazy.get()))));
             drop((scopes.stats(), scopes.open(), poll_once(pin!(scopes.drain(Duration::ZERO)))));
         };
-        assert!(self.asks.set(Box::new(ask)).is_ok(), "it is told once");
+        assert!(self.calls.set(Box::new(calls)).is_ok(), "aimed once");
     }
 
-    /// Once at a time: what it asks may have it called again.
+    /// Makes the calls, unless they are under way already: one of them may lead back here.
     fn call(&self) {
-        let Some(ask) = self.asks.get() else { return };
-        if !self.asking.swap(true, Ordering::Relaxed) {
-            ask();
-            self.asking.store(false, Ordering::Relaxed);
+        let Some(calls) = self.calls.get() else { return };
+        if !self.calling.swap(true, Ordering::Relaxed) {
+            calls();
+            self.calling.store(false, Ordering::Relaxed);
         }
     }
 }
@@ -71,7 +64,7 @@ impl Wake for CallBack {
     }
 }
 
-/// Its last clone too is foreign code.
+/// A waker that also calls back when its last clone is dropped.
 struct Dropping(CallBack);
 
 impl Wake for Dropping {
@@ -165,9 +158,9 @@ fn every_observer_event_may_call_back_into_its_scope() {
         probe.on(Verb::Acquire).error();
         drop(lazy.get().await.unwrap_err());
         let guard = lazy.get().await.unwrap();
-        drop(lazy.get().await.unwrap_err()); // lent too long
-        drop(scope.lazy(&Arc::new(probe.sibling())).get().await.unwrap()); // a second resource
-        drop(scope); // still lent
+        drop(lazy.get().await.unwrap_err()); // Reports `lent_too_long`.
+        drop(scope.lazy(&Arc::new(probe.sibling())).get().await.unwrap()); // Reports `second_resource`.
+        drop(scope); // Reports `still_lent`.
         probe.on(Verb::Release).never().error();
         drop(guard);
         drop(Lease::acquire_in(scopes.reaper(), &probe).await.unwrap());
@@ -207,28 +200,28 @@ fn waker_may_call_back_when_it_is_woken_or_dropped() {
     });
 }
 
-/// An error whose last clone calls back.
-struct Touchy(CallBack);
+/// A cause that calls back when its last clone is dropped.
+struct CallingCause(CallBack);
 
-impl Drop for Touchy {
+impl Drop for CallingCause {
     fn drop(&mut self) {
         self.0.call();
     }
 }
 
-impl fmt::Debug for Touchy {
+impl fmt::Debug for CallingCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Touchy")
+        f.write_str("CallingCause")
     }
 }
 
-impl fmt::Display for Touchy {
+impl fmt::Display for CallingCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("touchy")
+        f.write_str("a cause that calls back")
     }
 }
 
-impl StdError for Touchy {}
+impl StdError for CallingCause {}
 
 #[test]
 fn cause_of_a_failure_may_call_back_when_it_is_dropped() {
@@ -237,7 +230,7 @@ fn cause_of_a_failure_may_call_back_when_it_is_dropped() {
         let fails = Arc::new(reqscope::resource_fn({
             let call_back = call_back.clone();
             move || {
-                let error = Error::failed(Touchy(call_back.clone()));
+                let error = Error::failed(CallingCause(call_back.clone()));
                 async move {
                     tokio::task::yield_now().await;
                     Err::<(), _>(error)
@@ -253,15 +246,15 @@ fn cause_of_a_failure_may_call_back_when_it_is_dropped() {
         for _ in 0..3 {
             drop(lazy.get().await.unwrap_err());
         }
-        drop(asleep); // with an answer that it never heard
+        drop(asleep); // Its error was never returned.
         drop(scope.close(Exit::Completed).await);
     });
 }
 
-/// A resource whose acquisition, in its first poll, does something else first.
-struct Meddling<F>(F);
+/// A resource whose acquisition runs a closure in its first poll.
+struct RunsFirst<F>(F);
 
-impl<F: Fn() + Send + Sync + 'static> Resource for Meddling<F> {
+impl<F: Fn() + Send + Sync + 'static> Resource for RunsFirst<F> {
     type Handle = ();
     type Cause = std::convert::Infallible;
 
@@ -275,10 +268,10 @@ impl<F: Fn() + Send + Sync + 'static> Resource for Meddling<F> {
 async fn get_begun_during_the_first_poll_has_a_lend_timeout() {
     type Shared = Arc<Mutex<Option<ScopeHandle>>>;
     let (request, waiting) = (Shared::default(), Arc::new(Mutex::new(None)));
-    // What another thread may do at that moment, done on this one.
-    let meddling = Arc::new_cyclic(|this: &std::sync::Weak<Meddling<Box<dyn Fn() + Send + Sync>>>| {
+    // Stands in for another thread that calls `get` at that moment.
+    let resource = Arc::new_cyclic(|this: &std::sync::Weak<RunsFirst<Box<dyn Fn() + Send + Sync>>>| {
         let (this, request, waiting) = (this.clone(), Arc::clone(&request), Arc::clone(&waiting));
-        Meddling(Box::new(move || {
+        RunsFirst(Box::new(move || {
             let request = request.lock().clone().unwrap();
             let mut get = Box::pin(request.lazy(&this.upgrade().unwrap()).get());
             let wakes = Wakes::new();
@@ -289,10 +282,10 @@ async fn get_begun_during_the_first_poll_has_a_lend_timeout() {
     });
     let scope = Scopes::new().open();
     *request.lock() = Some(scope.handle().clone());
-    let lazy = scope.lazy(&meddling);
+    let lazy = scope.lazy(&resource);
     let guard = get_now(&lazy);
     let (get, wakes) = waiting.lock().take().unwrap();
-    assert!(wakes.count() > 0, "it has to look again, to begin its wait for the guard");
+    assert!(wakes.count() > 0, "it must be polled again, to start its timeout for the guard");
     assert!(get.await.unwrap_err().is_timeout());
     drop(guard);
 }
@@ -303,28 +296,28 @@ async fn handle_from_a_poll_that_closes_its_scope_is_never_lent() {
         let scope: Arc<Mutex<Option<Scope>>> = Arc::default();
         let server = Server::new();
         let probe = Arc::clone(&server.probe);
-        let resource = Arc::new(Suicidal { probe, scope: Arc::clone(&scope), polls });
+        let resource = Arc::new(ClosesItsScope { probe, scope: Arc::clone(&scope), polls });
         *scope.lock() = Some(server.scopes.open());
         let lazy: Lazy<_> = scope.lock().as_ref().unwrap().lazy(&resource);
         let error = lazy.get().await.unwrap_err();
         assert!(error.is_closed());
         assert_eq!(lazy.state(), LazyState::Closed);
         settle().await;
-        assert_eq!(server.stats().late, 1, "it arrived all the same");
-        assert_eq!(server.heard.count(crate::support::Event::Late), 1);
+        assert_eq!(server.stats().late, 1, "the handle arrived");
+        assert_eq!(server.events.count(crate::support::Event::Late), 1);
         assert_eq!(server.exits(), [Exit::Cancelled]);
-        server.at_the_end().await;
+        server.finish().await;
     }
 }
 
-/// Ends its own scope while it acquires, and then succeeds: the handle arrives though the abort was sent.
-struct Suicidal {
+/// A resource that closes its own scope while it acquires, and then succeeds although it was aborted.
+struct ClosesItsScope {
     probe: Arc<Probe>,
     scope: Arc<Mutex<Option<Scope>>>,
     polls: usize,
 }
 
-impl Resource for Suicidal {
+impl Resource for ClosesItsScope {
     type Handle = <Probe as Resource>::Handle;
     type Cause = <Probe as Resource>::Cause;
 

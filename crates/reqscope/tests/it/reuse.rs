@@ -1,4 +1,4 @@
-//! A scope lies in the memory of the one before it, and has nothing else of it.
+//! A scope reuses the allocation of an earlier one, and nothing else of it.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ fn new_scope_keeps_nothing_of_the_one_before() {
 
     let after = scopes.open();
     assert_eq!((after.handle().deadline(), after.handle().is_closed()), (None, false));
-    assert_eq!(get_now(&after.lazy(&probe)).id(), 1, "a handle of its own");
+    assert_eq!(get_now(&after.lazy(&probe)).id(), 1, "a new handle");
     drop(after.close(Exit::Completed));
     let exits: Vec<_> = probe.releases().iter().map(|release| release.exit).collect();
     assert_eq!(exits, [Exit::Failed, Exit::Completed]);
@@ -55,7 +55,7 @@ fn server_state_is_freed_with_its_last_scope() {
     assert_eq!(Arc::strong_count(&log), 1);
 }
 
-/// A scope that lasts as long as its thread, and opens another one when it ends.
+/// Holds a scope until the end of the thread, and opens another one in its drop.
 struct Last {
     scopes: Scopes,
     scope: Option<Scope>,
@@ -68,14 +68,14 @@ impl Drop for Last {
     }
 }
 
-/// L15.
+/// L15 in the destructors of thread-locals.
 #[test]
 fn scope_may_be_dropped_last_in_its_thread() {
     thread_local! {
         static LAST: RefCell<Option<Last>> = const { RefCell::new(None) };
     }
 
-    // Thread-locals go in an order of their own, so the scope is the first to go once, and once the last.
+    // The order of the destructors depends on the first use, so the scope is dropped first once, and last once.
     for used_before in [false, true] {
         let scopes = Scopes::new();
         let here = scopes.clone();
@@ -86,7 +86,7 @@ fn scope_may_be_dropped_last_in_its_thread() {
             LAST.with_borrow_mut(|last| *last = Some(Last { scopes: here.clone(), scope: Some(here.open()) }));
             drop(here.open());
         });
-        thread.join().expect("its end is quiet");
+        thread.join().expect("the drop does not panic");
         assert_eq!(scopes.stats().open_scopes, 0);
     }
 }

@@ -1,4 +1,4 @@
-//! What the core needs of a runtime, and what it says where it gets less.
+//! What the core needs from a runtime, and the errors where something is missing.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use reqscope_testkit::{Outcome, Probe, Verb, poll_once};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::LocalSet;
 
-use crate::support::{Event, Server, get_now, runtime, settle, while_it_shuts_down};
+use crate::support::{Event, Server, during_shutdown, get_now, runtime, settle};
 
 fn without_timers() -> Runtime {
     Builder::new_current_thread().build().unwrap()
 }
 
-/// The life of a request in which everything has to wait, twice: closed, and dropped.
-async fn life(server: &Server) {
+/// Plays two requests in which everything has to wait: the first scope is closed, the second one dropped.
+async fn two_requests(server: &Server) {
     server.probe.on(Verb::Acquire).slow(3).slow(3);
     server.probe.on(Verb::Release).slow(3).slow(3);
     let scope = server.scopes.open();
@@ -28,26 +28,26 @@ async fn life(server: &Server) {
     let scope = server.scopes.open();
     scope.lazy(&server.probe).get().await.unwrap().use_once();
     drop(scope);
-    server.at_the_end().await;
+    server.finish().await;
     assert_eq!(server.exits(), [Exit::Completed, Exit::Cancelled]);
     assert_eq!(server.stats().released, 2);
 }
 
 #[test]
 fn scopes_work_on_both_runtime_flavors() {
-    runtime().block_on(life(&Server::with(Probe::new().settling())));
+    runtime().block_on(two_requests(&Server::with(Probe::new().settling())));
     let threads = Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
-    threads.block_on(life(&Server::with(Probe::new().settling())));
-    threads.block_on(async { tokio::spawn(async { life(&Server::new()).await }).await.unwrap() });
+    threads.block_on(two_requests(&Server::with(Probe::new().settling())));
+    threads.block_on(async { tokio::spawn(async { two_requests(&Server::new()).await }).await.unwrap() });
 }
 
 #[test]
 fn scopes_work_inside_a_local_set() {
     runtime().block_on(async {
         let set = LocalSet::new();
-        set.run_until(life(&Server::with(Probe::new().settling()))).await;
+        set.run_until(two_requests(&Server::with(Probe::new().settling()))).await;
         set.run_until(async {
-            tokio::task::spawn_local(async { life(&Server::new()).await }).await.unwrap();
+            tokio::task::spawn_local(async { two_requests(&Server::new()).await }).await.unwrap();
         })
         .await;
     });
@@ -67,7 +67,7 @@ fn drop_with_a_local_set_releases_on_its_runtime() {
         });
         set.run_until(settle()).await;
         drop(set);
-        server.at_the_end().await;
+        server.finish().await;
     });
     assert_eq!(server.stats().released, 1);
 }
@@ -85,7 +85,7 @@ fn several_runtimes_share_one_scope() {
     drop(guard);
     drop(second.block_on(waiter).unwrap());
     second.block_on(scope.close(Exit::Completed)).unwrap();
-    second.block_on(server.at_the_end());
+    second.block_on(server.finish());
     assert_eq!(server.stats().released, 1);
 }
 
@@ -110,47 +110,47 @@ fn acquisition_lost_with_its_runtime_fails_other_waiters() {
     assert_eq!(server.probe.counts().acquiring, 0);
 }
 
-/// A runtime that shuts down refuses the task of the acquisition and drops it in place. A `get` that had no place among
-/// the waiters yet did not hear of that, began anew, and again: 778,649 acquisitions in 3 s, and a shutdown that hung.
+/// A runtime that shuts down refuses the task of the acquisition and drops it in place. The fault: a `get` that was not
+/// queued yet did not notice, and began again and again: 778,649 acquisitions in 3 s, and a shutdown that hung.
 #[test]
 fn get_polled_during_shutdown_fails_at_once() {
     let server = Server::new();
     server.probe.on(Verb::Acquire).always(Outcome::ok().after_polls(1));
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);
-    let Poll::Ready(Err(error)) = while_it_shuts_down(move || poll_once(pin!(lazy.get()))) else {
-        panic!("it does not end, or well")
+    let Poll::Ready(Err(error)) = during_shutdown(move || poll_once(pin!(lazy.get()))) else {
+        panic!("the get waits or succeeds")
     };
     assert!(error.to_string().contains("the runtime that ran the acquisition has ended"), "{error}");
     assert_eq!(server.probe.counts().acquires, 1);
 }
 
-/// Asks once more, on a runtime that runs.
-struct AskAgain(Lazy<Probe>, Handle);
+/// A waker that begins another `get`, on a live runtime.
+struct GetAgain(Lazy<Probe>, Handle);
 
-impl Wake for AskAgain {
+impl Wake for GetAgain {
     fn wake(self: Arc<Self>) {
-        let AskAgain(lazy, runtime) = &*self;
+        let GetAgain(lazy, runtime) = &*self;
         let _context = runtime.enter();
         assert!(poll_once(pin!(lazy.get())).is_pending());
     }
 }
 
-/// It ends before whoever began it has told how to cancel it. By then the next one may be under way.
+/// The attempt ends before its caller has registered how to cancel it. By then the next one may be under way.
 #[test]
 fn attempt_lost_with_its_runtime_does_not_cancel_the_next() {
     let (second, server) = (runtime(), Server::new());
     server.probe.on(Verb::Acquire).never().slow(1);
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);
-    let waker = Waker::from(Arc::new(AskAgain(lazy.clone(), second.handle().clone())));
+    let waker = Waker::from(Arc::new(GetAgain(lazy.clone(), second.handle().clone())));
     let mut get = lazy.get();
-    let answer = while_it_shuts_down(move || pin!(&mut get).poll(&mut Context::from_waker(&waker)));
-    assert!(matches!(answer, Poll::Ready(Err(_))));
+    let outcome = during_shutdown(move || pin!(&mut get).poll(&mut Context::from_waker(&waker)));
+    assert!(matches!(outcome, Poll::Ready(Err(_))));
     assert_eq!(lazy.state(), LazyState::Acquiring);
     second.block_on(lazy.get()).unwrap().use_once();
     assert_eq!(server.probe.counts().acquires, 2);
-    assert_eq!(server.heard.count(Event::AcquireFailed), 1);
+    assert_eq!(server.events.count(Event::AcquireFailed), 1);
 }
 
 #[test]
@@ -159,13 +159,13 @@ fn acquisition_that_waits_without_a_runtime_is_an_error() {
     server.probe.on(Verb::Acquire).slow(1).slow(1);
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);
-    let Poll::Ready(Err(error)) = poll_once(pin!(lazy.get())) else { panic!("it must not wait for ever") };
+    let Poll::Ready(Err(error)) = poll_once(pin!(lazy.get())) else { panic!("the future waits or succeeds") };
     assert!(error.to_string().contains("not polled inside a tokio runtime"), "{error}");
     assert_eq!(server.probe.counts().acquires_cut, 1);
     let lease = Lease::acquire_in(server.scopes.reaper(), &server.probe);
-    let Poll::Ready(Err(error)) = poll_once(pin!(lease)) else { panic!("it must not wait for ever") };
+    let Poll::Ready(Err(error)) = poll_once(pin!(lease)) else { panic!("the future waits or succeeds") };
     assert!(error.to_string().contains("not polled inside a tokio runtime"), "{error}");
-    drop(get_now(&lazy)); // what needs no waiting still works
+    drop(get_now(&lazy)); // An acquisition that does not wait still works.
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn waiting_for_a_guard_without_a_runtime_is_an_error() {
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);
     let _guard = get_now(&lazy);
-    let Poll::Ready(Err(error)) = poll_once(pin!(lazy.get())) else { panic!("it must not wait for ever") };
+    let Poll::Ready(Err(error)) = poll_once(pin!(lazy.get())) else { panic!("the future waits or succeeds") };
     assert!(error.to_string().contains("not polled inside a tokio runtime"), "{error}");
     assert!(error.holder().is_some());
 }
@@ -202,8 +202,8 @@ fn waiting_on_a_runtime_without_timers_is_an_error() {
         let error = Lease::complete(lease).await.unwrap_err();
         assert!(error.to_string().contains("has no timers"), "{error}");
     });
-    server.balanced();
-    assert_eq!(server.heard.count(Event::Abandoned(Exit::Completed, Abandoned::NoRuntime)), 2);
+    server.assert_balanced();
+    assert_eq!(server.events.count(Event::Abandoned(Exit::Completed, Abandoned::NoRuntime)), 2);
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn runtime_without_timers_serves_what_needs_no_waiting() {
 
 #[test]
 fn deadline_holds_on_the_runtime_a_release_moves_to() {
-    let (home, other) = (runtime(), Builder::new_current_thread().enable_time().start_paused(true).build().unwrap());
+    let (home, other) = (runtime(), runtime());
     let server = Server::new();
     server.probe.on(Verb::Release).never();
     let lease = home.block_on(Lease::acquire_in(server.scopes.reaper(), &server.probe)).unwrap();
@@ -231,5 +231,5 @@ fn deadline_holds_on_the_runtime_a_release_moves_to() {
     drop(home);
     let error = other.block_on(release).unwrap_err();
     assert!(error.is_timeout());
-    server.balanced();
+    server.assert_balanced();
 }

@@ -1,4 +1,4 @@
-//! L10 the three phases of a close, L11 no success without a commit: the verdict, the order, the problems.
+//! The verdict, the order and the problems of a close: L10 its three phases, L11 no success without a commit.
 
 use std::error::Error as _;
 use std::pin::pin;
@@ -9,12 +9,12 @@ use reqscope::error::Stage;
 use reqscope::future::Close;
 use reqscope::scope::Problem;
 use reqscope::{CloseError, Error, Exit, Guard, Health, Scope};
-use reqscope_testkit::{Gate, Probe, Scripted, Verb, poll_once};
+use reqscope_testkit::{Gate, Probe, Scripted, Verb, expect_panic, poll_once, quiet_panic};
 
 use crate::hooked::{At, Hooked};
-use crate::support::{Event, Server, bounded, get_now, panics, settle};
+use crate::support::{Event, Server, bounded, get_now, settle};
 
-/// A server with resources on common books; `true` settles.
+/// Creates a server with resources that share their counters; `true` settles.
 pub(crate) fn resources<const N: usize>(settling: [bool; N]) -> (Server, [Arc<Probe>; N]) {
     let server = Server::new();
     let all = settling.map(|settles| {
@@ -24,7 +24,7 @@ pub(crate) fn resources<const N: usize>(settling: [bool; N]) -> (Server, [Arc<Pr
     (server, all)
 }
 
-/// Acquires them in their order: handle 0 is that of the first one.
+/// Opens a scope and uses the resources in order: handle 0 is that of the first one.
 pub(crate) fn used<const N: usize>(server: &Server, all: &[Arc<Probe>; N]) -> Scope {
     let scope = server.scopes.open();
     all.iter().for_each(|resource| drop(get_now(&scope.lazy(resource))));
@@ -48,8 +48,8 @@ async fn settling_handles_are_released_first_in_reverse_order() {
     let (server, all) = resources([false, true, false, true, true, false]);
     let scope = used(&server, &all);
     scope.close(Exit::Completed).await.unwrap();
-    assert_eq!(server.order()[..3], [4, 3, 1], "awaited");
-    server.at_the_end().await;
+    assert_eq!(server.order()[..3], [4, 3, 1], "the close awaits these");
+    server.finish().await;
     assert_eq!(server.order(), [4, 3, 1, 5, 2, 0]);
 }
 
@@ -58,33 +58,34 @@ async fn release_order_follows_acquisition_not_first_use() {
     let (server, [first, second]) = resources([true, true]);
     let scope = server.scopes.open();
     let (asked_first, asked_second) = (scope.lazy(&first), scope.lazy(&second));
-    drop(get_now(&asked_first)); // handle 0
-    drop(get_now(&asked_second)); // handle 1
+    drop(get_now(&asked_first)); // Handle 0.
+    drop(get_now(&asked_second)); // Handle 1.
     drop(Guard::detach(get_now(&asked_first)));
-    drop(get_now(&asked_first)); // handle 2: acquired anew, so it is the youngest
-    settle().await; // the lease that was dropped
+    drop(get_now(&asked_first)); // Handle 2, acquired last.
+    settle().await; // Releases the dropped lease.
     scope.close(Exit::Completed).await.unwrap();
     assert_eq!(server.order(), [0, 2, 1]);
-    server.at_the_end().await;
+    server.finish().await;
 }
 
 #[tokio::test]
 async fn close_without_success_settles_nothing_and_never_waits() {
-    for told in [Exit::Failed, Exit::Cancelled, Exit::Panicked] {
+    for exit in [Exit::Failed, Exit::Cancelled, Exit::Panicked] {
         let (server, all) = resources([true, false, true]);
         each_release(&all, Gate::close);
         let scope = used(&server, &all);
-        let outcome = poll_once(pin!(scope.close(told)));
-        assert!(matches!(outcome, std::task::Poll::Ready(Ok(()))), "{told}");
+        let outcome = poll_once(pin!(scope.close(exit)));
+        assert!(matches!(outcome, std::task::Poll::Ready(Ok(()))), "{exit}");
         settle().await;
         assert_eq!(server.order(), [2, 1, 0]);
         each_release(&all, Gate::error);
-        server.at_the_end().await;
-        assert_eq!(server.exits(), [told; 3], "a failed rollback is nobody's error but the observer's");
-        assert_eq!(server.heard.count(Event::ReleaseFailed(told)), 3);
+        server.finish().await;
+        assert_eq!(server.exits(), [exit; 3]);
+        assert_eq!(server.events.count(Event::ReleaseFailed(exit)), 3, "failed rollbacks go to the observer only");
     }
 }
 
+/// A close without anything to release spawns no task.
 #[tokio::test]
 async fn background_releases_of_a_close_share_one_task() {
     let (server, all) = resources([false, false, false]);
@@ -99,9 +100,10 @@ async fn background_releases_of_a_close_share_one_task() {
     used(&server, &all).close(Exit::Completed).await.unwrap();
     assert_eq!(tasks(), before + 1);
     each_release(&all, Gate::ok);
-    server.at_the_end().await;
+    server.finish().await;
 }
 
+/// The other releases wait for all of them.
 #[tokio::test]
 async fn settling_releases_run_one_after_another() {
     let (server, all) = resources([false, true, true]);
@@ -118,7 +120,7 @@ async fn settling_releases_run_one_after_another() {
     assert_eq!(other.on(Verb::Release).calls(), 0);
     first.on(Verb::Release).ok();
     close.await.unwrap().unwrap();
-    server.at_the_end().await;
+    server.finish().await;
     assert_eq!(server.order(), [2, 1, 0]);
 }
 
@@ -135,7 +137,7 @@ async fn handle_waiting_for_its_release_is_not_lent() {
     assert!(lazy.get().await.unwrap_err().is_closed());
     first.on(Verb::Release).ok();
     close.await.unwrap();
-    server.at_the_end().await;
+    server.finish().await;
     assert_eq!(server.order(), [1, 0]);
 }
 
@@ -146,19 +148,19 @@ async fn failing_release_stops_no_other_and_all_are_reported() {
     all[2].on(Verb::Release).panic();
     let scope = used(&server, &all);
     let error = scope.close(Exit::Completed).await.unwrap_err();
-    let said: Vec<_> = error.problems().iter().map(release_error).collect();
-    let [panicked, failed] = &said[..] else { panic!("{error}") };
+    let errors: Vec<_> = error.problems().iter().map(release_error).collect();
+    let [panicked, failed] = &errors[..] else { panic!("{error}") };
     assert!(panicked.is_panicked() && !failed.is_panicked());
     assert_eq!((panicked.stage(), failed.stage()), (Some(Stage::Releasing), Some(Stage::Releasing)));
     assert!(failed.cause().is_some());
     assert_eq!((error.requested(), error.verdict()), (Exit::Completed, Exit::Completed));
-    assert!(error.source().unwrap().to_string().contains("panicked"), "the first one");
-    server.at_the_end().await;
+    assert!(error.source().unwrap().to_string().contains("panicked"), "the first problem");
+    server.finish().await;
     assert_eq!(server.exits(), [Exit::Completed; 4]);
     assert_eq!(server.stats().release_failed, 2);
 }
 
-/// The error of a release that failed.
+/// Returns the error of a release that failed.
 #[track_caller]
 pub(crate) fn release_error(problem: &Problem) -> Error<Scripted> {
     let Problem::ReleaseFailed { error, resource } = problem else { panic!("{problem:?}") };
@@ -178,7 +180,7 @@ async fn lent_settling_handle_fails_the_close() {
     assert_eq!(since.line(), line);
     assert_eq!((error.requested(), error.verdict()), (Exit::Completed, Exit::Failed));
     drop(guard);
-    server.at_the_end().await;
+    server.finish().await;
     let mut exits = server.exits();
     exits.sort();
     assert_eq!(exits, [Exit::Failed, Exit::Failed, Exit::Cancelled]);
@@ -194,20 +196,20 @@ async fn settling_handle_being_acquired_fails_the_close() {
     assert!(poll_once(pin!(acquiring.get())).is_pending());
     let error = scope.close(Exit::Completed).await.unwrap_err();
     assert!(matches!(error.problems(), [Problem::StillAcquiring { .. }, Problem::NotCompleted { .. }]), "{error}");
-    server.at_the_end().await;
+    server.finish().await;
     assert_eq!(server.exits(), [Exit::Failed]);
 }
 
 #[tokio::test]
 async fn dead_settling_handle_fails_the_close() {
-    // Killed behind the back of its guard, so that only the close can see it.
+    // The handle dies after its guard was dropped, so only the close can notice.
     let (server, all) = resources([true, false]);
     let scope = used(&server, &all);
     all[0].set_health(Health::Dead);
     let error = scope.close(Exit::Completed).await.unwrap_err();
     assert!(matches!(error.problems(), [Problem::Dead { .. }, ..]), "{error}");
     assert_eq!(error.verdict(), Exit::Failed);
-    server.at_the_end().await;
+    server.finish().await;
     assert_eq!(server.exits(), [Exit::Failed; 2]);
 }
 
@@ -224,7 +226,7 @@ async fn other_handles_may_be_lent_or_dead_at_the_close() {
     let lent = get_now(&scope.lazy(lent));
     scope.close(Exit::Completed).await.unwrap();
     drop(lent);
-    server.at_the_end().await;
+    server.finish().await;
     assert_eq!(server.exits(), [Exit::Completed, Exit::Completed, Exit::Cancelled]);
 }
 
@@ -236,7 +238,7 @@ async fn rollback_under_a_success_is_a_problem() {
     let problem = problem(scope.close(Exit::Completed)).await;
     let Problem::NotCompleted { resource } = problem else { panic!("{problem:?}") };
     assert_eq!(resource, std::any::type_name::<Probe>());
-    server.at_the_end().await;
+    server.finish().await;
     assert_eq!(server.exits(), [Exit::Failed; 2]);
 
     let (server, all) = resources([false]);
@@ -249,13 +251,13 @@ async fn rollback_under_a_success_is_a_problem() {
 async fn guard_returned_with_a_dead_handle_marks_the_scope() {
     let (server, all) = resources([true, false]);
     let scope = used(&server, &all);
-    // An operation of the other one is cut, as by a timeout inside the handler.
+    // An operation on the other handle is cut, as by a timeout inside the request handler.
     all[1].on(Verb::Operate).never();
     let mut guard = get_now(&scope.lazy(&all[1]));
     assert!(poll_once(pin!(guard.operate())).is_pending());
     drop(guard);
     assert!(matches!(problem(scope.close(Exit::Completed)).await, Problem::NotCompleted { .. }));
-    server.at_the_end().await;
+    server.finish().await;
 }
 
 #[tokio::test]
@@ -263,12 +265,12 @@ async fn guard_dropped_by_a_caught_panic_marks_the_scope() {
     let (server, all) = resources([true]);
     let scope = used(&server, &all);
     let guard = get_now(&scope.lazy(&all[0]));
-    assert!(panics(move || {
+    expect_panic(move || {
         let _guard = guard;
-        panic!("inside of the handler");
-    }));
+        panic!("in the handler");
+    });
     assert!(matches!(problem(scope.close(Exit::Completed)).await, Problem::NotCompleted { .. }));
-    server.at_the_end().await;
+    server.finish().await;
     assert_eq!(server.exits(), [Exit::Failed]);
 }
 
@@ -278,8 +280,8 @@ async fn failures_of_other_releases_go_to_the_observer_only() {
     all[1].on(Verb::Release).error();
     all[2].on(Verb::Release).panic();
     used(&server, &all).close(Exit::Completed).await.unwrap();
-    server.at_the_end().await;
-    assert_eq!(server.heard.count(Event::ReleaseFailed(Exit::Completed)), 2);
+    server.finish().await;
+    assert_eq!(server.events.count(Event::ReleaseFailed(Exit::Completed)), 2);
     assert_eq!(server.stats().released, 3);
 }
 
@@ -291,7 +293,7 @@ async fn reclaimed_settling_handle_is_not_waited_for() {
     let close = scope.close(Exit::Completed);
     assert_eq!(server.exits(), [Exit::Completed], "before the future is polled");
     close.await.unwrap();
-    server.at_the_end().await;
+    server.finish().await;
     assert_eq!(server.probe.counts().reclaimed, 1);
 }
 
@@ -307,7 +309,7 @@ async fn resource_that_panics_in_settles_counts_as_settling() {
     let scope = server.scopes.open();
     drop(get_now(&scope.lazy(&bomb)));
     scope.close(Exit::Completed).await.unwrap();
-    assert_eq!(bomb.dropped(), 1, "it was waited for");
+    assert_eq!(bomb.dropped(), 1, "the close waited for its release");
     server.scopes.drain(Duration::from_secs(1)).await;
     assert_eq!(bomb.dropped(), 2);
 }
@@ -315,13 +317,17 @@ async fn resource_that_panics_in_settles_counts_as_settling() {
 #[tokio::test]
 async fn panic_in_reclaim_fails_the_close() {
     let server = Server::new();
-    // A panic at the question whether it settles is a yes.
-    let bombs = Hooked::new(|at| assert!(!matches!(at, At::Settles | At::Reclaim), "the bomb goes off"));
+    // A panic in `settles` counts as true.
+    let bombs = Hooked::new(|at| {
+        if matches!(at, At::Settles | At::Reclaim) {
+            quiet_panic("the bomb goes off");
+        }
+    });
     let scope = server.scopes.open();
     drop(scope.lazy(&bombs).get().await.unwrap());
     let problem = problem(scope.close(Exit::Completed)).await;
     assert!(matches!(problem, Problem::ReleaseFailed { .. }), "{problem:?}");
-    assert_eq!(server.heard.count(Event::ReleaseFailed(Exit::Completed)), 1);
+    assert_eq!(server.events.count(Event::ReleaseFailed(Exit::Completed)), 1);
 }
 
 #[tokio::test]

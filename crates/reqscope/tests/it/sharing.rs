@@ -1,4 +1,4 @@
-//! The promises of `Shared`: one handle for everybody, replaced when it is dead, released when its last user has gone.
+//! `Shared`: one handle for all users, replaced when it is dead, released when its last user drops it.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -13,7 +13,7 @@ use reqscope_testkit::{Probe, Verb, poll_once};
 
 use crate::support::{Server, settle};
 
-/// One that is shared, on the books of the server.
+/// Creates a shared resource that is counted by the server.
 fn shared(server: &Server) -> Shared<Probe> {
     Shared::new_in(server.scopes.reaper(), server.probe.sibling())
 }
@@ -28,7 +28,7 @@ async fn concurrent_gets_share_one_acquisition_and_one_handle() {
     assert_eq!([first.id(), second.id(), third.id()], [0; 3]);
     assert_eq!(server.probe.counts().acquires, 1);
     drop((first, second, third, shared));
-    server.at_the_end().await;
+    server.finish().await;
     assert_eq!(server.exits(), [Exit::Cancelled]);
 }
 
@@ -36,8 +36,8 @@ async fn concurrent_gets_share_one_acquisition_and_one_handle() {
 async fn get_of_a_ready_resource_is_ready_at_its_first_poll() {
     let server = Server::new();
     let shared = shared(&server);
-    let Poll::Ready(Ok(first)) = poll_once(pin!(shared.get())) else { panic!("it has to wait") };
-    let Poll::Ready(Ok(second)) = poll_once(pin!(shared.get())) else { panic!("it has to wait") };
+    let Poll::Ready(Ok(first)) = poll_once(pin!(shared.get())) else { panic!("the get waits or fails") };
+    let Poll::Ready(Ok(second)) = poll_once(pin!(shared.get())) else { panic!("the get waits or fails") };
     assert_eq!((first.id(), second.id()), (0, 0));
 }
 
@@ -79,7 +79,7 @@ async fn dead_handle_is_replaced_once_and_kept_by_its_users() {
     settle().await;
     assert_eq!(server.order(), [0]);
     drop((new, shared));
-    server.at_the_end().await;
+    server.finish().await;
     assert_eq!(server.order(), [0, 1]);
 }
 
@@ -88,10 +88,10 @@ async fn new_handle_that_is_dead_at_once_is_an_error() {
     let server = Server::new();
     let shared = shared(&server);
     shared.get_ref().set_health(Health::Dead);
-    let Err(error) = shared.get().await else { panic!("it got a dead one") };
+    let Err(error) = shared.get().await else { panic!("the get returned a dead handle") };
     assert!(error.is_unavailable());
     assert_eq!(error.to_string(), "the backend is unavailable: a new handle was already dead");
-    server.at_the_end().await;
+    server.finish().await;
     assert_eq!(server.probe.counts().acquires, 2);
 }
 
@@ -103,7 +103,7 @@ async fn dropped_get_leaves_the_acquisition_to_the_next() {
     assert!(poll_once(pin!(shared.get())).is_pending());
     shared.get_ref().on(Verb::Acquire).ok();
     settle().await;
-    let Poll::Ready(Ok(handle)) = poll_once(pin!(shared.get())) else { panic!("it waits for one that has left") };
+    let Poll::Ready(Ok(handle)) = poll_once(pin!(shared.get())) else { panic!("the get waits for the dropped one") };
     assert_eq!((handle.id(), server.probe.counts().acquires), (0, 1));
 }
 
@@ -116,7 +116,7 @@ async fn shared_dropped_while_acquiring_answers_its_waiters() {
     assert!(poll_once(get.as_mut()).is_pending());
     drop(shared);
     assert!(get.await.is_err_and(|error| error.is_closed()));
-    server.at_the_end().await;
+    server.finish().await;
     assert_eq!(server.probe.counts().acquires_cut, 1);
 }
 
@@ -124,10 +124,10 @@ async fn shared_dropped_while_acquiring_answers_its_waiters() {
 async fn handle_arriving_after_the_drop_is_released_as_late() {
     let reaper = Reaper::new();
     let owner = Arc::new(Mutex::new(None::<Box<dyn Any + Send>>));
-    let of_resource = Arc::clone(&owner);
+    let in_resource = Arc::clone(&owner);
     let resource = resource_fn(move || {
-        // It does not wait afterwards, so nothing cancels it.
-        drop(of_resource.lock().take());
+        // The acquisition does not wait after this, so it cannot be cancelled.
+        drop(in_resource.lock().take());
         async { Ok::<_, Error<Infallible>>(()) }
     });
     let shared = Shared::new_in(&reaper, resource);
@@ -149,6 +149,6 @@ async fn last_user_releases_the_handle_after_its_owner() {
     settle().await;
     assert_eq!((last.id(), server.order()), (0, vec![]));
     drop(last);
-    server.at_the_end().await;
+    server.finish().await;
     assert_eq!(server.order(), [0]);
 }

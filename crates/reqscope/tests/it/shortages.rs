@@ -1,4 +1,4 @@
-//! What an error says of a pool that had nothing to give: everything an operator needs, and nothing else.
+//! The shortage in an error of a pool without an idle handle: its message, and its fields.
 
 use std::fmt;
 use std::io;
@@ -54,11 +54,11 @@ fn every_figure_of_the_message_is_a_field() {
     shortage.oldest = Some(Holding::new(taken_at, Duration::from_secs(28)));
     shortage.own = Some(taken_at);
     let error = timeout(shortage);
-    let told = error.shortage().unwrap();
-    assert_eq!((told.max_size, told.in_use, told.idle, told.creating, told.waiting), (10, 10, 0, 3, 41));
-    assert_eq!(told.oldest, Some(Holding::new(taken_at, Duration::from_secs(28))));
-    assert_eq!(told.own, Some(taken_at));
-    let failure = told.last_failure.as_ref().unwrap();
+    let found = error.shortage().unwrap();
+    assert_eq!((found.max_size, found.in_use, found.idle, found.creating, found.waiting), (10, 10, 0, 3, 41));
+    assert_eq!(found.oldest, Some(Holding::new(taken_at, Duration::from_secs(28))));
+    assert_eq!(found.own, Some(taken_at));
+    let failure = found.last_failure.as_ref().unwrap();
     assert_eq!((failure.error.to_string().as_str(), failure.ago.as_millis()), ("connection refused", 1_100));
 }
 
@@ -123,7 +123,7 @@ fn clones_share_the_cause_of_a_connect_failure() {
     assert!(std::ptr::eq(cause, refused.cause().unwrap()));
 }
 
-/// A driver's error that keeps its whole configuration.
+/// A driver's error whose `Debug` shows a secret of its configuration.
 struct Refused {
     password: &'static str,
 }
@@ -156,6 +156,6 @@ fn shortage_added_to_a_clone_does_not_change_the_original() {
     let error = Io::exhausted();
     let clone = error.clone().with_shortage(busy());
     assert!(error.shortage().is_none() && clone.shortage().is_some());
-    let told = clone.clone().at(Stage::Waiting);
-    assert_eq!(told.shortage().unwrap().waiting, 41);
+    let staged = clone.clone().at(Stage::Waiting);
+    assert_eq!(staged.shortage().unwrap().waiting, 41);
 }

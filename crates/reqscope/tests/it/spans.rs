@@ -1,4 +1,4 @@
-//! Feature `tracing`: an acquisition that moves to a task of its own keeps the caller's span.
+//! Feature `tracing`: an acquisition that moves to its own task keeps the caller's span.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -10,11 +10,11 @@ use tracing::{Event, Instrument, Metadata, Subscriber};
 use tracing_core::span::Current;
 
 thread_local! {
-    /// The spans that this thread is in, the innermost last.
+    /// The spans that this thread has entered, the innermost last.
     static ENTERED: RefCell<Vec<(Id, &'static Metadata<'static>)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Knows which spans each thread is in, and nothing else.
+/// A subscriber that records which spans each thread has entered.
 #[derive(Default)]
 struct Spans(Mutex<Vec<&'static Metadata<'static>>>);
 

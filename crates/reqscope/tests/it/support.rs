@@ -1,4 +1,4 @@
-//! What the tests share: a server's scopes with somebody who listens, a probe, and the books of both compared.
+//! Shared by the tests: a server's scopes with a recording observer, a probe, and a check that their counters agree.
 
 use std::error::Error as StdError;
 use std::panic::Location;
@@ -13,6 +13,7 @@ use reqscope::scope::ScopesBuilder;
 use reqscope::stats::Stats;
 use reqscope::{Exit, Guard, Lazy, Observer, Resource, Scopes};
 use reqscope_testkit::{Probe, poll_once};
+use tokio::runtime::{Builder, Runtime};
 
 use crate::watchdog::watch;
 
@@ -30,64 +31,64 @@ pub(crate) enum Event {
     SecondResource,
 }
 
-/// Writes down what an observer hears.
+/// An observer that records all events.
 #[derive(Clone, Default)]
-pub(crate) struct Heard(Arc<Mutex<Vec<Line>>>);
+pub(crate) struct EventLog(Arc<Mutex<Vec<Entry>>>);
 
-type Line = (Event, Option<Subject>);
+type Entry = (Event, Option<Subject>);
 
-impl Heard {
-    pub(crate) fn events(&self) -> Vec<Event> {
+impl EventLog {
+    pub(crate) fn all(&self) -> Vec<Event> {
         self.0.lock().iter().map(|(event, _)| *event).collect()
     }
 
     pub(crate) fn count(&self, event: Event) -> usize {
-        self.events().into_iter().filter(|heard| *heard == event).count()
+        self.all().into_iter().filter(|recorded| *recorded == event).count()
     }
 
-    /// What the first event of this kind was about.
+    /// Returns the subject of the first event of this kind.
     pub(crate) fn subject(&self, event: Event) -> Subject {
-        let heard = self.0.lock();
-        let found = heard.iter().find(|(heard, _)| *heard == event);
-        found.and_then(|(_, subject)| *subject).expect("the event was heard, with its subject")
+        let entries = self.0.lock();
+        let found = entries.iter().find(|(recorded, _)| *recorded == event);
+        found.and_then(|(_, subject)| *subject).expect("the event was reported, with its subject")
     }
 
-    fn hear(&self, event: Event, of: Subject) {
+    fn record(&self, event: Event, of: Subject) {
         self.0.lock().push((event, Some(of)));
     }
 }
 
-impl Observer for Heard {
+impl Observer for EventLog {
     fn acquired(&self, of: Subject, _waited: Duration) {
-        self.hear(Event::Acquired, of);
+        self.record(Event::Acquired, of);
     }
 
     fn acquire_failed(&self, of: Subject, _error: &(dyn StdError + 'static)) {
-        self.hear(Event::AcquireFailed, of);
+        self.record(Event::AcquireFailed, of);
     }
 
     fn late(&self, of: Subject) {
-        self.hear(Event::Late, of);
+        self.record(Event::Late, of);
     }
 
     fn lent_too_long(&self, of: Subject, _held_since: &'static Location<'static>) {
-        self.hear(Event::LentTooLong, of);
+        self.record(Event::LentTooLong, of);
     }
 
     fn released(&self, of: Subject, exit: Exit) {
-        self.hear(Event::Released(exit), of);
+        self.record(Event::Released(exit), of);
     }
 
     fn release_failed(&self, of: Subject, exit: Exit, _error: &(dyn StdError + 'static)) {
-        self.hear(Event::ReleaseFailed(exit), of);
+        self.record(Event::ReleaseFailed(exit), of);
     }
 
     fn abandoned(&self, of: Subject, exit: Exit, why: Abandoned) {
-        self.hear(Event::Abandoned(exit, why), of);
+        self.record(Event::Abandoned(exit, why), of);
     }
 
     fn still_lent(&self, of: Subject) {
-        self.hear(Event::StillLent, of);
+        self.record(Event::StillLent, of);
     }
 
     fn second_resource(&self, _resource: &'static str) {
@@ -95,10 +96,10 @@ impl Observer for Heard {
     }
 }
 
-/// The scopes of a server, with a listener, and one probe to acquire.
+/// The scopes of a server, with a recording observer, and one probe to acquire.
 pub(crate) struct Server {
     pub(crate) scopes: Scopes,
-    pub(crate) heard: Heard,
+    pub(crate) events: EventLog,
     pub(crate) probe: Arc<Probe>,
 }
 
@@ -113,91 +114,92 @@ impl Server {
 
     pub(crate) fn configured(probe: Probe, configure: impl FnOnce(ScopesBuilder) -> ScopesBuilder) -> Self {
         watch();
-        let heard = Heard::default();
-        let scopes = configure(Scopes::builder().observer(heard.clone())).build();
-        Server { scopes, heard, probe: Arc::new(probe) }
+        let events = EventLog::default();
+        let scopes = configure(Scopes::builder().observer(events.clone())).build();
+        Server { scopes, events, probe: Arc::new(probe) }
     }
 
     pub(crate) fn stats(&self) -> Stats {
         self.scopes.stats()
     }
 
-    /// The exits that the probe and its siblings were told, in the order of their releases.
+    /// Returns the exits passed to the releases of the probe and its siblings, in order.
     pub(crate) fn exits(&self) -> Vec<Exit> {
         self.probe.releases().into_iter().map(|release| release.exit).collect()
     }
 
-    /// The numbers of the handles, in the order of their releases.
+    /// Returns the numbers of the released handles, in order.
     pub(crate) fn order(&self) -> Vec<u64> {
         self.probe.releases().into_iter().map(|release| release.handle).collect()
     }
 
-    /// Waits for everything that still runs, and then compares the books: all is over, and nothing is missing.
+    /// Waits for everything that still runs, then asserts that nothing is open and that the counters agree.
     #[track_caller]
-    pub(crate) fn at_the_end(&self) -> impl Future<Output = ()> {
+    pub(crate) fn finish(&self) -> impl Future<Output = ()> {
         let caller = Location::caller();
-        let drain = self.scopes.drain(Duration::from_secs(30));
+        let drain = self.scopes.drain(Duration::from_secs(120));
         async move {
             let report = drain.await;
             assert_eq!((report.open_scopes, report.live), (0, 0), "{caller}: something is still open");
-            self.compare_books(caller);
+            self.compare_counters(caller);
         }
     }
 
-    /// Compares the core's books with the probe's own.
+    /// Asserts that the core's counters agree with the probe's own.
     #[track_caller]
-    pub(crate) fn balanced(&self) {
-        self.compare_books(Location::caller());
+    pub(crate) fn assert_balanced(&self) {
+        self.compare_counters(Location::caller());
     }
 
-    fn compare_books(&self, caller: &Location<'_>) {
+    fn compare_counters(&self, caller: &Location<'_>) {
         let (stats, counts) = (self.stats(), self.probe.counts());
         let ended = stats.released + stats.abandoned + stats.taken;
-        assert_eq!(stats.acquired, ended + stats.live, "{caller}: the books do not balance: {stats:?}");
+        assert_eq!(stats.acquired, ended + stats.live, "{caller}: the counters do not balance: {stats:?}");
         assert_eq!(counts.double_released, 0, "{caller}: released twice");
         assert_eq!(counts.used_after_release, 0, "{caller}: used after its release");
         assert_eq!(stats.acquired, counts.acquired, "{caller}: acquired");
         assert_eq!(stats.released, counts.released + counts.reclaimed, "{caller}: released");
         assert_eq!(stats.live, counts.live(), "{caller}: live");
-        assert_eq!(stats.observer_panics, 0, "{caller}: a listener panicked");
+        assert_eq!(stats.observer_panics, 0, "{caller}: an observer panicked");
     }
 }
 
-/// A `get` that has to succeed at its first poll.
+/// Polls a `get` once, which must succeed.
 #[track_caller]
 pub(crate) fn get_now<R: Resource>(lazy: &Lazy<R>) -> Guard<R> {
     match poll_once(pin!(lazy.get())) {
         Poll::Ready(Ok(guard)) => guard,
         Poll::Ready(Err(error)) => panic!("an error instead of a guard: {error}"),
-        Poll::Pending => panic!("it has to wait"),
+        Poll::Pending => panic!("the get has to wait"),
     }
 }
 
-/// For tests of deadlines, under a paused clock: where there is none, it fails instead of hanging.
+/// Awaits the future, and fails instead of hanging if a deadline under test is missing. Meant for paused clocks.
 pub(crate) async fn bounded<F: Future>(future: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(600), future).await.expect("it waits for ever")
+    tokio::time::timeout(Duration::from_secs(600), future).await.expect("the future never ends")
 }
 
-/// Lets everything run that can, without a clock.
+/// Lets every task run until all of them wait. The clock does not advance.
 pub(crate) async fn settle() {
     for _ in 0..64 {
         tokio::task::yield_now().await;
     }
 }
 
-/// A tokio runtime on this thread, as most servers have it.
-pub(crate) fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
+/// Builds a current-thread runtime with a paused clock, so that no deadline depends on the load of the machine.
+pub(crate) fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
 }
 
-/// A panic that a test means, out of the way of its own.
-pub(crate) fn panics<T>(code: impl FnOnce() -> T) -> bool {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(code)).is_err()
+/// Builds a current-thread runtime whose clock runs, for tests in which it waits for another thread.
+pub(crate) fn real_time_runtime() -> Runtime {
+    Builder::new_current_thread().enable_time().build().unwrap()
 }
 
-/// Runs it on a runtime whose doors are closed: a task is dropped there as soon as it is spawned.
-pub(crate) fn while_it_shuts_down<T: Send + 'static>(code: impl FnOnce() -> T + Send + 'static) -> T {
-    let threads = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
+/// Runs the code on a runtime that is shutting down, which drops a task as soon as it is spawned.
+pub(crate) fn during_shutdown<T: Send + 'static>(code: impl FnOnce() -> T + Send + 'static) -> T {
+    watch();
+    let threads = Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
     let (begin, begun) = mpsc::channel();
     let (end, ended) = mpsc::channel();
     threads.spawn(async move {
@@ -209,5 +211,5 @@ pub(crate) fn while_it_shuts_down<T: Send + 'static>(code: impl FnOnce() -> T + 
     });
     begun.recv().unwrap();
     threads.shutdown_background();
-    ended.recv_timeout(Duration::from_secs(5)).expect("it comes back")
+    ended.recv().expect("the code returns")
 }

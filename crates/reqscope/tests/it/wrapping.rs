@@ -1,4 +1,4 @@
-//! What the wrappers promise by themselves; that they keep the laws is the test kit's business.
+//! What the wrappers promise in addition to the laws, which the test kit checks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::support::{Event, Server, bounded};
 
 type Acquired<R> = Result<Lease<R>, Error<Scripted>>;
 
-/// Acquires one handle of what `wrap` makes of the server's probe, on the server's books.
+/// Wraps the server's probe with `wrap`, and acquires one handle, counted by the server.
 async fn acquire<R: Resource<Cause = Scripted>>(server: &Server, wrap: impl FnOnce(Probe) -> R) -> Acquired<R> {
     let wrapped = Arc::new(wrap(Probe::clone(&server.probe)));
     bounded(Lease::acquire_in(server.scopes.reaper(), &wrapped)).await
@@ -26,10 +26,10 @@ async fn retry_returns_the_last_error_and_reports_all() {
     server.probe.on(Verb::Acquire).always(Outcome::error());
     let began = Instant::now();
     acquire(&server, |probe| probe.retry(RetryPolicy::new())).await.unwrap_err();
-    // Four pauses, each at most twice as long as the one before: 50, 100, 200, 400 ms.
+    // Four pauses, of at most 50, 100, 200 and 400 ms.
     assert!(began.elapsed() <= Duration::from_millis(754), "{:?}", began.elapsed());
     assert_eq!(server.probe.on(Verb::Acquire).calls(), 5);
-    assert_eq!((server.stats().acquire_failed, server.heard.count(Event::AcquireFailed)), (5, 5));
+    assert_eq!((server.stats().acquire_failed, server.events.count(Event::AcquireFailed)), (5, 5));
 }
 
 #[tokio::test(start_paused = true)]
@@ -51,7 +51,7 @@ async fn retry_pauses_no_longer_than_the_longest_pause() {
     acquire(&server, |probe| probe.retry(policy)).await.unwrap_err();
     // A timer may be a millisecond late, each time.
     assert!(began.elapsed() <= Duration::from_millis(40 * 61), "{:?}", began.elapsed());
-    assert!(began.elapsed() > Duration::from_millis(40), "they are pauses");
+    assert!(began.elapsed() > Duration::from_millis(40), "the retry pauses");
 }
 
 #[tokio::test(start_paused = true)]
@@ -105,8 +105,8 @@ async fn release_that_misses_a_timeout_failed_not_abandoned() {
     bounded(Lease::complete(lease)).await.unwrap_err();
     let stats = server.stats();
     assert_eq!((stats.released, stats.release_failed, stats.abandoned), (1, 1, 0));
-    assert_eq!(server.heard.count(Event::ReleaseFailed(Exit::Completed)), 1);
-    assert_eq!(server.heard.count(Event::Abandoned(Exit::Completed, Abandoned::Deadline)), 0);
+    assert_eq!(server.events.count(Event::ReleaseFailed(Exit::Completed)), 1);
+    assert_eq!(server.events.count(Event::Abandoned(Exit::Completed, Abandoned::Deadline)), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -117,7 +117,7 @@ async fn verb_ready_at_its_first_poll_never_times_out() {
     assert_eq!(server.exits(), [Exit::Completed]);
 }
 
-/// A retry outside of a timeout has as many bounds as attempts; the other way round there is one for all.
+/// A retry around a timeout bounds each attempt; a timeout around a retry bounds all attempts together.
 #[tokio::test(start_paused = true)]
 async fn outermost_wrapper_bounds_what_is_inside() {
     let second = Duration::from_secs(1);
@@ -141,7 +141,7 @@ fn retry_and_timeout_without_timers_return_an_error() {
         probe.on(Verb::Acquire).always(Outcome::error());
         let error = Lease::acquire(&Arc::new(probe.clone().retry(RetryPolicy::new()))).await.unwrap_err();
         assert!(error.to_string().contains("no timers"), "{error}");
-        assert_eq!(probe.on(Verb::Acquire).calls(), 1, "it does not hammer");
+        assert_eq!(probe.on(Verb::Acquire).calls(), 1, "the retry gives up");
 
         probe.on(Verb::Acquire).always(Outcome::never());
         let error = Lease::acquire(&Arc::new(probe.timeout(Duration::from_secs(1)))).await.unwrap_err();

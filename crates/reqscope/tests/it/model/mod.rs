@@ -1,10 +1,10 @@
-//! Sequences of operations on one scope, against a small model of what must come of them.
+//! Sequences of operations on one scope, checked against a small model.
 //!
-//! After each step: the books balance, nothing was released twice or used after its release, each handle has at most
-//! one holder, no waiter sleeps that could go on, after the close nobody gets anything, and where there is no runtime
-//! nothing is left to run. At the end every handle was given back once, with the exit that the model foretold.
+//! After each step: the counters balance, no handle was released twice or used after its release, each handle has at
+//! most one holder, no waiter sleeps that could go on, no caller gets a handle after the close, and without a runtime
+//! no work is left to run. At the end every handle was released once, with the exit that the model predicted.
 //!
-//! The sequences come from a random generator, from the corpus, and from the fuzzer, which compiles this very folder.
+//! The sequences come from a random generator, from the corpus, and from the fuzzer, which compiles this folder too.
 
 #[cfg(test)]
 mod corpus;
@@ -21,48 +21,52 @@ use tokio::runtime::{Builder, Runtime};
 
 use world::World;
 
-/// What can be done to a scope. Numbers choose among what there is, modulo.
+/// An operation on the scope. A number is an index into what exists, modulo its count.
+///
+/// The order of the variants is the encoding of the corpus.
 #[derive(Arbitrary, Clone, Debug)]
 pub(crate) enum Step {
-    /// A new `get` of this resource, polled once.
+    /// Begins a `get` of this resource and polls it once.
     Get(u8),
     TryGet(u8),
-    /// One of the pending `get`s, polled so many times.
+    /// Polls one of the pending `get`s so many times.
     Poll(u8, #[arbitrary(with = |bytes: &mut Unstructured<'_>| bytes.int_in_range(1..=3))] u8),
     DropGet(u8),
     Use(u8),
     DropGuard(u8),
-    /// Its operation was cut: it comes back dead.
+    /// Drops a guard whose handle died, as after an operation that was cut.
     KillGuard(u8),
-    /// Its holder panicked.
+    /// Drops a guard in a panic of its holder.
     UnwindGuard(u8),
     Detach(u8),
-    /// `None`: dropped.
+    /// Ends a lease with this exit; `None` drops it.
     EndLease(u8, #[arbitrary(with = maybe_exit)] Option<Exit>),
     MarkFailed,
-    /// What the next `acquire`, or else the next `release`, of this resource does.
+    /// Scripts the next `acquire` of this resource, or its next `release`.
     Script {
         resource: u8,
         acquire: bool,
-        outcome: Fate,
+        outcome: Behavior,
     },
-    /// The next acquisition of this resource finds a handle without waiting.
+    /// Lets the next acquisition of this resource succeed without waiting.
     Ready(u8),
-    /// Tasks run until all of them wait.
+    /// Runs all tasks until they wait.
     Run,
+    /// Advances the clock.
     Seconds(#[arbitrary(with = |bytes: &mut Unstructured<'_>| bytes.choose(&SECONDS).copied())] u64),
-    /// The future is polled so many times and then dropped; `None`: awaited to its end.
+    /// Closes the scope and polls the future so many times before dropping it; `None` awaits it.
     Close(#[arbitrary(with = exit)] Exit, #[arbitrary(with = maybe_polls)] Option<u8>),
     DropScope,
-    /// The runtime ends, with all tasks. If there is none, another one begins.
+    /// Ends the runtime with all its tasks, or starts another one if there is none.
     Runtime,
 }
 
-/// Past no deadline, past those of 5 s, past all.
+/// Passes no deadline, those of 5 s, and all of them.
 const SECONDS: [u64; 3] = [1, 6, 61];
 
+/// What a scripted call of the resource does.
 #[derive(Arbitrary, Clone, Copy, Debug)]
-pub(crate) enum Fate {
+pub(crate) enum Behavior {
     Ok,
     Slow,
     Error,
@@ -70,14 +74,14 @@ pub(crate) enum Fate {
     Never,
 }
 
-impl Fate {
+impl Behavior {
     pub(crate) fn outcome(self) -> Outcome {
         match self {
-            Fate::Ok => Outcome::ok(),
-            Fate::Slow => Outcome::ok().after_polls(2),
-            Fate::Error => Outcome::error(),
-            Fate::Panic => Outcome::panic(),
-            Fate::Never => Outcome::never(),
+            Behavior::Ok => Outcome::ok(),
+            Behavior::Slow => Outcome::ok().after_polls(2),
+            Behavior::Error => Outcome::error(),
+            Behavior::Panic => Outcome::panic(),
+            Behavior::Never => Outcome::never(),
         }
     }
 }
@@ -94,7 +98,7 @@ fn maybe_polls(bytes: &mut Unstructured<'_>) -> arbitrary::Result<Option<u8>> {
     Ok(if bytes.arbitrary()? { Some(bytes.int_in_range(0..=7)?) } else { None })
 }
 
-/// Plays the steps, one after the other, on one thread.
+/// Plays the steps one after another on one thread.
 pub(crate) fn play(steps: Vec<Step>) {
     let mut alive = Some(runtime());
     let mut world = World::new();
@@ -103,9 +107,9 @@ pub(crate) fn play(steps: Vec<Step>) {
             (Some(_), Step::Runtime) => alive = None,
             (None, Step::Runtime) => alive = Some(runtime()),
             (Some(runtime), _) => runtime.block_on(world.step(&step)),
-            // There are no tasks that could run, and no timers.
+            // Without a runtime there are no tasks and no timers.
             (None, Step::Run | Step::Seconds(_)) => {}
-            // All but a `close` are over at the first poll. That one is dropped then.
+            // Every step except `Close` ends at the first poll. `Close` is dropped after it.
             (None, _) => drop(poll_once(pin!(world.step(&step)))),
         }
         world.check(&step);

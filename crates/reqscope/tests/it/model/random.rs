@@ -2,7 +2,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use reqscope::Exit;
 
-use super::{Fate, SECONDS, Step, play};
+use super::{Behavior, SECONDS, Step, play};
 
 fn exits() -> impl Strategy<Value = Exit> {
     prop_oneof![3 => Just(Exit::Completed), 1 => Just(Exit::Failed), 1 => Just(Exit::Cancelled)]
@@ -10,8 +10,8 @@ fn exits() -> impl Strategy<Value = Exit> {
 
 fn steps() -> impl Strategy<Value = Step> {
     let which = || 0..6_u8;
-    let fate = prop_oneof![
-        3 => Just(Fate::Ok), 3 => Just(Fate::Slow), 2 => Just(Fate::Error), 1 => Just(Fate::Panic), 1 => Just(Fate::Never),
+    let behavior = prop_oneof![
+        3 => Just(Behavior::Ok), 3 => Just(Behavior::Slow), 2 => Just(Behavior::Error), 1 => Just(Behavior::Panic), 1 => Just(Behavior::Never),
     ];
     prop_oneof![
         6 => which().prop_map(Step::Get),
@@ -25,7 +25,7 @@ fn steps() -> impl Strategy<Value = Step> {
         2 => which().prop_map(Step::Detach),
         2 => (which(), prop::option::of(exits())).prop_map(|(lease, exit)| Step::EndLease(lease, exit)),
         1 => Just(Step::MarkFailed),
-        6 => (which(), any::<bool>(), fate)
+        6 => (which(), any::<bool>(), behavior)
             .prop_map(|(resource, acquire, outcome)| Step::Script { resource, acquire, outcome }),
         2 => which().prop_map(Step::Ready),
         4 => Just(Step::Run),

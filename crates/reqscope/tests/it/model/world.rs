@@ -1,5 +1,4 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -8,17 +7,17 @@ use std::time::Duration;
 use reqscope::future::{Close, Get};
 use reqscope::scope::LazyState;
 use reqscope::{Exit, Guard, Lease, Scope, ScopeHandle};
-use reqscope_testkit::{HandleState, Probe, ProbeHandle, Verb, Wakes, poll_once};
+use reqscope_testkit::{HandleState, Probe, ProbeHandle, Verb, Wakes, expect_panic, poll_once, quiet_panic};
 use tokio::time::advance;
 
 use super::Step;
 use crate::support::{Server, settle};
 
-/// Plain, settling, settling and taken back without waiting.
+/// A plain resource, one that settles, and one that settles and reclaims without waiting.
 const RESOURCES: usize = 3;
-const TAKEN_BACK: usize = 2;
+const RECLAIMING: usize = 2;
 
-/// The scope under test, all that was got from it, and what the model knows.
+/// The scope under test, everything obtained from it, and the state of the model.
 pub(super) struct World {
     server: Server,
     resources: [Arc<Probe>; RESOURCES],
@@ -26,25 +25,25 @@ pub(super) struct World {
     scope: Option<Scope>,
     gets: Vec<Pending>,
     guards: Vec<(usize, Guard<Probe>)>,
-    /// With the best exit that each can have: who detaches after the close is too late.
+    /// Each with the best exit that it can have: `Cancelled` for a lease detached after the close.
     leases: Vec<(Exit, Lease<Probe>)>,
     marked: bool,
-    /// With which exit each handle will have been given back at the end. What is not in here is at home.
-    foretold: BTreeMap<u64, Exit>,
-    /// The last handle got of each resource, unless it was detached.
+    /// The predicted exit of each handle. A handle that is not in the map is idle in its cell.
+    predicted: BTreeMap<u64, Exit>,
+    /// The last handle of each resource, unless it was detached.
     known: [Option<u64>; RESOURCES],
-    /// In which order the close gives back those that are at home, as far as they are known.
+    /// The order in which the close releases the idle handles, as far as they are known.
     order: Vec<u64>,
-    /// Those that were let go without a release: no runtime was there to run it.
-    cut: BTreeSet<u64>,
+    /// The handles dropped without a release, because there was no runtime to run it.
+    abandoned: BTreeSet<u64>,
 }
 
 struct Pending {
     resource: usize,
     get: Pin<Box<Get<Probe>>>,
     wakes: Wakes,
-    /// How often it had been woken when it was last polled.
-    heard: u64,
+    /// The number of wake-ups before its last poll.
+    seen: u64,
 }
 
 impl World {
@@ -65,10 +64,10 @@ impl World {
             guards: Vec::new(),
             leases: Vec::new(),
             marked: false,
-            foretold: BTreeMap::new(),
+            predicted: BTreeMap::new(),
             known: [None; RESOURCES],
             order: Vec::new(),
-            cut: BTreeSet::new(),
+            abandoned: BTreeSet::new(),
         }
     }
 
@@ -103,27 +102,26 @@ impl World {
             Step::UnwindGuard(index) => {
                 if let Some((_, guard)) = take(&mut self.guards, index) {
                     if self.scope.is_none() {
-                        self.foretold.insert(guard.id(), Exit::Panicked);
+                        self.predicted.insert(guard.id(), Exit::Panicked);
                     }
                     self.mark();
-                    let unwound = catch_unwind(AssertUnwindSafe(|| {
+                    expect_panic(move || {
                         let _held = guard;
-                        resume_unwind(Box::new("its holder panicked"));
-                    }));
-                    assert!(unwound.is_err());
+                        quiet_panic("the guard's holder panicked")
+                    });
                 }
             }
             Step::Detach(index) => {
                 if let Some((resource, guard)) = take(&mut self.guards, index) {
                     self.known[resource] = None;
-                    self.foretold.insert(guard.id(), Exit::Cancelled);
+                    self.predicted.insert(guard.id(), Exit::Cancelled);
                     let at_best = if self.scope.is_some() { Exit::Completed } else { Exit::Cancelled };
                     self.leases.push((at_best, Guard::detach(guard)));
                 }
             }
             Step::EndLease(index, exit) => {
                 if let Some((at_best, lease)) = take(&mut self.leases, index) {
-                    self.foretold.insert(lease.id(), exit.unwrap_or(Exit::Cancelled).worst(at_best));
+                    self.predicted.insert(lease.id(), exit.unwrap_or(Exit::Cancelled).worst(at_best));
                     match exit {
                         Some(exit) => drop(Lease::end(lease, exit)),
                         None => drop(lease),
@@ -144,44 +142,44 @@ impl World {
                 advance(Duration::from_secs(seconds)).await;
                 settle().await;
             }
-            Step::Close(told, polls) => self.close(told, polls).await,
+            Step::Close(exit, polls) => self.close(exit, polls).await,
             Step::DropScope => {
                 if self.scope.is_some() {
-                    self.foretell(Exit::Cancelled);
+                    self.predict(Exit::Cancelled);
                     drop(self.scope.take());
                 }
             }
-            Step::Runtime => unreachable!("the world lives in a runtime, and does not know of its end"),
+            Step::Runtime => unreachable!("the caller handles this step"),
         }
     }
 
     fn get(&mut self, resource: usize) {
         let get = Box::pin(self.request.lazy(&self.resources[resource]).get());
-        self.poll(Pending { resource, get, wakes: Wakes::new(), heard: 0 }, 1);
+        self.poll(Pending { resource, get, wakes: Wakes::new(), seen: 0 }, 1);
     }
 
     fn poll(&mut self, mut pending: Pending, polls: u8) {
-        let home = self.request.lazy(&self.resources[pending.resource]).state() == LazyState::Ready;
+        let idle = self.request.lazy(&self.resources[pending.resource]).state() == LazyState::Ready;
         for _ in 0..polls {
             let waker = pending.wakes.waker();
-            pending.heard = pending.wakes.count();
+            pending.seen = pending.wakes.count();
             if let Poll::Ready(outcome) = pending.get.as_mut().poll(&mut Context::from_waker(&waker)) {
                 match outcome {
                     Ok(guard) => self.got(pending.resource, guard),
-                    // After the close it may still hear how its own attempt had ended.
+                    // After the close it may still return the error of its own attempt.
                     Err(error) => assert!(self.scope.is_none() || !error.is_closed()),
                 }
                 return;
             }
         }
-        assert!(!home || polls < 2, "it is at home, and two polls did not get it");
+        assert!(!idle || polls < 2, "two polls did not return the idle handle");
         self.gets.push(pending);
     }
 
     fn got(&mut self, resource: usize, guard: Guard<Probe>) {
-        assert!(self.scope.is_some(), "nobody gets anything after the close");
+        assert!(self.scope.is_some(), "lent after the close");
         let held = self.guards.iter().any(|(other, _)| *other == resource);
-        assert!(!held, "lent to two");
+        assert!(!held, "lent twice");
         self.known[resource] = Some(guard.id());
         self.guards.push((resource, guard));
     }
@@ -194,39 +192,40 @@ impl World {
         self.request.lazy(&self.resources[resource]).state()
     }
 
-    /// What becomes of every handle there is, if the scope is told this now. The answer is the verdict, and whether
-    /// something stands in the way of settling.
-    fn foretell(&mut self, told: Exit) -> (Exit, bool) {
+    /// Predicts the exit of every existing handle if the scope is closed with `passed` now. Returns the verdict, and
+    /// whether a settling handle is in the way of a success.
+    fn predict(&mut self, passed: Exit) -> (Exit, bool) {
         let away = |resource| matches!(self.peek(resource), LazyState::Lent | LazyState::Acquiring);
-        let missing = told.is_completed() && (1..RESOURCES).any(away);
+        let missing = passed.is_completed() && (1..RESOURCES).any(away);
         let failed = missing || self.marked;
-        let verdict = if failed { told.worst(Exit::Failed) } else { told };
-        let settling_at_home = (1..RESOURCES).any(|resource| self.peek(resource) == LazyState::Ready);
+        let verdict = if failed { passed.worst(Exit::Failed) } else { passed };
+        let settling_idle = (1..RESOURCES).any(|resource| self.peek(resource) == LazyState::Ready);
 
         let lent: Vec<u64> = self.guards.iter().map(|(_, guard)| guard.id()).collect();
         for id in 0..self.server.probe.counts().acquired {
             let exit = if lent.contains(&id) { Exit::Cancelled } else { verdict };
-            self.foretold.entry(id).or_insert(exit);
+            self.predicted.entry(id).or_insert(exit);
         }
-        // Settling ones first, each kind in reverse (L10). Where none settles, one that is taken back without waiting
-        // overtakes the others, which begin with their task.
+        // Settling handles first, each group in reverse order (L10). If none settles, a handle that is reclaimed
+        // overtakes the others, whose releases begin with their task.
         let settles = verdict.is_completed();
-        let mut at_home: Vec<(bool, u64)> = (0..RESOURCES)
-            .filter(|resource| self.peek(*resource) == LazyState::Ready && (settles || *resource != TAKEN_BACK))
+        let mut idle: Vec<(bool, u64)> = (0..RESOURCES)
+            .filter(|resource| self.peek(*resource) == LazyState::Ready && (settles || *resource != RECLAIMING))
             .filter_map(|resource| Some((settles && resource > 0, self.known[resource]?)))
             .collect();
-        at_home.sort();
-        self.order = at_home.into_iter().rev().map(|(_, id)| id).collect();
-        (verdict, missing || (told.is_completed() && !verdict.is_completed() && settling_at_home))
+        idle.sort();
+        self.order = idle.into_iter().rev().map(|(_, id)| id).collect();
+        (verdict, missing || (passed.is_completed() && !verdict.is_completed() && settling_idle))
     }
 
-    async fn close(&mut self, told: Exit, polls: Option<u8>) {
-        let Some(scope) = self.scope.take() else { return };
-        self.scope = Some(scope);
-        let (verdict, problem) = self.foretell(told);
+    async fn close(&mut self, exit: Exit, polls: Option<u8>) {
+        if self.scope.is_none() {
+            return;
+        }
+        let (verdict, problem) = self.predict(exit);
         let before = self.server.stats();
         let Some(scope) = self.scope.take() else { return };
-        let mut close: Pin<Box<Close>> = Box::pin(scope.close(told));
+        let mut close: Pin<Box<Close>> = Box::pin(scope.close(exit));
         assert!(self.request.is_closed());
         let outcome = match polls {
             None => close.await,
@@ -242,16 +241,16 @@ impl World {
         let after = self.server.stats();
         let unwell = after.release_failed > before.release_failed || after.abandoned > before.abandoned;
         match outcome {
-            Ok(()) => assert!(!problem, "the client hears of a success"),
+            Ok(()) => assert!(!problem, "the close returned Ok"),
             Err(error) => {
                 assert!(problem || (unwell && verdict.is_completed()), "{error}");
-                assert_eq!((error.requested(), error.verdict()), (told, verdict));
+                assert_eq!((error.requested(), error.verdict()), (exit, verdict));
             }
         }
     }
 
     pub(super) fn check(&mut self, step: &Step) {
-        self.server.balanced();
+        self.server.assert_balanced();
         for (resource, _) in &self.guards {
             let seen = self.peek(*resource);
             assert_eq!(seen, if self.scope.is_some() { LazyState::Lent } else { LazyState::Closed }, "{step:?}");
@@ -260,23 +259,23 @@ impl World {
             assert_eq!(self.server.probe.record(handle.id()).exits, [], "{step:?}: released under its holder");
         }
         for pending in &self.gets {
-            let asleep = pending.wakes.count() == pending.heard;
+            let asleep = pending.wakes.count() == pending.seen;
             let waits = matches!(self.peek(pending.resource), LazyState::Lent | LazyState::Acquiring);
             assert!(waits || !asleep, "{step:?}: a waiter sleeps that could go on");
         }
     }
 
-    /// Without a runtime every handle is held by somebody, at home, or gone.
+    /// Asserts that every handle is held, idle or gone, as it must be without a runtime.
     pub(super) fn check_that_nothing_runs(&mut self, step: &Step) {
         let held: BTreeSet<u64> = self.held().map(|handle| handle.id()).collect();
-        let at_home = (0..RESOURCES).filter(|resource| self.peek(*resource) == LazyState::Ready).count();
+        let idle = (0..RESOURCES).filter(|resource| self.peek(*resource) == LazyState::Ready).count();
         let probe = &self.server.probe;
-        assert_eq!(probe.counts().live(), (held.len() + at_home) as u64, "{step:?}: left to run");
-        assert_eq!(probe.counts().acquiring, 0, "{step:?}: left to be acquired");
+        assert_eq!(probe.counts().live(), (held.len() + idle) as u64, "{step:?}: a release is left to run");
+        assert_eq!(probe.counts().acquiring, 0, "{step:?}: an acquisition is left to run");
         for id in 0..probe.counts().acquired {
             let record = probe.record(id);
             if record.state == HandleState::Abandoned && record.exits.is_empty() {
-                self.cut.insert(id);
+                self.abandoned.insert(id);
             }
         }
     }
@@ -285,25 +284,25 @@ impl World {
         self.guards.iter().map(|(_, guard)| &**guard).chain(self.leases.iter().map(|(_, lease)| &**lease))
     }
 
-    /// Lets go of everything, and compares what happened with what was foretold.
+    /// Drops everything, and compares what happened with the prediction.
     pub(super) async fn end(mut self) {
         self.step(&Step::DropScope).await;
         self.gets.clear();
         self.guards.clear();
         self.leases.clear();
-        settle().await; // a cancelled acquisition holds no handle, so the drain does not wait for it
-        self.server.at_the_end().await;
-        let told = self.server.order();
-        self.order.retain(|id| !self.cut.contains(id));
-        let order: Vec<u64> = told.into_iter().filter(|id| self.order.contains(id)).collect();
-        assert_eq!(order, self.order, "the order in which they were given back");
+        settle().await; // The drain does not wait for a cancelled acquisition, which has no handle.
+        self.server.finish().await;
+        let released = self.server.order();
+        self.order.retain(|id| !self.abandoned.contains(id));
+        let order: Vec<u64> = released.into_iter().filter(|id| self.order.contains(id)).collect();
+        assert_eq!(order, self.order, "the order of the releases");
         let probe = &self.server.probe;
-        assert_eq!(probe.counts().acquiring, 0, "something is still being acquired for nobody");
+        assert_eq!(probe.counts().acquiring, 0, "an acquisition without a caller goes on");
         for id in 0..probe.counts().acquired {
-            // What arrived after the close was seen by nobody.
-            let foretold = self.foretold.get(&id).copied().unwrap_or(Exit::Cancelled);
-            let told: &[Exit] = if self.cut.contains(&id) { &[] } else { &[foretold] };
-            assert_eq!(probe.record(id).exits, told, "handle {id}");
+            // A handle without a prediction arrived after the close, and was never lent.
+            let predicted = self.predicted.get(&id).copied().unwrap_or(Exit::Cancelled);
+            let exits: &[Exit] = if self.abandoned.contains(&id) { &[] } else { &[predicted] };
+            assert_eq!(probe.record(id).exits, exits, "handle {id}");
         }
     }
 }
@@ -312,7 +311,7 @@ fn which(resource: u8) -> usize {
     usize::from(resource) % RESOURCES
 }
 
-/// The one at this index, modulo what there is.
+/// Removes the element at this index, modulo the length.
 fn take<T>(all: &mut Vec<T>, index: u8) -> Option<T> {
     let count = all.len();
     (count > 0).then(|| all.remove(usize::from(index) % count.max(1)))

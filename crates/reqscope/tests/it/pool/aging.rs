@@ -1,4 +1,4 @@
-//! What the tests of the janitor share: a pool in which nothing grows old, and time that passes.
+//! Shared by the tests of the janitor: a pool without age limits, and time that passes.
 
 use std::time::Duration;
 
@@ -10,30 +10,31 @@ use crate::support::settle;
 use crate::watchdog::watch;
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
-/// The janitor makes one in this time.
+/// The interval of the janitor's rounds.
 pub(super) const ROUND: Duration = Duration::from_millis(100);
 
-/// Nothing grows old in it, unless a test wants that.
-pub(super) fn ageless() -> PoolBuilder<Probe> {
+/// Starts building a pool without age limits, to which a test adds its own.
+pub(super) fn without_limits() -> PoolBuilder<Probe> {
     watch();
     Pool::builder().max_lifetime(None).idle_timeout(None).leak_after(None)
 }
 
-/// Lets it pass, with all the rounds of the janitor.
+/// Advances the clock, with all the rounds of the janitor.
 pub(super) async fn pass(time: Duration) {
     tokio::time::sleep(time).await;
     settle().await;
 }
 
-/// Makes so many, and leaves them idle.
-pub(super) async fn fill(pool: &Pool<Probe>, objects: usize) {
+/// Creates so many handles, and leaves them idle.
+pub(super) async fn fill(pool: &Pool<Probe>, handles: usize) {
     let mut taken = Vec::new();
-    for _ in 0..objects {
+    for _ in 0..handles {
         taken.push(pool.get().await.unwrap());
     }
-    taken.into_iter().for_each(|object| pool.put(object));
+    taken.into_iter().for_each(|handle| pool.put(handle));
 }
 
+/// Returns the ids of the idle handles, the longest idle first.
 pub(super) fn ids(pool: &Pool<Probe>) -> Vec<u64> {
     let mut ids = Vec::new();
     pool.retain(|handle| {

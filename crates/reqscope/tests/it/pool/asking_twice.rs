@@ -1,4 +1,5 @@
-//! A request that asks twice: through one slot it gets the same object, through two it waits for itself, and is told.
+//! A request that asks a pool of one twice: through one cell it gets the same handle, through two cells it waits for
+//! itself, and its error names the line where it took the first handle.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +10,10 @@ use reqscope_testkit::{Probe, Scripted};
 use super::rig::Rig;
 use crate::support::bounded;
 
-/// Something around a pool, as a transaction is.
-struct Around(Arc<Pool<Probe>>);
+/// A wrapper transactions a pool, like a transaction.
+struct Transactions(Arc<Pool<Probe>>);
 
-impl Resource for Around {
+impl Resource for Transactions {
     type Handle = Lease<Pool<Probe>>;
     type Cause = Scripted;
 
@@ -36,34 +37,34 @@ async fn request_asking_twice_gets_the_same_handle() {
     let first = lazy.get().await.unwrap().id();
     assert_eq!(lazy.get().await.unwrap().id(), first);
     scope.close(Exit::Completed).await.unwrap();
-    rig.at_the_end(0).await;
+    rig.finish(0).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn request_waiting_for_itself_gets_the_line_of_its_handle() {
     let (rig, scope) = (rig(), Scopes::new().open());
-    let around = Arc::new(Around(Arc::clone(&rig.pool)));
-    let (get, line) = (scope.lazy(&around).get(), line!());
+    let transactions = Arc::new(Transactions(Arc::clone(&rig.pool)));
+    let (get, line) = (scope.lazy(&transactions).get(), line!());
     let transaction = get.await.unwrap();
     let error = bounded(scope.lazy(&rig.pool).get()).await.unwrap_err();
     assert!(error.is_timeout(), "{error}");
-    let own = error.shortage().unwrap().own.expect("it is its own");
+    let own = error.shortage().unwrap().own.expect("the request holds one itself");
     assert_eq!((own.file(), own.line()), (file!(), line));
     drop(transaction);
     scope.close(Exit::Completed).await.unwrap();
-    rig.at_the_end(0).await;
+    rig.finish(0).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn wrapper_waiting_for_its_own_request_gets_the_line() {
     let (rig, scope) = (rig(), Scopes::new().open());
-    let around = Arc::new(Around(Arc::clone(&rig.pool)));
+    let transactions = Arc::new(Transactions(Arc::clone(&rig.pool)));
     let direct = scope.lazy(&rig.pool).get().await.unwrap();
-    let error = bounded(scope.lazy(&around).get()).await.unwrap_err();
+    let error = bounded(scope.lazy(&transactions).get()).await.unwrap_err();
     assert_eq!(error.shortage().unwrap().own.map(std::panic::Location::file), Some(file!()));
     drop(direct);
     scope.close(Exit::Completed).await.unwrap();
-    rig.at_the_end(0).await;
+    rig.finish(0).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -77,5 +78,5 @@ async fn waiter_for_another_request_is_not_blamed() {
     for scope in [other, scope] {
         scope.close(Exit::Completed).await.unwrap();
     }
-    rig.at_the_end(0).await;
+    rig.finish(0).await;
 }

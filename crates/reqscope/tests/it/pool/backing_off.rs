@@ -1,4 +1,4 @@
-//! How often a backend is asked that serves nobody (L18).
+//! How often a pool tries to connect to a backend that is down (L18).
 
 use std::io;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use reqscope::{Error, Pool, resource_fn};
 
 use crate::watchdog::watch;
 
-/// The creations within five seconds, in which somebody asks every 10 ms and each creation fails at once.
+/// Calls `get` every 10 ms for five seconds, while each creation fails at once. Returns the number of creations.
 async fn creations(failure: fn(io::Error) -> Error<io::Error>) -> u32 {
     watch();
     let creations = Arc::new(AtomicU32::new(0));
@@ -28,13 +28,13 @@ async fn creations(failure: fn(io::Error) -> Error<io::Error>) -> u32 {
 #[tokio::test(start_paused = true)]
 async fn refusing_backend_is_tried_again_soon() {
     let creations = creations(Error::failed).await;
-    // Every second or third time that somebody asks.
+    // One creation for every two or three gets.
     assert!((500 / 3 - 1..=500 / 2 + 1).contains(&creations), "{creations}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn permanently_failing_backend_is_not_hammered() {
-    // Half a second apart on average, once the backoff has reached its end.
+    // Half a second apart on average, once the backoff has reached its longest pause.
     let creations = creations(Error::permanent).await;
     assert!((5..50).contains(&creations), "{creations}");
 }

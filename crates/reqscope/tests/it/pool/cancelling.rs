@@ -1,4 +1,4 @@
-//! A caller may leave at each of its awaits: nothing is lost, and nobody hangs.
+//! A caller may be dropped at each of its awaits: no handle and no slot is lost, and no caller hangs.
 
 use reqscope::{Exit, Resource};
 use reqscope_testkit::{Outcome, Verb, cancel_at};
@@ -9,7 +9,7 @@ use reqscope_testkit::Probe;
 use super::rig::Rig;
 use crate::support::{bounded, settle};
 
-/// More often than there are slots, so that one that is lost each time is missed.
+/// More rounds than slots, so that a slot lost in each round makes a later one fail.
 const ROUNDS: usize = 12;
 
 fn slow(configure: impl FnOnce(reqscope::pool::PoolBuilder<Probe>) -> reqscope::pool::PoolBuilder<Probe>) -> Rig {
@@ -26,11 +26,11 @@ async fn get_cut_during_a_creation_loses_no_slot() {
         let rig = slow(|builder| builder.max_size(2));
         for _ in 0..ROUNDS {
             rig.pool.clear();
-            if let Some(object) = bounded(cancel_at(polls, rig.pool.get())).await {
-                rig.pool.put(object.unwrap());
+            if let Some(handle) = bounded(cancel_at(polls, rig.pool.get())).await {
+                rig.pool.put(handle.unwrap());
             }
         }
-        rig.at_the_end(0).await;
+        rig.finish(0).await;
     }
 }
 
@@ -43,13 +43,13 @@ async fn get_cut_while_it_queues_loses_no_handle() {
             let (cut, next) = (tokio::spawn(cancel_at(polls, rig.pool.get())), tokio::spawn(rig.pool.get()));
             settle().await;
             rig.pool.put(held);
-            if let Some(object) = bounded(cut).await.unwrap() {
-                rig.pool.put(object.unwrap());
+            if let Some(handle) = bounded(cut).await.unwrap() {
+                rig.pool.put(handle.unwrap());
             }
             rig.pool.put(bounded(next).await.unwrap().unwrap());
         }
         assert_eq!(rig.probe.counts().acquired, 1);
-        rig.at_the_end(0).await;
+        rig.finish(0).await;
     }
 }
 
@@ -61,17 +61,17 @@ async fn get_cut_during_a_validation_loses_no_slot() {
             rig.probe.on(Verb::Validate).always(outcome.clone().after_polls(2));
             for _ in 0..ROUNDS {
                 match bounded(cancel_at(polls, rig.pool.get())).await {
-                    Some(Ok(object)) => rig.pool.put(object),
+                    Some(Ok(handle)) => rig.pool.put(handle),
                     Some(Err(error)) => assert!(error.is_unavailable() || error.is_panicked(), "{error}"),
                     None => settle().await,
                 }
             }
-            rig.at_the_end(0).await;
+            rig.finish(0).await;
         }
     }
 }
 
-/// The question of a proof that was cut may be on its way: a second proof would read its answer for that to its own.
+/// The query of a validation that was cut may be under way: a second validation would take its answer for its own.
 #[tokio::test(start_paused = true)]
 async fn handle_whose_validation_was_cut_is_not_lent_again() {
     let rig = Rig::configured(Probe::new(), |builder| builder.max_size(1).validate_after(Duration::ZERO));
@@ -81,7 +81,7 @@ async fn handle_whose_validation_was_cut_is_not_lent_again() {
     let next = rig.take().await;
     assert_eq!((next.id(), rig.probe.record(0).exits), (1, vec![Exit::Cancelled]));
     rig.pool.put(next);
-    rig.at_the_end(0).await;
+    rig.finish(0).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -91,14 +91,14 @@ async fn release_cut_during_a_validation_loses_no_slot() {
             for polls in 0..6 {
                 let rig = slow(|builder| builder.max_size(2));
                 for _ in 0..ROUNDS {
-                    let object = rig.take().await;
+                    let handle = rig.take().await;
                     rig.probe.on(Verb::Validate).always(outcome.clone().after_polls(2));
-                    let released = cancel_at(polls, rig.pool.release(object, exit));
+                    let released = cancel_at(polls, rig.pool.release(handle, exit));
                     if let Some(released) = bounded(released).await {
                         released.unwrap();
                     }
                 }
-                rig.at_the_end(0).await;
+                rig.finish(0).await;
             }
         }
     }

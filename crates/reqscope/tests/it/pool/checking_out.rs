@@ -47,7 +47,7 @@ async fn waiter_dropped_after_its_grant_passes_it_on() {
     pool.put(held);
     drop(first);
     let passed_on = second.await.unwrap();
-    assert_eq!(passed_on.id(), number, "the very object");
+    assert_eq!(passed_on.id(), number, "the same handle");
     pool.put(passed_on);
 }
 
@@ -99,23 +99,23 @@ async fn scope_checks_out_one_handle_for_all_its_gets() {
 #[tokio::test]
 async fn caller_with_a_creation_does_not_count_as_waiter() {
     let pool = Pool::builder().max_size(1).max_waiters(0).build(Probe::new());
-    let object = pool.get().await.unwrap();
+    let handle = pool.get().await.unwrap();
     assert!(pool.get().await.unwrap_err().is_exhausted());
-    pool.put(object);
+    pool.put(handle);
 }
 
-/// A transaction left open would hold its locks for as long as nobody takes the object.
+/// The handle may have left a transaction open, which would hold its locks for as long as the handle is idle.
 #[tokio::test(start_paused = true)]
 async fn handle_of_unknown_health_is_validated_on_its_return() {
     let probe = Probe::new();
     let pool = pool(1, probe.clone());
-    let object = pool.get().await.unwrap();
+    let handle = pool.get().await.unwrap();
     probe.set_health(Health::Unknown);
     probe.on(Verb::Validate).slow(1);
-    pool.put(object);
+    pool.put(handle);
     assert_eq!((pool.status().idle, pool.status().in_use), (0, 1));
     let again = pool.get().await.unwrap();
-    // Nobody proves it again on its way out: it is fresh.
+    // It is fresh, so the check-out does not validate it again.
     assert_eq!((probe.counts().acquired, probe.counts().validated), (1, 1));
     pool.put(again);
 }

@@ -1,21 +1,22 @@
-//! The end of a pool, and what is out, under way or waiting then.
+//! The close and the drop of a pool, while handles are lent, creations run and callers wait.
 
 use std::time::Duration;
 
-use reqscope_testkit::{Outcome, Probe, Verb};
+use reqscope_testkit::{Outcome, Probe, Verb, expect_panic};
 use tokio::time::Instant;
 
 use super::rig::Rig;
-use crate::support::{bounded, panics, settle, while_it_shuts_down};
+use crate::support::{bounded, during_shutdown, settle};
 
-/// Without a pool there is nobody to ask: all that was made has to be gone by itself.
-async fn gone(probe: &Probe) {
+/// Asserts that every handle of a dropped pool was released.
+async fn assert_all_released(probe: &Probe) {
     settle().await;
     let counts = probe.counts();
     assert_eq!((counts.live(), counts.acquiring, counts.abandoned), (0, 0, 0), "{counts:?}");
     assert_eq!((counts.double_released, counts.used_after_release), (0, 0), "{counts:?}");
 }
 
+/// The handles that are lent are released when they come back.
 #[tokio::test(start_paused = true)]
 async fn dropped_pool_releases_idle_handles_at_once() {
     let Rig { pool, probe } = Rig::new(3);
@@ -27,13 +28,12 @@ async fn dropped_pool_releases_idle_handles_at_once() {
     drop(pool);
     settle().await;
     assert_eq!(probe.counts().released, 1);
-    // Whatever has happened to them.
     drop(all.remove(0));
-    assert!(panics(|| {
+    expect_panic(|| {
         let _held = all.remove(0);
         panic!("in the middle of its use");
-    }));
-    gone(&probe).await;
+    });
+    assert_all_released(&probe).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -46,7 +46,7 @@ async fn dropped_pool_answers_its_waiters() {
     assert!(bounded(first).await.unwrap_err().is_closed());
     assert!(bounded(second).await.unwrap().unwrap_err().is_closed());
     drop(held);
-    gone(&probe).await;
+    assert_all_released(&probe).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -58,25 +58,25 @@ async fn creation_that_outlives_its_pool_is_released() {
     let Rig { pool, probe } = rig;
     drop(pool);
     probe.on(Verb::Acquire).ok();
-    gone(&probe).await;
+    assert_all_released(&probe).await;
     assert_eq!(probe.counts().acquired, 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn close_waits_for_lent_handles_and_creations() {
     let rig = Rig::new(3);
-    let (held, doubtful) = (rig.take().await, rig.take().await);
+    let (held, unvalidated) = (rig.take().await, rig.take().await);
     rig.probe.on(Verb::Acquire).close();
     rig.probe.on(Verb::Validate).close();
     let waiter = rig.waiter();
-    drop(doubtful);
+    drop(unvalidated);
     settle().await;
     let began = Instant::now();
     let close = rig.pool.close(Duration::from_secs(2));
     assert!(bounded(waiter).await.unwrap_err().is_closed());
     assert!(rig.pool.get().await.unwrap_err().is_closed() && rig.pool.try_get().is_none());
     let report = close.await;
-    assert_eq!(began.elapsed().as_secs(), 2, "there was something to wait for");
+    assert_eq!(began.elapsed().as_secs(), 2, "the close waits");
     assert_eq!((report.live, report.acquiring), (2, 1), "{report:?}");
     rig.pool.put(held);
     rig.probe.on(Verb::Acquire).ok();
@@ -96,43 +96,44 @@ async fn close_bounds_a_hanging_release() {
     rig.closes_clean(1).await;
 }
 
-/// On real threads: whoever gives back does not know whether the pool is closed by then.
+/// On real threads: handles are returned before, during and after the close.
 #[test]
 fn close_racing_with_returns_loses_no_handle() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
+    let long = Duration::from_secs(600);
     for round in 0..200 {
-        let rig = Rig::new(4);
+        let rig =
+            Rig::configured(Probe::new(), |builder| builder.max_size(4).validate_timeout(long).release_timeout(long));
         runtime.block_on(async {
             let all = rig.take_all(4).await;
             let returns: Vec<_> = all
                 .into_iter()
                 .enumerate()
-                .map(|(number, object)| {
+                .map(|(number, handle)| {
                     let pool = rig.pool.clone();
-                    tokio::spawn(async move { if number == 0 { drop(object) } else { pool.put(object) } })
+                    tokio::spawn(async move { if number == 0 { drop(handle) } else { pool.put(handle) } })
                 })
                 .collect();
             let getter = tokio::spawn(rig.pool.get());
             if round % 2 == 0 {
                 tokio::task::yield_now().await;
             }
-            let close = rig.pool.close(Duration::from_secs(60));
+            let close = rig.pool.close(long);
             for task in returns {
                 task.await.unwrap();
             }
-            // It was served before the close, or told of it.
+            // The get was served before the close, or fails with it.
             match getter.await.unwrap() {
-                Ok(object) => rig.pool.put(object),
+                Ok(handle) => rig.pool.put(handle),
                 Err(error) => assert!(error.is_closed(), "{error}"),
             }
             let report = close.await;
             assert!(report.is_clean(), "{report:?}");
-            rig.balanced(0);
+            rig.assert_balanced(0);
         });
     }
 }
 
-/// The future of a close only waits.
 #[tokio::test(start_paused = true)]
 async fn close_whose_future_is_dropped_still_closes() {
     let rig = Rig::new(2);
@@ -154,7 +155,7 @@ fn pool_dropped_without_a_runtime_abandons_its_handles() {
         drop(home);
         let Rig { pool, probe } = rig;
         if shutting_down {
-            while_it_shuts_down(move || drop(pool));
+            during_shutdown(move || drop(pool));
         } else {
             drop(pool);
         }

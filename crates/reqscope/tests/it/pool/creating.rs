@@ -1,4 +1,4 @@
-//! A creation may fail, hang, panic, or bring something useless: it costs nobody a slot.
+//! A creation that fails, hangs, panics or makes an unusable handle costs no slot.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ async fn failed_creation_returns_its_cause_and_frees_its_slot() {
         assert_eq!(rig.counts(), [0; 5]);
         sleep(Duration::from_millis(25)).await;
     }
-    rig.at_the_end(0).await;
+    rig.finish(0).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -33,7 +33,7 @@ async fn panicking_creation_counts_as_failed() {
         assert_eq!(rig.counts(), [0; 5]);
         sleep(Duration::from_millis(25)).await;
     }
-    rig.at_the_end(0).await;
+    rig.finish(0).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -49,7 +49,7 @@ async fn hanging_creation_ends_after_its_timeout() {
         sleep(Duration::from_secs(1)).await;
     }
     assert_eq!(rig.probe.counts().acquires_cut, 3);
-    rig.at_the_end(0).await;
+    rig.finish(0).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -62,7 +62,7 @@ async fn creation_serves_the_next_caller_after_its_own_left() {
     rig.probe.on(Verb::Acquire).ok();
     rig.pool.put(bounded(second).await.unwrap());
     assert_eq!(rig.probe.counts().acquires, 1);
-    rig.at_the_end(0).await;
+    rig.finish(0).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -75,10 +75,10 @@ async fn created_handle_is_kept_after_all_callers_left() {
     rig.probe.on(Verb::Acquire).ok();
     settle().await;
     assert_eq!(rig.counts(), [0, 1, 0, 0, 0]);
-    rig.at_the_end(0).await;
+    rig.finish(0).await;
 }
 
-/// As behind a balancer whose backends are gone: it accepts each connection, and closes it at once.
+/// Happens behind a load balancer without backends: it accepts each connection, and closes it at once.
 #[tokio::test(start_paused = true)]
 async fn handle_dead_on_arrival_counts_as_a_failed_creation() {
     for probe in [Probe::new(), Probe::new().reclaiming()] {
@@ -93,7 +93,7 @@ async fn handle_dead_on_arrival_counts_as_a_failed_creation() {
         let most = began.elapsed().as_millis() / 15 + 1;
         assert!(u128::from(rig.probe.counts().acquires) <= most, "{:?}", rig.probe.counts());
         rig.probe.set_health(Health::Ready);
-        rig.at_the_end(0).await;
+        rig.finish(0).await;
     }
 }
 
@@ -105,10 +105,10 @@ async fn creation_begun_before_a_clear_is_not_kept() {
     settle().await;
     rig.pool.clear();
     rig.probe.on(Verb::Acquire).always(Outcome::ok());
-    let object = bounded(caller.as_mut()).await.unwrap();
-    assert_eq!(object.id(), 1, "the first one may have come from the wrong server");
-    rig.pool.put(object);
-    rig.at_the_end(0).await;
+    let handle = bounded(caller.as_mut()).await.unwrap();
+    assert_eq!(handle.id(), 1, "the first handle may be connected to the old server");
+    rig.pool.put(handle);
+    rig.finish(0).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -119,10 +119,10 @@ async fn grant_passed_on_after_a_clear_is_not_kept() {
     rig.pool.put(held);
     rig.pool.clear();
     drop(first);
-    let object = bounded(second).await.unwrap();
-    assert_eq!(object.id(), 1);
-    rig.pool.put(object);
-    rig.at_the_end(0).await;
+    let handle = bounded(second).await.unwrap();
+    assert_eq!(handle.id(), 1);
+    rig.pool.put(handle);
+    rig.finish(0).await;
 }
 
 #[tokio::test(start_paused = true)]

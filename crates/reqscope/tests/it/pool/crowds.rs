@@ -1,4 +1,4 @@
-//! In a crowd, on a runtime with threads, whoever joins the line makes no timer at first: all laws hold there too.
+//! Crowds of waiters on a runtime with threads, whose timeouts a shared task keeps: the laws hold there too.
 
 use std::pin::pin;
 use std::task::Poll;
@@ -13,27 +13,27 @@ use tokio::task::JoinSet;
 use super::rig::{Rig, Waiter};
 use crate::support::{bounded, runtime, settle};
 
-/// Many enough that nearly all of them come while an attendant is at work.
+/// Enough that nearly all of them queue while the task that keeps their timeouts runs.
 const CROWD: usize = 100;
 
 fn threads() -> Runtime {
     Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap()
 }
 
-fn paused() -> Runtime {
-    Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
-}
-
+/// Creates a pool of one handle, whose validations and releases no machine is too slow for.
 fn of_one(configure: impl FnOnce(PoolBuilder<Probe>) -> PoolBuilder<Probe>) -> Rig {
-    Rig::configured(Probe::new(), |builder| configure(builder.max_size(1)))
+    let long = Duration::from_secs(600);
+    Rig::configured(Probe::new(), |builder| {
+        configure(builder.max_size(1).validate_timeout(long).release_timeout(long))
+    })
 }
 
-/// Those who stand in the line, in order, for the object that somebody has.
+/// Begins so many `get`s, in order, while the handle is lent.
 fn crowd(rig: &Rig, runtime: &Runtime) -> Vec<Waiter> {
     (0..CROWD).map(|_| rig.waiter_on(runtime)).collect()
 }
 
-/// What those find who are polled now.
+/// Polls all waiters once. Returns the handles of those that were served, with their indices.
 fn served(waiters: &mut [Waiter]) -> Vec<(usize, Pooled<Probe>)> {
     let poll = |(index, waiter): (usize, &mut Waiter)| match poll_once(waiter.as_mut()) {
         Poll::Ready(outcome) => Some((index, outcome.unwrap())),
@@ -45,7 +45,7 @@ fn served(waiters: &mut [Waiter]) -> Vec<(usize, Pooled<Probe>)> {
 async fn end(rig: Rig) {
     let report = rig.pool.close(Duration::from_secs(60)).await;
     assert!(report.is_clean(), "{report:?}");
-    rig.balanced(0);
+    rig.assert_balanced(0);
 }
 
 #[test]
@@ -58,10 +58,10 @@ fn crowd_is_served_in_order_of_arrival() {
             rig.pool.put(held);
             let mut served = served(&mut waiters);
             assert_eq!(served.len(), 1);
-            let (index, object) = served.remove(0);
-            assert_eq!(index, 0, "somebody was passed over");
+            let (index, handle) = served.remove(0);
+            assert_eq!(index, 0, "a waiter was passed over");
             drop(waiters.remove(0));
-            held = object;
+            held = handle;
         }
         rig.pool.put(held);
         assert_eq!(rig.pool.status().waits, 1 + CROWD as u64);
@@ -85,8 +85,8 @@ fn unserved_waiters_fail_after_the_timeout_and_not_before() {
             });
         }
         for (is_timeout, waited) in bounded(callers.join_all()).await {
-            // Late by a round, by which a machine under load makes a good deal more.
-            assert!(is_timeout && (TIMEOUT..TIMEOUT * 5).contains(&waited), "{waited:?}");
+            // How late they are depends on the load of the machine.
+            assert!(is_timeout && waited >= TIMEOUT, "{waited:?}");
         }
         assert_eq!(rig.pool.status().timeouts, CROWD as u64);
         rig.pool.put(held);
@@ -102,17 +102,18 @@ fn waiter_leaving_a_crowd_passes_on_its_grant() {
         let mut waiters = crowd(&rig, &threads);
         let last = waiters.pop().unwrap();
         rig.pool.put(held);
-        // The first of them has it, and has not heard of it. The others had their turn as soon as they come to it.
+        // The first waiter was granted the handle and drops without a poll. So does each of the others in turn.
         drop(waiters);
         rig.pool.put(bounded(last).await.unwrap());
-        assert_eq!(rig.probe.counts().acquired, 1, "it is the same object");
+        assert_eq!(rig.probe.counts().acquired, 1, "the same handle");
         end(rig).await;
     });
 }
 
-/// Callers on one runtime, in a line that began on another one, of which this is the end.
+/// Lets a queue begin on one runtime and grow on another one, and then ends or stops the first. All callers on the
+/// second must time out.
 fn outlive(there: Runtime, end: impl FnOnce(Runtime) -> Option<Runtime>) {
-    let (rig, here) = (of_one(|builder| builder.max_waiters(2 * CROWD)), paused());
+    let (rig, here) = (of_one(|builder| builder.max_waiters(2 * CROWD)), runtime());
     let held = there.block_on(rig.take());
     let _there = crowd(&rig, &there);
     let callers = here.block_on(async {
@@ -151,7 +152,7 @@ fn freed_slot_in_a_crowd_is_filled_again() {
         let mut waiters = crowd(&rig, &threads);
         let last = waiters.split_off(CROWD - 2);
         drop(waiters);
-        // It cannot prove itself.
+        // Its validation fails.
         rig.probe.on(Verb::Validate).next(Outcome::error());
         drop(held);
         for waiter in last {
@@ -179,7 +180,7 @@ fn close_pause_and_resize_reach_a_crowd() {
         drop(waiters.drain(..2));
         let close = end(rig);
         let mut close = pin!(close);
-        assert!(poll_once(close.as_mut()).is_pending(), "two are out");
+        assert!(poll_once(close.as_mut()).is_pending(), "two handles are lent");
         for waiter in waiters {
             assert!(bounded(waiter).await.unwrap_err().is_closed());
         }

@@ -1,4 +1,4 @@
-//! Objects that die while nobody uses them are found together, and reach nobody.
+//! Handles that die while they are idle are found together, and are not lent.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::support::{bounded, settle};
 
 const SIZE: usize = 10;
 
-/// As when a firewall has forgotten all the connections: only an answer that does not come tells.
+/// Happens when a firewall has forgotten all connections: a dead one is known only by a missing answer.
 #[tokio::test(start_paused = true)]
 async fn handles_dead_together_are_found_in_two_timeouts() {
     let timeout = Duration::from_secs(2);
@@ -24,14 +24,14 @@ async fn handles_dead_together_are_found_in_two_timeouts() {
     let began = Instant::now();
     let first = rig.take().await;
     assert!(began.elapsed() <= timeout + Duration::from_millis(10), "{:?}", began.elapsed());
-    assert_eq!(first.id(), SIZE as u64, "it is a new one");
-    // The others are being proved by now, at the same time.
+    assert_eq!(first.id(), SIZE as u64, "a new handle");
+    // The others are validated meanwhile, all at the same time.
     let mut all = vec![first];
     all.extend(rig.take_all(SIZE - 1).await);
     assert!(began.elapsed() <= 2 * timeout + Duration::from_millis(10), "{:?}", began.elapsed());
-    assert!(all.iter().all(|object| object.id() >= SIZE as u64));
+    assert!(all.iter().all(|handle| handle.id() >= SIZE as u64));
     rig.put_all(all);
-    rig.at_the_end(0).await;
+    rig.finish(0).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -50,10 +50,10 @@ async fn concurrent_callers_lose_one_timeout_to_dead_handles() {
         rig.pool.put(bounded(waiter).await.unwrap());
     }
     assert!(began.elapsed() <= timeout + Duration::from_millis(10), "{:?}", began.elapsed());
-    rig.at_the_end(0).await;
+    rig.finish(0).await;
 }
 
-/// A look at each tells: nobody waits for anything.
+/// `probe` finds them, without waiting.
 #[tokio::test(start_paused = true)]
 async fn handles_that_look_dead_cost_no_time() {
     let rig = Rig::new(SIZE);
@@ -62,10 +62,10 @@ async fn handles_that_look_dead_cost_no_time() {
     let began = Instant::now();
     let all = rig.take_all(SIZE).await;
     assert_eq!(began.elapsed(), Duration::ZERO);
-    assert!(all.iter().all(|object| object.id() >= SIZE as u64));
+    assert!(all.iter().all(|handle| handle.id() >= SIZE as u64));
     assert_eq!(rig.probe.counts().validated, 0);
     rig.put_all(all);
-    rig.at_the_end(0).await;
+    rig.finish(0).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -73,13 +73,13 @@ async fn live_handle_among_suspects_stays_in_the_pool() {
     let rig = Rig::configured(Probe::new(), |builder| builder.max_size(SIZE).validate_after(Duration::ZERO));
     rig.fill(SIZE).await;
     rig.probe.on(Verb::Validate).error();
-    let object = rig.take().await;
-    rig.pool.put(object);
+    let handle = rig.take().await;
+    rig.pool.put(handle);
     settle().await;
     let counts = rig.probe.counts();
-    assert!(counts.validated >= SIZE as u64 - 1, "all the others were proved: {counts:?}");
+    assert!(counts.validated >= SIZE as u64 - 1, "all the others were validated: {counts:?}");
     assert_eq!(counts.released, 1, "{counts:?}");
-    rig.at_the_end(0).await;
+    rig.finish(0).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -88,17 +88,17 @@ async fn handle_dead_at_its_grant_is_replaced_for_the_waiter() {
     let held = rig.take().await;
     let (first, mut second) = (rig.waiter(), rig.waiter());
     rig.pool.put(held);
-    // It was granted, and dies before the waiter looks.
+    // The handle was granted, and dies before the waiter is polled.
     rig.probe.kill_all();
-    let object = bounded(first).await.unwrap();
-    assert_eq!(object.id(), 1);
+    let handle = bounded(first).await.unwrap();
+    assert_eq!(handle.id(), 1);
     assert!(poll_once(second.as_mut()).is_pending());
-    rig.pool.put(object);
+    rig.pool.put(handle);
     rig.pool.put(bounded(second).await.unwrap());
-    rig.at_the_end(0).await;
+    rig.finish(0).await;
 }
 
-/// The same, and that waiter is gone: the grant is passed on, and found dead by the next one.
+/// The waiter that was granted it is dropped: the grant is passed on, and the next waiter finds the handle dead.
 #[tokio::test(start_paused = true)]
 async fn handle_that_dies_while_granted_is_not_lent() {
     let rig = Rig::new(1);
@@ -107,8 +107,8 @@ async fn handle_that_dies_while_granted_is_not_lent() {
     rig.pool.put(held);
     rig.probe.kill_all();
     drop(first);
-    let object = bounded(second).await.unwrap();
-    assert_eq!(object.id(), 1);
-    rig.pool.put(object);
-    rig.at_the_end(0).await;
+    let handle = bounded(second).await.unwrap();
+    assert_eq!(handle.id(), 1);
+    rig.pool.put(handle);
+    rig.finish(0).await;
 }

@@ -1,16 +1,15 @@
-//! Who puts a janitor to work, and when it ends.
+//! When a janitor starts, and when it ends.
 
 use reqscope_testkit::{Probe, Verb};
 
-use super::aging::{ROUND, SECOND, ageless, fill, pass};
+use super::aging::{ROUND, SECOND, fill, pass, without_limits};
 use crate::support::{bounded, runtime, settle};
 
 #[test]
 fn check_out_starts_a_janitor_after_its_runtime_ended() {
-    let pool = ageless().idle_timeout(SECOND).build(Probe::new());
+    let pool = without_limits().idle_timeout(SECOND).build(Probe::new());
     for round in 1..=2 {
-        let runtime = paused();
-        runtime.block_on(async {
+        runtime().block_on(async {
             fill(&pool, 2).await;
             pass(2 * SECOND).await;
         });
@@ -21,9 +20,9 @@ fn check_out_starts_a_janitor_after_its_runtime_ended() {
 #[test]
 fn handle_idle_without_a_janitor_is_not_taken_as_fresh() {
     let probe = Probe::new();
-    let pool = ageless().validate_after(ROUND).build(probe.clone());
+    let pool = without_limits().validate_after(ROUND).build(probe.clone());
     runtime().block_on(fill(&pool, 1));
-    // The clock of this thread goes on, and nobody reads it for the pool.
+    // Time passes, and no janitor advances the pool's clock.
     let began = std::time::Instant::now();
     while began.elapsed() < 2 * ROUND {
         std::thread::yield_now();
@@ -35,12 +34,12 @@ fn handle_idle_without_a_janitor_is_not_taken_as_fresh() {
 
 #[test]
 fn runtime_without_timers_gets_no_janitor_and_no_error() {
-    let pool = ageless().build(Probe::new());
+    let pool = without_limits().build(Probe::new());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         for _ in 0..3 {
-            let object = pool.get().await.unwrap();
-            pool.put(object);
+            let handle = pool.get().await.unwrap();
+            pool.put(handle);
             settle().await;
         }
     });
@@ -49,32 +48,26 @@ fn runtime_without_timers_gets_no_janitor_and_no_error() {
 
 #[test]
 fn janitor_with_nothing_to_do_ends() {
-    let runtime = paused();
-    runtime.block_on(async {
-        let pool = ageless().idle_timeout(SECOND).min_idle(1).build(Probe::new());
+    runtime().block_on(async {
+        let pool = without_limits().idle_timeout(SECOND).min_idle(1).build(Probe::new());
         let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
         fill(&pool, 1).await;
         pass(10 * SECOND).await;
-        assert_eq!(tasks(), 1, "it keeps one idle");
+        assert_eq!(tasks(), 1, "one handle is to stay idle");
         bounded(pool.close(SECOND)).await;
         pass(2 * ROUND).await;
         assert_eq!(tasks(), 0, "the pool is closed");
 
-        let pool = ageless().idle_timeout(SECOND).build(Probe::new());
+        let pool = without_limits().idle_timeout(SECOND).build(Probe::new());
         fill(&pool, 1).await;
         pass(2 * SECOND).await;
         assert_eq!(tasks(), 0, "the pool is empty");
-        let object = pool.get().await.unwrap();
+        let handle = pool.get().await.unwrap();
         settle().await;
-        assert_eq!(tasks(), 1, "somebody has come back");
-        pool.put(object);
+        assert_eq!(tasks(), 1, "a new check-out");
+        pool.put(handle);
         drop(pool);
         pass(2 * ROUND).await;
         assert_eq!(tasks(), 0, "the pool is gone");
     });
-}
-
-/// A runtime whose clock stands still.
-fn paused() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
 }

@@ -1,8 +1,8 @@
-//! The janitor keeps enough objects, and none that are too old. To let time pass is free: the clocks are paused.
+//! The janitor keeps enough handles, and none that are too old.
 
 use reqscope_testkit::{Outcome, Probe, Verb};
 
-use super::aging::{ROUND, SECOND, ageless, fill, ids, pass};
+use super::aging::{ROUND, SECOND, fill, ids, pass, without_limits};
 use crate::support::{bounded, settle};
 
 // min_idle
@@ -10,36 +10,36 @@ use crate::support::{bounded, settle};
 #[tokio::test(start_paused = true)]
 async fn building_a_pool_creates_nothing() {
     let probe = Probe::new();
-    let _pool = ageless().min_idle(3).build(probe.clone());
+    let _pool = without_limits().min_idle(3).build(probe.clone());
     pass(SECOND).await;
     assert_eq!(probe.on(Verb::Acquire).calls(), 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn first_check_out_starts_filling_up_to_min_idle() {
-    let pool = ageless().min_idle(3).build(Probe::new());
-    let object = pool.get().await.unwrap();
+    let pool = without_limits().min_idle(3).build(Probe::new());
+    let handle = pool.get().await.unwrap();
     pass(2 * ROUND).await;
     assert_eq!((pool.status().idle, pool.status().in_use), (3, 1));
-    pool.put(object);
+    pool.put(handle);
     pass(SECOND).await;
     assert_eq!((pool.status().idle, pool.status().created), (4, 4));
 }
 
 #[tokio::test(start_paused = true)]
 async fn min_idle_never_exceeds_the_size() {
-    let pool = ageless().max_size(5).min_idle(3).build(Probe::new());
+    let pool = without_limits().max_size(5).min_idle(3).build(Probe::new());
     pool.resize(2);
-    let object = pool.get().await.unwrap();
+    let handle = pool.get().await.unwrap();
     pass(SECOND).await;
     assert_eq!((pool.status().idle, pool.status().in_use), (1, 1));
-    pool.put(object);
+    pool.put(handle);
 }
 
 #[tokio::test(start_paused = true)]
 async fn pool_tries_to_fill_once_a_second_during_an_outage() {
     let probe = Probe::new();
-    let pool = ageless().min_idle(1).build(probe.clone());
+    let pool = without_limits().min_idle(1).build(probe.clone());
     probe.on(Verb::Acquire).always(Outcome::error());
     pool.get().await.unwrap_err();
     pass(10 * SECOND).await;
@@ -53,7 +53,7 @@ async fn pool_tries_to_fill_once_a_second_during_an_outage() {
 #[tokio::test(start_paused = true)]
 async fn warm_creates_min_idle_before_the_first_get() {
     let probe = Probe::new();
-    let pool = ageless().min_idle(6).build(probe.clone());
+    let pool = without_limits().min_idle(6).build(probe.clone());
     probe.on(Verb::Acquire).always(Outcome::ok().after(SECOND));
     pool.warm().await.unwrap();
     assert_eq!((pool.status().idle, pool.status().creating), (6, 0));
@@ -64,7 +64,7 @@ async fn warm_creates_min_idle_before_the_first_get() {
 #[tokio::test(start_paused = true)]
 async fn warm_returns_the_cause_if_the_backend_is_down() {
     let probe = Probe::new();
-    let pool = ageless().min_idle(2).build(probe.clone());
+    let pool = without_limits().min_idle(2).build(probe.clone());
     probe.on(Verb::Acquire).always(Outcome::error().after(ROUND));
     let error = pool.warm().await.unwrap_err();
     assert!(error.is_unavailable() && error.cause().is_some(), "{error}");
@@ -76,7 +76,7 @@ async fn warm_returns_the_cause_if_the_backend_is_down() {
 #[tokio::test(start_paused = true)]
 async fn warm_ends_with_the_acquire_timeout_or_the_pool() {
     let probe = Probe::new();
-    let pool = ageless().min_idle(1).acquire_timeout(SECOND).build(probe.clone());
+    let pool = without_limits().min_idle(1).acquire_timeout(SECOND).build(probe.clone());
     probe.on(Verb::Acquire).close();
     let error = bounded(pool.warm()).await.unwrap_err();
     assert!(error.is_timeout(), "{error}");
@@ -88,7 +88,7 @@ async fn warm_ends_with_the_acquire_timeout_or_the_pool() {
 
 #[test]
 fn warm_without_a_runtime_is_an_error() {
-    let pool = ageless().min_idle(1).build(Probe::new());
+    let pool = without_limits().min_idle(1).build(Probe::new());
     let waker = std::task::Waker::noop();
     let mut warming = Box::pin(pool.warm());
     let outcome = warming.as_mut().poll(&mut std::task::Context::from_waker(waker));
@@ -99,10 +99,10 @@ fn warm_without_a_runtime_is_an_error() {
 
 #[tokio::test(start_paused = true)]
 async fn idle_timeout_releases_all_but_min_idle() {
-    let pool = ageless().min_idle(2).idle_timeout(60 * SECOND).build(Probe::new());
+    let pool = without_limits().min_idle(2).idle_timeout(60 * SECOND).build(Probe::new());
     fill(&pool, 5).await;
     pass(59 * SECOND).await;
-    // While five were out, two more were to be idle.
+    // While five were lent, two more were created to be idle.
     assert_eq!(pool.status().idle, 7);
     pass(SECOND + 2 * ROUND).await;
     assert_eq!((pool.status().idle, pool.status().retired), (2, 5));
@@ -112,12 +112,12 @@ async fn idle_timeout_releases_all_but_min_idle() {
 
 #[tokio::test(start_paused = true)]
 async fn pool_too_large_for_its_load_shrinks() {
-    let pool = ageless().idle_timeout(60 * SECOND).build(Probe::new());
+    let pool = without_limits().idle_timeout(60 * SECOND).build(Probe::new());
     fill(&pool, 5).await;
     for _ in 0..70 {
         pass(SECOND).await;
-        let object = pool.get().await.unwrap();
-        pool.put(object);
+        let handle = pool.get().await.unwrap();
+        pool.put(handle);
     }
     assert_eq!((pool.status().idle, pool.status().retired), (1, 4));
 }
@@ -126,24 +126,24 @@ async fn pool_too_large_for_its_load_shrinks() {
 
 #[tokio::test(start_paused = true)]
 async fn idle_handle_ends_within_a_tenth_of_its_lifetime() {
-    let pool = ageless().max_size(100).max_lifetime(100 * SECOND).build(Probe::new());
+    let pool = without_limits().max_size(100).max_lifetime(100 * SECOND).build(Probe::new());
     fill(&pool, 100).await;
     pass(89 * SECOND).await;
     assert_eq!(pool.status().idle, 100);
     pass(6 * SECOND).await;
     let left = pool.status().idle;
-    assert!((1..100).contains(&left), "by chance, not all at once: {left}");
+    assert!((1..100).contains(&left), "at random, not all at once: {left}");
     pass(5 * SECOND + 2 * ROUND).await;
     assert_eq!((pool.status().idle, pool.status().retired), (0, 100));
 }
 
 #[tokio::test(start_paused = true)]
 async fn handle_too_old_on_return_is_released() {
-    let pool = ageless().max_lifetime(10 * SECOND).build(Probe::new());
-    let object = pool.get().await.unwrap();
+    let pool = without_limits().max_lifetime(10 * SECOND).build(Probe::new());
+    let handle = pool.get().await.unwrap();
     pass(11 * SECOND).await;
     assert_eq!(pool.status().in_use, 1);
-    pool.put(object);
+    pool.put(handle);
     settle().await;
     assert_eq!((pool.status().idle, pool.status().retired), (0, 1));
 }
@@ -151,7 +151,8 @@ async fn handle_too_old_on_return_is_released() {
 #[tokio::test(start_paused = true)]
 async fn old_handle_is_replaced_before_it_is_released() {
     let probe = Probe::new();
-    let pool = ageless().min_idle(1).max_lifetime(10 * SECOND).create_timeout(60 * SECOND).build(probe.clone());
+    let pool =
+        without_limits().min_idle(1).max_lifetime(10 * SECOND).create_timeout(60 * SECOND).build(probe.clone());
     pool.warm().await.unwrap();
     probe.on(Verb::Acquire).close();
     pass(20 * SECOND).await;
@@ -165,20 +166,24 @@ async fn old_handle_is_replaced_before_it_is_released() {
 #[tokio::test(start_paused = true)]
 async fn old_handle_serves_on_during_an_outage() {
     let probe = Probe::new();
-    let pool = ageless().min_idle(1).max_lifetime(10 * SECOND).build(probe.clone());
+    let pool = without_limits().min_idle(1).max_lifetime(10 * SECOND).build(probe.clone());
     pool.warm().await.unwrap();
     probe.on(Verb::Acquire).always(Outcome::error());
     pass(60 * SECOND).await;
-    let object = pool.get().await.unwrap();
-    assert_eq!((object.id(), probe.on(Verb::Validate).calls()), (0, 1));
-    pool.put(object);
+    let handle = pool.get().await.unwrap();
+    assert_eq!((handle.id(), probe.on(Verb::Validate).calls()), (0, 1));
+    pool.put(handle);
 }
 
 #[tokio::test(start_paused = true)]
 async fn full_pool_replaces_old_handles_one_at_a_time() {
     let probe = Probe::new();
-    let pool =
-        ageless().max_size(3).min_idle(3).max_lifetime(10 * SECOND).create_timeout(60 * SECOND).build(probe.clone());
+    let pool = without_limits()
+        .max_size(3)
+        .min_idle(3)
+        .max_lifetime(10 * SECOND)
+        .create_timeout(60 * SECOND)
+        .build(probe.clone());
     pool.warm().await.unwrap();
     probe.on(Verb::Acquire).close();
     pass(20 * SECOND).await;
@@ -198,12 +203,12 @@ async fn full_pool_replaces_old_handles_one_at_a_time() {
 
 #[tokio::test(start_paused = true)]
 async fn handle_is_released_after_max_uses() {
-    let pool = ageless().max_uses(3).build(Probe::new());
+    let pool = without_limits().max_uses(3).build(Probe::new());
     let mut used = Vec::new();
     for _ in 0..7 {
-        let object = pool.get().await.unwrap();
-        used.push(object.id());
-        pool.put(object);
+        let handle = pool.get().await.unwrap();
+        used.push(handle.id());
+        pool.put(handle);
         settle().await;
     }
     assert_eq!(used, [0, 0, 0, 1, 1, 1, 2]);

@@ -1,4 +1,4 @@
-//! The suite of the laws, on pools over a probe: it cancels at each await, and counts inside and outside.
+//! The test kit's suite of laws, on pools over a probe.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use reqscope_testkit::{Probe, laws};
 
 use crate::watchdog::watch;
 
-/// A creation that hangs is the pool's, and may keep callers waiting for this long; the suite waits for 5 s.
+/// A hanging creation may keep callers waiting for this long; the suite waits for 5 s.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn pool(probe: Probe, size: usize, reset: Reset) -> Pool<Probe> {

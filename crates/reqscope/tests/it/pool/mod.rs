@@ -1,4 +1,4 @@
-//! The pool, by law: one test each.
+//! Tests of the pool, over a probe that counts its handles.
 
 mod aging;
 mod asking_twice;

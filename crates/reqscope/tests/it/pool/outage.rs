@@ -1,4 +1,4 @@
-//! A dead backend is cheap (law L18): callers fail fast with the cause, and reconnects are few.
+//! A dead backend is cheap (L18): callers fail fast with the cause, and the pool rarely tries to connect.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::support::{bounded, settle};
 
 const CALLERS: usize = 64;
 
-/// So many callers ask at once, and are all told why there is nothing, without any time passing.
+/// Lets all callers ask at the same time, and asserts that they fail with the cause before any time passes.
 async fn all_fail_at_once(rig: &Rig) {
     let began = Instant::now();
     let callers: Vec<_> = (0..CALLERS).map(|_| tokio::spawn(rig.pool.get())).collect();
@@ -28,7 +28,7 @@ async fn callers_fail_at_once_if_the_backend_starts_down() {
     all_fail_at_once(&rig).await;
     assert!(rig.probe.counts().acquires <= 3, "{:?}", rig.probe.counts());
     assert!(rig.pool.status().down);
-    rig.at_the_end(0).await;
+    rig.finish(0).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -43,19 +43,19 @@ async fn outage_costs_at_most_one_connect_per_probe_interval() {
         sleep(Duration::from_millis(10)).await;
     }
     let connects = rig.probe.counts().acquires - 10;
-    // A step is 15 to 25 ms.
+    // Probes are 15 to 25 ms apart.
     assert!((100..=10_000 / 15 + 4).contains(&connects), "{connects}");
 
     rig.probe.on(Verb::Acquire).always(Outcome::ok());
     let back = Instant::now();
-    while rig.pool.get().await.map(|object| rig.pool.put(object)).is_err() {
+    while rig.pool.get().await.map(|handle| rig.pool.put(handle)).is_err() {
         sleep(Duration::from_millis(5)).await;
     }
     assert!(back.elapsed() <= Duration::from_millis(30), "{:?}", back.elapsed());
-    rig.at_the_end(0).await;
+    rig.finish(0).await;
 }
 
-/// One object is out, so there is something to wait for.
+/// One handle is lent, so the other callers wait for it instead of failing.
 #[tokio::test(start_paused = true)]
 async fn waiters_are_served_in_order_after_an_outage() {
     let rig = Rig::configured(Probe::new(), |builder| builder.max_size(10).create_concurrency(3));
@@ -64,7 +64,7 @@ async fn waiters_are_served_in_order_after_an_outage() {
     rig.probe.on(Verb::Acquire).error().close();
     let waiters: Vec<_> = (0..9).map(|_| tokio::spawn(rig.waiter())).collect();
     sleep(Duration::from_secs(10)).await;
-    assert_eq!(rig.counts(), [1, 0, 1, 0, 9], "one looks whether the backend is back");
+    assert_eq!(rig.counts(), [1, 0, 1, 0, 9], "one creation probes the backend");
     for served in 0..9 {
         rig.probe.on(Verb::Acquire).ok();
         settle().await;
@@ -75,12 +75,12 @@ async fn waiters_are_served_in_order_after_an_outage() {
     for waiter in waiters {
         all.push(bounded(waiter).await.unwrap().unwrap());
     }
-    assert!(all.iter().map(|object| object.id()).is_sorted(), "{all:?}");
+    assert!(all.iter().map(|handle| handle.id()).is_sorted(), "{all:?}");
     rig.put_all(all);
-    rig.at_the_end(0).await;
+    rig.finish(0).await;
 }
 
-/// Nothing comes back, and nobody asks any more: the one who waits is still served.
+/// No handle is returned, and no other caller asks.
 #[tokio::test(start_paused = true)]
 async fn waiter_is_served_soon_after_an_outage_without_new_gets() {
     let rig = Rig::new(2);
@@ -88,14 +88,14 @@ async fn waiter_is_served_soon_after_an_outage_without_new_gets() {
     let held = rig.take().await;
     rig.probe.on(Verb::Acquire).error();
     let (began, waiter) = (Instant::now(), tokio::spawn(rig.waiter()));
-    let object = bounded(waiter).await.unwrap().unwrap();
+    let handle = bounded(waiter).await.unwrap().unwrap();
     assert!(began.elapsed() <= Duration::from_millis(200), "{:?}", began.elapsed());
     rig.pool.put(held);
-    rig.pool.put(object);
-    rig.at_the_end(0).await;
+    rig.pool.put(handle);
+    rig.finish(0).await;
 }
 
-/// What the waiters hoped for dies, and there is nothing left to hope for.
+/// No handle is left that the waiter could get.
 #[tokio::test(start_paused = true)]
 async fn waiter_fails_when_the_last_handle_dies_in_an_outage() {
     let rig = Rig::new(2);
@@ -108,7 +108,7 @@ async fn waiter_fails_when_the_last_handle_dies_in_an_outage() {
     let error = bounded(waiter).await.unwrap_err();
     assert!(error.is_unavailable(), "{error}");
     assert!(began.elapsed() <= Duration::from_millis(200), "{:?}", began.elapsed());
-    rig.at_the_end(0).await;
+    rig.finish(0).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -120,14 +120,14 @@ async fn hanging_backend_gets_one_probe_at_a_time() {
         assert!(bounded(caller).await.unwrap().unwrap_err().is_timeout());
     }
     let before = rig.probe.counts().acquires;
-    assert!(before <= 4, "the first ones: {before}");
+    assert!(before <= 4, "the first creations: {before}");
     for _ in 0..1000 {
         let mut get = Box::pin(rig.pool.get());
         drop(poll_once(get.as_mut()));
         assert!(rig.pool.status().creating <= 1);
         sleep(Duration::from_millis(10)).await;
     }
-    // Each of them takes a second, and then there is a pause.
+    // Each probe takes a second, and a pause follows.
     assert!(rig.probe.counts().acquires - before <= 10, "{:?}", rig.probe.counts());
-    rig.at_the_end(0).await;
+    rig.finish(0).await;
 }

@@ -8,7 +8,8 @@ use tokio::time::advance;
 use crate::support::settle;
 use crate::watchdog::watch;
 
-// What was idle before the pause went to the waiter unproved, as if it had just come back.
+/// The fault: a handle that was idle before the pause went to the waiter without a validation, as if it had just been
+/// returned.
 #[tokio::test(start_paused = true)]
 async fn handle_idle_throughout_a_pause_is_validated() {
     watch();

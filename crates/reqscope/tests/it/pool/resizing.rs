@@ -1,4 +1,4 @@
-//! A pool that changes its size under its users.
+//! A pool that is resized while it is used.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,8 +10,8 @@ use reqscope_testkit::{Outcome, Verb};
 use super::rig::Rig;
 use crate::support::settle;
 
-/// Users come and go while the size goes from ten to one and back: never do two have the same object, never are there
-/// more than allowed once those that were too many are gone, and everybody is served.
+/// The size goes from ten to one and back: no handle is lent twice, no more are lent than the size allows once the
+/// surplus has ended, and every caller is served.
 #[tokio::test(start_paused = true)]
 async fn resizing_under_load_loses_no_handle() {
     let rig = Rig::new(10);
@@ -24,18 +24,18 @@ async fn resizing_under_load_loses_no_handle() {
             let (pool, out) = (Arc::clone(&rig.pool), Arc::clone(&out));
             tokio::spawn(async move {
                 for round in 0..50 {
-                    let mut object = pool.get().await.unwrap();
-                    let id = object.id();
-                    assert!(out.lock().insert(id), "two have {id}");
-                    object.taken_by(user);
-                    object.use_once();
+                    let mut handle = pool.get().await.unwrap();
+                    let id = handle.id();
+                    assert!(out.lock().insert(id), "{id} is lent twice");
+                    handle.taken_by(user);
+                    handle.use_once();
                     tokio::time::sleep(Duration::from_millis(1 + user % 3)).await;
-                    object.use_once();
+                    handle.use_once();
                     if (user + round) % 7 == 0 {
-                        object.kill();
+                        handle.kill();
                     }
                     assert!(out.lock().remove(&id));
-                    if (user + round) % 3 == 0 { drop(object) } else { pool.put(object) }
+                    if (user + round) % 3 == 0 { drop(handle) } else { pool.put(handle) }
                 }
             })
         })
@@ -53,7 +53,7 @@ async fn resizing_under_load_loses_no_handle() {
         user.await.unwrap();
     }
     rig.pool.resize(10);
-    rig.at_the_end(0).await;
+    rig.finish(0).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -66,19 +66,19 @@ async fn growing_pool_serves_its_waiters_at_once() {
         rig.pool.put(waiter.await.unwrap().unwrap());
     }
     rig.pool.put(held);
-    rig.at_the_end(0).await;
+    rig.finish(0).await;
 }
 
-/// What is being released still takes up its slot.
+/// A handle that is being released still occupies its slot.
 #[tokio::test(start_paused = true)]
 async fn shrunk_pool_creates_nothing_until_the_surplus_ended() {
     let rig = Rig::new(3);
     let all = rig.take_all(3).await;
     rig.pool.resize(1);
     rig.probe.on(Verb::Release).close();
-    all.into_iter().for_each(|mut object| {
-        object.kill();
-        rig.pool.put(object);
+    all.into_iter().for_each(|mut handle| {
+        handle.kill();
+        rig.pool.put(handle);
     });
     let waiter = tokio::spawn(rig.waiter());
     settle().await;
@@ -88,5 +88,5 @@ async fn shrunk_pool_creates_nothing_until_the_surplus_ended() {
     assert_eq!(rig.counts(), [0, 0, 0, 1, 1]);
     rig.probe.on(Verb::Release).ok();
     rig.pool.put(waiter.await.unwrap().unwrap());
-    rig.at_the_end(0).await;
+    rig.finish(0).await;
 }

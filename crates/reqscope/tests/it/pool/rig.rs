@@ -12,13 +12,13 @@ use tokio::runtime::Runtime;
 use crate::support::{bounded, settle};
 use crate::watchdog::watch;
 
-/// A pool over a probe, whose books are compared at the end of each test.
+/// A pool over a probe, whose counters are checked at the end of each test.
 pub(super) struct Rig {
     pub(super) pool: Arc<Pool<Probe>>,
     pub(super) probe: Probe,
 }
 
-/// A caller that has to wait, in the state that it is in after its first poll.
+/// A `get` that waits, after its first poll.
 pub(super) type Waiter = Pin<Box<PoolGet<Probe>>>;
 
 impl Rig {
@@ -32,7 +32,7 @@ impl Rig {
         Rig { pool, probe }
     }
 
-    /// A `get` that has to succeed.
+    /// Takes a handle out, which must succeed.
     pub(super) async fn take(&self) -> Pooled<Probe> {
         bounded(self.pool.get()).await.unwrap()
     }
@@ -45,51 +45,51 @@ impl Rig {
         taken
     }
 
-    /// So many idle objects, that were made and used once.
+    /// Creates so many idle handles, each used once.
     pub(super) async fn fill(&self, count: usize) {
         self.put_all(self.take_all(count).await);
     }
 
-    pub(super) fn put_all(&self, objects: impl IntoIterator<Item = Pooled<Probe>>) {
-        objects.into_iter().for_each(|object| self.pool.put(object));
+    pub(super) fn put_all(&self, handles: impl IntoIterator<Item = Pooled<Probe>>) {
+        handles.into_iter().for_each(|handle| self.pool.put(handle));
     }
 
-    /// A `get` that finds nothing at its first poll.
+    /// Begins a `get` that has to wait.
     #[track_caller]
     pub(super) fn waiter(&self) -> Waiter {
         let mut get = Box::pin(self.pool.get());
-        assert!(poll_once(get.as_mut()).is_pending(), "it has to wait");
+        assert!(poll_once(get.as_mut()).is_pending(), "the get has to wait");
         get
     }
 
-    /// The same, on another runtime.
+    /// Begins a `get` that has to wait, on this runtime.
     #[track_caller]
     pub(super) fn waiter_on(&self, runtime: &Runtime) -> Waiter {
         let _context = runtime.enter();
         self.waiter()
     }
 
-    /// (in use, idle, creating, ending, waiting)
+    /// Returns the counts of in use, idle, creating, ending and waiting.
     pub(super) fn counts(&self) -> [usize; 5] {
         let status = self.pool.status();
         [status.in_use, status.idle, status.creating, status.ending, status.waiting]
     }
 
-    /// Everybody has given back what they had. The backend is well again: then each slot can be used, by one at a time,
-    /// and when the pool is closed everything that was ever made is released, but for those that were `abandoned`.
-    pub(super) async fn at_the_end(self, abandoned: u64) {
+    /// Asserts that no slot is lost: with a working backend each slot serves one user, and after the close every handle
+    /// that was ever created is released, except for those `abandoned`. All handles must have been returned.
+    pub(super) async fn finish(self, abandoned: u64) {
         for verb in [Verb::Acquire, Verb::Validate, Verb::Release] {
             self.probe.on(verb).always(Outcome::ok());
         }
-        // Longer than any timeout here, so that what hangs is given up, and no breaker is open.
+        // Longer than every timeout here, so that hanging calls have timed out and the breaker is closed.
         tokio::time::sleep(Duration::from_secs(120)).await;
         let [in_use, _, creating, ending, waiting] = self.counts();
-        assert_eq!([in_use, creating, ending, waiting], [0; 4], "something is lost: {:?}", self.pool);
+        assert_eq!([in_use, creating, ending, waiting], [0; 4], "a slot is lost: {:?}", self.pool);
         let max_size = self.pool.status().max_size;
         let all = self.take_all(max_size).await;
-        let different: HashSet<u64> = all.iter().map(|object| object.id()).collect();
-        assert_eq!(different.len(), max_size, "two have the same object");
-        assert!(poll_once(pin!(self.pool.get())).is_pending(), "there is one too many");
+        let different: HashSet<u64> = all.iter().map(|handle| handle.id()).collect();
+        assert_eq!(different.len(), max_size, "a handle is lent twice");
+        assert!(poll_once(pin!(self.pool.get())).is_pending(), "there is one handle too many");
         self.put_all(all);
         self.closes_clean(abandoned).await;
     }
@@ -99,13 +99,13 @@ impl Rig {
         assert!(report.is_clean(), "{report:?}");
         settle().await;
         assert_eq!(self.counts(), [0; 5], "{:?}", self.pool);
-        self.balanced(abandoned);
+        self.assert_balanced(abandoned);
     }
 
-    /// The probe's own books: nothing is out any more, nothing ended twice.
-    pub(super) fn balanced(&self, abandoned: u64) {
+    /// Asserts on the probe's own counters: no handle is live, and none ended twice.
+    pub(super) fn assert_balanced(&self, abandoned: u64) {
         let counts = self.probe.counts();
-        assert_eq!((counts.live(), counts.acquiring), (0, 0), "something still lives: {counts:?}");
+        assert_eq!((counts.live(), counts.acquiring), (0, 0), "a handle is still live: {counts:?}");
         assert_eq!(counts.abandoned, abandoned, "dropped without a release: {counts:?}");
         let wrong = (counts.double_released, counts.used_after_release, counts.used_in_doubt);
         assert_eq!(wrong, (0, 0, 0), "{counts:?}");

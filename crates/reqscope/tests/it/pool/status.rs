@@ -1,4 +1,4 @@
-//! What a pool tells of itself.
+//! The name, the status and the holders of a pool.
 
 use std::any::type_name;
 use std::panic::Location;
@@ -6,35 +6,35 @@ use std::sync::Arc;
 
 use reqscope_testkit::{Probe, Verb};
 
-use super::aging::{ROUND, SECOND, ageless, pass};
+use super::aging::{ROUND, SECOND, pass, without_limits};
 use crate::support::settle;
 
 #[tokio::test(start_paused = true)]
 async fn named_pool_shows_its_name_in_errors() {
-    let pool = ageless().name("orders").max_size(1).acquire_timeout(SECOND).build(Probe::new());
-    let object = pool.get().await.unwrap();
+    let pool = without_limits().name("orders").max_size(1).acquire_timeout(SECOND).build(Probe::new());
+    let handle = pool.get().await.unwrap();
     let error = pool.get().await.unwrap_err();
     assert!(error.to_string().contains("waiting for a handle of Pool<Probe>: pool orders: 1 of 1 in use"), "{error}");
     assert_eq!(error.shortage().unwrap().name.as_deref(), Some("orders"));
     assert!(format!("{pool:?}").contains("name: \"orders\""), "{pool:?}");
-    pool.put(object);
-    assert_eq!(ageless().build(Probe::new()).status().name, type_name::<Probe>());
+    pool.put(handle);
+    assert_eq!(without_limits().build(Probe::new()).status().name, type_name::<Probe>());
 }
 
 #[tokio::test(start_paused = true)]
 async fn status_counts_all_events() {
     let probe = Probe::new();
-    let pool = Arc::new(ageless().max_size(1).acquire_timeout(SECOND).build(probe.clone()));
+    let pool = Arc::new(without_limits().max_size(1).acquire_timeout(SECOND).build(probe.clone()));
     probe.on(Verb::Acquire).error();
     pool.get().await.unwrap_err();
     pass(SECOND).await;
-    let mut object = pool.get().await.unwrap();
+    let mut handle = pool.get().await.unwrap();
     assert!(pool.get().await.unwrap_err().is_timeout());
-    object.kill();
-    pool.put(object);
+    handle.kill();
+    pool.put(handle);
     settle().await;
-    let object = pool.get().await.unwrap();
-    pool.put(object);
+    let handle = pool.get().await.unwrap();
+    pool.put(handle);
     let status = pool.status();
     assert_eq!((status.create_failed, status.created, status.retired, status.unsound), (1, 2, 1, 1));
     assert_eq!((status.waits, status.timeouts, status.uses), (4, 1, 1));
@@ -42,7 +42,7 @@ async fn status_counts_all_events() {
 
 #[tokio::test(start_paused = true)]
 async fn holders_are_listed_with_their_lines_oldest_first() {
-    let pool = ageless().build(Probe::new());
+    let pool = without_limits().build(Probe::new());
     let (first, line) = (pool.get().await.unwrap(), line!());
     pass(5 * SECOND).await;
     let second = pool.get().await.unwrap();

@@ -1,17 +1,17 @@
-//! What is in doubt reaches nobody before it was proved (law L14), and keeps its slot until it has ended (L13).
+//! A handle in doubt is validated before its next use (L14), and keeps its slot until it has ended (L13).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqscope::pool::Reset;
 use reqscope::{Error, Exit, Health, Lease, Pool, Resource};
-use reqscope_testkit::{Outcome, Probe, ProbeHandle, Scripted, Verb};
+use reqscope_testkit::{Outcome, Probe, ProbeHandle, Scripted, Verb, expect_panic, quiet_panic};
 use tokio::time::{Instant, sleep};
 
 use super::rig::Rig;
-use crate::support::{bounded, panics, settle};
+use crate::support::{bounded, settle};
 
-/// One use, by way of a lease, that ends like this; and the number of what the next one gets.
+/// Uses a handle through a lease that ends with this exit. Returns the id of the next handle that is lent.
 async fn next_after(rig: &Rig, exit: Exit) -> u64 {
     let lease = bounded(Lease::acquire(&rig.pool)).await.unwrap();
     bounded(Lease::end(lease, exit)).await.unwrap();
@@ -28,17 +28,17 @@ async fn completed_use_needs_no_validation() {
         assert_eq!(next_after(&rig, exit).await, 0);
     }
     assert_eq!(rig.probe.counts().validated, 0);
-    rig.at_the_end(0).await;
+    rig.finish(0).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn cancelled_or_panicked_use_is_followed_by_a_validation() {
     let rig = Rig::new(1);
-    for (proofs, exit) in [(1, Exit::Cancelled), (2, Exit::Panicked)] {
+    for (validations, exit) in [(1, Exit::Cancelled), (2, Exit::Panicked)] {
         assert_eq!(next_after(&rig, exit).await, 0);
-        assert_eq!(rig.probe.counts().validated, proofs);
+        assert_eq!(rig.probe.counts().validated, validations);
     }
-    rig.at_the_end(0).await;
+    rig.finish(0).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -47,7 +47,7 @@ async fn reset_always_validates_every_return() {
     assert_eq!(next_after(&rig, Exit::Completed).await, 0);
     settle().await;
     assert_eq!(rig.probe.counts().validated, 2);
-    rig.at_the_end(0).await;
+    rig.finish(0).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -59,7 +59,7 @@ async fn failed_validation_releases_with_the_exit_of_the_use() {
         assert_eq!(next_after(&rig, Exit::Panicked).await, 2);
         assert_eq!(rig.probe.record(0).exits, [Exit::Cancelled]);
         assert_eq!(rig.probe.record(1).exits, [Exit::Panicked]);
-        rig.at_the_end(0).await;
+        rig.finish(0).await;
     }
 }
 
@@ -73,25 +73,25 @@ async fn handle_that_died_in_use_is_not_validated_or_reused() {
         bounded(Lease::end(lease, exit)).await.unwrap();
     }
     assert_eq!(rig.probe.counts().validated, 0);
-    rig.at_the_end(0).await;
+    rig.finish(0).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn handle_cut_in_an_operation_is_not_lent_again() {
     let rig = Rig::new(1);
     rig.probe.on(Verb::Operate).never();
-    let mut object = rig.take().await;
-    object.taken_by(1);
-    drop(reqscope_testkit::cancel_at(1, object.operate()).await);
-    drop(object);
+    let mut handle = rig.take().await;
+    handle.taken_by(1);
+    drop(reqscope_testkit::cancel_at(1, handle.operate()).await);
+    drop(handle);
     let mut next = rig.take().await;
     next.taken_by(2);
     next.use_once();
     rig.pool.put(next);
-    rig.at_the_end(0).await;
+    rig.finish(0).await;
 }
 
-/// A validation that hangs: the slot is held for its whole timeout, and whoever waits is served then.
+/// Both hang: the slot is held for the whole of both timeouts, and the waiter is served then.
 #[tokio::test(start_paused = true)]
 async fn slot_is_held_until_validation_and_release_end() {
     let rig = Rig::configured(Probe::new(), |builder| {
@@ -108,7 +108,7 @@ async fn slot_is_held_until_validation_and_release_end() {
     let next = bounded(waiter).await.unwrap();
     assert_eq!((began.elapsed().as_secs(), next.id()), (5, 1));
     rig.pool.put(next);
-    rig.at_the_end(1).await;
+    rig.finish(1).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -116,9 +116,9 @@ async fn slot_is_freed_however_its_release_ends() {
     for outcome in [Outcome::ok(), Outcome::error(), Outcome::panic()] {
         let rig = Rig::new(1);
         rig.probe.on(Verb::Release).close();
-        let mut object = rig.take().await;
-        object.kill();
-        rig.pool.put(object);
+        let mut handle = rig.take().await;
+        handle.kill();
+        rig.pool.put(handle);
         let waiter = rig.waiter();
         settle().await;
         assert_eq!((rig.counts(), rig.probe.counts().acquires), ([0, 0, 0, 1, 1], 1));
@@ -126,11 +126,11 @@ async fn slot_is_freed_however_its_release_ends() {
         let next = bounded(waiter).await.unwrap();
         assert_eq!(next.id(), 1);
         rig.pool.put(next);
-        rig.at_the_end(0).await;
+        rig.finish(0).await;
     }
 }
 
-/// Nothing waits here, so it must end by itself.
+/// No call waits here, so the `get` would loop without end.
 #[tokio::test(start_paused = true)]
 async fn get_gives_up_after_one_failed_validation_per_slot() {
     let rig = Rig::configured(Probe::new().reclaiming(), |builder| {
@@ -140,52 +140,54 @@ async fn get_gives_up_after_one_failed_validation_per_slot() {
     let error = bounded(rig.pool.get()).await.unwrap_err();
     assert!(error.is_unavailable() && error.cause().is_some(), "{error}");
     assert_eq!(rig.probe.counts().acquires, 3);
-    rig.at_the_end(0).await;
+    rig.finish(0).await;
 }
 
-/// A resource whose verbs panic before there is a future.
-struct Trap {
+/// A resource with a verb that panics before it returns a future.
+struct PanicsEarly {
     probe: Probe,
     verb: &'static str,
 }
 
-impl Trap {
-    fn spring(&self, verb: &str) {
-        assert_ne!(self.verb, verb, "sprung, on purpose");
+impl PanicsEarly {
+    fn panic_in(&self, verb: &str) {
+        if self.verb == verb {
+            quiet_panic("before its future");
+        }
     }
 }
 
-impl Resource for Trap {
+impl Resource for PanicsEarly {
     type Handle = ProbeHandle;
     type Cause = Scripted;
 
     fn acquire(&self) -> impl Future<Output = Result<ProbeHandle, Error<Scripted>>> + Send {
-        self.spring("acquire");
+        self.panic_in("acquire");
         self.probe.acquire()
     }
 
     fn validate(&self, handle: &mut ProbeHandle) -> impl Future<Output = Result<(), Error<Scripted>>> + Send {
-        self.spring("validate");
+        self.panic_in("validate");
         self.probe.validate(handle)
     }
 
     fn release(&self, handle: ProbeHandle, exit: Exit) -> impl Future<Output = Result<(), Error<Scripted>>> + Send {
-        self.spring("release");
+        self.panic_in("release");
         self.probe.release(handle, exit)
     }
 
     fn try_acquire(&self) -> Option<ProbeHandle> {
-        self.spring("try_acquire");
+        self.panic_in("try_acquire");
         None
     }
 
     fn probe(&self, handle: &ProbeHandle) -> Health {
-        self.spring("probe");
+        self.panic_in("probe");
         self.probe.probe(handle)
     }
 
     fn reclaim(&self, handle: ProbeHandle, _exit: Exit) -> Result<(), ProbeHandle> {
-        self.spring("reclaim");
+        self.panic_in("reclaim");
         Err(handle)
     }
 }
@@ -194,10 +196,10 @@ impl Resource for Trap {
 async fn verb_that_panics_before_its_future_costs_no_slot() {
     for verb in ["acquire", "validate", "release", "try_acquire", "probe", "reclaim"] {
         let probe = Probe::new();
-        let pool = Arc::new(Pool::builder().max_size(2).build(Trap { probe: probe.clone(), verb }));
+        let pool = Arc::new(Pool::builder().max_size(2).build(PanicsEarly { probe: probe.clone(), verb }));
         for _ in 0..5 {
             match bounded(pool.get()).await {
-                Ok(object) => drop(object),
+                Ok(handle) => drop(handle),
                 Err(error) => assert!(["acquire", "try_acquire", "probe"].contains(&verb), "{verb}: {error}"),
             }
             sleep(Duration::from_secs(5)).await;
@@ -213,16 +215,16 @@ async fn verb_that_panics_before_its_future_costs_no_slot() {
 async fn handle_dropped_while_unwinding_exits_as_panicked() {
     let rig = Rig::new(1);
     rig.probe.on(Verb::Validate).error();
-    let object = rig.take().await;
-    assert!(panics(|| {
-        let _held = object;
+    let handle = rig.take().await;
+    expect_panic(|| {
+        let _held = handle;
         panic!("in the middle of its use");
-    }));
+    });
     let next = rig.take().await;
     assert_eq!(next.id(), 1);
     assert_eq!(rig.probe.record(0).exits, [Exit::Panicked]);
     rig.pool.put(next);
-    rig.at_the_end(0).await;
+    rig.finish(0).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -236,11 +238,11 @@ async fn long_idle_handle_is_validated_and_replaced_on_failure() {
         sleep(Duration::from_secs(10)).await;
         rig.probe.on(Verb::Validate).next(outcome);
         let began = Instant::now();
-        let object = rig.take().await;
-        assert_eq!(object.id(), 1);
+        let handle = rig.take().await;
+        assert_eq!(handle.id(), 1);
         assert!(began.elapsed() <= Duration::from_millis(2_100), "{:?}", began.elapsed());
-        rig.pool.put(object);
-        rig.at_the_end(0).await;
+        rig.pool.put(handle);
+        rig.finish(0).await;
     }
 }
 
@@ -254,5 +256,5 @@ async fn handle_idle_during_a_pause_is_validated_before_its_grant() {
     rig.pool.resume();
     rig.pool.put(bounded(waiter).await.unwrap());
     assert_eq!(rig.probe.record(0).validated, 1);
-    rig.at_the_end(0).await;
+    rig.finish(0).await;
 }

@@ -1,4 +1,4 @@
-//! The janitor has the quiet ones proved, and tells of those who keep theirs for too long.
+//! The janitor validates idle handles (`keepalive`) and reports handles held for too long (`leak_after`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use reqscope::observer::Subject;
 use reqscope::{Exit, Observer, Scopes};
 use reqscope_testkit::{Outcome, Probe, Verb};
 
-use super::aging::{ROUND, SECOND, ageless, fill, ids, pass};
+use super::aging::{ROUND, SECOND, fill, ids, pass, without_limits};
 use crate::support::settle;
 
 // keepalive
@@ -16,7 +16,7 @@ use crate::support::settle;
 #[tokio::test(start_paused = true)]
 async fn keepalive_validates_idle_handles_again_and_again() {
     let probe = Probe::new();
-    let pool = ageless().keepalive(30 * SECOND).build(probe.clone());
+    let pool = without_limits().keepalive(30 * SECOND).build(probe.clone());
     fill(&pool, 3).await;
     pass(29 * SECOND).await;
     assert_eq!(probe.on(Verb::Validate).calls(), 0);
@@ -30,7 +30,7 @@ async fn keepalive_validates_idle_handles_again_and_again() {
 #[tokio::test(start_paused = true)]
 async fn keepalive_skips_handles_in_use() {
     let probe = Probe::new();
-    let pool = ageless().keepalive(30 * SECOND).validate_after(Duration::MAX).build(probe.clone());
+    let pool = without_limits().keepalive(30 * SECOND).validate_after(Duration::MAX).build(probe.clone());
     for _ in 0..10 {
         fill(&pool, 1).await;
         pass(20 * SECOND).await;
@@ -41,12 +41,12 @@ async fn keepalive_skips_handles_in_use() {
 #[tokio::test(start_paused = true)]
 async fn first_dead_handle_has_all_the_others_validated() {
     let probe = Probe::new();
-    let pool = ageless().max_size(40).keepalive(30 * SECOND).validate_timeout(2 * SECOND).build(probe.clone());
+    let pool = without_limits().max_size(40).keepalive(30 * SECOND).validate_timeout(2 * SECOND).build(probe.clone());
     fill(&pool, 40).await;
     pass(20 * SECOND).await;
     fill(&pool, 39).await;
     probe.on(Verb::Validate).always(Outcome::never());
-    // The one that was not used again is due now, the others in 20 s. It costs one timeout, and they another one together.
+    // The handle that was not used again is due now, the others in 20 s. It costs one timeout, they one more together.
     pass(10 * SECOND + 4 * SECOND + 3 * ROUND).await;
     assert_eq!((pool.status().idle, pool.status().unsound, pool.status().retired), (0, 40, 40));
 }
@@ -54,14 +54,14 @@ async fn first_dead_handle_has_all_the_others_validated() {
 #[tokio::test(start_paused = true)]
 async fn keepalive_does_not_count_as_a_use() {
     let probe = Probe::new();
-    let pool = ageless().keepalive(10 * SECOND).idle_timeout(60 * SECOND).max_uses(2).build(probe.clone());
+    let pool = without_limits().keepalive(10 * SECOND).idle_timeout(60 * SECOND).max_uses(2).build(probe.clone());
     fill(&pool, 4).await;
-    let object = pool.get().await.unwrap();
-    let last = object.id();
+    let handle = pool.get().await.unwrap();
+    let last = handle.id();
     pass(15 * SECOND).await;
-    pool.put(object);
+    pool.put(handle);
     settle().await;
-    // Used twice, it has gone; those that were only proved are there.
+    // The one that was used twice is gone; those that were only validated are there.
     assert_eq!(ids(&pool).len(), 3);
     assert!(!ids(&pool).contains(&last));
     pass(46 * SECOND).await;
@@ -70,20 +70,20 @@ async fn keepalive_does_not_count_as_a_use() {
 
 #[tokio::test(start_paused = true)]
 async fn keepalive_does_not_change_the_order() {
-    let pool = ageless().keepalive(30 * SECOND).build(Probe::new());
+    let pool = without_limits().keepalive(30 * SECOND).build(Probe::new());
     fill(&pool, 3).await;
     let before = ids(&pool);
     pass(20 * SECOND).await;
-    let object = pool.get().await.unwrap();
-    assert_eq!(Some(&object.id()), before.last());
-    pool.put(object);
+    let handle = pool.get().await.unwrap();
+    assert_eq!(Some(&handle.id()), before.last());
+    pool.put(handle);
     pass(12 * SECOND).await;
     assert_eq!(ids(&pool), before);
 }
 
 // leak_after
 
-/// Writes down who has had theirs for too long.
+/// An observer that records handles held for too long.
 #[derive(Clone, Default)]
 struct Leaks(Arc<Mutex<Vec<(u32, Duration)>>>);
 
@@ -96,8 +96,8 @@ impl Observer for Leaks {
 #[tokio::test(start_paused = true)]
 async fn holder_is_reported_once_per_use_after_leak_after() {
     let leaks = Leaks::default();
-    let pool = ageless().leak_after(60 * SECOND).observer(leaks.clone()).build(Probe::new());
-    let (object, line) = (pool.get().await.unwrap(), line!());
+    let pool = without_limits().leak_after(60 * SECOND).observer(leaks.clone()).build(Probe::new());
+    let (handle, line) = (pool.get().await.unwrap(), line!());
     pass(59 * SECOND).await;
     assert_eq!(*leaks.0.lock(), []);
     pass(SECOND + 2 * ROUND).await;
@@ -105,17 +105,17 @@ async fn holder_is_reported_once_per_use_after_leak_after() {
     assert_eq!(reported, line);
     assert!((60 * SECOND..=60 * SECOND + 2 * ROUND).contains(&held), "{held:?}");
     pass(600 * SECOND).await;
-    pool.put(object);
-    let object = pool.get().await.unwrap();
+    pool.put(handle);
+    let handle = pool.get().await.unwrap();
     pass(600 * SECOND).await;
     assert_eq!((leaks.0.lock().len(), pool.status().held_too_long), (2, 2));
-    pool.put(object);
+    pool.put(handle);
 }
 
 #[tokio::test(start_paused = true)]
 async fn waiting_time_does_not_count_as_holding() {
     let leaks = Leaks::default();
-    let builder = ageless().max_size(1).leak_after(10 * SECOND).acquire_timeout(60 * SECOND);
+    let builder = without_limits().max_size(1).leak_after(10 * SECOND).acquire_timeout(60 * SECOND);
     let pool = Arc::new(builder.observer(leaks.clone()).build(Probe::new()));
     let first = pool.get().await.unwrap();
     let waiting = tokio::spawn(pool.get());
@@ -132,7 +132,7 @@ async fn waiting_time_does_not_count_as_holding() {
 #[tokio::test(start_paused = true)]
 async fn handles_held_by_the_pool_itself_are_not_reported() {
     let (leaks, probe) = (Leaks::default(), Probe::new());
-    let builder = ageless().leak_after(SECOND).keepalive(10 * SECOND).validate_timeout(60 * SECOND);
+    let builder = without_limits().leak_after(SECOND).keepalive(10 * SECOND).validate_timeout(60 * SECOND);
     let pool = builder.observer(leaks.clone()).build(probe.clone());
     fill(&pool, 1).await;
     probe.on(Verb::Validate).close();
@@ -144,7 +144,7 @@ async fn handles_held_by_the_pool_itself_are_not_reported() {
 #[tokio::test(start_paused = true)]
 async fn holder_in_a_scope_is_reported_with_the_line_of_its_get() {
     let leaks = Leaks::default();
-    let pool = Arc::new(ageless().leak_after(SECOND).observer(leaks.clone()).build(Probe::new()));
+    let pool = Arc::new(without_limits().leak_after(SECOND).observer(leaks.clone()).build(Probe::new()));
     let scope = Scopes::new().open();
     let lazy = scope.lazy(&pool);
     let (guard, line) = (lazy.get().await.unwrap(), line!());

@@ -1,10 +1,10 @@
 //! Sequences of operations on one pool, and what must hold after each of them.
 //!
-//! Nothing is lost: what lives is in use, idle or ending. Nobody waits beside something idle, and no waiter sleeps that
-//! could go on. Nobody has an object that another one has, nor one in doubt that was not proved. At the end the pool
-//! can lend as many objects as it says, and once it is closed nothing lives any more.
+//! After each step: every live handle is in use, idle or ending, no caller waits while a handle is idle, no waiter
+//! sleeps that could go on, no handle has two users, and a handle in doubt was validated before its next use. At the
+//! end the pool lends as many handles as its size, and once it is closed no handle is alive.
 //!
-//! The sequences come from a random generator, from the corpus, and from the fuzzer, which compiles this very folder.
+//! The sequences come from a random generator, from the corpus, and from the fuzzer, which compiles this folder too.
 
 #[cfg(test)]
 mod corpus;
@@ -21,57 +21,61 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use world::World;
 
-/// What the pool is told when it is built.
+/// The settings of the pool.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub(crate) struct Start {
     pub(crate) min_idle: bool,
     pub(crate) always_reset: bool,
-    /// Whether the resource takes its handles back without waiting.
+    /// Whether the resource reclaims its handles without waiting.
     pub(crate) reclaims: bool,
 }
 
-/// What can be done to a pool. Numbers choose among what there is, modulo.
+/// An operation on the pool. A number is an index into what exists, modulo its count.
+///
+/// The order of the variants is the encoding of the corpus.
 #[derive(Arbitrary, Clone, Debug)]
 pub(crate) enum Step {
-    /// A new `get`, polled once.
+    /// Begins a `get` and polls it once.
     Get,
     TryGet,
-    /// One of the pending `get`s, polled so many times.
+    /// Polls one of the pending `get`s so many times.
     Poll(u8, #[arbitrary(with = |bytes: &mut Unstructured<'_>| bytes.int_in_range(1..=3))] u8),
     DropGet(u8),
     Put(u8),
-    /// As a scope does it; the future is polled so many times and then dropped.
+    /// Releases a handle as a scope does, and polls the future so many times before dropping it.
     Release(u8, #[arbitrary(with = exit)] Exit, #[arbitrary(with = few)] u8),
-    DropObject(u8),
-    /// One that somebody has is dead.
+    DropHandle(u8),
+    /// Kills a handle that is in use.
     Kill(u8),
-    /// What all objects say of themselves from now on.
+    /// Sets the health that all handles report from now on.
     Health(#[arbitrary(with = health)] Health),
-    /// What the next call of this verb does.
-    Script(#[arbitrary(with = verb)] Verb, Fate),
-    Resize(#[arbitrary(with = |bytes: &mut Unstructured<'_>| bytes.int_in_range(1..=MOST))] usize),
+    /// Scripts the next call of this verb.
+    Script(#[arbitrary(with = verb)] Verb, Behavior),
+    Resize(#[arbitrary(with = |bytes: &mut Unstructured<'_>| bytes.int_in_range(1..=MAX_SIZE))] usize),
     Clear,
     Pause,
     Resume,
-    /// The future is polled so many times and then dropped.
+    /// Closes the pool and polls the future so many times before dropping it.
     Close(#[arbitrary(with = few)] u8),
-    /// Tasks run until all of them wait.
+    /// Runs all tasks until they wait.
     Run,
-    /// Past the breaker's pauses, past the proofs' and the releases' timeouts, past all.
+    /// Advances the clock.
     Pass(#[arbitrary(with = |bytes: &mut Unstructured<'_>| bytes.choose(&MILLIS).copied())] u64),
-    /// The runtime ends, with all tasks, and everybody goes on inside of what is left of it or outside. If there is
-    /// none, another one begins.
+    /// Ends the runtime with all its tasks; later steps run inside its dead context or outside of any runtime. If there
+    /// is no runtime, another one starts.
     Runtime {
         inside: bool,
     },
 }
 
-/// The largest size.
-pub(crate) const MOST: usize = 3;
+/// The largest size of the pool.
+pub(crate) const MAX_SIZE: usize = 3;
+/// Passes the breaker's pauses, the timeouts of validations and releases, and all of them.
 pub(crate) const MILLIS: [u64; 5] = [20, 150, 1_100, 6_000, 61_000];
 
+/// What a scripted call of the resource does.
 #[derive(Arbitrary, Clone, Copy, Debug)]
-pub(crate) enum Fate {
+pub(crate) enum Behavior {
     Ok,
     Slow,
     Error,
@@ -80,15 +84,15 @@ pub(crate) enum Fate {
     Never,
 }
 
-impl Fate {
+impl Behavior {
     pub(crate) fn outcome(self) -> Outcome {
         match self {
-            Fate::Ok => Outcome::ok(),
-            Fate::Slow => Outcome::ok().after_polls(2),
-            Fate::Error => Outcome::error(),
-            Fate::Permanent => Outcome::permanent(),
-            Fate::Panic => Outcome::panic(),
-            Fate::Never => Outcome::never(),
+            Behavior::Ok => Outcome::ok(),
+            Behavior::Slow => Outcome::ok().after_polls(2),
+            Behavior::Error => Outcome::error(),
+            Behavior::Permanent => Outcome::permanent(),
+            Behavior::Panic => Outcome::panic(),
+            Behavior::Never => Outcome::never(),
         }
     }
 }
@@ -109,46 +113,46 @@ fn few(bytes: &mut Unstructured<'_>) -> arbitrary::Result<u8> {
     bytes.int_in_range(0..=3)
 }
 
-/// Where the steps are taken.
-enum Place {
-    Alive(Runtime),
-    /// Inside of one that has ended.
+/// The runtime context in which a step runs.
+enum Context {
+    Running(Runtime),
+    /// Inside a runtime that has ended.
     Ended(Handle),
     Outside,
 }
 
-/// Plays the steps, one after the other, on one thread.
+/// Plays the steps one after another on one thread.
 pub(crate) fn play(start: Start, steps: Vec<Step>) {
-    let mut place = Place::Alive(runtime());
+    let mut context = Context::Running(runtime());
     let mut world = World::new(start);
     for step in steps {
-        place = match (place, &step) {
-            (Place::Alive(runtime), Step::Runtime { inside }) => {
+        context = match (context, &step) {
+            (Context::Running(runtime), Step::Runtime { inside }) => {
                 let handle = runtime.handle().clone();
                 drop(runtime);
-                if *inside { Place::Ended(handle) } else { Place::Outside }
+                if *inside { Context::Ended(handle) } else { Context::Outside }
             }
-            (_, Step::Runtime { .. }) => Place::Alive(runtime()),
-            (Place::Alive(runtime), _) => {
+            (_, Step::Runtime { .. }) => Context::Running(runtime()),
+            (Context::Running(runtime), _) => {
                 runtime.block_on(world.step(&step));
-                Place::Alive(runtime)
+                Context::Running(runtime)
             }
-            // There are no tasks that could run, and no timers.
-            (nowhere, Step::Run | Step::Pass(_)) => nowhere,
-            (Place::Ended(handle), _) => {
+            // Without a runtime there are no tasks and no timers.
+            (context, Step::Run | Step::Pass(_)) => context,
+            (Context::Ended(handle), _) => {
                 let entered = handle.enter();
                 assert!(poll_once(pin!(world.step(&step))).is_ready());
                 drop(entered);
-                Place::Ended(handle)
+                Context::Ended(handle)
             }
-            (Place::Outside, _) => {
+            (Context::Outside, _) => {
                 assert!(poll_once(pin!(world.step(&step))).is_ready());
-                Place::Outside
+                Context::Outside
             }
         };
         world.check(&step);
     }
-    let runtime = if let Place::Alive(runtime) = place { runtime } else { runtime() };
+    let runtime = if let Context::Running(runtime) = context { runtime } else { runtime() };
     runtime.block_on(world.end());
 }
 

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use reqscope::{Exit, Health};
 use reqscope_testkit::Verb;
 
-use super::{Fate, MILLIS, MOST, Start, Step, play};
+use super::{Behavior, MAX_SIZE, MILLIS, Start, Step, play};
 
 fn starts() -> impl Strategy<Value = Start> {
     any::<[bool; 3]>().prop_map(|[min_idle, always_reset, reclaims]| Start { min_idle, always_reset, reclaims })
@@ -14,9 +14,9 @@ fn steps() -> impl Strategy<Value = Step> {
     let exit = prop_oneof![Just(Exit::Completed), Just(Exit::Failed), Just(Exit::Cancelled), Just(Exit::Panicked)];
     let health = prop_oneof![3 => Just(Health::Ready), 1 => Just(Health::Unknown), 1 => Just(Health::Dead)];
     let verb = prop_oneof![2 => Just(Verb::Acquire), 1 => Just(Verb::Validate), 1 => Just(Verb::Release)];
-    let fate = prop_oneof![
-        1 => Just(Fate::Ok), 3 => Just(Fate::Slow), 2 => Just(Fate::Error), 1 => Just(Fate::Permanent),
-        1 => Just(Fate::Panic), 1 => Just(Fate::Never),
+    let behavior = prop_oneof![
+        1 => Just(Behavior::Ok), 3 => Just(Behavior::Slow), 2 => Just(Behavior::Error), 1 => Just(Behavior::Permanent),
+        1 => Just(Behavior::Panic), 1 => Just(Behavior::Never),
     ];
     prop_oneof![
         10 => Just(Step::Get),
@@ -24,12 +24,12 @@ fn steps() -> impl Strategy<Value = Step> {
         8 => (which(), 1..4_u8).prop_map(|(get, polls)| Step::Poll(get, polls)),
         2 => which().prop_map(Step::DropGet),
         6 => which().prop_map(Step::Put),
-        2 => (which(), exit, 0..4_u8).prop_map(|(object, exit, polls)| Step::Release(object, exit, polls)),
-        2 => which().prop_map(Step::DropObject),
+        2 => (which(), exit, 0..4_u8).prop_map(|(handle, exit, polls)| Step::Release(handle, exit, polls)),
+        2 => which().prop_map(Step::DropHandle),
         1 => which().prop_map(Step::Kill),
         1 => health.prop_map(Step::Health),
-        5 => (verb, fate).prop_map(|(verb, fate)| Step::Script(verb, fate)),
-        2 => (1..=MOST).prop_map(Step::Resize),
+        5 => (verb, behavior).prop_map(|(verb, behavior)| Step::Script(verb, behavior)),
+        2 => (1..=MAX_SIZE).prop_map(Step::Resize),
         1 => Just(Step::Clear),
         1 => Just(Step::Pause),
         2 => Just(Step::Resume),

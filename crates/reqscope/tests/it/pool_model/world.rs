@@ -9,37 +9,38 @@ use reqscope::{Exit, Health, Pool, Pooled, Resource};
 use reqscope_testkit::{Outcome, Probe, Verb, Wakes, poll_n, poll_once};
 use tokio::time::advance;
 
-use super::{MOST, Start, Step};
+use super::{MAX_SIZE, Start, Step};
 use crate::support::settle;
 use crate::watchdog::watch;
 
-/// How many creations may run at once.
+/// The number of creations that may run at once.
 const CREATIONS: usize = 2;
 
-/// The pool under test, all that was got from it, and what must be remembered of it.
+/// The pool under test, everything obtained from it, and the state of the model.
 pub(super) struct World {
     probe: Probe,
     pool: Pool<Probe>,
     gets: Vec<Pending>,
-    objects: Vec<Pooled<Probe>>,
-    /// How often each object in doubt had been proved when its use ended.
-    doubt: BTreeMap<u64, u64>,
+    handles: Vec<Pooled<Probe>>,
+    /// The handles in doubt, with their number of validations when the use ended.
+    in_doubt: BTreeMap<u64, u64>,
     paused: bool,
-    taken: usize,
+    /// The number of occupied slots after the last step.
+    occupied: usize,
 }
 
 struct Pending {
     get: Pin<Box<PoolGet<Probe>>>,
     wakes: Wakes,
-    /// How often it had been woken when it was last polled.
-    heard: u64,
-    /// Whether the pool had been closed before.
+    /// The number of wake-ups before its last poll.
+    seen: u64,
+    /// Whether the pool was closed before it began.
     late: bool,
 }
 
 impl Pending {
     fn sleeps(&self) -> bool {
-        self.wakes.count() == self.heard
+        self.wakes.count() == self.seen
     }
 }
 
@@ -54,20 +55,28 @@ impl World {
             .create_concurrency(CREATIONS)
             .reset(if start.always_reset { Reset::Always } else { Reset::AfterDoubt })
             .build(probe.clone());
-        World { probe, pool, gets: Vec::new(), objects: Vec::new(), doubt: BTreeMap::new(), paused: false, taken: 0 }
+        World {
+            probe,
+            pool,
+            gets: Vec::new(),
+            handles: Vec::new(),
+            in_doubt: BTreeMap::new(),
+            paused: false,
+            occupied: 0,
+        }
     }
 
     pub(super) async fn step(&mut self, step: &Step) {
         match *step {
             Step::Get => {
                 let get = Box::pin(self.pool.get());
-                self.poll(Pending { get, wakes: Wakes::new(), heard: 0, late: self.pool.is_closed() }, 1);
+                self.poll(Pending { get, wakes: Wakes::new(), seen: 0, late: self.pool.is_closed() }, 1);
             }
             Step::TryGet => {
                 let idle = self.pool.status().idle;
-                if let Some(object) = self.pool.try_get() {
+                if let Some(handle) = self.pool.try_get() {
                     assert!(idle > 0 && !self.paused && !self.pool.is_closed());
-                    self.got(object);
+                    self.got(handle);
                 }
             }
             Step::Poll(index, polls) => {
@@ -77,29 +86,29 @@ impl World {
             }
             Step::DropGet(index) => drop(take(&mut self.gets, index)),
             Step::Put(index) => {
-                if let Some(object) = take(&mut self.objects, index) {
-                    self.pool.put(object);
+                if let Some(handle) = take(&mut self.handles, index) {
+                    self.pool.put(handle);
                 }
             }
             Step::Release(index, exit, polls) => {
-                if let Some(object) = take(&mut self.objects, index) {
+                if let Some(handle) = take(&mut self.handles, index) {
                     if polls == 0 || matches!(exit, Exit::Cancelled | Exit::Panicked) {
-                        self.doubt(&object);
+                        self.doubt(&handle);
                     }
-                    // What is left of it goes to the background.
-                    drop(poll_n(polls.into(), pin!(self.pool.release(object, exit))));
+                    // What is left of the release runs in the background.
+                    drop(poll_n(polls.into(), pin!(self.pool.release(handle, exit))));
                 }
             }
-            Step::DropObject(index) => {
-                if let Some(object) = take(&mut self.objects, index) {
-                    self.doubt(&object);
-                    drop(object);
+            Step::DropHandle(index) => {
+                if let Some(handle) = take(&mut self.handles, index) {
+                    self.doubt(&handle);
+                    drop(handle);
                 }
             }
             Step::Kill(index) => {
-                let count = self.objects.len().max(1);
-                if let Some(object) = self.objects.get_mut(usize::from(index) % count) {
-                    object.kill();
+                let count = self.handles.len().max(1);
+                if let Some(handle) = self.handles.get_mut(usize::from(index) % count) {
+                    handle.kill();
                 }
             }
             Step::Health(health) => self.probe.set_health(health),
@@ -122,19 +131,19 @@ impl World {
                 advance(Duration::from_millis(millis)).await;
                 settle().await;
             }
-            Step::Runtime { .. } => unreachable!("the world does not know of its end"),
+            Step::Runtime { .. } => unreachable!("the caller handles this step"),
         }
     }
 
     fn poll(&mut self, mut pending: Pending, polls: u8) {
         for _ in 0..polls {
             let waker = pending.wakes.waker();
-            pending.heard = pending.wakes.count();
+            pending.seen = pending.wakes.count();
             if let Poll::Ready(outcome) = pending.get.as_mut().poll(&mut Context::from_waker(&waker)) {
                 match outcome {
-                    Ok(object) => {
-                        assert!(!pending.late, "got from a closed pool");
-                        self.got(object);
+                    Ok(handle) => {
+                        assert!(!pending.late, "lent by a closed pool");
+                        self.got(handle);
                     }
                     Err(error) => assert!(self.pool.is_closed() || !error.is_closed(), "{error}"),
                 }
@@ -144,81 +153,81 @@ impl World {
         self.gets.push(pending);
     }
 
-    fn doubt(&mut self, object: &Pooled<Probe>) {
-        self.doubt.insert(object.id(), self.probe.record(object.id()).validated);
+    fn doubt(&mut self, handle: &Pooled<Probe>) {
+        self.in_doubt.insert(handle.id(), self.probe.record(handle.id()).validated);
     }
 
-    fn got(&mut self, mut object: Pooled<Probe>) {
-        let id = object.id();
-        assert!(self.objects.iter().all(|other| other.id() != id), "lent to two (1)");
-        let proved = self.probe.record(id).validated;
+    fn got(&mut self, mut handle: Pooled<Probe>) {
+        let id = handle.id();
+        assert!(self.handles.iter().all(|other| other.id() != id), "lent twice (1)");
+        let validated = self.probe.record(id).validated;
         assert!(
-            self.doubt.remove(&id).is_none_or(|before| proved > before),
-            "{id} is in doubt, and nobody proved it"
+            self.in_doubt.remove(&id).is_none_or(|before| validated > before),
+            "{id} is in doubt, and was not validated"
         );
-        object.use_once();
-        self.objects.push(object);
+        handle.use_once();
+        self.handles.push(handle);
     }
 
     pub(super) fn check(&mut self, step: &Step) {
         let (counts, status) = (self.probe.counts(), self.pool.status());
         assert_eq!((counts.double_released, counts.used_after_release), (0, 0), "{step:?}");
-        let told = format!("{step:?}: {status:?}, {counts:?}");
+        let state = format!("{step:?}: {status:?}, {counts:?}");
         let PoolStatus { max_size, in_use, idle, creating, ending, waiting, down, .. } = status;
-        // What is dead on arrival ends in the slot of its creation.
+        // A handle that is dead on arrival ends in the slot of its creation.
         let known = (in_use + idle + ending) as u64;
-        assert!((known..=known + creating as u64).contains(&counts.live()), "lost, or made up: {told}");
-        assert!(in_use >= self.objects.len(), "somebody has what nobody knows of: {told}");
-        let taken = in_use + idle + creating + ending;
-        assert!(taken <= max_size.max(self.taken), "more than there may be: {told}");
-        self.taken = taken;
-        assert!(creating <= CREATIONS, "{told}");
-        assert!(waiting <= self.gets.len(), "{told}");
+        assert!((known..=known + creating as u64).contains(&counts.live()), "miscounted handles: {state}");
+        assert!(in_use >= self.handles.len(), "a handle is lent and not counted: {state}");
+        let occupied = in_use + idle + creating + ending;
+        assert!(occupied <= max_size.max(self.occupied), "too many handles: {state}");
+        self.occupied = occupied;
+        assert!(creating <= CREATIONS, "{state}");
+        assert!(waiting <= self.gets.len(), "{state}");
 
         let closed = self.pool.is_closed();
         let awake = self.gets.iter().filter(|pending| !pending.sleeps()).count();
-        assert!(!closed || (idle == 0 && awake >= waiting), "somebody sleeps in a closed pool: {told}");
+        assert!(!closed || (idle == 0 && awake >= waiting), "a waiter sleeps in a closed pool: {state}");
         if closed || self.paused {
             return;
         }
-        assert!(idle == 0 || waiting == 0, "somebody waits beside what is idle: {told}");
-        let room = taken < max_size && creating < CREATIONS.min(waiting);
-        assert!(!room || down || awake > 0, "nobody makes what somebody waits for: {told}");
+        assert!(idle == 0 || waiting == 0, "a caller waits while a handle is idle: {state}");
+        let room = occupied < max_size && creating < CREATIONS.min(waiting);
+        assert!(!room || down || awake > 0, "a waiter has no creation: {state}");
         let hopeless = down && in_use + creating + ending == 0;
-        assert!(!hopeless || awake >= waiting, "somebody waits for nothing: {told}");
+        assert!(!hopeless || awake >= waiting, "a waiter sleeps in an outage: {state}");
     }
 
-    /// Lets go of everything. Whatever was done to it, the pool lends as many as it says; then nothing is left.
+    /// Returns every handle, then asserts that the pool still lends as many as its size, and closes clean.
     pub(super) async fn end(mut self) {
         self.gets.clear();
-        self.objects.drain(..).for_each(|object| self.pool.put(object));
+        self.handles.drain(..).for_each(|handle| self.pool.put(handle));
         self.probe.set_health(Health::Ready);
         for verb in [Verb::Acquire, Verb::Validate, Verb::Release] {
             self.probe.on(verb).always(Outcome::ok());
         }
         self.pool.resume();
         if !self.pool.is_closed() {
-            let mut objects = Vec::new();
-            // The failures that were ordered and have not come yet are not the pool's.
+            let mut handles = Vec::new();
+            // Scripted failures that are still to come may take a few tries.
             for _ in 0..200 {
                 advance(Duration::from_secs(30)).await;
                 settle().await;
-                if objects.len() == self.pool.status().max_size {
+                if handles.len() == self.pool.status().max_size {
                     break;
                 }
                 let mut get = Box::pin(self.pool.get());
                 for _ in 0..4 {
                     if let Poll::Ready(outcome) = poll_once(get.as_mut()) {
-                        objects.extend(outcome);
+                        handles.extend(outcome);
                         break;
                     }
                     settle().await;
                 }
             }
             let status = self.pool.status();
-            assert!((1..=MOST).contains(&objects.len()), "{status:?}");
-            assert_eq!(objects.len(), status.max_size, "a slot is lost: {status:?}");
-            objects.into_iter().for_each(|object| self.pool.put(object));
+            assert!((1..=MAX_SIZE).contains(&handles.len()), "{status:?}");
+            assert_eq!(handles.len(), status.max_size, "a slot is lost: {status:?}");
+            handles.into_iter().for_each(|handle| self.pool.put(handle));
         }
         let report = self.pool.close(Duration::from_secs(60)).await;
         assert_eq!(report.live, 0, "{report:?}");
@@ -230,7 +239,7 @@ impl World {
     }
 }
 
-/// The one at this index, modulo what there is.
+/// Removes the element at this index, modulo the length.
 fn take<T>(all: &mut Vec<T>, index: u8) -> Option<T> {
     let count = all.len();
     (count > 0).then(|| all.remove(usize::from(index) % count.max(1)))
