@@ -8,11 +8,10 @@ use http::{Response, StatusCode};
 use pin_project_lite::pin_project;
 use reqscope::future::Close;
 use reqscope::{Exit, Scope};
-use tokio::time::{Sleep, sleep_until};
+use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::ScopeBody;
-use crate::policy::{Opened, Policy};
 use crate::unwind::DropOnUnwind;
+use crate::{Policy, ScopeBody};
 
 pin_project! {
     /// Runs a handler and then closes the scope of its request. The response future of every front end.
@@ -87,8 +86,7 @@ pin_project! {
 }
 
 impl<F, B, E> ResponseFuture<F, B, E> {
-    pub(crate) fn new(opened: Opened, handler: F) -> Self {
-        let Opened { scope, deadline, policy } = opened;
+    pub(crate) fn new(scope: Scope, deadline: Option<Instant>, policy: Arc<Policy>, handler: F) -> Self {
         let deadline = deadline.map(|at| Box::pin(sleep_until(at)));
         ResponseFuture { state: State::Handling { handler, deadline, scope: Some(scope) }, policy }
     }

@@ -38,6 +38,7 @@ mod request;
 mod classify;
 mod policy;
 mod future;
+mod opened;
 mod body;
 mod lease_body;
 mod source;
@@ -46,7 +47,8 @@ pub use body::ScopeBody;
 pub use classify::{ByGrpcStatus, ByStatus, Classify};
 pub use future::ResponseFuture;
 pub use lease_body::{LeaseBody, LeaseBodyError};
-pub use policy::{Opened, Policy};
+pub use opened::Opened;
+pub use policy::Policy;
 pub use request::{MissingScope, RequestExt};
 pub use source::Chunks;
 

@@ -3,17 +3,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
-use reqscope::{CloseError, Exit, Scope, Scopes};
+use http::{Response, StatusCode};
+use reqscope::{CloseError, Exit};
 use tokio::time::Instant;
 
-use crate::{ByStatus, Classify, ResponseFuture, ScopeBody};
+use crate::{ByStatus, Classify, ScopeBody};
 
 /// Decides how the scopes of requests are closed and what the client receives. The same for every front end.
 ///
 /// It is a builder: start with [`new`](Policy::new) and hand the result to `ScopeService::policy` of `reqscope-hyper`
 /// or `ScopeLayer::policy` of `reqscope-tower`. A front end keeps it in an [`Arc`], calls [`open`](Policy::open) in its
-/// `call`, and wraps the handler's future with [`Opened::answer`].
+/// `call`, and wraps the handler's future with [`Opened::answer`](crate::Opened::answer).
 ///
 /// # Examples
 ///
@@ -82,7 +82,7 @@ impl Policy {
     ///
     /// A handler that exceeds it is dropped, its scope closes as [`Exit::Cancelled`], and the response is an empty 503.
     /// The time runs from [`open`](Policy::open) until the handler returns: neither the close of the scope, which has a
-    /// limit of its own in [`Scopes`], nor the response body counts. Handlers read the deadline with
+    /// limit of its own in [`Scopes`](reqscope::Scopes), nor the response body counts. Handlers read the deadline with
     /// [`ScopeHandle::deadline`](reqscope::ScopeHandle::deadline).
     ///
     /// Set one: a peer that disappears without closing its connection is otherwise noticed late or not at all.
@@ -136,18 +136,9 @@ impl Policy {
         self
     }
 
-    /// Opens the scope of a request and puts its [`ScopeHandle`](reqscope::ScopeHandle) into the request's extensions.
-    ///
-    /// Call it in the front end's `call`, not in the first poll of a future: the future of a request whose client has
-    /// disconnected may never be polled.
-    pub fn open<B>(self: &Arc<Self>, scopes: &Scopes, request: &mut Request<B>) -> Opened {
-        let scope = scopes.open();
-        let deadline = self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        if let Some(at) = deadline {
-            scope.set_deadline(at.into_std());
-        }
-        request.extensions_mut().insert(scope.handle().clone());
-        Opened { scope, deadline, policy: Arc::clone(self) }
+    /// Returns the deadline of a handler that starts now.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.timeout.and_then(|timeout| Instant::now().checked_add(timeout))
     }
 
     /// Returns the exit that the handler put into the response, else the classifier's.
@@ -168,62 +159,6 @@ impl Policy {
     }
 }
 
-fn internal_error() -> Response<Bytes> {
-    let mut response = Response::new(Bytes::new());
-    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-    response
-}
-
-/// A request whose scope is open and whose handler does not run yet; returned by [`Policy::open`].
-///
-/// Dropping it closes the scope as `Cancelled`, or as `Panicked` while unwinding from a panic in `call`.
-///
-/// # Examples
-///
-/// The `call` of a front end:
-///
-/// ```
-/// use std::sync::Arc;
-///
-/// use http::{Request, Response};
-/// use reqscope::Scopes;
-/// use reqscope_http::{Opened, Policy, ResponseFuture};
-///
-/// fn call<A, B, E, F>(
-///     policy: &Arc<Policy>,
-///     scopes: &Scopes,
-///     mut request: Request<A>,
-///     service: impl Fn(Request<A>) -> F,
-/// ) -> ResponseFuture<F, B, E>
-/// where
-///     F: Future<Output = Result<Response<B>, E>>,
-/// {
-///     let opened: Opened = policy.open(scopes, &mut request);
-///     opened.answer(service(request)) // a panic in the service drops `opened`
-/// }
-/// ```
-#[derive(Debug)]
-#[must_use = "dropping it closes the scope"]
-pub struct Opened {
-    pub(crate) scope: Scope,
-    pub(crate) deadline: Option<Instant>,
-    pub(crate) policy: Arc<Policy>,
-}
-
-impl Opened {
-    /// Creates the future that runs the handler and then closes its scope.
-    ///
-    /// # Panics
-    ///
-    /// Panics outside a tokio runtime with timers, if the policy has a timeout.
-    pub fn answer<F, B, E>(self, handler: F) -> ResponseFuture<F, B, E>
-    where
-        F: Future<Output = Result<Response<B>, E>>,
-    {
-        ResponseFuture::new(self, handler)
-    }
-}
-
 impl Default for Policy {
     fn default() -> Self {
         Self::new()
@@ -234,4 +169,10 @@ impl fmt::Debug for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Policy").field("timeout", &self.timeout).finish_non_exhaustive()
     }
+}
+
+fn internal_error() -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response
 }
