@@ -1,4 +1,4 @@
-//! Tests for request-scoped resources.
+//! A test kit for request-scoped resources.
 //!
 //! - [`Probe`] is a resource that counts: acquisitions, releases and their exits, drops without a release, double
 //!   releases, uses after the release. Each of its methods goes through a

@@ -43,12 +43,15 @@ pub(super) async fn cancelled_acquire_leaves_nothing<R: Resource>(setup: Setup<'
 
 /// L6: a handle that the backend grants after the caller was dropped is released.
 pub(super) async fn late_handle_is_released<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+    if !setup.uses_the_probe().await {
+        return Ok(());
+    }
     let fixture = setup.fixture("an acquire dropped while the backend does not answer");
     fixture.probe.on(Verb::Acquire).close();
     {
         let mut acquire = pin!(fixture.resource.acquire());
         let mut answer = Poll::Pending;
-        let arrived = holds_within(BOUND / 50, || {
+        let arrived = holds_within(BOUND, || {
             answer = poll_once(acquire.as_mut());
             answer.is_ready() || fixture.probe.on(Verb::Acquire).waiting() > 0
         });

@@ -82,6 +82,17 @@ impl<R: Resource> Setup<'_, R> {
     }
 }
 
+impl<R: Resource> Setup<'_, R> {
+    /// Returns whether the resource acquires from the probe. If it does not, the suite cannot hold it up inside.
+    pub(super) async fn uses_the_probe(&self) -> bool {
+        let fixture = self.fixture("an acquire");
+        if let Ok(handle) = fixture.acquire().await {
+            drop(fixture.release(handle, Exit::Completed).await);
+        }
+        fixture.inside().acquires > 0
+    }
+}
+
 impl<R: Resource> Deref for Fixture<R> {
     type Target = Checker;
 

@@ -7,7 +7,7 @@ use reqscope_testkit::{Gate, Outcome, Wakes, expect_panic, poll_n, poll_once};
 use tokio::time::Instant;
 
 #[test]
-fn outcomes_are_played_in_the_order_of_the_script() {
+fn outcomes_are_played_in_order() {
     let gate = Gate::open();
     gate.error().ok().slow(2).next(Outcome::error().after_polls(1)).next(Outcome::permanent());
     assert!(matches!(poll_once(pin!(gate.pass())), Poll::Ready(Err(error)) if !error.is_permanent()));
@@ -19,12 +19,12 @@ fn outcomes_are_played_in_the_order_of_the_script() {
     assert!(poll_once(slow_error.as_mut()).is_pending());
     assert!(matches!(poll_once(slow_error), Poll::Ready(Err(_))));
     assert!(matches!(poll_once(pin!(gate.pass())), Poll::Ready(Err(error)) if error.is_permanent()));
-    assert!(matches!(poll_once(pin!(gate.pass())), Poll::Ready(Ok(()))), "the script is over, the gate is open");
+    assert!(matches!(poll_once(pin!(gate.pass())), Poll::Ready(Ok(()))), "the script is empty, the gate is open");
     assert_eq!(gate.calls(), 6);
 }
 
 #[test]
-fn a_call_that_is_told_never_can_only_be_dropped() {
+fn call_that_never_ends_can_only_be_dropped() {
     let gate = Gate::open();
     gate.never();
     assert!(poll_n(100, pin!(gate.pass())).is_pending());
@@ -32,14 +32,14 @@ fn a_call_that_is_told_never_can_only_be_dropped() {
 }
 
 #[test]
-fn a_call_that_is_told_to_panic_does() {
+fn scripted_panic_panics() {
     let gate = Gate::closed();
     gate.panic();
     assert_eq!(expect_panic(|| poll_once(pin!(gate.pass()))), "scripted panic");
 }
 
 #[test]
-fn an_outcome_given_by_hand_wakes_the_oldest_waiter_alone() {
+fn outcome_given_by_hand_wakes_the_oldest_waiter() {
     let gate = Gate::closed();
     let (old, young) = (Wakes::new(), Wakes::new());
     let mut first = pin!(gate.pass());
@@ -52,13 +52,13 @@ fn an_outcome_given_by_hand_wakes_the_oldest_waiter_alone() {
     assert!(poll_once(second.as_mut()).is_pending());
     assert!(poll_once(first).is_ready());
     gate.always(Outcome::ok());
-    assert_eq!(young.count(), 0, "the poll above left a waker that does nothing");
+    assert_eq!(young.count(), 0, "the poll above has replaced the waker");
     assert!(poll_once(second).is_ready());
     assert_eq!(gate.waiting(), 0);
 }
 
 #[test]
-fn an_outcome_that_was_not_seen_goes_to_the_next_call() {
+fn unseen_outcome_goes_to_the_next_call() {
     let gate = Gate::closed();
     let wakes = Wakes::new();
     {
@@ -67,7 +67,7 @@ fn an_outcome_that_was_not_seen_goes_to_the_next_call() {
         gate.error();
     }
     gate.ok();
-    assert!(matches!(poll_once(pin!(gate.pass())), Poll::Ready(Err(_))), "it went back to the head of the script");
+    assert!(matches!(poll_once(pin!(gate.pass())), Poll::Ready(Err(_))), "it returned to the head of the script");
     assert!(matches!(poll_once(pin!(gate.pass())), Poll::Ready(Ok(()))));
 
     let mut second = pin!(gate.pass());
@@ -77,12 +77,12 @@ fn an_outcome_that_was_not_seen_goes_to_the_next_call() {
         assert!(second.as_mut().poll(&mut Context::from_waker(&wakes.waker())).is_pending());
         gate.error();
     }
-    assert_eq!(wakes.count(), 1, "it went on to the waiter behind");
+    assert_eq!(wakes.count(), 1, "it went to the next waiter");
     assert!(matches!(poll_once(second), Poll::Ready(Err(_))));
 }
 
 #[test]
-fn a_gate_that_is_closed_again_stops_the_next_call() {
+fn gate_closed_again_stops_the_next_call() {
     let gate = Gate::open();
     assert!(poll_once(pin!(gate.pass())).is_ready());
     gate.close();
@@ -90,7 +90,7 @@ fn a_gate_that_is_closed_again_stops_the_next_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delay_runs_on_the_paused_clock() {
+async fn delay_uses_the_paused_clock() {
     let gate = Gate::open();
     gate.next(Outcome::error().after(Duration::from_secs(3600)));
     let began = Instant::now();

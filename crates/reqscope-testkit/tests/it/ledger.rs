@@ -5,7 +5,7 @@ use reqscope::{Exit, Lease, Reaper, Scopes};
 use reqscope_testkit::{Ledger, Probe, Verb, expect_panic};
 
 #[test]
-fn even_books_say_nothing() {
+fn balanced_ledger_does_not_panic() {
     let ledger = Ledger::new();
     let (kept, lost) = (ledger.acquired(), ledger.acquired());
     assert_eq!(ledger.open(), 2);
@@ -17,7 +17,7 @@ fn even_books_say_nothing() {
 }
 
 #[test]
-fn its_drop_names_the_line_that_lost_something_and_no_other() {
+fn drop_names_the_line_of_a_missing_acquisition() {
     let ledger = Ledger::new();
     ledger.acquired().released();
     let (lost, line) = (ledger.acquired(), line!());
@@ -29,7 +29,7 @@ fn its_drop_names_the_line_that_lost_something_and_no_other() {
 }
 
 #[test]
-fn a_panic_that_is_under_way_is_not_doubled() {
+fn panic_under_way_is_not_doubled() {
     let message = expect_panic(|| {
         let ledger = Ledger::new();
         let _lost = ledger.acquired();
@@ -39,7 +39,7 @@ fn a_panic_that_is_under_way_is_not_doubled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn as_an_observer_it_counts_a_failed_release_and_an_abandoned_handle() {
+async fn observer_counts_failed_and_abandoned_releases() {
     let ledger = Ledger::new();
     let scopes = Scopes::builder().observer(ledger.observer()).build();
     let probe = Probe::new();
@@ -58,7 +58,7 @@ async fn as_an_observer_it_counts_a_failed_release_and_an_abandoned_handle() {
 }
 
 #[tokio::test]
-async fn as_an_observer_it_names_the_line_of_the_get_whose_guard_was_lost() {
+async fn observer_names_the_line_of_a_lost_guard() {
     let ledger = Ledger::new();
     let scopes = Scopes::builder().observer(ledger.observer()).build();
     let scope = scopes.open();
@@ -71,7 +71,7 @@ async fn as_an_observer_it_names_the_line_of_the_get_whose_guard_was_lost() {
 }
 
 #[tokio::test]
-async fn a_handle_that_a_wrapper_takes_out_of_its_lease_is_off_the_books() {
+async fn handle_taken_out_of_its_lease_counts_as_taken() {
     let ledger = Ledger::new();
     let reaper = Reaper::builder().observer(ledger.observer()).build();
     let lease = Lease::acquire_in(&reaper, &Arc::new(Probe::new())).await.unwrap();

@@ -1,4 +1,4 @@
-//! The test kit under test.
+//! Tests of the test kit.
 #![allow(clippy::unwrap_used, reason = "a panic in a test is its report, in its helpers too")]
 #[cfg(feature = "proxy")]
 mod fault_proxy;

@@ -5,20 +5,20 @@ use reqscope_testkit::{Gate, cancel_at, expect_panic, poll_once, until};
 use tokio::runtime::Builder;
 
 #[tokio::test]
-async fn cancel_at_polls_exactly_as_often_as_it_is_told() {
+async fn cancel_at_polls_exactly_that_often() {
     let gate = Gate::open();
     assert_eq!(cancel_at(0, gate.pass()).await.map(drop), None);
-    assert_eq!(gate.calls(), 0, "at 0 the future is never polled");
+    assert_eq!(gate.calls(), 0, "at 0 the future is not polled");
     for polls in 1..=3 {
         gate.slow(3);
-        assert!(cancel_at(polls, gate.pass()).await.is_none(), "cut at poll {polls}");
+        assert!(cancel_at(polls, gate.pass()).await.is_none(), "cancelled at poll {polls}");
     }
     gate.slow(3);
     assert!(cancel_at(4, gate.pass()).await.is_some());
 }
 
 #[test]
-fn cancel_at_cuts_in_the_last_poll_and_not_at_the_next_wake() {
+fn cancel_at_cancels_in_the_last_poll() {
     let gate = Gate::closed();
     {
         let mut cut = pin!(cancel_at(1, gate.pass()));
@@ -36,7 +36,7 @@ fn until_panics_with_the_line_of_its_caller() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn until_lets_the_clock_run() {
+async fn until_lets_the_clock_advance() {
     let began = tokio::time::Instant::now();
     until(Duration::from_secs(5), || began.elapsed() >= Duration::from_millis(20)).await;
     assert!(began.elapsed() < Duration::from_millis(22));

@@ -4,11 +4,11 @@ use reqscope::{Exit, Health, Resource};
 use reqscope_testkit::{HandleState, Outcome, Probe, ProbeHandle, Verb, cancel_at, poll_once};
 
 async fn made(probe: &Probe) -> ProbeHandle {
-    probe.acquire().await.expect("its gate is open")
+    probe.acquire().await.expect("the gate is open")
 }
 
 #[tokio::test]
-async fn a_handle_is_followed_from_acquire_to_release() {
+async fn record_follows_a_handle_from_acquire_to_release() {
     let probe = Probe::new();
     let mut handle = made(&probe).await;
     handle.use_once();
@@ -24,7 +24,7 @@ async fn a_handle_is_followed_from_acquire_to_release() {
 }
 
 #[tokio::test]
-async fn a_handle_that_is_dropped_counts_as_abandoned() {
+async fn dropped_handle_counts_as_abandoned() {
     let probe = Probe::new();
     drop(made(&probe).await);
     assert_eq!(probe.counts().abandoned, 1);
@@ -32,19 +32,19 @@ async fn a_handle_that_is_dropped_counts_as_abandoned() {
 }
 
 #[tokio::test]
-async fn a_release_that_is_cut_at_any_poll_abandons_the_handle() {
+async fn release_cancelled_at_any_poll_abandons_the_handle() {
     for polls in 0..4 {
         let probe = Probe::new();
         let handle = made(&probe).await;
         probe.on(Verb::Release).slow(3);
         assert!(cancel_at(polls, probe.release(handle, Exit::Completed)).await.is_none());
         let counts = probe.counts();
-        assert_eq!((counts.released, counts.abandoned, counts.live()), (0, 1, 0), "cut at poll {polls}");
+        assert_eq!((counts.released, counts.abandoned, counts.live()), (0, 1, 0), "cancelled at poll {polls}");
     }
 }
 
 #[tokio::test]
-async fn a_release_that_fails_or_panics_has_ended_the_handle() {
+async fn failed_or_panicked_release_ends_the_handle() {
     let probe = Probe::new();
     probe.on(Verb::Release).error().panic();
     assert!(probe.release(made(&probe).await, Exit::Completed).await.is_err());
@@ -59,7 +59,7 @@ async fn a_release_that_fails_or_panics_has_ended_the_handle() {
 }
 
 #[tokio::test]
-async fn a_second_release_is_seen() {
+async fn second_release_is_counted() {
     let probe = Probe::new();
     let handle = made(&probe).await;
     let forged = handle.duplicate();
@@ -72,7 +72,7 @@ async fn a_second_release_is_seen() {
 }
 
 #[tokio::test]
-async fn a_use_after_the_release_is_seen() {
+async fn use_after_release_is_counted() {
     let probe = Probe::new();
     let handle = made(&probe).await;
     let mut kept = handle.duplicate();
@@ -84,7 +84,7 @@ async fn a_use_after_the_release_is_seen() {
 }
 
 #[tokio::test]
-async fn an_operation_that_is_cut_leaves_the_handle_in_doubt_for_the_next_user() {
+async fn cancelled_operation_leaves_the_handle_in_doubt() {
     let probe = Probe::new();
     let mut handle = made(&probe).await;
     handle.taken_by(1);
@@ -102,18 +102,18 @@ async fn an_operation_that_is_cut_leaves_the_handle_in_doubt_for_the_next_user()
 }
 
 #[tokio::test]
-async fn an_operation_that_fails_in_order_leaves_no_doubt() {
+async fn failed_operation_leaves_no_doubt() {
     let probe = Probe::new();
     let mut handle = made(&probe).await;
     probe.on(Verb::Operate).error();
     assert!(handle.operate().await.is_err());
-    // As with a driver: the error ended the operation.
+    // As in a driver, the error has ended the operation.
     assert_eq!(probe.probe(&handle), Health::Ready);
     probe.release(handle, Exit::Failed).await.unwrap();
 }
 
 #[tokio::test]
-async fn an_acquire_that_is_cut_makes_nothing() {
+async fn cancelled_acquire_makes_nothing() {
     let probe = Probe::new();
     probe.on(Verb::Acquire).always(Outcome::ok().after_polls(2));
     {
@@ -126,7 +126,7 @@ async fn an_acquire_that_is_cut_makes_nothing() {
 }
 
 #[tokio::test]
-async fn the_shortcuts_answer_as_they_are_told() {
+async fn shortcuts_are_configurable() {
     let probe = Probe::new().reclaiming().settling();
     assert!(probe.try_acquire().is_none());
     probe.make_ready(1);
@@ -143,7 +143,7 @@ async fn the_shortcuts_answer_as_they_are_told() {
 }
 
 #[tokio::test]
-async fn siblings_share_the_books_and_nothing_else() {
+async fn siblings_share_records_and_nothing_else() {
     let one = Probe::new();
     let other = one.sibling().settling();
     other.on(Verb::Acquire).error();

@@ -7,17 +7,17 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-/// Nothing takes this long; a test that does is stuck.
-pub(super) const BOUND: Duration = Duration::from_secs(20);
+/// A test that waits longer is stuck.
+pub(super) const BOUND: Duration = Duration::from_secs(60);
 
-/// How a stream ended, for the one who read it.
+/// How a stream ended, for its reader.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Seen {
     Fin,
     Reset,
 }
 
-/// A proxy in front of a server that the test plays itself.
+/// A proxy in front of a listener of the test.
 pub(super) struct Net {
     pub(super) proxy: FaultProxy,
     server: TcpListener,
@@ -30,7 +30,7 @@ impl Net {
         Net { proxy, server }
     }
 
-    /// Both ends of one connection.
+    /// Returns both ends of a new connection.
     pub(super) async fn connect(&self) -> (TcpStream, TcpStream) {
         let client = self.client().await;
         (client, self.accept().await)
@@ -52,13 +52,13 @@ impl Net {
         self.proxy.until(BOUND, condition)
     }
 
-    /// Until the proxy has closed its sockets.
+    /// Waits until the proxy has closed its sockets.
     pub(super) async fn empty(&self) {
         self.until(|traffic| traffic.open == 0).await;
     }
 }
 
-/// Sends bytes and sees them arrive.
+/// Sends bytes, and expects them to arrive.
 pub(super) async fn passes(from: &mut TcpStream, to: &mut TcpStream, bytes: &[u8]) {
     from.write_all(bytes).await.unwrap();
     let mut arrived = vec![0; bytes.len()];
@@ -66,7 +66,7 @@ pub(super) async fn passes(from: &mut TcpStream, to: &mut TcpStream, bytes: &[u8
     assert_eq!(arrived, bytes);
 }
 
-/// All that is still to be seen.
+/// Reads to the end.
 pub(super) async fn rest(stream: &mut TcpStream) -> (Vec<u8>, Seen) {
     let mut bytes = Vec::new();
     let end = timeout(BOUND, stream.read_to_end(&mut bytes)).await.expect("it ends");
@@ -77,14 +77,14 @@ pub(super) async fn rest(stream: &mut TcpStream) -> (Vec<u8>, Seen) {
     }
 }
 
-/// The end, with nothing before it.
+/// Reads the end, and expects no bytes before it.
 pub(super) async fn end(stream: &mut TcpStream) -> Seen {
     let (bytes, end) = rest(stream).await;
     assert_eq!(bytes, [], "bytes passed before the end");
     end
 }
 
-/// How a connection ends that is ended as soon as it comes. A reset may overtake the answer of the connect.
+/// Connects, where the connection is ended at once. The reset may arrive before the connect returns.
 pub(super) async fn meets(addr: SocketAddr) -> Seen {
     match TcpStream::connect(addr).await {
         Ok(mut client) => end(&mut client).await,
@@ -97,7 +97,7 @@ pub(super) fn reset(stream: TcpStream) {
     socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
 }
 
-/// A proxy in front of a server that answers each line in capitals.
+/// Starts a proxy in front of a server that answers each line in capitals.
 pub(super) async fn before_a_line_server() -> FaultProxy {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let proxy = FaultProxy::start(listener.local_addr().unwrap()).unwrap();
@@ -118,7 +118,7 @@ async fn answer_lines(mut stream: TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Asks the line server, and reads its answer.
+/// Sends a line to the line server, and reads its answer.
 pub(super) async fn ask(stream: &mut TcpStream, question: &str) -> io::Result<String> {
     stream.write_all(format!("{question}\n").as_bytes()).await?;
     let mut answer = String::new();

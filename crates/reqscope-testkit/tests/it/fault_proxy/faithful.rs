@@ -1,4 +1,4 @@
-//! Without a fault it is as if it were not there.
+//! Without a fault the proxy is transparent.
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -16,7 +16,7 @@ async fn bytes_pass_both_ways_and_are_counted() {
     let (mut client, mut server) = net.connect().await;
     passes(&mut client, &mut server, b"question").await;
     let traffic = net.proxy.traffic();
-    assert_eq!((traffic.from_client, traffic.to_server), (8, 8), "who has received a byte finds it counted");
+    assert_eq!((traffic.from_client, traffic.to_server), (8, 8), "a byte that was received is counted");
     passes(&mut server, &mut client, b"yes").await;
     let traffic = net.proxy.traffic();
     assert_eq!((traffic.from_server, traffic.to_client), (3, 3));
@@ -24,7 +24,7 @@ async fn bytes_pass_both_ways_and_are_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_talk_at_once_and_each_hears_its_own() {
+async fn many_clients_get_their_own_answers() {
     let proxy = before_a_line_server().await;
     let talks = (0..20).map(|number| {
         let addr = proxy.addr();
@@ -44,20 +44,20 @@ async fn many_talk_at_once_and_each_hears_its_own() {
 }
 
 #[tokio::test]
-async fn a_fin_of_the_client_is_forwarded_and_the_answer_still_comes() {
+async fn fin_of_the_client_is_forwarded() {
     let net = Net::new().await;
     let (mut client, mut server) = net.connect().await;
     client.write_all(b"all of it").await.unwrap();
     client.shutdown().await.unwrap();
     assert_eq!(rest(&mut server).await, (b"all of it".to_vec(), Seen::Fin));
-    passes(&mut server, &mut client, b"heard").await;
+    passes(&mut server, &mut client, b"reply").await;
     drop(server);
     assert_eq!(end(&mut client).await, Seen::Fin);
     net.empty().await;
 }
 
 #[tokio::test]
-async fn a_fin_of_the_server_is_forwarded_and_it_still_hears() {
+async fn fin_of_the_server_is_forwarded() {
     let net = Net::new().await;
     let (mut client, mut server) = net.connect().await;
     server.shutdown().await.unwrap();
@@ -69,7 +69,7 @@ async fn a_fin_of_the_server_is_forwarded_and_it_still_hears() {
 }
 
 #[tokio::test]
-async fn a_reset_is_forwarded_as_a_reset() {
+async fn reset_is_forwarded_as_a_reset() {
     let net = Net::new().await;
     let (client, mut server) = net.connect().await;
     reset(client);
@@ -81,7 +81,7 @@ async fn a_reset_is_forwarded_as_a_reset() {
 }
 
 #[tokio::test]
-async fn what_was_sent_before_a_reset_arrives_before_it() {
+async fn bytes_sent_before_a_reset_arrive_before_it() {
     let net = Net::new().await;
     let (mut client, mut server) = net.connect().await;
     net.proxy.open().delay(Direction::ToServer, Duration::from_millis(1));
@@ -92,7 +92,7 @@ async fn what_was_sent_before_a_reset_arrives_before_it() {
 }
 
 #[tokio::test]
-async fn a_reset_that_follows_a_fin_is_forwarded() {
+async fn reset_after_a_fin_is_forwarded() {
     let net = Net::new().await;
     let (mut client, mut server) = net.connect().await;
     client.shutdown().await.unwrap();
@@ -100,11 +100,11 @@ async fn a_reset_that_follows_a_fin_is_forwarded() {
     assert_eq!(server.read(&mut [0]).await.unwrap(), 0);
     reset(client);
     net.empty().await;
-    assert!(server.write_all(b"answer").await.is_err(), "nobody is there any more");
+    assert!(server.write_all(b"answer").await.is_err(), "the peer is gone");
 }
 
 #[tokio::test]
-async fn who_writes_to_one_that_has_gone_hears_of_it() {
+async fn write_to_a_closed_peer_is_reset() {
     let net = Net::new().await;
     let (client, mut server) = net.connect().await;
     drop(client);
@@ -115,7 +115,7 @@ async fn who_writes_to_one_that_has_gone_hears_of_it() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_does_not_read_slows_the_sender_down() {
+async fn slow_receiver_slows_the_sender_down() {
     const MUCH: u64 = 16 * 1024 * 1024;
     let net = Net::new().await;
     let (mut client, mut server) = net.connect().await;
@@ -134,14 +134,14 @@ async fn a_receiver_that_does_not_read_slows_the_sender_down() {
     };
     tokio::select! {
         _ = all => {}
-        () = reading => panic!("the client is still there"),
+        () = reading => panic!("the client has not closed"),
     }
     assert!(most <= 64 * 1024, "it held {most} bytes");
     drop(sending.await.unwrap());
 }
 
-/// A port where nobody listens yet, and that nobody else gets meanwhile.
-fn a_silent_port() -> (TcpSocket, SocketAddr) {
+/// Returns a port that is reserved and not listening.
+fn reserved_port() -> (TcpSocket, SocketAddr) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let addr = socket.local_addr().unwrap();
@@ -149,7 +149,7 @@ fn a_silent_port() -> (TcpSocket, SocketAddr) {
 }
 
 #[tokio::test]
-async fn a_reset_by_one_who_did_not_read_is_a_reset_to_the_one_who_wrote() {
+async fn reset_by_a_receiver_that_does_not_read_is_forwarded() {
     let net = Net::new().await;
     let (client, server) = net.connect().await;
     let (mut reader, mut writer) = client.into_split();
@@ -161,9 +161,9 @@ async fn a_reset_by_one_who_did_not_read_is_a_reset_to_the_one_who_wrote() {
     assert!(writing.await.unwrap().is_err());
 }
 
-/// The system tells of a reset once, and here it tells the direction that writes.
+/// The system reports a reset once, and here it reports it to the direction that writes.
 #[tokio::test]
-async fn a_reset_that_only_a_write_could_notice_is_forwarded_too() {
+async fn reset_noticed_by_a_write_is_forwarded() {
     const HELD: usize = 64 * 1024;
     let net = Net::new().await;
     let (mut client, mut server) = net.connect().await;
@@ -178,17 +178,17 @@ async fn a_reset_that_only_a_write_could_notice_is_forwarded_too() {
 }
 
 #[tokio::test]
-async fn a_client_whose_server_is_not_there_is_reset() {
-    let (_kept, nobody) = a_silent_port();
-    let proxy = FaultProxy::start(nobody).unwrap();
+async fn client_of_an_unreachable_server_is_reset() {
+    let (_reserved, addr) = reserved_port();
+    let proxy = FaultProxy::start(addr).unwrap();
     assert_eq!(meets(proxy.addr()).await, Seen::Reset);
     let traffic = proxy.until(BOUND, |traffic| traffic.open == 0).await;
     assert_eq!((traffic.accepted, traffic.unreachable), (1, 1));
 }
 
 #[tokio::test]
-async fn a_server_that_comes_later_is_found() {
-    let (later, addr) = a_silent_port();
+async fn server_that_starts_later_is_found() {
+    let (later, addr) = reserved_port();
     let proxy = FaultProxy::start(addr).unwrap();
     assert_eq!(meets(proxy.addr()).await, Seen::Reset);
     let listener = later.listen(8).unwrap();
@@ -198,12 +198,12 @@ async fn a_server_that_comes_later_is_found() {
 }
 
 #[tokio::test]
-async fn dropping_it_ends_its_connections_and_frees_the_port() {
+async fn drop_ends_connections_and_frees_the_port() {
     let net = Net::new().await;
     let (mut client, mut server) = net.connect().await;
     let addr = net.proxy.addr();
     drop(net);
-    // Without an await: the runtime has not run since.
+    // There was no await, so the runtime has not run since.
     assert!(std::net::TcpStream::connect(addr).is_err(), "the port is closed at once");
     assert_eq!(end(&mut client).await, Seen::Fin);
     assert_eq!(end(&mut server).await, Seen::Fin);
@@ -213,7 +213,7 @@ async fn dropping_it_ends_its_connections_and_frees_the_port() {
 }
 
 #[test]
-fn it_can_be_dropped_when_its_runtime_has_gone() {
+fn proxy_can_be_dropped_after_its_runtime() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let net = runtime.block_on(Net::new());
     let ends = runtime.block_on(net.connect());

@@ -1,4 +1,4 @@
-//! One fault each, seen from both ends, and that it can be healed where it can.
+//! Single faults, seen from both ends, and what heals them.
 use std::io::ErrorKind;
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use reqscope_testkit::{FaultProxy, Script};
 use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
+use tokio::time::{Instant, pause};
 
 use super::ends::{Net, Seen, ask, before_a_line_server, end, passes, rest};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[tokio::test]
-async fn a_cut_is_a_fin_to_both() {
+async fn cut_is_a_fin_to_both_ends() {
     let net = Net::new().await;
     let (mut client, mut server) = net.connect().await;
     passes(&mut client, &mut server, b"before").await;
@@ -25,7 +25,7 @@ async fn a_cut_is_a_fin_to_both() {
 }
 
 #[tokio::test]
-async fn a_cut_is_a_fin_and_no_reset_even_to_one_who_was_not_read() {
+async fn cut_is_a_fin_to_a_sender_with_unread_bytes() {
     let net = Net::new().await;
     let (mut client, mut server) = net.connect().await;
     net.proxy.open().stall(ToServer);
@@ -34,12 +34,12 @@ async fn a_cut_is_a_fin_and_no_reset_even_to_one_who_was_not_read() {
     net.proxy.open().cut();
     net.empty().await;
     assert_eq!(end(&mut client).await, Seen::Fin);
-    assert!(client.take_error().unwrap().is_none(), "no reset came behind the FIN");
+    assert!(client.take_error().unwrap().is_none(), "no reset came after the FIN");
     assert_eq!(end(&mut server).await, Seen::Fin);
 }
 
 #[tokio::test]
-async fn a_cut_is_a_fin_first_even_to_one_who_goes_on_writing() {
+async fn cut_is_a_fin_to_a_sender_that_goes_on_writing() {
     let net = Net::new().await;
     let (client, mut server) = net.connect().await;
     let (mut reader, mut writer) = client.into_split();
@@ -53,7 +53,7 @@ async fn a_cut_is_a_fin_first_even_to_one_who_goes_on_writing() {
 }
 
 #[tokio::test]
-async fn a_reset_is_a_reset_to_both() {
+async fn reset_is_a_reset_to_both_ends() {
     let net = Net::new().await;
     let (mut client, mut server) = net.connect().await;
     passes(&mut client, &mut server, b"before").await;
@@ -64,7 +64,7 @@ async fn a_reset_is_a_reset_to_both() {
 }
 
 #[tokio::test]
-async fn what_a_stall_keeps_arrives_when_it_is_healed() {
+async fn stalled_bytes_arrive_when_healed() {
     let net = Net::new().await;
     let (mut client, mut server) = net.connect().await;
     net.proxy.open().stall(Both);
@@ -82,7 +82,7 @@ async fn what_a_stall_keeps_arrives_when_it_is_healed() {
 }
 
 #[tokio::test]
-async fn in_a_stall_nothing_is_seen_neither_bytes_nor_a_fin() {
+async fn stall_holds_bytes_and_a_fin_back() {
     let net = Net::new().await;
     let (mut client, mut server) = net.connect().await;
     net.proxy.open().stall(Both);
@@ -95,7 +95,7 @@ async fn in_a_stall_nothing_is_seen_neither_bytes_nor_a_fin() {
 }
 
 #[tokio::test]
-async fn in_a_stall_a_reset_waits_too() {
+async fn stall_holds_a_reset_back() {
     let net = Net::new().await;
     let (client, mut server) = net.connect().await;
     net.proxy.open().stall(ToServer);
@@ -107,7 +107,7 @@ async fn in_a_stall_a_reset_waits_too() {
 }
 
 #[tokio::test]
-async fn a_stall_of_one_direction_leaves_the_other_alone() {
+async fn stall_of_one_direction_spares_the_other() {
     let net = Net::new().await;
     let (mut client, mut server) = net.connect().await;
     net.proxy.open().stall(ToClient);
@@ -119,7 +119,7 @@ async fn a_stall_of_one_direction_leaves_the_other_alone() {
 }
 
 #[tokio::test]
-async fn a_black_hole_answers_nothing_not_even_a_fin() {
+async fn black_hole_answers_nothing_not_even_a_fin() {
     let net = Net::new().await;
     let (mut client, mut server) = net.connect().await;
     net.proxy.open().black_hole(Both);
@@ -129,22 +129,22 @@ async fn a_black_hole_answers_nothing_not_even_a_fin() {
     server.shutdown().await.unwrap();
     let both_left = net.until(|t| (t.left_by_client, t.left_by_server, t.swallowed) == (1, 1, 14)).await;
     assert_eq!((both_left.open, both_left.to_server, both_left.to_client), (1, 0, 0));
-    net.proxy.open().heal(); // in vain
-    net.proxy.open().half_close(Both); // in vain, too
+    net.proxy.open().heal(); // does not help
+    net.proxy.open().half_close(Both); // nor does this
     passes_nothing(&net, &mut client, &mut server).await;
 }
 
-/// The next thing that both see is the reset by hand.
+/// Resets, and expects both ends to see nothing before.
 async fn passes_nothing(net: &Net, client: &mut TcpStream, server: &mut TcpStream) {
-    let again = net.connect().await; // the proxy has had its turn
+    let other = net.connect().await; // the proxy has run meanwhile
     net.proxy.nth(0).reset();
     assert_eq!(end(client).await, Seen::Reset);
     assert_eq!(end(server).await, Seen::Reset);
-    drop(again);
+    drop(other);
 }
 
 #[tokio::test]
-async fn a_reset_falls_into_a_black_hole_too() {
+async fn black_hole_swallows_a_reset() {
     let net = Net::new().await;
     let (client, mut server) = net.connect().await;
     net.proxy.open().black_hole(Both);
@@ -156,20 +156,20 @@ async fn a_reset_falls_into_a_black_hole_too() {
 }
 
 #[tokio::test]
-async fn who_connects_into_a_black_hole_is_accepted_and_the_server_does_not_hear_of_it() {
+async fn connection_into_a_black_hole_never_reaches_the_server() {
     let net = Net::new().await;
     net.proxy.next().black_hole(Both);
     let mut lost = net.client().await;
     lost.write_all(&[7; 256 * 1024]).await.unwrap();
     net.until(|traffic| traffic.swallowed == 256 * 1024).await;
     let (mut client, mut server) = net.connect().await;
-    passes(&mut client, &mut server, b"the first one that the server hears of").await;
+    passes(&mut client, &mut server, b"the first connection of the server").await;
     net.proxy.nth(0).cut();
     assert_eq!(end(&mut lost).await, Seen::Fin);
 }
 
 #[tokio::test]
-async fn a_black_hole_of_one_direction_loses_the_answers_only() {
+async fn black_hole_of_one_direction_loses_answers_only() {
     let net = Net::new().await;
     net.proxy.next().black_hole(ToClient);
     let (mut client, mut server) = net.connect().await;
@@ -181,8 +181,8 @@ async fn a_black_hole_of_one_direction_loses_the_answers_only() {
     assert_eq!(end(&mut client).await, Seen::Reset, "the first thing that it sees");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_delay_makes_everything_late_and_nothing_else() {
+#[tokio::test]
+async fn delay_makes_bytes_late() {
     let net = Net::new().await;
     let (mut client, mut server) = net.connect().await;
     net.proxy.open().delay(ToServer, HOUR);
@@ -191,23 +191,27 @@ async fn a_delay_makes_everything_late_and_nothing_else() {
     assert!(began.elapsed() < HOUR);
     client.write_all(b"question").await.unwrap();
     client.shutdown().await.unwrap();
+    net.until(|traffic| traffic.left_by_client == 1).await;
+    pause();
     assert_eq!(late(&mut server).await, (b"question".to_vec(), Seen::Fin));
     assert!(began.elapsed() >= HOUR, "it took {:?}", began.elapsed());
     assert!(began.elapsed() < 2 * HOUR, "a latency, not a rate: {:?}", began.elapsed());
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_fin_is_late_too() {
+#[tokio::test]
+async fn delay_makes_a_fin_late() {
     let net = Net::new().await;
     let (client, mut server) = net.connect().await;
     net.proxy.open().delay(ToServer, HOUR);
     let began = Instant::now();
     drop(client);
+    net.until(|traffic| traffic.left_by_client == 1).await;
+    pause();
     assert_eq!(late(&mut server).await, (Vec::new(), Seen::Fin));
     assert!(began.elapsed() >= HOUR, "it took {:?}", began.elapsed());
 }
 
-/// As `rest`, without its bound.
+/// Reads like `rest`, without its bound.
 async fn late(stream: &mut TcpStream) -> (Vec<u8>, Seen) {
     let mut bytes = Vec::new();
     stream.read_to_end(&mut bytes).await.unwrap();
@@ -215,7 +219,7 @@ async fn late(stream: &mut TcpStream) -> (Vec<u8>, Seen) {
 }
 
 #[tokio::test]
-async fn what_a_delay_keeps_arrives_when_it_is_healed() {
+async fn delayed_bytes_arrive_when_healed() {
     let net = Net::new().await;
     let (mut client, mut server) = net.connect().await;
     net.proxy.open().delay(Both, Duration::MAX);
@@ -228,13 +232,13 @@ async fn what_a_delay_keeps_arrives_when_it_is_healed() {
 }
 
 #[tokio::test]
-async fn a_half_close_ends_one_direction_and_the_other_goes_on() {
+async fn half_close_ends_one_direction_only() {
     let net = Net::new().await;
     let (mut client, mut server) = net.connect().await;
     net.proxy.open().half_close(ToClient);
     assert_eq!(end(&mut client).await, Seen::Fin);
-    passes(&mut client, &mut server, b"still heard").await;
-    server.write_all(b"to nobody").await.unwrap();
+    passes(&mut client, &mut server, b"received").await;
+    server.write_all(b"swallowed").await.unwrap();
     net.until(|traffic| traffic.swallowed == 9).await;
     drop(client);
     assert_eq!(end(&mut server).await, Seen::Fin);
@@ -243,12 +247,12 @@ async fn a_half_close_ends_one_direction_and_the_other_goes_on() {
 }
 
 #[tokio::test]
-async fn a_half_close_of_both_directions_keeps_the_sockets_until_both_have_gone() {
+async fn half_close_of_both_directions_keeps_the_sockets() {
     let net = Net::new().await;
     let (mut client, mut server) = net.connect().await;
     net.proxy.open().half_close(Both);
     assert_eq!((end(&mut client).await, end(&mut server).await), (Seen::Fin, Seen::Fin));
-    client.write_all(b"to nobody").await.unwrap();
+    client.write_all(b"swallowed").await.unwrap();
     server.write_all(b"likewise").await.unwrap();
     let traffic = net.until(|traffic| traffic.swallowed == 17).await;
     assert_eq!(traffic.open, 1);
@@ -257,7 +261,7 @@ async fn a_half_close_of_both_directions_keeps_the_sockets_until_both_have_gone(
 }
 
 #[tokio::test]
-async fn a_half_close_of_both_directions_ends_what_only_a_stall_kept_open() {
+async fn half_close_of_both_directions_ends_a_stalled_connection() {
     let net = Net::new().await;
     let (mut client, mut server) = net.connect().await;
     net.proxy.open().stall(Both);
@@ -270,7 +274,7 @@ async fn a_half_close_of_both_directions_ends_what_only_a_stall_kept_open() {
 }
 
 #[tokio::test]
-async fn a_half_close_towards_the_server_lets_its_answer_pass() {
+async fn half_close_to_the_server_lets_its_answer_pass() {
     let net = Net::new().await;
     let (mut client, mut server) = net.connect().await;
     net.proxy.open().half_close(ToServer);
@@ -279,14 +283,14 @@ async fn a_half_close_towards_the_server_lets_its_answer_pass() {
 }
 
 #[tokio::test]
-async fn while_it_refuses_open_connections_go_on_and_new_ones_are_refused_until_it_is_healed() {
+async fn refusing_proxy_keeps_open_connections() {
     let proxy = before_a_line_server().await;
     let addr = proxy.addr();
     let mut before = TcpStream::connect(addr).await.unwrap();
     assert_eq!(ask(&mut before, "a").await.unwrap(), "A\n");
     for _ in 0..3 {
         proxy.refuse().unwrap();
-        proxy.refuse().unwrap(); // said twice is said once
+        proxy.refuse().unwrap(); // a second call changes nothing
         assert_eq!(TcpStream::connect(addr).await.unwrap_err().kind(), ErrorKind::ConnectionRefused);
         assert_eq!(ask(&mut before, "b").await.unwrap(), "B\n");
         proxy.heal().unwrap();
@@ -298,7 +302,7 @@ async fn while_it_refuses_open_connections_go_on_and_new_ones_are_refused_until_
 }
 
 #[tokio::test]
-async fn while_it_refuses_nobody_else_gets_the_port() {
+async fn refusing_proxy_keeps_its_port() {
     let proxy = FaultProxy::start("127.0.0.1:9").unwrap();
     proxy.refuse().unwrap();
     let thief = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -307,7 +311,7 @@ async fn while_it_refuses_nobody_else_gets_the_port() {
 }
 
 #[tokio::test]
-async fn healing_the_proxy_heals_all_of_it() {
+async fn heal_of_the_proxy_ends_all_faults() {
     let net = Net::new().await;
     let (mut client, mut server) = net.connect().await;
     net.proxy.all().stall(Both);
@@ -318,6 +322,6 @@ async fn healing_the_proxy_heals_all_of_it() {
     passes(&mut client, &mut server, b"open").await;
     for _ in 0..3 {
         let (mut client, mut server) = net.connect().await;
-        passes(&mut client, &mut server, b"to come").await;
+        passes(&mut client, &mut server, b"new one").await;
     }
 }

@@ -1,6 +1,9 @@
-//! What both ends of a connection see, each fault in turn. Nothing here waits for time to pass: a test waits for what
-//! the proxy has counted, or for the next thing that an end sees. "Nothing" is shown by what comes after it: who sees a
-//! reset first has seen no FIN before.
+//! What both ends of a connection see, for each fault. No test waits for real time: it waits for a counter of the proxy,
+//! or for the next thing that an end sees. That an end sees nothing is shown by what it sees next: one that sees a reset
+//! first has seen no FIN before.
+//!
+//! A paused clock advances while the tests wait for sockets, whose data a busy machine may deliver late. So it is paused
+//! only after the data has arrived.
 mod ends;
 mod faults;
 mod faithful;

@@ -1,4 +1,4 @@
-//! Faults in order.
+//! Scripts of several steps.
 use std::io::ErrorKind;
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use reqscope_testkit::Direction::{Both, ToClient, ToServer};
 use reqscope_testkit::{Gate, Outcome, Script, until};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
+use tokio::time::{Instant, pause, resume, sleep};
 
 use super::ends::{BOUND, Net, Seen, ask, before_a_line_server, end, meets, passes, rest};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 #[tokio::test]
-async fn an_answer_can_be_cut_at_every_byte() {
+async fn answer_can_be_cut_at_every_byte() {
     let proxy = before_a_line_server().await;
     let answer = "A QUESTION\n";
     for reset in [false, true] {
@@ -37,7 +37,7 @@ async fn an_answer_can_be_cut_at_every_byte() {
 }
 
 #[tokio::test]
-async fn a_question_can_be_cut_at_every_byte() {
+async fn question_can_be_cut_at_every_byte() {
     let net = Net::new().await;
     for bytes in 0..=5 {
         let (mut client, mut server) = net.connect().await;
@@ -49,7 +49,7 @@ async fn a_question_can_be_cut_at_every_byte() {
 }
 
 #[tokio::test]
-async fn bytes_then_a_stall_then_a_gate_then_a_reset() {
+async fn steps_are_played_in_order() {
     let net = Net::new().await;
     let gate = Gate::closed();
     net.proxy.next().play(Script::new().forward(ToClient, 3).stall(Both).pass(&gate).reset());
@@ -65,7 +65,7 @@ async fn bytes_then_a_stall_then_a_gate_then_a_reset() {
 }
 
 #[tokio::test]
-async fn after_the_last_step_everything_passes() {
+async fn everything_passes_after_the_last_step() {
     let net = Net::new().await;
     net.proxy.next().play(Script::new().forward(ToClient, 2).forward(ToClient, 0).forward(ToServer, 2));
     let (mut client, mut server) = net.connect().await;
@@ -75,7 +75,7 @@ async fn after_the_last_step_everything_passes() {
 }
 
 #[tokio::test]
-async fn what_has_ended_stays_as_it_ended() {
+async fn first_end_of_a_connection_counts() {
     let net = Net::new().await;
     let (mut client, mut server) = net.connect().await;
     net.proxy.open().cut();
@@ -86,7 +86,7 @@ async fn what_has_ended_stays_as_it_ended() {
 }
 
 #[tokio::test]
-async fn bytes_of_both_directions_are_counted_in_sum() {
+async fn bytes_of_both_directions_are_counted_together() {
     let net = Net::new().await;
     net.proxy.next().play(Script::new().forward(Both, 5).reset());
     let (mut client, mut server) = net.connect().await;
@@ -109,7 +109,7 @@ async fn bytes_pass_while_a_script_waits_at_a_gate() {
 }
 
 #[tokio::test]
-async fn a_gate_lets_one_connection_through_at_a_time() {
+async fn gate_lets_one_connection_through_at_a_time() {
     let net = Net::new().await;
     let gate = Gate::closed();
     net.proxy.coming().play(Script::new().pass(&gate).cut());
@@ -118,14 +118,14 @@ async fn a_gate_lets_one_connection_through_at_a_time() {
     let (mut second, mut server) = net.connect().await;
     until(BOUND, || gate.waiting() == 2).await;
     gate.error();
-    assert_eq!(end(&mut first).await, Seen::Fin, "with whichever outcome");
+    assert_eq!(end(&mut first).await, Seen::Fin, "the outcome does not matter");
     passes(&mut second, &mut server, b"still open").await;
     gate.always(Outcome::panic());
-    assert_eq!(end(&mut second).await, Seen::Fin, "even with a panic, which is not played");
+    assert_eq!(end(&mut second).await, Seen::Fin, "not even a panic, which is not played");
 }
 
 #[tokio::test]
-async fn a_connection_that_ends_leaves_the_gate() {
+async fn connection_that_ends_leaves_the_gate() {
     let net = Net::new().await;
     let gate = Gate::closed();
     net.proxy.next().play(Script::new().pass(&gate).cut());
@@ -134,10 +134,11 @@ async fn a_connection_that_ends_leaves_the_gate() {
     assert_eq!((gate.calls(), gate.waiting()), (1, 0));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_pause_runs_on_the_paused_clock() {
+#[tokio::test]
+async fn pause_uses_the_paused_clock() {
     let net = Net::new().await;
     let (mut client, mut server) = net.connect().await;
+    pause();
     let began = Instant::now();
     net.proxy.open().play(Script::new().stall(Both).pause(HOUR).heal());
     client.write_all(b"question").await.unwrap();
@@ -146,21 +147,24 @@ async fn a_pause_runs_on_the_paused_clock() {
     assert!(HOUR <= took && took < 2 * HOUR, "{took:?}");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_pause_is_not_begun_anew_by_what_happens_meanwhile() {
+#[tokio::test]
+async fn pause_is_not_restarted_by_traffic() {
     let net = Net::new().await;
     let (mut client, mut server) = net.connect().await;
+    pause();
     let began = Instant::now();
     net.proxy.open().play(Script::new().pause(HOUR).reset());
-    tokio::time::sleep(HOUR / 2).await; // no time at all on a paused clock
+    sleep(HOUR / 2).await;
+    resume();
     passes(&mut client, &mut server, b"meanwhile").await;
+    pause();
     net.proxy.coming().stall(Both);
     assert_eq!(server.read(&mut [0]).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
     assert_eq!(began.elapsed().as_secs(), HOUR.as_secs());
 }
 
 #[tokio::test]
-async fn a_script_takes_the_place_of_the_one_before() {
+async fn script_replaces_the_one_before() {
     let net = Net::new().await;
     let gate = Gate::closed();
     net.proxy.next().play(Script::new().stall(Both).pass(&gate).reset());
@@ -171,11 +175,11 @@ async fn a_script_takes_the_place_of_the_one_before() {
     gate.ok();
     passes(&mut server, &mut client, b"the stall is lifted").await;
     client.write_all(b"question").await.unwrap();
-    assert_eq!(rest(&mut server).await, (b"q".to_vec(), Seen::Fin), "and nothing resets");
+    assert_eq!(rest(&mut server).await, (b"q".to_vec(), Seen::Fin), "without a reset");
 }
 
 #[tokio::test]
-async fn the_end_of_an_old_wait_is_not_taken_for_the_end_of_a_new_one() {
+async fn end_of_an_earlier_wait_does_not_end_a_later_one() {
     for _ in 0..16 {
         let net = Net::new().await;
         let (old, new) = (Gate::closed(), Gate::closed());
@@ -190,7 +194,7 @@ async fn the_end_of_an_old_wait_is_not_taken_for_the_end_of_a_new_one() {
 }
 
 #[tokio::test]
-async fn a_server_that_stops_in_mid_answer_can_be_healed() {
+async fn stalled_answer_can_be_healed() {
     let proxy = before_a_line_server().await;
     let gate = Gate::closed();
     proxy.next().play(Script::new().forward(ToClient, 2).stall(ToClient).pass(&gate).heal());

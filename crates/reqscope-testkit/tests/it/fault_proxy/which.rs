@@ -1,4 +1,4 @@
-//! Which connections a fault meets.
+//! The connections that a fault is set for.
 use std::time::Duration;
 
 use reqscope_testkit::Direction::{Both, ToClient, ToServer};
@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use super::ends::{BOUND, Net, Seen, ask, before_a_line_server, end, meets, passes};
 
 #[tokio::test]
-async fn what_is_told_to_the_open_ones_does_not_meet_those_to_come() {
+async fn fault_for_open_connections_spares_future_ones() {
     let net = Net::new().await;
     let (mut first, _one) = net.connect().await;
     let (mut second, _other) = net.connect().await;
@@ -19,7 +19,7 @@ async fn what_is_told_to_the_open_ones_does_not_meet_those_to_come() {
 }
 
 #[tokio::test]
-async fn what_is_told_to_those_to_come_does_not_meet_the_open_ones() {
+async fn fault_for_future_connections_spares_open_ones() {
     let net = Net::new().await;
     let (mut client, mut server) = net.connect().await;
     net.proxy.coming().reset();
@@ -33,7 +33,7 @@ async fn what_is_told_to_those_to_come_does_not_meet_the_open_ones() {
 }
 
 #[tokio::test]
-async fn what_is_told_to_all_meets_both() {
+async fn fault_for_all_meets_open_and_future_connections() {
     let net = Net::new().await;
     let (mut open, _server) = net.connect().await;
     net.proxy.all().cut();
@@ -42,7 +42,7 @@ async fn what_is_told_to_all_meets_both() {
 }
 
 #[tokio::test]
-async fn the_nth_is_met_whether_it_is_open_or_to_come() {
+async fn nth_selects_an_open_or_a_future_connection() {
     let net = Net::new().await;
     let (mut zero, mut server) = net.connect().await;
     let (mut one, _server) = net.connect().await;
@@ -53,11 +53,11 @@ async fn the_nth_is_met_whether_it_is_open_or_to_come() {
     assert_eq!(meets(net.proxy.addr()).await, Seen::Fin);
     passes(&mut zero, &mut server, b"0").await;
     passes(&mut two, &mut other, b"2").await;
-    net.proxy.nth(1).reset(); // it has gone
+    net.proxy.nth(1).reset(); // it has ended
 }
 
 #[tokio::test]
-async fn the_next_ones_are_met_in_turn_and_those_behind_them_as_all_to_come() {
+async fn next_selects_one_connection_after_another() {
     let proxy = before_a_line_server().await;
     proxy.coming().stall(ToClient);
     proxy.next().cut();
@@ -77,7 +77,7 @@ async fn the_next_ones_are_met_in_turn_and_those_behind_them_as_all_to_come() {
 }
 
 #[tokio::test]
-async fn an_idle_pool_is_black_holed_and_new_connections_work() {
+async fn black_holed_pool_can_open_new_connections() {
     let net = Net::new().await;
     let mut idle = Vec::new();
     for _ in 0..10 {
@@ -91,16 +91,16 @@ async fn an_idle_pool_is_black_holed_and_new_connections_work() {
     assert_eq!((traffic.open, traffic.swallowed), (11, 0));
 }
 
-/// Everything at once, on two threads: whatever a connection is told, nothing it says is wrong, and a reset ends it.
+/// Sets random faults, on two threads: no answer is wrong, and a reset ends all connections.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_they_are_told_a_reset_ends_them_all() {
+async fn reset_ends_connections_after_any_fault() {
     let proxy = before_a_line_server().await;
     let talks: Vec<_> = (0..16)
         .map(|talker| {
             let addr = proxy.addr();
             tokio::spawn(async move {
                 for _ in 0..20 {
-                    // It may be reset before it knows that it is connected.
+                    // It may be reset before the connect returns.
                     let Ok(mut client) = TcpStream::connect(addr).await else { continue };
                     while let Ok(answer) = ask(&mut client, &format!("question {talker}")).await {
                         assert_eq!(answer, format!("QUESTION {talker}\n"));

@@ -1,5 +1,5 @@
-//! Five resources that are wrong, each in one way and each beside a twin that is right: the suite must name the law
-//! that the one breaks, and let the other pass.
+//! Five resources that are each wrong in one way, beside a twin that is right. The suite must name the law that the one
+//! breaks, and let the other pass.
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::thread;
@@ -9,10 +9,10 @@ use parking_lot::Mutex;
 use reqscope::{Error, Exit, Health, Lease, Reaper, Resource};
 use reqscope_testkit::{Law, Probe, ProbeHandle, Scripted, judge};
 
-/// The laws that it breaks, each once.
+/// Returns the laws that a resource breaks, each once.
 async fn broken<R: Resource>(make: impl Fn(Probe) -> R) -> Vec<Law> {
     let report = judge(make).await;
-    println!("{report}"); // shown where the test fails
+    println!("{report}"); // shown if the test fails
     let mut laws: Vec<Law> = report.breaches().iter().map(|breach| breach.law).collect();
     laws.sort();
     laws.dedup();
@@ -22,7 +22,7 @@ async fn broken<R: Resource>(make: impl Fn(Probe) -> R) -> Vec<Law> {
 mod double_release {
     use super::*;
 
-    /// Gives a handle back a second time, as a `finish` and a `close` listener that do not know of each other.
+    /// Releases a handle a second time, as two independent listeners of `finish` and `close` would.
     struct Twice {
         probe: Probe,
         again: bool,
@@ -52,7 +52,7 @@ mod double_release {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn its_twin_passes() {
+    async fn twin_passes() {
         assert_eq!(broken(|probe| Twice { probe, again: false }).await, []);
     }
 }
@@ -60,7 +60,7 @@ mod double_release {
 mod release_lost_on_cancel {
     use super::*;
 
-    /// Checks a connection out and says BEGIN; cut in the BEGIN, nobody gives the connection back.
+    /// Checks a connection out and executes BEGIN. If it is cancelled in the BEGIN, the connection is not released.
     struct Bare(Probe);
 
     impl Resource for Bare {
@@ -83,7 +83,7 @@ mod release_lost_on_cancel {
         }
     }
 
-    /// The same with an owner for the half-made thing.
+    /// The same with an owner for the half-made handle.
     struct Owned(Arc<Probe>);
 
     impl Resource for Owned {
@@ -103,12 +103,12 @@ mod release_lost_on_cancel {
 
     #[tokio::test(start_paused = true)]
     async fn is_caught_as_l3() {
-        // And as L1, where the BEGIN panics: an unwinding is a cut, too.
+        // And as L1, because a BEGIN that panics loses the connection, too.
         assert_eq!(broken(Bare).await, [Law::L1, Law::L3]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn its_twin_passes() {
+    async fn twin_passes() {
         assert_eq!(broken(|probe| Owned(Arc::new(probe))).await, []);
     }
 }
@@ -116,7 +116,7 @@ mod release_lost_on_cancel {
 mod late_arrival_leaked {
     use super::*;
 
-    /// Connects in a task, so that a caller who leaves does not cancel it; and forgets to ask who gets the handle then.
+    /// Connects in a task, so that a caller that is dropped does not cancel it, and loses the handle then.
     struct Forgotten(Probe);
 
     impl Resource for Forgotten {
@@ -134,7 +134,7 @@ mod late_arrival_leaked {
         }
     }
 
-    /// The same with a lease: nobody there, it goes back.
+    /// The same with a lease, which releases the handle when it is dropped.
     struct Banked(Arc<Probe>);
 
     impl Resource for Banked {
@@ -156,7 +156,7 @@ mod late_arrival_leaked {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn its_twin_passes() {
+    async fn twin_passes() {
         assert_eq!(broken(|probe| Banked(Arc::new(probe))).await, []);
     }
 }
@@ -164,10 +164,10 @@ mod late_arrival_leaked {
 mod handle_reused_in_doubt {
     use super::*;
 
-    /// A pool in a few lines. One that is `trusting` keeps every handle that comes back.
+    /// A pool in a few lines. If it is `trusting`, it keeps every returned handle.
     struct MiniPool {
         inner: Arc<Probe>,
-        /// Its own: an idle handle is on the books of no scope, and holds up no drain.
+        /// Its own, so that an idle handle does not delay the drain of a scope's reaper.
         reaper: Reaper,
         idle: Mutex<Vec<Lease<Probe>>>,
         trusting: bool,
@@ -198,7 +198,7 @@ mod handle_reused_in_doubt {
                     return Lease::end(lease, exit).await;
                 }
                 if exit.is_in_doubt() || health != Health::Ready {
-                    // Cut here, the lease is dropped and goes back as cancelled.
+                    // Cancelled here, the lease is dropped and releases the handle as cancelled.
                     if self.inner.validate(&mut lease).await.is_err() {
                         return Lease::end(lease, exit).await;
                     }
@@ -215,7 +215,7 @@ mod handle_reused_in_doubt {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn its_twin_passes() {
+    async fn twin_passes() {
         assert_eq!(broken(|probe| MiniPool::over(probe, false)).await, []);
     }
 }
@@ -223,7 +223,7 @@ mod handle_reused_in_doubt {
 mod blocking_drop {
     use super::*;
 
-    /// Says goodbye to the server when it is dropped, and waits for the answer.
+    /// Sends a goodbye to the server when it is dropped, and waits for the answer.
     struct Polite {
         handle: Option<ProbeHandle>,
         waits: bool,
@@ -265,7 +265,7 @@ mod blocking_drop {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn its_twin_passes() {
+    async fn twin_passes() {
         assert_eq!(broken(|probe| Blocking { probe, waits: false }).await, []);
     }
 }

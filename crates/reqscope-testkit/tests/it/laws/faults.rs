@@ -1,4 +1,4 @@
-//! One resource with a choice of faults: each is caught as the law that it breaks, and without any it passes.
+//! One resource with a choice of faults. Each fault is caught as the law that it breaks; without a fault it passes.
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
@@ -8,21 +8,21 @@ use reqscope_testkit::{Law, Probe, Scripted, judge};
 #[derive(Clone, Copy, PartialEq)]
 enum Fault {
     None,
-    /// Acquires one in advance.
+    /// Acquires a handle in advance.
     Eager,
-    /// Answers an error for ever, once there was one.
+    /// Fails permanently after one failure.
     Unforgiving,
-    /// Tells the inside that everything was a success.
+    /// Passes every exit on as completed.
     Rosy,
-    /// Tells the inside that everything was cancelled.
+    /// Passes every exit on as cancelled.
     Gloomy,
-    /// Has four slots, and gives one back only where a release or an acquire comes to its end.
+    /// Has four slots, and frees one only when a release or an acquire runs to its end.
     Counting,
-    /// Gives a half-made handle back as if it had been used.
+    /// Releases a half-made handle as completed.
     CompletesTheCut,
-    /// Says that a failure matters to the client, and a success does not.
+    /// Settles failures, but not completions.
     SettlesFailures,
-    /// Keeps what comes back, for ever.
+    /// Keeps every returned handle.
     Hoarding,
 }
 
@@ -43,7 +43,7 @@ impl Faulty {
     }
 }
 
-/// Ends the lease of an acquire that is cut.
+/// Ends the lease of an acquire that is cancelled.
 struct Half {
     lease: Option<Lease<Probe>>,
     exit: Exit,
@@ -82,14 +82,14 @@ impl Resource for Faulty {
         if begun.is_err() {
             self.slots.fetch_add(1, SeqCst);
         }
-        begun.map(|()| half.lease.take().expect("it was there some lines above"))
+        begun.map(|()| half.lease.take().expect("it was checked above"))
     }
 
-    async fn release(&self, lease: Lease<Probe>, told: Exit) -> Result<(), Error<Scripted>> {
+    async fn release(&self, lease: Lease<Probe>, passed: Exit) -> Result<(), Error<Scripted>> {
         let exit = match self.fault {
             Fault::Rosy => Exit::Completed,
             Fault::Gloomy => Exit::Cancelled,
-            _ => told,
+            _ => passed,
         };
         if self.fault == Fault::Hoarding {
             std::mem::forget(lease);
@@ -111,48 +111,48 @@ async fn caught(fault: Fault, as_law: Law) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_fault_it_passes() {
+async fn faultless_resource_passes() {
     let report = judge(|probe| Faulty::new(probe, Fault::None)).await;
     assert!(report.is_clean(), "{report}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_acquires_in_advance_breaks_l2() {
+async fn eager_acquisition_breaks_l2() {
     caught(Fault::Eager, Law::L2).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_remembers_a_failure_breaks_l7() {
+async fn remembered_failure_breaks_l7() {
     caught(Fault::Unforgiving, Law::L7).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_pass_on_the_exit_breaks_l9() {
+async fn altered_exit_breaks_l9() {
     caught(Fault::Rosy, Law::L9).await;
     caught(Fault::Gloomy, Law::L9).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slot_that_is_lost_when_a_release_is_cut_breaks_l12() {
+async fn slot_lost_by_a_cancelled_release_breaks_l12() {
     caught(Fault::Counting, Law::L12).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slot_that_is_lost_when_an_acquire_is_cut_breaks_l3() {
+async fn slot_lost_by_a_cancelled_acquire_breaks_l3() {
     caught(Fault::Counting, Law::L3).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_completes_a_half_made_handle_breaks_l3() {
+async fn completing_a_half_made_handle_breaks_l3() {
     caught(Fault::CompletesTheCut, Law::L3).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_settles_failures_alone_breaks_l11() {
+async fn settling_only_failures_breaks_l11() {
     caught(Fault::SettlesFailures, Law::L11).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_keeps_everything_for_ever_breaks_l1() {
+async fn keeping_every_handle_breaks_l1() {
     caught(Fault::Hoarding, Law::L1).await;
 }

@@ -1,4 +1,4 @@
-//! Resources that keep the laws: the suite must let them pass.
+//! Resources that keep the laws, which the suite must let pass.
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ use tokio::sync::{AcquireError, Semaphore};
 
 const LONG: Duration = Duration::from_secs(60);
 
-laws!(the_probe_keeps_the_laws, |probe| probe);
+laws!(probe_keeps_the_laws, |probe| probe);
 
-laws!(a_resource_that_ignores_the_probe_is_counted_outside, |_probe| Probe::new());
+laws!(resource_without_the_probe_keeps_the_laws, |_probe| Probe::new());
 
-/// Adapters that give back without waiting: no case may count on a release that takes its time.
+/// An adapter that releases without waiting: no case may rely on a release that takes time.
 #[tokio::test(start_paused = true)]
-async fn a_resource_that_reclaims_what_nobody_counts_inside_keeps_the_laws() {
+async fn reclaiming_resource_without_the_probe_keeps_the_laws() {
     laws(|_probe| Probe::new().reclaiming()).await;
 }
 
-/// There is one of it at a time, as of the right to write: no case may hold two.
+/// It has one handle at a time, as a database has one right to write: no case may hold two.
 #[tokio::test(start_paused = true)]
-async fn an_exclusive_resource_keeps_the_laws() {
+async fn exclusive_resource_keeps_the_laws() {
     laws(|_probe| {
         let one = Arc::new(Semaphore::new(1));
         resource_fn(move || {
@@ -33,43 +33,43 @@ async fn an_exclusive_resource_keeps_the_laws() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_probe_keeps_the_laws_on_many_threads() {
+async fn probe_keeps_the_laws_on_many_threads() {
     laws(|probe| probe).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_report_of_a_right_resource_is_clean() {
+async fn report_of_a_right_resource_is_clean() {
     let report = judge(|probe| probe).await;
     assert!(report.is_clean(), "{report}");
     assert!(report.cases() > 10);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timeout_keeps_the_laws() {
+async fn timeout_keeps_the_laws() {
     laws(|probe| probe.timeout(LONG)).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_timeout_that_passes_keeps_the_laws() {
+async fn expired_timeout_keeps_the_laws() {
     laws(|probe| probe.timeout(LONG).acquire_within(Duration::from_millis(20))).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_keeps_the_laws() {
+async fn retry_keeps_the_laws() {
     laws(|probe| probe.retry(RetryPolicy::new())).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_arc_and_a_box_keep_the_laws() {
+async fn arc_and_box_keep_the_laws() {
     laws(|probe| Arc::new(probe).boxed()).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stack_of_wrappers_keeps_the_laws() {
+async fn stack_of_wrappers_keeps_the_laws() {
     laws(|probe| probe.timeout(LONG).retry(RetryPolicy::new()).timeout(LONG).boxed()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stack_of_wrappers_keeps_the_laws_on_many_threads() {
+async fn stack_of_wrappers_keeps_the_laws_on_many_threads() {
     laws(|probe| probe.timeout(LONG).retry(RetryPolicy::new().first_pause(Duration::from_millis(1)))).await;
 }

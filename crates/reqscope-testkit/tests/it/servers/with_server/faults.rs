@@ -18,7 +18,8 @@ async fn frozen_server_is_silent_until_it_is_thawed() {
         assert!(server.pid().is_some());
         let mut stream = TcpStream::connect(server.address()).unwrap();
         stream.set_read_timeout(Some(MOMENT)).unwrap();
-        let silence = stream.read(&mut [0; 5]).unwrap_err();
+        // Unlike `read`, `read_exact` continues when a signal interrupts it.
+        let silence = stream.read_exact(&mut [0; 5]).unwrap_err();
         assert!(matches!(silence.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{silence}");
         server.thaw().unwrap();
         stream.set_read_timeout(None).unwrap();
