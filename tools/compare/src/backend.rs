@@ -1,31 +1,31 @@
-//! What a pool is put in front of.
+//! What a pool is made over.
 
 use std::future::Future;
 
-/// Makes what is pooled. Each contender calls these verbs as its own docs say they are meant.
+/// Makes the handles of a pool. Each contender calls these methods as its own docs advise.
 pub(crate) trait Backend: Send + Sync + 'static {
-    type Object: Send + Sync + 'static;
+    type Handle: Send + Sync + 'static;
 
-    /// Whether the verbs do nothing at all, and who has objects of his own can leave them out.
+    /// Whether the methods do nothing, so that a contender with handles of its own may skip them.
     const IS_NOTHING: bool = false;
 
-    /// Makes one.
-    fn create(&self) -> impl Future<Output = Result<Self::Object, Refused>> + Send;
+    /// Creates a handle.
+    fn create(&self) -> impl Future<Output = Result<Self::Handle, Refused>> + Send;
 
-    /// A look at it in passing, which costs nothing.
-    fn is_broken(&self, object: &Self::Object) -> bool;
+    /// Returns whether the handle knows that it is broken, which costs nothing.
+    fn is_broken(&self, handle: &Self::Handle) -> bool;
 
-    /// Asks it whether it is sound.
-    fn validate(&self, object: &Self::Object) -> impl Future<Output = Result<(), Refused>> + Send;
+    /// Checks whether the handle works, which may wait.
+    fn validate(&self, handle: &Self::Handle) -> impl Future<Output = Result<(), Refused>> + Send;
 
-    /// Ends it in order, for whoever has a place for that.
-    fn release(&self, object: Self::Object) -> impl Future<Output = ()> + Send;
+    /// Releases a handle, if the contender has a hook for that.
+    fn release(&self, handle: Self::Handle) -> impl Future<Output = ()> + Send;
 
-    /// Which one it is.
-    fn id(object: &Self::Object) -> u64;
+    /// Returns the number of the handle.
+    fn id(handle: &Self::Handle) -> u64;
 }
 
-/// Why there is no object.
+/// Why there is no handle.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Refused(pub(crate) String);
@@ -36,14 +36,14 @@ impl Refused {
     }
 }
 
-/// A backend that never waits: what is measured over it is the pool alone.
+/// A backend that never waits, so that only the pool is measured.
 ///
-/// There are two of it, so that what is counted by instructions has one caller only: what a single caller has in line,
-/// two callers call.
+/// There are two of it, so that the functions whose instructions are counted have a single caller: a function with one
+/// caller is inlined, one with two callers is called.
 pub(crate) struct Ready<const COUNTED: bool>;
 
 impl<const COUNTED: bool> Backend for Ready<COUNTED> {
-    type Object = u64;
+    type Handle = u64;
 
     const IS_NOTHING: bool = true;
 
@@ -61,7 +61,7 @@ impl<const COUNTED: bool> Backend for Ready<COUNTED> {
 
     async fn release(&self, _object: u64) {}
 
-    fn id(object: &u64) -> u64 {
-        *object
+    fn id(handle: &u64) -> u64 {
+        *handle
     }
 }

@@ -1,4 +1,4 @@
-//! Who is compared, and in which version: the `list` subcommand.
+//! The `list` subcommand: the contenders and their versions.
 
 use clap::ValueEnum;
 use reqscope_records::compare::ContenderInfo;
@@ -6,10 +6,10 @@ use reqscope_records::compare::ContenderInfo;
 use crate::contender::Contender;
 use crate::contenders::{Name, Visitor};
 
-/// What the build resolved its dependencies to.
+/// The lock file of this package.
 const LOCK: &str = include_str!("../Cargo.lock");
 
-/// The package this is.
+/// The name of this package.
 const SELF: &str = env!("CARGO_PKG_NAME");
 
 struct Listing(Name);
@@ -22,19 +22,20 @@ impl Visitor for Listing {
     }
 }
 
+/// Returns the description of one contender.
 pub(crate) fn info(name: String, title: &str, package: Option<&str>) -> ContenderInfo {
     let version = package.map(|package| version(LOCK, package).expect("what is linked is locked"));
     ContenderInfo { name, title: title.to_owned(), package: package.map(str::to_owned), version }
 }
 
-/// Prints all of them.
+/// Prints all contenders.
 pub(crate) fn print() -> anyhow::Result<()> {
     let all: Vec<ContenderInfo> = Name::value_variants().iter().map(|name| name.visit(Listing(*name))).collect();
     println!("{}", serde_json::to_string_pretty(&all)?);
     Ok(())
 }
 
-/// The version of a direct dependency. One that is locked twice is named with its version by who depends on it.
+/// Returns the version of a direct dependency. If a package is locked twice, its dependents name it with its version.
 fn version(lock: &str, package: &str) -> Option<String> {
     let entry = |name: &str| lock.split("[[package]]").find(|entry| field(entry, "name") == Some(name));
     let own = entry(SELF)?.lines().find_map(|line| {
@@ -53,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_version_of_a_package_locked_twice_is_the_one_we_depend_on() {
+    fn version_of_a_package_locked_twice_is_the_direct_one() {
         let lock = "[[package]]\nname = \"band\"\nversion = \"0.6.7\"\n\n[[package]]\nname = \"band\"\n\
                     version = \"0.7.4\"\n\n[[package]]\nname = \"pool\"\nversion = \"1.0.0\"\n\n[[package]]\n\
                     name = \"reqscope-compare\"\nversion = \"0.1.0\"\ndependencies = [\n \"band 0.7.4\",\n \"pool\",\n]\n";

@@ -1,4 +1,5 @@
-//! What `cargo xtask compare` runs: the same work and the same faults on reqscope and on what people use today.
+//! The program that `cargo xtask compare` runs: the same work and the same faults on reqscope and on other pools and
+//! lazy cells.
 
 mod backend;
 mod contender;
@@ -14,7 +15,7 @@ use clap::{Parser, Subcommand};
 use cells::Cells;
 use work::Work;
 
-/// The same work and the same faults on reqscope and on what people use today.
+/// The same work and the same faults on reqscope and on other pools and lazy cells.
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]
@@ -23,11 +24,11 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Who is compared, and in which version; prints JSON.
+    /// Prints the contenders and their versions, as JSON.
     List,
-    /// The rows of the honesty table; prints JSON.
+    /// Prints the rows of the honesty table, as JSON.
     Rows,
-    /// One cell of the honesty table: causes one fault, in a process of its own, and prints the verdict as JSON.
+    /// Causes one fault on one contender, in a process of its own, and prints the verdict as JSON.
     Fault(faults::Fault),
     #[command(flatten)]
     Work(Work),

@@ -1,8 +1,8 @@
-//! The rows of an honesty table, a script each.
+//! The rows of an honesty table, with one script each.
 
 use reqscope_records::compare::RowInfo;
 
-/// What each row is called, what it is about, and the module whose `run` plays it on a `$contender`.
+/// Defines the rows: the name of each, the module whose `run` plays it on a `$contender`, and its title.
 macro_rules! rows {
     ($contender:path: $($variant:ident = $module:ident: $title:literal)+) => {
         $(mod $module;)+
@@ -34,7 +34,7 @@ macro_rules! rows {
                 }
             }
 
-            /// Prints all of them.
+            /// Prints all rows.
             pub(crate) fn print() -> anyhow::Result<()> {
                 $crate::rows::print(Row::ALL.iter().map(|row| (row.name(), row.title())))
             }
@@ -53,6 +53,7 @@ macro_rules! rows {
 }
 pub(crate) use rows;
 
+/// Prints names and titles, as JSON.
 pub(crate) fn print(rows: impl Iterator<Item = (&'static str, &'static str)>) -> anyhow::Result<()> {
     let info = |(name, title): (&str, &str)| RowInfo { name: name.to_owned(), title: title.to_owned() };
     let rows: Vec<RowInfo> = rows.map(info).collect();

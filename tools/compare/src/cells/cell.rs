@@ -1,4 +1,4 @@
-//! What every lazy cell is asked to do.
+//! What every lazy cell must do.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -9,42 +9,46 @@ use super::source::Source;
 use crate::backend::Refused;
 use crate::contender::NotOffered;
 
-/// A way to give one request one object, acquired when it is first used.
+/// A way to give one request one handle, which is acquired on first use.
 pub(crate) trait LazyCell: 'static {
-    /// What tables call it.
+    /// Its name in the tables.
     const TITLE: &'static str;
 
     /// The package it comes from.
     const PACKAGE: &'static str;
 
-    /// What a server has once.
+    /// What a server has.
     type Server<S: Source>: Send + Sync + 'static;
 
-    /// What a request has, and what ends with it.
+    /// What a request has, and drops at its end.
     type Request<S: Source>: Send + 'static;
 
-    /// What the functions of a request are given, and the tasks that they spawn.
-    type Handle<S: Source>: Clone + Send + Sync + 'static;
+    /// What the functions of a request and the tasks that they spawn have.
+    type Cell<S: Source>: Clone + Send + Sync + 'static;
 
-    /// The object in use.
+    /// A handle in use.
     type Loan<'a, S: Source>: Send;
 
+    /// Creates a server.
     fn serve<S: Source>(source: Arc<S>) -> Self::Server<S>;
 
+    /// Begins a request.
     fn open<S: Source>(server: &Self::Server<S>) -> Self::Request<S>;
 
-    fn handle<S: Source>(request: &Self::Request<S>) -> &Self::Handle<S>;
+    /// Returns the cell of a request.
+    fn cell<S: Source>(request: &Self::Request<S>) -> &Self::Cell<S>;
 
-    /// The object; the first one who asks acquires it.
+    /// Returns the handle. The first caller acquires it.
     fn get<'a, S: Source>(
         server: &'a Self::Server<S>,
-        handle: &'a Self::Handle<S>,
+        cell: &'a Self::Cell<S>,
     ) -> impl Future<Output = Result<Self::Loan<'a, S>, Refused>> + Send;
 
-    fn object<'a, S: Source>(loan: &'a Self::Loan<'_, S>) -> &'a S::Object;
+    /// Returns the handle of a loan.
+    fn handle<'a, S: Source>(loan: &'a Self::Loan<'_, S>) -> &'a S::Handle;
 
-    /// Whether somebody is told how the request ended.
-    fn tells() -> Result<(), NotOffered> {
+    /// Returns `Ok` if the release is passed how the request ended.
+    fn passes_exit() -> Result<(), NotOffered> {
         Err(NotOffered)
     }
 

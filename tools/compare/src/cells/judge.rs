@@ -1,4 +1,4 @@
-//! Runs one script on one contender: in a process of its own, as the pools'.
+//! Runs one script on one contender, in a process of its own, as for the pools.
 
 use clap::Args;
 use tokio::runtime::{self, Runtime};
@@ -13,7 +13,7 @@ use crate::faults::judge::{apart, here};
 pub(crate) struct Fault {
     row: Row,
     contender: Name,
-    /// In this process, which may then hang or abort. Prints the verdict alone, and each panic.
+    /// Runs the script in this process, which may then hang or abort. Prints the verdict alone, and each panic.
     #[arg(long)]
     here: bool,
 }
@@ -36,7 +36,7 @@ impl Visitor for Here {
     }
 }
 
-/// On one thread a script knows who has come how far.
+/// Creates a runtime of one thread, so that a script knows how far each task has come.
 fn stage() -> std::io::Result<Runtime> {
     runtime::Builder::new_current_thread().enable_all().build()
 }
@@ -71,22 +71,22 @@ mod tests {
         }
     }
 
-    /// Whichever none of the real ones fails, the careless one does, for the reason that the row is about.
+    /// A row that no real contender fails is failed by the careless one, for the reason that the row is about.
     #[test]
-    fn every_row_is_failed_by_somebody() {
+    fn every_row_is_failed_by_a_contender() {
         let careless = |row: Row| Judge(row).visit::<Careless>();
         for row in Row::value_variants() {
             let (verdict, saw) = match row {
-                Row::Unpolled => (judge(*row, Name::OnceCell), "the next user hangs"),
+                Row::Unpolled => (judge(*row, Name::OnceCell), "the next caller hangs"),
                 Row::Cancelled => (careless(*row), "2 acquisitions at the same time"),
-                Row::Impatient => (judge(*row, Name::OnceCell), "0 of 20 users were served"),
-                Row::Abandoned => (careless(*row), "object 0 was never given back"),
-                Row::Late => (careless(*row), "a task of it still had the object"),
-                Row::Panic => (judge(*row, Name::Shared), "the next user panics: inner future panicked"),
-                Row::Once => (careless(*row), "one of 8 users is served with object 1"),
-                Row::HeldObject => (careless(*row), "given back while the task worked with it"),
-                Row::HeldCell => (judge(*row, Name::OnceCell), "its object was still out"),
-                Row::Told => (careless(*row), "was told as [Completed, Completed, Completed, Completed]"),
+                Row::Impatient => (judge(*row, Name::OnceCell), "0 of 20 callers were served"),
+                Row::Abandoned => (careless(*row), "handle 0 was never released"),
+                Row::Late => (careless(*row), "a task of it still had the handle"),
+                Row::Panic => (judge(*row, Name::Shared), "the next caller panics: inner future panicked"),
+                Row::Once => (careless(*row), "one of 8 callers is served with handle 1"),
+                Row::HeldHandle => (careless(*row), "released while the task used it"),
+                Row::HeldCell => (judge(*row, Name::OnceCell), "its handle was not released"),
+                Row::Exit => (careless(*row), "were passed as [Completed, Completed, Completed, Completed]"),
             };
             assert!(matches!(&verdict, Verdict::Fail(seen) if seen.contains(saw)), "{row:?}: {verdict:?}");
         }

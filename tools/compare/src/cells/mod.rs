@@ -1,6 +1,6 @@
-//! Lazy cells: one object of one request, acquired on first use.
+//! Lazy cells: one handle for one request, acquired on first use.
 
-pub(crate) mod books;
+pub(crate) mod events;
 pub(crate) mod cell;
 pub(crate) mod contenders;
 pub(crate) mod judge;
@@ -23,7 +23,7 @@ use work::Operation;
 
 #[derive(Subcommand)]
 pub(crate) enum Cells {
-    /// Repeats one operation on a lazy cell, for whoever counts from outside.
+    /// Repeats one operation on a lazy cell, for valgrind.
     #[command(name = "cell-run")]
     Run {
         operation: Operation,
@@ -31,32 +31,32 @@ pub(crate) enum Cells {
         /// How often.
         times: usize,
     },
-    /// The same in rounds, in nanoseconds for each; prints JSON.
+    /// Measures one operation in rounds, and prints nanoseconds as JSON.
     #[command(name = "cell-time")]
     Time {
         operation: Operation,
         #[command(flatten)]
         turns: Turns,
     },
-    /// Whose lazy cells are compared, and in which version; prints JSON.
+    /// Prints the contenders and their versions, as JSON.
     #[command(name = "cell-list")]
     List,
-    /// The rows of their honesty table; prints JSON.
+    /// Prints the rows of the honesty table, as JSON.
     #[command(name = "cell-rows")]
     Rows,
-    /// One cell of it: causes one fault, in a process of its own, and prints the verdict as JSON.
+    /// Causes one fault on one contender, in a process of its own, and prints the verdict as JSON.
     #[command(name = "cell-fault")]
     Fault(judge::Fault),
 }
 
-/// Who, and how often.
+/// Which contenders, and how many rounds.
 #[derive(Args)]
 pub(crate) struct Turns {
-    /// Who; all if nobody is named.
+    /// The contenders; all of them if none is named.
     contenders: Vec<Name>,
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// How long each works in each round, in milliseconds.
+    /// How long each turn is, in milliseconds.
     #[arg(long, default_value_t = 100)]
     time: u64,
 }

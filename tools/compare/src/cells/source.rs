@@ -2,51 +2,51 @@ use std::future::{Future, Ready, ready};
 
 use reqscope::Exit;
 
-/// Where the object of a request comes from. It does not refuse: no row is about that, and the cells that keep no
-/// result are at their cheapest so.
+/// Where the handle of a request comes from. It never fails: no row is about errors, and so the cells that store no
+/// result are at their cheapest.
 pub(crate) trait Source: Send + Sync + 'static {
-    /// It can be cloned, as `Shared` asks for.
-    type Object: Clone + Send + Sync + Unpin + 'static;
+    /// It can be cloned, which `Shared` needs.
+    type Handle: Clone + Send + Sync + Unpin + 'static;
 
-    /// It has a name and can be moved, so that nobody has to box it.
-    type Acquire: Future<Output = Self::Object> + Send + Unpin + 'static;
+    /// It has a name and is `Unpin`, so that no contender has to box it.
+    type Acquire: Future<Output = Self::Handle> + Send + Unpin + 'static;
 
-    /// Begins nothing before it is polled.
+    /// Returns an acquisition, which begins when it is polled.
     fn acquire(&self) -> Self::Acquire;
 
-    /// One that need not be waited for: for whoever asks.
-    fn at_hand(&self) -> Option<Self::Object> {
+    /// Returns a handle without waiting, for contenders that have such a shortcut.
+    fn at_hand(&self) -> Option<Self::Handle> {
         None
     }
 
-    /// Given back, by whoever does more than drop it.
-    fn release(&self, object: Self::Object, exit: Exit) -> impl Future<Output = ()> + Send;
+    /// Releases a handle, for contenders that do more than drop it.
+    fn release(&self, handle: Self::Handle, exit: Exit) -> impl Future<Output = ()> + Send;
 
-    /// The same without waiting: for whoever asks.
-    fn reclaim(&self, object: Self::Object, exit: Exit) -> Result<(), Self::Object> {
+    /// Releases a handle without waiting, for contenders that have such a shortcut.
+    fn reclaim(&self, handle: Self::Handle, exit: Exit) -> Result<(), Self::Handle> {
         let _exit = exit;
-        Err(object)
+        Err(handle)
     }
 }
 
-/// A source that never waits, and says so where it is asked: what is measured over it is the cell alone.
+/// A source that never waits and has all shortcuts, so that only the cell is measured.
 pub(crate) struct AtHand;
 
-/// One that never waits either, but has only the verbs that might.
+/// A source that never waits, but has no shortcuts.
 pub(crate) struct Plain;
 
-const OBJECT: u64 = 7;
+const HANDLE: u64 = 7;
 
 impl Source for AtHand {
-    type Object = u64;
+    type Handle = u64;
     type Acquire = Ready<u64>;
 
     fn acquire(&self) -> Ready<u64> {
-        ready(OBJECT)
+        ready(HANDLE)
     }
 
     fn at_hand(&self) -> Option<u64> {
-        Some(OBJECT)
+        Some(HANDLE)
     }
 
     async fn release(&self, _object: u64, _exit: Exit) {}
@@ -57,11 +57,11 @@ impl Source for AtHand {
 }
 
 impl Source for Plain {
-    type Object = u64;
+    type Handle = u64;
     type Acquire = Ready<u64>;
 
     fn acquire(&self) -> Ready<u64> {
-        ready(OBJECT)
+        ready(HANDLE)
     }
 
     async fn release(&self, _object: u64, _exit: Exit) {}

@@ -1,4 +1,4 @@
-//! Where a script is played: a cell over a source that waits, breaks and writes down what happens to it.
+//! The stage of a script: a cell over a source that waits, breaks and logs events.
 
 use std::fmt;
 use std::future::Future;
@@ -11,30 +11,30 @@ use reqscope_testkit::Gate;
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::timeout;
 
-use super::books::{Books, Event, Held, Seen};
 use super::cell::LazyCell;
+use super::events::{Event, EventLog, Seen, TrackedHandle};
 use super::source::Source;
 use crate::faults::steps::{PATIENCE, Unmet, comes_true, message};
 
-/// A source whose acquisitions wait at a gate, and are on the books.
+/// A source whose acquisitions wait at a gate and are logged.
 pub(crate) struct Watched {
     gate: Gate,
-    books: Books,
-    /// What happens in the very poll in which the next object arrives.
+    log: EventLog,
+    /// Runs in the poll in which the next handle arrives.
     at_arrival: Arc<Mutex<Option<Hook>>>,
 }
 
 type Hook = Box<dyn FnOnce() + Send>;
 
 impl Source for Watched {
-    type Object = Arc<Held>;
-    type Acquire = Pin<Box<dyn Future<Output = Arc<Held>> + Send>>;
+    type Handle = Arc<TrackedHandle>;
+    type Acquire = Pin<Box<dyn Future<Output = Arc<TrackedHandle>> + Send>>;
 
     fn acquire(&self) -> Self::Acquire {
-        let (gate, books, at_arrival) = (self.gate.clone(), self.books.clone(), Arc::clone(&self.at_arrival));
+        let (gate, log, at_arrival) = (self.gate.clone(), self.log.clone(), Arc::clone(&self.at_arrival));
         Box::pin(async move {
-            // Whoever drops it here drops the attempt, which says so.
-            let attempt = books.begin();
+            // Dropping the acquisition here drops the attempt, which logs that.
+            let attempt = log.begin();
             gate.pass().await.expect("no script has an error");
             let hook = at_arrival.lock().take();
             if let Some(hook) = hook {
@@ -44,67 +44,69 @@ impl Source for Watched {
         })
     }
 
-    async fn release(&self, object: Arc<Held>, exit: Exit) {
-        self.books.write(Event::Told(object.number, exit));
+    async fn release(&self, handle: Arc<TrackedHandle>, exit: Exit) {
+        self.log.write(Event::Released(handle.number, exit));
     }
 }
 
 /// One server and its source.
 pub(crate) struct Stage<C: LazyCell> {
     server: Arc<C::Server<Watched>>,
-    /// Where the acquisitions wait; it is closed.
+    /// The gate at which acquisitions wait. It is closed at first.
     pub(crate) gate: Gate,
-    books: Books,
+    log: EventLog,
     at_arrival: Arc<Mutex<Option<Hook>>>,
 }
 
 impl<C: LazyCell> Stage<C> {
     pub(crate) fn new() -> Self {
-        let (gate, books, at_arrival) = (Gate::closed(), Books::default(), Arc::default());
-        let source = Watched { gate: gate.clone(), books: books.clone(), at_arrival: Arc::clone(&at_arrival) };
-        Stage { server: Arc::new(C::serve(Arc::new(source))), gate, books, at_arrival }
+        let (gate, log, at_arrival) = (Gate::closed(), EventLog::default(), Arc::default());
+        let source = Watched { gate: gate.clone(), log: log.clone(), at_arrival: Arc::clone(&at_arrival) };
+        Stage { server: Arc::new(C::serve(Arc::new(source))), gate, log, at_arrival }
     }
 
     pub(crate) fn open(&self) -> C::Request<Watched> {
         C::open(&self.server)
     }
 
-    pub(crate) fn user(&self, request: &C::Request<Watched>) -> User<C> {
-        User { server: Arc::clone(&self.server), handle: C::handle(request).clone() }
+    /// Returns a caller in this request.
+    pub(crate) fn caller(&self, request: &C::Request<Watched>) -> Caller<C> {
+        Caller { server: Arc::clone(&self.server), cell: C::cell(request).clone() }
     }
 
+    /// Sets what runs in the poll in which the next handle arrives.
     pub(crate) fn at_arrival(&self, hook: impl FnOnce() + Send + 'static) {
         *self.at_arrival.lock() = Some(Box::new(hook));
     }
 
     pub(crate) fn seen(&self) -> Seen {
-        self.books.seen()
+        self.log.seen()
     }
 
-    /// Waits until this is so; says whether that came.
+    /// Waits until the condition holds, and returns whether it did.
     pub(crate) async fn comes(&self, condition: impl Fn(&Seen) -> bool) -> bool {
         comes_true(PATIENCE, || condition(&self.seen())).await
     }
 
-    /// At the end of a script, when everybody has left: everything is back, exactly once.
+    /// Checks at the end of a script that every handle was released exactly once.
     pub(crate) async fn all_back(&self) -> Result<(), Unmet> {
         self.comes(|seen| seen.all_back().is_ok()).await;
-        // Time for whoever would give it back once more.
+        // A second release would come in this time.
         settle().await;
         self.seen().all_back().map_err(Unmet::saw)
     }
 }
 
-/// A function of a request, or a task that it has spawned.
-pub(crate) struct User<C: LazyCell> {
+/// A function of a request, or a task that the request spawned.
+pub(crate) struct Caller<C: LazyCell> {
     server: Arc<C::Server<Watched>>,
-    handle: C::Handle<Watched>,
+    cell: C::Cell<Watched>,
 }
 
 /// How a use ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Use {
-    /// With the object of this number.
+    /// With the handle of this number.
     Served(u64),
     Refused(String),
     Panicked(String),
@@ -114,7 +116,7 @@ pub(crate) enum Use {
 impl fmt::Display for Use {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Use::Served(number) => write!(f, "is served with object {number}"),
+            Use::Served(number) => write!(f, "is served with handle {number}"),
             Use::Refused(why) => write!(f, "is refused: {why}"),
             Use::Panicked(message) => write!(f, "panics: {message}"),
             Use::Hung => write!(f, "hangs, for {PATIENCE:?}"),
@@ -122,12 +124,12 @@ impl fmt::Display for Use {
     }
 }
 
-impl<C: LazyCell> User<C> {
-    /// Asks for the object, keeps it until `done` has come, and gives the loan back.
+impl<C: LazyCell> Caller<C> {
+    /// Gets the handle, uses it until `done` is ready, and returns the loan.
     pub(crate) async fn work(&self, done: impl Future<Output = ()> + Send) -> Use {
-        match C::get(&self.server, &self.handle).await {
+        match C::get(&self.server, &self.cell).await {
             Ok(loan) => {
-                let number = C::object(&loan).number;
+                let number = C::handle(&loan).number;
                 done.await;
                 Use::Served(number)
             }
@@ -135,18 +137,18 @@ impl<C: LazyCell> User<C> {
         }
     }
 
-    /// Uses it in passing.
+    /// Gets the handle and returns it at once.
     pub(crate) async fn glance(&self) -> Use {
         self.work(std::future::ready(())).await
     }
 
-    /// The same in a task of its own.
+    /// Does the same in a task of its own.
     pub(crate) fn spawn(self) -> JoinHandle<Use> {
         tokio::spawn(async move { self.glance().await })
     }
 }
 
-/// How the use in that task ends.
+/// Returns how the use in a task ended.
 pub(crate) async fn outcome(mut task: JoinHandle<Use>) -> Use {
     match timeout(PATIENCE, &mut task).await {
         Ok(Ok(used)) => used,
@@ -158,7 +160,7 @@ pub(crate) async fn outcome(mut task: JoinHandle<Use>) -> Use {
     }
 }
 
-/// Lets everybody else come to where he has to wait.
+/// Lets all other tasks run until they wait.
 pub(crate) async fn settle() {
     for _ in 0..64 {
         yield_now().await;

@@ -18,17 +18,17 @@ use super::source::{AtHand, Plain, Source};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Operation {
-    /// A request that never asks: open, and drop.
+    /// A request that does not use the cell: open and drop.
     Unused,
-    /// A request that asks once: open, first use, end.
+    /// A request that uses the cell once: open, first use, end.
     First,
-    /// The same over a source without shortcuts: nothing is at hand, and nothing is taken back at once.
+    /// The same over a source without shortcuts.
     Plain,
-    /// One more use in a request that has its object.
+    /// One more use in a request that has its handle.
     Later,
 }
 
-/// So many times, and nothing else.
+/// Repeats an operation, and does nothing else.
 #[derive(Clone, Copy)]
 pub(crate) struct Run {
     pub(crate) operation: Operation,
@@ -39,17 +39,17 @@ impl Visitor for Run {
     type Output = anyhow::Result<()>;
 
     fn visit<C: LazyCell>(self) -> anyhow::Result<()> {
-        // Nothing here ever waits, but a handler always has a runtime around it.
+        // Nothing here waits, but a handler always runs in a runtime.
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         repeat::<C>(&runtime, self.operation, self.times);
         Ok(())
     }
 }
 
-/// Operations between two looks at the clock.
+/// Operations between two readings of the clock.
 const BATCH: usize = 1_000;
 
-/// At least so long, after one batch to get warm. The nanoseconds of one operation are the result.
+/// Repeats an operation for at least this time, after one batch as warm-up. The result is nanoseconds per operation.
 #[derive(Clone, Copy)]
 pub(crate) struct Turn {
     pub(crate) operation: Operation,
@@ -91,11 +91,11 @@ fn repeat<C: LazyCell>(runtime: &Runtime, operation: Operation, times: usize) {
         }
         Operation::Plain => {
             let server = C::serve(Arc::new(Plain));
-            // In the runtime, as a handler is: what is spawned there need not be sent to it.
+            // On the runtime, as a handler is, so that spawning need not send to it.
             runtime.block_on(async {
                 for number in 1..=times {
                     first::<C, _>(black_box(&server));
-                    if number % HELD_UP == 0 || number == times {
+                    if number % SPAWNED == 0 || number == times {
                         yield_now().await;
                     }
                 }
@@ -103,28 +103,29 @@ fn repeat<C: LazyCell>(runtime: &Runtime, operation: Operation, times: usize) {
         }
         Operation::Later => {
             let request = C::open(server);
-            drop(now(C::get(server, C::handle(&request))).expect("it is at hand"));
+            drop(now(C::get(server, C::cell(&request))).expect("it is at hand"));
             for _ in 0..times {
-                let loan = now(C::get(server, black_box(C::handle(&request)))).expect("it is there");
+                let loan = now(C::get(server, black_box(C::cell(&request)))).expect("it is acquired");
                 drop(black_box(loan));
             }
         }
     }
 }
 
-/// After so many the runtime runs what they have spawned: more than one, so that its own turn does not count, and no more
-/// than it takes in one turn.
-const HELD_UP: usize = 50;
+/// After this many operations the runtime runs the tasks that they spawned: several, so that its own turn does not
+/// show, and no more than it runs in one turn.
+const SPAWNED: usize = 50;
 
 #[inline(always)]
 fn first<C: LazyCell, S: Source>(server: &C::Server<S>) {
     let request = C::open(server);
-    let loan = now(C::get(server, C::handle(&request))).expect("it does not wait");
+    let loan = now(C::get(server, C::cell(&request))).expect("it does not wait");
     drop(black_box(loan));
     now(C::end(request, Exit::Completed));
 }
 
-/// The output of a future that never waits. In line, as an `.await` is: no executor is part of what is measured.
+/// Returns the output of a future that never waits. Inlined, as an `.await` is: no executor is part of what is
+/// measured.
 #[inline(always)]
 fn now<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {

@@ -11,19 +11,19 @@ pub(crate) struct Bb8;
 pub(crate) struct Adapter<B>(Arc<B>);
 
 impl<B: Backend> ManageConnection for Adapter<B> {
-    type Connection = B::Object;
+    type Connection = B::Handle;
     type Error = Refused;
 
-    async fn connect(&self) -> Result<B::Object, Refused> {
+    async fn connect(&self) -> Result<B::Handle, Refused> {
         self.0.create().await
     }
 
-    async fn is_valid(&self, object: &mut B::Object) -> Result<(), Refused> {
-        self.0.validate(object).await
+    async fn is_valid(&self, handle: &mut B::Handle) -> Result<(), Refused> {
+        self.0.validate(handle).await
     }
 
-    fn has_broken(&self, object: &mut B::Object) -> bool {
-        self.0.is_broken(object)
+    fn has_broken(&self, handle: &mut B::Handle) -> bool {
+        self.0.is_broken(handle)
     }
 }
 
@@ -44,7 +44,7 @@ impl Contender for Bb8 {
             .connection_timeout(settings.timeout)
             .build(Adapter(backend))
             .await
-            .expect("its first objects can be made")
+            .expect("its first handles can be made")
     }
 
     fn get<B: Backend>(

@@ -9,7 +9,7 @@ use ::deadpool::managed::{
 use crate::backend::{Backend, Refused};
 use crate::contender::{Contender, NotOffered, Settings};
 
-/// As its examples build it: no timeouts.
+/// Without timeouts, as its examples build it.
 pub(crate) struct Deadpool;
 
 /// With its timeouts for waiting, creating and recycling.
@@ -18,18 +18,18 @@ pub(crate) struct DeadpoolTimeouts;
 pub(crate) struct Adapter<B>(Arc<B>);
 
 impl<B: Backend> Manager for Adapter<B> {
-    type Type = B::Object;
+    type Type = B::Handle;
     type Error = Refused;
 
-    async fn create(&self) -> Result<B::Object, Refused> {
+    async fn create(&self) -> Result<B::Handle, Refused> {
         self.0.create().await
     }
 
-    async fn recycle(&self, object: &mut B::Object, _metrics: &Metrics) -> RecycleResult<Refused> {
-        if self.0.is_broken(object) {
+    async fn recycle(&self, handle: &mut B::Handle, _metrics: &Metrics) -> RecycleResult<Refused> {
+        if self.0.is_broken(handle) {
             return Err(RecycleError::message("it is broken"));
         }
-        self.0.validate(object).await.map_err(RecycleError::Backend)
+        self.0.validate(handle).await.map_err(RecycleError::Backend)
     }
 }
 
@@ -70,9 +70,9 @@ macro_rules! contender {
 
             fn retain<B: Backend>(
                 pool: &Pool<Adapter<B>>,
-                mut pleases: impl FnMut(&B::Object) -> bool,
+                mut predicate: impl FnMut(&B::Handle) -> bool,
             ) -> Result<(), NotOffered> {
-                pool.retain(|object, _metrics| pleases(object));
+                pool.retain(|handle, _metrics| predicate(handle));
                 Ok(())
             }
         }

@@ -6,11 +6,11 @@ use tokio::time::timeout;
 use crate::backend::{Backend, Refused};
 use crate::contender::{Contender, NotOffered, Settings};
 
-/// Deprecated since 1.1.2 in favour of [`Asyncband`], and here because it is what many still have. It has no timeouts;
-/// its docs put one around each get.
+/// Deprecated since 1.1.2 in favour of [`Asyncband`], but still in use. It has no timeouts; its docs put one around
+/// each get.
 pub(crate) struct Fastpool;
 
-/// What became of [`Fastpool`]: the pool of asyncband 0.7.
+/// The successor of [`Fastpool`]: the pool of asyncband 0.7.
 pub(crate) struct Asyncband;
 
 /// A pool and the timeout around its gets.
@@ -32,18 +32,18 @@ macro_rules! contender {
             }
 
             impl<B: Backend> ManageObject for Adapter<B> {
-                type Object = B::Object;
+                type Object = B::Handle;
                 type Error = Refused;
 
-                async fn create(&self) -> Result<B::Object, Refused> {
+                async fn create(&self) -> Result<B::Handle, Refused> {
                     self.backend.create().await
                 }
 
-                async fn is_recyclable(&self, object: &mut B::Object, _status: &ObjectStatus) -> Result<(), Refused> {
-                    if self.backend.is_broken(object) {
+                async fn is_recyclable(&self, handle: &mut B::Handle, _status: &ObjectStatus) -> Result<(), Refused> {
+                    if self.backend.is_broken(handle) {
                         return Err(Refused("it is broken".to_owned()));
                     }
-                    if self.validates { self.backend.validate(object).await } else { Ok(()) }
+                    if self.validates { self.backend.validate(handle).await } else { Ok(()) }
                 }
             }
 
@@ -70,9 +70,9 @@ macro_rules! contender {
 
                 fn retain<B: Backend>(
                     pool: &Self::Pool<B>,
-                    mut pleases: impl FnMut(&B::Object) -> bool,
+                    mut predicate: impl FnMut(&B::Handle) -> bool,
                 ) -> Result<(), NotOffered> {
-                    drop(pool.pool.retain(|object, _status| pleases(object)).removed);
+                    drop(pool.pool.retain(|handle, _status| predicate(handle)).removed);
                     Ok(())
                 }
             }

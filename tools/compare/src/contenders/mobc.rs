@@ -6,27 +6,27 @@ use ::mobc::{Connection, Manager, Pool, async_trait};
 use crate::backend::{Backend, Refused};
 use crate::contender::{Contender, NotOffered, Settings};
 
-/// It keeps all that come back, where its default keeps 2.
+/// Keeps all handles that are returned; its default keeps 2.
 pub(crate) struct Mobc;
 
 pub(crate) struct Adapter<B>(Arc<B>);
 
 #[async_trait]
 impl<B: Backend> Manager for Adapter<B> {
-    type Connection = B::Object;
+    type Connection = B::Handle;
     type Error = Refused;
 
-    async fn connect(&self) -> Result<B::Object, Refused> {
+    async fn connect(&self) -> Result<B::Handle, Refused> {
         self.0.create().await
     }
 
-    async fn check(&self, object: B::Object) -> Result<B::Object, Refused> {
-        self.0.validate(&object).await?;
-        Ok(object)
+    async fn check(&self, handle: B::Handle) -> Result<B::Handle, Refused> {
+        self.0.validate(&handle).await?;
+        Ok(handle)
     }
 
-    fn validate(&self, object: &mut B::Object) -> bool {
-        !self.0.is_broken(object)
+    fn validate(&self, handle: &mut B::Handle) -> bool {
+        !self.0.is_broken(handle)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Who is compared, a file each, set up as its own docs advise.
+//! The contenders, in a file each, set up as their own docs advise.
 
 mod bb8;
 mod deadpool;
@@ -17,7 +17,7 @@ use clap::ValueEnum;
 
 use crate::contender::Contender;
 
-/// The contenders by the names that the command line and the tables know them by.
+/// The names of the contenders on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Name {
     Reqscope,
@@ -34,7 +34,7 @@ pub(crate) enum Name {
     NoPool,
 }
 
-/// What is done to any contender.
+/// Something that is done with any contender.
 pub(crate) trait Visitor {
     type Output;
 
@@ -60,7 +60,7 @@ impl Name {
     }
 }
 
-/// As the command line takes it.
+/// Formats the name for the command line.
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.to_possible_value().expect("none is skipped").get_name())

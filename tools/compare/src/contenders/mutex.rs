@@ -5,12 +5,12 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use crate::backend::{Backend, Refused};
 use crate::contender::{Contender, Settings};
 
-/// One object in tokio's [`Mutex`], as most programs begin: made by the first user, lent to one at a time whatever size
-/// was asked for, and made anew where the last user left it broken.
+/// One handle in tokio's [`Mutex`], as most programs begin: the first user makes it, one user at a time has it whatever
+/// the size, and it is made anew if the last user left it broken.
 pub(crate) struct BareMutex;
 
 pub(crate) struct Shared<B: Backend> {
-    object: Arc<Mutex<Option<B::Object>>>,
+    handle: Arc<Mutex<Option<B::Handle>>>,
     backend: Arc<B>,
 }
 
@@ -19,7 +19,7 @@ impl Contender for BareMutex {
     const PACKAGE: Option<&'static str> = None;
 
     type Pool<B: Backend> = Shared<B>;
-    type Guard<B: Backend> = OwnedMutexGuard<Option<B::Object>>;
+    type Guard<B: Backend> = OwnedMutexGuard<Option<B::Handle>>;
     type Error<B: Backend> = Refused;
 
     fn lends(_size: usize) -> usize {
@@ -27,12 +27,12 @@ impl Contender for BareMutex {
     }
 
     async fn build<B: Backend>(backend: Arc<B>, _settings: &Settings) -> Shared<B> {
-        Shared { object: Arc::default(), backend }
+        Shared { handle: Arc::default(), backend }
     }
 
     async fn get<B: Backend>(pool: &Shared<B>) -> Result<Self::Guard<B>, Refused> {
-        let mut guard = Arc::clone(&pool.object).lock_owned().await;
-        guard.take_if(|object| pool.backend.is_broken(object));
+        let mut guard = Arc::clone(&pool.handle).lock_owned().await;
+        guard.take_if(|handle| pool.backend.is_broken(handle));
         if guard.is_none() {
             *guard = Some(pool.backend.create().await?);
         }

@@ -5,8 +5,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::backend::{Backend, Refused};
 use crate::contender::{Contender, Settings};
 
-/// A new object each time, which ends after its use. A [`Semaphore`] bounds them, as the limit on connections of a
-/// server would.
+/// A new handle each time, which is dropped after its use. A [`Semaphore`] bounds them, as a server's limit on
+/// connections would.
 pub(crate) struct NoPool;
 
 pub(crate) struct Shared<B> {
@@ -15,8 +15,8 @@ pub(crate) struct Shared<B> {
 }
 
 pub(crate) struct Guard<B: Backend> {
-    object: B::Object,
-    /// Dropped last, when the object has ended.
+    handle: B::Handle,
+    /// Dropped last, after the handle.
     _permit: OwnedSemaphorePermit,
 }
 
@@ -34,10 +34,10 @@ impl Contender for NoPool {
 
     async fn get<B: Backend>(pool: &Shared<B>) -> Result<Guard<B>, Refused> {
         let permit = Arc::clone(&pool.permits).acquire_owned().await.map_err(Refused::by)?;
-        Ok(Guard { object: pool.backend.create().await?, _permit: permit })
+        Ok(Guard { handle: pool.backend.create().await?, _permit: permit })
     }
 
     async fn id<B: Backend>(guard: &mut Guard<B>) -> u64 {
-        B::id(&guard.object)
+        B::id(&guard.handle)
     }
 }

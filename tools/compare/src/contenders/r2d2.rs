@@ -7,9 +7,9 @@ use tokio::task::spawn_blocking;
 use crate::backend::{Backend, Refused};
 use crate::contender::{Contender, Settings};
 
-/// It blocks its callers. Who is async tries to get an idle object at once, and else waits for one on a thread that
-/// may block; if objects are validated, always there, as the validation blocks as well. It creates on threads of its
-/// own, and nothing before somebody asks, where its default fills the pool.
+/// It blocks its callers. An async caller tries to get an idle handle at once, and otherwise waits for one on a
+/// blocking thread; with validation always there, because a validation blocks as well. It creates handles on threads of
+/// its own, and here only on demand; its default fills the pool at the start.
 pub(crate) struct R2d2;
 
 pub(crate) struct Adapter<B> {
@@ -23,19 +23,19 @@ pub(crate) struct Blocking<B: Backend> {
 }
 
 impl<B: Backend> ManageConnection for Adapter<B> {
-    type Connection = B::Object;
+    type Connection = B::Handle;
     type Error = Refused;
 
-    fn connect(&self) -> Result<B::Object, Refused> {
+    fn connect(&self) -> Result<B::Handle, Refused> {
         self.runtime.block_on(self.backend.create())
     }
 
-    fn is_valid(&self, object: &mut B::Object) -> Result<(), Refused> {
-        self.runtime.block_on(self.backend.validate(object))
+    fn is_valid(&self, handle: &mut B::Handle) -> Result<(), Refused> {
+        self.runtime.block_on(self.backend.validate(handle))
     }
 
-    fn has_broken(&self, object: &mut B::Object) -> bool {
-        self.backend.is_broken(object)
+    fn has_broken(&self, handle: &mut B::Handle) -> bool {
+        self.backend.is_broken(handle)
     }
 }
 

@@ -7,30 +7,30 @@ use reqscope::{Error, Exit, Health, Pool, Pooled, Resource};
 use crate::backend::{Backend, Refused};
 use crate::contender::{Contender, NotOffered, Settings};
 
-/// Without its bound on how many may wait, which nobody else has.
+/// Without its bound on waiters, which no other contender has.
 pub(crate) struct Reqscope;
 
 /// The backend as a resource.
 pub(crate) struct Adapter<B>(Arc<B>);
 
 impl<B: Backend> Resource for Adapter<B> {
-    type Handle = B::Object;
+    type Handle = B::Handle;
     type Cause = Refused;
 
-    async fn acquire(&self) -> Result<B::Object, Error<Refused>> {
+    async fn acquire(&self) -> Result<B::Handle, Error<Refused>> {
         self.0.create().await.map_err(Error::failed)
     }
 
-    async fn validate(&self, handle: &mut B::Object) -> Result<(), Error<Refused>> {
+    async fn validate(&self, handle: &mut B::Handle) -> Result<(), Error<Refused>> {
         self.0.validate(handle).await.map_err(Error::failed)
     }
 
-    fn probe(&self, handle: &B::Object) -> Health {
-        // What it does not show is asked at each check-out, if `validates` says so.
+    fn probe(&self, handle: &B::Handle) -> Health {
+        // What the probe does not see is validated at each check-out, if `validates` is set.
         if self.0.is_broken(handle) { Health::Dead } else { Health::Ready }
     }
 
-    async fn release(&self, handle: B::Object, _exit: Exit) -> Result<(), Error<Refused>> {
+    async fn release(&self, handle: B::Handle, _exit: Exit) -> Result<(), Error<Refused>> {
         self.0.release(handle).await;
         Ok(())
     }
@@ -78,9 +78,9 @@ impl Contender for Reqscope {
 
     fn retain<B: Backend>(
         pool: &Pool<Adapter<B>>,
-        pleases: impl FnMut(&B::Object) -> bool,
+        predicate: impl FnMut(&B::Handle) -> bool,
     ) -> Result<(), NotOffered> {
-        pool.retain(pleases);
+        pool.retain(predicate);
         Ok(())
     }
 }

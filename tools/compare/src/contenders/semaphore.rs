@@ -6,26 +6,26 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::backend::{Backend, Refused};
 use crate::contender::{Contender, Settings};
 
-/// A [`Semaphore`] in front of a stack under a lock: the least where one can wait.
+/// A [`Semaphore`] in front of a stack under a lock: the smallest pool in which callers can wait.
 pub(crate) struct SemaphoreStack;
 
 pub(crate) struct Shared<B: Backend> {
     permits: Arc<Semaphore>,
-    stack: Arc<Mutex<Vec<B::Object>>>,
+    stack: Arc<Mutex<Vec<B::Handle>>>,
     backend: Arc<B>,
 }
 
 pub(crate) struct Guard<B: Backend> {
-    /// `None` only in the drop.
-    object: Option<B::Object>,
-    stack: Arc<Mutex<Vec<B::Object>>>,
-    /// Dropped last, when the object is there for the next one.
+    /// `None` only during the drop.
+    handle: Option<B::Handle>,
+    stack: Arc<Mutex<Vec<B::Handle>>>,
+    /// Dropped last, when the handle is back on the stack.
     _permit: OwnedSemaphorePermit,
 }
 
 impl<B: Backend> Drop for Guard<B> {
     fn drop(&mut self) {
-        self.stack.lock().extend(self.object.take());
+        self.stack.lock().extend(self.handle.take());
     }
 }
 
@@ -45,14 +45,14 @@ impl Contender for SemaphoreStack {
     async fn get<B: Backend>(pool: &Shared<B>) -> Result<Guard<B>, Refused> {
         let permit = Arc::clone(&pool.permits).acquire_owned().await.map_err(Refused::by)?;
         let idle = pool.stack.lock().pop();
-        let object = match idle {
-            Some(object) => object,
+        let handle = match idle {
+            Some(handle) => handle,
             None => pool.backend.create().await?,
         };
-        Ok(Guard { object: Some(object), stack: Arc::clone(&pool.stack), _permit: permit })
+        Ok(Guard { handle: Some(handle), stack: Arc::clone(&pool.stack), _permit: permit })
     }
 
     async fn id<B: Backend>(guard: &mut Guard<B>) -> u64 {
-        B::id(guard.object.as_ref().expect("it is taken out in the drop"))
+        B::id(guard.handle.as_ref().expect("it is taken out in the drop"))
     }
 }

@@ -9,72 +9,74 @@ use parking_lot::Mutex;
 use crate::backend::{Backend, Refused};
 use crate::contender::{Contender, Settings};
 
-/// Its pool over SQLite in memory, as it pools nothing but connections to databases. An object of the backend hangs on
-/// each connection, in a hook for commits that never runs, and ends with it. With nothing to hang there, it is sqlx as
-/// it comes, with a ping at each check-out.
+/// Its pool over SQLite in memory, because it pools only database connections. A handle of the backend is attached to
+/// each connection, in a commit hook that never runs, and is dropped with it. Without such a handle it is sqlx as it
+/// comes, with a ping at each check-out.
 pub(crate) struct Sqlx;
 
 pub(crate) struct Pool<B: Backend> {
     pool: SqlitePool,
-    objects: Arc<Objects<B>>,
+    handles: Arc<Handles<B>>,
 }
 
 pub(crate) struct Guard<B: Backend> {
     connection: PoolConnection<Sqlite>,
-    objects: Arc<Objects<B>>,
+    handles: Arc<Handles<B>>,
 }
 
-/// Which object hangs on which connection, by the address of its handle.
-pub(crate) struct Objects<B: Backend> {
+/// The handle attached to each connection, by the address of its SQLite handle.
+pub(crate) struct Handles<B: Backend> {
     backend: Arc<B>,
-    by_address: Mutex<HashMap<usize, Weak<B::Object>>>,
+    by_address: Mutex<HashMap<usize, Weak<B::Handle>>>,
 }
 
-fn address(handle: &mut LockedSqliteHandle<'_>) -> usize {
-    handle.as_raw_handle().as_ptr().addr()
+fn address(sqlite: &mut LockedSqliteHandle<'_>) -> usize {
+    sqlite.as_raw_handle().as_ptr().addr()
 }
 
 fn refused(Refused(why): Refused) -> Error {
     Error::Protocol(why)
 }
 
-impl<B: Backend> Objects<B> {
-    async fn hang_one_on(&self, connection: &mut SqliteConnection) -> Result<(), Error> {
-        let object = Arc::new(self.backend.create().await.map_err(refused)?);
-        let mut handle = connection.lock_handle().await?;
-        self.by_address.lock().insert(address(&mut handle), Arc::downgrade(&object));
-        handle.set_commit_hook(move || {
-            let _held = &object;
+impl<B: Backend> Handles<B> {
+    /// Creates a handle and attaches it to a connection.
+    async fn attach(&self, connection: &mut SqliteConnection) -> Result<(), Error> {
+        let handle = Arc::new(self.backend.create().await.map_err(refused)?);
+        let mut sqlite = connection.lock_handle().await?;
+        self.by_address.lock().insert(address(&mut sqlite), Arc::downgrade(&handle));
+        sqlite.set_commit_hook(move || {
+            let _held = &handle;
             true
         });
         Ok(())
     }
 
-    async fn on(&self, connection: &mut SqliteConnection) -> Result<Arc<B::Object>, Error> {
+    /// Returns the handle attached to a connection.
+    async fn attached(&self, connection: &mut SqliteConnection) -> Result<Arc<B::Handle>, Error> {
         let address = address(&mut connection.lock_handle().await?);
-        let object = self.by_address.lock().get(&address).and_then(Weak::upgrade);
-        object.ok_or_else(|| Error::Protocol("nothing hangs on it".to_owned()))
+        let handle = self.by_address.lock().get(&address).and_then(Weak::upgrade);
+        handle.ok_or_else(|| Error::Protocol("no handle is attached".to_owned()))
     }
 
-    /// Whether it may be used.
+    /// Returns whether the connection may be lent.
     async fn validate(&self, connection: &mut SqliteConnection) -> Result<bool, Error> {
-        let object = self.on(connection).await?;
-        if self.backend.is_broken(&object) {
+        let handle = self.attached(connection).await?;
+        if self.backend.is_broken(&handle) {
             return Ok(false);
         }
-        self.backend.validate(&object).await.map_err(refused)?;
+        self.backend.validate(&handle).await.map_err(refused)?;
         Ok(true)
     }
 
-    /// Whether it goes back to the pool; if not, it is ended first.
+    /// Returns whether the connection goes back to the pool; if not, releases its handle first.
     async fn keep(&self, connection: &mut SqliteConnection) -> Result<bool, Error> {
-        let object = self.on(connection).await?;
-        if !self.backend.is_broken(&object) {
+        let handle = self.attached(connection).await?;
+        if !self.backend.is_broken(&handle) {
             return Ok(true);
         }
         connection.lock_handle().await?.remove_commit_hook();
-        if let Some(object) = Arc::into_inner(object) {
-            self.backend.release(object).await;
+        if let Some(handle) = Arc::into_inner(handle) {
+            self.backend.release(handle).await;
         }
         Ok(false)
     }
@@ -89,45 +91,45 @@ impl Contender for Sqlx {
     type Error<B: Backend> = Refused;
 
     async fn build<B: Backend>(backend: Arc<B>, settings: &Settings) -> Pool<B> {
-        let objects = Arc::new(Objects { backend, by_address: Mutex::default() });
+        let handles = Arc::new(Handles { backend, by_address: Mutex::default() });
         let [size, min_idle] = [settings.size, settings.min_idle].map(|n| u32::try_from(n).expect("it is small"));
         let mut options = SqlitePoolOptions::new()
             .max_connections(size)
             .min_connections(min_idle)
             .acquire_timeout(settings.timeout);
         if !B::IS_NOTHING {
-            let (at_birth, at_return) = (Arc::clone(&objects), Arc::clone(&objects));
+            let (at_connect, at_return) = (Arc::clone(&handles), Arc::clone(&handles));
             options = options
                 .after_connect(move |connection, _| {
-                    let objects = Arc::clone(&at_birth);
-                    Box::pin(async move { objects.hang_one_on(connection).await })
+                    let handles = Arc::clone(&at_connect);
+                    Box::pin(async move { handles.attach(connection).await })
                 })
                 .after_release(move |connection, _| {
-                    let objects = Arc::clone(&at_return);
-                    Box::pin(async move { objects.keep(connection).await })
+                    let handles = Arc::clone(&at_return);
+                    Box::pin(async move { handles.keep(connection).await })
                 });
             if settings.validates {
-                let objects = Arc::clone(&objects);
+                let handles = Arc::clone(&handles);
                 options = options.before_acquire(move |connection, _| {
-                    let objects = Arc::clone(&objects);
-                    Box::pin(async move { objects.validate(connection).await })
+                    let handles = Arc::clone(&handles);
+                    Box::pin(async move { handles.validate(connection).await })
                 });
             }
         }
-        let in_memory = "sqlite::memory:".parse::<SqliteConnectOptions>().expect("its docs have it so");
-        Pool { pool: options.connect_lazy_with(in_memory), objects }
+        let in_memory = "sqlite::memory:".parse::<SqliteConnectOptions>().expect("it is the URL in the docs");
+        Pool { pool: options.connect_lazy_with(in_memory), handles }
     }
 
     async fn get<B: Backend>(pool: &Pool<B>) -> Result<Guard<B>, Refused> {
         let connection = pool.pool.acquire().await.map_err(Refused::by)?;
-        Ok(Guard { connection, objects: Arc::clone(&pool.objects) })
+        Ok(Guard { connection, handles: Arc::clone(&pool.handles) })
     }
 
     async fn id<B: Backend>(guard: &mut Guard<B>) -> u64 {
         if B::IS_NOTHING {
-            let mut handle = guard.connection.lock_handle().await.expect("its thread lives");
-            return address(&mut handle) as u64;
+            let mut sqlite = guard.connection.lock_handle().await.expect("its thread lives");
+            return address(&mut sqlite) as u64;
         }
-        B::id(&*guard.objects.on(&mut guard.connection).await.expect("an object hangs on each connection"))
+        B::id(&*guard.handles.attached(&mut guard.connection).await.expect("each connection has a handle"))
     }
 }

@@ -1,6 +1,6 @@
-//! 10 idle connections vanish: what is sent gets lost, and nobody says so. The server is well, and a new connection
-//! works. The next get must be served with one that works, within the time of two pings that are not answered; not
-//! after one for each of the dead.
+//! 10 idle connections are black-holed: what is sent gets lost without an error. The server is well, and a new
+//! connection works. The next get must return a connection that works within the time of two unanswered pings, not
+//! after one ping for each dead connection.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::contender::{Contender, Settings};
 
 const SLOTS: usize = 10;
 const IN_TIME: Duration = PING_TIMEOUT.saturating_mul(2);
-/// How long the caller tries, for the sake of the figure.
+/// How long the caller tries, so that there is a figure.
 const LIMIT: Duration = Duration::from_secs(5);
 
 pub(super) async fn run<C: Contender>() -> Result<(), Unmet> {
@@ -25,7 +25,7 @@ pub(super) async fn run<C: Contender>() -> Result<(), Unmet> {
     let pool = Arc::new(C::build(Arc::clone(&backend), &settings).await);
     let slots = C::lends(SLOTS);
     fill::<C, _>(&pool, slots).await?;
-    // What is proved on its way back is home by then.
+    // Handles that are validated on return are idle by then.
     sleep(PING_TIMEOUT).await;
 
     proxy.open().black_hole(Direction::Both);
@@ -38,7 +38,7 @@ pub(super) async fn run<C: Contender>() -> Result<(), Unmet> {
         return Err(Unmet::NotOffered);
     }
     let works = backend.use_one(C::id(&mut guard).await).await;
-    ensure!(works.is_ok(), "the next user gets a dead one, after {pings} pings");
+    ensure!(works.is_ok(), "the next user gets a dead connection, after {pings} pings");
     ensure!(took <= IN_TIME, "the next get takes {took:.1?}, for {pings} pings of {PING_TIMEOUT:?}");
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! A get is cancelled when it has asked an object whether it is sound, and before it has read the answer. Who gets this
-//! object next must not read that answer for his own.
+//! A get is cancelled when it has sent the question of a validation and has not read the answer. The next user of this
+//! handle must not read that answer as its own.
 
 use std::sync::Arc;
 
@@ -29,6 +29,6 @@ pub(super) async fn run<C: Contender>() -> Result<(), Unmet> {
     backend.validation.always(Outcome::ok());
     let mut guard = take::<C, _>(&pool, PATIENCE).await?;
     let unread = backend.unread(C::id(&mut guard).await);
-    ensure!(unread == 0, "the next user gets the same object, and reads the answer to a ping for his own");
+    ensure!(unread == 0, "the next user gets the same handle, and reads the answer to a ping as its own");
     Ok(())
 }

@@ -1,5 +1,6 @@
-//! Two wait for the only object. It comes, and before they have seen it, one of the two is cancelled: the first in some
-//! rounds, the last in others, so that it is the one that was granted it whatever the order. The other must get it.
+//! Two callers wait for the only handle. It is returned, and before they are polled, one of them is cancelled: the
+//! first in some rounds, the last in others, so that it hits the one that was granted the handle, whatever the order.
+//! The other one must get it.
 
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ pub(super) async fn run<C: Contender>() -> Result<(), Unmet> {
         let guard = take::<C, _>(&pool, PATIENCE).await?;
         let mut waiters = vec![Box::pin(C::get(&pool)), Box::pin(C::get(&pool))];
         for waiter in &mut waiters {
-            ensure!(poll_once(waiter.as_mut()).is_pending(), "2 out of a pool of 1");
+            ensure!(poll_once(waiter.as_mut()).is_pending(), "2 lent by a pool of 1");
         }
         C::put(&pool, guard);
         sleep(ARRIVAL).await;

@@ -1,5 +1,5 @@
-//! Each object breaks in use, and its release hangs. Every slot must serve again, after the timeout of the release at
-//! the latest.
+//! Each handle breaks in use, and its release hangs. Every slot must serve again, at the latest after the timeout of
+//! the release.
 
 use std::sync::Arc;
 use std::time::Duration;

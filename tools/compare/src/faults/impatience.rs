@@ -1,5 +1,6 @@
-//! A creation takes 100 ms. 20 callers come, one every 30 ms, and wait for 60 ms each. A pool that throws a creation
-//! away with its caller serves nobody, and has the backend work for it all the same. At least half must be served.
+//! A creation takes 100 ms. 20 callers come, one every 30 ms, and wait for 60 ms each. A pool that cancels a creation
+//! with its caller serves none of them, while the backend works all the same. At least half of the callers must be
+//! served.
 
 use std::sync::Arc;
 use std::time::Duration;

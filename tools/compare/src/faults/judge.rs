@@ -1,4 +1,4 @@
-//! Runs one script on one contender: in a process of its own, since what is judged may hang, panic or abort.
+//! Runs one script on one contender, in a process of its own, because a contender may hang, panic or abort.
 
 use std::env;
 use std::future::Future;
@@ -18,7 +18,7 @@ use super::steps::{Unmet, message};
 use crate::contender::Contender;
 use crate::contenders::{Name, Visitor};
 
-/// For a whole script. Each of its steps has a shorter limit of its own.
+/// The most that a whole script may take. Each of its steps has a shorter limit.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// The `fault` subcommand.
@@ -26,7 +26,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 pub(crate) struct Fault {
     row: Row,
     contender: Name,
-    /// In this process, which may then hang or abort. Prints the verdict alone, and each panic.
+    /// Runs the script in this process, which may then hang or abort. Prints the verdict alone, and each panic.
     #[arg(long)]
     here: bool,
 }
@@ -39,7 +39,7 @@ impl Fault {
     }
 }
 
-/// Has this subcommand run a script in a child, and prints the verdict.
+/// Runs a script in a child process, by this subcommand, and prints the verdict.
 pub(crate) fn apart(subcommand: &str, row: &str, contender: String) -> anyhow::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let verdict = runtime.block_on(watch(&[subcommand, row, &contender, "--here"]))?;
@@ -56,11 +56,11 @@ async fn watch(arguments: &[&str]) -> anyhow::Result<Verdict> {
     }
 }
 
-/// What a child found, or how it died.
+/// Returns the verdict that a child process printed, or how the process ended.
 fn read(output: &Output) -> Verdict {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| {
         let stderr = String::from_utf8_lossy(&output.stderr);
-        let last = stderr.lines().last().unwrap_or("without a word");
+        let last = stderr.lines().last().unwrap_or("without a message");
         Verdict::Fail(format!("the process dies ({}): {last}", output.status))
     })
 }
@@ -78,14 +78,14 @@ impl Visitor for Here {
 
 /// Runs a script in this process, prints the verdict, and ends the process.
 pub(crate) fn here(runtime: &Runtime, script: impl Script) -> anyhow::Result<()> {
-    panic::set_hook(Box::new(tell));
+    panic::set_hook(Box::new(print_panic));
     println!("{}", serde_json::to_string(&verdict(runtime, script))?);
     std::io::stdout().flush()?;
-    // Not by return: what hangs would hold up the end of the runtime.
+    // Not by returning: a task that hangs would block the end of the runtime.
     process::exit(0)
 }
 
-/// What a script comes to, if it comes to an end.
+/// Runs a script, and returns the verdict.
 pub(crate) fn verdict(runtime: &Runtime, script: impl Script) -> Verdict {
     match runtime.block_on(async { tokio::spawn(script).await }) {
         Ok(result) => of_result(result),
@@ -101,14 +101,14 @@ fn of_result(result: Result<(), Unmet>) -> Verdict {
     }
 }
 
-/// A script on its way.
+/// A running script.
 pub(crate) trait Script: Future<Output = Result<(), Unmet>> + Send + 'static {}
 
 impl<F: Future<Output = Result<(), Unmet>> + Send + 'static> Script for F {}
 
-/// One line for each panic: the last one says why a process was aborted.
-fn tell(panic: &PanicHookInfo<'_>) {
-    eprintln!("panic: {}", panic.payload_as_str().unwrap_or("without a word").replace('\n', " "));
+/// Prints one line for each panic: the last one says why a process was aborted.
+fn print_panic(panic: &PanicHookInfo<'_>) {
+    eprintln!("panic: {}", panic.payload_as_str().unwrap_or("without a message").replace('\n', " "));
 }
 
 #[cfg(test)]
@@ -123,15 +123,15 @@ mod tests {
     }
 
     #[test]
-    fn a_child_that_says_its_verdict_is_believed() {
-        for verdict in [Verdict::Pass, Verdict::NotOffered, Verdict::Fail("55 out of a pool of 10".to_owned())] {
-            let said = serde_json::to_string(&verdict).unwrap();
-            assert_eq!(read(&output(0, &said, "panic: on the way\n")), verdict);
+    fn verdict_of_a_child_is_read() {
+        for verdict in [Verdict::Pass, Verdict::NotOffered, Verdict::Fail("55 lent by a pool of 10".to_owned())] {
+            let printed = serde_json::to_string(&verdict).unwrap();
+            assert_eq!(read(&output(0, &printed, "panic: on the way\n")), verdict);
         }
     }
 
     #[test]
-    fn a_child_that_dies_fails_with_its_last_words() {
+    fn child_that_dies_fails_with_its_last_line() {
         let died = read(&output(6, "", "panic: the first\npanic: there is no reactor\n"));
         let Verdict::Fail(saw) = died else { panic!("{died:?}") };
         assert!(saw.contains("signal: 6") && saw.ends_with("panic: there is no reactor"), "{saw}");

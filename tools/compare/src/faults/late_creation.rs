@@ -1,6 +1,5 @@
-//! Callers leave while their objects are being created: every second one is cancelled, the others run into their
-//! timeout, if they have one. Then the creations end. What they brought must be in the pool or ended, and every slot
-//! must serve.
+//! Callers leave while their handles are created: every second one is cancelled, the others run into their timeout, if
+//! they have one. Then the creations end. Their handles must be in the pool or dropped, and every slot must serve.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,11 +27,11 @@ pub(super) async fn run<C: Contender>() -> Result<(), Unmet> {
             tokio::spawn(async move { C::get(&pool).await.map(drop) })
         })
         .collect();
-    ensure!(comes_true(PATIENCE, || backend.creation.calls() > 0).await, "nobody creates, for {PATIENCE:?}");
+    ensure!(comes_true(PATIENCE, || backend.creation.calls() > 0).await, "no creation begins, for {PATIENCE:?}");
     sleep(TIMEOUT / 2).await;
     callers.iter().step_by(2).for_each(|caller| caller.abort());
     sleep(TIMEOUT).await;
-    // Those who know no timeout.
+    // The callers of contenders without timeouts.
     callers.iter().for_each(|caller| caller.abort());
     for caller in callers {
         let served = caller.await.is_ok_and(|got| got.is_ok());
@@ -42,9 +41,9 @@ pub(super) async fn run<C: Contender>() -> Result<(), Unmet> {
     backend.creation.always(Outcome::ok());
     let guards = take_all::<C, _>(&pool, slots).await?;
     let at_most = || backend.alive() <= slots;
-    ensure!(comes_true(PATIENCE, at_most).await, "{} objects for {slots} slots", backend.alive());
+    ensure!(comes_true(PATIENCE, at_most).await, "{} handles for {slots} slots", backend.alive());
     drop(guards);
     drop(pool);
-    ensure!(comes_true(PATIENCE, || backend.alive() == 0).await, "{} objects are left", backend.alive());
+    ensure!(comes_true(PATIENCE, || backend.alive() == 0).await, "{} handles are left", backend.alive());
     Ok(())
 }

@@ -1,7 +1,7 @@
-//! The honesty table: one script per row, run on every contender.
+//! The honesty table: one script per row, which runs on every contender.
 //!
-//! A script causes its fault and then looks whether the pool still does what a pool is for. It judges by what it has
-//! seen and never by whom it sees. What is not offered is that, too: a hook that is never called.
+//! A script causes its fault and then checks whether the pool still does what a pool is for. It judges by what it sees,
+//! and never by which contender it is. "Not offered" is seen, too: a hook that is never called.
 
 pub(crate) mod judge;
 #[cfg(test)]
@@ -19,17 +19,17 @@ rows! { Contender:
     CancelledWaiter = cancelled_waiter: "a waiter is cancelled after its grant"
     CancelledValidation = cancelled_validation: "a get is cancelled in validation"
     PanicInCreate = panic_in_create: "a panic in each creation, as many as there are slots"
-    PanicInRetain = panic_in_retain: "a panic in a predicate over the idle objects"
-    PanicInLook = panic_in_look: "a panic in the look at an object, as many as there are slots"
+    PanicInRetain = panic_in_retain: "a panic in a predicate over the idle handles"
+    PanicInProbe = panic_in_probe: "a panic in the probe of a handle, as many as there are slots"
     Resize = resize: "resized 10, 1, 10 under load"
     OutsideRuntime = outside_runtime: "guard and pool dropped outside a runtime"
     Unwinding = unwinding: "a user panics in the middle of an operation"
     BlackHole = black_hole: "10 idle connections are black-holed"
-    Fairness = fairness: "64 tasks on 8 objects: the least served gets 0.9 of the most served"
+    Fairness = fairness: "64 tasks on 8 handles: the least served gets 0.9 of the most served"
     HungRelease = hung_release: "a release that hangs"
-    PoolGone = pool_gone: "the pool is dropped with guards out"
+    PoolGone = pool_gone: "the pool is dropped while handles are lent"
     LateCreation = late_creation: "a creation ends after its caller has gone"
-    Impatience = impatience: "callers less patient than a creation is long"
+    Impatience = impatience: "callers that wait for less time than a creation takes"
 }
 
 #[cfg(test)]
@@ -38,12 +38,12 @@ mod tests {
     use super::steps::Unmet;
     use super::*;
 
-    /// And so that each says what it saw.
+    /// So each script can fail, and its message is printed.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn every_script_fails_a_naive_pool() {
         let mut passed = Vec::new();
         for row in Row::ALL {
-            // A panic of the script is a verdict, too.
+            // A panic of the script counts as a failure.
             match tokio::spawn(row.run::<Naive>()).await {
                 Ok(Err(Unmet::Saw(saw))) => println!("{}: {saw}", row.name()),
                 Err(panic) => println!("{}: {panic}", row.name()),

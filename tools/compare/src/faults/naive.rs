@@ -1,5 +1,4 @@
-//! A pool as one writes it before one knows better: it fails every script. So each of them can fail, and knows what it
-//! looks for.
+//! A naive pool, which fails every script. It proves that each script can fail.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -14,83 +13,83 @@ pub(crate) struct Naive;
 pub(crate) struct Pool<B: Backend> {
     backend: Arc<B>,
     validates: bool,
-    state: Mutex<State<B::Object>>,
+    state: Mutex<State<B::Handle>>,
     me: Weak<Pool<B>>,
 }
 
 struct State<O> {
     size: usize,
-    /// Counted up before an object is there, and down by whoever remembers.
+    /// Incremented before a handle exists, and decremented only sometimes.
     made: usize,
     idle: Vec<O>,
     waiting: Vec<oneshot::Sender<O>>,
 }
 
 pub(crate) struct Guard<B: Backend> {
-    object: Option<B::Object>,
+    handle: Option<B::Handle>,
     pool: Weak<Pool<B>>,
 }
 
 impl<B: Backend> Pool<B> {
-    fn state(&self) -> MutexGuard<'_, State<B::Object>> {
-        self.state.lock().expect("nobody panics")
+    fn state(&self) -> MutexGuard<'_, State<B::Handle>> {
+        self.state.lock().expect("no thread panics while it holds the lock")
     }
 
-    async fn get(&self) -> Result<B::Object, Refused> {
+    async fn get(&self) -> Result<B::Handle, Refused> {
         loop {
-            let object = self.idle_or_new().await?;
-            if self.backend.is_broken(&object) {
-                // It forgets to count.
+            let handle = self.idle_or_new().await?;
+            if self.backend.is_broken(&handle) {
+                // It does not decrement the count.
                 continue;
             }
-            if self.validates && self.backend.validate(&object).await.is_err() {
+            if self.validates && self.backend.validate(&handle).await.is_err() {
                 self.state().made -= 1;
                 continue;
             }
-            return Ok(object);
+            return Ok(handle);
         }
     }
 
-    async fn idle_or_new(&self) -> Result<B::Object, Refused> {
-        let (give, given) = oneshot::channel();
+    async fn idle_or_new(&self) -> Result<B::Handle, Refused> {
+        let (sender, receiver) = oneshot::channel();
         let creates = {
             let mut state = self.state();
-            if let Some(object) = state.idle.pop() {
-                return Ok(object);
+            if let Some(handle) = state.idle.pop() {
+                return Ok(handle);
             }
             let creates = state.made < state.size;
             if creates {
                 state.made += 1;
             } else {
-                state.waiting.push(give);
+                state.waiting.push(sender);
             }
             creates
         };
-        if creates { self.backend.create().await } else { given.await.map_err(Refused::by) }
+        if creates { self.backend.create().await } else { receiver.await.map_err(Refused::by) }
     }
 
-    /// To whoever came last, even if he has left by the time that it arrives.
-    fn put(&self, mut object: B::Object) {
+    /// Gives the handle to the last waiter, even if that has left by the time it arrives.
+    fn put(&self, mut handle: B::Handle) {
         let mut state = self.state();
         while let Some(waiting) = state.waiting.pop() {
-            match waiting.send(object) {
+            match waiting.send(handle) {
                 Ok(()) => return,
-                Err(left) => object = left,
+                Err(left) => handle = left,
             }
         }
-        state.idle.push(object);
+        state.idle.push(handle);
     }
 }
 
 impl<B: Backend> Drop for Guard<B> {
     fn drop(&mut self) {
-        let (object, pool) = (self.object.take().expect("it is there until now"), self.pool.upgrade());
+        let (handle, pool) = (self.handle.take().expect("it is taken only here"), self.pool.upgrade());
         tokio::spawn(async move {
             let pool = pool.expect("the pool outlives its guards");
-            if pool.backend.is_broken(&object) {
-                pool.backend.release(object).await;
+            if pool.backend.is_broken(&handle) {
+                pool.backend.release(handle).await;
             } else {
-                pool.put(object);
+                pool.put(handle);
             }
         });
     }
@@ -115,12 +114,12 @@ impl Contender for Naive {
     }
 
     async fn get<B: Backend>(pool: &Arc<Pool<B>>) -> Result<Guard<B>, Refused> {
-        Ok(Guard { object: Some(pool.get().await?), pool: Weak::clone(&pool.me) })
+        Ok(Guard { handle: Some(pool.get().await?), pool: Weak::clone(&pool.me) })
     }
 
     async fn id<B: Backend>(guard: &mut Guard<B>) -> u64 {
         assert!(guard.pool.strong_count() > 0, "the pool outlives its guards");
-        B::id(guard.object.as_ref().expect("it is there until the drop"))
+        B::id(guard.handle.as_ref().expect("it is taken only in the drop"))
     }
 
     async fn resize<B: Backend>(pool: &Arc<Pool<B>>, size: usize) -> Result<(), NotOffered> {
@@ -131,9 +130,9 @@ impl Contender for Naive {
 
     fn retain<B: Backend>(
         pool: &Arc<Pool<B>>,
-        mut pleases: impl FnMut(&B::Object) -> bool,
+        mut predicate: impl FnMut(&B::Handle) -> bool,
     ) -> Result<(), NotOffered> {
-        pool.state.lock().unwrap_or_else(PoisonError::into_inner).idle.retain(|object| pleases(object));
+        pool.state.lock().unwrap_or_else(PoisonError::into_inner).idle.retain(|handle| predicate(handle));
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
-//! A guard is dropped on a plain thread, with a sound object and with a broken one, and then the pool. Another pool and
-//! its guard are dropped when their runtime has ended. No drop may panic, the slot must serve, and nothing may be left.
+//! A guard is dropped on a plain thread, with a working handle and with a broken one, and then the pool. Another pool
+//! and its guard are dropped after their runtime has ended. No drop may panic, the slot must serve, and no handle may
+//! be left.
 
 use std::sync::Arc;
 use std::thread;
@@ -30,7 +31,7 @@ async fn on_a_plain_thread<C: Contender>(settings: &Settings) -> Result<(), Unme
         let mut guard = take::<C, _>(&pool, PATIENCE).await?;
         let state = if breaks {
             backend.cut(C::id(&mut guard).await);
-            "a broken object"
+            "a broken handle"
         } else {
             "a guard"
         };
@@ -39,7 +40,7 @@ async fn on_a_plain_thread<C: Contender>(settings: &Settings) -> Result<(), Unme
     let guard = take::<C, _>(&pool, PATIENCE).await?;
     drop(guard);
     outside("a pool dropped on a plain thread", move || drop(pool)).await?;
-    ensure!(comes_true(PATIENCE, || backend.alive() == 0).await, "{} objects are left", backend.alive());
+    ensure!(comes_true(PATIENCE, || backend.alive() == 0).await, "{} handles are left", backend.alive());
     Ok(())
 }
 
@@ -48,13 +49,13 @@ async fn after_its_runtime<C: Contender>(settings: &Settings) -> Result<(), Unme
     let (pool, guard) = survive::<C>(&backend, settings.clone()).await?;
     outside("a guard dropped after its runtime", move || drop(guard)).await?;
     outside("a pool dropped after its runtime", move || drop(pool)).await?;
-    ensure!(comes_true(PATIENCE, || backend.alive() == 0).await, "{} objects are left", backend.alive());
+    ensure!(comes_true(PATIENCE, || backend.alive() == 0).await, "{} handles are left", backend.alive());
     Ok(())
 }
 
 type Survivors<C> = (Arc<<C as Contender>::Pool<Scripted>>, <C as Contender>::Guard<Scripted>);
 
-/// A pool with one object out and one idle, where it can have so many, whose runtime has ended.
+/// Returns a pool whose runtime has ended, with one handle lent and one idle, if it can have two.
 async fn survive<C: Contender>(backend: &Arc<Scripted>, settings: Settings) -> Result<Survivors<C>, Unmet> {
     let backend = Arc::clone(backend);
     let survivors = outside("the end of a runtime", move || {
@@ -75,7 +76,7 @@ async fn survive<C: Contender>(backend: &Arc<Scripted>, settings: Settings) -> R
     survivors.await?
 }
 
-/// On a thread that knows of no runtime.
+/// Runs something on a thread without a runtime.
 async fn outside<T: Send + 'static>(what: &str, act: impl FnOnce() -> T + Send + 'static) -> Result<T, Unmet> {
     let thread = thread::spawn(act);
     ensure!(comes_true(4 * PATIENCE, || thread.is_finished()).await, "hangs: {what}");

@@ -11,9 +11,9 @@ use super::steps::{Unmet, ensure, take_all};
 use crate::contender::{Contender, Settings};
 
 const SLOTS: usize = 4;
-/// How long the callers are given to meet all the panics.
+/// How long the callers may take to cause all panics.
 const LIMIT: Duration = Duration::from_secs(4);
-/// How long each of them waits.
+/// How long each caller waits.
 const WAIT: Duration = Duration::from_millis(200);
 
 pub(super) async fn run<C: Contender>() -> Result<(), Unmet> {
@@ -27,7 +27,7 @@ pub(super) async fn run<C: Contender>() -> Result<(), Unmet> {
     while backend.creation.calls() < slots as u64 {
         ensure!(
             begun.elapsed() < LIMIT,
-            "after {} panics nothing is created any more, for {LIMIT:?}",
+            "after {} panics the pool creates nothing more, for {LIMIT:?}",
             backend.creation.calls()
         );
         let callers: JoinSet<_> = (0..slots)
@@ -41,7 +41,7 @@ pub(super) async fn run<C: Contender>() -> Result<(), Unmet> {
     take_all::<C, _>(&pool, slots).await.map(drop)
 }
 
-/// Waits for all; that some of them panic is what they are for.
+/// Waits for all callers, some of which panic on purpose.
 async fn drain<T: 'static>(mut callers: JoinSet<T>) {
     while callers.join_next().await.is_some() {}
 }

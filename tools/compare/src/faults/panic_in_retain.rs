@@ -1,4 +1,4 @@
-//! A predicate over the idle objects drops the first one and panics over the second. Then every slot must serve.
+//! A predicate over the idle handles rejects the first one and panics at the second. Then every slot must serve.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -25,15 +25,15 @@ pub(super) async fn run<C: Contender>() -> Result<(), Unmet> {
             seen > 2
         })
     }));
-    // Whether the caller hears of the panic is a matter of taste.
+    // A pool may or may not pass the panic on to the caller.
     if let Ok(offered) = outcome {
         offered?;
     }
-    ensure!(seen >= 2, "the predicate was asked {seen} times, of {slots} idle objects");
+    ensure!(seen >= 2, "the predicate was asked {seen} times, of {slots} idle handles");
 
     let guards = take_all::<C, _>(&pool, slots).await?;
     let at_most = || backend.alive() <= slots;
-    ensure!(comes_true(PATIENCE, at_most).await, "{} objects for {slots} slots", backend.alive());
+    ensure!(comes_true(PATIENCE, at_most).await, "{} handles for {slots} slots", backend.alive());
     drop(guards);
     Ok(())
 }

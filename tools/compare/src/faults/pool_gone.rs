@@ -1,4 +1,4 @@
-//! The pool is dropped while two objects are out and one is idle. The guards must still work, and after them nothing
+//! The pool is dropped while two handles are lent and one is idle. The guards must still work, and after them no handle
 //! may be left.
 
 use std::sync::Arc;
@@ -25,6 +25,6 @@ pub(super) async fn run<C: Contender>() -> Result<(), Unmet> {
         within(PATIENCE, "a guard that outlives its pool", C::id(guard)).await?;
     }
     drop(guards);
-    ensure!(comes_true(PATIENCE, || backend.alive() == 0).await, "{} of {slots} objects are left", backend.alive());
+    ensure!(comes_true(PATIENCE, || backend.alive() == 0).await, "{} of {slots} handles are left", backend.alive());
     Ok(())
 }

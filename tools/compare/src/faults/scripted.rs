@@ -1,4 +1,4 @@
-//! A backend that does what a script says, and remembers what became of its objects.
+//! A backend that does what a script says, and tracks its handles.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,129 +8,130 @@ use reqscope_testkit::Gate;
 
 use crate::backend::{Backend, Refused};
 
-/// Each verb goes through a gate, which is open unless a script says otherwise.
+/// Each method passes a gate, which is open unless a script closes it.
 pub(crate) struct Scripted {
     pub(crate) creation: Gate,
     pub(crate) validation: Gate,
     pub(crate) release: Gate,
-    books: Arc<Mutex<Books>>,
+    state: Arc<Mutex<State>>,
 }
 
-/// It is in the books while it lives.
-pub(crate) struct Object {
+/// A handle. The state of its backend lists it while it exists.
+pub(crate) struct Handle {
     id: u64,
-    books: Arc<Mutex<Books>>,
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Default)]
-struct Books {
+struct State {
     created: u64,
-    /// How often somebody looked whether an object is broken, and how many looks from now on panic.
-    looks: u64,
+    /// How often a handle was probed.
+    probes: u64,
+    /// How many of the next probes panic.
     panics: usize,
     alive: HashMap<u64, Wire>,
 }
 
-/// The state of an object, as that of a connection whose answers come in the order of the questions.
+/// The state of a handle, which is like a connection whose answers come in the order of the questions.
 #[derive(Default)]
 struct Wire {
-    /// Whether an operation on it was cut, and it knows.
+    /// Whether an operation on it was cut, which it knows.
     broken: bool,
-    /// Answers that nobody has read. With any of them the next user reads the answer to the question of another.
+    /// Answers that were not read. With any of them the next user reads the answer to the question of another.
     unread: u32,
 }
 
 impl Scripted {
     pub(crate) fn new() -> Arc<Scripted> {
         let [creation, validation, release] = [Gate::open(), Gate::open(), Gate::open()];
-        Arc::new(Scripted { creation, validation, release, books: Arc::default() })
+        Arc::new(Scripted { creation, validation, release, state: Arc::default() })
     }
 
-    /// How many have not ended.
+    /// Returns how many handles exist.
     pub(crate) fn alive(&self) -> usize {
-        self.books.lock().alive.len()
+        self.state.lock().alive.len()
     }
 
-    /// How often somebody has looked at an object.
-    pub(crate) fn looks(&self) -> u64 {
-        self.books.lock().looks
+    /// Returns how often a handle was probed.
+    pub(crate) fn probes(&self) -> u64 {
+        self.state.lock().probes
     }
 
-    /// So many looks from now on panic.
-    pub(crate) fn panic_at_looks(&self, times: usize) {
-        self.books.lock().panics = times;
+    /// Makes this many of the next probes panic.
+    pub(crate) fn panic_at_probes(&self, times: usize) {
+        self.state.lock().panics = times;
     }
 
     pub(crate) fn panics_left(&self) -> usize {
-        self.books.lock().panics
+        self.state.lock().panics
     }
 
-    /// An operation on this object is cut; the object knows.
+    /// Cuts an operation on this handle, which the handle knows.
     pub(crate) fn cut(&self, id: u64) {
-        self.books.lock().alive.entry(id).and_modify(|wire| wire.broken = true);
+        self.state.lock().alive.entry(id).and_modify(|wire| wire.broken = true);
     }
 
     pub(crate) fn is_cut(&self, id: u64) -> bool {
-        self.books.lock().alive.get(&id).is_some_and(|wire| wire.broken)
+        self.state.lock().alive.get(&id).is_some_and(|wire| wire.broken)
     }
 
-    /// How many answers its next user reads that are not his.
+    /// Returns how many wrong answers its next user would read.
     pub(crate) fn unread(&self, id: u64) -> u32 {
-        self.books.lock().alive.get(&id).map_or(0, |wire| wire.unread)
+        self.state.lock().alive.get(&id).map_or(0, |wire| wire.unread)
     }
 }
 
-impl Object {
+impl Handle {
     fn wire<T>(&self, act: impl FnOnce(&mut Wire) -> T) -> T {
-        act(self.books.lock().alive.get_mut(&self.id).expect("it lives"))
+        act(self.state.lock().alive.get_mut(&self.id).expect("it exists"))
     }
 }
 
-impl Drop for Object {
+impl Drop for Handle {
     fn drop(&mut self) {
-        self.books.lock().alive.remove(&self.id);
+        self.state.lock().alive.remove(&self.id);
     }
 }
 
 impl Backend for Scripted {
-    type Object = Object;
+    type Handle = Handle;
 
-    async fn create(&self) -> Result<Object, Refused> {
+    async fn create(&self) -> Result<Handle, Refused> {
         self.creation.pass().await.map_err(Refused::by)?;
-        let mut books = self.books.lock();
-        books.created += 1;
-        let id = books.created;
-        books.alive.insert(id, Wire::default());
-        Ok(Object { id, books: Arc::clone(&self.books) })
+        let mut state = self.state.lock();
+        state.created += 1;
+        let id = state.created;
+        state.alive.insert(id, Wire::default());
+        Ok(Handle { id, state: Arc::clone(&self.state) })
     }
 
-    fn is_broken(&self, object: &Object) -> bool {
+    fn is_broken(&self, handle: &Handle) -> bool {
         let panics = {
-            let mut books = self.books.lock();
-            books.looks += 1;
-            let panics = books.panics > 0;
-            books.panics -= usize::from(panics);
+            let mut state = self.state.lock();
+            state.probes += 1;
+            let panics = state.panics > 0;
+            state.panics -= usize::from(panics);
             panics
         };
-        assert!(!panics, "a look that panics");
-        object.wire(|wire| wire.broken)
+        assert!(!panics, "a probe that panics");
+        handle.wire(|wire| wire.broken)
     }
 
-    async fn validate(&self, object: &Object) -> Result<(), Refused> {
-        object.wire(|wire| wire.unread += 1);
-        // Dropped here, the question is asked, and its answer stays on the wire.
+    async fn validate(&self, handle: &Handle) -> Result<(), Refused> {
+        handle.wire(|wire| wire.unread += 1);
+        // If it is dropped here, the question was sent, and its answer stays on the wire.
         self.validation.pass().await.map_err(Refused::by)?;
-        object.wire(|wire| wire.unread -= 1);
+        handle.wire(|wire| wire.unread -= 1);
         Ok(())
     }
 
-    async fn release(&self, object: Object) {
-        // Whether its end succeeds is of no interest here: it ends in any case.
+    async fn release(&self, handle: Handle) {
+        // The handle is dropped whether its release succeeds or not.
         self.release.pass().await.ok();
-        drop(object);
+        drop(handle);
     }
 
-    fn id(object: &Object) -> u64 {
-        object.id
+    fn id(handle: &Handle) -> u64 {
+        handle.id
     }
 }

@@ -1,4 +1,4 @@
-//! What the scripts are made of. Each step is bounded, and says what was seen if it does not go as it should.
+//! The steps of scripts. Each step is bounded, and says what was seen if it fails.
 
 use std::any::Any;
 use std::fmt;
@@ -11,13 +11,13 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::backend::Backend;
 use crate::contender::{Contender, NotOffered};
 
-/// For what should take no time at all.
+/// The most that anything immediate may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
-/// For an object to arrive that is given back in a task.
+/// How long a handle may take to arrive that is returned in a task.
 pub(crate) const ARRIVAL: Duration = Duration::from_millis(20);
 
-/// Between two looks at something.
+/// The time between two checks of a condition.
 const GLANCE: Duration = Duration::from_millis(5);
 
 /// Why a contender does not pass.
@@ -50,7 +50,7 @@ macro_rules! ensure {
 }
 pub(crate) use ensure;
 
-/// Whether it holds before the time is over.
+/// Returns whether the condition holds before the time is over.
 pub(crate) async fn comes_true(limit: Duration, condition: impl Fn() -> bool) -> bool {
     let begun = Instant::now();
     while !condition() {
@@ -62,12 +62,12 @@ pub(crate) async fn comes_true(limit: Duration, condition: impl Fn() -> bool) ->
     true
 }
 
-/// The output, unless it takes longer.
+/// Returns the output of the future, or fails if that takes longer.
 pub(crate) async fn within<T>(limit: Duration, what: &str, future: impl Future<Output = T>) -> Result<T, Unmet> {
     timeout(limit, future).await.map_err(|_| Unmet::saw(format_args!("hangs: {what}, for {limit:?}")))
 }
 
-/// Takes one out. Whoever is refused tries again, as long as it has patience.
+/// Checks a handle out. A get that is refused is repeated until the time is over.
 pub(crate) async fn take<C: Contender, B: Backend>(
     pool: &Arc<C::Pool<B>>,
     patience: Duration,
@@ -93,7 +93,7 @@ pub(crate) async fn take<C: Contender, B: Backend>(
     }
 }
 
-/// Takes out as many as there are slots.
+/// Checks out as many handles as there are slots.
 pub(crate) async fn take_all<C: Contender, B: Backend>(
     pool: &Arc<C::Pool<B>>,
     slots: usize,
@@ -111,7 +111,7 @@ pub(crate) async fn take_all<C: Contender, B: Backend>(
     Ok(guards)
 }
 
-/// Puts so many idle objects into it.
+/// Fills the pool with so many idle handles.
 pub(crate) async fn fill<C: Contender, B: Backend>(pool: &Arc<C::Pool<B>>, slots: usize) -> Result<(), Unmet> {
     for guard in take_all::<C, B>(pool, slots).await? {
         C::put(pool, guard);
@@ -120,12 +120,12 @@ pub(crate) async fn fill<C: Contender, B: Backend>(pool: &Arc<C::Pool<B>>, slots
     Ok(())
 }
 
-/// What a panic said.
+/// Returns the message of a panic.
 pub(crate) fn message(panic: Box<dyn Any + Send>) -> String {
     match panic.downcast::<String>() {
         Ok(message) => *message,
         Err(panic) => {
-            panic.downcast::<&str>().map_or_else(|_| "without a word".to_owned(), |said| (*said).to_owned())
+            panic.downcast::<&str>().map_or_else(|_| "without a message".to_owned(), |said| (*said).to_owned())
         }
     }
 }

@@ -1,5 +1,5 @@
-//! A user panics in the middle of an operation, and the object knows that it was cut. The guard is dropped while
-//! unwinding; the slot must serve, with an object that is sound.
+//! A user panics in the middle of an operation, and the handle knows that it was cut. The guard is dropped while
+//! unwinding. The slot must serve with a handle that works.
 
 use std::sync::Arc;
 
@@ -27,8 +27,8 @@ pub(super) async fn run<C: Contender>() -> Result<(), Unmet> {
     for guard in &mut guards {
         cut += usize::from(backend.is_cut(C::id(guard).await));
     }
-    ensure!(cut == 0, "{cut} of {slots} objects whose operation was cut are given to the next user");
+    ensure!(cut == 0, "{cut} of {slots} handles whose operation was cut are lent to the next user");
     let at_most = || backend.alive() <= slots;
-    ensure!(comes_true(PATIENCE, at_most).await, "{} objects for {slots} slots", backend.alive());
+    ensure!(comes_true(PATIENCE, at_most).await, "{} handles for {slots} slots", backend.alive());
     Ok(())
 }

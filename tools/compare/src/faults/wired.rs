@@ -1,4 +1,4 @@
-//! A backend whose objects are TCP connections to a server that answers a line with a line.
+//! A backend whose handles are TCP connections to a server that answers a line with a line.
 
 use std::collections::HashMap;
 use std::io;
@@ -16,8 +16,8 @@ use crate::backend::{Backend, Refused};
 
 const ANSWER: &[u8] = b"pong\n";
 
-/// How long a ping waits for its answer, as that of a driver does. So it is the same for those who bound a validation
-/// and for those who leave that to it.
+/// How long a ping waits for its answer, as the ping of a driver does. So it is the same for contenders that bound a
+/// validation and for those that do not.
 pub(super) const PING_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Starts the server.
@@ -50,7 +50,7 @@ pub(super) struct Wired {
     connections: Mutex<HashMap<u64, Weak<Connection>>>,
 }
 
-pub(super) struct Object {
+pub(super) struct Handle {
     id: u64,
     connection: Arc<Connection>,
 }
@@ -60,15 +60,15 @@ impl Wired {
         Arc::new(Wired { server, pings: AtomicU64::new(0), connections: Mutex::default() })
     }
 
-    /// How many were asked whether they are sound.
+    /// Returns how many pings were sent.
     pub(super) fn pings(&self) -> u64 {
         self.pings.load(Ordering::SeqCst)
     }
 
-    /// Uses an object.
+    /// Uses a handle.
     pub(super) async fn use_one(&self, id: u64) -> Result<(), Refused> {
         let connection = self.connections.lock().get(&id).and_then(Weak::upgrade);
-        ping(&*connection.ok_or_else(|| Refused("it has ended".to_owned()))?).await
+        ping(&*connection.ok_or_else(|| Refused("it was dropped".to_owned()))?).await
     }
 }
 
@@ -83,32 +83,32 @@ async fn ping(connection: &Connection) -> Result<(), Refused> {
 }
 
 impl Backend for Wired {
-    type Object = Object;
+    type Handle = Handle;
 
-    async fn create(&self) -> Result<Object, Refused> {
+    async fn create(&self) -> Result<Handle, Refused> {
         let connection = Arc::new(Connection::new(TcpStream::connect(self.server).await.map_err(Refused::by)?));
-        // A connection is the proxy's only when it has been answered.
+        // The proxy has accepted a connection only when it has answered.
         ping(&connection).await?;
         let mut connections = self.connections.lock();
         let id = connections.len() as u64;
         connections.insert(id, Arc::downgrade(&connection));
-        Ok(Object { id, connection })
+        Ok(Handle { id, connection })
     }
 
-    fn is_broken(&self, _object: &Object) -> bool {
+    fn is_broken(&self, _object: &Handle) -> bool {
         false
     }
 
-    async fn validate(&self, object: &Object) -> Result<(), Refused> {
+    async fn validate(&self, handle: &Handle) -> Result<(), Refused> {
         self.pings.fetch_add(1, Ordering::SeqCst);
-        ping(&object.connection).await
+        ping(&handle.connection).await
     }
 
-    async fn release(&self, object: Object) {
-        drop(object);
+    async fn release(&self, handle: Handle) {
+        drop(handle);
     }
 
-    fn id(object: &Object) -> u64 {
-        object.id
+    fn id(handle: &Handle) -> u64 {
+        handle.id
     }
 }

@@ -1,5 +1,5 @@
-//! 1000 waiters on 8 objects, of which every second one leaves: at once, when an object has been granted to it but it
-//! has not been polled since, and while it is polled.
+//! 1000 waiters on 8 handles, of which every second one leaves: at once, when a handle was granted to it but it was not
+//! polled since, or while it is polled.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -18,12 +18,12 @@ use crate::contender::{Contender, Settings};
 use crate::contenders::Visitor;
 
 const WAITERS: usize = 1000;
-const OBJECTS: usize = 8;
-/// Who is not served by then hangs.
+const HANDLES: usize = 8;
+/// A waiter that is not served by then hangs.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Between two looks.
+/// The time between two checks of a condition.
 const SHORT: Duration = Duration::from_millis(1);
-/// How often one who leaves while it is polled may have been polled.
+/// The most polls of a waiter that leaves while it is polled.
 const POLLS: usize = 100;
 
 pub(crate) struct Turn;
@@ -32,12 +32,12 @@ impl Visitor for Turn {
     type Output = anyhow::Result<Option<CancelledTurn>>;
 
     fn visit<C: Contender>(self) -> anyhow::Result<Option<CancelledTurn>> {
-        if C::lends(OBJECTS) < OBJECTS {
+        if C::lends(HANDLES) < HANDLES {
             return Ok(None);
         }
         let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        let left = runtime.block_on(leave::<C>());
-        // A thread that somebody blocks is not waited for.
+        let left = runtime.block_on(measure::<C>());
+        // Does not wait for threads that a contender blocks.
         runtime.shutdown_background();
         left.map(Some)
     }
@@ -63,10 +63,10 @@ impl Plan {
     }
 }
 
-async fn leave<C: Contender>() -> anyhow::Result<CancelledTurn> {
+async fn measure<C: Contender>() -> anyhow::Result<CancelledTurn> {
     let backend = Arc::new(Counting::default());
-    // Its own patience is longer than ours, so that whoever hangs is seen to hang.
-    let settings = Settings { timeout: 4 * PATIENCE, ..Settings::new(OBJECTS) };
+    // Its timeout is longer than ours, so that a waiter that hangs is seen to hang.
+    let settings = Settings { timeout: 4 * PATIENCE, ..Settings::new(HANDLES) };
     let pool = Arc::new(C::build(Arc::clone(&backend), &settings).await);
     let taken = take::<C>(&pool).await;
 
@@ -91,17 +91,17 @@ async fn leave<C: Contender>() -> anyhow::Result<CancelledTurn> {
     }
     let took = u64::try_from(begun.elapsed().as_nanos())?;
     let hung = staying.len() as u64;
-    // Who hangs goes too: what is asked now is whether the pool has come back from all this.
+    // Waiters that hang are cancelled too: what follows checks whether the pool has recovered.
     staying.shutdown().await;
     leaving.shutdown().await;
     let back = take::<C>(&pool).await.len() as u64;
     Ok(CancelledTurn { hung, refused, back, created: backend.created(), took })
 }
 
-/// All that the pool has.
+/// Checks out all handles that the pool has.
 async fn take<C: Contender>(pool: &C::Pool<Counting>) -> Vec<C::Guard<Counting>> {
     let mut taken = Vec::new();
-    while taken.len() < OBJECTS {
+    while taken.len() < HANDLES {
         match timeout(PATIENCE / 10, C::get(pool)).await {
             Ok(Ok(guard)) => taken.push(guard),
             Ok(Err(_)) | Err(_) => break,
@@ -110,12 +110,12 @@ async fn take<C: Contender>(pool: &C::Pool<Counting>) -> Vec<C::Guard<Counting>>
     taken
 }
 
-/// Whether it was served.
+/// Runs one waiter, and returns whether it was served.
 async fn wait<C: Contender>(pool: Arc<C::Pool<Counting>>, plan: Plan, queued: Arc<AtomicUsize>) -> bool {
     let mut getting = pin!(C::get(&pool));
-    let bell = Bell::of_this_task().await;
+    let flag = Flag::for_this_task().await;
     let polled = match plan {
-        Plan::LeavesWhenWoken => getting.as_mut().poll(&mut Context::from_waker(&Waker::from(Arc::clone(&bell)))),
+        Plan::LeavesWhenWoken => getting.as_mut().poll(&mut Context::from_waker(&Waker::from(Arc::clone(&flag)))),
         _ => once(getting.as_mut()).await,
     };
     queued.fetch_add(1, Ordering::Relaxed);
@@ -130,12 +130,12 @@ async fn wait<C: Contender>(pool: Arc<C::Pool<Counting>>, plan: Plan, queued: Ar
             C::put(&pool, guard);
             return true;
         }
-        (Plan::LeavesWhenWoken, Poll::Pending) => bell.rung().await,
+        (Plan::LeavesWhenWoken, Poll::Pending) => flag.woken().await,
         (Plan::LeavesWhenPolled, Poll::Pending) => {
             let mut ahead = fastrand::usize(..POLLS);
             while ahead > 0 && once(getting.as_mut()).await.is_pending() {
                 yield_now().await;
-                // Nothing is granted before all are there.
+                // Nothing is granted before all waiters are queued.
                 ahead -= usize::from(queued.load(Ordering::Relaxed) == WAITERS);
             }
         }
@@ -148,27 +148,27 @@ async fn once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
     poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await
 }
 
-/// Wakes a task, and remembers it.
-struct Bell {
+/// A waker that remembers whether it was woken.
+struct Flag {
     task: Waker,
-    rung: AtomicBool,
+    woken: AtomicBool,
 }
 
-impl Bell {
-    async fn of_this_task() -> Arc<Bell> {
+impl Flag {
+    async fn for_this_task() -> Arc<Flag> {
         let task = poll_fn(|context| Poll::Ready(context.waker().clone())).await;
-        Arc::new(Bell { task, rung: AtomicBool::new(false) })
+        Arc::new(Flag { task, woken: AtomicBool::new(false) })
     }
 
-    async fn rung(&self) {
-        poll_fn(|_| if self.rung.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }).await;
+    async fn woken(&self) {
+        poll_fn(|_| if self.woken.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 }
 
-impl Wake for Bell {
+impl Wake for Flag {
     fn wake(self: Arc<Self>) {
-        // Before the task looks, which this wakes.
-        self.rung.store(true, Ordering::Release);
+        // Before the task is woken, which then reads it.
+        self.woken.store(true, Ordering::Release);
         self.task.wake_by_ref();
     }
 }
@@ -180,15 +180,15 @@ mod tests {
     use crate::faults::naive::Naive;
 
     #[test]
-    fn who_loses_what_was_granted_to_one_who_left_is_found_out() {
+    fn pool_that_loses_a_grant_of_a_dropped_waiter_fails() {
         let left = Turn.visit::<Naive>().unwrap().unwrap();
-        assert!(left.hung > 0, "nobody waits for what is lost");
-        assert!(left.back < OBJECTS as u64, "all {} are back", left.back);
+        assert!(left.hung > 0, "no waiter hangs");
+        assert!(left.back < HANDLES as u64, "all {} are back", left.back);
     }
 
     #[test]
-    fn who_passes_it_on_is_not() {
+    fn pool_that_passes_a_grant_on_passes() {
         let left = Name::Semaphore.visit(Turn).unwrap().unwrap();
-        assert_eq!((left.hung, left.refused, left.back), (0, 0, OBJECTS as u64));
+        assert_eq!((left.hung, left.refused, left.back), (0, 0, HANDLES as u64));
     }
 }

@@ -5,7 +5,7 @@ use tokio::time::sleep;
 
 use crate::backend::{Backend, Refused};
 
-/// A backend that counts what it makes, and takes its time for that.
+/// A backend that counts its handles, and takes some time to create each.
 #[derive(Default)]
 pub(crate) struct Counting {
     created: AtomicU64,
@@ -23,7 +23,7 @@ impl Counting {
 }
 
 impl Backend for Counting {
-    type Object = u64;
+    type Handle = u64;
 
     async fn create(&self) -> Result<u64, Refused> {
         let id = self.created.fetch_add(1, Ordering::Relaxed);
@@ -43,7 +43,7 @@ impl Backend for Counting {
 
     async fn release(&self, _object: u64) {}
 
-    fn id(object: &u64) -> u64 {
-        *object
+    fn id(handle: &u64) -> u64 {
+        *handle
     }
 }

@@ -1,4 +1,4 @@
-//! Idle objects, so that whoever counts from outside finds their memory.
+//! Leaks idle handles, so that valgrind finds their memory.
 
 use std::mem;
 use std::sync::Arc;
@@ -10,19 +10,19 @@ use tokio::time::sleep;
 use crate::backend::{Ready, Refused};
 use crate::contender::{Contender, Settings};
 
-/// Some give back in a task of their own, which nobody can wait for.
+/// Some contenders return handles in a task of their own, which cannot be awaited.
 const GIVEN_BACK: Duration = Duration::from_millis(300);
 
-/// Leaves a pool behind in which so many objects are idle.
-pub(super) async fn objects<C: Contender>(objects: usize) -> anyhow::Result<()> {
-    ensure!(C::lends(objects) == objects, "it has no {objects} objects");
-    let pool = C::build(Arc::new(Ready::<false>), &Settings::new(objects)).await;
-    let mut taken = Vec::with_capacity(objects);
-    for _ in 0..objects {
+/// Leaks a pool with so many idle handles.
+pub(super) async fn handles<C: Contender>(handles: usize) -> anyhow::Result<()> {
+    ensure!(C::lends(handles) == handles, "it does not lend {handles} handles");
+    let pool = C::build(Arc::new(Ready::<false>), &Settings::new(handles)).await;
+    let mut taken = Vec::with_capacity(handles);
+    for _ in 0..handles {
         taken.push(C::get(&pool).await.map_err(Refused::by)?);
     }
-    for object in taken {
-        C::put(&pool, object);
+    for guard in taken {
+        C::put(&pool, guard);
     }
     sleep(GIVEN_BACK).await;
     mem::forget(pool);

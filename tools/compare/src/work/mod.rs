@@ -1,7 +1,8 @@
-//! The work: what each costs, how fast it is, and how fairly it serves.
+//! The work: what each contender costs, how fast it is, and how fairly it serves.
 //!
-//! One file a row. A row is measured in rounds in which everybody has his turn, and prints them as JSON: what they come
-//! to is said by whoever reads them. Instructions, allocations and bytes are counted from outside, over [`run`].
+//! Each row has a file. A row is measured in rounds, in which each contender has a turn, and prints them as JSON;
+//! `cargo xtask compare` computes the figures. Instructions, allocations and bytes are counted by valgrind, over
+//! [`run`].
 
 pub(crate) mod cancelled;
 pub(crate) mod contended;
@@ -26,39 +27,40 @@ use run::Operation;
 
 #[derive(Subcommand)]
 pub(crate) enum Work {
-    /// Repeats one operation, for whoever counts from outside.
+    /// Repeats one operation, for valgrind.
     Run {
         operation: Operation,
         contender: Name,
         /// How often.
         times: usize,
     },
-    /// Get and return by one task that has the pool to itself, in nanoseconds.
+    /// Measures get and return by the only task of a pool, in nanoseconds.
     Uncontended {
-        /// Asks the object each time whether it is sound.
+        /// Validates the handle each time.
         #[arg(long)]
         validates: bool,
         #[command(flatten)]
         turns: Turns,
     },
-    /// 64 tasks on 8 objects on 2 workers, without a clock: how many operations, and how evenly they are spread.
+    /// Measures 64 tasks on 8 handles on 2 workers, without a clock: how many operations, and how evenly they are
+    /// spread.
     Contended(Turns),
-    /// The same with clocks: how long they wait.
+    /// Measures how long the same tasks wait.
     Waits(Turns),
-    /// 1000 waiters on 8 objects, of which every second one leaves.
+    /// Measures 1000 waiters on 8 handles, of which every second one leaves.
     Cancelled(Turns),
-    /// 1000 gets at once on an empty pool of 100 whose objects take a millisecond to make.
+    /// Measures 1000 gets at once on an empty pool of 100 whose handles take a millisecond to create.
     Storm(Turns),
 }
 
-/// Who, and how often.
+/// Which contenders, and how many rounds.
 #[derive(Args)]
 pub(crate) struct Turns {
-    /// Who; all if nobody is named.
+    /// The contenders; all of them if none is named.
     contenders: Vec<Name>,
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// How long each works in each round, in milliseconds, where that can be said.
+    /// How long each turn is, in milliseconds, if the row has a time.
     #[arg(long, default_value_t = 300)]
     time: u64,
 }

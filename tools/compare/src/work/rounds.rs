@@ -1,4 +1,4 @@
-//! Everybody in turn, again and again: what the machine does meanwhile, it does to all.
+//! Rounds in which each contender has a turn, so that the load of the machine affects all of them.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -6,13 +6,13 @@ use std::fmt::Display;
 use anyhow::Context;
 use reqscope_records::compare::Round;
 
-/// So many rounds, each in an order of its own. Who cannot do it stays out.
+/// Runs so many rounds, each in a random order. A contender whose `measure` returns `None` takes no part.
 pub(crate) fn rounds<N: Copy + Display, T>(
     contenders: &[N],
     rounds: usize,
     mut measure: impl FnMut(N) -> anyhow::Result<Option<T>>,
 ) -> anyhow::Result<Vec<Round<T>>> {
-    let first = contenders.first().context("there is nobody to measure")?;
+    let first = contenders.first().context("there is no contender")?;
     (0..rounds)
         .map(|_| {
             let mut order: Vec<&N> = contenders.iter().chain([first]).collect();

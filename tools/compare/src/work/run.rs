@@ -6,18 +6,18 @@ use super::{leave, uncontended};
 use crate::contender::Contender;
 use crate::contenders::Visitor;
 
-/// What can be repeated.
+/// An operation that can be repeated.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Operation {
     /// Get and return.
     Get,
-    /// The same, and the object is asked each time whether it is sound.
+    /// Get and return, with a validation each time.
     Validated,
-    /// Leaves an idle object behind.
+    /// Leaks an idle handle.
     Leave,
 }
 
-/// So many times, and nothing else.
+/// Repeats an operation, and does nothing else.
 pub(crate) struct Run {
     pub(crate) operation: Operation,
     pub(crate) times: usize,
@@ -31,13 +31,13 @@ impl Visitor for Run {
         let Run { operation, times } = self;
         match operation {
             Operation::Leave => {
-                runtime.block_on(leave::objects::<C>(times))?;
-                // It and its tasks keep the pool, and all that the pool has.
+                runtime.block_on(leave::handles::<C>(times))?;
+                // The runtime and its tasks keep the pool and its handles.
                 std::mem::forget(runtime);
             }
             Operation::Get | Operation::Validated => runtime.block_on(async {
                 let pool = uncontended::filled::<C>(operation == Operation::Validated).await?;
-                // Nothing is to yield: that is the runtime's affair, and would be counted as the pool's.
+                // Without tokio's budget, whose yields would be counted as the pool's.
                 unconstrained(uncontended::repeat::<C>(&pool, times)).await
             })?,
         }

@@ -1,4 +1,4 @@
-//! 1000 gets at once on an empty pool of 100 whose objects take a millisecond to make.
+//! 1000 gets at once on an empty pool of 100 whose handles take a millisecond to create.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,11 +15,11 @@ use crate::contender::{Contender, Settings};
 use crate::contenders::Visitor;
 
 const GETS: usize = 1000;
-const OBJECTS: usize = 100;
+const HANDLES: usize = 100;
 const CREATION: Duration = Duration::from_millis(1);
-/// What a statement takes. So they want more than there is for as long as objects are being made.
+/// How long a use takes, as a statement does: long enough that gets wait as long as handles are created.
 const USE: Duration = Duration::from_millis(10);
-/// Who is not served by then is not served.
+/// A get that is not served by then does not count.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) struct Turn;
@@ -28,20 +28,20 @@ impl Visitor for Turn {
     type Output = anyhow::Result<Option<StormTurn>>;
 
     fn visit<C: Contender>(self) -> anyhow::Result<Option<StormTurn>> {
-        if C::lends(OBJECTS) < OBJECTS {
+        if C::lends(HANDLES) < HANDLES {
             return Ok(None);
         }
         let runtime = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        let weathered = runtime.block_on(weather::<C>());
-        // A thread that somebody blocks is not waited for.
+        let turn = runtime.block_on(measure::<C>());
+        // Does not wait for threads that a contender blocks.
         runtime.shutdown_background();
-        weathered.map(Some)
+        turn.map(Some)
     }
 }
 
-async fn weather<C: Contender>() -> anyhow::Result<StormTurn> {
+async fn measure<C: Contender>() -> anyhow::Result<StormTurn> {
     let backend = Arc::new(Counting::slow(CREATION));
-    let pool = Arc::new(C::build(Arc::clone(&backend), &Settings::new(OBJECTS)).await);
+    let pool = Arc::new(C::build(Arc::clone(&backend), &Settings::new(HANDLES)).await);
     let begun = Instant::now();
     let mut tasks: JoinSet<_> = (0..GETS)
         .map(|_| {

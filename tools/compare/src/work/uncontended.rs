@@ -1,4 +1,4 @@
-//! Get and return, by one task that has the pool to itself.
+//! Get and return, by the only task of a pool.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use crate::backend::{Ready, Refused};
 use crate::contender::{Contender, Settings};
 use crate::contenders::Visitor;
 
-/// Operations between two looks at the clock.
+/// Operations between two readings of the clock.
 const BATCH: usize = 500;
 
-/// At least so long, after one batch to get warm. The nanoseconds of one operation are the result.
+/// Repeats the operation for at least this time, after one batch as warm-up. The result is nanoseconds per operation.
 pub(crate) struct Turn {
     pub(crate) validates: bool,
     pub(crate) time: Duration,
@@ -42,7 +42,7 @@ impl Visitor for Turn {
     }
 }
 
-/// A pool whose only object is idle.
+/// Returns a pool whose only handle is idle.
 pub(super) async fn filled<C: Contender>(validates: bool) -> Result<C::Pool<Ready<true>>, Refused> {
     let settings = Settings { validates, ..Settings::new(1) };
     let pool = C::build(Arc::new(Ready::<true>), &settings).await;

@@ -1,4 +1,4 @@
-//! How long each of the 64 tasks on 8 objects waits.
+//! How long each of the 64 tasks on 8 handles waits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,14 +14,14 @@ use crate::backend::{Ready, Refused};
 use crate::contender::Contender;
 use crate::contenders::Visitor;
 
-/// For so long, with a look at the clock before and after each wait.
+/// Runs for this time, and reads the clock before and after each wait.
 pub(crate) struct Turn(pub(crate) Duration);
 
 impl Visitor for Turn {
     type Output = anyhow::Result<Option<Waits>>;
 
     fn visit<C: Contender>(self) -> anyhow::Result<Option<Waits>> {
-        let Some(of_all) = contend::<C, _, _>(self.0, clock_oneself::<C>)? else { return Ok(None) };
+        let Some(of_all) = contend::<C, _, _>(self.0, clock::<C>)? else { return Ok(None) };
         let mut waits = histogram();
         for of_one in of_all {
             waits.add(of_one)?;
@@ -35,8 +35,8 @@ pub(super) fn percentiles(waits: &Histogram<u64>) -> Waits {
     Waits { median, p99, longest: waits.max() }
 }
 
-/// What a task does that counts its operations, with clocks. The waits are the result.
-async fn clock_oneself<C: Contender>(
+/// Repeatedly checks a handle out and returns it. The result is how long each get waited.
+async fn clock<C: Contender>(
     pool: Arc<C::Pool<Ready<false>>>,
     ended: Arc<AtomicBool>,
 ) -> Result<Histogram<u64>, Refused> {
@@ -52,10 +52,10 @@ async fn clock_oneself<C: Contender>(
 }
 
 pub(super) fn histogram() -> Histogram<u64> {
-    Histogram::new(3).expect("three figures are few enough")
+    Histogram::new(3).expect("three digits are allowed")
 }
 
 pub(super) fn record(waits: &mut Histogram<u64>, wait: Duration) {
     let nanos = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
-    waits.record(nanos).expect("it grows to whatever a `u64` can be");
+    waits.record(nanos).expect("it grows to any `u64`");
 }

@@ -6,7 +6,7 @@ use crate::backend::Refused;
 use crate::cells::cell::LazyCell;
 use crate::cells::source::Source;
 
-/// async-once-cell's [`Lazy`] in an [`Arc`], for one request. It goes on where a user who was dropped left off.
+/// async-once-cell's [`Lazy`] in an [`Arc`], for one request. It continues where a dropped caller left off.
 pub(crate) struct ArcLazy;
 
 impl LazyCell for ArcLazy {
@@ -14,9 +14,9 @@ impl LazyCell for ArcLazy {
     const PACKAGE: &'static str = "async-once-cell";
 
     type Server<S: Source> = Arc<S>;
-    type Request<S: Source> = Arc<Lazy<S::Object, S::Acquire>>;
-    type Handle<S: Source> = Arc<Lazy<S::Object, S::Acquire>>;
-    type Loan<'a, S: Source> = &'a S::Object;
+    type Request<S: Source> = Arc<Lazy<S::Handle, S::Acquire>>;
+    type Cell<S: Source> = Arc<Lazy<S::Handle, S::Acquire>>;
+    type Loan<'a, S: Source> = &'a S::Handle;
 
     fn serve<S: Source>(source: Arc<S>) -> Arc<S> {
         source
@@ -26,15 +26,15 @@ impl LazyCell for ArcLazy {
         Arc::new(Lazy::new(source.acquire()))
     }
 
-    fn handle<S: Source>(cell: &Self::Request<S>) -> &Self::Handle<S> {
+    fn cell<S: Source>(cell: &Self::Request<S>) -> &Self::Cell<S> {
         cell
     }
 
-    async fn get<'a, S: Source>(_source: &'a Arc<S>, cell: &'a Self::Handle<S>) -> Result<&'a S::Object, Refused> {
+    async fn get<'a, S: Source>(_source: &'a Arc<S>, cell: &'a Self::Cell<S>) -> Result<&'a S::Handle, Refused> {
         Ok(cell.get_unpin().await)
     }
 
-    fn object<'a, S: Source>(loan: &'a &S::Object) -> &'a S::Object {
+    fn handle<'a, S: Source>(loan: &'a &S::Handle) -> &'a S::Handle {
         loan
     }
 }

@@ -9,29 +9,29 @@ use crate::cells::cell::LazyCell;
 use crate::cells::source::Source;
 use crate::contender::NotOffered;
 
-/// What no script may let pass, even if all the real ones pass it: each user acquires for himself, in a task that nobody
-/// stops; what arrives when he has left is lost; and the source hears at once, whoever still works with the object, that
-/// all went well.
+/// A cell that every script must fail even if all real ones pass. Each caller acquires a handle of its own, in a task
+/// that is never cancelled; a handle that arrives after its caller has left is lost; and handles are released as
+/// `Completed` at once, even if a task still uses them.
 pub(crate) struct Careless;
 
-pub(crate) struct Request<S: Source>(Handle<S>);
+pub(crate) struct Request<S: Source>(Cell<S>);
 
-pub(crate) struct Handle<S: Source> {
+pub(crate) struct Cell<S: Source> {
     source: Arc<S>,
-    object: Arc<Mutex<Option<S::Object>>>,
+    handle: Arc<Mutex<Option<S::Handle>>>,
 }
 
-impl<S: Source> Clone for Handle<S> {
+impl<S: Source> Clone for Cell<S> {
     fn clone(&self) -> Self {
-        Handle { source: Arc::clone(&self.source), object: Arc::clone(&self.object) }
+        Cell { source: Arc::clone(&self.source), handle: Arc::clone(&self.handle) }
     }
 }
 
 impl<S: Source> Drop for Request<S> {
     fn drop(&mut self) {
-        let (source, object) = (Arc::clone(&self.0.source), self.0.object.lock().clone());
-        if let Some(object) = object {
-            tokio::spawn(async move { source.release(object, Exit::Completed).await });
+        let (source, handle) = (Arc::clone(&self.0.source), self.0.handle.lock().clone());
+        if let Some(handle) = handle {
+            tokio::spawn(async move { source.release(handle, Exit::Completed).await });
         }
     }
 }
@@ -42,38 +42,38 @@ impl LazyCell for Careless {
 
     type Server<S: Source> = Arc<S>;
     type Request<S: Source> = Request<S>;
-    type Handle<S: Source> = Handle<S>;
-    type Loan<'a, S: Source> = S::Object;
+    type Cell<S: Source> = Cell<S>;
+    type Loan<'a, S: Source> = S::Handle;
 
     fn serve<S: Source>(source: Arc<S>) -> Arc<S> {
         source
     }
 
     fn open<S: Source>(source: &Arc<S>) -> Request<S> {
-        Request(Handle { source: Arc::clone(source), object: Arc::default() })
+        Request(Cell { source: Arc::clone(source), handle: Arc::default() })
     }
 
-    fn handle<S: Source>(request: &Request<S>) -> &Handle<S> {
+    fn cell<S: Source>(request: &Request<S>) -> &Cell<S> {
         &request.0
     }
 
-    async fn get<'a, S: Source>(source: &'a Arc<S>, handle: &'a Handle<S>) -> Result<S::Object, Refused> {
-        let (acquisition, (brings, brought)) = (source.acquire(), oneshot::channel());
+    async fn get<'a, S: Source>(source: &'a Arc<S>, cell: &'a Cell<S>) -> Result<S::Handle, Refused> {
+        let (acquisition, (sender, receiver)) = (source.acquire(), oneshot::channel());
         tokio::spawn(async move {
-            if let Err(object) = brings.send(acquisition.await) {
-                std::mem::forget(object);
+            if let Err(handle) = sender.send(acquisition.await) {
+                std::mem::forget(handle);
             }
         });
-        let object = brought.await.map_err(Refused::by)?;
-        *handle.object.lock() = Some(object.clone());
-        Ok(object)
+        let handle = receiver.await.map_err(Refused::by)?;
+        *cell.handle.lock() = Some(handle.clone());
+        Ok(handle)
     }
 
-    fn object<S: Source>(loan: &S::Object) -> &S::Object {
+    fn handle<S: Source>(loan: &S::Handle) -> &S::Handle {
         loan
     }
 
-    fn tells() -> Result<(), NotOffered> {
+    fn passes_exit() -> Result<(), NotOffered> {
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! Whose cells are compared, a file each, set up as its own docs advise.
+//! The lazy cells that are compared, in a file each, set up as their own docs advise.
 
 mod async_once_cell;
 #[cfg(test)]
@@ -13,7 +13,7 @@ use clap::ValueEnum;
 
 use super::cell::LazyCell;
 
-/// The cells by the names that the command line and the tables know them by.
+/// The names of the cells on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Name {
     Reqscope,
@@ -22,7 +22,7 @@ pub(crate) enum Name {
     Shared,
 }
 
-/// What is done to any cell.
+/// Something that is done with any cell.
 pub(crate) trait Visitor {
     type Output;
 
@@ -40,7 +40,7 @@ impl Name {
     }
 }
 
-/// As the command line takes it.
+/// Formats the name for the command line.
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.to_possible_value().expect("none is skipped").get_name())

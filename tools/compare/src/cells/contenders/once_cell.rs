@@ -14,9 +14,9 @@ impl LazyCell for ArcOnceCell {
     const PACKAGE: &'static str = "tokio";
 
     type Server<S: Source> = Arc<S>;
-    type Request<S: Source> = Arc<OnceCell<S::Object>>;
-    type Handle<S: Source> = Arc<OnceCell<S::Object>>;
-    type Loan<'a, S: Source> = &'a S::Object;
+    type Request<S: Source> = Arc<OnceCell<S::Handle>>;
+    type Cell<S: Source> = Arc<OnceCell<S::Handle>>;
+    type Loan<'a, S: Source> = &'a S::Handle;
 
     fn serve<S: Source>(source: Arc<S>) -> Arc<S> {
         source
@@ -26,15 +26,15 @@ impl LazyCell for ArcOnceCell {
         Arc::new(OnceCell::new())
     }
 
-    fn handle<S: Source>(cell: &Self::Request<S>) -> &Self::Handle<S> {
+    fn cell<S: Source>(cell: &Self::Request<S>) -> &Self::Cell<S> {
         cell
     }
 
-    async fn get<'a, S: Source>(source: &'a Arc<S>, cell: &'a Self::Handle<S>) -> Result<&'a S::Object, Refused> {
+    async fn get<'a, S: Source>(source: &'a Arc<S>, cell: &'a Self::Cell<S>) -> Result<&'a S::Handle, Refused> {
         Ok(cell.get_or_init(|| source.acquire()).await)
     }
 
-    fn object<'a, S: Source>(loan: &'a &S::Object) -> &'a S::Object {
+    fn handle<'a, S: Source>(loan: &'a &S::Handle) -> &'a S::Handle {
         loan
     }
 }

@@ -20,28 +20,28 @@ pub(crate) struct Server<S> {
 pub(crate) struct Adapter<S>(Arc<S>);
 
 impl<S: Source> Resource for Adapter<S> {
-    type Handle = S::Object;
+    type Handle = S::Handle;
     type Cause = Infallible;
 
-    async fn acquire(&self) -> Result<S::Object, Error<Infallible>> {
+    async fn acquire(&self) -> Result<S::Handle, Error<Infallible>> {
         Ok(self.0.acquire().await)
     }
 
-    async fn release(&self, object: S::Object, exit: Exit) -> Result<(), Error<Infallible>> {
-        self.0.release(object, exit).await;
+    async fn release(&self, handle: S::Handle, exit: Exit) -> Result<(), Error<Infallible>> {
+        self.0.release(handle, exit).await;
         Ok(())
     }
 
-    fn try_acquire(&self) -> Option<S::Object> {
+    fn try_acquire(&self) -> Option<S::Handle> {
         self.0.at_hand()
     }
 
-    fn probe(&self, _object: &S::Object) -> Health {
+    fn probe(&self, _object: &S::Handle) -> Health {
         Health::Ready
     }
 
-    fn reclaim(&self, object: S::Object, exit: Exit) -> Result<(), S::Object> {
-        self.0.reclaim(object, exit)
+    fn reclaim(&self, handle: S::Handle, exit: Exit) -> Result<(), S::Handle> {
+        self.0.reclaim(handle, exit)
     }
 }
 
@@ -51,7 +51,7 @@ impl LazyCell for Scoped {
 
     type Server<S: Source> = Server<S>;
     type Request<S: Source> = Scope;
-    type Handle<S: Source> = ScopeHandle;
+    type Cell<S: Source> = ScopeHandle;
     type Loan<'a, S: Source> = Guard<Adapter<S>>;
 
     fn serve<S: Source>(source: Arc<S>) -> Server<S> {
@@ -62,7 +62,7 @@ impl LazyCell for Scoped {
         server.scopes.open()
     }
 
-    fn handle<S: Source>(scope: &Scope) -> &ScopeHandle {
+    fn cell<S: Source>(scope: &Scope) -> &ScopeHandle {
         scope.handle()
     }
 
@@ -70,11 +70,11 @@ impl LazyCell for Scoped {
         scope.lazy(&server.resource).get().await.map_err(Refused::by)
     }
 
-    fn object<S: Source>(loan: &Guard<Adapter<S>>) -> &S::Object {
+    fn handle<S: Source>(loan: &Guard<Adapter<S>>) -> &S::Handle {
         loan
     }
 
-    fn tells() -> Result<(), NotOffered> {
+    fn passes_exit() -> Result<(), NotOffered> {
         Ok(())
     }
 

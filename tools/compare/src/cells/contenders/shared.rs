@@ -7,7 +7,7 @@ use crate::backend::Refused;
 use crate::cells::cell::LazyCell;
 use crate::cells::source::Source;
 
-/// futures' [`Shared`], for one request: whoever polls a clone drives it, and gets a clone of the object.
+/// futures' [`Shared`], for one request: each caller polls a clone, and gets a clone of the handle.
 pub(crate) struct SharedFuture;
 
 impl LazyCell for SharedFuture {
@@ -16,8 +16,8 @@ impl LazyCell for SharedFuture {
 
     type Server<S: Source> = Arc<S>;
     type Request<S: Source> = Shared<S::Acquire>;
-    type Handle<S: Source> = Shared<S::Acquire>;
-    type Loan<'a, S: Source> = S::Object;
+    type Cell<S: Source> = Shared<S::Acquire>;
+    type Loan<'a, S: Source> = S::Handle;
 
     fn serve<S: Source>(source: Arc<S>) -> Arc<S> {
         source
@@ -27,15 +27,15 @@ impl LazyCell for SharedFuture {
         source.acquire().shared()
     }
 
-    fn handle<S: Source>(shared: &Shared<S::Acquire>) -> &Shared<S::Acquire> {
+    fn cell<S: Source>(shared: &Shared<S::Acquire>) -> &Shared<S::Acquire> {
         shared
     }
 
-    async fn get<'a, S: Source>(_source: &'a Arc<S>, shared: &'a Shared<S::Acquire>) -> Result<S::Object, Refused> {
+    async fn get<'a, S: Source>(_source: &'a Arc<S>, shared: &'a Shared<S::Acquire>) -> Result<S::Handle, Refused> {
         Ok(shared.clone().await)
     }
 
-    fn object<S: Source>(loan: &S::Object) -> &S::Object {
+    fn handle<S: Source>(loan: &S::Handle) -> &S::Handle {
         loan
     }
 }

@@ -7,16 +7,16 @@ use crate::cells::cell::LazyCell;
 use crate::cells::stage::{Stage, settle};
 use crate::faults::steps::{Unmet, ensure};
 
-/// As when the client hangs up.
+/// As if the client hangs up.
 pub(super) async fn run<C: LazyCell>() -> Result<(), Unmet> {
     let stage = Stage::<C>::new();
     let request = stage.open();
     {
-        let only = stage.user(&request);
+        let only = stage.caller(&request);
         let only = pin!(only.glance());
-        ensure!(poll_once(only).is_pending(), "the user did not wait");
+        ensure!(poll_once(only).is_pending(), "the caller did not wait");
         settle().await;
-        ensure!(stage.seen().running() == 1, "the user began no acquisition");
+        ensure!(stage.seen().running() == 1, "the caller began no acquisition");
     }
     C::end(request, Exit::Cancelled).await;
     stage.gate.always(Outcome::ok());

@@ -10,22 +10,22 @@ use crate::faults::steps::{Unmet, ensure};
 
 const ACQUISITION: Duration = Duration::from_millis(300);
 const BUDGET: Duration = Duration::from_millis(60);
-const USERS: usize = 20;
+const CALLERS: usize = 20;
 
-/// A backend that is slower than each user's budget, but not by much.
+/// A backend that takes a little longer than each caller waits.
 pub(super) async fn run<C: LazyCell>() -> Result<(), Unmet> {
     let stage = Stage::<C>::new();
     stage.gate.always(Outcome::ok().after(ACQUISITION));
     let request = stage.open();
     let mut served = 0;
-    for _ in 0..USERS {
-        let user = stage.user(&request);
-        if let Ok(Use::Served(_)) = timeout(BUDGET, user.glance()).await {
+    for _ in 0..CALLERS {
+        let caller = stage.caller(&request);
+        if let Ok(Use::Served(_)) = timeout(BUDGET, caller.glance()).await {
             served += 1;
         }
     }
     let begun = stage.seen().begun();
-    ensure!(served > 0, "0 of {USERS} users were served, {begun} acquisitions were begun");
+    ensure!(served > 0, "0 of {CALLERS} callers were served, {begun} acquisitions were begun");
     C::end(request, Exit::Completed).await;
     stage.all_back().await
 }

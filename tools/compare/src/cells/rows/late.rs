@@ -8,20 +8,20 @@ use crate::cells::cell::LazyCell;
 use crate::cells::stage::{Stage, Use, outcome, settle};
 use crate::faults::steps::{PATIENCE, Unmet, ensure};
 
-/// The trap of every lazy getter: a task that the request has spawned still waits, the request ends, and the object
-/// comes.
+/// The hard case of every lazy getter: a task of the request still waits, the request ends, and then the handle
+/// arrives.
 pub(super) async fn run<C: LazyCell>() -> Result<(), Unmet> {
     let stage = Stage::<C>::new();
     let request = stage.open();
     let (leave, left) = oneshot::channel::<()>();
-    let user = stage.user(&request);
-    // If it gets the object, it works with it until it is told to leave.
-    let task = tokio::spawn(async move { user.work(async { drop(left.await) }).await });
+    let caller = stage.caller(&request);
+    // If it receives the handle, it uses it until the end of the script.
+    let task = tokio::spawn(async move { caller.work(async { drop(left.await) }).await });
     settle().await;
-    ensure!(stage.seen().running() == 1, "the user began no acquisition");
+    ensure!(stage.seen().running() == 1, "the caller began no acquisition");
 
     stage.at_arrival(move || {
-        // As when a connection is dropped: nobody waits for the end of the end.
+        // As if the connection is dropped: the end of the request is not awaited.
         let _ended = poll_once(pin!(C::end(request, Exit::Cancelled)));
     });
     stage.gate.always(Outcome::ok());
@@ -32,7 +32,7 @@ pub(super) async fn run<C: LazyCell>() -> Result<(), Unmet> {
     let used = outcome(task).await;
     ensure!(used != Use::Hung, "the task {used}");
     stage.all_back().await?;
-    ensure!(seen.made() == 1, "{} objects arrived", seen.made());
-    ensure!(back, "{PATIENCE:?} after the end of the request a task of it still had the object");
+    ensure!(seen.made() == 1, "{} handles arrived", seen.made());
+    ensure!(back, "{PATIENCE:?} after the end of the request a task of it still had the handle");
     Ok(())
 }

@@ -1,78 +1,81 @@
-//! What a script has seen, and what must be true of it.
+//! The events that a script sees, and what must be true of them.
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use reqscope::Exit;
 
-/// Something that happened at the source.
+/// An event at the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     /// An acquisition was polled for the first time.
     Begun,
-    /// It was dropped, or panicked, before it had an object.
+    /// An acquisition was dropped, or panicked, before it had a handle.
     Cut,
-    /// It has one, of this number.
+    /// An acquisition made the handle of this number.
     Made(u64),
-    /// Somebody gave the object back and said how the request had ended.
-    Told(u64, Exit),
-    /// The object is gone: the last clone of it was dropped.
+    /// The handle was released, with this exit.
+    Released(u64, Exit),
+    /// The last clone of the handle was dropped.
     Gone(u64),
 }
 
-/// All that happened, in order.
+/// All events, in order.
 #[derive(Clone, Default)]
-pub(crate) struct Books(Arc<Mutex<Vec<Event>>>);
+pub(crate) struct EventLog(Arc<Mutex<Vec<Event>>>);
 
-impl Books {
+impl EventLog {
     pub(crate) fn write(&self, event: Event) {
         self.0.lock().push(event);
     }
 
+    /// Logs that an acquisition begins.
     pub(crate) fn begin(&self) -> Attempt {
         self.write(Event::Begun);
-        Attempt { books: self.clone(), made: false }
+        Attempt { log: self.clone(), made: false }
     }
 
+    /// Returns the events so far.
     pub(crate) fn seen(&self) -> Seen {
         Seen(self.0.lock().clone())
     }
 }
 
-/// An acquisition that runs.
+/// An acquisition in progress.
 pub(crate) struct Attempt {
-    books: Books,
+    log: EventLog,
     made: bool,
 }
 
 impl Attempt {
-    pub(crate) fn made(mut self) -> Arc<Held> {
+    /// Ends the acquisition with a new handle.
+    pub(crate) fn made(mut self) -> Arc<TrackedHandle> {
         self.made = true;
-        let mut events = self.books.0.lock();
+        let mut events = self.log.0.lock();
         let number = events.iter().filter(|event| matches!(event, Event::Made(_))).count() as u64;
         events.push(Event::Made(number));
         drop(events);
-        Arc::new(Held { number, books: self.books.clone() })
+        Arc::new(TrackedHandle { number, log: self.log.clone() })
     }
 }
 
 impl Drop for Attempt {
     fn drop(&mut self) {
         if !self.made {
-            self.books.write(Event::Cut);
+            self.log.write(Event::Cut);
         }
     }
 }
 
-/// What was acquired. Dropping it is all that it takes to give it back.
-pub(crate) struct Held {
+/// A handle that logs its drop.
+pub(crate) struct TrackedHandle {
     pub(crate) number: u64,
-    books: Books,
+    log: EventLog,
 }
 
-impl Drop for Held {
+impl Drop for TrackedHandle {
     fn drop(&mut self) {
-        self.books.write(Event::Gone(self.number));
+        self.log.write(Event::Gone(self.number));
     }
 }
 
@@ -97,59 +100,59 @@ impl Seen {
         self.count(|event| matches!(event, Event::Gone(_)))
     }
 
-    /// How many acquisitions run.
+    /// Returns how many acquisitions are in progress.
     pub(crate) fn running(&self) -> usize {
         self.begun() - self.made() - self.count(|event| *event == Event::Cut)
     }
 
-    /// How many objects are there.
+    /// Returns how many handles exist.
     pub(crate) fn out(&self) -> usize {
         self.made() - self.gone()
     }
 
-    /// How many there were at most that ran, or had brought an object that was there.
+    /// Returns the most acquisitions that were in progress, or whose handle existed, at the same time.
     pub(crate) fn peak(&self) -> usize {
         let counts = self.0.iter().scan(0_usize, |alive, event| {
             match event {
                 Event::Begun => *alive += 1,
                 Event::Cut | Event::Gone(_) => *alive -= 1,
-                Event::Made(_) | Event::Told(..) => (),
+                Event::Made(_) | Event::Released(..) => (),
             }
             Some(*alive)
         });
         counts.max().unwrap_or(0)
     }
 
-    /// What was said of the ends of the requests.
-    pub(crate) fn told(&self) -> Vec<Exit> {
-        let told = self.0.iter().filter_map(|event| match event {
-            Event::Told(_, exit) => Some(*exit),
+    /// Returns the exits that were passed to releases.
+    pub(crate) fn exits(&self) -> Vec<Exit> {
+        let exits = self.0.iter().filter_map(|event| match event {
+            Event::Released(_, exit) => Some(*exit),
             _ => None,
         });
-        told.collect()
+        exits.collect()
     }
 
-    /// Nothing runs, and each object was given back once: it is gone, and if somebody was told, then once and before.
+    /// Fails unless no acquisition is in progress and each handle was dropped once, after at most one release.
     pub(crate) fn all_back(&self) -> Result<(), String> {
         if self.running() > 0 {
             return Err(format!("{} acquisitions still ran", self.running()));
         }
         for number in 0..self.made() as u64 {
-            let told: Vec<_> = self.places(|event| matches!(event, Event::Told(of, _) if *of == number));
-            let gone: Vec<_> = self.places(|event| *event == Event::Gone(number));
-            match (told[..].len(), &gone[..]) {
+            let released: Vec<_> = self.positions(|event| matches!(event, Event::Released(of, _) if *of == number));
+            let gone: Vec<_> = self.positions(|event| *event == Event::Gone(number));
+            match (released.len(), &gone[..]) {
                 (0, [_]) => (),
-                (1, [gone]) if told[0] < *gone => (),
-                (_, []) => return Err(format!("object {number} was never given back")),
-                (1, _) => return Err(format!("object {number} was given back after it was gone")),
-                (times, _) => return Err(format!("object {number} was given back {times} times")),
+                (1, [gone]) if released[0] < *gone => (),
+                (_, []) => return Err(format!("handle {number} was never released")),
+                (1, _) => return Err(format!("handle {number} was released after it was dropped")),
+                (times, _) => return Err(format!("handle {number} was released {times} times")),
             }
         }
         Ok(())
     }
 
-    fn places(&self, of: impl Fn(&Event) -> bool) -> Vec<usize> {
-        self.0.iter().enumerate().filter(|(_, event)| of(event)).map(|(place, _)| place).collect()
+    fn positions(&self, of: impl Fn(&Event) -> bool) -> Vec<usize> {
+        self.0.iter().enumerate().filter(|(_, event)| of(event)).map(|(position, _)| position).collect()
     }
 }
 
@@ -163,15 +166,15 @@ mod tests {
     }
 
     #[test]
-    fn an_object_is_given_back_once() {
+    fn handle_is_released_once() {
         assert_eq!(all_back(&[Begun, Made(0), Gone(0)]), Ok(()));
-        assert_eq!(all_back(&[Begun, Made(0), Told(0, Exit::Failed), Gone(0), Begun, Cut]), Ok(()));
+        assert_eq!(all_back(&[Begun, Made(0), Released(0, Exit::Failed), Gone(0), Begun, Cut]), Ok(()));
         for wrong in [
             &[Begun][..],
             &[Begun, Made(0)],
-            &[Begun, Made(0), Told(0, Exit::Failed)],
-            &[Begun, Made(0), Gone(0), Told(0, Exit::Failed)],
-            &[Begun, Made(0), Told(0, Exit::Failed), Told(0, Exit::Failed), Gone(0)],
+            &[Begun, Made(0), Released(0, Exit::Failed)],
+            &[Begun, Made(0), Gone(0), Released(0, Exit::Failed)],
+            &[Begun, Made(0), Released(0, Exit::Failed), Released(0, Exit::Failed), Gone(0)],
             &[Begun, Made(0), Gone(0), Begun, Made(1)],
         ] {
             assert!(all_back(wrong).is_err(), "{wrong:?}");
@@ -179,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_acquisition_has_brought_counts_until_it_is_gone() {
+    fn peak_counts_handles_until_they_are_dropped() {
         assert_eq!(Seen(vec![Begun, Cut, Begun, Made(0), Gone(0)]).peak(), 1);
         assert_eq!(Seen(vec![Begun, Begun, Cut, Made(0)]).peak(), 2);
         assert_eq!(Seen(vec![Begun, Made(0), Begun, Gone(0)]).peak(), 2);

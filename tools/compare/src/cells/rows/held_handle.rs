@@ -11,18 +11,18 @@ pub(super) async fn run<C: LazyCell>() -> Result<(), Unmet> {
     stage.gate.always(Outcome::ok());
     let request = stage.open();
     let (leave, left) = oneshot::channel::<()>();
-    let user = stage.user(&request);
-    let task = tokio::spawn(async move { user.work(async { drop(left.await) }).await });
+    let caller = stage.caller(&request);
+    let task = tokio::spawn(async move { caller.work(async { drop(left.await) }).await });
     ensure!(stage.comes(|seen| seen.made() == 1).await, "the task was not served");
     settle().await;
 
     C::end(request, Exit::Completed).await;
     settle().await;
     let seen = stage.seen();
-    ensure!(seen.out() == 1 && seen.told().is_empty(), "given back while the task worked with it: {seen:?}");
+    ensure!(seen.out() == 1 && seen.exits().is_empty(), "released while the task used it: {seen:?}");
 
     let sent = leave.send(());
-    ensure!(sent.is_ok(), "the task lost its object");
+    ensure!(sent.is_ok(), "the task lost its handle");
     let used = outcome(task).await;
     ensure!(used == Use::Served(0), "the task {used}");
     stage.all_back().await

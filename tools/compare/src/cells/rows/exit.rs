@@ -7,14 +7,14 @@ use crate::faults::steps::{Unmet, ensure};
 
 /// A handler that returned, one that failed, one that was dropped, one that panicked.
 pub(super) async fn run<C: LazyCell>() -> Result<(), Unmet> {
-    C::tells()?;
+    C::passes_exit()?;
     let stage = Stage::<C>::new();
     stage.gate.always(Outcome::ok());
     let exits = [Exit::Completed, Exit::Failed, Exit::Cancelled, Exit::Panicked];
     for (number, exit) in (0..).zip(exits) {
         let request = stage.open();
-        let used = stage.user(&request).glance().await;
-        ensure!(used == Use::Served(number), "the user {used}");
+        let used = stage.caller(&request).glance().await;
+        ensure!(used == Use::Served(number), "the caller {used}");
         match exit {
             Exit::Cancelled => drop(request),
             Exit::Panicked => {
@@ -29,7 +29,7 @@ pub(super) async fn run<C: LazyCell>() -> Result<(), Unmet> {
         }
         stage.all_back().await?;
     }
-    let told = stage.seen().told();
-    ensure!(told == exits, "{exits:?} was told as {told:?}");
+    let passed = stage.seen().exits();
+    ensure!(passed == exits, "{exits:?} were passed as {passed:?}");
     Ok(())
 }
