@@ -112,7 +112,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     println!("try: curl http://{}/notes    (ctrl-c ends it)", listener.local_addr()?);
 
-    let sqlite = Sqlite::builder().on_open(|sql| sql.execute_batch(SCHEMA)).build_temporary()?; // in production: `build("notes.db")`
+    let sqlite = Sqlite::builder().on_open(|sql| sql.execute_batch(SCHEMA)).build_temporary()?; // or `build(file)`
     let connections = Arc::new(Pool::builder().max_size(10).build(sqlite));
     let writes = Arc::new(Transaction::new(connections.clone()));
     let scopes = Scopes::new(); // one per server; each request gets a scope of its own
@@ -122,7 +122,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .with_state(App { connections, writes })
         .layer(ScopeLayer::new(&scopes).timeout(Duration::from_secs(10)));
 
-    // `axum::serve` works as well, but it does not notice every client that leaves, and returns before the last release.
+    // `axum::serve` works as well, but it does not notice every client that leaves, and it returns before the last
+    // release.
     let ctrl_c = async { tokio::signal::ctrl_c().await.expect("the handler of ctrl-c can be set") };
     let report = serve(listener, TowerToHyperService::new(app), &scopes).graceful(ctrl_c).await;
     println!("{:?}", report.drained);

@@ -5,8 +5,8 @@
 //! ```
 //!
 //! A scope ends when the handler returns, so that a slow reader holds no connection. This download has to hold one: all
-//! rows are read from one snapshot, and there are too many of them to collect. So the handle is detached from the scope,
-//! and the body owns it. It is released at the end of the body, or when the client hangs up.
+//! rows are read from one snapshot, and there are too many of them to collect. So the handle is detached from the
+//! scope, and the body owns it. It is released at the end of the body, or when the client hangs up.
 use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::Duration;

@@ -9,8 +9,8 @@
 //!
 //! Open **a scope for each message**, as here, if each message is a unit of work: it commits or not, whatever the next
 //! one does, and an idle client holds no database connection. Open **a scope for the connection** if the connection
-//! itself is the unit of work: a file that is uploaded in many messages and kept if the last one arrives, or a lock that
-//! is held while the client is connected. Both can be combined.
+//! itself is the unit of work: a file that is uploaded in many messages and kept if the last one arrives, or a lock
+//! that is held while the client is connected. Both can be combined.
 use std::future::IntoFuture;
 use std::sync::Arc;
 

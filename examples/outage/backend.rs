@@ -9,8 +9,8 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::sleep;
 
-/// Starts the backend. Aborting its task closes the port and all connections. While it `hangs` it accepts and reads, but
-/// does not answer.
+/// Starts the backend. Aborting its task closes the port and all connections. While it `hangs` it accepts and reads,
+/// but does not answer.
 pub(crate) fn start(listener: TcpListener, hangs: &Arc<AtomicBool>) -> JoinHandle<io::Result<()>> {
     let hangs = Arc::clone(hangs);
     tokio::spawn(async move {

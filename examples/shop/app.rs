@@ -19,7 +19,7 @@ pub(crate) fn router(db: Db, scopes: &Scopes) -> Router {
         .route("/orders", get(orders::list).post(orders::create))
         .route("/report", get(report::lines))
         .route_layer(from_fn_with_state(db.clone(), auth::require_user));
-    // The last layer is the outermost. Authentication uses the scope, so it stands inside of the `ScopeLayer`.
+    // The last layer is the outermost. Authentication uses the scope, so its layer is inside of the `ScopeLayer`.
     let scoped = Router::new()
         .route("/users", post(users::register))
         .merge(for_users)

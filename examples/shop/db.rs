@@ -42,8 +42,8 @@ impl Db {
 /// request shares it: the middleware in [`auth`](crate::auth) and the handler, for example. They take turns, so drop
 /// the guard before you call what wants it next.
 ///
-/// With one kind of transaction, `reqscope_tower::Scoped` is all you need. The two here have the same type, so `Scoped`
-/// could not tell which one is meant.
+/// With one kind of transaction, `reqscope_tower::Scoped` is all you need. The two here have the same type, and
+/// `Scoped` finds a resource in the state by its type.
 pub(crate) struct Tx(pub(crate) Lazy<Transactions>);
 
 impl FromRequestParts<Db> for Tx {

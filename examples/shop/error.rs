@@ -61,7 +61,7 @@ impl IntoResponse for AppError {
             AppError::Invalid(text) => (StatusCode::UNPROCESSABLE_ENTITY, text.to_owned()),
             AppError::NoSuchProduct(id) => (StatusCode::UNPROCESSABLE_ENTITY, format!("there is no product {id}")),
             AppError::OutOfStock(id) => (StatusCode::CONFLICT, format!("too little of product {id} in stock")),
-            // The client is told no cause; the log is: see `log_failures`.
+            // The response does not name the cause. `log_failures` logs it.
             AppError::Internal(error) => return error.into_response(),
         };
         (status, Json(json!({ "error": text }))).into_response()

@@ -21,5 +21,5 @@ pub(crate) async fn ready(State(db): State<Db>) -> (StatusCode, Json<Value>) {
     let status = if pool.down { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     let body =
         json!({ "max_size": pool.max_size, "in_use": pool.in_use, "idle": pool.idle, "waiting": pool.waiting });
-    (status, Json(body)) // why it is down stands in the log, not here
+    (status, Json(body)) // the cause is in the log
 }

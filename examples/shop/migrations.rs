@@ -1,7 +1,8 @@
 //! The schema, and the steps that lead to it.
 //!
 //! They run once, before the server accepts requests. `SqliteBuilder::on_open` is no place for them: it runs for every
-//! new connection, inside the request that needs it, and a write there waits for a lock that this very request may hold.
+//! new connection, inside the request that needs it, and a write there waits for a lock that this very request may
+//! hold.
 use std::error::Error;
 
 use reqscope::Lease;
@@ -38,7 +39,7 @@ const STEPS: [&str; 3] = [
          price INTEGER NOT NULL
      );
      CREATE INDEX lines_by_order ON order_lines (order_id);",
-    // What other systems have to be told. Events are committed with the change that they tell of.
+    // Notifications for other systems. An event is committed together with the change that it describes.
     "CREATE TABLE events (
          id INTEGER PRIMARY KEY,
          kind TEXT NOT NULL,

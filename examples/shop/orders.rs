@@ -75,7 +75,7 @@ async fn insert_line(conn: &mut SqliteConn, order: i64, line: Line, price: u32) 
     conn.call(move |sql| sql.prepare_cached(insert)?.execute((order, line.product, line.quantity, price))).await
 }
 
-/// Records what another system has to be told.
+/// Records a notification for other systems.
 async fn record_event(conn: &mut SqliteConn, kind: &'static str, body: String) -> Result<usize, SqliteError> {
     conn.call(move |sql| sql.execute("INSERT INTO events (kind, body) VALUES (?1, ?2)", (kind, body))).await
 }

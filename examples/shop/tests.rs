@@ -159,7 +159,7 @@ async fn invalid_order_is_422() {
 async fn failure_after_writes_leaves_nothing() {
     let shop = Shop::open().await;
     shop.sql(|sql| sql.execute_batch("DROP TABLE events")).await;
-    // The client is told no cause.
+    // The response does not name the cause.
     assert_eq!(shop.post("/orders", order(&[(1, 3)])).await, (StatusCode::INTERNAL_SERVER_ERROR, Value::Null));
     assert_eq!(shop.stock().await, [5, 1]);
     assert_eq!((shop.count("orders").await, shop.count("order_lines").await), (0, 0));

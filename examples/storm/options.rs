@@ -84,8 +84,8 @@ pub(crate) struct ServerOptions {
     /// The resource that the handlers share
     #[arg(long, value_enum, default_value_t)]
     pub(crate) resource: ResourceKind,
-    /// The database for `--resource mysql`, in which the storm creates tables of its own and removes them at the end; by
-    /// default it starts a private MariaDB
+    /// The database for `--resource mysql`, in which the storm creates tables of its own and removes them at the end;
+    /// by default it starts a private MariaDB
     #[arg(long, value_name = "MYSQL-URL")]
     pub(crate) url: Option<String>,
     /// The size of the pool, if there is a database

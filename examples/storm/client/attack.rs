@@ -49,8 +49,8 @@ pub(crate) fn run(target: SocketAddr, load: &LoadOptions) -> Result<Report> {
 /// Runs all clients until every plan has been carried out. Over HTTP/2 several clients share a thread.
 ///
 /// Each client takes the next plan that no other client has. During the second half one client leaves after the other:
-/// while all are there they outnumber the connections of a pool, so requests that are cut within milliseconds are cut in
-/// the queue. Only when the queue is gone are they cut while they work.
+/// while all are there they outnumber the connections of a pool, so requests that are cut within milliseconds are cut
+/// in the queue. Only when the queue is gone are they cut while they work.
 fn run_clients(target: SocketAddr, load: &LoadOptions, seed: u64) -> Result<Results> {
     let protocol = load.protocol();
     let bar = ProgressBar::new(load.requests).with_style(

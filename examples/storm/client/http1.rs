@@ -1,4 +1,5 @@
-//! A client over HTTP/1.1. It uses plain blocking sockets, so that a hang-up sends exactly the FIN or the RST it should.
+//! A client over HTTP/1.1. It uses plain blocking sockets, so that a hang-up sends exactly the FIN or the RST it
+//! should.
 use std::io::{self, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread::sleep;

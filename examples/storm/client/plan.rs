@@ -111,8 +111,8 @@ pub(crate) const PATHS: [(&str, u64); 7] =
 
 /// The same for clients that hang up at a random moment.
 ///
-/// Transactions queue. If the clients that stay began as many, the queue would be so long that no request would be cut in
-/// a transaction that has begun.
+/// Transactions queue. If the clients that stay began as many, the queue would be so long that no request would be cut
+/// in a transaction that has begun.
 const PATHS_BEFORE_HANG_UP: [(&str, u64); 7] =
     [("/use", 25), ("/tx", 30), ("/both", 15), ("/stream", 10), ("/none", 5), ("/late", 10), ("/bare", 5)];
 

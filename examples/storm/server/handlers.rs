@@ -148,7 +148,8 @@ async fn acquire<R: Resource, const ROLE: u8>(
     Ok(guard)
 }
 
-/// Returns a body that uses the handle before each chunk. Dropped before its end, it drops the lease, which is cancelled.
+/// Returns a body that uses the handle before each chunk. Dropped before its end, it drops the lease, which is
+/// cancelled.
 ///
 /// A client hangs up after a chunk. After every other chunk the next use begins at once, so it is cut in the middle.
 fn stream<R, const ROLE: u8>(lease: Lease<Tracked<R, ROLE>>, progress: Progress) -> Body

@@ -20,8 +20,8 @@ pub(crate) struct MemoryStore {
     transactions: Arc<Transaction<Self>>,
 }
 
-/// Relaxed is enough for the tag: the semaphore orders the transactions, which hold its permit. Handles without a permit
-/// are not ordered.
+/// Relaxed is enough for the tag: the semaphore orders the transactions, which hold its permit. Handles without a
+/// permit are not ordered.
 struct Data {
     tag: AtomicU32,
     rows: Mutex<Vec<u32>>,

@@ -168,8 +168,8 @@ async fn write(conn: &mut impl AnyConnection, tag: u32) -> Result<()> {
 /// Reads the tag, in a statement that takes time on the server: it waits for the lock that this storm holds, without
 /// getting it.
 ///
-/// `SLEEP` would not do: all sleeping statements of a MariaDB share a mutex, and a KILL among them may stall all of them
-/// for two seconds. (MySQL rounds a fraction of a second to none, so there only row locks are waited for.)
+/// `SLEEP` would not do: all sleeping statements of a MariaDB share a mutex, and a KILL among them may stall all of
+/// them for two seconds. (MySQL rounds a fraction of a second to none, so there only row locks are waited for.)
 async fn read(conn: &mut impl AnyConnection) -> Result<u32> {
     let nonce = Nonce::draw();
     let wait = "GET_LOCK(CONCAT('reqscope_storm.', DATABASE()), slow * RAND())";

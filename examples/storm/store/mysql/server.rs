@@ -31,8 +31,8 @@ impl DatabaseServer {
     async fn own(options: &ServerOptions) -> Result<DatabaseServer> {
         use anyhow::Context;
 
-        // Besides those of the pool there are connections that stop statements, of the monitor, for the storm itself, and
-        // those that are being closed.
+        // Besides those of the pool there are connections that stop statements, of the monitor, for the storm itself,
+        // and those that are being closed.
         let connections = 2 * options.pool + 20;
         let mariadb = MariaDb::builder().option("max_connections", connections).start();
         let mariadb = mariadb.await.context("cannot start a private server; `--url` names another one")?;
