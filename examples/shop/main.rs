@@ -11,8 +11,8 @@
 //! curl http://localhost:8080/products -H 'authorization: Bearer …'
 //! ```
 //!
-//! Each request works in one transaction, which its authentication and its handler share ([`db::Tx`]). It is committed
-//! before a success is answered, and rolled back under every other answer.
+//! Each request works in one transaction, which its authentication and its handler share (`Tx` in `db.rs`). It is
+//! committed before a success is answered, and rolled back under every other answer.
 mod error;
 mod db;
 mod migrations;
