@@ -1,4 +1,4 @@
-//! Resources per request for async servers: acquired on first use, shared within the request, released exactly once.
+//! Request-scoped resources for async servers: acquired on first use, shared within the request, released exactly once.
 //!
 //! A request needs a connection, a transaction, a file or a lock. With this crate it acquires the handle on first use,
 //! all functions of the request share that handle, and it is released exactly once, however the request ends: the
@@ -35,55 +35,55 @@
 //! use reqscope::{Error, Exit, Resource, ScopeHandle, Scopes};
 //! use std::{convert::Infallible, sync::Arc};
 //!
-//! /// Pages of a ledger, whose entries count only if the page is signed.
-//! struct Pages;
+//! /// Collects the emails of a request, and sends them only if the request succeeds.
+//! struct Outbox;
 //!
-//! impl Resource for Pages {
+//! impl Resource for Outbox {
 //!     type Handle = Vec<&'static str>;
-//!     type Cause = Infallible;
+//!     type Cause = Infallible; // the resource's own error
 //!
 //!     async fn acquire(&self) -> Result<Self::Handle, Error<Infallible>> {
 //!         Ok(Vec::new())
 //!     }
 //!
-//!     async fn release(&self, page: Self::Handle, exit: Exit) -> Result<(), Error<Infallible>> {
+//!     async fn release(&self, emails: Self::Handle, exit: Exit) -> Result<(), Error<Infallible>> {
 //!         match exit {
-//!             Exit::Completed => println!("signed: {page:?}"),
-//!             _ => println!("torn up"),
+//!             Exit::Completed => println!("sent {emails:?}"),
+//!             _ => println!("discarded {emails:?}"),
 //!         }
 //!         Ok(())
 //!     }
 //!
-//!     // The response waits until the page is signed.
+//!     // The response waits until the emails are sent.
 //!     fn settles(&self, exit: Exit) -> bool {
 //!         exit.is_completed()
 //!     }
 //! }
 //!
-//! async fn debit(request: &ScopeHandle, pages: &Arc<Pages>) -> Result<(), Error<Infallible>> {
-//!     request.lazy(pages).get().await?.push("debit"); // first use: acquired here
+//! async fn create_order(request: &ScopeHandle, outbox: &Arc<Outbox>) -> Result<(), Error<Infallible>> {
+//!     request.lazy(outbox).get().await?.push("confirmation"); // first use: acquired here
 //!     Ok(())
 //! }
 //!
-//! async fn credit(request: &ScopeHandle, pages: &Arc<Pages>) -> Result<(), Error<Infallible>> {
-//!     request.lazy(pages).get().await?.push("credit"); // the same page
+//! async fn create_invoice(request: &ScopeHandle, outbox: &Arc<Outbox>) -> Result<(), Error<Infallible>> {
+//!     request.lazy(outbox).get().await?.push("invoice"); // the same handle
 //!     Ok(())
 //! }
 //!
-//! let pages = Arc::new(Pages);
-//! let scopes = Scopes::new();
+//! let outbox = Arc::new(Outbox); // one per server
+//! let scopes = Scopes::new(); // one per server
 //!
-//! let scope = scopes.open();
-//! debit(scope.handle(), &pages).await.unwrap();
-//! credit(scope.handle(), &pages).await.unwrap();
-//! scope.close(Exit::Completed).await.unwrap(); // signed: ["debit", "credit"]
+//! let scope = scopes.open(); // one per request
+//! create_order(scope.handle(), &outbox).await.unwrap();
+//! create_invoice(scope.handle(), &outbox).await.unwrap();
+//! scope.close(Exit::Completed).await.unwrap(); // sent ["confirmation", "invoice"]
 //!
-//! drop(scopes.open()); // a request without a first use: nothing is acquired
+//! drop(scopes.open()); // a request that uses no resource: nothing is acquired
 //! assert_eq!(scopes.stats().acquired, 1);
 //! # });
 //! ```
 //!
-//! The handle of a request is one of three ways to share a handle:
+//! There are three ways to share a handle:
 //!
 //! | one handle for | type | it is released when |
 //! |---|---|---|
