@@ -35,6 +35,7 @@ use crate::cell::waiters::{CellWaiters, WaiterId};
 use crate::rt::catch;
 use crate::rt::sync::Mutex;
 
+/// The line of code that takes a handle.
 pub(crate) type Site = &'static Location<'static>;
 
 pub(crate) struct Cell<L, S, E, K> {
@@ -51,12 +52,14 @@ struct CellState<L, S, E, K> {
     waiters: CellWaiters<E>,
 }
 
+/// The phase of a cell, as in the table above.
 pub(crate) enum Phase<L, S, K> {
     Unused,
     Acquiring(Option<K>),
     Held(HandleState<L>, S),
 }
 
+/// Where the value of a cell is.
 pub(crate) enum HandleState<L> {
     Idle(L),
     Lent(Loan),

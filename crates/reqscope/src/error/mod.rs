@@ -98,15 +98,15 @@ impl<C> Error<C> {
         }))
     }
 
-    /// Creates an error of the resource itself that may not occur again: a retry may help.
+    /// Creates an error with the resource's own error as its cause; a retry may help.
     ///
     /// The same as `Error::from(cause)`, which `?` calls.
     pub fn failed(cause: C) -> Self {
         Self::of(Kind::Failed).with_cause(cause)
     }
 
-    /// Creates an error of the resource itself that a retry cannot help: a wrong password, a file that is not a
-    /// database.
+    /// Creates an error with the resource's own error as its cause; a retry cannot help: a wrong password, a file that
+    /// is not a database.
     ///
     /// [`Retry`](crate::wrap::Retry) returns such an error at once.
     ///

@@ -29,8 +29,8 @@ impl<R: Resource> Lease<R> {
     ///
     /// - the error that [`Resource::acquire`] returned
     /// - [`is_panicked`](Error::is_panicked) if it panicked
-    /// - [`is_timeout`](Error::is_timeout) after the reaper's [acquire
-    ///   timeout](crate::reaper::ReaperBuilder::acquire_timeout) (60 s by default)
+    /// - [`is_timeout`](Error::is_timeout) after the reaper's
+    ///   [acquire timeout](crate::reaper::ReaperBuilder::acquire_timeout) (60 s by default)
     /// - an error that says so, if the acquisition has to wait and there is no tokio runtime with timers
     ///
     /// # Cancel safety

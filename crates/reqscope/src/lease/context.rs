@@ -12,6 +12,7 @@ use crate::reaper::account::Account;
 use crate::rt::catch::{self, Panic};
 use crate::rt::sync::thread_local;
 
+/// The reaper and the origin of an acquisition.
 #[derive(Clone)]
 pub(crate) struct AcquireContext {
     pub(crate) reaper: Reaper,

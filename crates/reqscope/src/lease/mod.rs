@@ -235,9 +235,9 @@ where
 ///
 /// - the error that [`Resource::release`] returned
 /// - [`is_panicked`](Error::is_panicked) if it panicked
-/// - [`is_timeout`](Error::is_timeout) after the reaper's [release
-///   timeout](crate::reaper::ReaperBuilder::release_timeout) (5 s by default); the handle was then dropped and counted
-///   as abandoned
+/// - [`is_timeout`](Error::is_timeout) after the reaper's
+///   [release timeout](crate::reaper::ReaperBuilder::release_timeout) (5 s by default); the handle was then dropped and
+///   counted as abandoned
 ///
 /// # Cancel safety
 ///

@@ -220,8 +220,8 @@ impl ReaperBuilder {
         self
     }
 
-    /// Sets the maximum time of one release, after which the handle is dropped and counted as abandoned. Defaults to 5
-    /// s, which is long for a COMMIT or a ROLLBACK, and short for a waiter that needs its slot.
+    /// Sets the maximum time of one release. After it the handle is dropped and counted as abandoned. Defaults to 5 s,
+    /// which is long for a COMMIT or a ROLLBACK, and short for a waiter that needs its slot.
     pub fn release_timeout(mut self, timeout: Duration) -> Self {
         self.limits.release = timeout;
         self

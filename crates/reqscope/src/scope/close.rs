@@ -83,7 +83,7 @@ impl Drop for Close {
 
 impl fmt::Debug for Close {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Close").field("over", &self.closing.is_none()).finish_non_exhaustive()
+        f.debug_struct("Close").field("done", &self.closing.is_none()).finish_non_exhaustive()
     }
 }
 

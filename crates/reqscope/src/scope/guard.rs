@@ -59,8 +59,8 @@ impl<R: Resource> Guard<R> {
     /// The scope no longer owns the handle; the owner of the lease decides how it ends. The next `get` of the request
     /// acquires another handle.
     ///
-    /// After the scope has been closed it is too late: the lease is then released as cancelled, whatever exit is
-    /// requested, because the verdict of the scope has already included the handle (law L9).
+    /// If the scope is already closed, the lease is released as cancelled, whatever exit its owner requests, because
+    /// the verdict of the scope has already included the handle (law L9).
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {

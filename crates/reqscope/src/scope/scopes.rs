@@ -137,9 +137,8 @@ impl ScopesBuilder {
         self
     }
 
-    /// Sets the maximum time of all releases together that the response of a request waits for, and of each other
-    /// release by itself. Defaults to 5 s, which is long for a COMMIT, and short for a client that waits for a
-    /// response.
+    /// Sets the time limit of a close: for all releases together on which the response waits, and for each of the other
+    /// releases. Defaults to 5 s, which is long for a COMMIT, and short for a client that waits for a response.
     ///
     /// It is also the [release timeout](ReaperBuilder::release_timeout) of the reaper, and so of leases acquired in it.
     pub fn close_timeout(mut self, timeout: Duration) -> Self {

@@ -24,6 +24,7 @@ pub(crate) struct Settings {
     pub(crate) duplicated_types: Mutex<HashSet<TypeId>>,
 }
 
+/// The state of one scope.
 pub(crate) struct ScopeState {
     pub(crate) id: ScopeId,
     /// `None` only in a spare one.

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::resource::{Health, Resource};
 
-/// A resource whose type is erased, for a resource that is chosen at run time.
+/// A resource with its type erased, so that it can be chosen at run time.
 ///
 /// The trait itself is not `dyn`-compatible, because its futures are not boxed; here each verb that waits allocates a
 /// box. The types of the handle and of the cause are kept.

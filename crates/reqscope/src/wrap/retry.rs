@@ -152,9 +152,9 @@ impl RetryPolicy {
         RetryPolicy { attempts: 5, first_pause: Duration::from_millis(50), longest_pause: Duration::from_secs(1) }
     }
 
-    /// Sets the maximum number of attempts, including the first one. Defaults to 5, whose default pauses add up to 0.4
-    /// s on average and 0.75 s at most: enough for a short disruption, while a longer outage is reported quickly. Zero
-    /// counts as one.
+    /// Sets the maximum number of attempts, including the first one; zero counts as one. Defaults to 5, whose default
+    /// pauses add up to 0.4 s on average and 0.75 s at most: enough for a short disruption, while a longer outage is
+    /// reported quickly.
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.attempts = attempts;
         self
