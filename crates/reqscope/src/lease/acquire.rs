@@ -72,8 +72,8 @@ impl<R: Resource> Lease<R> {
     }
 }
 
-type AcquireFuture<R> = Pin<Box<dyn Future<Output = Outcome<R, <R as Resource>::Handle>> + Send>>;
-type Outcome<R, T> = Result<T, Error<<R as Resource>::Cause>>;
+type AcquireFuture<R> =
+    Pin<Box<dyn Future<Output = Result<<R as Resource>::Handle, Error<<R as Resource>::Cause>>> + Send>>;
 
 /// One acquisition: the resource's own future, under a deadline, with panics turned into errors.
 ///
