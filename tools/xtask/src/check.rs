@@ -44,11 +44,11 @@ pub(crate) fn run(tree: &Tree, servers: &servers::Options, report: &mut Report) 
     report.step("check: every public type, trait, function and macro has an example", || examples::check(tree));
     report.step("check: the README's example compiles in a project of its own", || readme_project::check(tree));
     report.step("check: packages, in publishing order", || packages::check(tree));
+    report.step("check: tests without features", || features::test_without(tree));
     match servers.left_out() {
         Some(left_out) => report.remark(left_out),
         None => report.step("check: the servers that tests need", servers::ensure),
     }
-    report.step("check: tests without features", || features::test_without(tree, servers));
     report.step("check: tests of the portable fallbacks", || portable::test(tree, servers));
     report.step("check: tests of the comparison, and that each of its scripts can fail", || compare::test(tree));
 }

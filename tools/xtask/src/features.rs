@@ -18,9 +18,10 @@ pub(crate) fn lint(tree: &Tree) -> anyhow::Result<()> {
         .run_quietly()
 }
 
-/// Runs the tests of the published crates that have features, with none of them.
-pub(crate) fn test_without(tree: &Tree, servers: &servers::Options) -> anyhow::Result<()> {
+/// Runs the tests of the published crates that have features, with none of them. Those with a server run once, with all
+/// features.
+pub(crate) fn test_without(tree: &Tree) -> anyhow::Result<()> {
     let packages = tree.published().into_iter().filter(|package| !package.features.is_empty());
     let names: String = packages.map(|package| format!(" --package {}", package.name)).collect();
-    servers.on(Cargo::new(tree, format!("test --no-default-features --no-fail-fast{names}"))).run()
+    servers::without(Cargo::new(tree, format!("test --no-default-features --no-fail-fast{names}"))).run()
 }

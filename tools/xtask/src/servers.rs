@@ -56,7 +56,7 @@ pub(crate) struct Options {
 impl Options {
     /// Excludes the tests that need a server from a command, if they are to be left out.
     pub(crate) fn on(&self, cargo: Cargo) -> Cargo {
-        if self.no_servers { cargo.words(&format!("-- --skip {MODULE}")) } else { cargo }
+        if self.no_servers { without(cargo) } else { cargo }
     }
 
     /// Returns what to say at the end if these tests were left out.
@@ -70,6 +70,11 @@ impl Options {
             )
         })
     }
+}
+
+/// Excludes the tests that need a server from a command.
+pub(crate) fn without(cargo: Cargo) -> Cargo {
+    cargo.words(&format!("-- --skip {MODULE}"))
 }
 
 /// Installs what is missing, if it may. Otherwise fails and names it.
