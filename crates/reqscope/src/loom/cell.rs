@@ -1,5 +1,5 @@
-//! The machine under the lazy cell by itself: what it does with the words of an attempt, and that it drops, wakes and
-//! clones nothing of others under its lock (L19).
+//! The state machine of the lazy cell alone: late results and cancels of an attempt, and that it drops, wakes and
+//! clones no user values under its lock (L19).
 
 use std::panic::Location;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,22 +20,22 @@ fn here() -> Site {
 fn begin<L, S, E: Clone, K>(cell: &Cell<L, S, E, K>) -> u32 {
     match cell.take(&mut WaiterId::default(), here(), Waker::noop(), || ()) {
         Take::Begin(attempt, ()) => attempt,
-        _ => panic!("nobody else has begun"),
+        _ => panic!("another attempt is in progress"),
     }
 }
 
 #[test]
 fn cancel_reaches_the_close_or_is_returned() {
-    model(["found by the seal", "handed back"], |endings| {
+    model(["found by the seal", "returned"], |endings| {
         let cell = Arc::new(Cell::<(), (), (), ()>::new());
         let attempt = begin(&cell);
-        let teller = Arc::clone(&cell);
-        let teller = thread::spawn(move || teller.set_cancel(attempt, ()).is_some());
+        let setter = Arc::clone(&cell);
+        let setter = thread::spawn(move || setter.set_cancel(attempt, ()).is_some());
         let found = matches!(cell.seal(), Found::Over(Phase::Acquiring(Some(()))));
-        endings.note(match (found, teller.join().unwrap()) {
+        endings.note(match (found, setter.join().unwrap()) {
             (true, false) => "found by the seal",
-            (false, true) => "handed back",
-            _ => "lost, or doubled",
+            (false, true) => "returned",
+            _ => "lost or duplicated",
         });
     });
 }
@@ -57,28 +57,28 @@ fn late_result_of_an_earlier_attempt_ends_nothing() {
 
 #[test]
 fn cell_can_be_called_by_all_code_that_it_calls() {
-    let endings: [fn(&Arc<Asked>, u32, Nosy); 4] = [
+    let endings: [fn(&Arc<NosyCell>, u32, CellCaller); 4] = [
         |cell, attempt, error| assert!(cell.fail(attempt, &error)),
-        |cell, attempt, lent| assert!(cell.deliver(attempt, Nosy::clone(&lent), lent).is_ok()),
+        |cell, attempt, lent| assert!(cell.deliver(attempt, CellCaller::clone(&lent), lent).is_ok()),
         |cell, attempt, lent| {
-            drop(cell.lend_out(attempt, Nosy::clone(&lent), here()));
+            drop(cell.lend_out(attempt, CellCaller::clone(&lent), here()));
             drop(cell.give_back(lent));
         },
         |cell, _, _| drop(cell.seal()),
     ];
     for ending in endings {
         model([], move |_| {
-            let (cell, alive) = (Arc::new(Asked::new()), Arc::new(AtomicUsize::new(0)));
+            let (cell, alive) = (Arc::new(NosyCell::new()), Arc::new(AtomicUsize::new(0)));
             let attempt = begin(&cell);
-            // Who has come before makes the other one yield, and leave with a waker that nobody has woken.
+            // An earlier waiter makes the other one yield, and leave with a waker that was not woken.
             let mut before = WaiterId::default();
             assert!(matches!(cell.take(&mut before, here(), Waker::noop(), || ()), Take::Wait(None)));
             let (theirs, counted) = (Arc::clone(&cell), Arc::clone(&alive));
             let waiter = thread::spawn(move || {
                 let mut waiter = WaiterId::default();
                 for _ in 0..2 {
-                    // Another one at each poll, which puts the earlier one out.
-                    let waker = Waker::from(Arc::new(Nosy::new(&theirs, &counted)));
+                    // Another waker at each poll, which replaces the earlier one.
+                    let waker = Waker::from(Arc::new(CellCaller::new(&theirs, &counted)));
                     match theirs.take(&mut waiter, here(), &waker, || ()) {
                         Take::Begin(attempt, ()) => theirs.retract(attempt),
                         Take::Lent(lent) => drop(theirs.give_back(lent)),
@@ -87,8 +87,8 @@ fn cell_can_be_called_by_all_code_that_it_calls() {
                 }
                 theirs.leave(&mut waiter);
             });
-            drop(cell.set_cancel(attempt, Nosy::new(&cell, &alive)));
-            ending(&cell, attempt, Nosy::new(&cell, &alive));
+            drop(cell.set_cancel(attempt, CellCaller::new(&cell, &alive)));
+            ending(&cell, attempt, CellCaller::new(&cell, &alive));
             waiter.join().unwrap();
             cell.leave(&mut before);
             drop(cell.seal());
@@ -97,44 +97,44 @@ fn cell_can_be_called_by_all_code_that_it_calls() {
     }
 }
 
-type Asked = Cell<Nosy, Nosy, Nosy, Nosy>;
+type NosyCell = Cell<CellCaller, CellCaller, CellCaller, CellCaller>;
 
-/// A handle, an error, a way to cancel, a waker: whatever is done with it, it looks into the cell, which under the
-/// cell's own lock is a deadlock. Its clone alone does not: errors are cloned there, which is a count.
-struct Nosy {
-    cell: Weak<Asked>,
+/// A handle, an error, a cancel and a waker that locks the cell when it is woken or dropped, a deadlock under the
+/// cell's own lock. Only its clone does not, because errors are cloned under the lock, which just counts.
+struct CellCaller {
+    cell: Weak<NosyCell>,
     alive: Arc<AtomicUsize>,
 }
 
-impl Nosy {
-    fn new(cell: &Arc<Asked>, alive: &Arc<AtomicUsize>) -> Self {
+impl CellCaller {
+    fn new(cell: &Arc<NosyCell>, alive: &Arc<AtomicUsize>) -> Self {
         alive.fetch_add(1, Ordering::Relaxed);
-        Nosy { cell: Arc::downgrade(cell), alive: Arc::clone(alive) }
+        CellCaller { cell: Arc::downgrade(cell), alive: Arc::clone(alive) }
     }
 
-    fn ask(&self) {
+    fn call(&self) {
         if let Some(cell) = self.cell.upgrade() {
             cell.state();
         }
     }
 }
 
-impl Clone for Nosy {
+impl Clone for CellCaller {
     fn clone(&self) -> Self {
         self.alive.fetch_add(1, Ordering::Relaxed);
-        Nosy { cell: Weak::clone(&self.cell), alive: Arc::clone(&self.alive) }
+        CellCaller { cell: Weak::clone(&self.cell), alive: Arc::clone(&self.alive) }
     }
 }
 
-impl Wake for Nosy {
+impl Wake for CellCaller {
     fn wake(self: Arc<Self>) {
-        self.ask();
+        self.call();
     }
 }
 
-impl Drop for Nosy {
+impl Drop for CellCaller {
     fn drop(&mut self) {
         self.alive.fetch_sub(1, Ordering::Relaxed);
-        self.ask();
+        self.call();
     }
 }

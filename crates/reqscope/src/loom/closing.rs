@@ -1,4 +1,4 @@
-//! L8 to L11: a close, and what happens at the same time.
+//! L8 to L11: a close, with other operations at the same time.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -8,7 +8,7 @@ use std::task::Poll;
 use loom::future::block_on;
 use loom::thread;
 
-use super::probe::{Acquire, Entry, Gate, Journal, Probe};
+use super::probe::{Acquire, Gate, Journal, JournalEntry, Probe};
 use super::{drain, model};
 use crate::{Exit, Guard, Lease, Scopes};
 
@@ -28,17 +28,17 @@ fn guard_returned_during_close_is_committed_or_cancelled() {
         endings.note(match (outcome, probe.journal.exits("it").as_slice()) {
             (Ok(()), [Exit::Completed]) => "committed",
             (Err(_), [Exit::Cancelled]) => "cancelled",
-            _ => "the close tells something else",
+            _ => "the close returned something else",
         });
     });
 }
 
 #[test]
 fn close_that_finds_a_dead_handle_also_finds_the_mark() {
-    // A scope with one cell is closed on a way of its own.
+    // A scope with a single cell is closed by code of its own.
     for alone in [true, false] {
-        model(["found at home", "still lent"], move |endings| {
-            // It does not settle, so the close asks it nothing: only the mark tells.
+        model(["found idle", "still lent"], move |endings| {
+            // The handle does not settle, so the close does not probe it: only the mark shows its death.
             let (scopes, probe) = (Scopes::new(), Arc::new(Probe::new(Acquire::AtOnce)));
             let scope = scopes.open();
             if !alone {
@@ -53,9 +53,9 @@ fn close_that_finds_a_dead_handle_also_finds_the_mark() {
             user.join().unwrap();
             drain(&scopes);
             endings.note(match probe.journal.exits("it").as_slice() {
-                [Exit::Failed] => "found at home",
+                [Exit::Failed] => "found idle",
                 [Exit::Cancelled] => "still lent",
-                _ => "half the work counts as done",
+                _ => "incomplete work counts as completed",
             });
         });
     }
@@ -80,14 +80,14 @@ fn handle_is_detached_before_or_after_the_close() {
         endings.note(match (outcome, probe.journal.exits("it").as_slice()) {
             (Ok(()), [Exit::Completed]) => "detached",
             (Err(_), [Exit::Cancelled]) => "still lent",
-            _ => "the close tells something else",
+            _ => "the close returned something else",
         });
     });
 }
 
 #[test]
 fn close_dropped_during_a_release_settles_the_rest_in_order() {
-    model(["cut", "over before"], |endings| {
+    model(["cut", "ended before"], |endings| {
         let (scopes, gate, journal) = (Scopes::new(), Gate::new(), Arc::new(Journal::default()));
         let probe = |name| Arc::new(Probe::new(Acquire::AtOnce).settling().behind(&gate).named(name, &journal));
         let scope = scopes.open();
@@ -100,10 +100,11 @@ fn close_dropped_during_a_release_settles_the_rest_in_order() {
         drop(close);
         opener.join().unwrap();
         drain(&scopes);
-        let expected =
-            ["two", "one"].map(|name| [Entry::Releasing(name), Entry::Released(name, Exit::Completed)]).concat();
+        let expected = ["two", "one"]
+            .map(|name| [JournalEntry::Releasing(name), JournalEntry::Released(name, Exit::Completed)])
+            .concat();
         assert_eq!(journal.entries()[2..], expected);
-        endings.note(if first.is_pending() { "cut" } else { "over before" });
+        endings.note(if first.is_pending() { "cut" } else { "ended before" });
     });
 }
 

@@ -1,4 +1,4 @@
-//! L16: a drain ends when nothing is open any more, however late that comes to be, and finds the books complete.
+//! L16: a drain ends when nothing is open any more, and the counters are complete then.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ fn drains_wait_for_work_that_arrives_meanwhile() {
         let drain = |scopes: Scopes| {
             let report = block_on(scopes.drain(Duration::from_secs(1)));
             assert!(report.is_clean(), "{report:?}");
-            // Complete, and seen: nobody has been joined yet.
+            // The counters are visible although no thread has been joined yet.
             let stats = scopes.stats();
             assert_eq!((stats.acquired, stats.released, stats.live), (1, 1, 0), "{stats:?}");
         };

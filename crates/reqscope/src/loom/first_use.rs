@@ -1,4 +1,4 @@
-//! L4, L5, L7: one acquisition for all who ask at once, whoever of them leaves.
+//! L4, L5, L7: one acquisition for all concurrent callers, even if one of them leaves.
 
 use std::sync::Arc;
 use std::task::Waker;

@@ -1,4 +1,4 @@
-//! L6, L16: nobody acquires for a scope that is closed, and what arrives all the same is released before a drain ends.
+//! L6, L16: a close cancels acquisitions, and a handle that still arrives is released before a drain ends.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::{Exit, Scopes};
 #[test]
 fn handle_that_arrives_after_the_seal_is_released_unseen() {
     for acquire in [|| Acquire::AtOnce, || Acquire::Soon] {
-        model(["served", "closed", "closed, and late"], move |endings| {
+        model(["served", "closed", "closed and late"], move |endings| {
             let (scopes, probe) = (Scopes::new(), Arc::new(Probe::new(acquire())));
             let scope = scopes.open();
             let lazy = scope.lazy(&probe);
@@ -34,8 +34,8 @@ fn handle_that_arrives_after_the_seal_is_released_unseen() {
             endings.note(match (served, late, exits.as_slice()) {
                 (true, 0, [Exit::Completed | Exit::Cancelled]) => "served",
                 (false, 0, []) => "closed",
-                (false, 1, [Exit::Cancelled]) => "closed, and late",
-                // It was delivered, and the close came before the one who had asked.
+                (false, 1, [Exit::Cancelled]) => "closed and late",
+                // The handle was delivered, and the close came before the caller's next poll.
                 (false, 0, [Exit::Completed]) => "closed",
                 _ => "neither served nor closed",
             });

@@ -1,4 +1,4 @@
-//! L4: one handle, one user at a time, and a wake-up for each who waits.
+//! L4: one handle, one user at a time, and a wake-up for each waiter.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -18,7 +18,7 @@ fn waiter_that_leaves_takes_no_wake_up_with_it() {
         let lazy = scope.lazy(&probe);
         let guard = block_on(lazy.get()).unwrap();
         let (leaver, waiter) = (lazy.clone(), lazy);
-        // Asks, and is never polled again.
+        // Polled once, and then dropped.
         let leaver = thread::spawn(move || drop(poll_once(leaver.get(), Waker::noop())));
         let waiter = thread::spawn(move || block_on(waiter.get()).unwrap().touch());
         guard.touch();

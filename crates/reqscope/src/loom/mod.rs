@@ -1,12 +1,12 @@
-//! Models of the core for loom, the model checker: `cargo xtask loom`.
+//! Models of the core for the model checker loom, run by `cargo xtask loom`.
 //!
-//! A model is a program of two or three threads, run once for each order in which their locks and atomics can follow
-//! each other. What runs is the core itself, from `Scopes` down to the machines; only what stands behind the doors
-//! [`crate::rt::sync`] and [`crate::rt::runtime`] is the checker's, so a task is a thread whose every step is tried out too.
+//! A model is a program of two or three threads, which loom runs once for each possible order of their locks and
+//! atomics. It runs the core itself, from `Scopes` down to the state machines. Only [`crate::rt::sync`] and
+//! [`crate::rt::runtime`] are replaced by loom's types, so a task is a thread whose steps are permuted too.
 //!
-//! A wake-up that is lost is a deadlock, which the checker reports. Two users of one handle, or a release beside a
-//! use, are a data race on [`probe::Handle`], which it reports as well. What else must hold each model asserts, and it
-//! names the endings that must come up at least once: a race that nobody runs proves nothing.
+//! Loom reports a lost wake-up as a deadlock. It reports two users of one handle, or a release during a use, as a data
+//! race on [`probe::Handle`]. Each model asserts what else must hold, and names the endings that must occur at least
+//! once, because a race that no order runs into proves nothing.
 
 mod cell;
 mod closing;
@@ -31,10 +31,10 @@ use parking_lot::Mutex;
 
 use crate::Scopes;
 
-/// Faults between few threads show with few preemptions; each more multiplies the orders by about ten.
+/// Faults between few threads show with few preemptions. One more multiplies the number of orders by about ten.
 const PREEMPTIONS: usize = 3;
 
-/// The endings that came up, over all orders. Not the checker's lock: it adds no order of its own.
+/// The endings that occurred, over all orders. Not under loom's lock, which would add orders of its own.
 #[derive(Clone, Default)]
 struct Endings(Arc<Mutex<BTreeSet<&'static str>>>);
 
@@ -44,12 +44,12 @@ impl Endings {
     }
 }
 
-/// Runs `program` in every order with few preemptions. All `endings` have to come up, and no others.
+/// Runs `program` in every order with few preemptions. All `endings` must occur, and no others.
 fn model<const N: usize>(endings: [&'static str; N], program: impl Fn(&Endings) + Send + Sync + 'static) {
     model_within(PREEMPTIONS, endings, program);
 }
 
-/// The same for a program that is too long for as many preemptions.
+/// Runs `program` with another bound, for one that is too long for [`PREEMPTIONS`].
 fn model_within<const N: usize>(
     preemptions: usize,
     endings: [&'static str; N],
@@ -64,15 +64,15 @@ fn model_within<const N: usize>(
     assert_eq!(*seen.0.lock(), BTreeSet::from(endings));
 }
 
-/// One poll on behalf of `waker`.
+/// Polls the future once with `waker`.
 fn poll_once<T>(future: impl Future<Output = T>, waker: &Waker) -> Option<T> {
     match pin!(future).poll(&mut Context::from_waker(waker)) {
-        Poll::Ready(answer) => Some(answer),
+        Poll::Ready(output) => Some(output),
         Poll::Pending => None,
     }
 }
 
-/// Waits until nothing is open, and looks at the books.
+/// Waits until nothing is open, and asserts that the counters balance.
 fn drain(scopes: &Scopes) {
     let report = block_on(scopes.drain(Duration::from_secs(1)));
     assert!(report.is_clean(), "{report:?}");

@@ -1,4 +1,4 @@
-//! L1, L17, L19: what comes back, is made or becomes free reaches whoever waits, whatever happens at the same time.
+//! L1, L17, L19: returned handles, new handles and freed slots reach the waiters of a pool, in every order.
 
 use std::sync::{Arc, Weak};
 use std::task::{Wake, Waker};
@@ -18,14 +18,14 @@ fn pool(size: usize, acquire: Acquire) -> (Arc<Pool<Probe>>, Arc<Journal>) {
     (Arc::new(Pool::builder().max_size(size).build(probe)), journal)
 }
 
-/// Takes one out, uses it and gives it back.
+/// Takes a handle out, uses it and returns it.
 fn use_one(pool: &Pool<Probe>) {
-    let object = block_on(pool.get()).expect("nobody closes it");
-    object.touch();
-    pool.put(object);
+    let handle = block_on(pool.get()).expect("the pool is open");
+    handle.touch();
+    pool.put(handle);
 }
 
-/// Ends the pool, and looks at the books: as many were made, and each was released once.
+/// Closes the pool, and asserts that `made` handles were made and that each was released once.
 fn end(pool: &Pool<Probe>, journal: &Journal, made: usize) {
     let report = block_on(pool.close(Duration::from_secs(1)));
     assert!(report.is_clean(), "{report:?}");
@@ -52,11 +52,11 @@ fn two_callers_share_the_one_creation_of_a_pool_of_one() {
 fn handle_returned_while_a_caller_queues_serves_it() {
     model([], |_| {
         let (pool, journal) = pool(1, Acquire::AtOnce);
-        let object = block_on(pool.get()).unwrap();
+        let handle = block_on(pool.get()).unwrap();
         let other = Arc::clone(&pool);
         let waiter = thread::spawn(move || use_one(&other));
-        object.touch();
-        pool.put(object);
+        handle.touch();
+        pool.put(handle);
         waiter.join().unwrap();
         end(&pool, &journal, 1);
     });
@@ -66,16 +66,16 @@ fn handle_returned_while_a_caller_queues_serves_it() {
 fn waiter_that_leaves_passes_on_its_grant() {
     model([], |_| {
         let (pool, journal) = pool(1, Acquire::AtOnce);
-        let object = block_on(pool.get()).unwrap();
+        let handle = block_on(pool.get()).unwrap();
         let (leaving, waiting) = (Arc::clone(&pool), Arc::clone(&pool));
-        // Asks, and is never polled again.
+        // Polled once, and then dropped.
         let leaver = thread::spawn(move || {
             if let Some(taken) = poll_once(leaving.get(), Waker::noop()) {
                 leaving.put(taken.unwrap());
             }
         });
         let waiter = thread::spawn(move || use_one(&waiting));
-        pool.put(object);
+        pool.put(handle);
         leaver.join().unwrap();
         waiter.join().unwrap();
         end(&pool, &journal, 1);
@@ -86,13 +86,13 @@ fn waiter_that_leaves_passes_on_its_grant() {
 fn close_during_a_return_releases_it_and_answers_waiters() {
     model(["served", "closed"], |endings| {
         let (pool, journal) = pool(1, Acquire::AtOnce);
-        let object = block_on(pool.get()).unwrap();
+        let handle = block_on(pool.get()).unwrap();
         let (returning, waiting) = (Arc::clone(&pool), Arc::clone(&pool));
-        let user = thread::spawn(move || returning.put(object));
+        let user = thread::spawn(move || returning.put(handle));
         let waiter = thread::spawn(move || match block_on(waiting.get()) {
-            Ok(object) => {
-                object.touch();
-                waiting.put(object);
+            Ok(handle) => {
+                handle.touch();
+                waiting.put(handle);
                 "served"
             }
             Err(error) if error.is_closed() => "closed",
@@ -129,12 +129,12 @@ fn pool_that_shrinks_during_returns_keeps_its_new_size() {
 fn pool_that_grows_serves_its_waiters() {
     model([], |_| {
         let (pool, journal) = pool(1, Acquire::AtOnce);
-        let object = block_on(pool.get()).unwrap();
+        let handle = block_on(pool.get()).unwrap();
         let other = Arc::clone(&pool);
         let waiter = thread::spawn(move || use_one(&other));
         pool.resize(2);
         waiter.join().unwrap();
-        pool.put(object);
+        pool.put(handle);
         end(&pool, &journal, 2);
     });
 }
@@ -157,12 +157,12 @@ fn pause_that_ends_while_a_caller_queues_strands_none() {
 fn freed_slot_serves_a_waiter() {
     model([], |_| {
         let (pool, journal) = pool(1, Acquire::AtOnce);
-        let mut object = block_on(pool.get()).unwrap();
-        object.cut();
+        let mut handle = block_on(pool.get()).unwrap();
+        handle.cut();
         let other = Arc::clone(&pool);
         let waiter = thread::spawn(move || use_one(&other));
-        // It is dead, so its slot is free when it has ended.
-        pool.put(object);
+        // The handle is dead, so its slot is freed when it has ended.
+        pool.put(handle);
         waiter.join().unwrap();
         end(&pool, &journal, 2);
     });
@@ -172,7 +172,7 @@ fn freed_slot_serves_a_waiter() {
 fn aborted_creation_strands_no_waiter() {
     model([], |_| {
         let (pool, journal) = pool(1, Acquire::NotTheFirst);
-        // Whoever caused it has left.
+        // The caller that started the creation has left.
         assert!(poll_once(pool.get(), Waker::noop()).is_none());
         let other = Arc::clone(&pool);
         let waiter = thread::spawn(move || use_one(&other));
@@ -182,30 +182,30 @@ fn aborted_creation_strands_no_waiter() {
     });
 }
 
-/// A waker that looks into the pool, which under the pool's own lock is a deadlock.
-struct Nosy(Weak<Pool<Probe>>);
+/// A waker that locks the pool, a deadlock under the pool's own lock.
+struct PoolCaller(Weak<Pool<Probe>>);
 
-impl Nosy {
+impl PoolCaller {
     fn waker(pool: &Arc<Pool<Probe>>) -> Waker {
-        Waker::from(Arc::new(Nosy(Arc::downgrade(pool))))
+        Waker::from(Arc::new(PoolCaller(Arc::downgrade(pool))))
     }
 
-    fn ask(&self) {
+    fn call(&self) {
         if let Some(pool) = self.0.upgrade() {
             pool.status();
         }
     }
 }
 
-impl Wake for Nosy {
+impl Wake for PoolCaller {
     fn wake(self: Arc<Self>) {
-        self.ask();
+        self.call();
     }
 }
 
-impl Drop for Nosy {
+impl Drop for PoolCaller {
     fn drop(&mut self) {
-        self.ask();
+        self.call();
     }
 }
 
@@ -213,18 +213,18 @@ impl Drop for Nosy {
 fn waker_may_call_the_pool() {
     model([], |_| {
         let (pool, journal) = pool(1, Acquire::AtOnce);
-        let object = block_on(pool.get()).unwrap();
+        let handle = block_on(pool.get()).unwrap();
         let other = Arc::clone(&pool);
         let waiter = thread::spawn(move || {
             let mut get = Box::pin(other.get());
-            // Another one at each poll, which puts the earlier one out.
-            let taken = (0..2).find_map(|_| poll_once(get.as_mut(), &Nosy::waker(&other)));
+            // Another waker at each poll, which replaces the earlier one.
+            let taken = (0..2).find_map(|_| poll_once(get.as_mut(), &PoolCaller::waker(&other)));
             drop(get);
             if let Some(taken) = taken {
                 other.put(taken.unwrap());
             }
         });
-        pool.put(object);
+        pool.put(handle);
         waiter.join().unwrap();
         end(&pool, &journal, 1);
     });

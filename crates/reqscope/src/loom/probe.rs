@@ -11,53 +11,54 @@ use parking_lot::Mutex;
 
 use crate::{Error, Exit, Health, Resource};
 
-/// What was done, in the order in which it was done. Not the checker's lock: it adds no order of its own.
+/// Records what was done, in order. Not under loom's lock, which would add orders of its own.
 #[derive(Default)]
-pub(super) struct Journal(Mutex<Vec<Entry>>);
+pub(super) struct Journal(Mutex<Vec<JournalEntry>>);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Entry {
+pub(super) enum JournalEntry {
     Acquired(&'static str),
     Releasing(&'static str),
     Released(&'static str, Exit),
 }
 
 impl Journal {
-    fn write(&self, entry: Entry) {
+    fn record(&self, entry: JournalEntry) {
         self.0.lock().push(entry);
     }
 
-    pub(super) fn entries(&self) -> Vec<Entry> {
+    pub(super) fn entries(&self) -> Vec<JournalEntry> {
         self.0.lock().clone()
     }
 
     pub(super) fn acquired(&self) -> usize {
-        self.entries().iter().filter(|entry| matches!(entry, Entry::Acquired(_))).count()
+        self.entries().iter().filter(|entry| matches!(entry, JournalEntry::Acquired(_))).count()
     }
 
-    /// How the handles of this resource were released, in their order.
+    /// Returns the exits of the released handles of this resource, in order.
     pub(super) fn exits(&self, of: &str) -> Vec<Exit> {
-        let exit = |entry| if let Entry::Released(name, exit) = entry { (name == of).then_some(exit) } else { None };
+        let exit =
+            |entry| if let JournalEntry::Released(name, exit) = entry { (name == of).then_some(exit) } else { None };
         self.entries().into_iter().filter_map(exit).collect()
     }
 }
 
-/// How an acquisition goes.
+/// What an acquisition does.
 pub(super) enum Acquire {
     AtOnce,
-    /// It waits once, and is woken by its own hand.
+    /// Waits once, and wakes itself.
     Soon,
-    /// The same, and then it fails.
+    /// Waits once, wakes itself and fails.
     Error,
     Never,
-    /// The first one never ends, the others do soon.
+    /// The first acquisition never ends, the others wait once.
     NotTheFirst,
 }
 
 pub(super) struct Probe {
     name: &'static str,
     acquire: Acquire,
-    /// Releases wait for it; without one they need not wait.
+    /// Releases wait for it. Without a gate they do not wait.
     gate: Option<Gate>,
     settles: bool,
     attempts: Mutex<usize>,
@@ -96,17 +97,17 @@ impl Probe {
     }
 
     fn make(&self) -> Handle {
-        self.journal.write(Entry::Acquired(self.name));
+        self.journal.record(JournalEntry::Acquired(self.name));
         Handle { sound: true, uses: loom::cell::Cell::new(0) }
     }
 
     fn end(&self, handle: &Handle, exit: Exit) {
         handle.touch();
-        self.journal.write(Entry::Released(self.name, exit));
+        self.journal.record(JournalEntry::Released(self.name, exit));
     }
 }
 
-/// Each use writes to it, where the checker sees: two at a time are a data race.
+/// A handle. Each use writes to a cell that loom observes: two uses at a time are a data race.
 #[derive(Debug)]
 pub(super) struct Handle {
     sound: bool,
@@ -118,7 +119,7 @@ impl Handle {
         self.uses.set(self.uses.get() + 1);
     }
 
-    /// As if an operation had been cut in the middle.
+    /// Marks the handle as dead, like an operation that was cut in the middle.
     pub(super) fn cut(&mut self) {
         self.sound = false;
     }
@@ -145,7 +146,7 @@ impl Resource for Probe {
     }
 
     async fn release(&self, handle: Handle, exit: Exit) -> Result<(), Error<Infallible>> {
-        self.journal.write(Entry::Releasing(self.name));
+        self.journal.record(JournalEntry::Releasing(self.name));
         if let Some(gate) = &self.gate {
             gate.passed().await;
         }
@@ -174,7 +175,7 @@ impl Resource for Probe {
     }
 }
 
-/// Pending at its first poll, and woken at once.
+/// Returns a future that is pending at its first poll, and wakes itself.
 fn once() -> impl Future<Output = ()> {
     let mut waited = false;
     poll_fn(move |cx| {
@@ -187,18 +188,18 @@ fn once() -> impl Future<Output = ()> {
     })
 }
 
-/// What releases wait for, until another thread opens it.
+/// A gate for releases, which another thread opens.
 #[derive(Clone)]
-pub(super) struct Gate(Arc<Inside>);
+pub(super) struct Gate(Arc<GateState>);
 
-struct Inside {
+struct GateState {
     open: AtomicBool,
     waiting: AtomicWaker,
 }
 
 impl Gate {
     pub(super) fn new() -> Self {
-        Gate(Arc::new(Inside { open: AtomicBool::new(false), waiting: AtomicWaker::new() }))
+        Gate(Arc::new(GateState { open: AtomicBool::new(false), waiting: AtomicWaker::new() }))
     }
 
     pub(super) fn open(&self) {

@@ -1,5 +1,5 @@
-//! What stands behind [`crate::rt::runtime`] while models run: a runtime whose tasks are the checker's threads, and whose
-//! clock stands still.
+//! The replacement for [`crate::rt::runtime`] in models: a runtime whose tasks are loom's threads, and whose clock
+//! stands still.
 
 use std::future::{Future, poll_fn};
 use std::mem;
@@ -14,10 +14,10 @@ use parking_lot::Mutex;
 use tokio::runtime::RuntimeFlavor;
 use tokio::time::Instant;
 
-/// What only advances with time, as a janitor does, is not there.
+/// Tasks that only advance with time, such as a janitor, do not run in models.
 pub(crate) const TIME_PASSES: bool = false;
 
-/// It lives as long as the model.
+/// The runtime of a model. It lives as long as the model.
 #[derive(Clone)]
 pub(crate) struct Runtime;
 
@@ -26,12 +26,12 @@ impl Runtime {
         Ok(Runtime)
     }
 
-    /// There is one only.
+    /// Returns the same id for all: there is only one runtime.
     pub(crate) fn id(&self) -> usize {
         0
     }
 
-    /// As that of one that may stand still.
+    /// Returns the flavor of a runtime that may stand still.
     pub(crate) fn runtime_flavor(&self) -> RuntimeFlavor {
         RuntimeFlavor::CurrentThread
     }
@@ -41,10 +41,10 @@ impl Runtime {
         let own = Arc::clone(&task);
         TASKS.lock().push(Arc::clone(&task));
         let mut future = Box::pin(future);
-        // Nobody joins it: a model is over when all its threads are, and one that is stuck fails it.
+        // Not joined: a model ends when all its threads have ended, and fails if one of them is stuck.
         drop(thread::spawn(move || {
             block_on(poll_fn(|cx| own.poll(future.as_mut(), cx)));
-            // In this order, as a task that was aborted drops its future before it is over.
+            // In this order, because an aborted task drops its future before it has ended.
             drop(future);
             drop(own.waker.take_waker());
         }));
@@ -53,17 +53,17 @@ impl Runtime {
 }
 
 loom::lazy_static! {
-    /// Those of this order. Not the checker's lock: it adds no order of its own.
+    /// The tasks of this order. Not under loom's lock, which would add orders of its own.
     static ref TASKS: Mutex<Vec<Arc<Task>>> = Mutex::default();
 }
 
-/// Cuts off all tasks that there are, as the end of a runtime does.
+/// Aborts all tasks, like the end of a runtime.
 pub(super) fn end_all_tasks() {
     let tasks = mem::take(&mut *TASKS.lock());
     tasks.into_iter().for_each(|task| AbortHandle { task }.abort());
 }
 
-/// Never told: there is always one.
+/// Never constructed, because there is always a runtime.
 pub(crate) struct NoRuntime;
 
 struct Task {
@@ -89,7 +89,7 @@ impl JoinHandle {
     }
 }
 
-/// Cancels as tokio's does: what is being polled ends its poll first.
+/// Cancels like tokio's: a poll in progress ends first.
 pub(crate) struct AbortHandle {
     task: Arc<Task>,
 }
@@ -101,7 +101,7 @@ impl AbortHandle {
     }
 }
 
-/// Time does not pass, so no model passes for the reason that a deadline has.
+/// A timer that never fires, so that no model succeeds because of a deadline.
 pub(crate) struct Sleep;
 
 pub(crate) fn sleep_until(_: Instant) -> Sleep {

@@ -1,10 +1,10 @@
-//! What stands behind [`crate::rt::sync`] while models run.
+//! The replacement for [`crate::rt::sync`] in models.
 
 use loom::sync::MutexGuard;
 
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-/// The checker's lock, with the signature of the one that it stands in for.
+/// Loom's mutex, with the interface of parking_lot's.
 #[derive(Default)]
 pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
 
@@ -15,11 +15,11 @@ impl<T> Mutex<T> {
 
     #[track_caller]
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        self.0.lock().expect("a model that panics has failed already")
+        self.0.lock().expect("a model that panicked has failed already")
     }
 }
 
-/// The checker's threads share one thread of the system, so a real thread-local would be common to them all.
+/// Loom's threads share one thread of the system, so a real thread-local would be shared by all of them.
 macro_rules! per_thread {
     (static $name:ident: $type:ty = const $value:block;) => {
         loom::thread_local! { static $name: $type = $value }
