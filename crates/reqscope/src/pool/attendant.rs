@@ -1,15 +1,15 @@
-//! The attendant: a task that goes along the line and wakes those who have joined since its last round, so that they
-//! make a timer for themselves.
+//! The attendant: a task that keeps the timeouts of a crowd of waiters. In each round it wakes the waiters that have
+//! joined the queue since the last one, so that they create timers.
 //!
-//! A crowd is served in microseconds. If each of them read the clock and made a timer, for a timeout that is thousands
-//! of times as long, that would be a third of what the whole way costs. So while an attendant is at work, whoever joins
-//! the line does neither; who is not served by the next round does both, and has lost so much of its patience as a round
-//! takes.
+//! Most waiters are served in microseconds. A clock reading and a timer for each of them, for a timeout that is
+//! thousands of times as long, would be a third of the cost of a check-out. While an attendant runs, a waiter that
+//! joins does neither. A waiter that is not served until the next round does both, and its timeout is late by up to one
+//! round.
 //!
-//! 1. At most one is at work, and only on a runtime with threads of its own: one that stands still between two
-//!    `block_on` would let those down who wait on another one.
-//! 2. It goes home when a round finds that nobody has joined. However it ends, everybody in the line is woken first, or
-//!    has been: nobody waits without a timer and without it.
+//! 1. At most one attendant runs, and only on a multi-thread runtime: a current-thread runtime that is not driven would
+//!    stop the timeouts of waiters on other runtimes.
+//! 2. It ends when a round finds no new waiter. However it ends, it wakes all waiters: none of them waits without both
+//!    a timer and an attendant.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -24,30 +24,30 @@ use crate::rt::catch;
 use crate::rt::runtime::{Runtime, TIME_PASSES};
 use crate::rt::sync::Ordering;
 
-/// How late a timeout may come in a crowd.
+/// How late a timeout may be while many callers wait.
 const ROUND: Duration = Duration::from_millis(10);
 
-/// Where patience is shorter than that, everybody makes a timer at once.
+/// With an acquire timeout below this, every waiter creates a timer at once.
 const WORTH_IT: Duration = Duration::from_millis(500);
 
 struct Attendant<R: Resource> {
-    /// Of no pool, once it goes home.
+    /// Empty once it has signed off.
     pool: Weak<Inner<R>>,
     rounds: Interval,
 }
 
-/// Puts one to work, if nobody is and this runtime is one for it.
+/// Starts an attendant, if none runs and this runtime has threads.
 #[cold]
 pub(super) fn start<R: Resource>(pool: &Arc<Inner<R>>) {
     let worth_it = TIME_PASSES && pool.config.acquire_timeout >= WORTH_IT;
-    if !worth_it || pool.attended.load(Ordering::Relaxed) {
+    if !worth_it || pool.has_attendant.load(Ordering::Relaxed) {
         return;
     }
     let Some(runtime) = Runtime::try_current().ok().filter(has_threads) else { return };
     let Ok(mut rounds) = catch::call(|| interval_at(Instant::now() + ROUND, ROUND)) else { return };
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let state = pool.state.lock();
-    if pool.attended.swap(true, Ordering::Relaxed) {
+    if pool.has_attendant.swap(true, Ordering::Relaxed) {
         return;
     }
     drop(state);
@@ -61,10 +61,10 @@ fn has_threads(runtime: &Runtime) -> bool {
 impl<R: Resource> Attendant<R> {
     async fn work(mut self) {
         loop {
-            // Dropped here, with its runtime, it wakes everybody.
+            // Dropped here with its runtime, it wakes all waiters.
             self.rounds.tick().await;
             let Some(pool) = self.pool.upgrade() else { return };
-            if !pool.attend() {
+            if !pool.visit_queue() {
                 // It has signed off, and may have a successor already.
                 self.pool = Weak::new();
                 return;
@@ -77,7 +77,7 @@ impl<R: Resource> Drop for Attendant<R> {
     fn drop(&mut self) {
         let Some(pool) = self.pool.upgrade() else { return };
         let mut state = pool.state.lock();
-        pool.attended.store(false, Ordering::Relaxed);
+        pool.has_attendant.store(false, Ordering::Relaxed);
         let wakers = state.slots.waiters().wakers();
         drop(state);
         catch::wake_all(wakers);
@@ -85,16 +85,16 @@ impl<R: Resource> Drop for Attendant<R> {
 }
 
 impl<R: Resource> Inner<R> {
-    /// One round. Whether there will be another one.
-    fn attend(self: &Arc<Self>) -> bool {
+    /// Does one round. Returns whether there will be another one.
+    fn visit_queue(self: &Arc<Self>) -> bool {
         let mut state = self.state.lock();
         let newcomers = state.slots.waiters().visit();
-        // Relaxed: it changes under the lock only, and is asked there before anybody relies on it.
-        self.attended.store(newcomers.is_some(), Ordering::Relaxed);
-        let kept = state.upkeep;
+        // Relaxed: it changes under the lock only, and is checked there before it is relied on.
+        self.has_attendant.store(newcomers.is_some(), Ordering::Relaxed);
+        let kept = state.has_janitor;
         drop(state);
         if !kept {
-            // In a crowd nobody else would see that the janitor has gone, and with it the clock.
+            // While many callers wait, no check-out would notice that the janitor has ended, and with it the clock.
             janitor::start(self);
         }
         let goes_on = newcomers.is_some();

@@ -1,6 +1,7 @@
-//! The breaker: while the backend is down it lets one creation at a time through, and knows why for all others (L18).
+//! The breaker: while the backend is down, it allows one creation at a time and refuses the others with the cause
+//! (L18).
 //!
-//! No async, no clock, no chance: the time and the fraction of the jitter are arguments. `E` is the error.
+//! No async, no clock, no random numbers: the time and the fraction of the jitter are arguments. `E` is the error.
 //!
 //! | state     | `ask`                     | `failed`, own   | `succeeded`, any | `abandoned`, own |
 //! |-----------|---------------------------|-----------------|------------------|------------------|
@@ -8,46 +9,46 @@
 //! | `Open`    | refused; due: → `Probing` | -               | → `Closed`       | -                |
 //! | `Probing` | refused                   | → `Open`, later | → `Closed`       | → `Open`, due    |
 //!
-//! An attempt is the state's own if nothing has moved since it began; each arrow is a move, the one from `Closed` to
-//! `Closed` too. When another one fails, its error is remembered, and that is all.
+//! An attempt is a state's own if there was no transition since it began. Each arrow is a transition, including the one
+//! from `Closed` to `Closed`. A failure of any other attempt only updates the last error.
 //!
 //! Invariants:
 //!
 //! 1. At most one probe of an outage is under way, and it began no earlier than it was due.
-//! 2. Whatever came before, a success closes: a backend that has served one serves the others.
+//! 2. Every success closes the breaker: a backend that has served one caller can serve the others.
 //! 3. Attempts that began together and fail together count once. A failure of an attempt that began before a success
-//!    came says nothing about the time after it.
+//!    says nothing about the time after it.
 //! 4. The next probe is due 15 to 25 ms after a quick failure; after the *n*-th slow one in a row within
 //!    `100 ms * 2^(n-1)`, at most 1 s.
-//! 5. There is a failure to tell whenever somebody is refused; it is the latest one, and it outlives the outage.
-//! 6. No `E` is dropped in here, since that is foreign code and here is under a lock; `E::clone` is a count.
+//! 5. Every refusal has a cause, the latest failure. The latest failure is kept after the outage.
+//! 6. No `E` is dropped in here, because that runs user code, and the pool's lock is held. `E::clone` only counts.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What fails in less was answered: the backend refuses, resets or is starting up, and may serve any moment.
+/// A failure within this time was an answer: the backend refuses, resets or is starting up, and may serve any moment.
 const QUICK: Duration = Duration::from_millis(250);
-/// With the spread, at most 25 ms: a backend that is back serves within 50 ms, its first connect included.
+/// With the jitter at most 25 ms: a backend that is back serves within 50 ms, including its first connect.
 const SOON: Duration = Duration::from_millis(15);
-/// Scatters the processes that lost the backend together.
+/// The jitter, which spreads the processes that lost the backend at the same time.
 const SOON_SPREAD: Duration = Duration::from_millis(10);
-/// Where the backoff after slow failures begins.
+/// The first bound of the backoff after slow failures.
 const FIRST: Duration = Duration::from_millis(100);
-/// Where it ends: nobody should sit out much more of an outage that is over.
+/// The last bound of the backoff. Callers should not wait much longer than the outage lasts.
 const LONGEST: Duration = Duration::from_secs(1);
 
 pub(super) struct Breaker<E> {
-    state: State,
-    /// Counts the moves, so that each attempt knows whether it began before the last one (3).
+    state: BreakerState,
+    /// Counts the transitions, to tell whether an attempt began before the last one (3).
     era: u64,
-    /// Slow failures in a row.
+    /// The number of slow failures in a row.
     slow: u32,
     last: Option<(E, Instant)>,
 }
 
 #[derive(Clone, Copy)]
-enum State {
+enum BreakerState {
     Closed,
     Open(Outage),
     Probing(Outage),
@@ -56,13 +57,13 @@ enum State {
 #[derive(Clone, Copy)]
 struct Outage {
     since: Instant,
-    /// When the next probe may begin, or could when the present one did.
+    /// When the next probe may begin, or when the present one could.
     due: Instant,
 }
 
-/// One creation, from the answer that allowed it to its end. It goes back by exactly one of
-/// [`succeeded`](Breaker::succeeded), [`failed`](Breaker::failed) and [`abandoned`](Breaker::abandoned); a probe that
-/// is forgotten is the last one.
+/// One creation, from the answer that allows it to its end. It is passed to exactly one of
+/// [`succeeded`](Breaker::succeeded), [`failed`](Breaker::failed) and [`abandoned`](Breaker::abandoned). A probe that
+/// is not passed back blocks all later ones.
 #[derive(Debug)]
 #[must_use]
 pub(super) struct Attempt {
@@ -74,14 +75,14 @@ pub(super) struct Attempt {
 #[derive(Debug)]
 #[must_use]
 pub(super) enum Verdict<E> {
-    /// Closed: create, like everybody who asks.
+    /// The breaker is closed: the caller may create.
     Go(Attempt),
-    /// Open and due: create, as the only one.
+    /// The breaker is open and a probe is due: the caller may create, as the only one.
     Probe(Attempt),
     Refuse(Refusal<E>),
 }
 
-/// Why not.
+/// Why a creation is refused.
 #[derive(Debug, PartialEq)]
 pub(super) struct Refusal<E> {
     /// The latest failure.
@@ -95,33 +96,33 @@ pub(super) struct Refusal<E> {
 
 impl<E: Clone> Breaker<E> {
     pub(super) fn new() -> Self {
-        Breaker { state: State::Closed, era: 0, slow: 0, last: None }
+        Breaker { state: BreakerState::Closed, era: 0, slow: 0, last: None }
     }
 
-    /// May the caller begin to create?
+    /// Asks whether the caller may begin a creation.
     pub(super) fn ask(&mut self, now: Instant) -> Verdict<E> {
         match self.state {
-            State::Closed => Verdict::Go(Attempt { era: self.era, began: now }),
-            State::Open(outage) if now >= outage.due => {
-                self.enter(State::Probing(outage));
+            BreakerState::Closed => Verdict::Go(Attempt { era: self.era, began: now }),
+            BreakerState::Open(outage) if now >= outage.due => {
+                self.enter(BreakerState::Probing(outage));
                 Verdict::Probe(Attempt { era: self.era, began: now })
             }
-            State::Open(outage) => self.refuse(outage.since, Some(outage.due)),
-            State::Probing(outage) => self.refuse(outage.since, None),
+            BreakerState::Open(outage) => self.refuse(outage.since, Some(outage.due)),
+            BreakerState::Probing(outage) => self.refuse(outage.since, None),
         }
     }
 
-    /// It made one.
+    /// Reports a success.
     pub(super) fn succeeded(&mut self, _whichever: Attempt) {
         self.slow = 0;
-        self.enter(State::Closed);
+        self.enter(BreakerState::Closed);
     }
 
-    /// It ended with this error. If it `backs_off`, trying again soon is no use however quick it was: a timeout, or
-    /// an error that is permanent, like a wrong password, which a server may answer with a ban.
+    /// Reports a failure. `backs_off` is set if trying again soon is pointless however quick the failure was: for a
+    /// timeout, or for a permanent error such as a wrong password, which a server may answer with a ban.
     ///
-    /// `fraction` is by chance between 0 and 1. What is returned is to be dropped outside of the lock.
-    #[must_use = "it is foreign, and to be dropped outside of the lock"]
+    /// `fraction` is a random number between 0 and 1. Returns the previous error, to be dropped outside of the lock.
+    #[must_use = "drop the error outside of the lock"]
     pub(super) fn failed(
         &mut self,
         attempt: Attempt,
@@ -132,40 +133,41 @@ impl<E: Clone> Breaker<E> {
     ) -> Option<E> {
         if attempt.era == self.era {
             let since = match self.state {
-                State::Closed => now,
-                State::Open(outage) | State::Probing(outage) => outage.since,
+                BreakerState::Closed => now,
+                BreakerState::Open(outage) | BreakerState::Probing(outage) => outage.since,
             };
             let quick = !backs_off && now.saturating_duration_since(attempt.began) < QUICK;
             let due = now + self.pause(quick, fraction);
-            self.enter(State::Open(Outage { since, due }));
+            self.enter(BreakerState::Open(Outage { since, due }));
         }
         self.last.replace((error, now)).map(|(forgotten, _)| forgotten)
     }
 
-    /// It was dropped without an outcome, as when its runtime ended. The next caller may probe at once.
+    /// Reports an attempt that was dropped without an outcome, as with its runtime. The next caller may probe at once.
     pub(super) fn abandoned(&mut self, attempt: Attempt) {
         match self.state {
-            State::Probing(outage) if attempt.era == self.era => self.enter(State::Open(outage)),
+            BreakerState::Probing(outage) if attempt.era == self.era => self.enter(BreakerState::Open(outage)),
             _ => {}
         }
     }
 
-    /// Whether there is an outage; also while it is probed.
+    /// Returns whether there is an outage, probed or not.
     pub(super) fn is_open(&self) -> bool {
-        !matches!(self.state, State::Closed)
+        !matches!(self.state, BreakerState::Closed)
     }
 
-    /// The latest failure and when it came, even if the backend has served since.
+    /// Returns the latest failure and its time, even if the backend has served since.
     pub(super) fn last_failure(&self) -> Option<(&E, Instant)> {
         self.last.as_ref().map(|(error, at)| (error, *at))
     }
 
-    fn enter(&mut self, state: State) {
+    fn enter(&mut self, state: BreakerState) {
         self.era += 1;
         self.state = state;
     }
 
-    /// A quick failure also ends the backoff of slow ones: somebody is there again to refuse.
+    /// Returns the pause before the next probe. A quick failure also ends the backoff of slow ones, because the backend
+    /// answers again.
     fn pause(&mut self, quick: bool, fraction: f64) -> Duration {
         if quick {
             self.slow = 0;

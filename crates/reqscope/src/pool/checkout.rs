@@ -1,4 +1,4 @@
-//! The check-out: its future, the steps that it takes, and the wait in the line.
+//! The check-out: its future, its steps, and the wait in the queue.
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -8,10 +8,10 @@ use std::task::{Context, Poll, Waker, ready};
 
 use super::breaker::Attempt;
 use super::clock::Tick;
-use super::inner::{Counters, Inner, Note, State, Stub};
+use super::inner::{Counters, HandleMeta, Holder, Inner, PoolState};
 use super::pooled::{Parts, Pooled};
-use super::slots::Refusal;
-use super::validate::Doubtful;
+use super::slots::JoinError;
+use super::validate::Unvalidated;
 use super::waiters::Ticket;
 use super::{attendant, create, janitor};
 use crate::cell::Site;
@@ -23,21 +23,20 @@ use crate::resource::{Health, Resource};
 use crate::rt::sync::Ordering;
 use crate::rt::time::Deadline;
 
-pub(super) type Outcome<R, T> = Result<T, Error<<R as Resource>::Cause>>;
+pub(super) type PoolResult<R, T> = Result<T, Error<<R as Resource>::Cause>>;
 
 type CheckOut<R> = Pin<Box<dyn Future<Output = Result<Pooled<R>, Error<<R as Resource>::Cause>>> + Send>>;
 
-/// The future of [`Pool::get`](super::Pool::get). What is idle and sound it takes at its first poll, without an
-/// allocation.
+/// The future of [`Pool::get`](super::Pool::get). Takes a sound idle handle at its first poll, without an allocation.
 ///
 /// # Panics
 ///
-/// If it is polled after it has ended.
+/// If it is polled after completion.
 ///
 /// # Cancel safety
 ///
-/// Dropping it loses its place in the line and nothing else: what it was granted goes to the next one, and a creation
-/// that it has caused goes on for the pool.
+/// Dropping it loses its place in the queue and nothing else: a granted handle goes to the next waiter, and a creation
+/// that it has started continues for the pool.
 ///
 /// # Examples
 ///
@@ -55,23 +54,23 @@ type CheckOut<R> = Pin<Box<dyn Future<Output = Result<Pooled<R>, Error<<R as Res
 /// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct PoolGet<R: Resource> {
-    /// `None`: it is over. What is over is dropped at a glance.
-    step: Option<Step<R>>,
+    /// `None` after completion, which makes the drop cheap.
+    step: Option<GetStep<R>>,
     site: Site,
 }
 
-enum Step<R: Resource> {
-    /// The pool moves on, into what is taken or into a later step.
+enum GetStep<R: Resource> {
+    /// Before the first poll. The pool moves on into a `Pooled` or a later step.
     First(Arc<Inner<R>>),
-    /// In the line, without a timer.
-    Queued(Place<R>),
+    /// In the queue, without a timer.
+    Queued(QueuedTicket<R>),
     CheckOut(CheckOut<R>),
 }
 
 impl<R: Resource> PoolGet<R> {
     #[inline]
     pub(super) fn new(pool: &Arc<Inner<R>>, site: Site) -> Self {
-        PoolGet { step: Some(Step::First(Arc::clone(pool))), site }
+        PoolGet { step: Some(GetStep::First(Arc::clone(pool))), site }
     }
 }
 
@@ -81,9 +80,9 @@ impl<R: Resource> Future for PoolGet<R> {
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if let Some(Step::First(pool)) = &this.step {
-            if let Some((slot, handle)) = pool.take_alone(this.site) {
-                if let Some(Step::First(pool)) = this.step.take() {
+        if let Some(GetStep::First(pool)) = &this.step {
+            if let Some((slot, handle)) = pool.take_uncrowded(this.site) {
+                if let Some(GetStep::First(pool)) = this.step.take() {
                     return Poll::Ready(Ok(Pooled::new(pool, slot, handle)));
                 }
             }
@@ -93,25 +92,25 @@ impl<R: Resource> Future for PoolGet<R> {
 }
 
 impl<R: Resource> PoolGet<R> {
-    /// What there is to do in a crowd: to queue, and to hear of the grant.
+    /// Joins the queue, or takes a grant: all that a check-out does while many callers wait.
     #[inline(never)]
     fn poll_line(&mut self, cx: &mut Context<'_>) -> Poll<Result<Pooled<R>, Error<R::Cause>>> {
-        let begun = match self.step.take().expect("`PoolGet` polled after it has ended") {
-            Step::First(pool) => match pool.take_or_queue(self.site, cx.waker()) {
+        let begun = match self.step.take().expect("`PoolGet` polled after completion") {
+            GetStep::First(pool) => match pool.take_or_queue(self.site, cx.waker()) {
                 Some(First::Taken(slot, handle)) => return Poll::Ready(Ok(Pooled::new(pool, slot, handle))),
                 Some(First::Queued(ticket)) => {
-                    self.step = Some(Step::Queued(Place::new(pool, ticket)));
+                    self.step = Some(GetStep::Queued(QueuedTicket::new(pool, ticket)));
                     return Poll::Pending;
                 }
                 None => (pool, None),
             },
-            Step::Queued(mut place) => match place.hear() {
+            GetStep::Queued(mut place) => match place.take_grant() {
                 Some(taken) if taken.is_sound() => return Poll::Ready(Ok(taken.pooled)),
                 Some(taken) => (Arc::clone(taken.pooled.pool()), Some(Entered::Taken(taken))),
-                // The attendant has been here, or something may have come of what is left to do.
+                // The attendant has woken it to create a timer, or there may be a creation to begin.
                 None => (Arc::clone(place.pool()), Some(Entered::Waiting(place))),
             },
-            Step::CheckOut(check_out) => return self.poll_check_out(check_out, cx),
+            GetStep::CheckOut(check_out) => return self.poll_check_out(check_out, cx),
         };
         self.begin_check_out(begun, cx)
     }
@@ -133,7 +132,7 @@ impl<R: Resource> PoolGet<R> {
     ) -> Poll<Result<Pooled<R>, Error<R::Cause>>> {
         let outcome = check_out.as_mut().poll(cx);
         if outcome.is_pending() {
-            self.step = Some(Step::CheckOut(check_out));
+            self.step = Some(GetStep::CheckOut(check_out));
         }
         outcome
     }
@@ -142,78 +141,78 @@ impl<R: Resource> PoolGet<R> {
 impl<R: Resource> fmt::Debug for PoolGet<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PoolGet")
-            .field("waiting", &matches!(self.step, Some(Step::Queued(_) | Step::CheckOut(_))))
+            .field("waiting", &matches!(self.step, Some(GetStep::Queued(_) | GetStep::CheckOut(_))))
             .finish_non_exhaustive()
     }
 }
 
-/// What the first look brings.
+/// The result of the first step.
 pub(super) enum First<R: Resource> {
     Taken(u32, R::Handle),
     Queued(Ticket),
 }
 
-/// The first step of a check-out.
+/// How a check-out begins.
 pub(super) enum Entered<R: Resource> {
     Taken(Taken<R>),
-    Waiting(Place<R>),
+    Waiting(QueuedTicket<R>),
 }
 
 impl<R: Resource> Inner<R> {
-    pub(super) fn note(&self, site: Site) -> Note {
+    pub(super) fn holder(&self, site: Site) -> Holder {
         let origin = Origin::current().unwrap_or(Origin { taken_at: site, scope: None });
-        Note { origin, since: self.clock.now() }
+        Holder { origin, since: self.clock.now() }
     }
 
-    /// Whether there is a crowd, as far as one can tell without the lock.
+    /// Returns whether many callers wait, as far as can be seen without the lock.
     #[inline]
     pub(super) fn is_crowded(&self) -> bool {
-        self.attended.load(Ordering::Relaxed)
+        self.has_attendant.load(Ordering::Relaxed)
     }
 
-    /// Whether a look at it is enough.
+    /// Returns whether probing the handle is enough.
     #[inline]
-    fn is_fresh(&self, stub: &Stub<R>, now: Tick) -> bool {
-        now.ticks_since(stub.returned) < self.fresh && stub.expires > now
+    fn is_fresh(&self, meta: &HandleMeta<R>, now: Tick) -> bool {
+        now.ticks_since(meta.returned) < self.fresh && meta.expires > now
     }
 
-    /// The same, where there is time to think of the proofs besides.
-    pub(super) fn is_alive(&self, stub: &Stub<R>, now: Tick) -> bool {
-        now.ticks_since(stub.alive_at()) < self.fresh && stub.expires > now
+    /// Returns whether probing the handle is enough, and also counts its background validations.
+    pub(super) fn is_alive(&self, meta: &HandleMeta<R>, now: Tick) -> bool {
+        now.ticks_since(meta.alive_at()) < self.fresh && meta.expires > now
     }
 
-    /// An object that needs neither waiting nor a proof: its slot and its handle, which the caller puts into a
-    /// [`Pooled`].
+    /// Takes a handle that needs neither waiting nor a validation. Returns its slot and the handle, for a [`Pooled`].
     #[inline]
     pub(super) fn take_now(self: &Arc<Self>, site: Site) -> Option<(u32, R::Handle)> {
-        let note = self.note(site);
+        let holder = self.holder(site);
         let mut state = self.state.lock();
-        if !state.upkeep {
+        if !state.has_janitor {
             drop(state);
-            return self.take_unattended(site);
+            return self.take_without_janitor(site);
         }
-        let (slot, handle) = state.slots.take(note, |stub| self.is_fresh(stub, note.since))?;
+        let (slot, handle) = state.slots.take(holder, |meta| self.is_fresh(meta, holder.since))?;
         drop(state);
-        self.look_at(slot, handle)
+        self.probe_taken(slot, handle)
     }
 
-    /// The same for one who can wait: in a crowd it is the line that matters, which is joined after another look.
+    /// Takes a handle as `take_now` does, unless many callers wait: they join the queue, after another try.
     #[inline]
-    pub(super) fn take_alone(self: &Arc<Self>, site: Site) -> Option<(u32, R::Handle)> {
+    pub(super) fn take_uncrowded(self: &Arc<Self>, site: Site) -> Option<(u32, R::Handle)> {
         if self.is_crowded() { None } else { self.take_now(site) }
     }
 
-    /// The same where nobody has kept the clock: it is set first, or what is old would look fresh.
+    /// Takes a handle while no janitor runs. Sets the clock first, or an old handle would look fresh.
     #[cold]
-    fn take_unattended(self: &Arc<Self>, site: Site) -> Option<(u32, R::Handle)> {
+    fn take_without_janitor(self: &Arc<Self>, site: Site) -> Option<(u32, R::Handle)> {
         janitor::start(self);
-        let note = self.note(site);
-        let (slot, handle) = self.state.lock().slots.take(note, |stub| self.is_fresh(stub, note.since))?;
-        self.look_at(slot, handle)
+        let holder = self.holder(site);
+        let (slot, handle) = self.state.lock().slots.take(holder, |meta| self.is_fresh(meta, holder.since))?;
+        self.probe_taken(slot, handle)
     }
 
+    /// Probes a handle that was taken. Retires it and returns `None` if it is dead.
     #[inline]
-    pub(super) fn look_at(self: &Arc<Self>, slot: u32, handle: R::Handle) -> Option<(u32, R::Handle)> {
+    pub(super) fn probe_taken(self: &Arc<Self>, slot: u32, handle: R::Handle) -> Option<(u32, R::Handle)> {
         match probe_or_dead(&*self.resource, &handle) {
             Health::Dead => {
                 self.found_dead(slot, handle);
@@ -223,65 +222,73 @@ impl<R: Resource> Inner<R> {
         }
     }
 
-    /// What is idle, or a place in the line for whoever has nothing else to hope for: one step, and all that a check-out
-    /// does in a crowd. `None`: this one needs more.
+    /// Takes an idle handle, or joins the queue if waiting for a lent one is the only way. One step, and all that a
+    /// check-out does while many callers wait. Returns `None` if the caller needs more.
     pub(super) fn take_or_queue(self: &Arc<Self>, site: Site, waker: &Waker) -> Option<First<R>> {
-        let (note, mut waker) = (self.note(site), Some(waker.clone()));
+        let (holder, mut waker) = (self.holder(site), Some(waker.clone()));
         let mut state = self.state.lock();
-        if !self.attended.load(Ordering::Relaxed) {
+        if !self.has_attendant.load(Ordering::Relaxed) {
             return None;
         }
         let limit = self.config.max_waiters(state.slots.max());
-        if let Some(ticket) = state.slots.queue(note, limit, &mut waker) {
+        if let Some(ticket) = state.slots.queue(holder, limit, &mut waker) {
             return Some(First::Queued(ticket));
         }
-        let (slot, handle) = state.slots.take(note, |stub| self.is_fresh(stub, note.since))?;
+        let (slot, handle) = state.slots.take(holder, |meta| self.is_fresh(meta, holder.since))?;
         drop(state);
-        self.look_at(slot, handle).map(|(slot, handle)| First::Taken(slot, handle))
+        self.probe_taken(slot, handle).map(|(slot, handle)| First::Taken(slot, handle))
     }
 
-    /// An object, after all the waiting that is needed. `begun`: how it was found, if it is not the beginning.
-    pub(super) async fn check_out(self: Arc<Self>, site: Site, begun: Option<Entered<R>>) -> Outcome<R, Pooled<R>> {
+    /// Checks a handle out, with all the waiting that it takes. `begun` is how it was found, if this is not the
+    /// beginning.
+    pub(super) async fn check_out(
+        self: Arc<Self>,
+        site: Site,
+        begun: Option<Entered<R>>,
+    ) -> PoolResult<R, Pooled<R>> {
         janitor::start(&self);
-        let note = self.note(site);
+        let holder = self.holder(site);
         let mut deadline = Deadline::after(self.config.acquire_timeout);
         let (mut begun, mut again, mut unsound) = (begun, false, 0);
         loop {
-            let entered = begun.take().map_or_else(|| self.enter(note, again), Ok)?;
+            let entered = begun.take().map_or_else(|| self.enter(holder, again), Ok)?;
             let Taken { pooled, fresh } = match entered {
                 Entered::Taken(taken) => taken,
-                // It leaves the line if we are dropped, and passes on what it was granted.
+                // Dropping the wait leaves the queue, and passes on a grant.
                 Entered::Waiting(place) => {
                     let mut wait = Wait::new(place);
-                    poll_fn(|cx| wait.poll(note, &mut deadline, cx)).await?
+                    poll_fn(|cx| wait.poll(holder, &mut deadline, cx)).await?
                 }
             };
-            let (pooled, proof) = match pooled.health() {
-                Health::Dead => (pooled, Err(Error::unavailable().at(Stage::Validating).with_context("it was dead"))),
-                // It was proved on its way back, if it had to be.
+            let (pooled, validation) = match pooled.health() {
+                Health::Dead => {
+                    let error = Error::unavailable().at(Stage::Validating);
+                    (pooled, Err(error.with_context("the handle was dead")))
+                }
+                // It was validated on its return, if it had to be.
                 _ if fresh => (pooled, Ok(())),
-                // If we are dropped here the object ends.
-                _ => self.prove(pooled, &mut deadline).await?,
+                // Dropping this future retires the handle.
+                _ => self.validate_taken(pooled, &mut deadline).await?,
             };
-            let Err(error) = proof else { return Ok(pooled) };
+            let Err(error) = validation else { return Ok(pooled) };
             let Parts { slot, handle, .. } = pooled.into_parts();
             self.found_dead(slot, handle);
             unsound += 1;
             if unsound > self.config.max_size {
-                // The last one was new. Where not even those are sound, going on would do nothing but reconnect.
-                return Err(self.explain(error.into_unavailable(), note));
+                // The last handle was new. If not even new ones are sound, the loop would only reconnect.
+                return Err(self.explain(error.into_unavailable(), holder));
             }
-            // It was our turn, and still is.
+            // The caller keeps its turn.
             again = true;
         }
     }
 
-    /// What is idle, old or not, or a place in the line. Both are one step: nothing becomes idle in between.
-    fn enter(self: &Arc<Self>, note: Note, again: bool) -> Outcome<R, Entered<R>> {
+    /// Takes an idle handle, fresh or not, or joins the queue. Both are one step: no handle becomes idle in between.
+    fn enter(self: &Arc<Self>, holder: Holder, again: bool) -> PoolResult<R, Entered<R>> {
         let mut fresh = false;
         let mut state = self.state.lock();
-        let taken = state.slots.take(note, |stub| {
-            fresh = self.is_alive(stub, note.since);
+        let taken = state.slots.take(holder, |meta| {
+            fresh = self.is_alive(meta, holder.since);
             true
         });
         if let Some((slot, handle)) = taken {
@@ -289,33 +296,33 @@ impl<R: Resource> Inner<R> {
             return Ok(Entered::Taken(Taken { pooled: Pooled::new(Arc::clone(self), slot, handle), fresh }));
         }
         let limit = self.config.max_waiters(state.slots.max());
-        let joined = state.slots.join(note, limit, again);
+        let joined = state.slots.join(holder, limit, again);
         let crowded = state.slots.counts().waiting > 1;
         drop(state);
         if crowded {
             attendant::start(self);
         }
         match joined {
-            Ok(ticket) => Ok(Entered::Waiting(Place::new(Arc::clone(self), ticket))),
-            Err(Refusal::Closed) => Err(Error::closed()),
-            Err(Refusal::Full) => Err(self.explain(Error::exhausted(), note)),
+            Ok(ticket) => Ok(Entered::Waiting(QueuedTicket::new(Arc::clone(self), ticket))),
+            Err(JoinError::Closed) => Err(Error::closed()),
+            Err(JoinError::Full) => Err(self.explain(Error::exhausted(), holder)),
         }
     }
 
-    /// Whether it is alive and clean, and if not, why.
+    /// Validates a handle that was taken.
     ///
-    /// A proof that is cut ends the object. Another one would not help: it would take the answer that the first left
-    /// unread for its own, and so would every user after it.
-    async fn prove(
+    /// Cutting the validation retires the handle. Another validation would not help: it would take the answer to the
+    /// first one for its own, and so would every later use.
+    async fn validate_taken(
         self: &Arc<Self>,
         pooled: Pooled<R>,
         deadline: &mut Deadline,
-    ) -> Outcome<R, (Pooled<R>, Outcome<R, ()>)> {
+    ) -> PoolResult<R, (Pooled<R>, PoolResult<R, ()>)> {
         let Parts { pool, slot, handle } = pooled.into_parts();
-        let mut doubtful = Doubtful::new(pool, slot, handle);
-        let proof = {
-            let mut proof = pin!(self.validate(doubtful.handle(), self.config.validate_timeout));
-            poll_fn(|cx| match proof.as_mut().poll(cx) {
+        let mut unvalidated = Unvalidated::new(pool, slot, handle);
+        let validation = {
+            let mut validation = pin!(self.validate(unvalidated.handle(), self.config.validate_timeout));
+            poll_fn(|cx| match validation.as_mut().poll(cx) {
                 Poll::Ready(outcome) => Poll::Ready(Ok(outcome)),
                 Poll::Pending => {
                     deadline.poll_missed(Stage::Validating, cx).map(|missed| Err(self.timed_out(missed)))
@@ -323,75 +330,75 @@ impl<R: Resource> Inner<R> {
             })
             .await?
         };
-        Ok((Pooled::new(Arc::clone(self), slot, doubtful.into_handle()), proof))
+        Ok((Pooled::new(Arc::clone(self), slot, unvalidated.into_handle()), validation))
     }
 
-    /// The acquire timeout has passed.
+    /// Counts an acquire timeout.
     pub(super) fn timed_out(&self, missed: Error<R::Cause>) -> Error<R::Cause> {
         Counters::add(&self.counters.timeouts, u64::from(missed.is_timeout()));
         missed
     }
 
-    /// One of a kind is dead: the others that are idle must prove themselves, all at once.
+    /// Retires a dead handle, and has all idle ones validated at once.
     #[cold]
     fn found_dead(self: &Arc<Self>, slot: u32, handle: R::Handle) {
         self.discard(slot, handle, Exit::Cancelled);
-        self.suspect(|_| true);
+        self.validate_idle(|_| true);
     }
 }
 
-/// An object, and whether a look at it is enough.
+/// A handle that was taken, and whether probing it is enough.
 pub(super) struct Taken<R: Resource> {
     pub(super) pooled: Pooled<R>,
     pub(super) fresh: bool,
 }
 
 impl<R: Resource> Taken<R> {
-    /// Whether nothing is left to do but to hand it out.
+    /// Returns whether the handle can be lent as it is.
     #[inline]
     pub(super) fn is_sound(&self) -> bool {
         self.fresh && self.pooled.health() != Health::Dead
     }
 }
 
-/// A place in the line. Whoever drops it leaves, and passes on what it was granted.
-pub(super) struct Place<R: Resource> {
-    /// `None` once the grant was heard.
+/// A ticket for the queue. Dropping it leaves the queue, and passes on a grant.
+pub(super) struct QueuedTicket<R: Resource> {
+    /// `None` once the grant was taken.
     pool: Option<Arc<Inner<R>>>,
     ticket: Ticket,
 }
 
-const STANDS: &str = "who has heard of its grant asks no more";
+const NOT_GRANTED: &str = "a ticket is used up by its grant";
 
-/// A slot and its handle, and whether a look at that is enough.
+/// A slot and its handle, and whether probing it is enough.
 type Granted<R> = (u32, <R as Resource>::Handle, bool);
 
-impl<R: Resource> Place<R> {
+impl<R: Resource> QueuedTicket<R> {
     pub(super) fn new(pool: Arc<Inner<R>>, ticket: Ticket) -> Self {
-        Place { pool: Some(pool), ticket }
+        QueuedTicket { pool: Some(pool), ticket }
     }
 
     pub(super) fn pool(&self) -> &Arc<Inner<R>> {
-        self.pool.as_ref().expect(STANDS)
+        self.pool.as_ref().expect(NOT_GRANTED)
     }
 
-    /// The grant, if there is one.
+    /// Takes the grant, if there is one.
     #[inline]
-    pub(super) fn hear(&mut self) -> Option<Taken<R>> {
+    pub(super) fn take_grant(&mut self) -> Option<Taken<R>> {
         let pool = self.pool();
         let granted = pool.granted(&mut pool.state.lock(), &self.ticket)?;
         Some(self.take(granted))
     }
 
-    /// It is heard, and there is nothing to leave any more.
+    /// Uses up the ticket.
     #[inline]
     fn take(&mut self, (slot, handle, fresh): Granted<R>) -> Taken<R> {
-        let pool = self.pool.take().expect(STANDS);
+        let pool = self.pool.take().expect(NOT_GRANTED);
         Taken { pooled: Pooled::new(pool, slot, handle), fresh }
     }
 }
 
-impl<R: Resource> Drop for Place<R> {
+impl<R: Resource> Drop for QueuedTicket<R> {
     #[inline]
     fn drop(&mut self) {
         if let Some(pool) = self.pool.take() {
@@ -401,7 +408,7 @@ impl<R: Resource> Drop for Place<R> {
 }
 
 impl<R: Resource> Inner<R> {
-    /// Somebody goes, and has not heard of a grant.
+    /// Removes a waiter from the queue, and passes on a grant that it has not taken.
     #[cold]
     fn leave(self: &Arc<Self>, ticket: &Ticket) {
         let mut state = self.state.lock();
@@ -409,110 +416,110 @@ impl<R: Resource> Inner<R> {
         drop(state);
         drop(waker);
         if let Some((slot, handle)) = grant {
-            self.put_unused(slot, handle);
+            self.put_back_unused(slot, handle);
         }
     }
 
-    /// What this one was granted.
+    /// Takes the grant of this ticket.
     #[inline]
-    fn granted(&self, state: &mut State<R>, ticket: &Ticket) -> Option<Granted<R>> {
+    fn granted(&self, state: &mut PoolState<R>, ticket: &Ticket) -> Option<Granted<R>> {
         let (slot, handle) = state.slots.waiters().take(ticket)?;
         let now = self.clock.now();
-        let fresh = state.slots.stub(slot).is_some_and(|stub| self.is_alive(stub, now));
-        if let Some(note) = state.slots.note(slot) {
-            // The wait is over, and the use begins.
-            note.since = now;
+        let fresh = state.slots.meta(slot).is_some_and(|meta| self.is_alive(meta, now));
+        if let Some(holder) = state.slots.holder(slot) {
+            // The use begins when the wait ends.
+            holder.since = now;
         }
         Some((slot, handle, fresh))
     }
 }
 
-/// The wait in the line, with all that can come of it.
+/// The wait in the queue.
 pub(super) struct Wait<R: Resource> {
-    place: Place<R>,
-    /// Whether a creation was begun from here: then its outcome is waited for, also behind an open breaker.
+    place: QueuedTicket<R>,
+    /// Whether it began a creation, whose outcome it then awaits even if the breaker is open.
     created: bool,
-    /// Whether it was left pending: then the error of what it waited for is its own.
+    /// Whether it has returned pending. Then the error of the breaker is the result of its wait.
     waited: bool,
 }
 
 impl<R: Resource> Wait<R> {
-    pub(super) fn new(place: Place<R>) -> Self {
+    pub(super) fn new(place: QueuedTicket<R>) -> Self {
         Wait { place, created: false, waited: false }
     }
 
     pub(super) fn poll(
         &mut self,
-        note: Note,
+        holder: Holder,
         deadline: &mut Deadline,
         cx: &mut Context<'_>,
-    ) -> Poll<Outcome<R, Taken<R>>> {
-        let mut found = self.look(cx.waker());
-        if let Look::Create(slot, attempt) = found {
+    ) -> Poll<PoolResult<R, Taken<R>>> {
+        let mut found = self.check(cx.waker());
+        if let QueueCheck::Create(slot, attempt) = found {
             self.created = true;
             if !create::begin(self.place.pool(), slot, attempt, cx) {
                 return Poll::Ready(Err(Error::runtime("a pool that has to wait needs a tokio runtime")));
             }
-            found = self.look(cx.waker());
+            found = self.check(cx.waker());
         }
         self.waited = true;
         match found {
-            Look::Granted(taken) => return Poll::Ready(Ok(taken)),
-            Look::Refused(error) => return Poll::Ready(Err(self.place.pool().explain(error, note))),
-            Look::Create(slot, attempt) => {
-                // One for each poll: on a runtime that is shutting down it came to nothing at once, and would again.
-                // The deadline below says so, if it has a clock.
+            QueueCheck::Granted(taken) => return Poll::Ready(Ok(taken)),
+            QueueCheck::Refused(error) => return Poll::Ready(Err(self.place.pool().explain(error, holder))),
+            QueueCheck::Create(slot, attempt) => {
+                // At most one creation per poll: on a runtime that is shutting down it failed at once, and would again.
+                // The deadline below reports that, if the runtime has timers.
                 self.place.pool().create_lost(slot, attempt);
                 cx.waker().wake_by_ref();
             }
-            Look::Wait => {}
+            QueueCheck::Wait => {}
         }
         let missed = ready!(deadline.poll_missed(Stage::Waiting, cx));
         let pool = self.place.pool();
-        Poll::Ready(Err(pool.explain(pool.timed_out(missed), note)))
+        Poll::Ready(Err(pool.explain(pool.timed_out(missed), holder)))
     }
 
-    /// Looks for a grant. If there is none it leaves the waker: whatever happens from here on is heard.
-    fn look(&mut self, waker: &Waker) -> Look<R> {
+    /// Checks for a grant. If there is none, stores the waker, so that no later change is missed.
+    fn check(&mut self, waker: &Waker) -> QueueCheck<R> {
         let spare = waker.clone();
         let pool = self.place.pool();
         let mut state = pool.state.lock();
         if let Some(granted) = pool.granted(&mut state, &self.place.ticket) {
             drop(state);
-            return Look::Granted(self.place.take(granted));
+            return QueueCheck::Granted(self.place.take(granted));
         }
         if state.slots.is_closed() {
-            return Look::Refused(Error::closed());
+            return QueueCheck::Refused(Error::closed());
         }
         match state.begin(&pool.config, pool.config.min_idle) {
-            Ok(Some((slot, attempt))) => return Look::Create(slot, attempt),
+            Ok(Some((slot, attempt))) => return QueueCheck::Create(slot, attempt),
             Ok(None) => {}
             Err(refusal) => {
                 let probing = refusal.next_probe.is_none();
                 let counts = state.slots.counts();
-                let hopes = counts.lent + counts.ending + counts.creating.saturating_sub(usize::from(probing));
-                // What is out may come back, and a creation of our own is waited for.
-                if hopes == 0 && !(probing && self.created) {
+                let sources = counts.lent + counts.ending + counts.creating.saturating_sub(usize::from(probing));
+                // A lent handle may be returned, and a creation of its own is awaited.
+                if sources == 0 && !(probing && self.created) {
                     drop(state);
                     let cause = refusal.cause;
-                    let told =
+                    let error =
                         if self.waited || self.created { cause.into_unavailable() } else { cause.into_refusal() };
-                    return Look::Refused(told);
+                    return QueueCheck::Refused(error);
                 }
             }
         }
         let old = state.slots.waiters().register(&self.place.ticket, spare);
         drop(state);
         drop(old);
-        Look::Wait
+        QueueCheck::Wait
     }
 }
 
-/// What somebody in the line finds.
-enum Look<R: Resource> {
+/// What a waiter finds.
+enum QueueCheck<R: Resource> {
     Granted(Taken<R>),
     Refused(Error<R::Cause>),
-    /// A slot, to create something in.
+    /// A slot for a creation.
     Create(u32, Attempt),
     Wait,
 }

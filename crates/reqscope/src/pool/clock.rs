@@ -4,11 +4,11 @@ use tokio::time::Instant;
 
 use crate::rt::sync::{AtomicU64, Mutex, Ordering};
 
-/// The coarse clock of a pool. Its janitor advances it; who takes an object or puts one back only reads it.
+/// The coarse clock of a pool. The janitor advances it; check-outs and returns only read it.
 ///
-/// It is tokio's, so that a paused clock is obeyed.
+/// It uses tokio's clock, which tests can pause.
 pub(super) struct Clock {
-    /// When its first tick was.
+    /// The time of its first tick.
     epoch: Mutex<Instant>,
     ticks: AtomicU64,
 }
@@ -31,12 +31,12 @@ impl Tick {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// How many of them are over after that time.
+    /// Returns how many ticks have passed after that time.
     fn whole(time: Duration) -> u64 {
         u64::try_from(time.as_millis() / Self::LENGTH.as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// How many of them make that time, rounded up.
+    /// Returns how many ticks make up that time, rounded up.
     pub(super) fn count(time: Duration) -> u32 {
         u32::try_from(time.as_millis().div_ceil(Self::LENGTH.as_millis())).unwrap_or(u32::MAX)
     }
@@ -53,7 +53,7 @@ impl Clock {
 
     #[inline]
     pub(super) fn now(&self) -> Tick {
-        // Relaxed: it is ±100 ms anyway.
+        // Relaxed: the time is accurate to 100 ms only.
         Tick(self.ticks.load(Ordering::Relaxed) as u32)
     }
 
@@ -65,8 +65,8 @@ impl Clock {
         if passed >= ticks {
             self.ticks.store(passed, Ordering::Relaxed);
         } else if let Some(earlier) = now.checked_sub(Tick::LENGTH * ticks as u32) {
-            // A runtime whose clock was paused, and went ahead, has handed over to another one. This goes on from there,
-            // instead of standing still until that one has caught up.
+            // The clock of an earlier runtime was paused and ran ahead. Continue from there, instead of standing still
+            // until this runtime's clock has caught up.
             *epoch = earlier;
         }
     }

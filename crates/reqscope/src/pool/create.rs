@@ -1,4 +1,4 @@
-//! A creation belongs to the pool: whoever caused it may leave, and what it brings goes to the oldest waiter.
+//! Creations. A creation belongs to the pool: its caller may leave, and the new handle goes to the oldest waiter.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -21,26 +21,26 @@ use crate::rt::runtime::Runtime;
 type Making<R> = Pin<Box<dyn Future<Output = Result<Lease<R>, Error<<R as Resource>::Cause>>> + Send>>;
 
 struct Creation<R: Resource> {
-    /// Weak: a pool that is dropped meanwhile stays dropped.
+    /// Weak, so that a creation does not keep a dropped pool alive.
     pool: Weak<Inner<R>>,
     slot: u32,
-    /// How often the pool had been cleared when it began.
+    /// The number of `clear`s before it began.
     clears: u32,
     /// `None` once it has ended.
     making: Option<(Making<R>, Attempt)>,
-    /// A close waits for it. Dropped last.
+    /// Makes a close wait for the creation. Dropped last.
     _counted: Acquiring,
 }
 
-/// Polls it once in place, since many resources are there at once, and then goes on in a task. `false`: there is no
-/// runtime for one.
+/// Begins a creation, polls it once in place, because many resources are ready at once, and spawns the rest as a task.
+/// Returns `false` if there is no runtime for the task.
 pub(super) fn begin<R: Resource>(pool: &Arc<Inner<R>>, slot: u32, attempt: Attempt, cx: &mut Context<'_>) -> bool {
     let mut creation = Creation::new(pool, slot, attempt);
     if Pin::new(&mut creation).poll(cx).is_ready() {
         return true;
     }
-    // It is dropped here where there is no runtime, and gives its slot back. The task polls it again before anything
-    // else: no wake-up is lost.
+    // Without a runtime the creation is dropped here, and frees its slot. The task polls it before anything else, so no
+    // wake-up is lost.
     let Ok(runtime) = Runtime::try_current() else { return false };
     drop(runtime.spawn(creation));
     true
@@ -50,22 +50,22 @@ impl<R: Resource> Creation<R> {
     #[track_caller]
     fn new(pool: &Arc<Inner<R>>, slot: u32, attempt: Attempt) -> Self {
         let acquiring = Lease::acquire_in(&pool.reaper, &pool.resource);
-        let making: Making<R> = Box::pin(async move { arrive(acquiring.await?).await });
+        let making: Making<R> = Box::pin(async move { check_arrival(acquiring.await?).await });
         let clears = pool.state.lock().clears;
         let counted = Acquiring::begin(pool.reaper.accounting());
         Creation { pool: Arc::downgrade(pool), slot, clears, making: Some((making, attempt)), _counted: counted }
     }
 }
 
-/// What is dead from the start was not created: a backend, or what stands before it, that accepts and hangs up is one
-/// that is down, and not to be asked again and again.
-async fn arrive<R: Resource>(lease: Lease<R>) -> Result<Lease<R>, Error<R::Cause>> {
+/// Turns a handle that is dead on arrival into an error. A backend or load balancer that accepts connections and closes
+/// them at once is down, and must not be tried again and again.
+async fn check_arrival<R: Resource>(lease: Lease<R>) -> Result<Lease<R>, Error<R::Cause>> {
     if lease.probe() != Health::Dead {
         return Ok(lease);
     }
-    // The slot follows the work (L13). Of an error the observer hears.
+    // The slot is held until the release has ended (L13). Its error is reported to the observer.
     drop(Lease::end(lease, Exit::Failed).await);
-    Err(Error::unavailable().at(Stage::Acquiring).with_context("it was dead on arrival"))
+    Err(Error::unavailable().at(Stage::Acquiring).with_context("the new handle was dead on arrival"))
 }
 
 impl<R: Resource> Future for Creation<R> {
@@ -97,31 +97,31 @@ impl<R: Resource> Drop for Creation<R> {
 }
 
 impl<R: Resource> Inner<R> {
-    /// Takes a slot for a creation, if one is wanted and the breaker lets it. If it does not, those who wait look whether
-    /// there is anything left to wait for.
+    /// Takes a slot for a creation, if one is wanted and the breaker allows it. If the breaker refuses, wakes the
+    /// waiters to check whether waiting is still of use.
     fn begin(&self, spare: usize) -> Option<Begun> {
         let mut state = self.state.lock();
         let begun = state.begin(&self.config, spare);
         let wakers = if begun.is_err() { state.slots.waiters().wakers() } else { Vec::new() };
         drop(state);
         catch::wake_all(wakers);
-        // A refusal is dropped here, outside of the lock.
+        // The refusal, if any, is dropped here, outside of the lock.
         begun.ok().flatten()
     }
 
-    /// Begins the creations that are wanted. Where there is no runtime for them, those who wait are woken: whoever is
-    /// polled first begins.
-    pub(super) fn feed(self: &Arc<Self>) {
-        self.feed_up_to(self.config.min_idle);
+    /// Begins the creations that are wanted. Without a runtime for them, wakes the waiters instead: the first one that
+    /// is polled begins its own.
+    pub(super) fn start_creations(self: &Arc<Self>) {
+        self.start_creations_for(self.config.min_idle);
     }
 
-    /// The same, with so many idle ones besides.
-    pub(super) fn feed_up_to(self: &Arc<Self>, spare: usize) {
+    /// Begins the creations that are wanted if `spare` handles are to be idle.
+    pub(super) fn start_creations_for(self: &Arc<Self>, spare: usize) {
         let Ok(runtime) = Runtime::try_current() else {
             let wakers = self.state.lock().slots.waiters().wakers();
             return catch::wake_all(wakers);
         };
-        // Not for ever: on a runtime that is shutting down each of them comes to nothing at once.
+        // The number is bounded: on a runtime that is shutting down, each creation fails at once.
         for _ in 0..self.config.create_concurrency {
             let Some((slot, attempt)) = self.begin(spare) else { return };
             drop(runtime.spawn(Creation::new(self, slot, attempt)));
@@ -133,7 +133,7 @@ impl<R: Resource> Inner<R> {
         let mut state = self.state.lock();
         state.slots.free(slot);
         let forgotten = state.breaker.failed(attempt, now, backs_off, error, rand::fraction());
-        // They find the breaker open, and the cause in it.
+        // The waiters find the breaker open, with the cause.
         let wakers = state.slots.waiters().wakers();
         drop(state);
         drop(forgotten);
@@ -141,7 +141,7 @@ impl<R: Resource> Inner<R> {
         self.changed.notify_waiters();
     }
 
-    /// It was cut off, with its runtime. Whoever waits on another one begins again.
+    /// Frees the slot of a creation that was dropped with its runtime. A waiter on another runtime begins again.
     pub(super) fn create_lost(&self, slot: u32, attempt: Attempt) {
         let mut state = self.state.lock();
         state.slots.free(slot);

@@ -22,30 +22,30 @@ use crate::rt::runtime::TIME_PASSES;
 use crate::rt::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::rt::time::Deadline;
 
-/// What a pool's users, its tasks and its owner share. The janitor and the creations hold it weakly; a proof and a
-/// release, whose time is bounded, hold it with their object.
+/// The state shared by a pool, its users and its tasks. The janitor and the creations hold it weakly. A validation and
+/// a release, whose time is bounded, hold it together with their handle.
 pub(super) struct Inner<R: Resource> {
     pub(super) config: Config,
     pub(super) resource: Arc<R>,
-    /// Its own: objects that are idle belong to no scope's books.
+    /// The pool's own: its handles are not counted by any scope.
     pub(super) reaper: Reaper,
     pub(super) clock: Clock,
     /// `validate_after`, in ticks.
     pub(super) fresh: u32,
-    pub(super) state: Apart<Mutex<State<R>>>,
-    /// Whether an attendant is at work. Written under the lock; outside of it, a hint that there is a crowd.
-    pub(super) attended: AtomicBool,
-    /// Told when a creation has ended, in whatever way.
+    pub(super) state: CacheAligned<Mutex<PoolState<R>>>,
+    /// Whether an attendant runs. Written under the lock. Outside of it, a hint that many callers wait.
+    pub(super) has_attendant: AtomicBool,
+    /// Notified when a creation has ended, whatever the outcome.
     pub(super) changed: Notify,
     pub(super) counters: Counters,
 }
 
-/// In cache lines of its own: what stands beside a lock that two cores fight for is read by all and written by few, and
-/// should not be fetched anew each time.
+/// Aligned to its own cache lines. The fields next to the lock are read by all threads and rarely written, and should
+/// not be fetched again because two threads contend for the lock.
 #[repr(align(128))]
-pub(super) struct Apart<T>(T);
+pub(super) struct CacheAligned<T>(T);
 
-impl<T> Deref for Apart<T> {
+impl<T> Deref for CacheAligned<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -53,87 +53,88 @@ impl<T> Deref for Apart<T> {
     }
 }
 
-/// One short lock: what is idle, who waits, and whether the backend lives.
-pub(super) struct State<R: Resource> {
-    pub(super) slots: Slots<R::Handle, Stub<R>, Note>,
+/// Everything under the lock, which is held for a short time only.
+pub(super) struct PoolState<R: Resource> {
+    pub(super) slots: Slots<R::Handle, HandleMeta<R>, Holder>,
     pub(super) breaker: Breaker<Error<R::Cause>>,
-    /// How often all was sent away. A creation that began before the last time is sent after it.
+    /// The number of `clear`s. A creation that began before the last one is refused.
     pub(super) clears: u32,
-    /// Whether a janitor is at work.
-    pub(super) upkeep: bool,
-    /// When the last one has looked at the uses.
+    /// Whether a janitor runs.
+    pub(super) has_janitor: bool,
+    /// When a janitor last looked for uses that are too long.
     pub(super) inspected: Tick,
 }
 
-/// What happened so far, apart from what the reaper counts. All of it is rare.
+/// Counters of rare events, in addition to those of the reaper.
 #[derive(Default)]
 pub(super) struct Counters {
     pub(super) timeouts: AtomicU64,
     pub(super) unsound: AtomicU64,
     pub(super) held_too_long: AtomicU64,
-    /// Those of the objects that are gone.
+    /// The uses of handles that are gone.
     pub(super) uses: AtomicU64,
 }
 
 impl Counters {
     pub(super) fn add(counter: &AtomicU64, more: u64) {
-        // Relaxed: each of them is read by itself.
+        // Relaxed: each counter is read by itself.
         counter.fetch_add(more, Ordering::Relaxed);
     }
 }
 
-/// What stays in the slot of an object.
-pub(super) struct Stub<R> {
+/// The metadata of a handle, which stays in its slot while the handle is lent.
+pub(super) struct HandleMeta<R> {
     pub(super) account: Account<R>,
-    /// When it came back last.
+    /// When the handle was last returned.
     pub(super) returned: Tick,
-    /// When it was proved last without being used.
-    pub(super) proved: Tick,
+    /// When it was last validated without being used.
+    pub(super) validated: Tick,
     pub(super) expires: Tick,
     pub(super) uses_left: u32,
 }
 
-impl<R> Stub<R> {
-    /// Whether the pool was cleared while it was out.
+impl<R> HandleMeta<R> {
+    /// Returns whether the pool was cleared while the handle was lent.
     fn is_cleared(&self) -> bool {
         self.expires == Tick::ZERO
     }
 
-    /// When it was last known to be alive.
+    /// Returns when the handle was last known to be alive.
     pub(super) fn alive_at(&self) -> Tick {
-        self.returned.max(self.proved)
+        self.returned.max(self.validated)
     }
 }
 
-/// Who has an object.
+/// The holder of a handle.
 #[derive(Clone, Copy)]
-pub(super) struct Note {
+pub(super) struct Holder {
     pub(super) origin: Origin,
     pub(super) since: Tick,
 }
 
-impl Note {
-    /// The pool itself has it, and is asked neither where it took it nor since when.
+impl Holder {
+    /// Creates the holder for handles that the pool itself holds, which are not reported.
     #[track_caller]
     pub(super) fn own() -> Self {
-        Note { origin: Origin { taken_at: Location::caller(), scope: None }, since: Tick::NEVER }
+        Holder { origin: Origin { taken_at: Location::caller(), scope: None }, since: Tick::NEVER }
     }
 
-    /// Whether a user of the pool has it.
+    /// Returns whether a user of the pool holds the handle.
     pub(super) fn is_users(&self) -> bool {
         self.since != Tick::NEVER
     }
 }
 
-/// A slot to create something in, and the breaker's word for it.
+/// A slot for a creation, with the breaker's permission.
 pub(super) type Begun = (u32, Attempt);
 
-impl<R: Resource> State<R> {
-    /// Takes a slot for a creation. `None`: none is wanted, or enough of them run. `spare`: how many are to be idle.
+impl<R: Resource> PoolState<R> {
+    /// Takes a slot for a creation. Returns `None` if none is wanted, or enough of them run. `spare` is the number of
+    /// handles that are to be idle.
     ///
     /// # Errors
     ///
-    /// Why the breaker does not let it.
+    /// The refusal of the breaker.
     pub(super) fn begin(&mut self, config: &Config, spare: usize) -> Result<Option<Begun>, Refusal<Error<R::Cause>>> {
         if !self.slots.wants(config.create_concurrency, spare) {
             return Ok(None);
@@ -146,71 +147,71 @@ impl<R: Resource> State<R> {
 }
 
 impl<R: Resource> Inner<R> {
-    /// An object is sound, and free for the next one.
+    /// Puts a sound handle back after a use.
     #[inline]
     pub(super) fn put(self: &Arc<Self>, slot: u32, handle: R::Handle) {
         let now = self.clock.now();
         let mut state = self.state.lock();
-        let put = state.slots.put_idle(slot, handle, |stub| {
-            stub.returned = now;
-            stub.uses_left -= 1;
-            stub.uses_left > 0 && stub.expires > now
+        let put = state.slots.put_idle(slot, handle, |meta| {
+            meta.returned = now;
+            meta.uses_left -= 1;
+            meta.uses_left > 0 && meta.expires > now
         });
         let Err((handle, wanted)) = put else { return };
         let put = state.slots.put_elsewhere(slot, handle, wanted);
         drop(state);
-        self.see_to(slot, put);
+        self.finish_put(slot, put);
     }
 
-    /// The same for one that nobody has touched.
-    pub(super) fn put_unused(self: &Arc<Self>, slot: u32, handle: R::Handle) {
-        let put = self.state.lock().slots.put(slot, handle, |stub| !stub.is_cleared());
-        self.see_to(slot, put);
+    /// Puts a handle back that was not used.
+    pub(super) fn put_back_unused(self: &Arc<Self>, slot: u32, handle: R::Handle) {
+        let put = self.state.lock().slots.put(slot, handle, |meta| !meta.is_cleared());
+        self.finish_put(slot, put);
     }
 
-    /// The same for one that was proved and not used.
-    pub(super) fn put_proved(self: &Arc<Self>, slot: u32, handle: R::Handle) {
+    /// Puts a handle back that was validated and not used.
+    pub(super) fn put_back_validated(self: &Arc<Self>, slot: u32, handle: R::Handle) {
         let now = self.clock.now();
-        let put = self.state.lock().slots.put(slot, handle, |stub| {
-            stub.proved = now;
-            !stub.is_cleared()
+        let put = self.state.lock().slots.put(slot, handle, |meta| {
+            meta.validated = now;
+            !meta.is_cleared()
         });
-        self.see_to(slot, put);
+        self.finish_put(slot, put);
     }
 
-    /// What is left to do after an object was put somewhere, outside of the lock.
+    /// Finishes a `put` outside of the lock.
     #[cold]
-    fn see_to(self: &Arc<Self>, slot: u32, put: Put<R::Handle, Stub<R>>) {
+    fn finish_put(self: &Arc<Self>, slot: u32, put: Put<R::Handle, HandleMeta<R>>) {
         match put {
             Put::Idle => {}
             Put::Granted(waker) => waker.into_iter().for_each(catch::wake),
-            Put::Refused(handle, stub) => self.retire(slot, handle, stub, Exit::Completed),
+            Put::Refused(handle, meta) => self.retire(slot, handle, meta, Exit::Completed),
         }
     }
 
-    /// Ends an object whose slot is `Ending`. The slot is free when the release has ended (L13).
+    /// Retires a handle whose slot is `Ending`. The slot is freed when the release has ended (L13).
     #[cold]
-    pub(super) fn retire(self: &Arc<Self>, slot: u32, handle: R::Handle, stub: Stub<R>, exit: Exit) {
+    pub(super) fn retire(self: &Arc<Self>, slot: u32, handle: R::Handle, meta: HandleMeta<R>, exit: Exit) {
         let ending = Ending { pool: Arc::clone(self), slot };
-        Counters::add(&self.counters.uses, self.config.uses(stub.uses_left));
-        if let Ok(Some(release)) = lease::end(&self.resource, handle, stub.account, exit, Deadline::after) {
+        Counters::add(&self.counters.uses, self.config.uses(meta.uses_left));
+        if let Ok(Some(release)) = lease::end(&self.resource, handle, meta.account, exit, Deadline::after) {
             let home = release.runtime().cloned();
             reaper::spawn(home, async move {
-                // Of an error the observer has heard.
+                // Its error was reported to the observer.
                 drop(release.await);
                 drop(ending);
             });
         }
     }
 
-    /// Ends an object that is out.
+    /// Retires a lent handle that is not sound.
     pub(super) fn discard(self: &Arc<Self>, slot: u32, handle: R::Handle, exit: Exit) {
         Counters::add(&self.counters.unsound, 1);
-        let stub = self.state.lock().slots.end(slot);
-        self.retire(slot, handle, stub, exit);
+        let meta = self.state.lock().slots.end(slot);
+        self.retire(slot, handle, meta, exit);
     }
 
-    /// A creation has brought an object, that began after so many clears.
+    /// Puts a new handle into the slot of its creation. `clears` is the number of `clear`s when the creation began.
     pub(super) fn created(self: &Arc<Self>, slot: u32, attempt: Attempt, lease: Lease<R>, clears: u32) {
         let now = self.clock.now();
         let taken_at = Lease::taken_at(&lease);
@@ -219,28 +220,28 @@ impl<R: Resource> Inner<R> {
         let mut state = self.state.lock();
         state.breaker.succeeded(attempt);
         let uses_left = self.config.max_uses();
-        let stub = Stub { account, returned: now, proved: now, expires, uses_left };
+        let meta = HandleMeta { account, returned: now, validated: now, expires, uses_left };
         let put = if state.clears == clears {
-            state.slots.created(slot, handle, stub, Note { origin: Origin { taken_at, scope: None }, since: now })
+            state.slots.created(slot, handle, meta, Holder { origin: Origin { taken_at, scope: None }, since: now })
         } else {
             state.slots.unwanted(slot);
-            Put::Refused(handle, stub)
+            Put::Refused(handle, meta)
         };
         drop(state);
-        self.see_to(slot, put);
+        self.finish_put(slot, put);
         self.changed.notify_waiters();
-        // Those who waited while one creation at a time was allowed.
-        self.feed();
+        // For the waiters that were held back while one creation at a time was allowed.
+        self.start_creations();
     }
 }
 
 impl<R: Resource> Inner<R> {
     pub(super) fn new(config: Config, reaper: Reaper, resource: R) -> Self {
-        let state = State {
+        let state = PoolState {
             slots: Slots::new(config.max_size),
             breaker: Breaker::new(),
             clears: 0,
-            upkeep: false,
+            has_janitor: false,
             inspected: Tick::ZERO,
         };
         let fresh = Tick::count(config.validate_after);
@@ -251,29 +252,29 @@ impl<R: Resource> Inner<R> {
             reaper,
             clock: Clock::new(),
             fresh,
-            state: Apart(state),
-            // In a model nobody needs a timer.
-            attended: AtomicBool::new(!TIME_PASSES),
+            state: CacheAligned(state),
+            // A model needs no timers.
+            has_attendant: AtomicBool::new(!TIME_PASSES),
             changed: Notify::new(),
             counters: Counters::default(),
         }
     }
 
-    /// No more of anything. What is idle ends; what is out ends when it comes back.
+    /// Closes the pool. Idle handles are retired now, lent ones when they are returned.
     pub(super) fn close(self: &Arc<Self>) {
         let (idle, wakers) = self.state.lock().slots.close();
         self.retire_all(idle);
         catch::wake_all(wakers);
     }
 
-    pub(super) fn retire_all(self: &Arc<Self>, objects: Vec<(u32, R::Handle, Stub<R>)>) {
-        for (slot, handle, stub) in objects {
-            self.retire(slot, handle, stub, Exit::Completed);
+    pub(super) fn retire_all(self: &Arc<Self>, handles: Vec<(u32, R::Handle, HandleMeta<R>)>) {
+        for (slot, handle, meta) in handles {
+            self.retire(slot, handle, meta, Exit::Completed);
         }
     }
 }
 
-/// The slot of an object that is being released.
+/// Frees the slot of a handle when its release has ended.
 struct Ending<R: Resource> {
     pool: Arc<Inner<R>>,
     slot: u32,
@@ -282,6 +283,6 @@ struct Ending<R: Resource> {
 impl<R: Resource> Drop for Ending<R> {
     fn drop(&mut self) {
         self.pool.state.lock().slots.free(self.slot);
-        self.pool.feed();
+        self.pool.start_creations();
     }
 }

@@ -1,6 +1,6 @@
-//! Pools: a bounded set of handles that are used again.
+//! A pool: a bounded set of handles that are used again.
 
-// In the order of the floors.
+// Each module imports only from those above it.
 mod config;
 mod waiters;
 mod slots;
@@ -36,34 +36,34 @@ use crate::stats::DrainReport;
 
 /// A bounded set of handles of one resource, used again and again.
 ///
-/// It is a [`Resource`] itself: a request-scoped cell over `Arc<Pool<R>>` takes one object out per request, however often
-/// the request asks. By hand take one with [`get`](Pool::get) and give it back with [`put`](Pool::put).
+/// The pool is a [`Resource`] itself: a request-scoped cell over `Arc<Pool<R>>` checks out one handle per request,
+/// however often the request asks. Without a scope, take a handle with [`get`](Pool::get) and return it with
+/// [`put`](Pool::put).
 ///
-/// - Who finds nothing idle waits, first come first served, for at most the acquire timeout (30 s). What comes back
-///   goes into the hands of the one who has waited for longest; if that one leaves, to the next (law L17).
-/// - A creation belongs to the pool. Whoever caused it may leave: what it brings serves the next one.
-/// - An object whose use was cut, or that was dropped without a word, is [validated](Resource::validate) before anybody
-///   else gets it, and released if that fails (law L14). Its slot is held until then (law L13).
-/// - The first object found dead sends all that are idle to be validated, side by side: a dead backend costs one
-///   timeout and not one for each.
-/// - While the backend is down, callers fail at once with the cause, and one creation every 15 to 25 ms looks whether
-///   it is back; further apart, up to 1 s, if the failures are slow or [permanent](Error::is_permanent) (law L18).
+/// - Callers that find no idle handle wait in FIFO order, for at most the acquire timeout (30 s). A returned handle is
+///   granted to the caller that has waited longest; if that caller leaves, to the next.
+/// - A creation belongs to the pool. If the caller that started it leaves, the new handle serves the next one.
+/// - A handle whose use was cut, or that was dropped without [`put`](Pool::put), is [validated](Resource::validate)
+///   before its next use, and released if that fails. Its slot is held until then.
+/// - The first handle that is found dead has all idle handles validated, at the same time: a dead backend costs one
+///   timeout and not one for each handle.
+/// - While the backend is down, callers fail at once with the cause, and one creation every 15 to 25 ms checks whether
+///   it is back. The interval grows to 1 s if the failures are slow or [permanent](Error::is_permanent).
 ///
 /// # Runtimes
 ///
-/// A creation, a proof and the janitor run on the runtime of the caller that caused them. If that runtime ends, their
-/// slots come back, and whoever waits on another one begins again. So a static pool serves one test's runtime after
-/// the other, as far as the handles themselves do.
+/// Creations, validations and the janitor run on the runtime of the caller that caused them. If that runtime ends,
+/// their slots are freed, and a waiter on another runtime begins again. So a static pool can serve the runtimes of one
+/// test after another, as far as the handles themselves can.
 ///
-/// The janitor is a task that looks after the pool every 100 ms: what is idle, too old or too few. The first check-out puts
-/// it to work; it keeps no dropped pool alive, and goes home when there is nothing to look after. On a current-thread
-/// runtime that lives on without being driven it stands still, and with it the pool's ages.
+/// The janitor is a task that retires idle and old handles every 100 ms, and creates new ones. The first check-out
+/// starts it. It does not keep a dropped pool alive, and ends when there is nothing to do. On a current-thread runtime
+/// that exists without being driven it stands still, and so do the ages of the handles.
 ///
 /// # Drop
 ///
-/// Dropping the pool releases what is idle, in the background. Objects that are out are released when they come
-/// back. [`close`](Pool::close) does the same and waits for the end.
-///
+/// Dropping the pool releases the idle handles in the background. Handles that are checked out are released when they
+/// are returned. [`close`](Pool::close) does the same and waits for the end.
 /// # Examples
 ///
 /// ```
@@ -77,11 +77,11 @@ use crate::stats::DrainReport;
 /// // In a request:
 /// # let scopes = Scopes::new();
 /// let scope = scopes.open();
-/// scope.lazy(&pool).get().await.unwrap().push("first"); // checked out
-/// scope.lazy(&pool).get().await.unwrap().push("second"); // the same list
-/// scope.close(Exit::Completed).await.unwrap(); // back in the pool
+/// scope.lazy(&pool).get().await.unwrap().push("first"); // Checks a list out.
+/// scope.lazy(&pool).get().await.unwrap().push("second"); // The same list.
+/// scope.close(Exit::Completed).await.unwrap(); // Returns it to the pool.
 ///
-/// // By hand:
+/// // Without a scope:
 /// let list = pool.get().await.unwrap();
 /// assert_eq!(*list, ["first", "second"]);
 /// pool.put(list);
@@ -92,44 +92,49 @@ pub struct Pool<R: Resource> {
 }
 
 impl<R: Resource> Pool<R> {
-    /// Begins with the defaults, each of which says its reason.
+    /// Creates a builder with the defaults.
     pub fn builder() -> PoolBuilder<R> {
         PoolBuilder::new()
     }
 
-    /// A pool with all defaults: at most 10 objects.
+    /// Creates a pool with the defaults: at most 10 handles.
     pub fn new(resource: R) -> Self {
         Pool::builder().build(resource)
     }
 
-    /// Takes an object out: what was used last, else what somebody gives back or a new one, whichever comes first.
+    /// Takes a handle out of the pool.
+    ///
+    /// Prefers the idle handle that was used last. If there is none, waits for a returned handle or a new one,
+    /// whichever comes first.
     ///
     /// # Errors
     ///
-    /// - [`is_timeout`](Error::is_timeout) after the acquire timeout (30 s), which bounds waiting, creation and proof
-    ///   together
+    /// - [`is_timeout`](Error::is_timeout) after the acquire timeout (30 s), which bounds waiting, creation and
+    ///   validation together
     /// - [`is_unavailable`](Error::is_unavailable) at once, with the cause, while the backend is down
-    /// - [`is_exhausted`](Error::is_exhausted) at once, if too many wait already
+    /// - [`is_exhausted`](Error::is_exhausted) at once, if too many callers wait already
     /// - [`is_closed`](Error::is_closed) after [`close`](Pool::close)
-    /// - an error that names it, if it has to wait and there is no tokio runtime, or one without timers
+    /// - an error that says so if the future has to wait and there is no tokio runtime, or one without timers
     ///
-    /// [`shortage`](Error::shortage) has the figures: who holds what since when, and how the last creation failed.
+    /// [`shortage`](Error::shortage) has the figures: which lines hold a handle since when, and how the last creation
+    /// failed.
     ///
     /// # Deadlock
     ///
-    /// Who holds one object and waits for a second can wait for itself, until the timeout. Lend the first one down.
+    /// A caller that holds a handle and waits for a second one can wait for itself, until the timeout. Pass the first
+    /// one down by reference instead.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses its place in the line, and the object that is just being proved for it: that one ends,
-    /// as the answer to the proof may still be on its way.
+    /// Dropping the future loses its place in the queue. A handle that is being validated for it is retired, because
+    /// the answer to the validation may still be on its way.
     #[track_caller]
     #[inline]
     pub fn get(&self) -> PoolGet<R> {
         PoolGet::new(&self.inner, Location::caller())
     }
 
-    /// Takes an object out if one is idle that needs no proof, and nobody waits.
+    /// Takes a handle out if one is idle, needs no validation, and no caller waits for it.
     #[track_caller]
     #[inline]
     pub fn try_get(&self) -> Option<Pooled<R>> {
@@ -137,57 +142,60 @@ impl<R: Resource> Pool<R> {
         Some(Pooled::new(Arc::clone(&self.inner), slot, handle))
     }
 
-    /// Gives an object back whose use ended in order. Whoever waits for longest gets it.
+    /// Returns a handle after a use that ended in order. The caller that has waited longest gets it.
     ///
-    /// To give one back that is not in order, drop it: it is proved before anybody else gets it.
+    /// If the use did not end in order, drop the handle instead: it is then validated before its next use.
     #[inline]
     pub fn put(&self, pooled: Pooled<R>) {
-        if let Err(doubtful) = Inner::reclaim(pooled, Exit::Completed) {
-            drop(doubtful);
+        if let Err(unvalidated) = Inner::reclaim(pooled, Exit::Completed) {
+            drop(unvalidated);
         }
     }
 
-    /// Changes how many objects there may be. What is idle and too many is released at once, the longest idle first; what
-    /// is out and too many, when it comes back.
+    /// Changes the maximum number of handles.
+    ///
+    /// Surplus idle handles are released at once, the longest idle first, and surplus lent handles when they are
+    /// returned.
     ///
     /// # Panics
     ///
-    /// If `max_size` is 0: [`pause`](Pool::pause) is meant for that.
+    /// If `max_size` is 0. Use [`pause`](Pool::pause) instead.
     pub fn resize(&self, max_size: usize) {
-        assert!(max_size > 0, "a pool without slots serves nobody");
+        assert!(max_size > 0, "the size of a pool must be at least 1");
         let surplus = self.inner.state.lock().slots.resize(max_size);
         self.inner.retire_all(surplus);
-        self.inner.feed();
+        self.inner.start_creations();
     }
 
-    /// Releases all objects: those that are idle at once, the others when they come back. What comes after is new.
+    /// Releases all handles: the idle ones at once, the others when they are returned.
     ///
-    /// For a fail-over, or after the password was changed.
+    /// Use this after a fail-over or a change of the password: all later uses get new handles.
     pub fn clear(&self) {
         let mut state = self.inner.state.lock();
         state.clears = state.clears.wrapping_add(1);
-        let all = state.slots.clear(|stub| stub.expires = Tick::ZERO);
+        let all = state.slots.clear(|meta| meta.expires = Tick::ZERO);
         drop(state);
         self.inner.retire_all(all);
     }
 
-    /// Creates objects until [`min_idle`](PoolBuilder::min_idle) of them are idle, or there is no slot for more, and waits
-    /// for that. Without it the first check-out makes its own, and the others come in the background.
+    /// Creates handles until [`min_idle`](PoolBuilder::min_idle) of them are idle or every slot is in use, and waits
+    /// for that.
     ///
-    /// For the start of a program: a wrong password is found before the first request.
+    /// Without it the first check-out creates its own handle, and the others are created in the background. Use this at
+    /// the start of a program, to find a wrong password before the first request.
     ///
-    /// While the pool is paused it creates nothing, and says `Ok`.
+    /// While the pool is paused it creates nothing and returns `Ok`.
     ///
     /// # Errors
     ///
     /// - [`is_unavailable`](Error::is_unavailable), with the cause, if a creation fails
-    /// - [`is_timeout`](Error::is_timeout) after the acquire timeout; the creations go on
+    /// - [`is_timeout`](Error::is_timeout) after the acquire timeout; the creations continue
     /// - [`is_closed`](Error::is_closed) after [`close`](Pool::close)
-    /// - an error that names it, if there is no tokio runtime, or one without timers
+    /// - an error that says so if there is no tokio runtime, or one without timers
     ///
     /// # Cancel safety
     ///
-    /// The future only waits. Dropped, the creations go on for the pool.
+    /// Dropping the future cancels nothing: the creations continue for the pool.
     ///
     /// # Examples
     ///
@@ -206,13 +214,13 @@ impl<R: Resource> Pool<R> {
         async move { inner.warm().await }
     }
 
-    /// Releases the idle objects that do not please. Returns how many those are.
+    /// Releases the idle handles for which `keep` returns `false`, and returns their number.
     ///
-    /// They are looked at one by one, the longest idle first, outside of every lock: the others can be had meanwhile, and
-    /// `pleases` may ask the pool itself. It is not asked of those that are out.
+    /// The handles are checked one at a time, the longest idle first, outside of every lock: the others can be taken
+    /// meanwhile, and `keep` may call the pool. It does not see handles that are checked out.
     ///
-    /// If it panics over an object, that one is released, as nobody knows what was wrong with it, and the next one is
-    /// looked at. The panic goes no further.
+    /// If `keep` panics, the handle is released, because its state is unknown, and the next one is checked. The panic
+    /// is not passed on.
     ///
     /// # Examples
     ///
@@ -230,39 +238,41 @@ impl<R: Resource> Pool<R> {
     /// assert_eq!(buffers.retain(|buffer| buffer.capacity() < 4096), 1);
     /// # });
     /// ```
-    pub fn retain(&self, pleases: impl FnMut(&R::Handle) -> bool) -> usize {
-        self.inner.retain(pleases)
+    pub fn retain(&self, keep: impl FnMut(&R::Handle) -> bool) -> usize {
+        self.inner.retain(keep)
     }
 
-    /// Lends nothing until [`resume`](Pool::resume); who asks waits.
+    /// Stops lending handles until [`resume`](Pool::resume). Callers wait meanwhile.
     pub fn pause(&self) {
         self.inner.state.lock().slots.pause();
     }
 
-    /// Goes on after [`pause`](Pool::pause).
+    /// Resumes lending after [`pause`](Pool::pause).
     pub fn resume(&self) {
         let wakers = self.inner.state.lock().slots.resume();
         catch::wake_all(wakers);
     }
 
-    /// Ends the pool, as soon as it is called: nobody gets anything any more, and what is idle is released. The future
-    /// waits for what is out, and for all releases, at most for the timeout.
+    /// Closes the pool, and returns a future that waits until all handles are released, at most for the timeout.
+    ///
+    /// The call itself closes: idle handles are released, and callers that wait or come later get
+    /// [closed](Error::is_closed). Lent handles are released when they are returned.
     ///
     /// # Cancel safety
     ///
-    /// The future only waits. Dropped, it takes nothing back.
+    /// The future only waits. Dropping it does not undo the close.
     pub fn close(&self, timeout: Duration) -> impl Future<Output = DrainReport> + Send + use<R> {
         self.inner.close();
         self.inner.reaper.drain(timeout)
     }
 
-    /// What the pool holds now, and what it has done so far.
+    /// Returns what the pool holds now, and what it has done so far.
     pub fn status(&self) -> PoolStatus {
         self.inner.status()
     }
 
-    /// Who has an object now, those who have had theirs for longest first. The times are ±100 ms. Objects that the pool
-    /// itself has, to prove them, are not among them.
+    /// Returns the uses that are under way, the longest first. The times are accurate to ±100 ms. Handles that the pool
+    /// itself is validating are not included.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -270,26 +280,26 @@ impl<R: Resource> Pool<R> {
     /// # use std::convert::Infallible;
     ///
     /// let pool = Pool::new(resource_fn(|| async { Ok::<_, Error<Infallible>>(()) }));
-    /// let object = pool.get().await.unwrap(); // this line
+    /// let handle = pool.get().await.unwrap(); // This line.
     /// for holder in pool.holders() {
     ///     eprintln!("for {:?}, taken at {}", holder.held, holder.taken_at);
     /// }
     /// # assert_eq!(pool.holders()[0].taken_at.line(), line!() - 4);
-    /// # pool.put(object);
+    /// # pool.put(handle);
     /// # });
     /// ```
     pub fn holders(&self) -> Vec<Holding> {
         self.inner.holders()
     }
 
-    /// Whether [`close`](Pool::close) was called.
+    /// Returns whether [`close`](Pool::close) was called.
     pub fn is_closed(&self) -> bool {
         self.inner.state.lock().slots.is_closed()
     }
 }
 
 impl<R: Resource> PoolBuilder<R> {
-    /// The pool. It makes nothing before somebody asks (law L2).
+    /// Builds the pool. It creates no handle before the first check-out or [`warm`](Pool::warm).
     pub fn build(self, resource: R) -> Pool<R> {
         let (config, reaper) = self.into_parts();
         Pool { inner: Arc::new(Inner::new(config, reaper, resource)) }
@@ -310,8 +320,8 @@ impl<R: Resource> Resource for Pool<R> {
     }
 
     async fn release(&self, pooled: Pooled<R>, exit: Exit) -> Result<(), Error<R::Cause>> {
-        if let Err(doubtful) = Inner::reclaim(pooled, exit) {
-            Inner::release(doubtful, exit).await;
+        if let Err(unvalidated) = Inner::reclaim(pooled, exit) {
+            Inner::release(unvalidated, exit).await;
         }
         Ok(())
     }

@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use super::config::Reset;
 use super::inner::Inner;
-use super::validate::Doubtful;
+use super::validate::Unvalidated;
 use crate::exit::Exit;
 use crate::lease::probe_or_dead;
 use crate::resource::{Health, Resource};
 
-/// An object of a [`Pool`](super::Pool), for one user.
+/// A handle that is checked out of a [`Pool`](super::Pool).
 ///
-/// It derefs to the handle of the resource inside. It goes back by [`Pool::put`](super::Pool::put), or, held by a
-/// scope or a lease, with the verdict of those. Dropping it is a verdict too: nobody knows in what state its user
-/// left it, so the pool proves it before anybody else gets it (law L14), or ends it.
+/// Derefs to the handle of the resource. Return it with [`Pool::put`](super::Pool::put). A handle that is held by a
+/// scope or a lease is returned by them, with their exit. A handle that is dropped may be in any state, so the pool
+/// validates it before its next use, or retires it.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -24,16 +24,16 @@ use crate::resource::{Health, Resource};
 /// let mut list = pool.get().await.unwrap();
 /// list.push("first");
 /// pool.put(list);
-/// assert_eq!(*pool.get().await.unwrap(), ["first"]); // the same list
+/// assert_eq!(*pool.get().await.unwrap(), ["first"]); // The same list.
 /// # });
 /// ```
-#[must_use = "an object that is dropped must be proved before anybody else gets it"]
+#[must_use = "a handle that is dropped must be validated before its next use"]
 pub struct Pooled<R: Resource> {
-    /// `None` only after it was taken apart.
+    /// `None` only after the parts were taken.
     parts: Option<Parts<R>>,
 }
 
-/// Whoever takes them sees to the slot.
+/// The parts of a `Pooled`. Their owner is responsible for the slot.
 pub(super) struct Parts<R: Resource> {
     pub(super) pool: Arc<Inner<R>>,
     pub(super) slot: u32,
@@ -41,14 +41,14 @@ pub(super) struct Parts<R: Resource> {
 }
 
 impl<R: Resource> Parts<R> {
-    /// To be proved in the background.
+    /// Validates the handle in the background.
     #[cold]
-    fn hand_over(self) {
-        Doubtful::new(self.pool, self.slot, self.handle).hand_over();
+    fn validate_in_background(self) {
+        Unvalidated::new(self.pool, self.slot, self.handle).validate_in_background();
     }
 }
 
-const WHOLE: &str = "only what consumes it takes it apart";
+const NOT_TAKEN: &str = "only methods that consume the handle take its parts";
 
 impl<R: Resource> Pooled<R> {
     #[inline]
@@ -57,10 +57,10 @@ impl<R: Resource> Pooled<R> {
     }
 
     pub(super) fn pool(&self) -> &Arc<Inner<R>> {
-        &self.parts.as_ref().expect(WHOLE).pool
+        &self.parts.as_ref().expect(NOT_TAKEN).pool
     }
 
-    /// What a look at it says.
+    /// Probes the handle. A panic counts as dead.
     #[inline]
     pub(super) fn health(&self) -> Health {
         probe_or_dead(&*self.pool().resource, self)
@@ -68,7 +68,7 @@ impl<R: Resource> Pooled<R> {
 
     #[inline]
     pub(super) fn into_parts(mut self) -> Parts<R> {
-        self.parts.take().expect(WHOLE)
+        self.parts.take().expect(NOT_TAKEN)
     }
 }
 
@@ -76,17 +76,17 @@ impl<R: Resource> Deref for Pooled<R> {
     type Target = R::Handle;
 
     fn deref(&self) -> &R::Handle {
-        &self.parts.as_ref().expect(WHOLE).handle
+        &self.parts.as_ref().expect(NOT_TAKEN).handle
     }
 }
 
 impl<R: Resource> DerefMut for Pooled<R> {
     fn deref_mut(&mut self) -> &mut R::Handle {
-        &mut self.parts.as_mut().expect(WHOLE).handle
+        &mut self.parts.as_mut().expect(NOT_TAKEN).handle
     }
 }
 
-/// As far as the handle inside does it: a wrapper that asks for `AsMut` of a connection takes it pooled or bare.
+/// Forwards to the handle, so that a wrapper that needs `AsMut` of a connection accepts both.
 impl<R: Resource, T: ?Sized> AsRef<T> for Pooled<R>
 where
     R::Handle: AsRef<T>,
@@ -109,7 +109,7 @@ impl<R: Resource> Drop for Pooled<R> {
     #[inline]
     fn drop(&mut self) {
         if let Some(parts) = self.parts.take() {
-            parts.hand_over();
+            parts.validate_in_background();
         }
     }
 }
@@ -124,8 +124,10 @@ where
 }
 
 impl<R: Resource> Inner<R> {
-    /// Back at once, if its use ended in order and nobody asked for more. One that does not look ready is proved on
-    /// its way: among the idle ones it could hold a lock, and whoever takes it next would have to wait for the proof.
+    /// Returns the handle at once, if its use ended in order and [`Reset`] asks for no validation.
+    ///
+    /// A handle that is not ready is validated before it becomes idle: it could hold a lock, and its next user would
+    /// have to wait for the validation.
     #[inline]
     pub(super) fn reclaim(pooled: Pooled<R>, exit: Exit) -> Result<(), Pooled<R>> {
         let pool = pooled.pool();
@@ -139,7 +141,7 @@ impl<R: Resource> Inner<R> {
                 Ok(())
             }
             Health::Unknown => {
-                // Its drop does that.
+                // The drop validates it.
                 drop(pooled);
                 Ok(())
             }
@@ -147,11 +149,11 @@ impl<R: Resource> Inner<R> {
         }
     }
 
-    /// Back after a proof.
+    /// Returns the handle after a validation.
     pub(super) async fn release(pooled: Pooled<R>, exit: Exit) {
         let Parts { pool, slot, handle } = pooled.into_parts();
-        // If this is dropped, at any point, the object ends.
-        let doubtful = Doubtful::new(pool, slot, handle);
-        doubtful.prove(exit).await;
+        // Dropping this future at any point retires the handle.
+        let unvalidated = Unvalidated::new(pool, slot, handle);
+        unvalidated.validate(exit).await;
     }
 }

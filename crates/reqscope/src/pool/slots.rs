@@ -1,6 +1,7 @@
-//! The machine under the pool: what is in each slot, and who waits. No async, no clock, no resource.
+//! The state machine under the pool: the contents of each slot, and the queue of waiters. No async, no clock, no
+//! resource.
 //!
-//! `T` is an object, `S` its stub, which stays here while the object is out, `N` a note on who has it.
+//! `T` is a handle. `S` is its metadata, which stays in the slot while the handle is lent. `N` identifies its holder.
 //!
 //! | slot       | `take`, a grant | `put`                   | `end`      | `created`               | `free`     |
 //! |------------|-----------------|-------------------------|------------|-------------------------|------------|
@@ -13,15 +14,15 @@
 //!
 //! Invariants:
 //!
-//! 1. A slot has one owner: this machine while it is vacant or idle, else whoever was told its number, until it says
-//!    `put`, `end` and `free`, or `created`.
-//! 2. Never more slots are taken than `max`, save after a [`resize`](Slots::resize) below that: then what comes back is
-//!    refused until no more than `max` are left that are not ending.
-//! 3. Nobody stands in the line while something is idle, unless the pool is paused.
-//! 4. A creation is begun only where [`wants`](Slots::wants) says so: no more run than somebody waits for.
-//! 5. After [`close`](Slots::close) nothing becomes idle and nobody is granted anything.
-//! 6. Nothing foreign is called here. What leaves (an object, a waker) is dropped or woken by the caller, outside of
-//!    the lock.
+//! 1. A slot has one owner: this machine while the slot is vacant or idle, otherwise the caller that received its
+//!    number, until it calls `put`, `end` and `free`, or `created`.
+//! 2. At most `max` slots are occupied, except after a [`resize`](Slots::resize) below the number of occupied ones:
+//!    then returned handles are refused until at most `max` are left that are not ending.
+//! 3. The queue is empty while a handle is idle, unless the pool is paused.
+//! 4. A creation begins only if [`wants`](Slots::wants) says so: no more run than there are waiters and missing idle
+//!    handles.
+//! 5. After [`close`](Slots::close) no handle becomes idle and none is granted.
+//! 6. No user code runs in here. Handles and wakers are returned, for the caller to drop or wake outside of the lock.
 
 mod idle;
 
@@ -32,21 +33,21 @@ use super::waiters::{Ticket, Waiters};
 
 pub(super) struct Slots<T, S, N> {
     entries: Vec<Entry<T, S, N>>,
-    /// The numbers of those that are vacant.
+    /// The numbers of the vacant slots.
     vacant: Vec<u32>,
-    /// The numbers of those that are idle; who came back last goes out first.
+    /// The numbers of the idle slots. The handle that was returned last is at the end, and is lent first.
     idle: Vec<u32>,
     waiters: Waiters<(u32, T), N>,
     max: usize,
-    /// Whether more are taken than `max`, as can be after a [`resize`](Slots::resize) only.
+    /// Whether more than `max` slots are occupied, which only a [`resize`](Slots::resize) can cause.
     shrunk: bool,
     creating: usize,
     ending: usize,
-    state: State,
+    mode: Mode,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum State {
+enum Mode {
     Open,
     Paused,
     Closed,
@@ -55,34 +56,34 @@ enum State {
 enum Entry<T, S, N> {
     Vacant,
     Creating,
-    Held(Whereabouts<T, N>, S),
+    Held(Occupant<T, N>, S),
     Ending,
 }
 
-enum Whereabouts<T, N> {
+enum Occupant<T, N> {
     Idle(T),
     Lent(N),
 }
 
-/// What became of an object that came back.
+/// What happened to a returned handle.
 pub(super) enum Put<T, S> {
     /// It is idle.
     Idle,
-    /// It has gone to a waiter, who is to be woken.
+    /// It was granted to a waiter, whose waker must be woken.
     Granted(Option<Waker>),
-    /// It is not wanted any more: its slot is `Ending`, and the caller ends it.
+    /// It is not wanted any more. Its slot is `Ending`, and the caller ends the handle.
     Refused(T, S),
 }
 
-/// Why nobody may wait.
+/// Why a caller may not join the queue.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Refusal {
+pub(super) enum JoinError {
     Closed,
-    /// So many wait already.
+    /// The queue has reached its limit.
     Full,
 }
 
-/// How many slots are what.
+/// The number of slots in each state.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Counts {
     pub(super) max: usize,
@@ -104,24 +105,24 @@ impl<T, S, N: Copy> Slots<T, S, N> {
             shrunk: false,
             creating: 0,
             ending: 0,
-            state: State::Open,
+            mode: Mode::Open,
         }
     }
 
-    fn taken(&self) -> usize {
+    fn occupied(&self) -> usize {
         self.entries.len() - self.vacant.len()
     }
 
-    /// Those that are not on their way out.
+    /// Returns the number of occupied slots that are not ending.
     fn staying(&self) -> usize {
-        self.taken() - self.ending
+        self.occupied() - self.ending
     }
 
     pub(super) fn counts(&self) -> Counts {
         Counts {
             max: self.max,
             idle: self.idle.len(),
-            lent: self.taken() - self.idle.len() - self.creating - self.ending,
+            lent: self.occupied() - self.idle.len() - self.creating - self.ending,
             creating: self.creating,
             ending: self.ending,
             waiting: self.waiters.waiting(),
@@ -132,28 +133,28 @@ impl<T, S, N: Copy> Slots<T, S, N> {
         self.max
     }
 
-    /// How many have had to wait so far.
+    /// Returns how many callers have joined the queue so far.
     pub(super) fn joined(&self) -> u64 {
         self.waiters.joined()
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        self.state == State::Closed
+        self.mode == Mode::Closed
     }
 
-    /// Takes what was used last, if it is `good` enough. `None` also where others wait.
+    /// Takes the handle that was used last, if `good` accepts it. Returns `None` if a caller waits.
     #[inline]
-    pub(super) fn take(&mut self, note: N, good: impl FnOnce(&S) -> bool) -> Option<(u32, T)> {
-        if self.state != State::Open || !self.waiters.is_idle() {
+    pub(super) fn take(&mut self, holder: N, good: impl FnOnce(&S) -> bool) -> Option<(u32, T)> {
+        if self.mode != Mode::Open || !self.waiters.is_idle() {
             return None;
         }
         let slot = *self.idle.last()?;
         match &mut self.entries[slot as usize] {
-            Entry::Held(place @ Whereabouts::Idle(_), stub) if good(stub) => {
+            Entry::Held(place @ Occupant::Idle(_), meta) if good(meta) => {
                 self.idle.pop();
-                match mem::replace(place, Whereabouts::Lent(note)) {
-                    Whereabouts::Idle(object) => Some((slot, object)),
-                    Whereabouts::Lent(_) => None,
+                match mem::replace(place, Occupant::Lent(holder)) {
+                    Occupant::Idle(handle) => Some((slot, handle)),
+                    Occupant::Lent(_) => None,
                 }
             }
             _ => None,
@@ -161,115 +162,116 @@ impl<T, S, N: Copy> Slots<T, S, N> {
     }
 
     #[inline]
-    fn lend(&mut self, slot: u32, note: N) -> Option<T> {
+    fn lend(&mut self, slot: u32, holder: N) -> Option<T> {
         match &mut self.entries[slot as usize] {
-            Entry::Held(place, _) => match mem::replace(place, Whereabouts::Lent(note)) {
-                Whereabouts::Idle(object) => Some(object),
-                Whereabouts::Lent(_) => None,
+            Entry::Held(place, _) => match mem::replace(place, Occupant::Lent(holder)) {
+                Occupant::Idle(handle) => Some(handle),
+                Occupant::Lent(_) => None,
             },
             _ => None,
         }
     }
 
-    /// The stub of an object.
-    pub(super) fn stub(&mut self, slot: u32) -> Option<&mut S> {
+    /// Returns the metadata of a handle.
+    pub(super) fn meta(&mut self, slot: u32) -> Option<&mut S> {
         match &mut self.entries[slot as usize] {
-            Entry::Held(_, stub) => Some(stub),
+            Entry::Held(_, meta) => Some(meta),
             _ => None,
         }
     }
 
-    /// An object comes back. `wanted` looks at its stub, and says whether it may stay.
-    pub(super) fn put(&mut self, slot: u32, object: T, wanted: impl FnOnce(&mut S) -> bool) -> Put<T, S> {
-        match self.put_idle(slot, object, wanted) {
+    /// Puts a handle back. `wanted` sees its metadata, and returns whether the handle may stay.
+    pub(super) fn put(&mut self, slot: u32, handle: T, wanted: impl FnOnce(&mut S) -> bool) -> Put<T, S> {
+        match self.put_idle(slot, handle, wanted) {
             Ok(()) => Put::Idle,
-            Err((object, wanted)) => self.put_elsewhere(slot, object, wanted),
+            Err((handle, wanted)) => self.put_elsewhere(slot, handle, wanted),
         }
     }
 
-    /// The same, unless anything is out of the ordinary: then it is left to [`put_elsewhere`](Slots::put_elsewhere).
+    /// Puts a handle back among the idle ones, in the common case. [`put_elsewhere`](Slots::put_elsewhere) does the
+    /// rest.
     #[inline]
     pub(super) fn put_idle(
         &mut self,
         slot: u32,
-        object: T,
+        handle: T,
         wanted: impl FnOnce(&mut S) -> bool,
     ) -> Result<(), (T, bool)> {
-        let Entry::Held(place, stub) = &mut self.entries[slot as usize] else { return Err((object, false)) };
-        let wanted = wanted(stub);
-        if wanted && self.state == State::Open && self.waiters.is_idle() && !self.shrunk {
-            *place = Whereabouts::Idle(object);
+        let Entry::Held(place, meta) = &mut self.entries[slot as usize] else { return Err((handle, false)) };
+        let wanted = wanted(meta);
+        if wanted && self.mode == Mode::Open && self.waiters.is_idle() && !self.shrunk {
+            *place = Occupant::Idle(handle);
             self.idle.push(slot);
             return Ok(());
         }
-        Err((object, wanted))
+        Err((handle, wanted))
     }
 
-    /// To a waiter, or among the idle ones of a pool that is paused, or out.
+    /// Grants the handle to a waiter, keeps it idle in a paused pool, or refuses it.
     #[inline(never)]
-    pub(super) fn put_elsewhere(&mut self, slot: u32, object: T, wanted: bool) -> Put<T, S> {
-        if !wanted || self.state == State::Closed || self.staying() > self.max {
-            return self.refuse(slot, object);
+    pub(super) fn put_elsewhere(&mut self, slot: u32, handle: T, wanted: bool) -> Put<T, S> {
+        if !wanted || self.mode == Mode::Closed || self.staying() > self.max {
+            return self.refuse(slot, handle);
         }
-        if self.state == State::Open && !self.waiters.is_idle() {
-            return self.grant(slot, object);
+        if self.mode == Mode::Open && !self.waiters.is_idle() {
+            return self.grant(slot, handle);
         }
         if let Entry::Held(place, _) = &mut self.entries[slot as usize] {
-            *place = Whereabouts::Idle(object);
+            *place = Occupant::Idle(handle);
             self.idle.push(slot);
         }
         Put::Idle
     }
 
-    fn grant(&mut self, slot: u32, object: T) -> Put<T, S> {
-        match self.waiters.grant((slot, object)) {
-            Ok((note, waker)) => {
+    fn grant(&mut self, slot: u32, handle: T) -> Put<T, S> {
+        match self.waiters.grant((slot, handle)) {
+            Ok((holder, waker)) => {
                 if let Entry::Held(place, _) = &mut self.entries[slot as usize] {
-                    *place = Whereabouts::Lent(note);
+                    *place = Occupant::Lent(holder);
                 }
                 Put::Granted(waker)
             }
-            Err((slot, object)) => self.refuse(slot, object),
+            Err((slot, handle)) => self.refuse(slot, handle),
         }
     }
 
     #[cold]
-    fn refuse(&mut self, slot: u32, object: T) -> Put<T, S> {
-        Put::Refused(object, self.end(slot))
+    fn refuse(&mut self, slot: u32, handle: T) -> Put<T, S> {
+        Put::Refused(handle, self.end(slot))
     }
 
-    /// An object that is out will not come back: its owner ends it, and then says [`free`](Slots::free).
+    /// Marks the slot of a lent handle as `Ending`. Its owner ends the handle, and then calls [`free`](Slots::free).
     pub(super) fn end(&mut self, slot: u32) -> S {
         match mem::replace(&mut self.entries[slot as usize], Entry::Ending) {
-            Entry::Held(_, stub) => {
+            Entry::Held(_, meta) => {
                 self.ending += 1;
-                stub
+                meta
             }
-            _ => unreachable!("what is out has its stub here"),
+            _ => unreachable!("a lent handle has metadata"),
         }
     }
 
-    /// The slot is vacant: a creation came to nothing, or an object has ended.
+    /// Frees the slot of a failed creation, or of a handle that has ended.
     pub(super) fn free(&mut self, slot: u32) {
         match mem::replace(&mut self.entries[slot as usize], Entry::Vacant) {
             Entry::Creating => self.creating -= 1,
             Entry::Ending => self.ending -= 1,
-            Entry::Vacant | Entry::Held(..) => unreachable!("only what is created or ended is freed"),
+            Entry::Vacant | Entry::Held(..) => unreachable!("only slots of creations and ending handles are freed"),
         }
         self.vacant.push(slot);
-        self.shrunk &= self.taken() > self.max;
+        self.shrunk &= self.occupied() > self.max;
     }
 
-    /// Whether a creation would have somewhere to go and somebody to go to, and fewer than `limit` run. `spare`: how
-    /// many objects are to be idle besides.
+    /// Returns whether a creation has a free slot and a use, and fewer than `limit` run. `spare` is the number of
+    /// handles that are to be idle besides those for the waiters.
     pub(super) fn wants(&self, limit: usize, spare: usize) -> bool {
-        self.state == State::Open
-            && self.taken() < self.max
+        self.mode == Mode::Open
+            && self.occupied() < self.max
             && self.creating < limit
             && self.creating < self.waiters.waiting() + spare.saturating_sub(self.idle.len())
     }
 
-    /// Takes a slot for a creation.
+    /// Occupies a slot for a creation.
     pub(super) fn begin(&mut self) -> u32 {
         self.creating += 1;
         match self.vacant.pop() {
@@ -279,105 +281,106 @@ impl<T, S, N: Copy> Slots<T, S, N> {
             }
             None => {
                 self.entries.push(Entry::Creating);
-                u32::try_from(self.entries.len() - 1).expect("a pool holds fewer objects than that")
+                u32::try_from(self.entries.len() - 1).expect("a pool has fewer slots than u32::MAX")
             }
         }
     }
 
-    /// The creation has brought an object.
-    pub(super) fn created(&mut self, slot: u32, object: T, stub: S, note: N) -> Put<T, S> {
+    /// Puts a new handle into the slot of its creation.
+    pub(super) fn created(&mut self, slot: u32, handle: T, meta: S, holder: N) -> Put<T, S> {
         self.creating -= 1;
-        self.entries[slot as usize] = Entry::Held(Whereabouts::Lent(note), stub);
-        self.put(slot, object, |_| true)
+        self.entries[slot as usize] = Entry::Held(Occupant::Lent(holder), meta);
+        self.put(slot, handle, |_| true)
     }
 
-    /// The creation has brought an object that nobody wants any more: the caller ends it.
+    /// Marks the slot of a creation as `Ending`. The caller ends the new handle, which is not wanted any more.
     pub(super) fn unwanted(&mut self, slot: u32) {
         self.creating -= 1;
         self.ending += 1;
         self.entries[slot as usize] = Entry::Ending;
     }
 
-    /// A place in the line, at its head for one who had its turn already: for whom [`take`](Slots::take) has nothing, in
-    /// the same step (3). `limit`: how many may wait for what others have.
-    pub(super) fn join(&mut self, note: N, limit: usize, again: bool) -> Result<Ticket, Refusal> {
-        if self.state == State::Closed {
-            return Err(Refusal::Closed);
+    /// Joins the queue, or, if `again` is set, goes back to its head. To be called in the same step as a
+    /// [`take`](Slots::take) that returned nothing (3). `limit` is the maximum number of callers that wait for lent
+    /// handles.
+    pub(super) fn join(&mut self, holder: N, limit: usize, again: bool) -> Result<Ticket, JoinError> {
+        if self.mode == Mode::Closed {
+            return Err(JoinError::Closed);
         }
         if again {
-            return Ok(self.waiters.rejoin(note));
+            return Ok(self.waiters.rejoin(holder));
         }
-        // For whom something is made, or can be, waits for nobody's object.
-        let made = self.creating + self.max.saturating_sub(self.taken());
+        // A caller whose handle is being created, or can be, does not wait for a lent one.
+        let made = self.creating + self.max.saturating_sub(self.occupied());
         if self.waiters.waiting() >= limit.saturating_add(made) {
-            return Err(Refusal::Full);
+            return Err(JoinError::Full);
         }
-        Ok(self.waiters.join(note, None))
+        Ok(self.waiters.join(holder, None))
     }
 
-    /// The same for one who has nothing to hope for but what others have, and leaves its waker at once. `None`: there is
-    /// something else, or nobody may wait any more.
+    /// Joins the queue with a waker, if waiting for a lent handle is the only way to get one. Returns `None` if there
+    /// is another way, or the queue is full.
     #[inline]
-    pub(super) fn queue(&mut self, note: N, limit: usize, waker: &mut Option<Waker>) -> Option<Ticket> {
-        let full = self.state == State::Open && self.idle.is_empty() && self.taken() >= self.max;
-        (full && self.waiters.waiting() < limit).then(|| self.waiters.join(note, waker.take()))
+    pub(super) fn queue(&mut self, holder: N, limit: usize, waker: &mut Option<Waker>) -> Option<Ticket> {
+        let full = self.mode == Mode::Open && self.idle.is_empty() && self.occupied() >= self.max;
+        (full && self.waiters.waiting() < limit).then(|| self.waiters.join(holder, waker.take()))
     }
 
     pub(super) fn waiters(&mut self) -> &mut Waiters<(u32, T), N> {
         &mut self.waiters
     }
 
-    /// The note on who has this one.
-    pub(super) fn note(&mut self, slot: u32) -> Option<&mut N> {
+    /// Returns the holder of a lent handle.
+    pub(super) fn holder(&mut self, slot: u32) -> Option<&mut N> {
         match &mut self.entries[slot as usize] {
-            Entry::Held(Whereabouts::Lent(note), _) => Some(note),
+            Entry::Held(Occupant::Lent(holder), _) => Some(holder),
             _ => None,
         }
     }
 
-    /// Changes the size. What is idle and too many goes out, the longest idle first.
+    /// Changes the size, and takes out surplus idle handles, the longest idle first.
     pub(super) fn resize(&mut self, max: usize) -> Vec<(u32, T, S)> {
         self.max = max;
-        self.shrunk = self.taken() > max;
-        self.weed(self.staying().saturating_sub(max), |_| true)
+        self.shrunk = self.occupied() > max;
+        self.remove_idle(self.staying().saturating_sub(max), |_| true)
     }
 
-    /// Lends nothing and creates nothing until [`resume`](Slots::resume).
+    /// Stops lending and creating until [`resume`](Slots::resume).
     pub(super) fn pause(&mut self) {
-        if self.state == State::Open {
-            self.state = State::Paused;
+        if self.mode == Mode::Open {
+            self.mode = Mode::Paused;
         }
     }
 
-    /// Goes on, and gives what is idle to those who wait.
+    /// Resumes, and grants the idle handles to waiters.
     pub(super) fn resume(&mut self) -> Vec<Waker> {
-        if self.state != State::Paused {
+        if self.mode != Mode::Paused {
             return Vec::new();
         }
-        self.state = State::Open;
+        self.mode = Mode::Open;
         let mut wakers = Vec::new();
-        while let Some(note) = self.waiters.head() {
+        while let Some(holder) = self.waiters.head() {
             let Some(slot) = self.idle.pop() else { break };
-            let Some(object) = self.lend(slot, note) else { continue };
-            if let Ok((_, waker)) = self.waiters.grant((slot, object)) {
+            let Some(handle) = self.lend(slot, holder) else { continue };
+            if let Ok((_, waker)) = self.waiters.grant((slot, handle)) {
                 wakers.extend(waker);
             }
         }
-        // Those who are left may begin creations.
+        // The remaining waiters may begin creations.
         wakers.extend(self.waiters.wakers());
         wakers
     }
 
-    /// For ever. What is idle goes out; those who wait are woken, to find it closed.
+    /// Closes permanently. Returns the idle handles, and the wakers of all waiters, which find the pool closed.
     pub(super) fn close(&mut self) -> (Vec<(u32, T, S)>, Vec<Waker>) {
-        self.state = State::Closed;
-        (self.weed(usize::MAX, |_| true), self.waiters.wakers())
+        self.mode = Mode::Closed;
+        (self.remove_idle(usize::MAX, |_| true), self.waiters.wakers())
     }
 
-    /// Who has what.
+    /// Returns the holders of all lent handles.
     pub(super) fn lent(&self) -> impl Iterator<Item = &N> {
         self.entries.iter().filter_map(|entry| match entry {
-            Entry::Held(Whereabouts::Lent(note), _) => Some(note),
+            Entry::Held(Occupant::Lent(holder), _) => Some(holder),
             _ => None,
         })
     }

@@ -3,16 +3,16 @@ use std::borrow::Cow;
 
 use tokio::time::Instant;
 
-use super::inner::{Inner, Note, State};
+use super::inner::{Holder, Inner, PoolState};
 use crate::error::{ConnectFailure, Error, Holding, Shortage};
 use crate::resource::Resource;
 use crate::rt::sync::{AtomicU64, Ordering};
 
-/// What a pool holds at this moment, by [`Pool::status`](crate::Pool::status), and what it has done so far.
+/// What a pool holds now, and what it has done so far. Returned by [`Pool::status`](crate::Pool::status).
 ///
-/// The gauges, down to `down`, are of one instant. The counters after them only grow; each is exact by itself, and two
-/// of them may be a few events apart while threads are at work. At rest `created` is `retired` and those that are
-/// there now.
+/// The gauges, down to `down`, are from one instant. The counters after them only grow. Each is exact by itself, but
+/// two of them may be a few events apart while threads are at work. When the pool is quiet, `created` is `retired` plus
+/// the live handles.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -20,52 +20,51 @@ use crate::rt::sync::{AtomicU64, Ordering};
 /// # use std::convert::Infallible;
 ///
 /// let pool = Pool::builder().max_size(2).build(resource_fn(|| async { Ok::<_, Error<Infallible>>(()) }));
-/// let object = pool.get().await.unwrap();
+/// let handle = pool.get().await.unwrap();
 /// let status = pool.status();
 /// assert_eq!((status.max_size, status.in_use, status.idle), (2, 1, 0));
-/// pool.put(object);
+/// pool.put(handle);
 /// assert_eq!((pool.status().uses, pool.status().created), (1, 1));
 /// # });
 /// ```
 ///
-/// What an operator looks for: `waiting` and `timeouts` that grow with few in use say that connecting is slow, and
-/// with all in use that the pool is too small or somebody holds on to its objects, which
-/// [`holders`](crate::Pool::holders) and `held_too_long` tell. `created` that grows as fast as `uses` says that nothing
-/// is reused.
+/// How to read it: `waiting` and `timeouts` that grow mean slow connects if few handles are in use, and if all are in
+/// use a pool that is too small or uses that are too long, which [`holders`](crate::Pool::holders) and `held_too_long`
+/// show. `created` that grows as fast as `uses` means that handles are not reused.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct PoolStatus {
-    /// What the [builder](crate::pool::PoolBuilder::name) was told, else the type of the resource.
+    /// The [name of the pool](crate::pool::PoolBuilder::name), or else the type of the resource.
     pub name: Cow<'static, str>,
-    /// How many objects there may be.
+    /// The maximum number of handles.
     pub max_size: usize,
-    /// Objects that somebody has, or that are being proved.
+    /// Handles that are lent or being validated.
     pub in_use: usize,
-    /// Objects that anybody can have.
+    /// Handles that are idle.
     pub idle: usize,
-    /// Objects that are being created.
+    /// Handles that are being created.
     pub creating: usize,
-    /// Objects that are being released for good, and keep their slot meanwhile (law L13).
+    /// Handles that are being released, and keep their slots meanwhile.
     pub ending: usize,
     /// Callers that wait.
     pub waiting: usize,
-    /// Whether the backend is taken for dead: its last creation failed, and none has succeeded since.
+    /// Whether the backend is down: its last creation failed, and none has succeeded since.
     pub down: bool,
-    /// The last creation that failed, also if one has succeeded since.
+    /// The last failed creation, even if one has succeeded since.
     pub last_failure: Option<ConnectFailure>,
-    /// Objects created so far.
+    /// Handles created so far.
     pub created: u64,
     /// Creations that failed, panicked or missed the create timeout.
     pub create_failed: u64,
-    /// Objects that have ended, for whatever reason.
+    /// Handles that have ended, for whatever reason.
     pub retired: u64,
-    /// Objects that were found dead, or could not prove that they were sound. They are retired, too.
+    /// Handles that were found dead or failed their validation. They are also counted as retired.
     pub unsound: u64,
-    /// Uses that ended, with an object that was sound. It lags behind by those that are out.
+    /// Uses that ended with a sound handle. Uses that are under way are not counted yet.
     pub uses: u64,
-    /// Check-outs that had to wait: for somebody else, or for a creation.
+    /// Check-outs that had to wait, for a lent handle or a creation.
     pub waits: u64,
-    /// Check-outs that the [acquire timeout](crate::pool::PoolBuilder::acquire_timeout) has ended.
+    /// Check-outs that ended with the [acquire timeout](crate::pool::PoolBuilder::acquire_timeout).
     pub timeouts: u64,
     /// Uses that took longer than [`leak_after`](crate::pool::PoolBuilder::leak_after).
     pub held_too_long: u64,
@@ -76,7 +75,7 @@ impl<R: Resource> Inner<R> {
         let state = self.state.lock();
         let counts = state.slots.counts();
         let (down, last_failure) = (state.breaker.is_open(), state.last_failure());
-        let uses: u64 = state.slots.stubs().map(|stub| self.config.uses(stub.uses_left)).sum();
+        let uses: u64 = state.slots.metadata().map(|meta| self.config.uses(meta.uses_left)).sum();
         let waits = state.slots.joined();
         drop(state);
         let (accounting, counters) = (self.reaper.stats(), &self.counters);
@@ -105,21 +104,22 @@ impl<R: Resource> Inner<R> {
     pub(super) fn holders(&self) -> Vec<Holding> {
         self.clock.advance();
         let now = self.clock.now();
-        let mut lent: Vec<Note> = self.state.lock().slots.lent().filter(|note| note.is_users()).copied().collect();
-        lent.sort_by_key(|note| note.since);
-        lent.into_iter().map(|note| Holding::new(note.origin.taken_at, now.since(note.since))).collect()
+        let mut lent: Vec<Holder> =
+            self.state.lock().slots.lent().filter(|holder| holder.is_users()).copied().collect();
+        lent.sort_by_key(|holder| holder.since);
+        lent.into_iter().map(|holder| Holding::new(holder.origin.taken_at, now.since(holder.since))).collect()
     }
 }
 
-impl<R: Resource> State<R> {
+impl<R: Resource> PoolState<R> {
     fn last_failure(&self) -> Option<(Error<R::Cause>, Instant)> {
         self.breaker.last_failure().map(|(error, at)| (error.clone(), at))
     }
 }
 
 impl<R: Resource> Inner<R> {
-    /// Tells whoever waited in vain what the pool knew.
-    pub(super) fn explain(&self, error: Error<R::Cause>, waiter: Note) -> Error<R::Cause> {
+    /// Adds the figures of the pool to the error of a caller that got no handle.
+    pub(super) fn explain(&self, error: Error<R::Cause>, waiter: Holder) -> Error<R::Cause> {
         if error.is_closed() {
             return error;
         }
@@ -127,11 +127,11 @@ impl<R: Resource> Inner<R> {
         let now = self.clock.now();
         let state = self.state.lock();
         let counts = state.slots.counts();
-        let oldest = state.slots.lent().filter(|note| note.is_users()).min_by_key(|note| note.since).copied();
+        let oldest = state.slots.lent().filter(|holder| holder.is_users()).min_by_key(|holder| holder.since).copied();
         let own = state
             .slots
             .lent()
-            .find(|note| note.origin.scope.is_some() && note.origin.scope == waiter.origin.scope)
+            .find(|holder| holder.origin.scope.is_some() && holder.origin.scope == waiter.origin.scope)
             .copied();
         let last_failure = state.last_failure();
         drop(state);
@@ -143,8 +143,8 @@ impl<R: Resource> Inner<R> {
             idle: counts.idle,
             creating: counts.creating,
             waiting: counts.waiting,
-            oldest: oldest.map(|note| Holding::new(note.origin.taken_at, now.since(note.since))),
-            own: own.map(|note| note.origin.taken_at),
+            oldest: oldest.map(|holder| Holding::new(holder.origin.taken_at, now.since(holder.since))),
+            own: own.map(|holder| holder.origin.taken_at),
             last_failure: last_failure.map(|(error, at)| ConnectFailure::new(&error, at.elapsed())),
         })
     }

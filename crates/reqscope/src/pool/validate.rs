@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::inner::{Inner, Note, Stub};
+use super::inner::{HandleMeta, Holder, Inner};
 use crate::error::{Error, Stage};
 use crate::exit::Exit;
 use crate::lease::probe_or_dead;
@@ -15,9 +15,9 @@ use crate::rt::runtime::Runtime;
 use crate::rt::time::Deadline;
 
 impl<R: Resource> Inner<R> {
-    /// [`Resource::validate`] within a time, with panics turned into errors.
+    /// Calls [`Resource::validate`] within a time, and turns panics into errors.
     pub(super) async fn validate(&self, handle: &mut R::Handle, within: Duration) -> Result<(), Error<R::Cause>> {
-        // A block, so that the call itself is in the first poll: it may panic, too.
+        // A block, so that the call itself, which may panic, is part of the first poll.
         let mut validating = pin!(async { self.resource.validate(handle).await });
         let mut deadline = Deadline::after(within);
         poll_fn(|cx| match catch::call(|| validating.as_mut().poll(cx)) {
@@ -29,57 +29,58 @@ impl<R: Resource> Inner<R> {
     }
 }
 
-const UNDECIDED: &str = "only what consumes it decides its way";
+const NOT_TAKEN: &str = "only methods that consume it take the handle";
 
-/// An object that nobody uses, of which nobody knows whether it is sound. Dropped, it ends.
-pub(super) struct Doubtful<R: Resource> {
+/// A handle that may be unsound and has no user. Dropping it retires the handle.
+pub(super) struct Unvalidated<R: Resource> {
     pool: Arc<Inner<R>>,
     slot: u32,
-    /// `None` once its way is decided.
+    /// `None` once it was put back, retired or taken out.
     handle: Option<R::Handle>,
     exit: Exit,
-    /// Whether somebody has had it since it was idle.
+    /// Whether it was lent to a user since it was idle.
     used: bool,
 }
 
-impl<R: Resource> Doubtful<R> {
+impl<R: Resource> Unvalidated<R> {
     pub(super) fn new(pool: Arc<Inner<R>>, slot: u32, handle: R::Handle) -> Self {
-        Doubtful { pool, slot, handle: Some(handle), exit: Exit::of_drop(), used: true }
+        Unvalidated { pool, slot, handle: Some(handle), exit: Exit::of_drop(), used: true }
     }
 
-    /// One that was idle.
+    /// Takes a handle that was idle.
     pub(super) fn idle(pool: Arc<Inner<R>>, slot: u32, handle: R::Handle) -> Self {
-        let mut idle = Doubtful::new(pool, slot, handle);
+        let mut idle = Unvalidated::new(pool, slot, handle);
         idle.used = false;
         idle
     }
 
-    /// The object, for whoever proves it himself.
+    /// Returns the handle, for a caller that validates it itself.
     pub(super) fn handle(&mut self) -> &mut R::Handle {
-        self.handle.as_mut().expect(UNDECIDED)
+        self.handle.as_mut().expect(NOT_TAKEN)
     }
 
-    /// Its way is the caller's.
+    /// Takes the handle out. The caller is responsible for it and its slot.
     pub(super) fn into_handle(mut self) -> R::Handle {
-        self.handle.take().expect(UNDECIDED)
+        self.handle.take().expect(NOT_TAKEN)
     }
 
-    /// Proves it: at once, if that needs no waiting, else in the background. Without a runtime it ends.
-    pub(super) fn hand_over(self) {
+    /// Validates the handle: at once if that does not wait, otherwise in the background. Without a runtime the handle
+    /// is retired.
+    pub(super) fn validate_in_background(self) {
         let exit = self.exit;
-        let home = self.pool.state.lock().slots.stub(self.slot).and_then(|stub| stub.account.runtime().cloned());
-        let mut proof = Box::pin(self.prove(exit));
-        // Nothing of the user's is polled while unwinding, nor where it could not find its runtime.
+        let home = self.pool.state.lock().slots.meta(self.slot).and_then(|meta| meta.account.runtime().cloned());
+        let mut validation = Box::pin(self.validate(exit));
+        // User code is not polled while unwinding, nor where it would find no runtime.
         let here = Runtime::try_current().is_ok() && !std::thread::panicking();
-        // The task polls it again before anything else: no wake-up is lost.
-        if here && proof.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+        // The task polls the validation before anything else, so no wake-up is lost.
+        if here && validation.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
             return;
         }
-        reaper::spawn(home, proof);
+        reaper::spawn(home, validation);
     }
 
-    /// Puts it back if it proves sound.
-    pub(super) async fn prove(mut self, exit: Exit) {
+    /// Validates the handle and puts it back if it is sound.
+    pub(super) async fn validate(mut self, exit: Exit) {
         self.exit = exit;
         let began = self.pool.clock.now();
         let Some(handle) = &mut self.handle else { return };
@@ -87,30 +88,30 @@ impl<R: Resource> Doubtful<R> {
             && self.pool.validate(handle, self.pool.config.validate_timeout).await.is_ok();
         match self.handle.take_if(|_| sound) {
             Some(handle) if self.used => self.pool.put(self.slot, handle),
-            Some(handle) => self.pool.put_proved(self.slot, handle),
+            Some(handle) => self.pool.put_back_validated(self.slot, handle),
             None if self.used => {}
             None => {
                 let pool = Arc::clone(&self.pool);
                 drop(self);
-                // What has shown since that it is alive is left alone, or a few dead ones would be enough to keep all
-                // the others from their users.
-                pool.suspect(|stub| stub.alive_at() < began);
+                // Handles that were seen alive since then are left alone. Otherwise a few dead ones would be enough to
+                // keep all the others from their users.
+                pool.validate_idle(|meta| meta.alive_at() < began);
             }
         }
     }
 }
 
 impl<R: Resource> Inner<R> {
-    /// Has such of the idle ones proved, all side by side.
-    pub(super) fn suspect(self: &Arc<Self>, which: impl FnMut(&Stub<R>) -> bool) {
-        let suspects = self.state.lock().slots.take_some(usize::MAX, Note::own(), which);
+    /// Validates the idle handles that `which` selects, all at the same time.
+    pub(super) fn validate_idle(self: &Arc<Self>, which: impl FnMut(&HandleMeta<R>) -> bool) {
+        let suspects = self.state.lock().slots.take_idle(usize::MAX, Holder::own(), which);
         for (slot, handle) in suspects {
-            Doubtful::idle(Arc::clone(self), slot, handle).hand_over();
+            Unvalidated::idle(Arc::clone(self), slot, handle).validate_in_background();
         }
     }
 }
 
-impl<R: Resource> Drop for Doubtful<R> {
+impl<R: Resource> Drop for Unvalidated<R> {
     fn drop(&mut self) {
         if let Some(handle) = self.handle.take() {
             self.pool.discard(self.slot, handle, self.exit);

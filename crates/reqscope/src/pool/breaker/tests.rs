@@ -7,7 +7,7 @@ use super::*;
 const QUICKLY: Duration = Duration::from_millis(1);
 const SLOWLY: Duration = QUICK;
 
-/// A breaker, a clock that moves by hand, and the number of the last failure, by which it can be told again.
+/// A breaker, a clock that is advanced by hand, and the number of the last failure, which identifies it.
 struct World {
     breaker: Breaker<Arc<u32>>,
     now: Instant,
@@ -19,7 +19,7 @@ impl World {
         World { breaker: Breaker::new(), now: Instant::now(), failures: 0 }
     }
 
-    /// A creation that the breaker allows, probe or not.
+    /// Begins a creation, which the breaker must allow, probe or not.
     fn begin(&mut self) -> Attempt {
         match self.breaker.ask(self.now) {
             Verdict::Go(attempt) | Verdict::Probe(attempt) => attempt,
@@ -37,7 +37,7 @@ impl World {
         self.fail_as(attempt, false, 1.0);
     }
 
-    /// A creation that fails after `took`; returns the pause before the next one.
+    /// Fails a creation after `took`. Returns the pause before the next one.
     fn fail_after(&mut self, took: Duration, fraction: f64) -> Duration {
         let attempt = self.begin();
         self.now += took;
@@ -45,7 +45,7 @@ impl World {
         self.pause()
     }
 
-    /// The same, and the longest pause after it.
+    /// Fails a creation after `took`, and lets the longest pause pass.
     fn outlast(&mut self, took: Duration) -> Duration {
         let pause = self.fail_after(took, 1.0);
         self.now += pause;
@@ -55,18 +55,18 @@ impl World {
     fn refusal(&mut self) -> Refusal<Arc<u32>> {
         match self.breaker.ask(self.now) {
             Verdict::Refuse(refusal) => refusal,
-            let_through => panic!("{let_through:?}"),
+            allowed => panic!("{allowed:?}"),
         }
     }
 
     fn pause(&self) -> Duration {
         match self.breaker.state {
-            State::Open(outage) => outage.due - self.now,
+            BreakerState::Open(outage) => outage.due - self.now,
             _ => panic!("not open"),
         }
     }
 
-    /// A failure, the pause after it, and the probe that is due then.
+    /// Fails a creation, lets the pause pass, and begins the probe.
     fn probe(&mut self) -> Attempt {
         self.outlast(QUICKLY);
         match self.breaker.ask(self.now) {
@@ -184,7 +184,7 @@ fn failure_begun_before_a_success_opens_nothing() {
     world.breaker.succeeded(good);
     world.fail(late);
     assert!(!world.breaker.is_open());
-    // The same the other way round: the order of two answers is chance.
+    // And the other way round: the order of the two outcomes is random.
     let (good, early) = (world.begin(), world.begin());
     world.fail(early);
     world.breaker.succeeded(good);
@@ -220,7 +220,7 @@ fn error_that_backs_off_does_so_even_when_quick() {
 }
 
 #[test]
-fn the_last_failure_outlives_the_outage() {
+fn last_failure_outlives_the_outage() {
     let mut world = World::new();
     let probe = world.probe();
     let failed_at = world.now - SOON - SOON_SPREAD;
@@ -288,9 +288,9 @@ proptest! {
     #[test]
     fn random_steps_keep_one_probe_and_success_closes(steps in steps()) {
         let mut world = World::new();
-        // The attempts under way, and whether the failure of each counts: nothing has moved since it began.
+        // The attempts under way, and whether the failure of each counts: there was no transition since it began.
         let mut under_way: Vec<(Attempt, bool)> = Vec::new();
-        // While it is open, when the next probe may begin at the earliest.
+        // While the breaker is open, the earliest time of the next probe.
         let mut due = None;
         for step in steps {
             match step {
@@ -312,7 +312,7 @@ proptest! {
                         prop_assert!(refusal.since <= refusal.failed_at && refusal.failed_at <= world.now);
                     }
                 },
-                // The rest is about an attempt under way.
+                // The other steps end an attempt that is under way.
                 _ if under_way.is_empty() => {}
                 Step::Succeed(which) => {
                     let (attempt, _) = one_of(&mut under_way, which);

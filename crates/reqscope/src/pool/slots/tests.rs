@@ -1,5 +1,5 @@
-//! The machine by itself: whatever a user, a waiter, a creation and an owner do to it, in any order, every numbered
-//! invariant is looked at after each step.
+//! Tests of the state machine alone: random steps of users, waiters, creations and the pool's owner, with a check of
+//! every numbered invariant after each step.
 
 mod invariants;
 mod step;
@@ -24,7 +24,7 @@ fn steps() -> impl Strategy<Value = Step> {
         4 => (0..4_usize).prop_map(Step::Queue),
         2 => Just(Step::Visit),
         4 => which().prop_map(Step::Register),
-        4 => which().prop_map(Step::Hear),
+        4 => which().prop_map(Step::TakeGrant),
         2 => which().prop_map(Step::Leave),
         6 => (which(), prop::bool::weighted(0.8)).prop_map(|(index, wanted)| Step::Put(index, wanted)),
         1 => which().prop_map(Step::End),
@@ -32,7 +32,7 @@ fn steps() -> impl Strategy<Value = Step> {
         5 => which().prop_map(Step::Created),
         1 => which().prop_map(Step::FreeCreating),
         3 => which().prop_map(Step::FreeEnding),
-        1 => (0..4_usize).prop_map(Step::Weed),
+        1 => (0..4_usize).prop_map(Step::RemoveIdle),
         1 => Just(Step::TakeAll),
         1 => (1..5_usize).prop_map(Step::Resize),
         1 => Just(Step::Pause),
@@ -48,11 +48,11 @@ proptest! {
     fn random_steps_keep_the_invariants(max in 1..4_usize, steps in vec(steps(), 0..120)) {
         let mut world = World::new(max);
         for step in steps {
-            let (taken, waiting) = (world.taken(), world.slots.counts().waiting);
+            let (occupied, waiting) = (world.occupied(), world.slots.counts().waiting);
             world.step(&step);
             world.check();
-            assert!(world.taken() <= world.slots.max().max(taken), "more than there may be (2)");
-            assert!(!world.slots.is_closed() || world.slots.counts().waiting <= waiting, "somebody queues up (5)");
+            assert!(world.occupied() <= world.slots.max().max(occupied), "too many slots are occupied (2)");
+            assert!(!world.slots.is_closed() || world.slots.counts().waiting <= waiting, "a caller joined (5)");
         }
         world.end();
     }
@@ -61,9 +61,9 @@ proptest! {
 #[test]
 fn handle_returned_last_goes_out_first() {
     let mut slots = Machine::new(2);
-    for object in [1, 2] {
+    for handle in [1, 2] {
         let slot = slots.begin();
-        assert!(matches!(slots.created(slot, object, object, 0), Put::Idle));
+        assert!(matches!(slots.created(slot, handle, handle, 0), Put::Idle));
     }
     assert_eq!(slots.take(0, |_| true), Some((1, 2)));
     assert_eq!(slots.take(0, |_| true), Some((0, 1)));
@@ -77,7 +77,7 @@ fn caller_that_can_create_does_not_count_as_waiting() {
     assert_eq!(join(&mut slots), Ok(()));
     slots.begin();
     assert_eq!(join(&mut slots), Ok(()));
-    assert_eq!(join(&mut slots), Err(Refusal::Full));
+    assert_eq!(join(&mut slots), Err(JoinError::Full));
     assert_eq!(slots.counts().waiting, 2);
 }
 
@@ -92,11 +92,11 @@ fn resume_grants_idle_handles_to_the_head_of_the_queue() {
     assert!(slots.waiters().register(&second, Waker::from(Arc::clone(&woken))).is_none());
     slots.resume().into_iter().for_each(Waker::wake);
     assert_eq!(slots.waiters().take(&first), Some((slot, 7)));
-    // It may begin a creation, if there is room.
+    // The second waiter may begin a creation, if there is a free slot.
     assert_eq!(woken.count(), 1);
 }
 
-// What was on its way out counted as one that stays, and another one had to go for it.
+// The fault: a handle that was ending counted as staying, so that another one was released in its place.
 #[test]
 fn shrinking_releases_only_the_surplus() {
     let mut slots = Machine::new(3);

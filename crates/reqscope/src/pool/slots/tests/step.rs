@@ -1,28 +1,29 @@
-/// What can be done to it. Numbers choose among what there is, modulo.
+/// An operation on the state machine. A number is an index into what exists, modulo its count.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
-    /// What was used last, if it pleases.
+    /// Takes the handle that was used last, if this accepts it.
     Take(bool),
-    /// A place in the line, for so many at most.
+    /// Joins the queue, with this limit.
     Join(usize),
+    /// Joins the queue at its head.
     Rejoin,
-    /// The same for one who has nothing else to hope for, and leaves a waker at once.
+    /// Joins the queue with a waker, with this limit, if waiting for a lent handle is the only way.
     Queue(usize),
-    /// All who have joined since the last time are woken.
+    /// Wakes the waiters that have joined since the last visit.
     Visit,
-    /// One who waits leaves a waker.
+    /// Stores the waker of a waiter.
     Register(usize),
-    /// One who waits looks for a grant.
-    Hear(usize),
+    /// Lets a waiter check for its grant.
+    TakeGrant(usize),
     Leave(usize),
     Put(usize, bool),
     End(usize),
-    /// A creation, if it is wanted by so many at a time, and so many spare ones.
+    /// Begins a creation if one is wanted, with this limit and this number of spare handles.
     Begin(usize, usize),
     Created(usize),
     FreeCreating(usize),
     FreeEnding(usize),
-    Weed(usize),
+    RemoveIdle(usize),
     TakeAll,
     Resize(usize),
     Pause,

@@ -7,37 +7,37 @@ use std::task::{Wake, Waker};
 use super::super::*;
 use super::step::Step;
 
-/// An object is its number, and so is its stub; a note is the number of whoever has it.
+/// A handle is a number, and so is its metadata. A holder is a number too.
 pub(super) type Machine = Slots<u32, u32, u32>;
 
-/// The machine, and what whoever deals with it has been told.
+/// The state machine, and what its callers know.
 pub(super) struct World {
     pub(super) slots: Machine,
     lent: Vec<(u32, u32)>,
     creating: Vec<u32>,
     ending: Vec<u32>,
     /// In the order in which they are to be served.
-    line: VecDeque<Waiting>,
-    /// With the object that the machine has for them.
+    queue: VecDeque<Waiting>,
+    /// Waiters with a grant, and the granted handle.
     granted: Vec<(Waiting, u32)>,
-    objects: u32,
-    people: u32,
-    /// How many have joined the line at its end.
+    handles: u32,
+    holders: u32,
+    /// How many waiters have joined at the end of the queue.
     joined: usize,
-    /// Those of them who have joined since the last visit.
+    /// How many of them have joined since the last visit.
     newcomers: usize,
 }
 
 struct Waiting {
     ticket: Ticket,
-    who: u32,
+    holder: u32,
     woken: Arc<Woken>,
     registered: bool,
-    /// The how-manieth it was. 0: at the head of the line.
+    /// The value of `World::joined` when it joined, or 0 if it joined at the head of the queue.
     joined: usize,
 }
 
-/// Counts.
+/// Counts how often it is woken.
 #[derive(Default)]
 pub(super) struct Woken(AtomicUsize);
 
@@ -60,27 +60,27 @@ impl World {
             lent: Vec::new(),
             creating: Vec::new(),
             ending: Vec::new(),
-            line: VecDeque::new(),
+            queue: VecDeque::new(),
             granted: Vec::new(),
-            objects: 0,
-            people: 0,
+            handles: 0,
+            holders: 0,
             joined: 0,
             newcomers: 0,
         }
     }
 
-    fn somebody(&mut self) -> u32 {
-        self.people += 1;
-        self.people
+    fn new_holder(&mut self) -> u32 {
+        self.holders += 1;
+        self.holders
     }
 
     pub(super) fn step(&mut self, step: &Step) {
         match *step {
-            Step::Take(pleases) => {
-                let (who, before) = (self.somebody(), self.slots.counts());
-                let taken = self.slots.take(who, |_| pleases);
-                let free = self.slots.state == State::Open && before.idle > 0;
-                assert_eq!(taken.is_some(), free && pleases);
+            Step::Take(good) => {
+                let (holder, before) = (self.new_holder(), self.slots.counts());
+                let taken = self.slots.take(holder, |_| good);
+                let free = self.slots.mode == Mode::Open && before.idle > 0;
+                assert_eq!(taken.is_some(), free && good);
                 self.lent.extend(taken);
             }
             Step::Join(limit) => self.join(limit, false),
@@ -89,45 +89,45 @@ impl World {
             Step::Visit => {
                 let newcomers = mem::take(&mut self.newcomers);
                 let wakers = self.slots.waiters().visit();
-                assert_eq!(wakers.is_some(), newcomers > 0, "who has joined since the last visit");
+                assert_eq!(wakers.is_some(), newcomers > 0, "waiters have joined since the last visit");
                 let wakers = wakers.unwrap_or_default();
                 let new = |waiting: &&mut Waiting| waiting.joined > self.joined - newcomers;
                 let mut registered = 0;
-                for waiting in self.line.iter_mut().filter(new) {
+                for waiting in self.queue.iter_mut().filter(new) {
                     registered += usize::from(mem::take(&mut waiting.registered));
                 }
-                assert_eq!(wakers.len(), registered, "not all newcomers were woken, or others too");
+                assert_eq!(wakers.len(), registered, "all newcomers are woken, and no others");
             }
             Step::Register(index) => {
-                if let Some(waiting) = pick(self.line.len(), index).map(|index| &mut self.line[index]) {
+                if let Some(waiting) = pick(self.queue.len(), index).map(|index| &mut self.queue[index]) {
                     let waker = Waker::from(Arc::clone(&waiting.woken));
                     let old = self.slots.waiters().register(&waiting.ticket, waker);
                     assert_eq!(old.is_some(), mem::replace(&mut waiting.registered, true));
                 }
             }
-            Step::Hear(index) => {
-                let Some(index) = pick(self.granted.len() + self.line.len(), index) else { return };
-                if let Some(waiting) = self.line.get(index.wrapping_sub(self.granted.len())) {
+            Step::TakeGrant(index) => {
+                let Some(index) = pick(self.granted.len() + self.queue.len(), index) else { return };
+                if let Some(waiting) = self.queue.get(index.wrapping_sub(self.granted.len())) {
                     assert_eq!(self.slots.waiters().take(&waiting.ticket), None);
                 } else {
-                    let (waiting, object) = self.granted.remove(index);
+                    let (waiting, handle) = self.granted.remove(index);
                     let (slot, granted) = self.slots.waiters().take(&waiting.ticket).expect("it was granted");
-                    assert_eq!(granted, object);
+                    assert_eq!(granted, handle);
                     assert_eq!(self.slots.waiters().take(&waiting.ticket), None, "granted twice");
-                    self.lent.push((slot, object));
+                    self.lent.push((slot, handle));
                 }
             }
             Step::Leave(index) => self.leave(index),
             Step::Put(index, wanted) => {
                 if let Some(index) = pick(self.lent.len(), index) {
-                    let (slot, object) = self.lent.swap_remove(index);
-                    self.put(slot, object, wanted);
+                    let (slot, handle) = self.lent.swap_remove(index);
+                    self.put(slot, handle, wanted);
                 }
             }
             Step::End(index) => {
                 if let Some(index) = pick(self.lent.len(), index) {
-                    let (slot, object) = self.lent.swap_remove(index);
-                    assert_eq!(self.slots.end(slot), object);
+                    let (slot, handle) = self.lent.swap_remove(index);
+                    assert_eq!(self.slots.end(slot), handle);
                     self.ending.push(slot);
                 }
             }
@@ -139,17 +139,17 @@ impl World {
                     assert!(counts.creating <= limit, "more creations than allowed (4)");
                     assert!(
                         counts.creating + counts.idle <= counts.waiting + spare.max(counts.idle),
-                        "for nobody (4)"
+                        "a creation without a use (4)"
                     );
                 }
             }
             Step::Created(index) => {
                 if let Some(index) = pick(self.creating.len(), index) {
                     let slot = self.creating.swap_remove(index);
-                    self.objects += 1;
-                    let object = self.objects;
-                    let put = self.slots.created(slot, object, object, 0);
-                    self.has_put(slot, object, true, put);
+                    self.handles += 1;
+                    let handle = self.handles;
+                    let put = self.slots.created(slot, handle, handle, 0);
+                    self.has_put(slot, handle, true, put);
                 }
             }
             Step::FreeCreating(index) => {
@@ -162,30 +162,34 @@ impl World {
                     self.slots.free(self.ending.swap_remove(index));
                 }
             }
-            Step::Weed(most) => {
-                let weeded = self.slots.weed(most, |stub| stub % 2 == 0);
-                assert!(weeded.len() <= most && weeded.iter().all(|(_, object, _)| object % 2 == 0));
-                self.have_ended(weeded);
+            Step::RemoveIdle(most) => {
+                let removed = self.slots.remove_idle(most, |meta| meta % 2 == 0);
+                assert!(removed.len() <= most && removed.iter().all(|(_, handle, _)| handle % 2 == 0));
+                self.have_ended(removed);
             }
             Step::TakeAll => {
-                let who = self.somebody();
-                let all = self.slots.take_some(usize::MAX, who, |_| true);
+                let holder = self.new_holder();
+                let all = self.slots.take_idle(usize::MAX, holder, |_| true);
                 assert_eq!(self.slots.counts().idle, 0);
                 self.lent.extend(all);
             }
             Step::Resize(max) => {
                 let (staying, idle) = (self.staying(), self.slots.counts().idle);
                 let surplus = self.slots.resize(max);
-                assert_eq!(surplus.len(), staying.saturating_sub(max).min(idle), "neither too many nor too few (2)");
+                assert_eq!(
+                    surplus.len(),
+                    staying.saturating_sub(max).min(idle),
+                    "exactly the surplus is taken out (2)"
+                );
                 self.have_ended(surplus);
             }
             Step::Pause => self.slots.pause(),
             Step::Resume => {
-                let paused = self.slots.state == State::Paused;
+                let paused = self.slots.mode == Mode::Paused;
                 let wakers = self.slots.resume();
                 if paused {
                     self.wake(wakers);
-                    self.hear_of_grants();
+                    self.take_new_grants();
                 } else {
                     assert!(wakers.is_empty());
                 }
@@ -198,92 +202,92 @@ impl World {
         }
     }
 
-    /// What is idle, else a place in the line: one step.
+    /// Takes an idle handle, or joins the queue.
     fn join(&mut self, limit: usize, again: bool) {
-        let who = self.somebody();
-        if let Some(taken) = self.slots.take(who, |_| true) {
+        let holder = self.new_holder();
+        if let Some(taken) = self.slots.take(holder, |_| true) {
             self.lent.push(taken);
             return;
         }
-        match self.slots.join(who, limit, again) {
+        match self.slots.join(holder, limit, again) {
             Ok(ticket) => {
                 assert!(!self.slots.is_closed());
                 if again {
                     let woken = Arc::default();
-                    self.line.push_front(Waiting { ticket, who, woken, registered: false, joined: 0 });
+                    self.queue.push_front(Waiting { ticket, holder, woken, registered: false, joined: 0 });
                 } else {
-                    self.has_joined(ticket, who, Arc::default(), false);
+                    self.has_joined(ticket, holder, Arc::default(), false);
                 }
             }
-            Err(Refusal::Closed) => assert!(self.slots.is_closed()),
-            Err(Refusal::Full) => assert!(!again && self.line.len() >= limit),
+            Err(JoinError::Closed) => assert!(self.slots.is_closed()),
+            Err(JoinError::Full) => assert!(!again && self.queue.len() >= limit),
         }
     }
 
-    /// Where nothing can be made, and nothing is there.
+    /// Joins the queue, which must work only if no handle is idle and none can be created.
     fn queue(&mut self, limit: usize) {
-        let (who, counts, woken) = (self.somebody(), self.slots.counts(), Arc::<Woken>::default());
+        let (holder, counts, woken) = (self.new_holder(), self.slots.counts(), Arc::<Woken>::default());
         let mut waker = Some(Waker::from(Arc::clone(&woken)));
         let taken = counts.idle + counts.lent + counts.creating + counts.ending;
-        let crowded = self.slots.state == State::Open && taken >= counts.max && counts.idle == 0;
-        match self.slots.queue(who, limit, &mut waker) {
+        let crowded = self.slots.mode == Mode::Open && taken >= counts.max && counts.idle == 0;
+        match self.slots.queue(holder, limit, &mut waker) {
             Some(ticket) => {
                 assert!(crowded && counts.waiting < limit && waker.is_none());
-                self.has_joined(ticket, who, woken, true);
+                self.has_joined(ticket, holder, woken, true);
             }
             None => assert!(waker.is_some() && !(crowded && counts.waiting < limit)),
         }
     }
 
-    fn has_joined(&mut self, ticket: Ticket, who: u32, woken: Arc<Woken>, registered: bool) {
+    fn has_joined(&mut self, ticket: Ticket, holder: u32, woken: Arc<Woken>, registered: bool) {
         self.joined += 1;
         self.newcomers += 1;
         assert_eq!(self.slots.joined(), self.joined as u64);
-        self.line.push_back(Waiting { ticket, who, woken, registered, joined: self.joined });
+        self.queue.push_back(Waiting { ticket, holder, woken, registered, joined: self.joined });
     }
 
     fn leave(&mut self, index: usize) {
-        if let Some(index) = pick(self.line.len() + self.granted.len(), index) {
-            if index < self.line.len() {
-                let waiting = self.line.remove(index).expect("it is there");
+        if let Some(index) = pick(self.queue.len() + self.granted.len(), index) {
+            if index < self.queue.len() {
+                let waiting = self.queue.remove(index).expect("it is there");
                 let (grant, waker) = self.slots.waiters().leave(&waiting.ticket);
                 assert_eq!((grant, waker.is_some()), (None, waiting.registered));
             } else {
-                let (waiting, object) = self.granted.remove(index - self.line.len());
+                let (waiting, handle) = self.granted.remove(index - self.queue.len());
                 let (grant, _) = self.slots.waiters().leave(&waiting.ticket);
                 let (slot, granted) = grant.expect("it was granted");
-                assert_eq!(granted, object);
-                self.put(slot, object, true);
+                assert_eq!(granted, handle);
+                self.put(slot, handle, true);
             }
         }
     }
 
-    fn put(&mut self, slot: u32, object: u32, wanted: bool) {
-        let put = self.slots.put(slot, object, |stub| {
-            assert_eq!(*stub, object, "the stub of another one");
+    fn put(&mut self, slot: u32, handle: u32, wanted: bool) {
+        let put = self.slots.put(slot, handle, |meta| {
+            assert_eq!(*meta, handle, "the metadata of another handle");
             wanted
         });
-        self.has_put(slot, object, wanted, put);
+        self.has_put(slot, handle, wanted, put);
     }
 
-    /// Where it went is where it should have gone.
-    fn has_put(&mut self, slot: u32, object: u32, wanted: bool, put: Put<u32, u32>) {
+    /// Asserts that the handle went where it had to go.
+    fn has_put(&mut self, slot: u32, handle: u32, wanted: bool, put: Put<u32, u32>) {
         match put {
             Put::Idle => {
-                assert!(wanted && self.slots.state != State::Closed);
-                assert!(self.staying() <= self.slots.max(), "kept, though it is too many (2)");
-                assert!(self.line.is_empty() || self.slots.state == State::Paused, "a waiter was passed over (3)");
+                assert!(wanted && self.slots.mode != Mode::Closed);
+                assert!(self.staying() <= self.slots.max(), "a surplus handle was kept (2)");
+                assert!(self.queue.is_empty() || self.slots.mode == Mode::Paused, "a waiter was passed over (3)");
             }
             Put::Granted(waker) => {
-                assert!(wanted && self.slots.state == State::Open, "nobody is granted anything (5)");
-                let head = self.line.front().expect("whoever was granted it waited");
-                assert_eq!(waker.is_some(), head.registered, "the head of the line is woken");
+                assert!(wanted && self.slots.mode == Mode::Open, "granted in a paused or closed pool (5)");
+                let head = self.queue.front().expect("a waiter was granted it");
+                assert_eq!(waker.is_some(), head.registered, "the head of the queue is woken");
                 waker.into_iter().for_each(Waker::wake);
-                self.hear_of_grants();
+                self.take_new_grants();
             }
-            Put::Refused(refused, stub) => {
-                assert_eq!((refused, stub), (object, object));
-                // Its own slot is still taken.
+            Put::Refused(refused, meta) => {
+                assert_eq!((refused, meta), (handle, handle));
+                // Its own slot is still occupied.
                 let surplus = self.staying() > self.slots.max();
                 assert!(!wanted || surplus || self.slots.is_closed(), "refused for no reason");
                 self.ending.push(slot);
@@ -291,68 +295,72 @@ impl World {
         }
     }
 
-    /// Those at the head of the line for whom the machine has something.
-    fn hear_of_grants(&mut self) {
-        while self.line.len() > self.slots.counts().waiting {
-            let waiting = self.line.pop_front().expect("the machine knows of fewer");
-            let (slot, object) = *self.slots.waiters.granted(&waiting.ticket).expect("first come, first served");
-            let Entry::Held(Whereabouts::Lent(note), _) = &self.slots.entries[slot as usize] else {
-                panic!("what was granted is out");
+    /// Moves the waiters at the head of the queue that have been granted a handle.
+    fn take_new_grants(&mut self) {
+        while self.queue.len() > self.slots.counts().waiting {
+            let waiting = self.queue.pop_front().expect("the machine counts fewer");
+            let (slot, handle) = *self.slots.waiters.granted(&waiting.ticket).expect("first come, first served");
+            let Entry::Held(Occupant::Lent(holder), _) = &self.slots.entries[slot as usize] else {
+                panic!("a granted handle is lent");
             };
-            assert_eq!(*note, waiting.who, "the note of another one");
-            assert_eq!(waiting.woken.count() > 0, waiting.registered, "granted, and not woken");
-            self.granted.push((waiting, object));
+            assert_eq!(*holder, waiting.holder, "the holder of another waiter");
+            assert_eq!(waiting.woken.count() > 0, waiting.registered, "granted and not woken");
+            self.granted.push((waiting, handle));
         }
     }
 
-    /// All who had left a waker are woken, and will leave it again.
+    /// Wakes all waiters with a waker, which will register again.
     fn wake(&mut self, wakers: Vec<Waker>) {
-        assert_eq!(wakers.len(), self.line.iter().filter(|waiting| waiting.registered).count(), "not all were woken");
+        assert_eq!(
+            wakers.len(),
+            self.queue.iter().filter(|waiting| waiting.registered).count(),
+            "not all were woken"
+        );
         wakers.into_iter().for_each(Waker::wake);
-        for waiting in &mut self.line {
+        for waiting in &mut self.queue {
             assert_eq!(waiting.woken.count() > 0, waiting.registered);
             waiting.registered = false;
             waiting.woken = Arc::default();
         }
     }
 
-    fn have_ended(&mut self, objects: Vec<(u32, u32, u32)>) {
-        for (slot, object, stub) in objects {
-            assert_eq!(object, stub);
+    fn have_ended(&mut self, handles: Vec<(u32, u32, u32)>) {
+        for (slot, handle, meta) in handles {
+            assert_eq!(handle, meta);
             self.ending.push(slot);
         }
     }
 
-    pub(super) fn taken(&self) -> usize {
-        self.slots.taken()
+    pub(super) fn occupied(&self) -> usize {
+        self.slots.occupied()
     }
 
-    /// Those that are not on their way out.
+    /// Returns the number of occupied slots that are not ending.
     fn staying(&self) -> usize {
-        self.taken() - self.ending.len()
+        self.occupied() - self.ending.len()
     }
 
-    /// Whoever was told a slot's number is its owner, and nobody else (1).
+    /// Asserts the invariants, and that the slots agree with the numbers that callers hold (1).
     pub(super) fn check(&self) {
         self.slots.check();
         let counts = self.slots.counts();
-        assert_eq!(counts.lent, self.lent.len() + self.granted.len(), "those that are out (1)");
+        assert_eq!(counts.lent, self.lent.len() + self.granted.len(), "lent handles (1)");
         assert_eq!(counts.creating, self.creating.len(), "creations (1)");
-        assert_eq!(counts.ending, self.ending.len(), "the ending ones (1)");
-        assert_eq!(counts.waiting, self.line.len(), "those who wait");
+        assert_eq!(counts.ending, self.ending.len(), "ending slots (1)");
+        assert_eq!(counts.waiting, self.queue.len(), "waiters");
         let of = |slot: u32| &self.slots.entries[slot as usize];
-        for (slot, object) in &self.lent {
-            assert!(matches!(of(*slot), Entry::Held(Whereabouts::Lent(_), stub) if stub == object), "not lent (1)");
+        for (slot, handle) in &self.lent {
+            assert!(matches!(of(*slot), Entry::Held(Occupant::Lent(_), meta) if meta == handle), "not lent (1)");
         }
         assert!(self.creating.iter().all(|slot| matches!(of(*slot), Entry::Creating)), "not a creation (1)");
         assert!(self.ending.iter().all(|slot| matches!(of(*slot), Entry::Ending)), "not ending (1)");
     }
 
-    /// Everybody leaves, everything comes back.
+    /// Removes all waiters, and returns and ends all handles.
     pub(super) fn end(mut self) {
         self.step(&Step::Close);
         self.check();
-        while !self.line.is_empty() || !self.granted.is_empty() {
+        while !self.queue.is_empty() || !self.granted.is_empty() {
             self.step(&Step::Leave(0));
             self.check();
         }
@@ -370,7 +378,7 @@ impl World {
     }
 }
 
-/// The one at this index, modulo what there is.
+/// Returns the index modulo the count.
 fn pick(count: usize, index: usize) -> Option<usize> {
     (count > 0).then(|| index % count.max(1))
 }
