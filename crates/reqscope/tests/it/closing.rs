@@ -11,7 +11,7 @@ use reqscope_testkit::{Probe, Verb, Wakes, expect_panic, poll_once};
 
 use crate::support::{Event, Server, get_now, settle};
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn gets_after_the_close_return_closed() {
     let server = Server::new();
     let scope = server.scopes.open();
@@ -32,7 +32,7 @@ async fn gets_after_the_close_return_closed() {
     assert_eq!(server.stats().acquired, 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn close_seals_before_its_future_is_polled() {
     let server = Server::new();
     let scope = server.scopes.open();
@@ -48,7 +48,7 @@ async fn close_seals_before_its_future_is_polled() {
     assert_eq!(server.exits(), [Exit::Completed]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn closed_future_is_woken_by_the_end_of_the_scope() {
     let server = Server::new();
     let scope = server.scopes.open();
@@ -76,7 +76,7 @@ fn deadline_is_readable_and_not_enforced() {
     assert!(!request.is_closed());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn close_cancels_a_pending_acquisition() {
     let server = Server::new();
     server.probe.on(Verb::Acquire).never();
@@ -93,7 +93,7 @@ async fn close_cancels_a_pending_acquisition() {
     server.finish().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn close_wakes_waiters_for_a_guard_or_an_acquisition() {
     for acquiring in [false, true] {
         let server = Server::new();
@@ -116,7 +116,7 @@ async fn close_wakes_waiters_for_a_guard_or_an_acquisition() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn get_first_polled_after_the_close_returns_closed() {
     let server = Server::new();
     let scope = server.scopes.open();
@@ -126,7 +126,7 @@ async fn get_first_polled_after_the_close_returns_closed() {
     assert_eq!(server.probe.counts().acquires, 0);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn exit_passed_to_close_reaches_release() {
     for exit in [Exit::Completed, Exit::Failed, Exit::Cancelled, Exit::Panicked] {
         let server = Server::new();
@@ -139,7 +139,7 @@ async fn exit_passed_to_close_reaches_release() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn marked_failure_cannot_become_a_success() {
     for (passed, released) in [
         (Exit::Completed, Exit::Failed),
@@ -157,7 +157,7 @@ async fn marked_failure_cannot_become_a_success() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn dropped_scope_is_cancelled_or_panicked() {
     let server = Server::new();
     let scope = server.scopes.open();
@@ -173,7 +173,7 @@ async fn dropped_scope_is_cancelled_or_panicked() {
     assert_eq!(server.exits(), [Exit::Cancelled, Exit::Panicked]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn guard_outliving_its_scope_is_released_as_cancelled() {
     let server = Server::new();
     let scope = server.scopes.open();
@@ -190,7 +190,7 @@ async fn guard_outliving_its_scope_is_released_as_cancelled() {
     assert_eq!(server.exits(), [Exit::Cancelled]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn guard_dropped_during_the_close_is_released_as_cancelled() {
     let server = Server::new();
     let settling = std::sync::Arc::new(server.probe.sibling().settling());
@@ -208,7 +208,7 @@ async fn guard_dropped_during_the_close_is_released_as_cancelled() {
     assert_eq!(server.exits(), [Exit::Completed, Exit::Cancelled]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn waiter_for_a_guard_gets_closed_and_not_the_guard() {
     let server = Server::new();
     let scope = server.scopes.open();
@@ -222,7 +222,7 @@ async fn waiter_for_a_guard_gets_closed_and_not_the_guard() {
     server.finish().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn get_woken_for_the_handle_finds_the_close_first() {
     let server = Server::new();
     let scope = server.scopes.open();
@@ -238,7 +238,7 @@ async fn get_woken_for_the_handle_finds_the_close_first() {
     assert_eq!(server.exits(), [Exit::Completed]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn get_after_a_detach_acquires_another_handle() {
     let server = Server::new();
     let scope = server.scopes.open();
@@ -255,7 +255,7 @@ async fn get_after_a_detach_acquires_another_handle() {
     assert_eq!(server.exits(), [Exit::Failed, Exit::Completed]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn detaching_lets_a_waiter_acquire_its_own_handle() {
     let server = Server::new();
     let scope = server.scopes.open();
@@ -269,7 +269,7 @@ async fn detaching_lets_a_waiter_acquire_its_own_handle() {
     server.finish().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn handle_detached_before_the_close_is_not_settled() {
     let server = Server::with(Probe::new().settling());
     let scope = server.scopes.open();
@@ -280,7 +280,7 @@ async fn handle_detached_before_the_close_is_not_settled() {
     assert_eq!(server.exits(), [Exit::Failed]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn handle_detached_after_the_close_cannot_complete() {
     let server = Server::with(Probe::new().settling());
     let scope = server.scopes.open();
@@ -291,7 +291,7 @@ async fn handle_detached_after_the_close_cannot_complete() {
     assert_eq!(server.exits(), [Exit::Cancelled]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn releases_run_in_reverse_order_of_arrival() {
     let server = Server::new();
     let [first, second] = [(); 2].map(|()| Arc::new(server.probe.sibling().settling()));

@@ -23,7 +23,7 @@ async fn cut_at(polls: usize, outcome: fn() -> Outcome) -> (Server, bool) {
     (server, finished)
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn close_cut_at_any_poll_keeps_exits_and_order() {
     for polls in 0.. {
         let (server, finished) = cut_at(polls, Outcome::ok).await;
@@ -46,7 +46,7 @@ fn gated(server: &Server) -> [Arc<Probe>; 3] {
     })
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn close_cut_at_any_poll_still_settles_one_after_another() {
     for polls in 0..3 {
         let server = Server::new();
@@ -80,7 +80,7 @@ fn close_cut_outside_a_runtime_settles_one_after_another() {
     assert_eq!(server.exits(), [Exit::Completed; 3]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn close_cut_at_any_poll_reports_failures_to_the_observer() {
     for outcome in [Outcome::error, Outcome::panic] {
         for polls in 0.. {
@@ -103,7 +103,7 @@ async fn close_cut_at_any_poll_keeps_its_deadline() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn lease_release_cut_at_any_poll_keeps_its_exit() {
     for exit in [Exit::Completed, Exit::Failed] {
         for polls in 0.. {
@@ -121,7 +121,7 @@ async fn lease_release_cut_at_any_poll_keeps_its_exit() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn close_never_polled_reports_a_failure_to_the_observer() {
     let server = Server::with(Probe::new().settling());
     server.probe.on(Verb::Release).error();

@@ -114,7 +114,7 @@ async fn drain_woken_while_idle_sees_a_new_scope() {
     assert!(poll_once(drain).is_ready());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn every_drain_is_woken() {
     let server = Server::new();
     let scope = server.scopes.open();
@@ -135,7 +135,7 @@ impl Wake for Counted {
     fn wake(self: Arc<Self>) {}
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn repeated_polls_pile_up_no_wakers() {
     let server = Server::new();
     let scope = server.scopes.open();
@@ -155,7 +155,7 @@ async fn repeated_polls_pile_up_no_wakers() {
     assert!(Arc::strong_count(&counted) <= 7, "{}", Arc::strong_count(&counted));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn dropped_drain_loses_only_its_report() {
     let server = Server::new();
     let scope = server.scopes.open();

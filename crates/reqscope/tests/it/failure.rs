@@ -16,7 +16,7 @@ use reqscope_testkit::{Outcome, Probe, Scripted, Verb, Wakes, cancel_at, poll_on
 use crate::hooked::{At, Hooked};
 use crate::support::{Event, Server, bounded, get_now, settle};
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn waiters_share_an_error_and_the_next_get_tries_again() {
     let server = Server::new();
     server.probe.on(Verb::Acquire).close();
@@ -39,7 +39,7 @@ async fn waiters_share_an_error_and_the_next_get_tries_again() {
     assert_eq!((server.stats().acquire_failed, server.events.count(Event::AcquireFailed)), (1, 1));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn immediate_failure_is_returned_and_not_remembered() {
     let server = Server::new();
     server.probe.on(Verb::Acquire).error();
@@ -51,7 +51,7 @@ async fn immediate_failure_is_returned_and_not_remembered() {
     drop(get_now(&lazy));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn waiter_gets_the_error_of_its_own_attempt() {
     let server = Server::new();
     let gate = server.probe.on(Verb::Acquire);
@@ -72,7 +72,7 @@ async fn waiter_gets_the_error_of_its_own_attempt() {
     assert_eq!(server.probe.counts().acquires, 2);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn failed_get_that_is_kept_alive_blocks_no_other() {
     let server = Server::new();
     server.probe.on(Verb::Acquire).close();
@@ -87,7 +87,7 @@ async fn failed_get_that_is_kept_alive_blocks_no_other() {
     drop(get_now(&lazy)); // Idle, and without a waiter, although the failed `get` has not been dropped.
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn failure_wakes_all_waiters() {
     let server = Server::new();
     server.probe.on(Verb::Acquire).close();
@@ -108,7 +108,7 @@ async fn failure_wakes_all_waiters() {
 }
 
 /// The error of a wrapper may come from a stage further inside.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn error_keeps_its_stage_or_gets_the_current_one() {
     for (named, acquiring, releasing) in
         [(None, Stage::Acquiring, Stage::Releasing), (Some(Stage::Validating), Stage::Validating, Stage::Validating)]
@@ -156,7 +156,7 @@ async fn acquire_timeout_can_be_set() {
     assert_eq!(error.to_string(), "timed out after 2.0 s while acquiring");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn panic_in_acquire_is_an_error_for_all_waiters() {
     let server = Server::new();
     server.probe.on(Verb::Acquire).next(Outcome::panic().after_polls(2)).panic();
@@ -175,7 +175,7 @@ async fn panic_in_acquire_is_an_error_for_all_waiters() {
     assert_eq!(server.stats().acquire_failed, 2);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn panic_in_try_acquire_fails_get_and_not_try_get() {
     let server = Server::new();
     let bomb = Hooked::bomb(At::TryAcquire);
@@ -188,7 +188,7 @@ async fn panic_in_try_acquire_fails_get_and_not_try_get() {
     assert_eq!(server.events.count(Event::AcquireFailed), 2);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn lease_acquire_cut_at_any_poll_leaves_nothing_behind() {
     for polls in 1.. {
         let server = Server::new();

@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::support::{Event, Server, get_now, settle};
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn unused_resource_is_not_acquired() {
     let server = Server::new();
     let scope = server.scopes.open();
@@ -38,7 +38,7 @@ fn resource_that_is_ready_at_once_needs_no_runtime() {
 }
 
 /// They get the same handle, one after the other.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn concurrent_first_uses_share_one_acquisition() {
     let server = Server::new();
     server.probe.on(Verb::Acquire).slow(3);
@@ -57,7 +57,7 @@ async fn concurrent_first_uses_share_one_acquisition() {
     assert_eq!(server.probe.record(0).uses, 2);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn handle_is_lent_to_one_caller_at_a_time() {
     let server = Server::new();
     let scope = server.scopes.open();
@@ -73,7 +73,7 @@ async fn handle_is_lent_to_one_caller_at_a_time() {
     assert_eq!(lazy.try_get().unwrap().id(), 0);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn cells_are_told_apart_by_their_arc() {
     let server = Server::new();
     let sibling = Arc::new(server.probe.sibling());
@@ -86,7 +86,7 @@ async fn cells_are_told_apart_by_their_arc() {
     assert_ne!(first.id(), second.id());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn second_resource_of_one_type_is_reported_once() {
     let server = Server::new();
     for _ in 0..3 {
@@ -100,7 +100,7 @@ async fn second_resource_of_one_type_is_reported_once() {
     assert_eq!(server.events.count(Event::SecondResource), 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn new_get_lets_waiters_go_first_once() {
     let server = Server::new();
     let scope = server.scopes.open();
@@ -119,7 +119,7 @@ async fn new_get_lets_waiters_go_first_once() {
     assert!(poll_once(newcomer).is_ready());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn unpolled_waiter_delays_others_by_one_poll_at_most() {
     let server = Server::new();
     let scope = server.scopes.open();
@@ -135,7 +135,7 @@ async fn unpolled_waiter_delays_others_by_one_poll_at_most() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn returned_guard_wakes_all_waiters() {
     let server = Server::new();
     let scope = server.scopes.open();
@@ -151,7 +151,7 @@ async fn returned_guard_wakes_all_waiters() {
     assert_eq!(wakes.map(|wakes| wakes.count()), [1, 1, 1]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn waiter_that_moves_to_another_task_is_woken_there() {
     let server = Server::new();
     let scope = server.scopes.open();
@@ -167,7 +167,7 @@ async fn waiter_that_moves_to_another_task_is_woken_there() {
     assert_eq!((before.count(), after.count()), (0, 1));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn get_and_try_get_take_what_is_ready_at_once() {
     let server = Server::new();
     server.probe.make_ready(1);
@@ -185,7 +185,7 @@ async fn get_and_try_get_take_what_is_ready_at_once() {
     server.finish().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn try_get_does_not_wait_and_leaves_the_cell_unused() {
     let server = Server::new();
     let scope = server.scopes.open();
@@ -200,7 +200,7 @@ async fn try_get_does_not_wait_and_leaves_the_cell_unused() {
     assert!(lazy.try_get().is_none());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn first_get_cut_at_any_poll_does_not_cancel_acquisition() {
     for polls in 1.. {
         let server = Server::new();
@@ -221,7 +221,7 @@ async fn first_get_cut_at_any_poll_does_not_cancel_acquisition() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn handle_without_a_waiter_stays_in_the_cell() {
     let server = Server::new();
     let scope = server.scopes.open();
@@ -236,7 +236,7 @@ async fn handle_without_a_waiter_stays_in_the_cell() {
     assert_eq!(server.exits(), [Exit::Failed]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn unpolled_first_get_stalls_no_other_caller() {
     let server = Server::new();
     server.probe.on(Verb::Acquire).close();

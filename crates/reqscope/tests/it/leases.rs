@@ -8,7 +8,7 @@ use reqscope_testkit::{Probe, ProbeHandle, Scripted, Verb, cancel_at, expect_pan
 
 use crate::support::{Event, Server, bounded, settle};
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn lease_ends_with_the_exit_of_its_user() {
     let server = Server::new();
     let reaper = server.scopes.reaper();
@@ -27,7 +27,7 @@ async fn lease_ends_with_the_exit_of_its_user() {
     assert_eq!(server.exits(), [Exit::Completed, Exit::Failed, Exit::Panicked, Exit::Cancelled, Exit::Panicked]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn handle_taken_out_of_a_lease_is_never_released() {
     let server = Server::new();
     let lease = Lease::acquire_in(server.scopes.reaper(), &server.probe).await.unwrap();
@@ -38,7 +38,7 @@ async fn handle_taken_out_of_a_lease_is_never_released() {
     drop(handle);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn failed_release_is_returned_and_reported() {
     let server = Server::new();
     server.probe.on(Verb::Release).error().panic();
@@ -64,7 +64,7 @@ async fn hanging_release_is_abandoned_after_5_seconds() {
     server.assert_balanced();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn lease_outside_a_scope_is_counted_by_the_global_reaper() {
     let before = Reaper::global().stats();
     let probe = Arc::new(Probe::new());
@@ -103,7 +103,7 @@ impl Resource for Transactions {
 }
 
 /// Events about the inner lease name the line of the scope's `get`, not a line of the wrapper.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn inner_lease_of_a_wrapper_is_counted_in_the_scope() {
     for slow in [false, true] {
         let server = Server::new();
@@ -127,7 +127,7 @@ async fn inner_lease_of_a_wrapper_is_counted_in_the_scope() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn acquisition_cut_between_steps_cancels_the_inner_handle() {
     for polls in 1.. {
         let server = Server::new();
@@ -148,7 +148,7 @@ async fn acquisition_cut_between_steps_cancels_the_inner_handle() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn close_during_an_acquisition_cancels_the_inner_handle() {
     let server = Server::new();
     let transactions = Transactions::new(&server.probe);
@@ -163,7 +163,7 @@ async fn close_during_an_acquisition_cancels_the_inner_handle() {
     assert_eq!(server.exits(), [Exit::Cancelled]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn lease_acquired_beside_an_acquisition_is_not_in_its_scope() {
     let server = Server::new();
     server.probe.on(Verb::Acquire).slow(1);

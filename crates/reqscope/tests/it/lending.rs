@@ -112,7 +112,7 @@ async fn timed_out_get_leaves_the_queue() {
     drop(get_now(&lazy)); // Succeeds at its first poll, because the queue is empty.
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn dropped_waiter_leaves_the_queue() {
     let server = Server::new();
     let scope = server.scopes.open();
@@ -125,7 +125,7 @@ async fn dropped_waiter_leaves_the_queue() {
     drop(get_now(&lazy));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn waiter_dropped_after_its_wake_up_blocks_no_other() {
     let server = Server::new();
     let scope = server.scopes.open();
@@ -141,7 +141,7 @@ async fn waiter_dropped_after_its_wake_up_blocks_no_other() {
     assert_eq!(lazy.state(), LazyState::Ready);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn ten_tasks_of_one_request_all_get_their_turn() {
     let server = Server::new();
     server.probe.on(Verb::Acquire).slow(2);
@@ -166,7 +166,7 @@ async fn ten_tasks_of_one_request_all_get_their_turn() {
     server.finish().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn subject_names_the_resource_and_the_calling_line() {
     let server = Server::new();
     let scope = server.scopes.open();

@@ -122,7 +122,7 @@ async fn release_failed_and_abandoned_carry_exit_and_reason() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn second_resource_names_the_type() {
     let (log, scopes, probe) = observed();
     let scope = scopes.open();
@@ -141,7 +141,7 @@ fn acquisition_lost_with_its_runtime_is_reported() {
     assert_eq!((server.stats().acquire_failed, server.events.count(Event::AcquireFailed)), (1, 1));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn acquisition_cancelled_by_the_close_is_no_failure() {
     let server = Server::new();
     server.probe.on(Verb::Acquire).never();

@@ -290,7 +290,7 @@ async fn get_begun_during_the_first_poll_has_a_lend_timeout() {
     drop(guard);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn handle_from_a_poll_that_closes_its_scope_is_never_lent() {
     for polls in [0, 1] {
         let scope: Arc<Mutex<Option<Scope>>> = Arc::default();

@@ -43,7 +43,7 @@ pub(crate) async fn problem(close: Close) -> Problem {
     problem.clone()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn settling_handles_are_released_first_in_reverse_order() {
     let (server, all) = resources([false, true, false, true, true, false]);
     let scope = used(&server, &all);
@@ -53,7 +53,7 @@ async fn settling_handles_are_released_first_in_reverse_order() {
     assert_eq!(server.order(), [4, 3, 1, 5, 2, 0]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn release_order_follows_acquisition_not_first_use() {
     let (server, [first, second]) = resources([true, true]);
     let scope = server.scopes.open();
@@ -68,7 +68,7 @@ async fn release_order_follows_acquisition_not_first_use() {
     server.finish().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn close_without_success_settles_nothing_and_never_waits() {
     for exit in [Exit::Failed, Exit::Cancelled, Exit::Panicked] {
         let (server, all) = resources([true, false, true]);
@@ -86,7 +86,7 @@ async fn close_without_success_settles_nothing_and_never_waits() {
 }
 
 /// A close without anything to release spawns no task.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn background_releases_of_a_close_share_one_task() {
     let (server, all) = resources([false, false, false]);
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
@@ -104,7 +104,7 @@ async fn background_releases_of_a_close_share_one_task() {
 }
 
 /// The other releases wait for all of them.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn settling_releases_run_one_after_another() {
     let (server, all) = resources([false, true, true]);
     let [other, first, second] = &all;
@@ -124,7 +124,7 @@ async fn settling_releases_run_one_after_another() {
     assert_eq!(server.order(), [2, 1, 0]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn handle_waiting_for_its_release_is_not_lent() {
     let (server, all) = resources([true, true]);
     let [later, first] = &all;
@@ -141,7 +141,7 @@ async fn handle_waiting_for_its_release_is_not_lent() {
     assert_eq!(server.order(), [1, 0]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn failing_release_stops_no_other_and_all_are_reported() {
     let (server, all) = resources([true, true, true, false]);
     all[0].on(Verb::Release).error();
@@ -168,7 +168,7 @@ pub(crate) fn release_error(problem: &Problem) -> Error<Scripted> {
     error.downcast_ref::<Error<Scripted>>().unwrap().clone()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn lent_settling_handle_fails_the_close() {
     let (server, all) = resources([true, true, false]);
     let scope = used(&server, &all);
@@ -186,7 +186,7 @@ async fn lent_settling_handle_fails_the_close() {
     assert_eq!(exits, [Exit::Failed, Exit::Failed, Exit::Cancelled]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn settling_handle_being_acquired_fails_the_close() {
     let (server, all) = resources([true, true]);
     all[1].on(Verb::Acquire).never();
@@ -200,7 +200,7 @@ async fn settling_handle_being_acquired_fails_the_close() {
     assert_eq!(server.exits(), [Exit::Failed]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn dead_settling_handle_fails_the_close() {
     // The handle dies after its guard was dropped, so only the close can notice.
     let (server, all) = resources([true, false]);
@@ -213,7 +213,7 @@ async fn dead_settling_handle_fails_the_close() {
     assert_eq!(server.exits(), [Exit::Failed; 2]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn other_handles_may_be_lent_or_dead_at_the_close() {
     let (server, all) = resources([true, false, false, false]);
     let [settling, acquiring, dead, lent] = &all;
@@ -230,7 +230,7 @@ async fn other_handles_may_be_lent_or_dead_at_the_close() {
     assert_eq!(server.exits(), [Exit::Completed, Exit::Completed, Exit::Cancelled]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn rollback_under_a_success_is_a_problem() {
     let (server, all) = resources([true, false]);
     let scope = used(&server, &all);
@@ -247,7 +247,7 @@ async fn rollback_under_a_success_is_a_problem() {
     scope.close(Exit::Completed).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn guard_returned_with_a_dead_handle_marks_the_scope() {
     let (server, all) = resources([true, false]);
     let scope = used(&server, &all);
@@ -260,7 +260,7 @@ async fn guard_returned_with_a_dead_handle_marks_the_scope() {
     server.finish().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn guard_dropped_by_a_caught_panic_marks_the_scope() {
     let (server, all) = resources([true]);
     let scope = used(&server, &all);
@@ -274,7 +274,7 @@ async fn guard_dropped_by_a_caught_panic_marks_the_scope() {
     assert_eq!(server.exits(), [Exit::Failed]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn failures_of_other_releases_go_to_the_observer_only() {
     let (server, all) = resources([true, false, false]);
     all[1].on(Verb::Release).error();
@@ -285,7 +285,7 @@ async fn failures_of_other_releases_go_to_the_observer_only() {
     assert_eq!(server.stats().released, 3);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn reclaimed_settling_handle_is_not_waited_for() {
     let server = Server::with(Probe::new().settling().reclaiming());
     let scope = server.scopes.open();
@@ -297,7 +297,7 @@ async fn reclaimed_settling_handle_is_not_waited_for() {
     assert_eq!(server.probe.counts().reclaimed, 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn resource_that_panics_in_settles_counts_as_settling() {
     let server = Server::new();
     let bomb = Hooked::bomb(At::Settles);
@@ -314,7 +314,7 @@ async fn resource_that_panics_in_settles_counts_as_settling() {
     assert_eq!(bomb.dropped(), 2);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn panic_in_reclaim_fails_the_close() {
     let server = Server::new();
     // A panic in `settles` counts as true.
@@ -330,7 +330,7 @@ async fn panic_in_reclaim_fails_the_close() {
     assert_eq!(server.events.count(Event::ReleaseFailed(Exit::Completed)), 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn close_error_names_everything_in_one_line() {
     let (server, all) = resources([true, true]);
     all[0].on(Verb::Release).error();

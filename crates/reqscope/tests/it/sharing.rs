@@ -18,7 +18,7 @@ fn shared(server: &Server) -> Shared<Probe> {
     Shared::new_in(server.scopes.reaper(), server.probe.sibling())
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn concurrent_gets_share_one_acquisition_and_one_handle() {
     let server = Server::new();
     let shared = shared(&server);
@@ -32,7 +32,7 @@ async fn concurrent_gets_share_one_acquisition_and_one_handle() {
     assert_eq!(server.exits(), [Exit::Cancelled]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn get_of_a_ready_resource_is_ready_at_its_first_poll() {
     let server = Server::new();
     let shared = shared(&server);
@@ -41,7 +41,7 @@ async fn get_of_a_ready_resource_is_ready_at_its_first_poll() {
     assert_eq!((first.id(), second.id()), (0, 0));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn failure_is_shared_by_waiters_and_not_remembered() {
     let server = Server::new();
     let shared = shared(&server);
@@ -60,7 +60,7 @@ async fn failure_is_shared_by_waiters_and_not_remembered() {
     assert_eq!(server.stats().acquire_failed, gate.calls() - server.stats().acquired);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn dead_handle_is_replaced_once_and_kept_by_its_users() {
     let server = Server::new();
     let shared = shared(&server);
@@ -83,7 +83,7 @@ async fn dead_handle_is_replaced_once_and_kept_by_its_users() {
     assert_eq!(server.order(), [0, 1]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn new_handle_that_is_dead_at_once_is_an_error() {
     let server = Server::new();
     let shared = shared(&server);
@@ -95,7 +95,7 @@ async fn new_handle_that_is_dead_at_once_is_an_error() {
     assert_eq!(server.probe.counts().acquires, 2);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn dropped_get_leaves_the_acquisition_to_the_next() {
     let server = Server::new();
     let shared = shared(&server);
@@ -107,7 +107,7 @@ async fn dropped_get_leaves_the_acquisition_to_the_next() {
     assert_eq!((handle.id(), server.probe.counts().acquires), (0, 1));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn shared_dropped_while_acquiring_answers_its_waiters() {
     let server = Server::new();
     let shared = shared(&server);
@@ -120,7 +120,7 @@ async fn shared_dropped_while_acquiring_answers_its_waiters() {
     assert_eq!(server.probe.counts().acquires_cut, 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn handle_arriving_after_the_drop_is_released_as_late() {
     let reaper = Reaper::new();
     let owner = Arc::new(Mutex::new(None::<Box<dyn Any + Send>>));
@@ -139,7 +139,7 @@ async fn handle_arriving_after_the_drop_is_released_as_late() {
     assert_eq!((stats.acquired, stats.late, stats.released), (1, 1, 1));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn last_user_releases_the_handle_after_its_owner() {
     let server = Server::new();
     let shared = shared(&server);

@@ -53,7 +53,7 @@ impl Subscriber for Spans {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn acquisition_keeps_its_callers_span_at_every_poll() {
     let _subscriber = tracing::subscriber::set_default(Spans::default());
     let seen = Arc::new(Mutex::new(Vec::new()));

@@ -11,7 +11,8 @@ fn exits() -> impl Strategy<Value = Exit> {
 fn steps() -> impl Strategy<Value = Step> {
     let which = || 0..6_u8;
     let behavior = prop_oneof![
-        3 => Just(Behavior::Ok), 3 => Just(Behavior::Slow), 2 => Just(Behavior::Error), 1 => Just(Behavior::Panic), 1 => Just(Behavior::Never),
+        3 => Just(Behavior::Ok), 3 => Just(Behavior::Slow), 2 => Just(Behavior::Error),
+        1 => Just(Behavior::Panic), 1 => Just(Behavior::Never),
     ];
     prop_oneof![
         6 => which().prop_map(Step::Get),

@@ -11,7 +11,7 @@ fn pool(size: usize, probe: Probe) -> Pool<Probe> {
     Pool::builder().max_size(size).build(probe)
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn returned_handle_goes_to_the_next_caller() {
     let pool = pool(10, Probe::new());
     let first = pool.get().await.unwrap();
@@ -22,7 +22,7 @@ async fn returned_handle_goes_to_the_next_caller() {
     pool.put(second);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn full_pool_serves_its_waiters_in_order() {
     let pool = Arc::new(pool(1, Probe::new()));
     let held = pool.get().await.unwrap();
@@ -36,7 +36,7 @@ async fn full_pool_serves_its_waiters_in_order() {
     assert_eq!(pool.status().idle, 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn waiter_dropped_after_its_grant_passes_it_on() {
     let pool = pool(1, Probe::new());
     let held = pool.get().await.unwrap();
@@ -51,7 +51,7 @@ async fn waiter_dropped_after_its_grant_passes_it_on() {
     pool.put(passed_on);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn dropped_handle_is_validated_before_its_next_use() {
     let probe = Probe::new();
     let pool = pool(1, probe.clone());
@@ -64,7 +64,7 @@ async fn dropped_handle_is_validated_before_its_next_use() {
     assert_eq!((probe.counts().acquired, probe.counts().validated), (1, 1));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn validation_that_needs_no_waiting_ends_in_the_drop() {
     let probe = Probe::new();
     let pool = pool(1, probe.clone());
@@ -84,7 +84,7 @@ async fn acquire_timeout_carries_a_shortage() {
     pool.put(held);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn scope_checks_out_one_handle_for_all_its_gets() {
     let (scopes, pool) = (Scopes::new(), Arc::new(pool(1, Probe::new())));
     let scope = scopes.open();
@@ -96,7 +96,7 @@ async fn scope_checks_out_one_handle_for_all_its_gets() {
     assert!(pool.close(Duration::from_secs(1)).await.is_clean());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn caller_with_a_creation_does_not_count_as_waiter() {
     let pool = Pool::builder().max_size(1).max_waiters(0).build(Probe::new());
     let handle = pool.get().await.unwrap();

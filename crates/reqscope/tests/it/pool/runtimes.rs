@@ -55,7 +55,8 @@ fn pool_serves_a_multi_thread_runtime_and_a_local_set() {
     runtime().block_on(rig.finish(0));
 }
 
-/// A static pool, as in a test suite: the test below and the next one run on different runtimes.
+/// A static pool, as in a test suite: the two tests below run on different runtimes. Their clocks run, because each may
+/// wait for the other.
 static SHARED: LazyLock<Pool<Probe>> = LazyLock::new(|| Pool::builder().max_size(1).build(Probe::new()));
 
 #[tokio::test]
