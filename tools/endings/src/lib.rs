@@ -53,7 +53,7 @@ pub use client::Seen;
 pub use ending::{Absent, Ending, Exception, Expected, Resources};
 pub use endings::all;
 pub use event::Event;
-pub use play::{Cell, Verdict, play};
+pub use play::play;
 pub use protocol::Protocol;
 pub use setup::Setup;
 pub use stack::Stack;

@@ -5,8 +5,8 @@ use std::thread;
 
 use clap::Parser;
 use parking_lot::Mutex;
-use reqscope_endings::{Cell, Ending, Protocol, Stack, all, play};
-use serde::Serialize;
+use reqscope_endings::{Ending, Protocol, Stack, all, play};
+use reqscope_records::endings::Row;
 
 /// How many endings are played at once. They wait for packets and deadlines most of the time, not for a core.
 const AT_ONCE: usize = 4;
@@ -16,14 +16,6 @@ struct Arguments {
     /// Plays this ending only
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
-}
-
-/// A row of the table.
-#[derive(Serialize)]
-struct Row {
-    name: &'static str,
-    sentence: &'static str,
-    cells: Vec<Cell>,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -56,5 +48,5 @@ fn main() -> anyhow::Result<()> {
 fn row(ending: &'static Ending) -> Row {
     let on = |stack| [Protocol::Http1, Protocol::Http2].map(|protocol| play(ending, stack, protocol));
     let cells = [Stack::Hyper, Stack::Axum].into_iter().flat_map(on).collect();
-    Row { name: ending.name, sentence: ending.sentence, cells }
+    Row { name: ending.name.to_owned(), sentence: ending.sentence.to_owned(), cells }
 }

@@ -4,51 +4,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
+use reqscope_records::endings::{Cell, Verdict};
 use reqscope_testkit::Ledger;
-use serde::Serialize;
 use tokio::runtime;
 
 use crate::fixture::Fixture;
 use crate::judge::{Observed, judge};
 use crate::server::TestServer;
 use crate::{BOUND, Ending, Protocol, Stack};
-
-/// One ending on one stack over one protocol.
-#[derive(Clone, Debug, Serialize)]
-pub struct Cell {
-    /// The stack it was played on.
-    pub stack: Stack,
-    /// The protocol of the client.
-    pub protocol: Protocol,
-    /// Whether it is right.
-    pub verdict: Verdict,
-    /// The exits passed to `release`, in order.
-    pub exits: Vec<String>,
-    /// How many releases ended.
-    pub released: u64,
-    /// How many handles were abandoned at a deadline.
-    pub abandoned: u64,
-    /// What the client saw.
-    pub seen: String,
-    /// The events that prove that the ending happened.
-    pub events: Vec<String>,
-    /// Why the result differs from the other cells, or is not what one would want.
-    pub note: Option<&'static str>,
-    /// How long it took, in milliseconds.
-    pub millis: u64,
-}
-
-/// Whether a cell is right.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// Everything is as declared.
-    Right,
-    /// The ending does not exist here, for this reason.
-    Absent(String),
-    /// Something is not as declared.
-    Wrong(String),
-}
 
 /// Plays an ending with each of its resources, and judges what was observed.
 ///
@@ -61,15 +24,15 @@ pub fn play(ending: &'static Ending, stack: Stack, protocol: Protocol) -> Cell {
 fn play_within(limit: Duration, ending: &'static Ending, stack: Stack, protocol: Protocol) -> Cell {
     let begun = Instant::now();
     let mut cell = Cell {
-        stack,
-        protocol,
+        stack: stack.name().to_owned(),
+        protocol: protocol.name().to_owned(),
         verdict: Verdict::Right,
         exits: Vec::new(),
         released: 0,
         abandoned: 0,
         seen: String::new(),
         events: Vec::new(),
-        note: ending.expected_on(stack, protocol).1,
+        note: ending.expected_on(stack, protocol).1.map(str::to_owned),
         millis: 0,
     };
     if let Some(why) = ending.absent_on(stack, protocol) {

@@ -16,7 +16,6 @@ use hyper_util::service::TowerToHyperService;
 use reqscope_hyper::{RequestExt, ScopeService, ServeReport, serve};
 use reqscope_testkit::Probe;
 use reqscope_tower::{RequestScope, ScopeLayer, Scoped};
-use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -31,8 +30,7 @@ use crate::layers::{AsTower, Layers};
 use crate::{BoxError, Setup};
 
 /// What the server consists of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stack {
     /// A `ScopeService` around a hyper service.
     Hyper,
@@ -41,6 +39,14 @@ pub enum Stack {
 }
 
 impl Stack {
+    /// Returns its name in the table.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Stack::Hyper => "hyper",
+            Stack::Axum => "axum",
+        }
+    }
+
     /// Starts a server that calls the handler, until `stop`.
     pub(crate) fn start(
         self,

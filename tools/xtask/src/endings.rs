@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use serde::{Deserialize, Serialize};
+use reqscope_records::endings::{Cell, Row, Verdict};
 
 use crate::cargo::Cargo;
 use crate::tree::Tree;
@@ -19,36 +19,6 @@ pub(crate) struct Options {
     /// Prints JSON instead of a table.
     #[arg(long)]
     json: bool,
-}
-
-/// An ending on both stacks, over both protocols.
-#[derive(Serialize, Deserialize)]
-struct Row {
-    name: String,
-    sentence: String,
-    cells: Vec<Cell>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Cell {
-    stack: String,
-    protocol: String,
-    verdict: Verdict,
-    exits: Vec<String>,
-    released: u64,
-    abandoned: u64,
-    seen: String,
-    events: Vec<String>,
-    note: Option<String>,
-    millis: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Verdict {
-    Right,
-    Absent(String),
-    Wrong(String),
 }
 
 /// Plays the endings, prints the table, and fails if a cell is wrong.

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use reqscope_endings::{Protocol, Stack, Verdict, all, play};
+use reqscope_endings::{Protocol, Stack, all, play};
+use reqscope_records::endings::Verdict;
 
 macro_rules! tests {
     ($($name:ident)*) => {
