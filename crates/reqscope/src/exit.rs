@@ -1,7 +1,7 @@
 /// How the use of a handle ended, as passed to [`release`](crate::Resource::release).
 ///
-/// `Completed` and `Failed` are stated by the owner of the scope or the lease, never guessed. An owner that is dropped
-/// without a verdict ends as `Cancelled`, or as `Panicked` if the thread is unwinding at that moment.
+/// `Completed` and `Failed` are stated by the owner of the scope or the lease, never guessed. A scope or lease that is
+/// dropped without a verdict ends as `Cancelled`, or as `Panicked` if the thread is unwinding at that moment.
 ///
 /// A transaction commits on `Completed` and rolls back on everything else:
 ///
@@ -19,9 +19,10 @@ pub enum Exit {
     Completed,
     /// The work ended in an orderly way, but its effects are not wanted.
     Failed,
-    /// The owner was dropped without a verdict: the client disconnected, a timeout passed, the task was aborted.
+    /// The scope or lease was dropped without a verdict: the client disconnected, a timeout passed, the task was
+    /// aborted.
     Cancelled,
-    /// The owner was dropped while its thread was unwinding.
+    /// The scope or lease was dropped while its thread was unwinding.
     Panicked,
 }
 

@@ -29,21 +29,21 @@ use crate::wrap::{BoxResource, Retry, RetryPolicy, Timeout};
 /// # }
 /// ```
 pub trait ResourceExt: Resource + Sized {
-    /// Limits the time of each verb: see [`Timeout`].
+    /// Limits the time of each verb; see [`Timeout`].
     fn timeout(self, timeout: Duration) -> Timeout<Self> {
         Timeout::new(self, timeout)
     }
 
-    /// Retries a failed `acquire`: see [`Retry`].
+    /// Retries a failed `acquire`; see [`Retry`].
     fn retry(self, policy: RetryPolicy) -> Retry<Self> {
         Retry::new(self, policy)
     }
 
-    /// Builds a [`Pool`] over this resource: a bounded set of handles that are used again.
+    /// Builds a [`Pool`] around this resource: a bounded set of handles that are reused.
     ///
     /// Layers added before this call apply to each creation of a handle, layers added after it to each check-out. The
-    /// pool limits and spaces its creations itself, so a [`timeout`](ResourceExt::timeout) or a
-    /// [`retry`](ResourceExt::retry) before it is rarely useful.
+    /// pool has its own timeout and its own pauses between failed creations, so a [`timeout`](ResourceExt::timeout) or
+    /// a [`retry`](ResourceExt::retry) before it is rarely useful.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -60,7 +60,7 @@ pub trait ResourceExt: Resource + Sized {
         builder.build(self)
     }
 
-    /// Shares one handle between all users: see [`Shared`], which is not a resource, so this call comes last.
+    /// Shares one handle between all users; see [`Shared`]. `Shared` is not a resource, so this call must come last.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -76,7 +76,7 @@ pub trait ResourceExt: Resource + Sized {
         Shared::new(self)
     }
 
-    /// Erases the type of the resource: see [`BoxResource`].
+    /// Erases the type of the resource; see [`BoxResource`].
     ///
     /// ```
     /// use reqscope::{BoxResource, Error, ResourceExt, resource_fn};

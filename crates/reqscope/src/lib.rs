@@ -1,8 +1,8 @@
 //! Request-scoped resources for async servers: acquired on first use, shared within the request, released exactly once.
 //!
-//! A request needs a connection, a transaction, a file or a lock. With this crate it acquires the handle on first use,
-//! all functions of the request share that handle, and it is released exactly once, however the request ends: the
-//! handler returns, panics or times out, the client disconnects, the server shuts down.
+//! A request needs a connection, a transaction, a file or a lock. This crate acquires such a handle on first use,
+//! shares it between all functions of the request, and releases it exactly once, however the request ends: the handler
+//! returns, panics or times out, the client disconnects, or the server shuts down.
 //!
 //! # The life of a request
 //!
@@ -21,14 +21,15 @@
 //! ```
 //!
 //! If the front end drops the [`Scope`] instead of closing it (the client disconnected, a timeout passed, the handler
-//! panicked), its handles are released all the same, as [`Exit::Cancelled`] or [`Exit::Panicked`], in a task of the
+//! panicked), the handles are still released, as [`Exit::Cancelled`] or [`Exit::Panicked`], in a task of the
 //! [`Reaper`].
 //!
 //! # A short tour
 //!
 //! A [`Resource`] has three verbs, `acquire`, `validate` and `release`; only `acquire` is required. [`Scopes`] opens a
-//! [`Scope`] for each request. Functions of the request get a [`Lazy`] cell from its [`ScopeHandle`], and from the cell
-//! a [`Guard`]. The owner of the scope closes it with an [`Exit`], which is passed to the `release` of each handle.
+//! [`Scope`] for each request. The functions of the request get a [`Lazy`] cell from the [`ScopeHandle`], and a
+//! [`Guard`] from the cell. The owner of the scope closes it with an [`Exit`], which is passed to the `release` of each
+//! handle.
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -89,10 +90,10 @@
 //! |---|---|---|
 //! | a request | [`Lazy`], in a [`Scope`] | the scope closes |
 //! | a piece of work of your own | [`Lease`] | the lease is ended or dropped |
-//! | the whole server | [`Shared`] | its last user has dropped it |
+//! | the whole server | [`Shared`] | its last user drops it |
 //!
-//! A [`Pool`] keeps handles between uses. It is a resource too, whose `acquire` checks a handle out and whose `release`
-//! returns it. [`Timeout`](wrap::Timeout) and [`Retry`](wrap::Retry) wrap any resource, and are resources again.
+//! A [`Pool`] keeps handles between uses. It is a resource too: its `acquire` checks a handle out and its `release`
+//! returns it. [`Timeout`](wrap::Timeout) and [`Retry`](wrap::Retry) wrap any resource and are themselves resources.
 //!
 //! # Modules
 //!
@@ -100,10 +101,10 @@
 //! |---|---|
 //! | [`scope`] | scopes, lazy cells, guards, and the error of a close |
 //! | [`pool`] | a bounded set of handles that are used again |
-//! | [`wrap`] | resources made of a closure or of another resource: timeout, retry, box |
+//! | [`wrap`] | resources made from a closure or around another resource: timeout, retry, box |
 //! | [`error`] | the one [`Error`] of all operations, its stage, and what a pool adds to it |
 //! | [`observer`] | events that no task awaits, for metrics and logs |
-//! | [`stats`] | counters, and the report of a drain |
+//! | [`stats`] | the counters, and the report of a drain |
 //! | [`reaper`] | async release from `Drop` |
 //! | [`future`] | the named futures of these methods |
 //!
@@ -112,14 +113,14 @@
 //! # Requirements
 //!
 //! An operation that has to wait needs a tokio runtime with timers: multi-threaded, current-thread or a `LocalSet`, one
-//! or several in a process. Without one it returns an error; it does not panic. With `panic = "abort"` a panic in a
-//! resource cannot be caught, and statements in these docs about panics do not apply.
+//! or several in a process. Without such a runtime it returns an error and does not panic. With `panic = "abort"` a
+//! panic in a resource cannot be caught, and statements in these docs about panics do not apply.
 //!
 //! # Features
 //!
 //! No feature is on by default.
 //!
-//! - `tracing`: an acquisition that moves to a task of its own keeps the caller's span.
+//! - `tracing`: an acquisition that moves to a task of its own runs in the caller's span.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 // In reading order: each module imports only from the modules above it.

@@ -9,7 +9,7 @@ use crate::exit::Exit;
 /// Receives events that no task awaits, for metrics, logs and tests.
 ///
 /// Every method has an empty default. A method is called on the thread on which the event happened, outside of every
-/// lock, often from a `Drop`: it must not block. A panic in one is caught and counted
+/// lock and often from a `Drop`, so it must not block. A panic in one is caught and counted
 /// ([`Stats::observer_panics`](crate::stats::Stats::observer_panics)).
 ///
 /// ```
@@ -27,17 +27,19 @@ use crate::exit::Exit;
 /// let scopes = Scopes::builder().observer(Log).build();
 /// ```
 pub trait Observer: Send + Sync + 'static {
-    /// Called when a handle was acquired, after `waited` (zero if it was ready at once).
+    /// Called when a handle was acquired. `waited` is how long that took; zero if the handle was ready at once.
     fn acquired(&self, of: Subject, waited: Duration) {
         let _unused = (of, waited);
     }
 
-    /// Called when an acquisition failed. Callers that wait for it get the error too; there may be none.
+    /// Called when an acquisition failed. Callers that wait for the acquisition get the error too, but there may be
+    /// none.
     fn acquire_failed(&self, of: Subject, error: &(dyn Error + 'static)) {
         let _unused = (of, error);
     }
 
-    /// Called when a handle arrived after its scope had been closed. It is released at once and never used (law L6).
+    /// Called when a handle arrived after its scope had been closed. The handle is released at once and never used (law
+    /// L6).
     fn late(&self, of: Subject) {
         let _unused = of;
     }
@@ -50,7 +52,7 @@ pub trait Observer: Send + Sync + 'static {
 
     /// Called when a handle of a [`Pool`](crate::Pool) has been checked out for longer than its
     /// [`leak_after`](crate::pool::PoolBuilder::leak_after): a leak, or a request that hangs. Reported once per use, by
-    /// the pool's janitor, while the use goes on.
+    /// the pool's janitor, while the handle is still checked out.
     fn held_too_long(&self, of: Subject, held: Duration) {
         let _unused = (of, held);
     }
@@ -60,7 +62,7 @@ pub trait Observer: Send + Sync + 'static {
         let _unused = (of, exit);
     }
 
-    /// Called when a release ended with an error or a panic. The handle no longer exists then either.
+    /// Called when a release ended with an error or a panic. The handle is gone in that case too.
     fn release_failed(&self, of: Subject, exit: Exit, error: &(dyn Error + 'static)) {
         let _unused = (of, exit, error);
     }
@@ -76,14 +78,14 @@ pub trait Observer: Send + Sync + 'static {
         let _unused = of;
     }
 
-    /// Called when a guard was still held while its scope was closed. The handle is released, as cancelled, when the
-    /// guard is dropped (law L8).
+    /// Called when a scope was closed while one of its guards was still held. The handle is released, as cancelled,
+    /// when the guard is dropped (law L8).
     fn still_lent(&self, of: Subject) {
         let _unused = of;
     }
 
     /// Called when two different `Arc`s of one resource type were used in one scope, which makes them two resources
-    /// with two handles. That is right for two databases, and a mistake if each request creates a new `Arc`. Reported
+    /// with two handles. This is right for two databases, but a mistake if each request creates a new `Arc`. Reported
     /// once per type.
     fn second_resource(&self, resource: &'static str) {
         let _unused = resource;
@@ -92,7 +94,7 @@ pub trait Observer: Send + Sync + 'static {
 
 /// The handle that an event is about.
 ///
-/// Neither field allocates, so both can be used as labels of a metric:
+/// Both fields are `'static`, so they can be used as labels of a metric without an allocation:
 ///
 /// ```
 /// use reqscope::observer::Subject;

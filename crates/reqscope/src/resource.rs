@@ -6,27 +6,28 @@ use crate::exit::Exit;
 
 /// A resource whose handles are acquired, used and released: a connection, a transaction, a file, a lock.
 ///
-/// It has three verbs, of which only [`acquire`](Resource::acquire) has no default. Each verb has a shortcut that does
-/// not wait ([`try_acquire`](Resource::try_acquire), [`probe`](Resource::probe), [`reclaim`](Resource::reclaim)).
-/// Wrappers forward the shortcuts; other resources may keep the defaults.
+/// The trait has three verbs: [`acquire`](Resource::acquire), which is required, [`validate`](Resource::validate) and
+/// [`release`](Resource::release). Each verb has a shortcut that does not wait: [`try_acquire`](Resource::try_acquire),
+/// [`probe`](Resource::probe) and [`reclaim`](Resource::reclaim). Wrappers must forward the shortcuts and
+/// [`settles`](Resource::settles); other resources may keep the defaults.
 ///
-/// A `Resource` is the *factory* of handles, not a handle. The whole server shares it, usually in an [`Arc`], and it
+/// A `Resource` is the *factory* of handles, not a handle. It is shared by the whole server, usually in an [`Arc`], and
 /// holds no state of a single request.
 ///
 /// # Cancel safety
 ///
 /// The future of every verb may be dropped at any `.await`. Whatever is half-made at that point needs an owner whose
-/// `Drop` cleans it up (law L3). The future of `release` owns its handle; the core runs that future to its end or its
-/// deadline, even if the request has ended.
+/// `Drop` cleans it up (law L3). The future of `release` owns its handle and is run to its end or its deadline, even if
+/// the request has ended.
 ///
 /// # Panics
 ///
-/// The core catches a panic in any of these methods. A panic in a verb becomes the error of that call
-/// ([`Error::is_panicked`]); the docs of each shortcut say what a panic in it counts as.
+/// A panic in any of these methods is caught. In a verb it becomes the error of that call ([`Error::is_panicked`]); the
+/// docs of each other method say what a panic in it counts as.
 ///
 /// # Examples
 ///
-/// A temporary file that is kept only if the request was a success:
+/// A temporary file that is kept only if the request succeeds:
 ///
 /// ```
 /// use reqscope::{Error, Exit, Resource};
@@ -63,24 +64,24 @@ pub trait Resource: Send + Sync + 'static {
 
     /// Creates a handle.
     ///
-    /// Other requests may call it while an earlier call is still running. The core limits it to 60 s, unless
-    /// [configured otherwise](crate::scope::ScopesBuilder::acquire_timeout).
+    /// Several requests may call this method concurrently. A call times out after 60 s, unless [configured
+    /// otherwise](crate::scope::ScopesBuilder::acquire_timeout).
     ///
     /// # Errors
     ///
-    /// The resource's own error, converted by `?`. Use [`Error::permanent`] if a retry cannot help. An error without a
-    /// [`stage`](Error::stage) gets [`Stage::Acquiring`](crate::error::Stage::Acquiring).
+    /// Returns the resource's own error, converted by `?`. Use [`Error::permanent`] if a retry cannot help. An error
+    /// without a [`stage`](Error::stage) gets [`Stage::Acquiring`](crate::error::Stage::Acquiring).
     ///
     /// # Cancel safety
     ///
-    /// The future may be dropped at any `.await`, because the request has ended or the timeout has passed. It must
+    /// The future may be dropped at any `.await`, because the request has ended or the timeout has passed. It must then
     /// leave nothing behind (law L3).
     fn acquire(&self) -> impl Future<Output = Result<Self::Handle, Error<Self::Cause>>> + Send;
 
     /// Checks that a handle is alive, and cleans it for its next user.
     ///
-    /// A pool, which gives one handle to several users in turn, calls it between two users. Scopes, leases and shared
-    /// handles never call it: their handles come from `acquire` and go to `release`.
+    /// Called by a pool between two users of a handle. Scopes, leases and shared handles never call it: they pass each
+    /// handle from `acquire` to `release` and do not use it again.
     ///
     /// The default returns `Ok`, which is right for handles that cannot break and that keep no state of their user.
     ///
@@ -90,8 +91,8 @@ pub trait Resource: Send + Sync + 'static {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped at any `.await`, the handle is not validated, and a query may still be in flight: the
-    /// pool releases that handle.
+    /// If the future is dropped at any `.await`, the handle is not validated and a query may still be in flight, so the
+    /// pool releases the handle.
     ///
     /// # Examples
     ///
@@ -118,19 +119,19 @@ pub trait Resource: Send + Sync + 'static {
     /// Releases a handle; `exit` says how its use ended.
     ///
     /// Called once for each handle that was acquired and not [reclaimed](Resource::reclaim) (law L1). The default drops
-    /// the handle, which is right if its `Drop` does all that is needed and does not block. The core limits it to 5 s,
+    /// the handle, which is right if its `Drop` does all that is needed and does not block. A call times out after 5 s,
     /// unless [configured otherwise](crate::scope::ScopesBuilder::close_timeout).
     ///
     /// # Errors
     ///
-    /// The handle no longer exists after a failed release either. If the outcome matters to the client
-    /// ([`settles`](Resource::settles)), the error fails the request; else it is reported to the
+    /// A failed release consumes the handle too, and is not repeated. If the outcome matters to the client
+    /// ([`settles`](Resource::settles)), the error fails the request; otherwise it is reported to the
     /// [`Observer`](crate::Observer).
     ///
     /// # Cancel safety
     ///
-    /// The future is not dropped when a request ends, but when its deadline passes or its runtime ends. The handle is
-    /// then dropped with it and counted as abandoned, so its own `Drop` must be sufficient.
+    /// The end of a request does not drop the future; a missed deadline or the end of its runtime does. The handle is
+    /// then dropped with the future and counted as abandoned, so the handle's own `Drop` must be sufficient.
     fn release(
         &self,
         handle: Self::Handle,
@@ -141,9 +142,9 @@ pub trait Resource: Send + Sync + 'static {
         ready(Ok(()))
     }
 
-    /// Returns a handle without waiting, if one is ready: the shortcut of [`acquire`](Resource::acquire).
+    /// Returns a handle without waiting, if one is ready: the shortcut for [`acquire`](Resource::acquire).
     ///
-    /// Called before each `acquire`. It must not block. The default returns `None`. A panic in it is an error of the
+    /// Called before each `acquire`, and must not block. The default returns `None`. A panic in it fails the
     /// acquisition.
     ///
     /// A free list, on which no caller waits:
@@ -179,27 +180,29 @@ pub trait Resource: Send + Sync + 'static {
         None
     }
 
-    /// Returns what is known about a handle's health without any I/O: the shortcut of [`validate`](Resource::validate).
+    /// Returns what is known about a handle's health without any I/O: the shortcut for
+    /// [`validate`](Resource::validate).
     ///
     /// The default returns [`Health::Unknown`]. An adapter whose operations may be cut in the middle returns
-    /// [`Health::Dead`] for such a handle; a scope whose guard is dropped with a dead handle fails.
+    /// [`Health::Dead`] for a handle with a cut operation. A scope fails if one of its guards is dropped with a dead
+    /// handle.
     ///
-    /// Called each time that a guard is dropped, and by each [`Shared::get`](crate::Shared::get): it must be very cheap
+    /// Called each time a guard is dropped, and by each [`Shared::get`](crate::Shared::get), so it must be very cheap
     /// and must not block. A panic in it counts as `Dead`.
     fn probe(&self, handle: &Self::Handle) -> Health {
         let _handle = handle;
         Health::Unknown
     }
 
-    /// Takes a handle back without waiting: the shortcut of [`release`](Resource::release).
+    /// Takes a handle back without waiting: the shortcut for [`release`](Resource::release).
+    ///
+    /// Called before each `release`, often from a `Drop`, so it must not block. A panic in it counts as a failed
+    /// release and drops the handle.
     ///
     /// # Errors
     ///
     /// Returns the handle if it cannot be released without waiting; it is then passed to `release`. The default always
-    /// does.
-    ///
-    /// Called before each `release`, often from a `Drop`: it must not block. A panic in it is a failed release, and
-    /// drops the handle.
+    /// returns the handle.
     fn reclaim(&self, handle: Self::Handle, exit: Exit) -> Result<(), Self::Handle> {
         let _exit = exit;
         Err(handle)
@@ -210,8 +213,8 @@ pub trait Resource: Send + Sync + 'static {
     /// If so, the response waits for the release, and the request fails if the release fails or if the handle is still
     /// lent when the request ends (law L11). The default returns `false`.
     ///
-    /// It must be `true` for [`Exit::Completed`] if it is `true` for any exit, and always return the same, because a
-    /// close calls it several times. A panic in it counts as `true`.
+    /// If it is `true` for any exit, it must be `true` for [`Exit::Completed`]. It must always return the same value
+    /// for the same exit, because a close calls it several times. A panic in it counts as `true`.
     ///
     /// A transaction whose client waits for the COMMIT and for no other release:
     ///
@@ -258,11 +261,11 @@ pub trait Resource: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Health {
-    /// Alive and clean, as far as is known.
+    /// Alive and clean, as far as is known without I/O.
     Ready,
     /// Only [`validate`](Resource::validate) can tell.
     Unknown,
-    /// Broken: closed, or cut in the middle of an operation.
+    /// Broken: the handle is closed, or one of its operations was cut in the middle.
     Dead,
 }
 

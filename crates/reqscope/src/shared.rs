@@ -22,14 +22,15 @@ use crate::rt::runtime::AbortHandle;
 ///
 /// The handle is acquired on first use, once for all concurrent callers, and replaced when its
 /// [`probe`](Resource::probe) returns `Dead`. Users of the old handle keep it; it is released when the last of them has
-/// dropped it. Users only get a `&Handle`, so the handle must be usable by shared reference.
+/// dropped it. Users only get a `&Handle`, so the handle must be usable through a shared reference.
 ///
-/// Not `Clone`: put it into an `Arc`. Dropping it cancels a running acquisition, and releases the handle when its last
-/// user has dropped it. A shared handle has no verdict: it is released as [`Exit::Cancelled`](crate::Exit::Cancelled).
+/// A `Shared` is not `Clone`; put it into an `Arc`. Dropping it cancels a running acquisition; an acquired handle is
+/// released when its last user has dropped it. A shared handle has no verdict: it is released as
+/// [`Exit::Cancelled`](crate::Exit::Cancelled).
 ///
 /// # What it is not
 ///
-/// It is not a [`Resource`] itself, because a scope would release a handle that other requests still use.
+/// `Shared` is not a [`Resource`] itself, because a scope would release a handle that other requests still use.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -62,7 +63,7 @@ impl<R: Resource> Shared<R> {
 
     /// Creates a shared handle whose timeouts, observer and counters are those of `reaper`.
     ///
-    /// With the reaper of the server's [`Scopes`](crate::Scopes), its drain waits for the handle too:
+    /// If `reaper` is that of the server's [`Scopes`](crate::Scopes), a drain waits for the handle too:
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -91,7 +92,7 @@ impl<R: Resource> Shared<R>
 where
     R::Handle: Sync,
 {
-    /// Returns the shared handle; acquires it first if there is none, or if it is dead.
+    /// Returns the shared handle, after acquiring it if there is none or if it is dead.
     ///
     /// # Errors
     ///
@@ -101,11 +102,12 @@ where
     ///   [acquire timeout](crate::reaper::ReaperBuilder::acquire_timeout) (60 s by default)
     /// - [`is_unavailable`](Error::is_unavailable) if a new handle is already dead
     /// - [`is_closed`](Error::is_closed) once the `Shared` has been dropped
-    /// - an error that says so, if the acquisition has to wait and there is no tokio runtime with timers
+    /// - an error that names the missing runtime, if the acquisition has to wait and there is no tokio runtime with
+    ///   timers
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, nothing is lost: a running acquisition goes on in a task of its own, for the next
+    /// If the future is dropped, nothing is lost: a running acquisition continues in a task of its own, for the next
     /// caller.
     #[track_caller]
     pub fn get(&self) -> SharedGet<R> {
@@ -156,11 +158,11 @@ where
 ///
 /// # Cancel safety
 ///
-/// If the future is dropped, it loses its place among the waiters and nothing else: a running acquisition goes on.
+/// If the future is dropped, it loses its place among the waiters and nothing else: a running acquisition continues.
 ///
 /// # Examples
 ///
-/// It borrows nothing, so a task can own it:
+/// The future borrows nothing, so it can be moved to a task:
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -177,7 +179,7 @@ pub struct SharedGet<R: Resource> {
     state: Arc<SharedState<R>>,
     site: Site,
     waiter: WaiterId,
-    /// Set once a dead handle has been replaced: if the new one is dead too, `get` gives up.
+    /// Set once a dead handle has been replaced. If the new one is dead too, `get` returns an error.
     replaced: bool,
 }
 

@@ -42,14 +42,14 @@ pub struct Stats {
     pub release_failed: u64,
     /// The number of releases that are running now.
     pub pending_releases: u64,
-    /// The number of handles that were dropped because no release could run to its end.
+    /// The number of handles that were dropped because their release could not run to its end.
     pub abandoned: u64,
     /// The number of handles that are no longer counted, because they were taken out with
     /// [`Lease::into_handle`](crate::Lease::into_handle).
     pub taken: u64,
     /// The number of handles that arrived after their scope was closed; `acquired` and `released` include them.
     pub late: u64,
-    /// The number of times that a `get` timed out waiting for a guard of its own request.
+    /// The number of times that a `get` timed out while another task of its request held the guard.
     pub lent_too_long: u64,
     /// The number of guards that were still held when their scope was closed.
     pub still_lent: u64,
@@ -57,7 +57,7 @@ pub struct Stats {
     pub observer_panics: u64,
 }
 
-/// What a drain waited for, and what was left at its end (law L16).
+/// What was released during a drain, and what was left at its end (law L16).
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
@@ -81,8 +81,8 @@ pub struct DrainReport {
     pub abandoned: u64,
     /// The number of scopes that are still open.
     pub open_scopes: u64,
-    /// The number of acquisitions that are still running. Those of closed scopes are cancelled, so one that is left
-    /// hangs in a poll.
+    /// The number of acquisitions that are still running. The acquisitions of closed scopes are cancelled, so one that
+    /// is left is stuck in a poll.
     pub acquiring: u64,
     /// The number of handles that still exist: lent, detached or being released.
     pub live: u64,

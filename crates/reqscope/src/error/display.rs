@@ -11,9 +11,9 @@ impl<C> fmt::Display for Error<C> {
             Kind::Failed if *permanent => "the resource failed permanently",
             Kind::Failed => "the resource failed",
             Kind::Timeout => "timed out",
-            Kind::Closed => "closed",
+            Kind::Closed => "the scope or pool is closed",
             Kind::Unavailable => "the backend is unavailable",
-            Kind::Exhausted => "a limit is reached",
+            Kind::Exhausted => "the resource is exhausted",
             Kind::Panicked => "the resource panicked",
             Kind::Runtime => "the async runtime is unusable",
         })?;

@@ -1,4 +1,4 @@
-//! The error of all operations, the stage in which it arose, and what a pool adds to it.
+//! The error of all operations, the stage in which it occurred, and the figures that a pool adds to it.
 
 mod stage;
 mod shortage;
@@ -16,10 +16,10 @@ pub use stage::Stage;
 /// The one error of the whole stack, with the resource's own error as its typed [`cause`](Error::cause).
 ///
 /// However many wrappers surround a resource, their error is `Error<R::Cause>`: there is nothing to unwrap layer by
-/// layer. Call its predicates (`is_timeout`, `is_closed`, …) instead of matching on a kind.
+/// layer. Call the predicates (`is_timeout`, `is_closed`, …); there is no public kind to match on.
 ///
-/// It is `Clone`, because all callers that waited for one attempt get the same error; the clones share the cause.
-/// `Display` shows this level only; [`source`](std::error::Error::source) returns the cause.
+/// The error is `Clone`, because all callers that waited for one attempt get the same error; the clones share the
+/// cause. `Display` shows this level only; [`source`](std::error::Error::source) returns the cause.
 ///
 /// Inside an implementation of [`Resource`](crate::Resource), the `?` operator converts the resource's own error into
 /// this type:
@@ -40,7 +40,7 @@ pub use stage::Stage;
 /// }
 /// ```
 ///
-/// A server maps it to a response by its predicates:
+/// A server maps an error to a response by its predicates:
 ///
 /// ```
 /// use reqscope::Error;
@@ -98,15 +98,15 @@ impl<C> Error<C> {
         }))
     }
 
-    /// Creates an error with the resource's own error as its cause; a retry may help.
+    /// Creates an error with the resource's own error as its cause, for a failure that a retry may cure.
     ///
-    /// The same as `Error::from(cause)`, which `?` calls.
+    /// This is the same as `Error::from(cause)`, which `?` calls.
     pub fn failed(cause: C) -> Self {
         Self::of(Kind::Failed).with_cause(cause)
     }
 
-    /// Creates an error with the resource's own error as its cause; a retry cannot help: a wrong password, a file that
-    /// is not a database.
+    /// Creates an error with the resource's own error as its cause, for a failure that a retry cannot cure: a wrong
+    /// password, a file that is not a database.
     ///
     /// [`Retry`](crate::wrap::Retry) returns such an error at once.
     ///
@@ -124,7 +124,7 @@ impl<C> Error<C> {
         error
     }
 
-    /// Creates the error of a deadline that passed in `stage`, after `elapsed`.
+    /// Creates an error for a deadline that passed in `stage`, after `elapsed`.
     ///
     /// ```
     /// use reqscope::error::Stage;
@@ -142,23 +142,23 @@ impl<C> Error<C> {
         error
     }
 
-    /// Creates the error of an operation on a scope or a pool that is closed.
+    /// Creates an error for an operation on a scope or a pool that is closed.
     pub fn closed() -> Self {
         Self::of(Kind::Closed)
     }
 
-    /// Creates the error of an operation that did not wait, because the backend is known to be down.
+    /// Creates an error for an operation that was not attempted because the backend is known to be down.
     pub fn unavailable() -> Self {
         Self::of(Kind::Unavailable)
     }
 
-    /// Creates the error of a limit that is reached: too many handles, or too many waiters. For pools; the core itself
-    /// has no such limit.
+    /// Creates an error for a limit that is reached: too many handles, or too many waiters. Only pools have such
+    /// limits.
     pub fn exhausted() -> Self {
         Self::of(Kind::Exhausted)
     }
 
-    /// Creates the error of a panic in the resource's code in `stage`; `payload` is what `catch_unwind` returned.
+    /// Creates an error for a panic of the resource in `stage`; `payload` is what `catch_unwind` returned.
     ///
     /// ```
     /// use reqscope::error::Stage;
@@ -183,7 +183,7 @@ impl<C> Error<C> {
         }
     }
 
-    /// Creates the error of an async runtime that is unusable: there is none, it has no timers, or it is shutting down.
+    /// Creates an error for an unusable async runtime: there is none, it has no timers, or it is shutting down.
     pub(crate) fn runtime(missing: &'static str) -> Self {
         Self::of(Kind::Runtime).with_context(missing)
     }
@@ -195,7 +195,7 @@ impl<C> Error<C> {
         self
     }
 
-    /// Turns a failure into an unavailable backend: the error of callers that an open breaker refuses.
+    /// Turns a failure into an unavailable backend, for callers that an open breaker refuses.
     pub(crate) fn into_unavailable(mut self) -> Self {
         if self.0.kind == Kind::Failed {
             self.inner().kind = Kind::Unavailable;
@@ -203,8 +203,8 @@ impl<C> Error<C> {
         self
     }
 
-    /// Turns the error of the attempt that opened the breaker into the error of a caller that was refused at once,
-    /// which has not waited for the elapsed time of that attempt.
+    /// Turns the error of the attempt that opened the breaker into the error of a caller that was refused at once. The
+    /// elapsed time of the attempt is removed, because the caller has not waited for it.
     pub(crate) fn into_refusal(mut self) -> Self {
         if self.0.kind == Kind::Timeout {
             let inner = self.inner();
@@ -216,7 +216,7 @@ impl<C> Error<C> {
 
     /// Sets the resource's own error as the cause.
     ///
-    /// For the kinds that have no cause by themselves:
+    /// Use it for the errors that are created without a cause:
     ///
     /// ```
     /// use reqscope::Error;
@@ -240,7 +240,7 @@ impl<C> Error<C> {
     /// # use std::io;
     ///
     /// let full = Error::<io::Error>::exhausted().with_context("64 waiters");
-    /// assert_eq!(full.to_string(), "a limit is reached: 64 waiters");
+    /// assert_eq!(full.to_string(), "the resource is exhausted: 64 waiters");
     /// ```
     #[must_use]
     pub fn with_context(mut self, context: impl Into<Cow<'static, str>>) -> Self {
@@ -266,7 +266,7 @@ impl<C> Error<C> {
         self
     }
 
-    /// Adds the figures of the pool, for implementations of pools: see [`Shortage`].
+    /// Adds the figures of the pool, for implementations of pools; see [`Shortage`].
     #[must_use]
     pub fn with_shortage(mut self, shortage: Shortage) -> Self {
         self.inner().shortage = Some(Box::new(shortage));
@@ -302,12 +302,12 @@ impl<C> Error<C> {
         self.0.kind == Kind::Closed
     }
 
-    /// Returns whether the backend is known to be down.
+    /// Returns whether the backend is down, or cannot be reached.
     pub fn is_unavailable(&self) -> bool {
         self.0.kind == Kind::Unavailable
     }
 
-    /// Returns whether a limit was reached.
+    /// Returns whether a limit was reached: too many handles, or too many waiters.
     pub fn is_exhausted(&self) -> bool {
         self.0.kind == Kind::Exhausted
     }
@@ -323,17 +323,17 @@ impl<C> Error<C> {
         self.0.permanent || self.0.kind == Kind::Closed
     }
 
-    /// Returns the stage in which the error arose, if known.
+    /// Returns the stage in which the error occurred, if known.
     pub fn stage(&self) -> Option<Stage> {
         self.0.stage
     }
 
-    /// Returns the time after which the deadline passed; `None` for all errors but a timeout.
+    /// Returns how long the operation had run when its deadline passed; `None` for all errors but a timeout.
     pub fn elapsed(&self) -> Option<Duration> {
         self.0.elapsed
     }
 
-    /// Returns the line of code that took the handle for which the caller waited, if it waited for one.
+    /// Returns the line of code that took the handle for which the caller waited, if the caller waited for one.
     pub fn holder(&self) -> Option<&'static Location<'static>> {
         self.0.holder
     }

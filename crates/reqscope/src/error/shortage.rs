@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use super::Error;
 
-/// The figures of a pool at the moment when a caller got no handle: the data behind the message of an [`Error`], for a
-/// log, a metric or a page for operators.
+/// The figures of a pool at the moment when a caller got no handle: the data behind the message of an [`Error`], for
+/// logs, metrics or a status page.
 ///
-/// [`Error::shortage`] returns it. Its `Display` is the part of the message after the colon, which leaves out what is
-/// zero or unknown, except how many handles are in use. All figures are of one moment and consistent with each other.
+/// [`Error::shortage`] returns it. Its `Display` is the part of the message after the colon. Figures that are zero or
+/// unknown are left out, except the number of handles in use. All figures are of the same moment.
 ///
 /// # Secrets
 ///
-/// Only the last connect failure contains text of a driver, and only what its `Display` shows. If the errors of a
-/// driver quote the password of a URL, the resource's [`acquire`](crate::Resource::acquire) has to remove it.
+/// The last connect failure is the only part with text from a driver: the `Display` of the driver's error. If a
+/// driver's errors quote the password of a URL, the resource's [`acquire`](crate::Resource::acquire) must remove it.
 ///
 /// # Examples
 ///
@@ -41,7 +41,7 @@ use super::Error;
 /// # assert!(advice(&error).unwrap().starts_with("all handles"));
 /// ```
 ///
-/// A pool of your own can return the same message. Begin with `default`, in which all figures are zero, and set what is
+/// A pool of your own can return the same message. Start from `default`, in which all figures are zero, and set what is
 /// known:
 ///
 /// ```
@@ -91,7 +91,8 @@ pub struct Shortage {
     pub own: Option<&'static Location<'static>>,
 }
 
-/// A handle that is checked out: the line that took it, and for how long. In a [`Shortage`] it is the oldest one.
+/// A handle that is checked out: the line of code that took it, and how long ago. In a [`Shortage`] it is the handle
+/// that has been checked out longest.
 ///
 /// ```
 /// use reqscope::error::Holding;
@@ -104,15 +105,15 @@ pub struct Shortage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Holding {
-    /// The line of code that took it: the call of `Lazy::get` or `Lease::acquire`.
+    /// The line of code that took the handle: the call of `Lazy::get` or `Lease::acquire`.
     pub taken_at: &'static Location<'static>,
-    /// For how long it had been checked out.
+    /// How long the handle had been checked out.
     pub held: Duration,
 }
 
-/// A failed attempt to create a handle. Part of a [`Shortage`].
+/// A failed attempt to create a handle, as part of a [`Shortage`].
 ///
-/// Its `Debug` shows the error by its `Display`, because it is meant for logs.
+/// `Debug` shows the error by its `Display`, because it is meant for logs.
 ///
 /// ```
 /// use reqscope::error::ConnectFailure;
@@ -130,22 +131,23 @@ pub struct Holding {
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct ConnectFailure {
-    /// The resource's own error if there was one, else the [`Error`] that says what happened: a timeout, a panic.
-    /// Shared with the errors of the callers that waited for that attempt.
+    /// The resource's own error if there was one, otherwise the [`Error`] of the attempt: a timeout, a panic. It is
+    /// shared with the callers that waited for that attempt.
     pub error: Arc<dyn StdError + Send + Sync>,
     /// How long ago the attempt failed.
     pub ago: Duration,
 }
 
 impl Holding {
-    /// Creates the entry of a handle that was taken at that line, that long ago.
+    /// Creates an entry for a handle that was taken at `taken_at` and has been checked out for `held`.
     pub fn new(taken_at: &'static Location<'static>, held: Duration) -> Self {
         Holding { taken_at, held }
     }
 }
 
 impl ConnectFailure {
-    /// Creates the entry of an error that [`Resource::acquire`](crate::Resource::acquire) returned, that long ago.
+    /// Creates an entry for an error that [`Resource::acquire`](crate::Resource::acquire) returned; `ago` is the time
+    /// since then.
     pub fn new<C: StdError + Send + Sync + 'static>(error: &Error<C>, ago: Duration) -> Self {
         let error: Arc<dyn StdError + Send + Sync> = match &error.0.cause {
             Some(cause) => Arc::<C>::clone(cause),
@@ -184,7 +186,7 @@ impl fmt::Display for Shortage {
     }
 }
 
-/// Shows whole seconds, and tenths below ten seconds.
+/// Shows whole seconds, with one decimal below ten seconds.
 struct Seconds(Duration);
 
 impl fmt::Display for Seconds {

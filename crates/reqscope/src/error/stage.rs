@@ -1,6 +1,6 @@
 use std::fmt;
 
-/// The stage in the life of a handle in which an [`Error`](crate::Error) arose.
+/// The stage in the life of a handle in which an [`Error`](crate::Error) occurred.
 ///
 /// ```
 /// use reqscope::error::Stage;
@@ -14,7 +14,8 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stage {
-    /// Waiting for another user: in a pool's queue, or for a guard that the same request holds.
+    /// Waiting for another user of the handle: in a pool's queue, or for a guard that another task of the request
+    /// holds.
     Waiting,
     /// Creating a handle.
     Acquiring,
@@ -22,7 +23,7 @@ pub enum Stage {
     Validating,
     /// Working with a handle.
     Using,
-    /// Giving a handle back.
+    /// Releasing a handle.
     Releasing,
 }
 

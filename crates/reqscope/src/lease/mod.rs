@@ -27,11 +27,10 @@ use crate::rt::time::Deadline;
 /// lease that is dropped ends as [`Exit::Cancelled`], or as [`Exit::Panicked`] while unwinding, and the
 /// [`Reaper`](crate::Reaper) runs the release.
 ///
-/// A lease derefs to the handle, so its own methods are associated functions.
+/// A lease derefs to the handle, so the methods of the lease are associated functions.
 ///
-/// Use it for work that outlives a request or belongs to none: a streamed body, a WebSocket, a background job. A
-/// resource that wraps another one uses it as the owner of the inner handle. Within a request, use
-/// [`Lazy`](crate::Lazy).
+/// Use a lease for work that outlives a request or belongs to none: a streamed body, a WebSocket, a background job. A
+/// resource that wraps another one owns the inner handle as a lease. Within a request, use [`Lazy`](crate::Lazy).
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -72,18 +71,18 @@ impl<R: Resource> Lease<R> {
         Lease { parts: Some(LeaseParts { handle, resource, account }) }
     }
 
-    /// Takes the lease apart, for a cell that knows the resource.
+    /// Takes the lease apart, for a cell, which has its own reference to the resource.
     pub(crate) fn into_parts(mut self) -> (R::Handle, Account<R>) {
         let LeaseParts { handle, account, .. } = self.parts.take().expect(WHOLE);
         (handle, account)
     }
 
-    /// Ends the lease as [`Exit::Completed`]: the same as `Lease::end(lease, Exit::Completed)`.
+    /// Ends the lease as [`Exit::Completed`]. Same as `Lease::end(lease, Exit::Completed)`.
     pub fn complete(lease: Self) -> Release<R> {
         Self::end(lease, Exit::Completed)
     }
 
-    /// Ends the lease as [`Exit::Failed`]: the same as `Lease::end(lease, Exit::Failed)`.
+    /// Ends the lease as [`Exit::Failed`]. Same as `Lease::end(lease, Exit::Failed)`.
     pub fn fail(lease: Self) -> Release<R> {
         Self::end(lease, Exit::Failed)
     }
@@ -140,8 +139,8 @@ impl<R: Resource> Lease<R> {
         lease.parts().account.taken_at()
     }
 
-    /// Takes the handle out of the lease, for implementations of wrappers: it is no longer counted, and the caller is
-    /// responsible for its release.
+    /// Takes the handle out of the lease, for implementations of wrappers. The handle is no longer counted, and the
+    /// caller is responsible for its release.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -161,7 +160,7 @@ impl<R: Resource> Lease<R> {
         handle
     }
 
-    /// Returns what `probe` knows about the handle.
+    /// Returns what `probe` reports about the handle.
     pub(crate) fn probe(&self) -> Health {
         probe_or_dead(&self.parts().resource, self)
     }
@@ -241,10 +240,10 @@ where
 ///
 /// # Cancel safety
 ///
-/// If the future is dropped, the release goes on in the reaper, with the same exit, and errors are only reported to the
-/// observer.
+/// If the future is dropped, the release continues in the reaper, with the same exit, and errors are only reported to
+/// the observer.
 ///
-/// The result is returned once: polled again after completion, the future returns `Ok`.
+/// The result is returned once. If the future is polled again after completion, it returns `Ok`.
 ///
 /// # Examples
 ///
@@ -262,7 +261,7 @@ where
 /// assert_eq!(error.cause().unwrap().to_string(), "disk full");
 /// # });
 /// ```
-#[must_use = "if this is dropped, the release goes on, but its result is lost"]
+#[must_use = "if this is dropped, the release continues, but its result is lost"]
 pub struct Release<R: Resource> {
     running: Option<Releasing<R>>,
     /// The result, if the release did not have to wait.

@@ -21,15 +21,15 @@ use crate::stats::{DrainReport, Stats};
 ///
 /// `Drop` cannot await. A scope, lease or guard that is dropped without having been closed or ended hands its release
 /// to the reaper, which runs it in a task on the current tokio runtime, or else on the one that acquired the handle.
-/// Each release has a deadline; one that hangs does not delay the others. Without a live runtime the handle is dropped
-/// in place and counted as abandoned.
+/// Each release has a deadline, and a release that hangs does not delay the others. Without a live runtime the handle
+/// is dropped in place and counted as abandoned.
 ///
 /// Each [`Scopes`](crate::Scopes) has a reaper of its own. Leases outside of any scope use [`Reaper::global`], unless
-/// they are acquired [in another one](crate::Lease::acquire_in). Clones are the same reaper.
+/// they are acquired [in another one](crate::Lease::acquire_in). Clones refer to the same reaper.
 ///
 /// # What it is not
 ///
-/// It is not a task, thread or queue: it costs nothing while nothing is released.
+/// The reaper is not a task, thread or queue: it costs nothing while nothing is released.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -62,10 +62,11 @@ impl Reaper {
         ReaperBuilder { limits: Limits::default(), observer: None }
     }
 
-    /// Returns the reaper of leases that are acquired in no other. It has the default timeouts and no observer, only
-    /// counters.
+    /// Returns the reaper of leases that are not acquired with another one. It has the default timeouts and no
+    /// observer, only counters.
     ///
-    /// With it, a program can wait at its end even for the leases of a library that knows no [`Scopes`](crate::Scopes):
+    /// With it, a program can wait at its end even for the leases of a library that does not use its
+    /// [`Scopes`](crate::Scopes):
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -89,8 +90,8 @@ impl Reaper {
     /// counted from the first poll.
     ///
     /// Nothing is cancelled when the timeout passes; the report says what is left. New handles may be acquired
-    /// meanwhile, so stop the listeners first. On a runtime without timers, which cannot keep a timeout, it returns the
-    /// report at once.
+    /// meanwhile, so stop the listeners first. On a runtime without timers, where no timeout can be kept, the future
+    /// returns the report at once.
     ///
     /// # Cancel safety
     ///
@@ -130,8 +131,9 @@ impl Reaper {
 /// Spawns a release, so that it runs to its end without its owner.
 ///
 /// The current runtime comes first, because it is more likely to be alive than `fallback`, on which the handle was
-/// acquired. But it may be shutting down, and drop what is spawned on it; the release is then spawned on `fallback`,
-/// once. The future must not hand itself to the reaper when it is dropped, because it would do so again and again.
+/// acquired. But the current runtime may be shutting down and drop what is spawned on it; the release is then spawned
+/// on `fallback`, once. The future must not hand itself to the reaper when it is dropped, because it would do so again
+/// and again.
 pub(crate) fn spawn(fallback: Option<Runtime>, release: impl Future<Output = ()> + Send + 'static) {
     match (Runtime::try_current().ok(), fallback) {
         (Some(current), Some(fallback)) if current.id() != fallback.id() => {
@@ -142,9 +144,9 @@ pub(crate) fn spawn(fallback: Option<Runtime>, release: impl Future<Output = ()>
     }
 }
 
-/// A release that is spawned on the current runtime, and on `fallback` if that one drops it.
+/// A release that is spawned on the current runtime, and on `fallback` if the current runtime drops it.
 struct ReleaseTask {
-    /// `None` after the end.
+    /// `None` once the release has ended.
     release: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     fallback: Runtime,
 }
@@ -184,7 +186,7 @@ impl fmt::Debug for Reaper {
 /// Builds a [`Reaper`].
 ///
 /// Every timeout has a default and none can be disabled, so that no operation waits without a limit by mistake (law
-/// L12); [`Duration::MAX`] comes close.
+/// L12); [`Duration::MAX`] is practically no limit.
 ///
 /// ```
 /// use reqscope::observer::{Abandoned, Subject};
@@ -220,8 +222,8 @@ impl ReaperBuilder {
         self
     }
 
-    /// Sets the maximum time of one release. After it the handle is dropped and counted as abandoned. Defaults to 5 s,
-    /// which is long for a COMMIT or a ROLLBACK, and short for a waiter that needs its slot.
+    /// Sets the maximum time of one release, after which the handle is dropped and counted as abandoned. Defaults to 5
+    /// s, which is long for a COMMIT or a ROLLBACK, and short for a waiter that needs the pool slot.
     pub fn release_timeout(mut self, timeout: Duration) -> Self {
         self.limits.release = timeout;
         self
@@ -234,7 +236,7 @@ impl ReaperBuilder {
         self
     }
 
-    /// Creates the reaper. It does no I/O and needs no runtime.
+    /// Creates the reaper. This does no I/O and needs no runtime.
     pub fn build(self) -> Reaper {
         Reaper { accounting: Arc::new(Accounting::new(self.limits, self.observer)) }
     }

@@ -14,19 +14,19 @@ use crate::scope::state::ScopeState;
 
 /// The close of a scope, returned by [`Scope::close`](crate::Scope::close).
 ///
-/// Completes when the releases whose outcome matters to the client have ended. The others run in the reaper, and are
-/// not waited for (law L11).
+/// Completes when the releases whose outcome matters to the client have ended. The other releases run in the reaper,
+/// and the future does not wait for them (law L11).
 ///
 /// # Errors
 ///
-/// A [`CloseError`], if the response must not be a success.
+/// Returns a [`CloseError`] if the response must not be a success.
 ///
 /// # Cancel safety
 ///
-/// If the future is dropped, at any point, the running release and all releases after it go on in the reaper. Neither
-/// the releases nor their exit change; only the result is lost.
+/// If the future is dropped, at any point, the running release and all releases after it continue in the reaper.
+/// Neither the releases nor their exit change; only the result is lost.
 ///
-/// The result is returned once: polled again after completion, the future returns `Ok`.
+/// The result is returned once. If the future is polled again after completion, it returns `Ok`.
 ///
 /// # Examples
 ///
@@ -41,9 +41,9 @@ use crate::scope::state::ScopeState;
 /// close.await.unwrap();
 /// # });
 /// ```
-#[must_use = "if this is dropped, the releases go on, but their result is lost"]
+#[must_use = "if this is dropped, the releases continue, but their result is lost"]
 pub struct Close {
-    /// `None` once it has ended; most closes end when they begin.
+    /// `None` once the close has ended, which for most closes is as soon as it begins.
     closing: Option<Box<Closing>>,
 }
 
@@ -87,7 +87,7 @@ impl fmt::Debug for Close {
     }
 }
 
-/// The three phases of law L10. Unlike [`Close`], it does not hand itself to the reaper when it is dropped, only each
+/// The three phases of law L10. Unlike [`Close`], a dropped `Closing` does not hand itself to the reaper, only each
 /// release that is left.
 struct Closing {
     requested: Exit,
@@ -155,7 +155,7 @@ impl Closing {
             }
             let deadline = self.deadline.get_or_insert_with(|| Deadline::after(self.timeout));
             self.overdue = deadline.has_passed();
-            // A release that hung must not stop the ones after it, which have the usual timeout.
+            // A release that hung must not stop the releases after it, which have the usual timeout.
             self.current = slot.release(verdict, (!self.overdue).then_some(deadline));
             drop(self.slots.next());
             if self.current.is_some() {
@@ -164,8 +164,8 @@ impl Closing {
         }
     }
 
-    /// Polls the settling release that is running. One that began after the deadline is polled once; if it has to wait,
-    /// it goes on in the reaper.
+    /// Polls the settling release that is running. A release that began after the deadline is polled once; if it has to
+    /// wait, it continues in the reaper.
     fn poll_current(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Problem>> {
         let Some(release) = &mut self.current else { return Poll::Ready(Ok(())) };
         let outcome = release.future.as_mut().poll(cx);
@@ -187,7 +187,7 @@ fn hand_over(slots: &mut ErasedSlots, verdict: Exit) {
     while let Some(slot) = slots.next() {
         releases.extend(slot.release(verdict, None));
     }
-    // Outside of any runtime each release is dropped here, and goes on in the runtime of its acquisition.
+    // Outside of any runtime each release is dropped here, and continues in the runtime of its acquisition.
     if !releases.is_empty() && Runtime::try_current().is_ok() {
         reaper::spawn(None, ConcurrentReleases(releases));
     }
@@ -221,8 +221,8 @@ impl Drop for Closing {
     }
 }
 
-/// Releases that no client waits for, concurrently in one task, begun in their order. One that hangs does not delay the
-/// others.
+/// Runs releases that no client waits for concurrently in one task, started in their order. A release that hangs does
+/// not delay the others.
 struct ConcurrentReleases(Vec<ErasedRelease>);
 
 impl Future for ConcurrentReleases {

@@ -7,7 +7,7 @@ use crate::exit::Exit;
 
 /// The error of a scope that could not be closed as requested: the response must not be a success (law L11).
 ///
-/// It contains only problems of resources whose outcome matters to the client
+/// The error contains only problems of resources whose outcome matters to the client
 /// ([`Resource::settles`](crate::Resource::settles)). Problems of other resources are reported to the
 /// [`Observer`](crate::Observer).
 ///
@@ -47,7 +47,7 @@ struct CloseErrorInner {
 
 /// A problem of one resource, in a [`CloseError`].
 ///
-/// For the log, not for the client:
+/// Problems are meant for the log, not for the client:
 ///
 /// ```
 /// use reqscope::scope::Problem;
@@ -66,21 +66,22 @@ struct CloseErrorInner {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Problem {
-    /// The release (a COMMIT) failed, panicked or missed its deadline. The error may say what the backend has done.
+    /// The release (a COMMIT) failed, panicked or missed its deadline. The error may say whether the backend has
+    /// carried it out.
     ReleaseFailed {
         /// The type of the resource.
         resource: &'static str,
         /// The error that the release returned: an [`Error`](crate::Error) of the resource.
         error: Arc<dyn Error + Send + Sync>,
     },
-    /// A guard was still held, so that the state of the handle is unknown.
+    /// A guard was still held, so the state of the handle is unknown.
     StillLent {
         /// The type of the resource.
         resource: &'static str,
         /// The line of code that took the guard.
         since: &'static Location<'static>,
     },
-    /// The handle was still being acquired, so there was still work to do with it.
+    /// The handle was still being acquired, so the work that needs it had not been done.
     StillAcquiring {
         /// The type of the resource.
         resource: &'static str,
@@ -90,7 +91,7 @@ pub enum Problem {
         /// The type of the resource.
         resource: &'static str,
     },
-    /// Another release had used up the time of the close. This one goes on, but is not waited for.
+    /// Other releases had used up the time of the close. This release continues, but its result is not awaited.
     StillReleasing {
         /// The type of the resource.
         resource: &'static str,

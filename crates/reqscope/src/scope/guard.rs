@@ -8,13 +8,13 @@ use crate::scope::slot::Slot;
 
 /// A loan of the request's handle, from its [`Lazy`](crate::Lazy) cell.
 ///
-/// It derefs to the handle and is exclusive: while it exists, other `get`s of the same request wait. Dropping it
+/// A guard derefs to the handle and is exclusive: while it exists, other `get`s of the same request wait. Dropping it
 /// returns the handle to the cell, not to the resource: the handle is released once, when the scope closes.
 ///
 /// A loan has no verdict of its own, but two kinds of drop make the scope's verdict at least
 /// [`Exit::Failed`](crate::Exit::Failed), because the work may be incomplete and must not be committed: a drop while
-/// unwinding (from a panic that is caught later), and a drop after which [`probe`](Resource::probe) returns `Dead` (an
-/// operation was cut by a timeout inside of the handler).
+/// unwinding (from a panic that is caught later), and a drop of a handle for which [`probe`](Resource::probe) returns
+/// `Dead` (because a timeout inside the handler cut an operation).
 ///
 /// A guard that outlives its scope keeps the handle, which is released as cancelled when the guard is dropped (law L8).
 ///
@@ -60,7 +60,7 @@ impl<R: Resource> Guard<R> {
     /// acquires another handle.
     ///
     /// If the scope is already closed, the lease is released as cancelled, whatever exit its owner requests, because
-    /// the verdict of the scope has already included the handle (law L9).
+    /// the scope's verdict is fixed and already covers the handle (law L9).
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {

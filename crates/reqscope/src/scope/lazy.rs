@@ -18,12 +18,13 @@ use crate::scope::slot::{Slot, TryGet};
 /// A lazy cell of one request, which holds the request's one handle of a resource.
 ///
 /// Clones are the same cell, and so are all cells that [`ScopeHandle::lazy`](crate::ScopeHandle::lazy) returns for the
-/// same `Arc` in the same request. Without a use, nothing is acquired (law L2).
+/// same `Arc` in the same request. A cell that is never used acquires nothing (law L2).
 ///
 /// # In a response body
 ///
-/// The scope closes when the handler has returned, not when the body has been sent; from then on `get` returns an error
-/// that [`is_closed`](Error::is_closed). A body that needs the handle has to own it: see [`Guard::detach`].
+/// The scope closes when the handler has returned, not when the body has been sent. From then on `get` returns an error
+/// for which [`is_closed`](Error::is_closed) returns `true`. A body that needs the handle has to own it; see
+/// [`Guard::detach`].
 ///
 /// # Examples
 ///
@@ -52,14 +53,14 @@ impl<R: Resource> Lazy<R> {
         Lazy { slot }
     }
 
-    /// Borrows the handle; acquires it first if there is none.
+    /// Borrows the handle, after acquiring it if there is none.
     ///
     /// Concurrent first uses make one acquisition, which belongs to the scope: a caller that is dropped, or alive but
-    /// not polled, neither cancels nor stalls it (law L5). As soon as it has to wait, it runs in a task of its own, in
-    /// the caller's tracing span (feature `tracing`) but without the caller's task-locals.
+    /// not polled, neither cancels nor stalls it (law L5). An acquisition that has to wait moves to a task of its own,
+    /// which runs in the caller's tracing span (feature `tracing`) but without the caller's task-locals.
     ///
-    /// The handle is exclusive. Callers of the same request get it one after the other; a new `get` lets the waiters go
-    /// first, once.
+    /// The loan is exclusive. Callers of the same request get the handle one after the other; a new `get` that finds
+    /// waiters lets them go first, once.
     ///
     /// # Errors
     ///
@@ -67,10 +68,11 @@ impl<R: Resource> Lazy<R> {
     ///   `get` tries again (law L7)
     /// - [`is_timeout`](Error::is_timeout) after the [acquire timeout](crate::scope::ScopesBuilder::acquire_timeout)
     ///   (60 s by default), or after the [lend timeout](crate::scope::ScopesBuilder::lend_timeout) (5 s) if another
-    ///   task of this request kept one guard for that long; [`holder`](Error::holder) then returns the line that took
-    ///   it
+    ///   task of this request held a guard for that long; [`holder`](Error::holder) then returns the line that took the
+    ///   guard
     /// - [`is_closed`](Error::is_closed) once the request is over
-    /// - an error that says so, if the acquisition has to wait and there is no tokio runtime with timers
+    /// - an error that names the missing runtime, if the acquisition has to wait and there is no tokio runtime with
+    ///   timers
     ///
     /// # Deadlock
     ///
@@ -79,8 +81,8 @@ impl<R: Resource> Lazy<R> {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, it loses its place among the waiters and nothing else. A running acquisition goes on,
-    /// and the handle stays in the cell for the next `get` or for the close.
+    /// If the future is dropped, it loses its place among the waiters and nothing else. A running acquisition
+    /// continues, and the handle stays in the cell for the next `get` or for the close.
     #[track_caller]
     pub fn get(&self) -> Get<R> {
         Get {
@@ -91,12 +93,12 @@ impl<R: Resource> Lazy<R> {
         }
     }
 
-    /// Borrows the handle without waiting: if it is idle, or if [`try_acquire`](Resource::try_acquire) returns one.
+    /// Borrows the handle without waiting, if it is idle or if [`try_acquire`](Resource::try_acquire) returns one.
     ///
-    /// Also returns `None` if `try_acquire` panicked or the scope is closed; [`get`](Lazy::get) returns the reason. It
-    /// does not queue: it takes an idle handle even if there are waiters.
+    /// Also returns `None` if `try_acquire` panicked or the scope is closed; call [`get`](Lazy::get) to learn the
+    /// reason. `try_get` does not queue: it takes an idle handle even if there are waiters.
     ///
-    /// For code that cannot wait, once the handle has been acquired:
+    /// Use it in code that cannot wait, once the handle has been acquired:
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -122,14 +124,14 @@ impl<R: Resource> Lazy<R> {
             // An error has been reported to the observer.
             TryGet::Failed(_) | TryGet::Busy => None,
             TryGet::Started(attempt) => {
-                // A caller that has queued up meanwhile begins the next attempt.
+                // A caller that has joined the queue meanwhile starts the next attempt.
                 self.slot.cell.retract(attempt.number);
                 None
             }
         }
     }
 
-    /// Returns the current state of the cell. For logs and tests, because it may have changed a moment later.
+    /// Returns the current state of the cell, for logs and tests. The state may change at any moment.
     pub fn state(&self) -> LazyState {
         self.slot.cell.state()
     }
@@ -151,7 +153,7 @@ impl<R: Resource> fmt::Debug for Lazy<R> {
 ///
 /// # Cancel safety
 ///
-/// If the future is dropped, it loses its place among the waiters and nothing else: a running acquisition goes on.
+/// If the future is dropped, it loses its place among the waiters and nothing else: a running acquisition continues.
 ///
 /// # Panics
 ///
@@ -159,7 +161,7 @@ impl<R: Resource> fmt::Debug for Lazy<R> {
 ///
 /// # Examples
 ///
-/// It borrows nothing, so it can be stored, sent to a task or used in `select!`:
+/// The future borrows nothing, so it can be stored, sent to a task or used in `select!`:
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -176,11 +178,11 @@ impl<R: Resource> fmt::Debug for Lazy<R> {
 /// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct Get<R: Resource> {
-    /// `None` once it has moved into the guard.
+    /// `None` once the slot has moved into the guard.
     slot: Option<Arc<Slot<R>>>,
     site: Site,
     waiter: WaiterId,
-    /// The deadline of a wait for another task's guard, whose loan has this number. It begins again with the next loan.
+    /// The number of the loan that this future waits for, and the deadline of that wait, which restarts with each loan.
     lend_deadline: Option<(u32, Deadline)>,
 }
 
@@ -203,7 +205,7 @@ impl<R: Resource> Get<R> {
         Poll::Ready(Ok(Guard::new(handle, self.slot.take().expect(UNENDED))))
     }
 
-    /// Goes on from `outcome` until there is a result, or something to wait for.
+    /// Continues from `outcome` until there is a result, or something to wait for.
     #[cold]
     fn poll_on(&mut self, mut outcome: TryGet<R>, cx: &mut Context<'_>) -> Poll<Result<Guard<R>, Error<R::Cause>>> {
         loop {

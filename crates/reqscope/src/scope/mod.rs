@@ -1,4 +1,4 @@
-//! Scopes: what one request has acquired, from its start to its end.
+//! Scopes: the handles that one request has acquired, from its start to its end.
 
 pub(crate) mod close_error;
 pub(crate) mod erased;
@@ -28,13 +28,13 @@ pub use crate::cell::state::LazyState;
 
 /// The owner of everything that one request has acquired.
 ///
-/// Keep it beside the handler's future, so that both are dropped together, and close it when the handler has returned;
-/// the front ends do both. The handler gets a [`ScopeHandle`].
+/// Keep the scope beside the handler's future, so that both are dropped together, and close it when the handler has
+/// returned. The front ends do both. The handler gets a [`ScopeHandle`].
 ///
-/// A scope that is dropped is closed as [`Exit::Cancelled`], or as [`Exit::Panicked`] while unwinding, and the reaper
-/// runs the releases.
+/// A scope that is dropped is closed as [`Exit::Cancelled`], or as [`Exit::Panicked`] while unwinding, and its handles
+/// are released by the reaper.
 ///
-/// Not `Clone`: it has one owner, which decides when the request is over.
+/// A scope is not `Clone`: it has one owner, which decides when the request is over.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -74,7 +74,7 @@ pub use crate::cell::state::LazyState;
 #[must_use = "a scope that is dropped at once is cancelled"]
 pub struct Scope {
     handle: ScopeHandle,
-    /// Whether it still has to be closed.
+    /// Whether the scope still has to be closed.
     open: bool,
 }
 
@@ -83,18 +83,18 @@ impl Scope {
         Scope { handle: ScopeHandle { state: StateRef::open(settings) }, open: true }
     }
 
-    /// Returns the handle for the request's functions, which does not keep the scope open.
+    /// Returns the handle to the scope for the request's functions. It does not keep the scope open.
     pub fn handle(&self) -> &ScopeHandle {
         &self.handle
     }
 
-    /// Returns the cell of `resource` in this scope: the same as [`ScopeHandle::lazy`].
+    /// Returns the cell of `resource` in this scope. Same as [`ScopeHandle::lazy`].
     pub fn lazy<R: Resource>(&self, resource: &Arc<R>) -> Lazy<R> {
         self.handle.lazy(resource)
     }
 
-    /// Sets the deadline that [`ScopeHandle::deadline`] returns. It is information only: the code that runs the handler
-    /// has to enforce it. A later call replaces an earlier one.
+    /// Sets the deadline that [`ScopeHandle::deadline`] returns. Defaults to none. The deadline is informational only:
+    /// the code that runs the handler has to enforce it. A later call replaces an earlier one.
     ///
     /// ```
     /// use reqscope::Scopes;
@@ -109,25 +109,27 @@ impl Scope {
         self.handle.state.set_deadline(at);
     }
 
-    /// Closes the scope: ends all lending, fixes the verdict, and begins the releases.
+    /// Closes the scope: ends all lending, fixes the verdict, and starts the releases.
     ///
     /// This is a plain function: when it returns, the scope is sealed and the verdict is fixed. The verdict is the
-    /// worse of `exit` and a [failure mark](ScopeHandle::mark_failed); it is at least [`Exit::Failed`] if a handle that
-    /// settles as `exit` is lent, dead or still being acquired. A pending acquisition is cancelled (law L6).
+    /// worse of `exit` and a [failure mark](ScopeHandle::mark_failed). It is at least [`Exit::Failed`] if a handle
+    /// whose release with `exit` [matters to the client](Resource::settles) is lent, dead or still being acquired. A
+    /// pending acquisition is cancelled (law L6).
     ///
     /// Await the future for the result of the releases that matter to the client. They run one after the other, in
-    /// reverse order of acquisition, under one deadline (5 s by default) that begins now; releases that begin after it
-    /// go on in the reaper. Several settling resources are not atomic with each other: a second COMMIT may fail after
-    /// the first succeeded. The other handles are released in the reaper, in reverse order too.
+    /// reverse order of acquisition, under one deadline (5 s by default) that starts now; releases that start after the
+    /// deadline continue in the reaper. Several such releases are not atomic with each other: a second COMMIT may fail
+    /// after the first has succeeded. All other handles are released in the reaper, also in reverse order.
     ///
     /// # Errors
     ///
-    /// A [`CloseError`], if a release that matters to the client failed, or if `exit` is a success and the verdict is
-    /// not.
+    /// Returns a [`CloseError`] if a release that matters to the client failed, or if `exit` is a success and the
+    /// verdict is not.
     ///
     /// # Cancel safety
     ///
-    /// Once this function has returned, nothing stops the releases or changes their exit: see [`Close`].
+    /// Once this function has returned, dropping the future neither stops the releases nor changes their exit; see
+    /// [`Close`].
     ///
     /// # Examples
     ///
@@ -166,8 +168,8 @@ impl fmt::Debug for Scope {
 
 /// A reference to the scope of a request, for request extensions and function arguments.
 ///
-/// Clones refer to the same scope. It does not keep the scope open: after the close, every `get` returns an error that
-/// [`is_closed`](crate::Error::is_closed).
+/// Clones refer to the same scope. A `ScopeHandle` does not keep the scope open: after the close, every `get` returns
+/// an error for which [`is_closed`](crate::Error::is_closed) returns `true`.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -195,10 +197,10 @@ pub struct ScopeHandle {
 }
 
 impl ScopeHandle {
-    /// Returns the cell of `resource` in this scope: the same one for the same `Arc`.
+    /// Returns the cell of `resource` in this scope: the same cell for the same `Arc`.
     ///
-    /// This acquires nothing. Another `Arc` of the same type is another resource, with a handle of its own. That is
-    /// right for two databases of one type, and a mistake if each call creates a new `Arc`, so it is reported to the
+    /// This acquires nothing. Another `Arc` of the same type is another resource, with a handle of its own. This is
+    /// right for two databases of one type, but a mistake if each call creates a new `Arc`, so it is reported to the
     /// [`Observer`](crate::Observer::second_resource), once per type.
     pub fn lazy<R: Resource>(&self, resource: &Arc<R>) -> Lazy<R> {
         let key = Slot::key_of(resource);
@@ -209,8 +211,8 @@ impl ScopeHandle {
     /// Marks the scope as failed: the verdict becomes at least [`Exit::Failed`]. This cannot be undone (law L9), and
     /// has no effect if the scope is already closed.
     ///
-    /// For a failure that the response does not show, such as one after the status of a streamed response has been
-    /// sent:
+    /// Use it for a failure that the response does not show, such as one after the status of a streamed response has
+    /// been sent:
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -230,8 +232,8 @@ impl ScopeHandle {
 
     /// Returns whether the request is over: the handler returned, panicked or timed out, or the client disconnected.
     ///
-    /// For code that cannot await: a CPU-bound loop in `spawn_blocking` checks it once per round, or else it occupies
-    /// its thread until it is done. It costs one atomic load.
+    /// Use it in code that cannot await: a CPU-bound loop in `spawn_blocking` that does not check it occupies its
+    /// thread until the loop is done. The check costs one atomic load.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -253,7 +255,7 @@ impl ScopeHandle {
         self.state.is_closed()
     }
 
-    /// Waits until the scope is closed, that is until the request is over.
+    /// Waits until the scope is closed, that is, until the request is over.
     ///
     /// # Cancel safety
     ///
@@ -261,7 +263,7 @@ impl ScopeHandle {
     ///
     /// # Examples
     ///
-    /// A task that was spawned by a request stops with it:
+    /// A task that is spawned by a request and stops with it:
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {

@@ -12,7 +12,7 @@ use crate::stats::{DrainReport, Stats};
 /// Opens the scopes of one server, and counts their handles.
 ///
 /// Create one per server, and clone it to where scopes are opened: clones share settings and counters. Dropping it
-/// closes nothing; its scopes and their releases go on.
+/// closes nothing; its scopes and their releases continue.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -47,12 +47,12 @@ impl Scopes {
         }
     }
 
-    /// Opens a scope. It does no I/O, needs no runtime, and makes at most one allocation.
+    /// Opens a scope. This does no I/O, needs no runtime, and makes at most one allocation.
     pub fn open(&self) -> Scope {
         Scope::open(Arc::clone(&self.settings))
     }
 
-    /// Returns the reaper that runs the releases no task awaits. Pass it to
+    /// Returns the reaper, which runs the releases that no task awaits. Pass it to
     /// [`Lease::acquire_in`](crate::Lease::acquire_in), so that leases outside of any scope are counted and drained
     /// with these scopes.
     ///
@@ -74,8 +74,8 @@ impl Scopes {
     /// Waits until every scope is closed and every handle is released, detached ones too, or until `timeout` has
     /// passed, counted from the first poll (law L16).
     ///
-    /// Nothing is cancelled when the timeout passes; the report says what is left. New scopes may be opened meanwhile,
-    /// and are waited for too, so stop the listeners first.
+    /// Nothing is cancelled when the timeout passes; the report says what is left. The drain also waits for scopes that
+    /// are opened meanwhile, so stop the listeners first.
     ///
     /// # Cancel safety
     ///
@@ -105,7 +105,7 @@ impl fmt::Debug for Scopes {
 /// Builds [`Scopes`].
 ///
 /// Every timeout has a default and none can be disabled, so that no operation waits without a limit by mistake (law
-/// L12); [`Duration::MAX`] comes close.
+/// L12); [`Duration::MAX`] is practically no limit.
 ///
 /// ```
 /// use reqscope::{Observer, Scopes};
@@ -137,18 +137,20 @@ impl ScopesBuilder {
         self
     }
 
-    /// Sets the time limit of a close: for all releases together on which the response waits, and for each of the other
-    /// releases. Defaults to 5 s, which is long for a COMMIT, and short for a client that waits for a response.
+    /// Sets the maximum time of a close. It applies to all releases that the response waits for together, and to each
+    /// of the other releases. Defaults to 5 s, which is long for a COMMIT and short for a client that waits for a
+    /// response.
     ///
-    /// It is also the [release timeout](ReaperBuilder::release_timeout) of the reaper, and so of leases acquired in it.
+    /// This is also the [release timeout](ReaperBuilder::release_timeout) of the reaper, and so of leases acquired with
+    /// it.
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
         self.close_timeout = timeout;
         self.reaper = self.reaper.release_timeout(timeout);
         self
     }
 
-    /// Sets the maximum time that a `get` waits for a guard of another task of the same request. Defaults to 5 s,
-    /// because a longer wait is more often a deadlock than work.
+    /// Sets how long a `get` waits for a guard that another task of the same request holds. Defaults to 5 s, because a
+    /// longer wait is more often a deadlock than work.
     pub fn lend_timeout(mut self, timeout: Duration) -> Self {
         self.lend_timeout = timeout;
         self
@@ -161,7 +163,7 @@ impl ScopesBuilder {
         self
     }
 
-    /// Creates the scopes, with a reaper of their own. It does no I/O and needs no runtime.
+    /// Creates the scopes, with a reaper of their own. This does no I/O and needs no runtime.
     pub fn build(self) -> Scopes {
         let Self { reaper, close_timeout, lend_timeout } = self;
         let settings =

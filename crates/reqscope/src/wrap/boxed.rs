@@ -9,8 +9,8 @@ use crate::resource::{Health, Resource};
 
 /// A resource with its type erased, so that it can be chosen at run time.
 ///
-/// The trait itself is not `dyn`-compatible, because its futures are not boxed; here each verb that waits allocates a
-/// box. The types of the handle and of the cause are kept.
+/// [`Resource`] itself is not `dyn`-compatible, because its futures are not boxed; a `BoxResource` allocates a box for
+/// each call of a verb. The types of the handle and of the cause are kept.
 ///
 /// ```
 /// use reqscope::{BoxResource, Error, resource_fn};
@@ -34,7 +34,7 @@ pub struct BoxResource<H, C> {
 }
 
 impl<H: Send + 'static, C: std::error::Error + Send + Sync + 'static> BoxResource<H, C> {
-    /// Creates a box around a resource.
+    /// Creates a box around `inner`.
     pub fn new(inner: impl Resource<Handle = H, Cause = C>) -> Self {
         fn name_of<R>(_: &R) -> &'static str {
             type_name::<R>()

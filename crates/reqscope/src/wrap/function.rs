@@ -5,17 +5,17 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::resource::Resource;
 
-/// Creates a resource from a closure that acquires a handle; [`on_release`](ResourceFn::on_release) adds one that
+/// Creates a resource from a closure that acquires a handle; [`on_release`](ResourceFn::on_release) adds a closure that
 /// releases it.
 ///
-/// A resource that needs `validate` or a shortcut implements [`Resource`] instead.
+/// For a resource that needs `validate` or a shortcut, implement [`Resource`] instead.
 ///
-/// `acquire` is called once for each attempt; a panic in it or in its future is an error of that attempt. The future
-/// may be dropped at any `.await`, and must leave nothing behind then (law L3).
+/// `acquire` is called once for each attempt; a panic in it or in its future fails that attempt. The future may be
+/// dropped at any `.await`, and must then leave nothing behind (law L3).
 ///
 /// # A handle with a lifetime in its type
 ///
-/// If the handle is a `&'static str` or the like, pass functions and not closures, here and to `on_release`. With a
+/// If the handle is a `&'static str` or the like, pass functions instead of closures, here and to `on_release`. With a
 /// closure the compiler cannot prove that a task which holds such a handle is `Send`, and reports that an
 /// "implementation of `FnOnce` is not general enough". A `struct` around the handle helps too.
 ///
@@ -80,7 +80,7 @@ where
 
 /// The release of a [`resource_fn`] without [`on_release`](ResourceFn::on_release): the handle is dropped.
 ///
-/// It is needed to name the type of such a resource:
+/// Use it to name the type of such a resource:
 ///
 /// ```
 /// use reqscope::wrap::{DropHandle, ResourceFn};
@@ -105,7 +105,7 @@ pub struct DropHandle;
 
 /// The resource created by [`resource_fn`].
 ///
-/// Closures have no name, so a function returns it as `impl Resource`:
+/// The type of a closure has no name, so a function returns this type as `impl Resource`:
 ///
 /// ```
 /// use reqscope::{Error, Resource, resource_fn};

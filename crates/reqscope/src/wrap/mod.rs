@@ -1,4 +1,4 @@
-//! Resources made of a closure or of another resource: a timeout, a retry, a box.
+//! Resources made from a closure or around another resource: a timeout, a retry, a box.
 
 mod function;
 mod timeout;

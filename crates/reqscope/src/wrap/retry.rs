@@ -12,12 +12,12 @@ use crate::rt::time::Deadline;
 /// Retries a failed `acquire`, with growing pauses.
 ///
 /// Only `acquire` is retried, and not after a [permanent](Error::is_permanent) error. A release is never repeated,
-/// because the effect of the first one is unknown. The caller gets the error of the last attempt; the earlier ones are
+/// because the effect of a failed one is unknown. The caller gets the error of the last attempt; the earlier ones are
 /// reported to the observer, and counted in [`Stats::acquire_failed`](crate::stats::Stats::acquire_failed).
 ///
 /// All attempts and pauses together share the time limit of one acquisition; see [`ResourceExt`](crate::ResourceExt)
-/// for the place of a [`Timeout`](crate::wrap::Timeout). A pause needs a tokio runtime with timers; without one,
-/// `acquire` returns an error.
+/// for where to put a [`Timeout`](crate::wrap::Timeout). Pauses need a tokio runtime with timers; without one, a failed
+/// `acquire` returns an error instead of retrying.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
@@ -90,7 +90,7 @@ impl<R: Resource> Resource for Retry<R> {
             let mut pause = Deadline::after(self.policy.pause(attempt));
             let missed = poll_fn(|cx| pause.poll_missed::<R::Cause>(Stage::Acquiring, cx)).await;
             if !missed.is_timeout() {
-                // There are no timers: return that error, rather than retry without a pause.
+                // There are no timers: return that error instead of retrying without a pause.
                 return Err(missed);
             }
             attempt += 1;
@@ -152,23 +152,23 @@ impl RetryPolicy {
         RetryPolicy { attempts: 5, first_pause: Duration::from_millis(50), longest_pause: Duration::from_secs(1) }
     }
 
-    /// Sets the maximum number of attempts, including the first one; zero counts as one. Defaults to 5, whose default
-    /// pauses add up to 0.4 s on average and 0.75 s at most: enough for a short disruption, while a longer outage is
-    /// reported quickly.
+    /// Sets the maximum number of attempts, including the first one; zero counts as one. Defaults to 5, because the
+    /// default pauses between them add up to 0.4 s on average and 0.75 s at most: enough for a short disruption, while
+    /// a longer outage is reported quickly.
     pub fn attempts(mut self, attempts: u32) -> Self {
         self.attempts = attempts;
         self
     }
 
-    /// Sets the maximum of the first pause, which doubles with each attempt. Defaults to 50 ms, about the time in which
-    /// a local server accepts connections again.
+    /// Sets the upper bound of the first pause, which doubles with each attempt. Defaults to 50 ms, about the time in
+    /// which a local server accepts connections again.
     pub fn first_pause(mut self, pause: Duration) -> Self {
         self.first_pause = pause;
         self
     }
 
-    /// Sets the maximum of all pauses, at which the doubling ends. Defaults to 1 s, because most clients do not wait
-    /// for longer.
+    /// Sets the upper bound of every pause, at which the doubling ends. Defaults to 1 s, because most clients do not
+    /// wait for longer.
     pub fn longest_pause(mut self, pause: Duration) -> Self {
         self.longest_pause = pause;
         self

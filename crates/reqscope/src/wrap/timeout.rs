@@ -10,12 +10,12 @@ use crate::rt::time::Deadline;
 
 /// Limits the time of each verb of a resource.
 ///
-/// The core limits `acquire` and `release` itself, generously; this wrapper is for tighter limits, and for `validate`.
-/// The shortcuts that do not wait are forwarded unchanged.
+/// Scopes and leases already limit `acquire` and `release`, generously; this wrapper is for tighter limits, and for
+/// `validate`. The shortcuts that do not wait are forwarded unchanged.
 ///
 /// A verb that exceeds its limit is dropped, and returns a [timeout error](Error::is_timeout) that names its stage. A
-/// verb that is ready at its first poll is always in time. A verb that waits needs a tokio runtime with timers, and
-/// returns an error if there is none.
+/// verb that is ready at its first poll is always in time. A verb that has to wait needs a tokio runtime with timers,
+/// and returns an error without one.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
@@ -47,7 +47,7 @@ impl<R> Timeout<R> {
         Timeout { inner, acquire: timeout, validate: timeout, release: timeout }
     }
 
-    /// Sets another limit for `acquire`. Defaults to the limit passed to [`new`](Timeout::new).
+    /// Sets the limit for `acquire`. Defaults to the limit passed to [`new`](Timeout::new).
     ///
     /// A long limit for a connection, short ones for a ping and a disconnect:
     ///
@@ -68,15 +68,15 @@ impl<R> Timeout<R> {
         self
     }
 
-    /// Sets another limit for `validate`. Defaults to the limit passed to [`new`](Timeout::new).
+    /// Sets the limit for `validate`. Defaults to the limit passed to [`new`](Timeout::new).
     #[must_use]
     pub fn validate_within(mut self, timeout: Duration) -> Self {
         self.validate = timeout;
         self
     }
 
-    /// Sets another limit for `release`. Defaults to the limit passed to [`new`](Timeout::new). A handle whose release
-    /// exceeds it is dropped with the release, which counts as failed, not as abandoned.
+    /// Sets the limit for `release`. Defaults to the limit passed to [`new`](Timeout::new). A release that exceeds the
+    /// limit is dropped together with its handle, and counts as failed, not as abandoned.
     #[must_use]
     pub fn release_within(mut self, timeout: Duration) -> Self {
         self.release = timeout;
@@ -136,8 +136,8 @@ impl<R: Resource> Resource for Timeout<R> {
     }
 }
 
-/// Runs `work` under a deadline. If it is missed, or this future is dropped, `work` is dropped here and cleans up what
-/// it has half-made.
+/// Runs `work` under a deadline. If the deadline is missed or this future is dropped, `work` is dropped here and cleans
+/// up what it has half-made.
 async fn within<T, C>(
     timeout: Duration,
     stage: Stage,

@@ -26,7 +26,7 @@ async fn gets_after_the_close_return_closed() {
         assert!(lazy.try_get().is_none());
         let error = lazy.get().await.unwrap_err();
         assert!(error.is_closed() && error.is_permanent());
-        assert_eq!(error.to_string(), "closed");
+        assert_eq!(error.to_string(), "the scope or pool is closed");
     }
     server.finish().await;
     assert_eq!(server.stats().acquired, 1);

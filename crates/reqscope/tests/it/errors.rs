@@ -25,9 +25,9 @@ fn each_kind_answers_its_own_question_and_no_other() {
             [true, false, false, false, false, false],
             "timed out after 1.0 s while validating",
         ),
-        (Error::closed(), [false, true, false, false, false, true], "closed"),
+        (Error::closed(), [false, true, false, false, false, true], "the scope or pool is closed"),
         (Error::unavailable(), [false, false, true, false, false, false], "the backend is unavailable"),
-        (Error::exhausted(), [false, false, false, true, false, false], "a limit is reached"),
+        (Error::exhausted(), [false, false, false, true, false, false], "the resource is exhausted"),
         (
             Error::panicked(Stage::Using, &"oh no"),
             [false, false, false, false, true, false],

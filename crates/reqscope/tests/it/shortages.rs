@@ -99,7 +99,7 @@ fn tenths_are_shown_below_ten_seconds_only() {
 fn every_kind_of_error_can_carry_a_shortage() {
     assert_eq!(
         Io::exhausted().with_shortage(busy()).to_string(),
-        "a limit is reached: 10 of 10 in use, 3 creating, 41 waiting"
+        "the resource is exhausted: 10 of 10 in use, 3 creating, 41 waiting"
     );
     assert_eq!(
         Io::unavailable().at(Stage::Acquiring).with_context("the replica").with_shortage(busy()).to_string(),
