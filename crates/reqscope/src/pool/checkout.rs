@@ -87,14 +87,14 @@ impl<R: Resource> Future for PoolGet<R> {
                 }
             }
         }
-        this.poll_line(cx)
+        this.poll_queue(cx)
     }
 }
 
 impl<R: Resource> PoolGet<R> {
     /// Joins the queue, or takes a grant: all that a check-out does while many callers wait.
     #[inline(never)]
-    fn poll_line(&mut self, cx: &mut Context<'_>) -> Poll<Result<Pooled<R>, Error<R::Cause>>> {
+    fn poll_queue(&mut self, cx: &mut Context<'_>) -> Poll<Result<Pooled<R>, Error<R::Cause>>> {
         let begun = match self.step.take().expect("`PoolGet` polled after completion") {
             GetStep::First(pool) => match pool.take_or_queue(self.site, cx.waker()) {
                 Some(First::Taken(slot, handle)) => return Poll::Ready(Ok(Pooled::new(pool, slot, handle))),
@@ -104,11 +104,11 @@ impl<R: Resource> PoolGet<R> {
                 }
                 None => (pool, None),
             },
-            GetStep::Queued(mut place) => match place.take_grant() {
+            GetStep::Queued(mut queued) => match queued.take_grant() {
                 Some(taken) if taken.is_sound() => return Poll::Ready(Ok(taken.pooled)),
                 Some(taken) => (Arc::clone(taken.pooled.pool()), Some(Entered::Taken(taken))),
                 // The attendant has woken it to create a timer, or there may be a creation to begin.
-                None => (Arc::clone(place.pool()), Some(Entered::Waiting(place))),
+                None => (Arc::clone(queued.pool()), Some(Entered::Waiting(queued))),
             },
             GetStep::CheckOut(check_out) => return self.poll_check_out(check_out, cx),
         };
@@ -159,6 +159,7 @@ pub(super) enum Entered<R: Resource> {
 }
 
 impl<R: Resource> Inner<R> {
+    /// Returns the holder for a caller at `site`, or for the scope or the wrapper that it acts for.
     pub(super) fn holder(&self, site: Site) -> Holder {
         let origin = Origin::current().unwrap_or(Origin { taken_at: site, scope: None });
         Holder { origin, since: self.clock.now() }
@@ -255,8 +256,8 @@ impl<R: Resource> Inner<R> {
             let Taken { pooled, fresh } = match entered {
                 Entered::Taken(taken) => taken,
                 // Dropping the wait leaves the queue, and passes on a grant.
-                Entered::Waiting(place) => {
-                    let mut wait = Wait::new(place);
+                Entered::Waiting(queued) => {
+                    let mut wait = Wait::new(queued);
                     poll_fn(|cx| wait.poll(holder, &mut deadline, cx)).await?
                 }
             };
@@ -436,7 +437,7 @@ impl<R: Resource> Inner<R> {
 
 /// The wait in the queue.
 pub(super) struct Wait<R: Resource> {
-    place: QueuedTicket<R>,
+    queued: QueuedTicket<R>,
     /// Whether it began a creation, whose outcome it then awaits even if the breaker is open.
     created: bool,
     /// Whether it has returned pending. Then the error of the breaker is the result of its wait.
@@ -444,8 +445,8 @@ pub(super) struct Wait<R: Resource> {
 }
 
 impl<R: Resource> Wait<R> {
-    pub(super) fn new(place: QueuedTicket<R>) -> Self {
-        Wait { place, created: false, waited: false }
+    pub(super) fn new(queued: QueuedTicket<R>) -> Self {
+        Wait { queued, created: false, waited: false }
     }
 
     pub(super) fn poll(
@@ -457,36 +458,36 @@ impl<R: Resource> Wait<R> {
         let mut found = self.check(cx.waker());
         if let QueueCheck::Create(slot, attempt) = found {
             self.created = true;
-            if !create::begin(self.place.pool(), slot, attempt, cx) {
-                return Poll::Ready(Err(Error::runtime("a pool that has to wait needs a tokio runtime")));
+            if !create::begin(self.queued.pool(), slot, attempt, cx) {
+                return Poll::Ready(Err(Error::runtime("waiting for a handle needs a tokio runtime")));
             }
             found = self.check(cx.waker());
         }
         self.waited = true;
         match found {
             QueueCheck::Granted(taken) => return Poll::Ready(Ok(taken)),
-            QueueCheck::Refused(error) => return Poll::Ready(Err(self.place.pool().explain(error, holder))),
+            QueueCheck::Refused(error) => return Poll::Ready(Err(self.queued.pool().explain(error, holder))),
             QueueCheck::Create(slot, attempt) => {
                 // At most one creation per poll: on a runtime that is shutting down it failed at once, and would again.
                 // The deadline below reports that, if the runtime has timers.
-                self.place.pool().create_lost(slot, attempt);
+                self.queued.pool().create_lost(slot, attempt);
                 cx.waker().wake_by_ref();
             }
             QueueCheck::Wait => {}
         }
         let missed = ready!(deadline.poll_missed(Stage::Waiting, cx));
-        let pool = self.place.pool();
+        let pool = self.queued.pool();
         Poll::Ready(Err(pool.explain(pool.timed_out(missed), holder)))
     }
 
     /// Checks for a grant. If there is none, stores the waker, so that no later change is missed.
     fn check(&mut self, waker: &Waker) -> QueueCheck<R> {
         let spare = waker.clone();
-        let pool = self.place.pool();
+        let pool = self.queued.pool();
         let mut state = pool.state.lock();
-        if let Some(granted) = pool.granted(&mut state, &self.place.ticket) {
+        if let Some(granted) = pool.granted(&mut state, &self.queued.ticket) {
             drop(state);
-            return QueueCheck::Granted(self.place.take(granted));
+            return QueueCheck::Granted(self.queued.take(granted));
         }
         if state.slots.is_closed() {
             return QueueCheck::Refused(Error::closed());
@@ -508,7 +509,7 @@ impl<R: Resource> Wait<R> {
                 }
             }
         }
-        let old = state.slots.waiters().register(&self.place.ticket, spare);
+        let old = state.slots.waiters().register(&self.queued.ticket, spare);
         drop(state);
         drop(old);
         QueueCheck::Wait

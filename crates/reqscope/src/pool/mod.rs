@@ -64,6 +64,7 @@ use crate::stats::DrainReport;
 ///
 /// Dropping the pool releases the idle handles in the background. Handles that are checked out are released when they
 /// are returned. [`close`](Pool::close) does the same and waits for the end.
+///
 /// # Examples
 ///
 /// ```

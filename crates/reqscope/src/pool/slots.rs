@@ -150,9 +150,9 @@ impl<T, S, N: Copy> Slots<T, S, N> {
         }
         let slot = *self.idle.last()?;
         match &mut self.entries[slot as usize] {
-            Entry::Held(place @ Occupant::Idle(_), meta) if good(meta) => {
+            Entry::Held(occupant @ Occupant::Idle(_), meta) if good(meta) => {
                 self.idle.pop();
-                match mem::replace(place, Occupant::Lent(holder)) {
+                match mem::replace(occupant, Occupant::Lent(holder)) {
                     Occupant::Idle(handle) => Some((slot, handle)),
                     Occupant::Lent(_) => None,
                 }
@@ -164,7 +164,7 @@ impl<T, S, N: Copy> Slots<T, S, N> {
     #[inline]
     fn lend(&mut self, slot: u32, holder: N) -> Option<T> {
         match &mut self.entries[slot as usize] {
-            Entry::Held(place, _) => match mem::replace(place, Occupant::Lent(holder)) {
+            Entry::Held(occupant, _) => match mem::replace(occupant, Occupant::Lent(holder)) {
                 Occupant::Idle(handle) => Some(handle),
                 Occupant::Lent(_) => None,
             },
@@ -197,10 +197,10 @@ impl<T, S, N: Copy> Slots<T, S, N> {
         handle: T,
         wanted: impl FnOnce(&mut S) -> bool,
     ) -> Result<(), (T, bool)> {
-        let Entry::Held(place, meta) = &mut self.entries[slot as usize] else { return Err((handle, false)) };
+        let Entry::Held(occupant, meta) = &mut self.entries[slot as usize] else { return Err((handle, false)) };
         let wanted = wanted(meta);
         if wanted && self.mode == Mode::Open && self.waiters.is_idle() && !self.shrunk {
-            *place = Occupant::Idle(handle);
+            *occupant = Occupant::Idle(handle);
             self.idle.push(slot);
             return Ok(());
         }
@@ -216,8 +216,8 @@ impl<T, S, N: Copy> Slots<T, S, N> {
         if self.mode == Mode::Open && !self.waiters.is_idle() {
             return self.grant(slot, handle);
         }
-        if let Entry::Held(place, _) = &mut self.entries[slot as usize] {
-            *place = Occupant::Idle(handle);
+        if let Entry::Held(occupant, _) = &mut self.entries[slot as usize] {
+            *occupant = Occupant::Idle(handle);
             self.idle.push(slot);
         }
         Put::Idle
@@ -226,8 +226,8 @@ impl<T, S, N: Copy> Slots<T, S, N> {
     fn grant(&mut self, slot: u32, handle: T) -> Put<T, S> {
         match self.waiters.grant((slot, handle)) {
             Ok((holder, waker)) => {
-                if let Entry::Held(place, _) = &mut self.entries[slot as usize] {
-                    *place = Occupant::Lent(holder);
+                if let Entry::Held(occupant, _) = &mut self.entries[slot as usize] {
+                    *occupant = Occupant::Lent(holder);
                 }
                 Put::Granted(waker)
             }
