@@ -4,8 +4,8 @@ use crate::cargo::Cargo;
 use crate::report::Report;
 use crate::tree::{APART, Tree};
 use crate::{
-    circles, compare, deny, edges, examples, features, floors, futures, fuzz, links, loom, manifests, msrv, mutants,
-    names, packages, portable, readme_project, servers, verbs, words,
+    bench, circles, compare, deny, edges, examples, features, floors, futures, fuzz, links, loom, manifests, msrv,
+    mutants, names, packages, portable, readme_project, servers, verbs, words,
 };
 
 /// Runs all checks, the cheap ones first.
@@ -25,6 +25,10 @@ pub(crate) fn run(tree: &Tree, servers: &servers::Options, report: &mut Report) 
     report.step("check: verbs at the beginning of the docs", || verbs::check(tree));
     report.step("check: paths in .cargo/mutants.toml", || mutants::check_paths(tree));
     report.step("check: links in the documents", || links::check(tree));
+    report.step("check: marks of the generated figures", || {
+        bench::check_marks(tree)?;
+        compare::check_marks(tree)
+    });
     report.step("check: licences and sources of all dependencies", || deny::check(tree));
     report.step("check: compilers that the dependencies want", || msrv::check(tree));
     report.step("check: what crates.io and docs.rs show", || manifests::check(tree));

@@ -19,9 +19,9 @@ impl Conditions {
     pub(crate) fn ask(valgrind: &Valgrind) -> anyhow::Result<Conditions> {
         let output = Command::new("rustc").arg("-vV").output().context("rustc")?;
         let text = String::from_utf8(output.stdout)?;
-        let target = text.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc tells no host")?;
+        let target = text.lines().find_map(|line| line.strip_prefix("host: ")).context("rustc prints no host")?;
         Ok(Conditions {
-            compiler: text.lines().next().context("rustc tells no version")?.to_owned(),
+            compiler: text.lines().next().context("rustc prints no version")?.to_owned(),
             // As the root's Cargo.toml has it.
             profile: "release, codegen-units = 1, fat LTO",
             target: target.to_owned(),

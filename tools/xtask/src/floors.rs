@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! exit: how a use ended
-//! sync, time: two neighbours on one floor, who do not import each other
+//! sync, time: two neighbours on one floor, which do not import each other
 //!   (a line that begins with a blank goes on with the words of the one before)
 //! pool/slots: a file in a folder
 //! pool: what else is in the folder, which is a room of its own: its files may import each other

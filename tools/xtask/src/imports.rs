@@ -244,7 +244,7 @@ impl<'ast> Visit<'ast> for Visitor<'_> {
         visit::visit_path(self, path);
     }
 
-    // `pub(in crate::a)` says who may look in, it imports nothing.
+    // The path of a `pub(in crate::a)` imports nothing.
     fn visit_visibility(&mut self, _: &'ast Visibility) {}
 }
 

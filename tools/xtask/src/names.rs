@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::report::none_of;
 use crate::tree::Tree;
 
-/// The longest name that a function may have. What does not fit is told in a comment above it.
+/// The longest name that a function may have. What does not fit belongs in a comment above it.
 const LONGEST: usize = 60;
 
 /// Fails for each function whose name is too long.

@@ -21,8 +21,18 @@ impl Marks {
     /// Writes the text between the marks.
     pub(crate) fn write(&self, tree: &Tree, text: &str) -> anyhow::Result<()> {
         let document = self.replace(&tree.read(Path::new(self.file))?, text);
-        let document = document.with_context(|| format!("{} has no marks for the {}", self.file, self.what))?;
+        let document = document.with_context(|| self.missing())?;
         fs::write(tree.root().join(self.file), document).context(self.file)
+    }
+
+    /// Fails if the document has no such marks.
+    pub(crate) fn check(&self, tree: &Tree) -> anyhow::Result<()> {
+        let document = tree.read(Path::new(self.file))?;
+        self.replace(&document, "").map(drop).with_context(|| self.missing())
+    }
+
+    fn missing(&self) -> String {
+        format!("{} has no marks for the {}", self.file, self.what)
     }
 
     fn replace(&self, document: &str, text: &str) -> Option<String> {

@@ -95,6 +95,12 @@ impl Evidence for Findings {
     }
 }
 
+/// Fails if a document lacks the marks between which `--write` writes. The measurement takes minutes, so this is known
+/// before.
+pub(crate) fn check_marks(tree: &Tree) -> anyhow::Result<()> {
+    [&MARKS, &KEY_MARKS, &mysql::MARKS].into_iter().try_for_each(|marks| marks.check(tree))
+}
+
 /// Measures, prints, and fails if a promise does not hold.
 pub(crate) fn run(tree: &Tree, options: &Options) -> anyhow::Result<ExitCode> {
     let valgrind = Valgrind::find_or_install()?;

@@ -86,6 +86,11 @@ impl Evidence for Findings {
     }
 }
 
+/// Fails if the document lacks the marks between which `--write` writes.
+pub(crate) fn check_marks(tree: &Tree) -> anyhow::Result<()> {
+    MARKS.check(tree)
+}
+
 /// Measures, causes faults, prints, and fails if a promise does not hold.
 pub(crate) fn run(tree: &Tree, options: &Options) -> anyhow::Result<ExitCode> {
     let valgrind = Valgrind::find_or_install()?;

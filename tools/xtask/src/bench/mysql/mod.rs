@@ -26,7 +26,8 @@ use checkout::Checkout;
 use query::{Instructions, Query};
 use ratio::Ratio;
 
-const MARKS: Marks = Marks { file: "crates/reqscope-mysql/README.md", what: "figures", command: "bench --mysql" };
+pub(super) const MARKS: Marks =
+    Marks { file: "crates/reqscope-mysql/README.md", what: "figures", command: "bench --mysql" };
 
 /// The findings of one run.
 #[derive(Serialize)]
