@@ -16,7 +16,7 @@ use std::thread;
 /// without leaving messages and backtraces on the screen. [`Outcome::panic`](crate::Outcome::panic) panics in this way.
 /// The payload is the message, as a `String`.
 ///
-/// A test that fails by such a panic prints no message either, so catch it where it must not pass.
+/// A test that fails because of such a panic prints no message either.
 ///
 /// ```
 /// use reqscope_testkit::quiet_panic;

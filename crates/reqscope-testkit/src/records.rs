@@ -177,7 +177,7 @@ impl Records {
         let counts = &mut self.tables.lock().counts;
         counts.acquires += 1;
         counts.acquiring += 1;
-        Acquiring { records: self, cut: true }
+        Acquiring { records: self, cancelled: true }
     }
 
     /// Records a new handle, and returns its number.
@@ -276,12 +276,12 @@ impl Tables {
 /// A call of `acquire` under way, until it is dropped. If it is dropped before `answered`, the call was cancelled.
 pub(crate) struct Acquiring<'a> {
     records: &'a Records,
-    cut: bool,
+    cancelled: bool,
 }
 
 impl Acquiring<'_> {
     pub(crate) fn answered(&mut self) {
-        self.cut = false;
+        self.cancelled = false;
     }
 }
 
@@ -289,6 +289,6 @@ impl Drop for Acquiring<'_> {
     fn drop(&mut self) {
         let counts = &mut self.records.tables.lock().counts;
         counts.acquiring -= 1;
-        counts.acquires_cut += u64::from(self.cut);
+        counts.acquires_cut += u64::from(self.cancelled);
     }
 }

@@ -58,7 +58,7 @@ pub(super) enum Close {
 /// What may pass in one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Passage {
-    /// So many bytes, and then the next step begins.
+    /// This many bytes, and then the next step begins.
     Open(u64),
     Shut,
     Swallowing,

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 const LIMIT: usize = 64 * 1024;
 
 /// The longest delay. A test cannot tell it from a longer one, and it does not overflow the clock.
-const AGES: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+const LONGEST_DELAY: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 #[derive(Default)]
 pub(super) struct Queue {
@@ -76,7 +76,7 @@ impl Content {
 impl Parcel {
     /// Returns when it is due, or `None` if it is due now.
     pub(super) fn due(&self, delay: Duration) -> Option<Instant> {
-        let due = self.arrived + delay.min(AGES);
+        let due = self.arrived + delay.min(LONGEST_DELAY);
         (!delay.is_zero() && due > Instant::now()).then_some(due)
     }
 }

@@ -30,7 +30,7 @@ const FEWEST_TRIES: usize = 5;
 /// How long a drop may block the runtime. After this time the runtime runs on, because the drop may wait for a task.
 const PROMPT: Duration = Duration::from_millis(100);
 
-/// When a drop counts as hung.
+/// How long a drop may take before it counts as hung.
 const HUNG: Duration = Duration::from_secs(30);
 
 type Begun = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -46,15 +46,15 @@ pub(super) async fn verb_futures_drop_quietly<R: Resource>(setup: Setup<'_, R>) 
     for polls in 0..4 {
         let fixture = setup.fixture(format!("the future of acquire dropped after {polls} polls"));
         let acquire = async || {
-            let outside = Arc::clone(&fixture.resource);
-            Ok(polled(polls, async move { drop(outside.acquire().await) }))
+            let resource = Arc::clone(&fixture.resource);
+            Ok(polled(polls, async move { drop(resource.acquire().await) }))
         };
         drops_quietly(&fixture, acquire).await?;
         let fixture = setup.fixture(format!("the future of release dropped after {polls} polls"));
         let release = async || {
-            let outside = Arc::clone(&fixture.resource);
+            let resource = Arc::clone(&fixture.resource);
             let handle = fixture.acquire().await?;
-            Ok(polled(polls, async move { drop(outside.release(handle, Exit::Failed).await) }))
+            Ok(polled(polls, async move { drop(resource.release(handle, Exit::Failed).await) }))
         };
         drops_quietly(&fixture, release).await?;
     }
@@ -112,8 +112,8 @@ pub(super) async fn shutdown_is_quiet<R: Resource>(setup: Setup<'_, R>) -> Verdi
         let what = if leased { "a lease was" } else { "a scope and a guard were" };
         let fixture = setup.fixture(format!("a runtime dropped while {what} open"));
         is_quick(&fixture, async || {
-            let outside = Arc::clone(&fixture.resource);
-            let took = on_a_thread(&fixture, move || shut_down(outside, leased)).await?;
+            let resource = Arc::clone(&fixture.resource);
+            let took = on_a_thread(&fixture, move || shut_down(resource, leased)).await?;
             fixture.until("the handle was still there", || fixture.counts().live() == 0).await?;
             Ok(took)
         })

@@ -17,7 +17,7 @@ const GUARD: &str = include_str!("guard.sh");
 const LONGEST_BASE: usize = 60;
 
 /// How long a drop waits for the guard to remove a small folder. The guard goes on without the wait.
-const LAST_WAIT: Duration = Duration::from_secs(5);
+const GUARD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The folder of one server. Its guard removes it when this is dropped, or when this process ends, however it ends.
 pub(super) struct Folder {
@@ -68,7 +68,7 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         drop(self.guard.stdin.take());
-        let until = Instant::now() + LAST_WAIT;
+        let until = Instant::now() + GUARD_TIMEOUT;
         while matches!(self.guard.try_wait(), Ok(None)) && Instant::now() < until {
             sleep(Duration::from_millis(1));
         }
