@@ -80,7 +80,7 @@ impl Classify for ByStatus {
 /// Classifies gRPC responses, whose HTTP status is always 200: `Failed` if the head has a `grpc-status` other than 0.
 ///
 /// A head without `grpc-status` is classified [by its status](ByStatus). A call that fails at once has the
-/// `grpc-status` in its head. One that fails later has it in the trailers, after the scope has closed; only a
+/// `grpc-status` in its head. A call that fails later has it in the trailers, after the scope has closed; only a
 /// [`LeaseBody`](crate::LeaseBody) can take those into account.
 ///
 /// # Examples

@@ -41,14 +41,14 @@ pin_project! {
     /// # Pitfalls
     ///
     /// - Neither the end nor the drop of a body proves that the client has received it.
-    /// - HTTP never polls a body of known length for its end, only for its bytes. The length is taken from the body's
-    ///   `size_hint`. If you set a `content-length` by hand on a body that does not know its length, set it here too
-    ///   ([`with_length`](LeaseBody::with_length)), or the lease ends as `Cancelled`.
+    /// - A server never polls a body of known length for its end, only for its bytes. The length is taken from the
+    ///   body's `size_hint`. If you set a `content-length` by hand on a body that does not know its length, set it here
+    ///   too ([`with_length`](LeaseBody::with_length)), or the lease ends as `Cancelled`.
     /// - The body of a response to HEAD is dropped without being polled; unless it is empty, the lease ends as
-    ///   `Cancelled`. Over HTTP/2 plain hyper does poll it, and sends frames that clients treat as an error: respond to
-    ///   HEAD without a body there.
-    /// - An empty body over a settling lease reports no length, so that HTTP polls it to its end; it is sent as an
-    ///   empty chunked body. With 204 and 304 it is not polled at all, and a failed release is not reported to the
+    ///   `Cancelled`. Over HTTP/2 plain hyper does poll it, and sends frames that clients treat as an error, so respond
+    ///   to HEAD without a body there.
+    /// - An empty body over a settling lease reports no length, so that the server polls it to its end; it is sent as
+    ///   an empty chunked body. With 204 and 304 it is not polled at all, and a failed release is not reported to the
     ///   client: complete the lease in the handler instead.
     ///
     /// # Examples
@@ -185,8 +185,8 @@ where
         LeaseBody { body, remaining: None, lease: Some(lease), settles, trailers: None, release: None, held: None }
     }
 
-    /// Sets the total number of bytes, for a body that does not know its length. Defaults to the body's `size_hint`,
-    /// because most bodies know. If it is too small, the lease ends before the body.
+    /// Sets the total number of bytes, for a body whose `size_hint` is not exact. Defaults to the body's `size_hint`,
+    /// because that of most bodies is exact. If `length` is too small, the lease ends before the body.
     ///
     /// # Examples
     ///
@@ -212,8 +212,9 @@ where
         self
     }
 
-    /// Sets how trailers, such as those of gRPC, are turned into the exit of the lease. By default, and for a body
-    /// without trailers, the lease of a body that reached its end is `Completed`.
+    /// Sets how trailers, such as those of gRPC, are turned into the exit of the lease. Defaults to no classifier,
+    /// because few bodies have trailers: a body that reaches its end then ends its lease as `Completed`, as does a body
+    /// without trailers.
     ///
     /// The classifier is called as for a head, with the status 200.
     ///
@@ -246,7 +247,7 @@ where
     }
 }
 
-/// Returns whether HTTP will not poll for another frame.
+/// Returns whether the server will not poll for another frame.
 fn is_at_end<B: FrameSource<R>, R: Resource>(body: &B, remaining: Option<u64>) -> bool {
     remaining == Some(0) || body.is_end_stream() || body.size_hint().exact() == Some(0)
 }
@@ -324,7 +325,7 @@ where
             None => self.body.size_hint(),
         };
         let is_settled = self.release.is_none() && !(self.settles && self.lease.is_some());
-        // HTTP does not poll a body of length 0, so the release would not be awaited.
+        // A server does not poll a body of length 0, so the release would not be awaited.
         if !is_settled && hint.exact() == Some(0) { SizeHint::default() } else { hint }
     }
 }

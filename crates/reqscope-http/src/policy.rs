@@ -9,11 +9,11 @@ use tokio::time::Instant;
 
 use crate::{ByStatus, Classify, ScopeBody};
 
-/// Decides how the scopes of requests are closed and what the client receives. The same for every front end.
+/// Decides how the scopes of requests are closed and what the client receives, in the same way for every front end.
 ///
-/// It is a builder: start with [`new`](Policy::new) and hand the result to `ScopeService::policy` of `reqscope-hyper`
-/// or `ScopeLayer::policy` of `reqscope-tower`. A front end keeps it in an [`Arc`], calls [`open`](Policy::open) in its
-/// `call`, and wraps the handler's future with [`Opened::answer`](crate::Opened::answer).
+/// A policy is its own builder: start with [`new`](Policy::new) and pass the result to `ScopeService::policy` of
+/// `reqscope-hyper` or `ScopeLayer::policy` of `reqscope-tower`. A front end keeps it in an [`Arc`], calls
+/// [`open`](Policy::open) in its `call`, and wraps the handler's future with [`Opened::answer`](crate::Opened::answer).
 ///
 /// # Examples
 ///
@@ -85,7 +85,8 @@ impl Policy {
     /// limit of its own in [`Scopes`](reqscope::Scopes), nor the response body counts. Handlers read the deadline with
     /// [`ScopeHandle::deadline`](reqscope::ScopeHandle::deadline).
     ///
-    /// Set one: a peer that disappears without closing its connection is otherwise noticed late or not at all.
+    /// Setting a timeout is recommended: without one, a peer that disappears without closing its connection may be
+    /// noticed late or not at all.
     ///
     /// # Panics
     ///

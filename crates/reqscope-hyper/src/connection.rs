@@ -8,9 +8,9 @@ use crate::phase::{Phase, reached};
 
 /// The connection that a request arrived on: its peer, and whether the server is shutting down.
 ///
-/// [`serve`](crate::serve) puts it into the extensions of each request. The type of the peer is set by the
-/// [`Listener`](crate::Listener): an address for TCP, the credentials of the process for a Unix socket. Other types
-/// than the address must be named: `get::<Connection<UCred>>()`.
+/// [`serve`](crate::serve) puts it into the extensions of each request. The [`Listener`](crate::Listener) determines
+/// the type of the peer: an address for TCP, the credentials of the process for a Unix socket. Any type other than the
+/// address must be named: `get::<Connection<UCred>>()`.
 ///
 /// # Examples
 ///
@@ -70,7 +70,7 @@ impl<P> Connection<P> {
 
     /// Waits until the server begins to shut down, or is dropped.
     ///
-    /// Use it for what lasts as long as the client wishes: an upgraded connection, a stream of events. After the
+    /// Use it in work that lasts as long as the client wishes: an upgraded connection, a stream of events. After the
     /// [`request_grace`](crate::Serve::request_grace) the connection is cut.
     ///
     /// # Cancel safety

@@ -1,8 +1,9 @@
 //! The disconnect watch: a second registration of a socket that only waits for the peer's close.
 //!
-//! hyper notices a close only when it reads, and in many states it does not: a byte is left in its buffer, a body is
-//! unread, half-close is allowed. The kernel reports the close in every state. The socket's descriptor is duplicated
-//! and the duplicate registered with the runtime; nothing is ever read from it, so hyper receives every byte.
+//! hyper notices a close only when it reads, and in many states it does not read: a byte is left in its buffer, a body
+//! is unread, half-close is allowed. The kernel reports the close in every state. The socket's descriptor is
+//! duplicated, and the duplicate is registered with the runtime; nothing is ever read from the duplicate, so hyper
+//! receives every byte.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -22,16 +23,17 @@ use std::os::fd::AsFd;
 ///
 /// - A client that shuts down its write side and waits for the response counts as disconnected, as it does for hyper by
 ///   default. [`for_reset`](DisconnectWatch::for_reset) notices resets only.
-/// - A peer that disappears without closing the connection is noticed when the kernel gives it up, which by default
-///   never happens while nothing is sent. [`Tcp`](crate::Tcp) configures the socket so that it happens within a minute.
-/// - A peer that sent more than the kernel buffers and then closed in good order is not noticed while the bytes are
-///   unread, because its FIN comes after them (a reset does not). Set a timeout for requests.
+/// - A peer that disappears without closing the connection is noticed only when the kernel declares it dead, which by
+///   default never happens while nothing is sent. [`Tcp`](crate::Tcp) configures the socket so that it happens within a
+///   minute.
+/// - A peer that sent more than the kernel buffers and then closed cleanly is not noticed while the bytes are unread,
+///   because its FIN comes after them (a reset does not). Set a timeout for requests.
 /// - The watch holds a duplicate of the descriptor, and the socket is closed when *both* are dropped. Drop the
 ///   connection first and the watch last, so that the peer sees the close only after the handlers were dropped.
-/// - It needs one descriptor per connection, which the default of
+/// - The watch needs one descriptor per connection, which the default of
 ///   [`max_connections`](crate::Serve::max_connections) takes into account.
 ///
-/// On systems other than Unix there is no such watch yet: it waits forever.
+/// On systems other than Unix the watch is not implemented yet: it waits forever.
 ///
 /// # Examples
 ///
@@ -191,8 +193,8 @@ mod sys {
                 WatchFor::Reset => Interest::WRITABLE,
             };
             let duplicate = socket.try_clone_to_owned()?;
-            // Its replacement is unsafe, for descriptors that are changed or closed elsewhere. An `OwnedFd` is not, and
-            // this crate has no unsafe code.
+            // The replacement of this function is unsafe, because a descriptor may be changed or closed elsewhere. An
+            // `OwnedFd` cannot be, and this crate has no unsafe code.
             #[allow(deprecated)]
             let socket = AsyncFd::with_interest(duplicate, interest)?;
             Ok(Inner { socket: Some(socket), watch_for })

@@ -5,10 +5,10 @@
 //! - [`RequestExt`] finds the scope in a handler: `request.scope()`.
 //! - [`serve`] accepts connections, notices clients that disconnect, and shuts down so that every handle is accounted
 //!   for. It also serves axum's `Router`, as a [`TowerToHyperService`].
-//! - [`Connection`] tells a handler its peer, and whether the server is shutting down.
+//! - [`Connection`] is how a handler learns the peer's address, and whether the server is shutting down.
 //! - [`Handshake`] is the hook for TLS.
-//! - [`Listener`] is the source of connections: [`Tcp`], Unix sockets, or an implementation of yours.
-//! - [`DisconnectWatch`] notices that a client has disconnected; it also works in an accept loop of yours, and below
+//! - [`Listener`] is the source of connections: [`Tcp`], Unix sockets, or an implementation of your own.
+//! - [`DisconnectWatch`] notices that a client has disconnected; it also works in an accept loop of your own, and below
 //!   TLS.
 //! - [`LeaseBody`] is a streamed body that keeps its handle after the scope has closed.
 //! - [`Classify`] is for services whose status does not distinguish success from failure.
@@ -18,8 +18,8 @@
 //! hyper notices that a client has disconnected only while it reads from the connection, and then drops the handler. In
 //! many states it does not read: while the request's body is unread, while a byte is left in its buffer (a pipelined
 //! request, a stray line end), or if half-close is allowed. `serve` notices the disconnect in these states too. A peer
-//! that disappears without closing its connection is given up by [the kernel](Tcp), or by a ping of HTTP/2, within a
-//! minute. Where that is too long, set a [`timeout`](ScopeService::timeout).
+//! that disappears without closing its connection is detected within a minute, by [the kernel](Tcp) or by an unanswered
+//! HTTP/2 ping. If that is too long, set a [`timeout`](ScopeService::timeout).
 mod service;
 mod serve;
 mod accept;

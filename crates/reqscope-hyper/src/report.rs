@@ -9,14 +9,14 @@ use crate::RequestLine;
 
 /// What [`serve`](crate::serve) did, and how its shutdown went.
 ///
-/// A shutdown returns as soon as nothing is left to wait for: no connection, handler, open scope or release. The last
-/// fields show which of its two deadlines were reached, and why:
+/// The server returns as soon as nothing is left to wait for: no connection, handler, open scope or release. The last
+/// fields show which of the two deadlines of the shutdown were reached, and why:
 ///
 /// | field | meaning |
 /// |---|---|
 /// | [`is_clean`](ServeReport::is_clean) | no deadline was reached |
 /// | `cut` is not 0 | the [`request_grace`](crate::Serve::request_grace) elapsed; [`ServeEvent::RequestCut`] named the requests |
-/// | `stuck`, `upgraded` or what `drained` has left is not 0 | the [`release_grace`](crate::Serve::release_grace) elapsed too |
+/// | `stuck`, `upgraded`, or a number of leftovers in `drained` is not 0 | the [`release_grace`](crate::Serve::release_grace) elapsed too |
 /// | `drained.abandoned` is not 0 | a release hung or had no time; [`Observer::abandoned`](reqscope::Observer::abandoned) named its resource and the line that acquired it |
 ///
 /// # Examples
@@ -39,29 +39,29 @@ use crate::RequestLine;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServeReport {
-    /// Connections that were accepted.
+    /// The number of connections that were accepted.
     pub connections: u64,
-    /// Connections whose peer disconnected early, as noticed by the disconnect watch, or by hyper while it was reading
-    /// or writing.
+    /// The number of connections whose peer disconnected early, as noticed by the disconnect watch, or by hyper while
+    /// it was reading or writing.
     pub hung_up: u64,
-    /// Connections whose [`Handshake`](crate::Handshake) failed or took too long.
+    /// The number of connections whose [`Handshake`](crate::Handshake) failed or took too long.
     pub handshakes_failed: u64,
-    /// Connections that hyper gave up: malformed HTTP, a first request that did not arrive in time, a service or a body
-    /// that failed.
+    /// The number of connections that hyper ended with an error: malformed HTTP, a first request that did not arrive in
+    /// time, a service or a body that failed.
     pub failed: u64,
-    /// Connections that ended because a handler panicked. Only over HTTP/1: an HTTP/2 connection loses the request and
-    /// continues.
+    /// The number of HTTP/1 connections that ended because a handler panicked. An HTTP/2 connection loses only the
+    /// request and continues.
     pub panicked: u64,
-    /// Failed accepts, and connections that could not be watched.
+    /// The number of failed accepts, and of connections that could not be watched.
     pub accept_errors: u64,
-    /// Connections that had not ended within the [`request_grace`](crate::Serve::request_grace) and were cut. Includes
-    /// upgraded connections.
+    /// The number of connections, upgraded ones included, that had not ended within the
+    /// [`request_grace`](crate::Serve::request_grace) and were cut.
     pub cut: u64,
-    /// Handlers that are still running, because they block their thread and cannot be dropped.
+    /// The number of handlers that are still running, because they block their thread and cannot be dropped.
     pub stuck: u64,
-    /// Upgraded connections that their owners have not dropped, although reads and writes on them fail.
+    /// The number of upgraded connections that their owners have not dropped, although reads and writes on them fail.
     pub upgraded: u64,
-    /// The outcome of the scopes that were open and the releases that were pending, since the shutdown signal.
+    /// What was released and abandoned after the shutdown signal, and what is left.
     pub drained: DrainReport,
 }
 
@@ -72,7 +72,8 @@ impl ServeReport {
     }
 }
 
-/// A failure that no caller receives, reported to [`Serve::on_event`](crate::Serve::on_event). The server continues.
+/// A failure that is not returned to any caller, reported to [`Serve::on_event`](crate::Serve::on_event). The server
+/// continues.
 ///
 /// # Examples
 ///
@@ -82,7 +83,7 @@ impl ServeReport {
 /// fn log(event: ServeEvent<'_>) {
 ///     match event {
 ///         ServeEvent::AcceptFailed(error) => eprintln!("cannot accept: {error}"),
-///         ServeEvent::HandshakeFailed(error) => eprintln!("no handshake: {error}"),
+///         ServeEvent::HandshakeFailed(error) => eprintln!("the handshake failed: {error}"),
 ///         ServeEvent::ConnectionFailed(error) => eprintln!("a connection failed: {error}"),
 ///         ServeEvent::RequestCut(request) => eprintln!("{request} took too long to end"),
 ///         ServeEvent::RequestStuck(request) => eprintln!("{request} blocks its thread"),
@@ -100,11 +101,11 @@ pub enum ServeEvent<'a> {
     /// A connection ended with an error: malformed HTTP, a first request that did not arrive in time, a service or a
     /// body that failed. A client that disconnects is not an error.
     ConnectionFailed(&'a (dyn Error + Send + Sync + 'static)),
-    /// During a shutdown the handler of this request has not returned within the
-    /// [`request_grace`](crate::Serve::request_grace), and is dropped now.
+    /// The handler of this request did not return within the [`request_grace`](crate::Serve::request_grace) of a
+    /// shutdown, and is dropped now.
     RequestCut(&'a RequestLine),
-    /// The server has shut down and the handler of this request is still running: it blocks its thread, so it could not
-    /// be dropped. Its handles are released when it returns, if the process still runs then.
+    /// The server has shut down but the handler of this request is still running: the handler blocks its thread, so it
+    /// could not be dropped. Its handles are released when it returns, if the process is still running.
     RequestStuck(&'a RequestLine),
 }
 
@@ -118,7 +119,8 @@ pub(crate) enum Ended {
     HungUp,
     /// The handshake failed or took too long, so no HTTP was exchanged.
     HandshakeFailed(io::Error),
-    /// hyper gave up: malformed HTTP, a first request that did not arrive in time, a service or a body that failed.
+    /// hyper returned an error: malformed HTTP, a first request that did not arrive in time, a service or a body that
+    /// failed.
     Failed(Box<dyn Error + Send + Sync>),
 }
 

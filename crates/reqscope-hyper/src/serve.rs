@@ -19,13 +19,13 @@ use crate::{Handshake, Listener, NoHandshake, ServeEvent, ServeMetrics, ServeRep
 
 /// Serves HTTP/1 and HTTP/2 on `listener` until the [`graceful`](Serve::graceful) signal, and then drains `scopes`.
 ///
-/// It does not open scopes: [`ScopeService`](crate::ScopeService) does, or the tower layer around a router. Compared
-/// with a plain accept loop it adds the [disconnect watch](crate::DisconnectWatch), sockets that [detect a dead
-/// peer](crate::Tcp), a limit on connections, pauses after failed accepts, a hook for the [TLS
+/// The server does not open scopes: [`ScopeService`](crate::ScopeService) does, or the tower layer around a router.
+/// Compared with a plain accept loop, `serve` adds the [disconnect watch](crate::DisconnectWatch), sockets that [detect
+/// a dead peer](crate::Tcp), a limit on connections, pauses after failed accepts, a hook for the [TLS
 /// handshake](Serve::handshake), and a shutdown that accounts for every handle.
 ///
-/// Await the returned [`Serve`]. It never fails, whatever clients or the kernel do. A port in use is an error of
-/// `bind`, before there is a listener.
+/// Await the returned [`Serve`]. It returns no error: failed accepts and connections are counted and reported. A port
+/// that is in use is an error of `bind`, before there is a listener.
 ///
 /// The service is a hyper service. [`TowerToHyperService`](crate::TowerToHyperService) converts a tower service, such
 /// as axum's `Router`. The extensions of each request contain the [`Connection`](crate::Connection) that it arrived on.
@@ -34,16 +34,16 @@ use crate::{Handshake, Listener, NoHandshake, ServeEvent, ServeMetrics, ServeRep
 ///
 /// When the [`graceful`](Serve::graceful) signal is ready:
 ///
-/// 1. The listener is closed. Connections that wait for a request or are in their handshake are closed, the others as
-///    soon as the request in flight is answered. Only their owners can end upgraded connections in good order, so
-///    [`Connection::shutting_down`](crate::Connection::shutting_down) notifies them.
-/// 2. After the [`request_grace`](Serve::request_grace) what is left is cut: handlers are dropped, and upgraded
-///    connections fail at the next read or write.
+/// 1. The listener is closed. Connections that wait for a request or are in their handshake are closed at once, the
+///    others as soon as the request in flight is answered. Upgraded connections can be ended cleanly only by their
+///    owners, which are notified by [`Connection::shutting_down`](crate::Connection::shutting_down).
+/// 2. After the [`request_grace`](Serve::request_grace) the remaining connections are cut: handlers are dropped, and
+///    upgraded connections fail at the next read or write.
 /// 3. The open scopes and pending releases have the [`release_grace`](Serve::release_grace) to end.
 ///
 /// The future returns as soon as nothing is left. The [`ServeReport`] counts what did not end in time. A handler that
-/// blocks its thread cannot be dropped: it is reported and left running. On a single-threaded runtime it blocks the
-/// server too.
+/// blocks its thread cannot be dropped; it is reported and left running. On a single-threaded runtime such a handler
+/// blocks the server too.
 ///
 /// # Cancel safety
 ///
@@ -149,22 +149,23 @@ pub struct Serve<L, S, F = Pending<()>, H = NoHandshake> {
 }
 
 impl<L, S, F, H> Serve<L, S, F, H> {
-    /// Sets the future that starts a graceful shutdown when it is ready; see [`serve`]. Defaults to none: the server
-    /// then runs until it is dropped.
+    /// Sets the future that starts a graceful shutdown when it completes; see [`serve`]. Defaults to none, because the
+    /// signal depends on the program; without one, the server runs until it is dropped.
     pub fn graceful<G: Future<Output = ()>>(self, signal: G) -> Serve<L, S, G, H> {
         let Serve { listener, service, scopes, signal: _, handshake, settings } = self;
         Serve { listener, service, scopes, signal, handshake, settings }
     }
 
     /// Sets how long a graceful shutdown waits for requests in flight and upgraded connections before it cuts them.
-    /// Defaults to 15 s, because together with the release grace it stays below the 30 s that container platforms give.
+    /// Defaults to 15 s, because together with the release grace this stays below the 30 s after which container
+    /// platforms kill a process.
     pub fn request_grace(mut self, grace: Duration) -> Self {
         self.settings.request_grace = grace;
         self
     }
 
     /// Sets how long a graceful shutdown then waits for open scopes and pending releases. Defaults to 10 s, twice the
-    /// default deadline of a release, because a release that hangs is then abandoned and reported before it elapses.
+    /// default timeout of a release, so that a release that hangs is abandoned and reported before the grace elapses.
     pub fn release_grace(mut self, grace: Duration) -> Self {
         self.settings.release_grace = grace;
         self
@@ -181,7 +182,7 @@ impl<L, S, F, H> Serve<L, S, F, H> {
     /// Sets whether a client may shut down its write side and still receive its response. Defaults to `false`, as in
     /// hyper, because a client that disconnects looks the same.
     ///
-    /// With `true` the watch notices resets only. A client that closes its socket in good order is then noticed when a
+    /// With `true` the watch notices resets only. A client that closes its socket cleanly is then noticed when a
     /// response is written to it.
     pub fn half_close(mut self, half_close: bool) -> Self {
         self.settings.half_close = half_close;
@@ -193,7 +194,7 @@ impl<L, S, F, H> Serve<L, S, F, H> {
     /// of the descriptors that the process may open (`ulimit -n`), divided by two if the watch is on, because the watch
     /// needs a second one.
     ///
-    /// An upgraded connection counts until it is closed, because it has a descriptor too.
+    /// An upgraded connection counts until it is closed, because it holds a descriptor too.
     ///
     /// # Panics
     ///
@@ -204,12 +205,12 @@ impl<L, S, F, H> Serve<L, S, F, H> {
         self
     }
 
-    /// Sets what is done on each connection before HTTP is spoken on it, such as a TLS handshake. Defaults to
-    /// [`NoHandshake`].
+    /// Sets what is done on each new connection before HTTP starts, such as a TLS handshake. Defaults to
+    /// [`NoHandshake`], because plain HTTP needs none.
     ///
-    /// It runs in the connection's own task, limited by [`handshake_timeout`](Serve::handshake_timeout). Failures are
-    /// counted, and reported to [`on_event`](Serve::on_event). Let TLS offer both `h2` and `http/1.1` by ALPN: both are
-    /// served.
+    /// The handshake runs in the connection's own task, limited by [`handshake_timeout`](Serve::handshake_timeout).
+    /// Failures are counted, and reported to [`on_event`](Serve::on_event). Configure TLS to offer both `h2` and
+    /// `http/1.1` by ALPN: both are served.
     ///
     /// # Examples
     ///
@@ -247,30 +248,31 @@ impl<L, S, F, H> Serve<L, S, F, H> {
         self
     }
 
-    /// Sets the maximum time from accepting a connection to its first request, after which it is closed. Includes the
-    /// handshake. Defaults to 30 s, because that is hyper's limit [for a request's head](Serve::header_read_timeout).
+    /// Sets the maximum time from accepting a connection to its first request, after which the connection is closed.
+    /// Includes the handshake. Defaults to 30 s, because that is hyper's limit [for a request's
+    /// head](Serve::header_read_timeout).
     ///
-    /// That limit starts when the version of HTTP is known, so without this one a client that sends nothing at all
-    /// would occupy its connection forever.
+    /// hyper's limit starts when the version of HTTP is known, so without this timeout a client that sends nothing at
+    /// all would occupy its connection forever.
     pub fn first_request_timeout(mut self, timeout: Duration) -> Self {
         self.settings.first_request = timeout;
         self
     }
 
     /// Sets the maximum time for an HTTP/1 client to send the head of a request, from the end of the previous request.
-    /// Defaults to hyper's 30 s, because no honest client needs as long for a head.
+    /// Defaults to hyper's 30 s, because no well-behaved client needs that long.
     ///
-    /// It also limits how long an idle connection is kept alive. A client that returns later pays one round trip for a
-    /// new connection.
+    /// This timeout also limits how long an idle connection is kept alive. A client that sends its next request later
+    /// needs a new connection, which costs one round trip.
     pub fn header_read_timeout(mut self, timeout: Duration) -> Self {
         self.settings.http.http1().header_read_timeout(timeout);
         self
     }
 
-    /// Changes the settings of hyper. They start as hyper's defaults with timers, and with pings to HTTP/2 peers.
+    /// Changes the settings of hyper. Defaults to those of hyper, plus timers and pings to HTTP/2 peers.
     ///
     /// An HTTP/2 peer is pinged every 20 s and has 20 s to answer, so a frozen or dead peer is noticed within 40 s.
-    /// This works also behind a proxy, where TCP notices only a dead proxy. Set half-close with
+    /// This also works behind a proxy, where TCP only detects a dead proxy. Set half-close with
     /// [`half_close`](Serve::half_close), which configures the watch too.
     ///
     /// # Examples
@@ -289,14 +291,14 @@ impl<L, S, F, H> Serve<L, S, F, H> {
         self
     }
 
-    /// Sets the function that [`ServeEvent`]s are reported to, for a log. Defaults to none, because the [`ServeReport`]
-    /// counts them.
+    /// Sets a function that is called with each [`ServeEvent`], for a log. Defaults to none, because the
+    /// [`ServeReport`] counts the events.
     pub fn on_event(mut self, report: impl Fn(ServeEvent<'_>) + Send + Sync + 'static) -> Self {
         self.settings.on_event = Arc::new(report);
         self
     }
 
-    /// Returns the number of connections, to be read while the server runs.
+    /// Returns the metrics of this server, which can be read while it runs: the number of connections.
     pub fn metrics(&self) -> ServeMetrics {
         self.settings.metrics.clone()
     }

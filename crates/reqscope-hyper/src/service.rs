@@ -25,8 +25,9 @@ use reqscope_http::{Classify, Policy, ResponseFuture, ScopeBody};
 /// | panics | `Panicked` | nothing |
 ///
 /// The body of the response is streamed after the scope has closed. Use a [`LeaseBody`](crate::LeaseBody) for a body
-/// that still needs its handle. A wrapper *inside* of this service that turns panics into a 500 makes the scope close
-/// as `Failed`; put it outside. An upgraded connection outlives its request; open a scope for it with [`Scopes::open`].
+/// that still needs its handle. Put a wrapper that turns panics into a 500 outside of this service: inside, it makes
+/// the scope close as `Failed` instead of `Panicked`. An upgraded connection outlives its request; open a scope for it
+/// with [`Scopes::open`].
 ///
 /// # Examples
 ///
@@ -71,7 +72,8 @@ impl<S> ScopeService<S> {
         ScopeService { inner, scopes: scopes.clone(), policy: Arc::new(Policy::new()) }
     }
 
-    /// Sets the policy. Defaults to [`Policy::new`]. It replaces what earlier calls of the methods below have set.
+    /// Sets the policy. Defaults to [`Policy::new`]. Replaces everything that earlier calls of the methods below have
+    /// set.
     ///
     /// # Examples
     ///

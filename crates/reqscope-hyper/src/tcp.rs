@@ -15,18 +15,19 @@ const MOST_PROBES: u32 = 127;
 /// power cut, a pulled cable or a lost NAT entry.
 ///
 /// A plain [`TcpListener`] uses the defaults of this type. Without these options a dead peer would never be noticed:
-/// while nothing is sent, its connection looks like that of a patient client, and the handler would keep its handles.
+/// while nothing is sent, its connection looks like that of an idle client, and the handler would keep its handles.
 ///
 /// | option | default | meaning |
 /// |---|---|---|
 /// | keepalive | on | a silent peer is probed |
 /// | idle | 30 s | the time without a packet before the first probe; the same as for idle HTTP/1 connections, so that probes go to connections with a request in flight |
 /// | interval | 10 s | the time between two probes |
-/// | count | 3 | the number of lost probes after which the peer is given up; one or two may be lost on a bad link |
+/// | count | 3 | the number of lost probes after which the peer counts as dead; one or two may be lost on a bad link |
 /// | user timeout | 60 s | the time for which sent bytes may stay unacknowledged; what the probes add up to for an idle peer |
 ///
-/// A dead peer is thus noticed within a minute. The [watch](crate::DisconnectWatch) notices that the kernel has given
-/// it up, and the handler is dropped. Nagle's algorithm is off, so that a response is sent as soon as it is written.
+/// So a dead peer is detected within a minute: the kernel closes the connection, the [watch](crate::DisconnectWatch)
+/// notices it, and the handler is dropped. Nagle's algorithm is off, so that a response is sent as soon as it is
+/// written.
 ///
 /// The user timeout is available on Linux and Android, the interval and the count there and on Apple's systems, FreeBSD
 /// and Windows. Elsewhere the system's defaults apply.
@@ -74,7 +75,7 @@ impl Tcp {
     ///
     /// # Panics
     ///
-    /// Panics if it is less than 1 s or more than 32,767 s, which the kernel does not accept.
+    /// Panics if `idle` is less than 1 s or more than 32,767 s, which the kernel does not accept.
     #[must_use]
     pub fn keepalive_idle(mut self, idle: Duration) -> Self {
         self.options.idle = in_seconds(idle);
@@ -93,15 +94,15 @@ impl Tcp {
         self
     }
 
-    /// Sets the number of probes in a row that must be lost. Defaults to 3, because one or two may be lost on a bad
-    /// link.
+    /// Sets the number of probes in a row that must be lost before the peer counts as dead. Defaults to 3, because one
+    /// or two may be lost on a bad link.
     ///
-    /// On Linux the [user timeout](Tcp::user_timeout) replaces it: the peer is given up when the user timeout has
-    /// elapsed since its last packet and a probe was lost.
+    /// On Linux the [user timeout](Tcp::user_timeout) replaces this number: the peer counts as dead when the user
+    /// timeout has elapsed since its last packet and a probe was lost.
     ///
     /// # Panics
     ///
-    /// Panics if it is 0 or more than 127, which the kernel does not accept.
+    /// Panics if `count` is 0 or more than 127, which the kernel does not accept.
     #[must_use]
     pub fn keepalive_count(mut self, count: u32) -> Self {
         assert!((1..=MOST_PROBES).contains(&count), "the kernel accepts from 1 to {MOST_PROBES} probes, not {count}");
@@ -109,14 +110,14 @@ impl Tcp {
         self
     }
 
-    /// Sets how long sent bytes may stay unacknowledged, or wait for a peer that accepts none, before the connection is
-    /// given up (`TCP_USER_TIMEOUT`). Defaults to 60 s, because idle, interval and count add up to it.
+    /// Sets how long sent bytes may stay unacknowledged, or wait for a peer that accepts none, before the kernel closes
+    /// the connection (`TCP_USER_TIMEOUT`). Defaults to 60 s, because idle, interval and count add up to it.
     ///
     /// `None` leaves it to the kernel, which resends for about a quarter of an hour.
     ///
-    /// It also ends the connection of a live client that reads nothing, such as a paused video, once its receive window
-    /// has been closed for that long. To serve such clients, set a higher value, or `None` and a write timeout of
-    /// yours.
+    /// The timeout also ends the connection of a live client that reads nothing, such as a paused video player, once
+    /// its receive window has been closed for that long. To serve such clients, set a higher value, or `None` and a
+    /// write timeout of your own.
     #[must_use]
     pub fn user_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.options.user_timeout = timeout;

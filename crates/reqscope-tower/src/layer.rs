@@ -52,7 +52,7 @@ use crate::ScopeService;
 ///
 /// | other layer | place it | otherwise |
 /// |---|---|---|
-/// | timeout | inside, or use [`timeout`](ScopeLayer::timeout) | it gives up on the COMMIT too, which continues: the client sees a timeout although its work is done |
+/// | timeout | inside, or use [`timeout`](ScopeLayer::timeout) | it also cuts the wait for the COMMIT, which continues in the background: the client sees a timeout although its work is done |
 /// | catching panics | outside | a panic closes the scope as `Failed` instead of `Panicked`, or as `Completed` if the layer responds with a success |
 /// | using the scope: authentication against the database, an extractor in a middleware | inside | it finds no scope: `request.scope()` panics, an extractor responds with a 500 |
 /// | turning a success into a failure, or the reverse | inside | the client receives a response that does not match how the scope was closed |
@@ -102,7 +102,8 @@ impl ScopeLayer {
         ScopeLayer { scopes: scopes.clone(), policy: Arc::new(Policy::new()) }
     }
 
-    /// Sets the policy. Defaults to [`Policy::new`]. It replaces what earlier calls of the methods below have set.
+    /// Sets the policy. Defaults to [`Policy::new`]. Replaces everything that earlier calls of the methods below have
+    /// set.
     ///
     /// # Examples
     ///
@@ -142,7 +143,7 @@ impl ScopeLayer {
     /// because only the application knows how long its slowest response takes.
     ///
     /// A handler that exceeds it is dropped and answered with a 503. Unlike with a timeout layer, handlers can read the
-    /// deadline ([`ScopeHandle::deadline`](reqscope::ScopeHandle::deadline)), and the COMMIT is never given up.
+    /// deadline ([`ScopeHandle::deadline`](reqscope::ScopeHandle::deadline)), and the wait for the COMMIT is never cut.
     ///
     /// # Panics
     ///

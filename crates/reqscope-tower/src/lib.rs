@@ -6,7 +6,7 @@
 //! - [`LeaseBody`] is a streamed body that keeps its handle after the scope has closed.
 //! - [`Classify`] is for services whose status does not distinguish success from failure, such as gRPC
 //!   ([`ByGrpcStatus`]).
-//! - [`Policy`] holds the settings of a layer, to share them between layers.
+//! - [`Policy`] holds the settings of a layer, so that several layers can share them.
 //!
 //! # Features
 //!

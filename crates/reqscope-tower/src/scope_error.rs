@@ -14,7 +14,7 @@ use reqscope_http::MissingScope;
 /// |---|---|
 /// | [`is_unavailable`](Error::is_unavailable), [`is_exhausted`](Error::is_exhausted), [`is_timeout`](Error::is_timeout), [`is_closed`](Error::is_closed) | 503 with `Retry-After: 1`, because a pool checks within a second whether its backend is back |
 /// | any other | 500 |
-/// | the [`ScopeLayer`](crate::ScopeLayer) is missing | 500, whose text says so |
+/// | the [`ScopeLayer`](crate::ScopeLayer) is missing | 500 with a text that says so |
 ///
 /// The body is empty, because the cause may contain details that the client must not see. The error itself is put into
 /// the response's extensions, where a logging layer finds it; its [`source`](StdError::source) is the
@@ -22,7 +22,7 @@ use reqscope_http::MissingScope;
 ///
 /// # Examples
 ///
-/// In a handler, also for errors of the driver:
+/// In a handler, including errors of the driver:
 ///
 /// ```
 /// use axum::Router;

@@ -13,8 +13,9 @@ use crate::ScopeError;
 /// Extracts the request's [`Lazy`] handle of a resource in the router's state.
 ///
 /// Extracting it acquires nothing. The first [`get`](Lazy::get) of the request acquires the handle, and every handler
-/// and middleware of the request that extracts it shares that one handle. It is released when the handler has returned,
-/// panicked, exceeded its timeout or lost its client. A COMMIT is awaited before the head of the response is sent.
+/// and middleware of the request that extracts it shares that one handle. The handle is released when the handler has
+/// returned, panicked or exceeded its timeout, or its client has disconnected. A COMMIT is awaited before the head of
+/// the response is sent.
 ///
 /// The state is an `Arc<R>`, or has a field of that type and derives axum's `FromRef`. Create the `Arc` once: a
 /// `FromRef` that creates a new one for each request creates a new resource for each, with a [pool](reqscope::Pool) of

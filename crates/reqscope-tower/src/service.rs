@@ -6,10 +6,10 @@ use reqscope::Scopes;
 use reqscope_http::{Policy, ResponseFuture, ScopeBody};
 use tower_service::Service;
 
-/// A tower [`Service`] that gives each request a scope; made by [`ScopeLayer`](crate::ScopeLayer), whose page describes
-/// what happens to a request.
+/// A tower [`Service`] that gives each request a scope, created by [`ScopeLayer`](crate::ScopeLayer). The docs of the
+/// layer describe what happens to a request.
 ///
-/// It is ready when the inner service is ready, and `Clone`, `Send` and `Sync` if the inner service is.
+/// The service is ready when the inner service is ready, and it is `Clone`, `Send` and `Sync` if the inner service is.
 ///
 /// # Examples
 ///
