@@ -9,12 +9,12 @@ use crate::settings::Settings;
 /// Configures a [`MySql`]: options that the driver does not have, and the driver's own through
 /// [`from_opts`](Self::from_opts).
 ///
-/// Three defaults differ from the driver's. `prefer_socket` is off, because it makes a second handshake over the
-/// server's socket; use [`socket`](Self::socket) instead. TCP keepalive begins after 60 s of silence, because the
-/// driver sets none and firewalls forget a silent connection after some minutes. `max_allowed_packet` is 16 MiB,
-/// MariaDB's default, because the driver would query it, one more round trip for each connection; a server that allows
-/// less closes the connection on a larger packet. `TCP_NODELAY` is on, as in the driver. An option set in a URL or in
-/// `Opts` is kept, except `prefer_socket`.
+/// Three defaults differ from the driver's. `prefer_socket` is off, because with it the driver connects a second time,
+/// over the server's socket; use [`socket`](Self::socket) instead. TCP keepalive begins after 60 s of silence, because
+/// the driver sets none and firewalls forget a silent connection after some minutes. `max_allowed_packet` is 16 MiB,
+/// MariaDB's default, because the driver would otherwise query it, which costs one more round trip for each connection;
+/// a server that allows less closes the connection on a larger packet. `TCP_NODELAY` is on, as in the driver. An option
+/// set in a URL or in `Opts` is kept, except `prefer_socket`.
 ///
 /// ```
 /// use reqscope_mysql::MySql;
@@ -54,8 +54,8 @@ impl MySqlBuilder {
         MySqlBuilder { settings: Settings::new(opts.into()), setup: Vec::new() }
     }
 
-    /// Sets how long making a connection may take: resolving the name, trying all addresses, the handshake, the setup.
-    /// Defaults to 5 s, because a working server is faster in any network. Each address gets an equal share of the time
+    /// Sets how long connecting may take: resolving the name, trying all addresses, the handshake and the setup.
+    /// Defaults to 5 s, because a working server is faster on any network. Each address gets an equal share of the time
     /// that is left, so an address that does not answer does not use up the time of the others.
     ///
     /// A pool adds its own [`create_timeout`](reqscope::pool::PoolBuilder::create_timeout) of 10 s around it.
@@ -64,14 +64,14 @@ impl MySqlBuilder {
         self
     }
 
-    /// Sets how long each operation may take; `None` disables the limit. Defaults to 30 s, because people do not wait
+    /// Sets how long each operation may take; `None` disables the limit. Defaults to 30 s, because users do not wait
     /// longer than that for a page.
     ///
     /// The driver has no timeout at all: it waits for a frozen server, or one behind a network that drops all packets,
     /// until the kernel gives up after 15 minutes. The connection of an operation that took too long is not used again,
     /// and its statement is stopped on the server. [`set_operation_timeout`](crate::MySqlConn::set_operation_timeout)
-    /// changes the limit for one user. Rows read from a stream or a [`QueryResult`](mysql_async::QueryResult) are under
-    /// no deadline, because the driver reads them.
+    /// changes the limit for one user. The limit does not apply to rows that are read from a stream or a
+    /// [`QueryResult`](mysql_async::QueryResult), because the driver reads them.
     pub fn operation_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.settings.operation_timeout = timeout.into();
         self
@@ -81,7 +81,7 @@ impl MySqlBuilder {
     /// `max_execution_time` in MySQL, for SELECTs. Defaults to the server's setting, because an operator may have
     /// chosen it. The precision is one millisecond.
     ///
-    /// This is the last line of defence: it holds even if this process is gone. If it is shorter than
+    /// This limit works even if this process is gone. If it is shorter than
     /// [`operation_timeout`](Self::operation_timeout), a slow statement costs an error (1969, 3024) but not the
     /// connection.
     pub fn max_statement_time(self, time: Duration) -> Self {
@@ -100,8 +100,9 @@ impl MySqlBuilder {
         self.setup(format!("SET NAMES {charset}"))
     }
 
-    /// Adds a statement that sets up the session. It runs on each new connection, and again for each user of a pooled
-    /// one, because a reset undoes it. Several statements together cost one round trip.
+    /// Adds a statement that sets up the session. Defaults to none, because the server's settings suit most
+    /// applications. The statement runs on each new connection, and again for each user of a pooled one, because a
+    /// reset undoes it. Several statements together cost one round trip.
     pub fn setup(mut self, statement: impl Into<String>) -> Self {
         self.setup.push(statement.into());
         self
@@ -110,25 +111,26 @@ impl MySqlBuilder {
     /// Sets whether to skip a read-only server in favour of the next address of the same name. Defaults to `false`,
     /// because reading from a replica is legitimate.
     ///
-    /// For a name that resolves to a primary and its replicas, or that moves with the primary. With either setting, a
-    /// connection whose server turns out to be read-only later (error 1290, 1836, or Galera's 1047) is not used again.
+    /// Enable it for a name that resolves to a primary and its replicas, or that moves with the primary. With either
+    /// setting, a connection whose server turns out to be read-only later (error 1290, 1836, or Galera's 1047) is not
+    /// used again.
     pub fn require_writable(mut self, require: bool) -> Self {
         self.settings.require_writable = require;
         self
     }
 
-    /// Connects over the server's Unix socket at this path instead of TCP.
+    /// Sets the path of the server's Unix socket, to connect over it instead of TCP. Defaults to TCP, because a URL
+    /// names a host.
     pub fn socket(self, path: impl Into<String>) -> Self {
         let path = path.into();
         self.change(|opts| opts.socket(Some(path)))
     }
 
-    /// Enables TLS with verified certificates. Defaults to no TLS, because a Unix socket or a private network needs
-    /// none.
+    /// Enables TLS with verified certificates. Off by default, because a Unix socket or a private network needs none.
     ///
     /// The built-in roots are Mozilla's; for a private authority use
-    /// [`with_root_certs`](mysql_async::SslOpts::with_root_certs). A server without TLS is refused; there is no
-    /// fallback to plain text.
+    /// [`with_root_certs`](mysql_async::SslOpts::with_root_certs). Connecting to a server without TLS fails; there is
+    /// no fallback to plain text.
     ///
     /// ```no_run
     /// use reqscope_mysql::MySql;
@@ -150,7 +152,7 @@ impl MySqlBuilder {
     /// Builds the resource. Does no I/O.
     pub fn build(mut self) -> MySql {
         if !self.setup.is_empty() {
-            // All in one text: each text costs a round trip on each return to a pool.
+            // All statements are sent as one text, because each text costs a round trip on each return to a pool.
             let ours = self.setup.join("; ");
             let mut setup = self.settings.opts.setup().to_vec();
             // The driver runs them from the last to the first.

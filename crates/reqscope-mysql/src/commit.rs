@@ -32,7 +32,7 @@ pub(crate) async fn commit(conn: &mut MySqlConn, time: Duration) -> Result<(), M
         was_asked = true;
         conn.session.run(Activity::Idle, conn.conn.query_drop(COMMIT)).await
     };
-    // Dropped here, or late, the connection is in doubt.
+    // If this is dropped here, or times out, the connection is in doubt.
     let outcome = match timeout(time, ended).await {
         Ok(outcome) => outcome.map_err(MySqlError::from),
         Err(_late) => Err(MySqlError::TimedOut { what: "the COMMIT", after: time }),
@@ -55,14 +55,14 @@ pub(crate) async fn commit(conn: &mut MySqlConn, time: Duration) -> Result<(), M
 
 /// Rolls back the transaction, within `time`.
 ///
-/// On a connection in doubt, or closed, does nothing: the server rolls back when it stops the first, and the second by
-/// itself.
+/// Does nothing on a connection that is in doubt or closed. The server rolls back the transaction of the former when
+/// the connection is stopped, and of the latter by itself.
 pub(crate) async fn roll_back(conn: &mut MySqlConn, time: Duration) -> Result<(), MySqlError> {
     let MySqlConn { conn, session, .. } = conn;
     if session.check_usable(conn).is_err() {
         return Ok(());
     }
-    // Dropped here, or late, the connection is in doubt.
+    // If this is dropped here, or times out, the connection is in doubt.
     match timeout(time, session.run(Activity::Idle, conn.query_drop("ROLLBACK"))).await {
         Ok(outcome) => outcome?,
         Err(_late) => return Err(MySqlError::TimedOut { what: "the ROLLBACK", after: time }),

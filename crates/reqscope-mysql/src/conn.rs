@@ -16,12 +16,12 @@ use crate::settings::HOUSEKEEPING_TIMEOUT;
 
 /// A connection to MySQL or MariaDB: the handle of [`MySql`](crate::MySql).
 ///
-/// It implements the driver's [`Queryable`], so it is used like the driver's own connection. It also knows whether an
-/// operation was cut, because its future was dropped or its deadline passed. The answer of such an operation is still
-/// on its way, and the driver would return it to the next query, and from then on every answer to the wrong query (its
-/// `ping` and `reset` only shift the fault by one). Such a connection therefore refuses every further operation,
-/// [`probe`](reqscope::Resource::probe) returns [`Dead`](Health::Dead) for it, and its release has the server stop the
-/// statement that still runs. Access to the driver's [`Conn`] would bypass this, so this type does not deref to it.
+/// It implements the driver's [`Queryable`], so it is used like the driver's own connection. It also records whether an
+/// operation was cut, because its future was dropped or its deadline passed. The answer to such an operation is still
+/// on its way. The driver would return it to the next query, and from then on every answer to the wrong query (the
+/// driver's `ping` and `reset` only shift the error by one). Therefore such a connection refuses every further
+/// operation, [`probe`](reqscope::Resource::probe) returns [`Dead`](Health::Dead) for it, and its release stops the
+/// statement on the server. Access to the driver's [`Conn`] would bypass this, so this type does not deref to it.
 ///
 /// Unread rows do no harm: the driver reads the rest before it sends anything else.
 ///
@@ -51,9 +51,9 @@ pub struct MySqlConn {
     pub(crate) session: Session,
     id: u64,
     control: Arc<ControlConnection>,
-    /// The session's role at first.
+    /// The role that the session started with.
     role: Option<String>,
-    /// The operation timeout of the builder, which each new user gets again.
+    /// The operation timeout of the builder, which is restored for each new user.
     operation_timeout: Option<Duration>,
 }
 
@@ -106,8 +106,8 @@ impl MySqlConn {
 
     /// Sets the timeout of the operations that follow: longer for a report, shorter for a health check; `None` disables
     /// the limit. Defaults to the [builder's](crate::MySqlBuilder::operation_timeout), because that suits most
-    /// statements. A reset restores the builder's timeout for the next user; in a pool without resets, it stays
-    /// changed.
+    /// statements. A reset restores the builder's timeout for the next user; in a pool without resets, the change
+    /// stays.
     pub fn set_operation_timeout(&mut self, timeout: impl Into<Option<Duration>>) {
         self.session.operation_timeout = timeout.into();
     }
@@ -126,7 +126,7 @@ impl MySqlConn {
     pub(crate) fn health(&self) -> Health {
         match self.session.activity {
             _ if !self.is_usable() || self.session.is_evicted => Health::Dead,
-            // The rest has to be read first, and its length is unknown.
+            // The remaining rows have to be read first, and their number is unknown.
             Activity::Rows => Health::Unknown,
             _ => Health::Ready,
         }
@@ -180,7 +180,8 @@ impl MySqlConn {
             Ok(())
         };
         *session = Session::new(self.operation_timeout);
-        // Dropped here, or late, the session stays busy: its release stops and closes the connection.
+        // If this is dropped here, or times out, the session stays busy, and the release stops the statement and closes
+        // the connection.
         let outcome = session.run(Activity::Idle, reset).await;
         session.may_outlive_reset = outcome.is_err();
         Ok(outcome?)
@@ -190,24 +191,24 @@ impl MySqlConn {
     pub(crate) async fn close(self) -> Result<(), MySqlError> {
         let MySqlConn { conn, session, id, control, .. } = self;
         if session.check_usable(&conn).is_ok() && session.activity == Activity::Idle {
-            // Late, or dropped here, the driver closes the socket without COM_QUIT.
+            // If this times out or is dropped here, the driver closes the socket without COM_QUIT.
             return match tokio::time::timeout(HOUSEKEEPING_TIMEOUT, conn.disconnect()).await {
                 Ok(outcome) => Ok(outcome?),
                 Err(_late) => Err(MySqlError::TimedOut { what: "disconnecting", after: HOUSEKEEPING_TIMEOUT }),
             };
         }
-        // Dropped here: the driver closes the socket.
+        // If this is dropped here, the driver closes the socket.
         let outcome = control.kill(id, conn.is_disconnected()).await;
         drop(conn);
         outcome
     }
 }
 
-/// Returns the session to the database of its options, which a reset does not do.
+/// Switches the session back to the database of its options, which a reset does not do.
 ///
 /// # Errors
 ///
-/// Returns [`MySqlError::Role`] if the session has another role than at first.
+/// Returns [`MySqlError::Role`] if the session no longer has the role that it started with.
 async fn restore_database(conn: &mut Conn, role: Option<&str>) -> Result<(), Error> {
     let asked = format!("SELECT {ROLE}");
     let has: Option<Option<String>> = match conn.opts().db_name() {

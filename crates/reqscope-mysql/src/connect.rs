@@ -27,7 +27,7 @@ pub(crate) async fn connect(settings: &Settings) -> Result<Connected, MySqlError
     let deadline = deadline(settings.connect_timeout);
     let late = |_elapsed| MySqlError::TimedOut { what: "connecting", after: settings.connect_timeout };
     if settings.opts.socket().is_some() {
-        // Dropped here: the driver's future owns the socket.
+        // If this is dropped here, the driver's future owns the socket.
         return timeout_at(deadline, attempt(settings, settings.opts.clone())).await.map_err(late)?;
     }
     let addresses = timeout_at(deadline, resolve(&settings.opts)).await.map_err(late)??;
@@ -41,7 +41,7 @@ pub(crate) async fn connect(settings: &Settings) -> Result<Connected, MySqlError
         // others.
         let now = Instant::now();
         let share = deadline.saturating_duration_since(now) / u32::try_from(tried - done).unwrap_or(u32::MAX);
-        // Dropped here: the driver's future owns the socket.
+        // If this is dropped here, the driver's future owns the socket.
         let tried_here = timeout_at(now + share, attempt(settings, pin(&settings.opts, address.ip()))).await;
         // A single address had the whole time, minus what resolving the name took.
         let after = if tried == 1 { settings.connect_timeout } else { share };
@@ -59,7 +59,7 @@ pub(crate) async fn connect(settings: &Settings) -> Result<Connected, MySqlError
 /// Makes another connection to the same address, within `timeout`.
 pub(crate) async fn reconnect(opts: &Opts, timeout: Duration) -> Result<Connected, MySqlError> {
     let opts = OptsBuilder::from_opts(opts.clone());
-    // Dropped here: the driver's future owns the socket.
+    // If this is dropped here, the driver's future owns the socket.
     match tokio::time::timeout(timeout, connect_to(opts.into())).await {
         Ok(outcome) => outcome,
         Err(_late) => Err(MySqlError::TimedOut { what: "connecting", after: timeout }),

@@ -74,7 +74,7 @@ impl ControlConnection {
                 *kept = Some(live);
                 return Ok(());
             }
-            // Dropped here, the connection is dropped too; the next caller opens another.
+            // If this is dropped here, the connection is dropped too; the next caller opens another one.
             if let Ok(Ok(())) = timeout(HOUSEKEEPING_TIMEOUT, live.conn.ping()).await {
                 *kept = Some(Live { at: Instant::now(), ..live });
                 return Ok(());
@@ -139,7 +139,7 @@ impl ControlConnection {
     async fn send(&self, command: Command, id: u64) -> Result<ThreadState, MySqlError> {
         let mut kept = self.conn.lock().await;
         if let Some(live) = kept.take() {
-            // Dropped here, the connection is dropped too.
+            // If this is dropped here, the connection is dropped too.
             if let Ok(Ok((live, state))) = timeout(HOUSEKEEPING_TIMEOUT, send_over(live, command, id)).await {
                 *kept = Some(live);
                 return Ok(state);

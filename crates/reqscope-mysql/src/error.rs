@@ -30,15 +30,15 @@ use reqscope::error::Stage;
 #[non_exhaustive]
 pub enum MySqlError {
     /// The server returned an error, or the driver could not communicate with it. The message is that of the driver's
-    /// error, because an operator who reads why a pool was empty looks no further.
+    /// error, because a pool's error shows the message of its last connect failure, but not the sources.
     #[error(transparent)]
     Driver(mysql_async::Error),
     /// The URL is invalid. The message says why without repeating any part of it: a password with a `?` or a `/` that
     /// is not percent-encoded may end up in any part.
     #[error("the database URL {0}")]
     Url(&'static str),
-    /// None of the addresses of the name could be connected to.
-    #[error("none of {tried} addresses could be connected to, the last one was {last}")]
+    /// All addresses of the name were tried, and no connection could be made.
+    #[error("could not connect to any of {tried} addresses, the last of which was {last}")]
     Unreachable {
         /// The number of addresses.
         tried: usize,
@@ -56,8 +56,8 @@ pub enum MySqlError {
         /// The timeout.
         after: Duration,
     },
-    /// An earlier operation on this connection was cut, so its answer may still be on the way. The connection sends
-    /// nothing any more.
+    /// An earlier operation on this connection was cut, so its answer may still be on the way. The connection refuses
+    /// every further operation.
     #[error("an earlier operation on this connection was cut")]
     InDoubt,
     /// The connection is closed.
@@ -74,13 +74,13 @@ pub enum MySqlError {
     #[error("the server is read-only")]
     ReadOnly,
     /// The session has changed its role, which no reset undoes. The connection is not used again.
-    #[error("the session has another role than at first")]
+    #[error("the role of the session was changed, which cannot be undone")]
     Role,
     /// The address leads to another server than before: one of several behind a load balancer.
     #[error("the address leads to another server than before")]
     Elsewhere,
-    /// A handle could not be acquired or released. For code whose only error type is `MySqlError`, such as the work in
-    /// [`Transaction::run`](crate::Transaction::run).
+    /// A handle could not be acquired or released. This variant is for code whose only error type is `MySqlError`, such
+    /// as the work in [`Transaction::run`](crate::Transaction::run).
     #[error(transparent)]
     Resource(Box<Error<MySqlError>>),
     /// A cut statement could not be stopped on the server, so it may still be running.
@@ -89,8 +89,8 @@ pub enum MySqlError {
 }
 
 impl MySqlError {
-    /// Returns the server's error, if there is one; also that of the COMMIT, KILL or connection attempt behind this
-    /// error.
+    /// Returns the server's error, if there is one. Includes the error of the COMMIT, KILL or connection attempt that
+    /// caused this error.
     ///
     /// ```
     /// use reqscope_mysql::{MySqlError, mysql_async};
@@ -110,8 +110,8 @@ impl MySqlError {
         }
     }
 
-    /// Returns whether the transaction lost against another one: a deadlock (1213), a lock wait that timed out (1205),
-    /// or a snapshot that was outdated by a write (1020). Running all of it again is likely to succeed; see
+    /// Returns whether the transaction failed because of a concurrent one: a deadlock (1213), a lock wait that timed
+    /// out (1205), or a snapshot that was outdated by a write (1020). Running all of it again is likely to succeed; see
     /// [`Transaction::run`](crate::Transaction::run).
     ///
     /// After a 1205, the rest of the transaction is still open, unless the server runs with
@@ -124,10 +124,10 @@ impl MySqlError {
         }
     }
 
-    /// Returns whether the server refuses writes: it is a replica or was made one (1290, 1836), or it has lost its
+    /// Returns whether the server refuses writes: it is or has become a replica (1290, 1836), or it has lost its
     /// cluster (1047).
     ///
-    /// The connection with this error is not used again, so that the next one resolves the name anew.
+    /// A connection with this error is not used again, so that the next connection resolves the name anew.
     pub fn is_read_only(&self) -> bool {
         match self {
             MySqlError::ReadOnly => true,
@@ -181,7 +181,7 @@ impl MySqlError {
 pub(crate) fn refuses_writes(error: &ServerError) -> bool {
     match error.code {
         1047 | 1836 => true,
-        // Other options (`--secure-file-priv`) use the same code to forbid a single statement.
+        // The same code is used when another option (`--secure-file-priv`) forbids a single statement.
         1290 => error.message.contains("read-only") || error.message.contains("read_only"),
         _ => false,
     }
@@ -196,7 +196,7 @@ impl From<Error<MySqlError>> for MySqlError {
 impl From<mysql_async::Error> for MySqlError {
     fn from(error: mysql_async::Error) -> Self {
         match error {
-            // An error of ours, wrapped by `into_driver`, is unwrapped.
+            // An error of this crate that `into_driver` has wrapped is unwrapped.
             mysql_async::Error::Other(other) => match other.downcast::<MySqlError>() {
                 Ok(ours) => *ours,
                 Err(other) => MySqlError::Driver(mysql_async::Error::Other(other)),

@@ -2,14 +2,14 @@
 //! transactions that end with their request.
 //!
 //! - [`MySql`] is the resource: connections to one server, made by [`mysql_async`].
-//! - [`MySqlConn`] is its handle. It implements the driver's [`Queryable`](mysql_async::prelude::Queryable) and knows
+//! - [`MySqlConn`] is its handle. It implements the driver's [`Queryable`](mysql_async::prelude::Queryable) and records
 //!   when an operation was cut.
 //! - [`Transaction`] wraps it, bare or pooled: it begins on first use and is committed or rolled back when the request
 //!   ends. [`Savepoint`] is a transaction within a transaction.
 //! - [`MySqlError`] is the cause of both.
 //!
-//! When a client hangs up, its statement is stopped on the server: it is killed through a control connection kept for
-//! this purpose, and only then does its slot in the pool become free.
+//! When a client disconnects, its statement is stopped on the server: it is killed through a control connection kept
+//! for this purpose, and only then does its slot in the pool become free.
 //!
 //! The driver is re-exported as [`mysql_async`].
 //!

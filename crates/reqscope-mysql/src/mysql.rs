@@ -13,15 +13,15 @@ use crate::{MySqlConn, MySqlError};
 
 /// Connections to one MySQL or MariaDB server.
 ///
-/// Each acquisition connects and each release disconnects: 0.2 ms on one machine, several round trips otherwise. A
-/// [`Pool`] around it keeps connections for the next request; build it with [`pool_builder`](MySql::pool_builder),
-/// which resets each connection for its next user.
+/// Each acquisition connects and each release disconnects: 0.2 ms on one machine, several round trips over a network. A
+/// [`Pool`] around the resource keeps connections for the next request; build it with
+/// [`pool_builder`](MySql::pool_builder), so that each connection is reset for its next user.
 ///
 /// # The control connection
 ///
 /// In addition to the connections that are lent, one control connection to each server is kept, through which cut
-/// statements are stopped (`KILL`). It is opened before the first handle is lent, so that it works when
-/// `max_connections` is reached; include it when you plan that limit. A user needs no privilege to kill its own
+/// statements are stopped (`KILL`). It is opened before the first handle is lent, so that it works even when
+/// `max_connections` is reached; include it when you plan that limit. A MySQL user needs no privilege to kill its own
 /// connections.
 ///
 /// # Examples
@@ -52,7 +52,7 @@ pub struct MySql {
 }
 
 impl MySql {
-    /// Creates the resource from a URL, with the defaults of [`MySqlBuilder`]. Does no I/O.
+    /// Creates a resource from a URL, with the defaults of [`MySqlBuilder`]. Does no I/O.
     ///
     /// The URL has the form `mysql://user:password@host:3306/database?parameter=value`. User and password are
     /// percent-encoded (`@` is `%40`, `/` is `%2F`); the parameters are [those of the driver](mysql_async::Opts).
@@ -107,16 +107,16 @@ impl Resource for MySql {
     ///
     /// # Cancel safety
     ///
-    /// The half-made connection is closed.
+    /// If the future is dropped, the half-made connection is closed.
     async fn acquire(&self) -> Result<MySqlConn, Error<MySqlError>> {
         let connected = connect(&self.settings).await.map_err(|cause| cause.at(Stage::Acquiring))?;
-        // Dropped here: the driver closes the connection.
+        // If this is dropped here, the driver closes the connection.
         let control = self.control_connections.of(&connected).await.map_err(|cause| cause.at(Stage::Acquiring))?;
         Ok(MySqlConn::new(connected, control, self.settings.operation_timeout))
     }
 
-    /// Resets the connection: reads the rows that are left, and has the server reset the session. A connection with a
-    /// cut operation cannot be validated and is refused.
+    /// Resets the connection: reads the rows that are left, and makes the server reset the session. A connection with a
+    /// cut operation cannot be validated.
     ///
     /// # Errors
     ///
@@ -125,12 +125,13 @@ impl Resource for MySql {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the connection is in doubt from then on.
+    /// If the future is dropped, the connection is in doubt.
     async fn validate(&self, conn: &mut MySqlConn) -> Result<(), Error<MySqlError>> {
         conn.reset().await.map_err(|cause| cause.at(Stage::Validating))
     }
 
-    /// Disconnects. If an operation was cut, or rows are left to read, has the server stop it and waits until it has.
+    /// Disconnects. If an operation was cut or rows are left to read, first stops the statement on the server and waits
+    /// until it has ended.
     ///
     /// # Errors
     ///
@@ -139,9 +140,9 @@ impl Resource for MySql {
     ///
     /// # Cancel safety
     ///
-    /// The socket is closed. The server may not have received the KILL.
+    /// If the future is dropped, the socket is closed; the server may not have received the KILL.
     async fn release(&self, conn: MySqlConn, _exit: Exit) -> Result<(), Error<MySqlError>> {
-        // Dropped here: the driver closes the socket.
+        // If this is dropped here, the driver closes the socket.
         conn.close().await.map_err(|cause| cause.at(Stage::Releasing))
     }
 

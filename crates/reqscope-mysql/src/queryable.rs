@@ -18,7 +18,7 @@ macro_rules! query {
             $conn.ready().await?;
             let MySqlConn { conn, session, .. } = $conn;
             session.may_outlive_reset |= may_outlive_reset(&$query);
-            // Dropped here, the connection is in doubt.
+            // If this is dropped here, the connection is in doubt.
             let answer = session.run(Activity::Idle, conn.$method($query $(, $argument)*)).await?;
             session.read_transaction_state(conn);
             Ok(answer)
@@ -26,14 +26,14 @@ macro_rules! query {
     };
 }
 
-/// Runs a text whose rows the caller reads, under no deadline of ours.
+/// Runs a text whose rows are read by the caller, without a deadline.
 macro_rules! query_rows {
     ($conn:ident . $method:ident ( $query:ident )) => {
         Box::pin(async move {
             $conn.ready().await?;
             let MySqlConn { conn, session, .. } = $conn;
             session.may_outlive_reset |= may_outlive_reset(&$query);
-            // Dropped here, the connection is in doubt.
+            // If this is dropped here, the connection is in doubt.
             session.run(Activity::Rows, conn.$method($query)).await
         })
     };
@@ -45,7 +45,7 @@ macro_rules! exec {
         Box::pin(async move {
             $conn.ready().await?;
             let MySqlConn { conn, session, .. } = $conn;
-            // Dropped here, the connection is in doubt.
+            // If this is dropped here, the connection is in doubt.
             let answer = session.run(Activity::Idle, prepared::fold(conn, $statement, $params, $init, $fold)).await;
             let (value, may_outlive_reset) = answer?;
             session.may_outlive_reset |= may_outlive_reset;
@@ -60,7 +60,7 @@ macro_rules! exec {
 /// Each method returns the driver's errors and, as [`Other`](mysql_async::Error::Other), a
 /// [`MySqlError`](crate::MySqlError): `InDoubt` if an earlier operation was cut, `TimedOut` after the [operation
 /// timeout](crate::MySqlBuilder::operation_timeout), `Closed`, and `NotOpen` in a transaction that the server has
-/// ended. Except for `TimedOut`, nothing was sent then.
+/// ended. In all these cases except `TimedOut`, nothing was sent.
 ///
 /// # Cancel safety
 ///
@@ -72,7 +72,7 @@ impl Queryable for MySqlConn {
         Box::pin(async move {
             self.ready().await?;
             let MySqlConn { conn, session, .. } = self;
-            // Dropped here, the connection is in doubt.
+            // If this is dropped here, the connection is in doubt.
             session.run(Activity::Idle, conn.ping()).await?;
             session.read_transaction_state(conn);
             Ok(())
@@ -94,7 +94,7 @@ impl Queryable for MySqlConn {
             self.ready().await?;
             let MySqlConn { conn, session, .. } = self;
             let transaction = session.transaction;
-            // Dropped here, the connection is in doubt.
+            // If this is dropped here, the connection is in doubt.
             let statement = session.run(Activity::Idle, conn.prep(query)).await?;
             // Preparing ends no transaction, and its answer does not include the state of one.
             session.transaction = transaction;
@@ -107,9 +107,9 @@ impl Queryable for MySqlConn {
             self.ready().await?;
             let MySqlConn { conn, session, .. } = self;
             let transaction = session.transaction;
-            // Dropped here, the connection is in doubt.
+            // If this is dropped here, the connection is in doubt.
             session.run(Activity::Idle, conn.close(statement)).await?;
-            // The server does not answer.
+            // The server does not answer this command.
             session.transaction = transaction;
             Ok(())
         })
@@ -128,9 +128,9 @@ impl Queryable for MySqlConn {
         Box::pin(async move {
             self.ready().await?;
             let MySqlConn { conn, session, .. } = self;
-            // The rest of the answer, which a procedure's may have, is not visible here.
+            // The answer of a procedure may have more parts, which are not visible here.
             session.may_outlive_reset = true;
-            // Dropped here, the connection is in doubt.
+            // If this is dropped here, the connection is in doubt.
             session.run(Activity::Rows, conn.exec_iter(statement, params)).await
         })
     }
@@ -190,8 +190,8 @@ impl Queryable for MySqlConn {
             let MySqlConn { conn, session, .. } = self;
             // The answers are not visible.
             session.may_outlive_reset = true;
-            // Dropped here, the connection is in doubt. The transaction state is not read: if `params` is empty, the
-            // only answer was that of the preparation.
+            // If this is dropped here, the connection is in doubt. The transaction state is not read: if `params` is
+            // empty, the only answer was that of the preparation.
             session.run(Activity::Idle, conn.exec_batch(statement, params)).await
         })
     }
@@ -274,9 +274,9 @@ impl Queryable for MySqlConn {
         Box::pin(async move {
             self.ready().await?;
             let MySqlConn { conn, session, .. } = self;
-            // The rest of the answer, which a procedure's may have, is not visible here.
+            // The answer of a procedure may have more parts, which are not visible here.
             session.may_outlive_reset = true;
-            // Dropped here, the connection is in doubt.
+            // If this is dropped here, the connection is in doubt.
             session.run(Activity::Rows, conn.exec_stream(statement, params)).await
         })
     }

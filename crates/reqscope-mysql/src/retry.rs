@@ -45,20 +45,20 @@ impl<P> Transaction<P>
 where
     P: Resource<Handle: AsRef<MySqlConn> + AsMut<MySqlConn>, Cause = MySqlError>,
 {
-    /// Runs `work` in a transaction of its own and commits it. If the transaction loses against another one
+    /// Runs `work` in a transaction of its own and commits it. If the transaction fails because of a concurrent one
     /// ([`TryAgain`]), runs all of it again, up to `attempts` times in total.
     ///
     /// When two transactions lock the same rows in a different order, the server ends one of them (1213). This is
-    /// normal with locks, and only a caller that knows the whole work can repeat it. So the transaction belongs to
-    /// `work` alone: a transaction that a request shares has done more than `work` knows.
+    /// normal with locks, and only the code that did all the work of the transaction can repeat it. So the transaction
+    /// is used by `work` alone; the transaction that a request shares has done other work too.
     ///
     /// `work` should have no effects outside the database, or only effects that may happen twice. Between two attempts
     /// there is a random pause, up to 2 ms at first and up to twice as long each time. A COMMIT whose outcome is
     /// unknown is not repeated.
     ///
-    /// If the future has to be `Send`, as in a spawned task or a handler, let `work` own what it uses: write
-    /// `async move |tx|`, with a `String` or an `Arc<str>` instead of a `&str`. For an async closure that captures a reference, the
-    /// compiler reports that "`Send` is not general enough".
+    /// If the future has to be `Send`, as in a spawned task or a handler, `work` must own what it uses: write `async
+    /// move |tx|`, with a `String` or an `Arc<str>` instead of a `&str`. For an async closure that captures a
+    /// reference, the compiler reports that "`Send` is not general enough".
     ///
     /// # Errors
     ///
@@ -71,7 +71,8 @@ where
     ///
     /// # Cancel safety
     ///
-    /// The transaction is rolled back, unless the COMMIT was sent, which then runs to its end.
+    /// If the future is dropped, the transaction is rolled back, unless the COMMIT was sent, which then runs to its
+    /// end.
     ///
     /// # Examples
     ///
@@ -116,10 +117,10 @@ where
         E: From<Error<MySqlError>> + TryAgain,
     {
         let mut lease = Lease::acquire(self).await?;
-        // Dropped here, or during a panic: the lease rolls back.
+        // If this is dropped here, or during a panic, the lease rolls back.
         match work(&mut lease).await {
             Ok(value) => {
-                // Dropped here, the commit runs to its end in the reaper.
+                // If this is dropped here, the commit runs to its end in the reaper.
                 Lease::complete(lease).await?;
                 Ok(value)
             }

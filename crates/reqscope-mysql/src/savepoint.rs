@@ -5,7 +5,8 @@ use crate::session::TransactionState;
 use crate::{MySqlConn, MySqlError};
 
 impl MySqlConn {
-    /// Opens a transaction within the transaction: what is done through the [`Savepoint`] can be undone alone.
+    /// Opens a transaction within the transaction: the changes made through the [`Savepoint`] can be undone without the
+    /// rest.
     ///
     /// # Errors
     ///
@@ -51,8 +52,8 @@ impl MySqlConn {
 
 /// A transaction within a transaction. It derefs to the connection, on which another savepoint may be opened.
 ///
-/// Dropped without [`release`](Self::release), it is rolled back before the next operation on the connection, so a
-/// panic, an early `?` or a cancellation undoes it.
+/// A savepoint that is dropped without [`release`](Self::release) is rolled back before the next operation on the
+/// connection, so a panic, an early `?` or a cancellation undoes it.
 ///
 /// ```no_run
 /// use reqscope_mysql::mysql_async::prelude::Queryable;
@@ -102,8 +103,8 @@ impl Savepoint<'_> {
     }
 
     async fn end(mut self, statement: &str) -> Result<(), MySqlError> {
-        // Dropped here, the connection is in doubt; the rollback that the drop of `self` requests never runs, which is
-        // harmless.
+        // If this is dropped here, the connection is in doubt; the rollback that the drop of `self` requests never
+        // runs, which is harmless.
         self.conn.execute(&format!("{statement} reqscope_{}", self.number)).await?;
         self.is_over = true;
         Ok(())

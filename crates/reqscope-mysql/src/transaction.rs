@@ -12,33 +12,34 @@ use crate::commit::{commit, roll_back};
 use crate::session::TransactionState;
 use crate::{MySqlConn, MySqlError};
 
-/// A transaction around any resource of MySQL connections, bare or pooled: acquiring begins one, releasing ends it.
+/// A resource of transactions, around any resource of MySQL connections, bare or pooled: `acquire` begins a transaction
+/// and `release` ends it.
 ///
-/// It commits on [`Exit::Completed`] and rolls back on any other exit. In a scope, all functions that handle the
-/// request work in the same transaction, and a front end answers only after the commit.
+/// A transaction is committed on [`Exit::Completed`] and rolled back on any other exit. In a scope, all functions that
+/// handle the request work in the same transaction, and a front end answers only after the commit.
 ///
 /// # No partial commits
 ///
-/// A transaction with a cut operation cannot be committed, nor one that the server has ended: it rolls back the whole
-/// transaction after a deadlock, and statements such as CREATE TABLE or a COMMIT sent as text end it early. The
-/// statements that follow would silently be committed one by one. So the handle refuses them with
-/// [`NotOpen`](MySqlError::NotOpen), and `Completed` becomes an error. To detect this, the handle asks the server (a
-/// ping) after each error that the server returned, and after a [`QueryResult`](mysql_async::QueryResult) or a stream.
+/// A transaction with a cut operation cannot be committed. Nor can a transaction that has ended early: the server rolls
+/// back the whole transaction after a deadlock, and statements such as CREATE TABLE or a COMMIT sent as text end it.
+/// The statements that follow would silently be committed one by one, so the handle refuses them with
+/// [`NotOpen`](MySqlError::NotOpen), and `Completed` becomes an error. To detect this, the handle pings the server
+/// after each error that the server returned, and after a [`QueryResult`](mysql_async::QueryResult) or a stream.
 ///
-/// A BEGIN or a COMMIT AND CHAIN as text leaves another transaction open in its place, which no answer shows. This is
-/// detected at the end: the COMMIT first releases a savepoint set at the beginning, and if that is gone, `Completed`
-/// becomes the same error.
+/// A BEGIN or a COMMIT AND CHAIN sent as text leaves another transaction open in its place, which no answer of the
+/// server shows. This is detected at the end: before the COMMIT, a savepoint that was set at the beginning is released,
+/// and if it is gone, `Completed` becomes the same error.
 ///
 /// # Commits with an unknown outcome
 ///
 /// The answer to a COMMIT may be lost: the connection breaks, the server freezes, the [timeout](Self::commit_timeout)
-/// passes. Then the transaction may have been committed or not. The error is
+/// passes. Then it is unknown whether the transaction was committed. The error is
 /// [`UnknownOutcome`](MySqlError::UnknownOutcome), and the connection is not used again. An application that needs
-/// certainty writes a row with a key of the request, and looks for it afterwards.
+/// certainty can write a row with a key of the request, and look for it afterwards.
 ///
 /// # Right and wrong stacks
 ///
-/// `Transaction` goes around a [`Pool`](reqscope::Pool), so that each request begins its own transaction, on a
+/// Put the `Transaction` around a [`Pool`](reqscope::Pool), so that each request begins its own transaction, on a
 /// connection that may have been used before. A pool around transactions would hand the transaction of one request to
 /// the next, and never commit it.
 ///
@@ -55,7 +56,7 @@ use crate::{MySqlConn, MySqlError};
 /// # Ok::<_, reqscope_mysql::MySqlError>(())
 /// ```
 ///
-/// A request that holds a connection and also acquires a transaction takes two connections out of the pool. Use the
+/// A request that holds a connection and also acquires a transaction checks out two connections of the pool. Use the
 /// connection of the transaction instead.
 pub struct Transaction<P> {
     connections: Arc<P>,
@@ -70,7 +71,7 @@ impl<P> Transaction<P> {
         Transaction { connections, start: BeginOptions::default(), commit_timeout: Duration::from_secs(4) }
     }
 
-    /// Creates transactions that only read: a write in them fails (1792), and the client does not wait for their end.
+    /// Creates transactions that only read: a write in them fails (1792), and the response does not wait for their end.
     pub fn read_only(connections: Arc<P>) -> Self {
         let mut reading = Self::new(connections);
         reading.start.read_only = true;
@@ -85,8 +86,8 @@ impl<P> Transaction<P> {
         self
     }
 
-    /// Makes each transaction see the data as of its beginning, instead of as of its first read. Works only for
-    /// REPEATABLE READ, the server's default; at any other level it has no effect.
+    /// Makes each transaction see the data as of its beginning, instead of as of its first read. Off by default, as on
+    /// the server. Works only at REPEATABLE READ, the server's default; at any other level it has no effect.
     #[must_use]
     pub fn consistent_snapshot(mut self) -> Self {
         self.start.consistent_snapshot = true;
@@ -123,11 +124,12 @@ where
     ///
     /// # Cancel safety
     ///
-    /// The connection is released as [`Exit::Cancelled`]. If the START TRANSACTION was cut, it is closed.
+    /// If the future is dropped, the connection is released as [`Exit::Cancelled`]. If the START TRANSACTION was cut,
+    /// the connection is closed.
     async fn acquire(&self) -> Result<OpenTransaction<P>, Error<MySqlError>> {
         let mut lease = Lease::acquire(&self.connections).await?;
         let conn = lease.as_mut();
-        // Dropped here: the lease ends as cancelled.
+        // If this is dropped here, the lease ends as cancelled.
         match conn.execute(&self.start.statement()).await {
             Ok(()) => {
                 conn.session.transaction = TransactionState::Open;
@@ -140,7 +142,7 @@ where
         }
     }
 
-    /// Checks that the transaction is still open and could be committed. This does not clean it up for another user.
+    /// Checks that the transaction is still open and could be committed. This does not clean it for another user.
     ///
     /// # Errors
     ///
@@ -148,7 +150,7 @@ where
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the connection is in doubt from then on.
+    /// If the future is dropped, the connection is in doubt.
     async fn validate(&self, open: &mut OpenTransaction<P>) -> Result<(), Error<MySqlError>> {
         let outcome = open.ready().await.map_err(MySqlError::from);
         outcome.map_err(|cause| cause.at(Stage::Validating))
@@ -163,13 +165,14 @@ where
     ///
     /// # Cancel safety
     ///
-    /// The connection is released as [`Exit::Cancelled`] and closed. A COMMIT that was cut may have taken effect.
+    /// If the future is dropped, the connection is released as [`Exit::Cancelled`] and closed. A COMMIT that was cut
+    /// may have taken effect.
     async fn release(&self, open: OpenTransaction<P>, exit: Exit) -> Result<(), Error<MySqlError>> {
         let mut lease = open.lease;
         let conn = lease.as_mut();
         // COMMIT and ROLLBACK have a timeout of their own.
         conn.session.operation_timeout = None;
-        // Dropped here, when the deadline has passed: the lease ends as cancelled.
+        // If this is dropped here, when the deadline has passed, the lease ends as cancelled.
         let outcome = if exit.is_completed() && !self.start.read_only {
             match commit(conn, self.commit_timeout).await {
                 Ok(()) => Ok(()),
@@ -195,8 +198,7 @@ where
         if healthy { Health::Ready } else { Health::Dead }
     }
 
-    /// Returns whether the client waits for the end: for a COMMIT it does, for a transaction that only reads it does
-    /// not.
+    /// Returns `true` for a COMMIT. The end of a read-only transaction does not matter to the client.
     fn settles(&self, exit: Exit) -> bool {
         !self.start.read_only && exit.is_completed()
     }

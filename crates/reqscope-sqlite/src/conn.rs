@@ -16,12 +16,12 @@ use crate::worker::{self, Command, Worker};
 /// SQLite blocks, so it must not run on a thread of the async runtime. Work is sent to the thread as a closure, with
 /// [`call`](SqliteConn::call). The thread needs no runtime.
 ///
-/// A `SqliteConn` knows whether an operation was cut in the middle. If so, it refuses further work, and
+/// A `SqliteConn` records whether an operation was cut in the middle. After that it refuses further work, and
 /// [`probe`](reqscope::Resource::probe) returns [`Dead`](Health::Dead), until
-/// [`validate`](reqscope::Resource::validate) has succeeded. The [`rusqlite::Connection`] cannot be reached in another
-/// way, which is why this type does not deref to it.
+/// [`validate`](reqscope::Resource::validate) has succeeded. So that this cannot be bypassed, the
+/// [`rusqlite::Connection`] is accessible only in `call`, and this type does not deref to it.
 ///
-/// Dropping it never blocks: running work is cancelled, and the thread closes the connection.
+/// Dropping a `SqliteConn` never blocks: running work is cancelled, and the thread closes the connection.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -88,9 +88,9 @@ impl SqliteConn {
     /// Put statements that belong together into one closure: they run without a pause in between, and cost one hop to
     /// the thread and back. Return an error of your own as `Ok(Err(error))`.
     ///
-    /// `f` may change the connection, with three exceptions: the busy handler, the progress handler and the commit
-    /// hook, which stop cancelled statements and guard transactions. Nor may it replace the connection by another one.
-    /// Inside a [`Transaction`](crate::Transaction) use [`savepoint`](rusqlite::Connection::savepoint): the outermost
+    /// `f` may change the connection, except for the busy handler, the progress handler and the commit hook, which stop
+    /// cancelled statements and guard transactions. It must not replace the connection by another one. Inside a
+    /// [`Transaction`](crate::Transaction) use [`savepoint`](rusqlite::Connection::savepoint): the outermost
     /// transaction is ended only by its release, and a `COMMIT` in `f` is turned into a rollback.
     ///
     /// # Errors

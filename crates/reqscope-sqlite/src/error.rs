@@ -5,9 +5,9 @@ use rusqlite::ErrorCode;
 
 /// An error of SQLite, or of the thread of a connection.
 ///
-/// It is the `Cause` of [`Sqlite`](crate::Sqlite) and [`Transaction`](crate::Transaction). Acquiring a handle returns
-/// `reqscope::Error<SqliteError>`, and its methods return `SqliteError`; `?` turns a [`rusqlite::Error`] into the
-/// latter and the latter into the former.
+/// It is the `Cause` of [`Sqlite`](crate::Sqlite) and [`Transaction`](crate::Transaction). Acquiring a handle returns a
+/// `reqscope::Error<SqliteError>`, and the methods of the handle return a `SqliteError`. `?` converts a
+/// [`rusqlite::Error`] into a `SqliteError`, and that into a `reqscope::Error`.
 ///
 /// ```
 /// use reqscope_sqlite::SqliteError;
@@ -29,7 +29,7 @@ pub enum SqliteError {
     Sqlite(rusqlite::Error),
     /// The closure panicked with this message. The connection is in doubt from then on.
     Panicked(String),
-    /// An earlier operation on this connection was cut or panicked, so it is unknown what it did. The connection runs
+    /// An earlier operation on this connection was cut or panicked, and it is unknown what it did. The connection runs
     /// nothing until it has been validated, and its transaction can only be rolled back.
     InDoubt,
     /// The transaction is no longer open: SQLite rolled it back by itself (a full disk, an interrupt), or a statement

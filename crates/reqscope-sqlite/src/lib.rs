@@ -1,12 +1,12 @@
 //! SQLite for [`reqscope`]: connections on threads of their own, and transactions whose writers queue.
 //!
 //! - [`Sqlite`] is the resource: connections to one database file, in WAL mode.
-//! - [`SqliteConn`] is its handle. It runs closures on the connection's thread and knows when one was cut.
+//! - [`SqliteConn`] is its handle. It runs closures on the connection's thread and records when one was cut.
 //! - [`Transaction`] wraps it, bare or pooled: it begins on first use and is committed or rolled back when the request
 //!   ends.
 //! - [`SqliteError`] is the cause of both.
 //!
-//! When a client hangs up, its statement is interrupted or its wait for a lock ends, its transaction is rolled back,
+//! When a client disconnects, its statement is interrupted or its wait for a lock ends, its transaction is rolled back,
 //! and only then does the next writer get its turn.
 //!
 //! The driver is re-exported as [`rusqlite`], with SQLite built in.

@@ -13,11 +13,11 @@ use crate::{SqliteConn, SqliteError};
 
 /// Connections to one SQLite database.
 ///
-/// Each acquisition opens a connection on a thread of its own, and each release closes it. That takes 0.1 ms, because
-/// one more connection stays open as long as this resource or one of its connections lives. So none of the others is
-/// the last one to close, which would write the whole log back and remove it (16 ms on the same machine). The remaining
-/// cost of a new connection is to read the schema and fill the page cache. There are as many threads as connections in
-/// use. A [`Pool`](reqscope::Pool) around it limits them, and keeps the caches warm.
+/// Each acquisition opens a connection on a thread of its own, and each release closes it. Opening and closing take
+/// 0.1 ms, because one more connection stays open as long as this resource or one of its connections exists. Without
+/// it, closing the last connection would write the whole log back and remove it (16 ms on the same machine). The
+/// remaining cost of a new connection is to read the schema and fill the page cache. There are as many threads as
+/// connections in use. A [`Pool`](reqscope::Pool) around the resource limits them, and keeps the caches warm.
 ///
 /// Every connection is in WAL mode, where readers and one writer work side by side, with `synchronous = NORMAL` and
 /// `foreign_keys = ON`. In that mode a power cut may lose the last commits, but never damages the database. For commits
@@ -25,16 +25,16 @@ use crate::{SqliteConn, SqliteError};
 ///
 /// # Writing
 ///
-/// Write through a [`Transaction`](crate::Transaction), single statements too: its writers wait in one FIFO queue. A
-/// write on a bare connection works, but polls for the lock outside that queue, and fails with `SQLITE_BUSY` after
-/// [`busy_timeout`](SqliteBuilder::busy_timeout). A transaction on a bare connection that reads first and then writes
-/// may fail at once, whatever the timeout. A database that a closure attaches has no queue at all.
+/// Write through a [`Transaction`](crate::Transaction), even single statements: writing transactions wait in one FIFO
+/// queue. A write on a bare connection works, but polls for the lock outside that queue, and fails with `SQLITE_BUSY`
+/// after [`busy_timeout`](SqliteBuilder::busy_timeout). A transaction on a bare connection that reads first and then
+/// writes may fail at once, whatever the timeout. A database that a closure attaches has no queue at all.
 ///
 /// # The file
 ///
-/// It is created on first use. If it disappears while the server runs, acquiring fails; it is not replaced by an empty
-/// database. Handles that are checked out keep working on the removed file. Do not copy another file over it while the
-/// server runs.
+/// The file is created on first use. If it disappears while the server runs, acquiring fails; the file is not replaced
+/// by an empty database. Handles that are checked out keep working on the removed file. Do not copy another file over
+/// it while the server runs.
 ///
 /// # Examples
 ///
@@ -70,12 +70,12 @@ impl Sqlite {
         Self::builder().build(path)
     }
 
-    /// Creates a new, empty database, which is removed when it is no longer used: see
+    /// Creates a resource for a new, empty database, which is removed when it is no longer used; see
     /// [`SqliteBuilder::build_temporary`].
     ///
     /// # Errors
     ///
-    /// If no temporary folder can be created.
+    /// Returns an error if no temporary folder can be created.
     ///
     /// # Examples
     ///
@@ -91,7 +91,7 @@ impl Sqlite {
         Self::builder().build_temporary()
     }
 
-    /// Returns a builder with options.
+    /// Returns a builder, to set options.
     pub fn builder() -> SqliteBuilder {
         SqliteBuilder {
             settings: Settings {
@@ -119,9 +119,9 @@ impl Resource for Sqlite {
     ///
     /// # Errors
     ///
-    /// A [permanent](Error::is_permanent) error if the folder is missing or not writable, or the file is not a
-    /// database, is corrupt, was removed, or is not writable. Other errors mean that SQLite is busy, or the system is
-    /// out of threads or file descriptors.
+    /// Returns a [permanent](Error::is_permanent) error if the folder is missing or not writable, or the file is not a
+    /// database, is corrupt, was removed, or is not writable. Other errors mean that SQLite is busy, or that the system
+    /// is out of threads or file descriptors.
     ///
     /// # Cancel safety
     ///
@@ -141,7 +141,8 @@ impl Resource for Sqlite {
     ///
     /// # Errors
     ///
-    /// If the rollback fails, the file cannot be read, or the thread has ended. The connection is in doubt then.
+    /// Returns an error if the rollback fails, the file cannot be read, or the thread has ended. The connection is then
+    /// in doubt.
     ///
     /// # Cancel safety
     ///
@@ -155,7 +156,7 @@ impl Resource for Sqlite {
     ///
     /// # Errors
     ///
-    /// If SQLite cannot close it, or the thread has ended.
+    /// Returns an error if SQLite cannot close the connection, or the thread has ended.
     ///
     /// # Cancel safety
     ///
@@ -173,7 +174,7 @@ impl Resource for Sqlite {
         }
     }
 
-    /// Drops an idle connection, which its thread then closes. A connection in doubt is returned.
+    /// Drops an idle connection, which its thread then closes. Returns a connection in doubt to the caller.
     fn reclaim(&self, conn: SqliteConn, _exit: Exit) -> Result<(), SqliteConn> {
         if !conn.is_idle() {
             return Err(conn);
@@ -211,20 +212,20 @@ pub struct SqliteBuilder {
 }
 
 impl SqliteBuilder {
-    /// Sets whether the file is opened for reading only. Defaults to `false`.
+    /// Sets whether the file is opened for reading only. Defaults to `false`, because most applications write.
     ///
-    /// If so, the file must exist, and must be in WAL mode if another process writes to it meanwhile, because only a
-    /// connection that may write can enable that mode. To read from a database that this process also writes to, prefer
-    /// [`Transaction::read_only`](crate::Transaction::read_only) around the same resource.
+    /// A file that is opened for reading must exist, and must be in WAL mode if another process writes to it meanwhile,
+    /// because only a connection that may write can enable that mode. To read from a database that this process also
+    /// writes to, prefer [`Transaction::read_only`](crate::Transaction::read_only) around the same resource.
     pub fn read_only(mut self, read_only: bool) -> Self {
         self.settings.read_only = read_only;
         self
     }
 
     /// Sets how long SQLite waits for a lock of another connection before it returns `SQLITE_BUSY`. Defaults to 5 s,
-    /// because that is customary with SQLite.
+    /// which is customary with SQLite.
     ///
-    /// It is long for a lock: the writers of one process queue before they take it (see
+    /// 5 s is long for a lock: the writers of one process queue before they take it (see
     /// [`Transaction`](crate::Transaction)), so only another process or a write on a bare connection makes them wait.
     /// Cancellation ends the wait at once, whatever the timeout.
     pub fn busy_timeout(mut self, timeout: Duration) -> Self {
@@ -233,17 +234,18 @@ impl SqliteBuilder {
     }
 
     /// Sets how many statements of [`prepare_cached`](rusqlite::Connection::prepare_cached) a connection keeps.
-    /// Defaults to 64, which is more than a handler uses, at a few KiB each.
+    /// Defaults to 64, because that is more than a handler uses, and a statement takes only a few KiB.
     pub fn statement_cache_capacity(mut self, statements: usize) -> Self {
         self.settings.statement_cache_capacity = statements;
         self
     }
 
     /// Sets a hook that runs on each new connection before its first use, for pragmas, SQL functions, or tables that
-    /// must exist. Defaults to none.
+    /// must exist. Defaults to none, because the settings of this crate suit most databases. A later call replaces an
+    /// earlier one.
     ///
-    /// It runs after the settings of this crate, so it can override them. It runs on the connection's thread and may
-    /// block. An error or a panic in it fails the acquisition.
+    /// The hook runs after the settings of this crate, so it can override them. It runs on the connection's thread and
+    /// may block. An error or a panic in it fails the acquisition.
     ///
     /// ```
     /// use reqscope_sqlite::Sqlite;
@@ -269,12 +271,12 @@ impl SqliteBuilder {
     /// Builds a resource for a new, empty database in a temporary file. The file is removed when the resource and its
     /// last connection are dropped (if the process ends at that very moment, it is left to the system).
     ///
-    /// Use it instead of SQLite's in-memory databases. They have no write-ahead log, so their readers and writers wait
+    /// Use it instead of SQLite's in-memory databases. Those have no write-ahead log, so their readers and writers wait
     /// for each other, and a test would not behave as in production.
     ///
     /// # Errors
     ///
-    /// If no temporary folder can be created.
+    /// Returns an error if no temporary folder can be created.
     pub fn build_temporary(mut self) -> io::Result<Sqlite> {
         let database = Database::temporary()?;
         self.settings.path = database.path().to_owned();

@@ -8,25 +8,27 @@ use reqscope::{Error, Exit, Health, Lease, Resource};
 use crate::database::{Database, WriterPermit};
 use crate::{SqliteConn, SqliteError};
 
-/// A transaction around any resource of SQLite connections, bare or pooled: acquiring begins one, releasing ends it.
+/// A resource of transactions, around any resource of SQLite connections, bare or pooled: `acquire` begins a
+/// transaction and `release` ends it.
 ///
-/// It commits on [`Exit::Completed`] and rolls back on any other exit. In a scope, all functions that handle the
-/// request work in the same transaction, and a front end answers only after the commit.
+/// A transaction is committed on [`Exit::Completed`] and rolled back on any other exit. In a scope, all functions that
+/// handle the request work in the same transaction, and a front end answers only after the commit.
 ///
 /// # Writers queue
 ///
 /// SQLite has one writer at a time. A transaction of [`Transaction::new`] waits for its turn in a FIFO queue *before*
 /// it takes a connection, and begins with `BEGIN IMMEDIATE`. So a waiting writer costs neither a connection nor a
 /// thread, and no writer fails with `SQLITE_BUSY` because of another one in this process. There is one queue per
-/// database file, however many resources use the file. A turn ends with its transaction: after a hang-up that is when
-/// the rollback is done, not when the client left.
+/// database file, however many resources use the file. The next writer's turn begins when the transaction before it has
+/// ended; if a client disconnects, that is when the rollback is done, not when the client has left.
 ///
-/// Create one `Transaction` per database and share it: a new one has to acquire a connection to learn which queue is
-/// its own. Two writing transactions of one database in one scope wait for each other until the deadline, so use one.
+/// Create one `Transaction` per database and share it: a new one first has to acquire a connection to find its queue.
+/// Do not acquire two writing transactions of one database in one scope: they would wait for each other until the
+/// deadline.
 ///
 /// # Readers do not wait
 ///
-/// A transaction of [`Transaction::read_only`] sees the database as it is at its first read, until it ends, whatever is
+/// A transaction of [`Transaction::read_only`] sees the database as of its first read until it ends, whatever is
 /// written meanwhile. It waits for no writer, and no writer waits for it. A write in it fails.
 ///
 /// # No partial commits
@@ -37,7 +39,7 @@ use crate::{SqliteConn, SqliteError};
 ///
 /// # Right and wrong stacks
 ///
-/// `Transaction` goes around a [`Pool`](reqscope::Pool), so that each request begins its own transaction, on a
+/// Put the `Transaction` around a [`Pool`](reqscope::Pool), so that each request begins its own transaction, on a
 /// connection that may have been used before. A pool around transactions would hand the transaction of one request to
 /// the next, and never commit it.
 ///
@@ -51,10 +53,10 @@ use crate::{SqliteConn, SqliteError};
 /// let reading = Arc::new(Transaction::read_only(pool.clone()));
 /// ```
 ///
-/// The connection is returned when its transaction has ended. A connection with a cut statement is stopped and closed,
-/// and holds its slot until then. A request that holds a connection and also acquires a transaction takes two
-/// connections out of the pool; if the pool has only one, the error of the timeout says so. Use the connection of the
-/// transaction instead.
+/// The connection is returned when its transaction has ended. If a statement was cut, the statement is stopped and the
+/// connection closed, and the connection holds its slot until then. A request that holds a connection and also acquires
+/// a transaction checks out two connections; if the pool has only one, the request waits for itself, and the error of
+/// the timeout says so. Use the connection of the transaction instead.
 ///
 /// # Examples
 ///
@@ -91,7 +93,7 @@ use crate::{SqliteConn, SqliteError};
 pub struct Transaction<P> {
     connections: Arc<P>,
     mode: Mode,
-    /// The database whose queue to wait in. Only a connection knows it, so the first acquisition sets it.
+    /// The database whose queue to wait in. It is known only from a connection, so the first acquisition sets it.
     database: OnceLock<Arc<Database>>,
 }
 
@@ -141,7 +143,7 @@ where
                 if let Some(permit) = database.try_writer() {
                     return Ok((permit, lease));
                 }
-                // There are other writers: return the connection and wait in the queue.
+                // Another transaction is writing: return the connection and wait in the queue.
                 Lease::complete(lease).await?;
                 database
             }
@@ -168,7 +170,7 @@ where
     ///
     /// # Errors
     ///
-    /// Those of the connections' resource; `SQLITE_BUSY` if another process writes for too long.
+    /// Returns the error of the connections' resource, or `SQLITE_BUSY` if another process writes for too long.
     ///
     /// # Cancel safety
     ///
@@ -193,11 +195,12 @@ where
         }
     }
 
-    /// Checks that the transaction is still open and can be committed. It cannot be cleaned for another user.
+    /// Checks that the transaction is still open and can be committed. This does not clean it for another user.
     ///
     /// # Errors
     ///
-    /// [`InDoubt`](SqliteError::InDoubt) or [`RolledBack`](SqliteError::RolledBack), as for [`SqliteConn::call`].
+    /// Returns [`InDoubt`](SqliteError::InDoubt) or [`RolledBack`](SqliteError::RolledBack), as [`SqliteConn::call`]
+    /// does.
     ///
     /// # Cancel safety
     ///
@@ -215,12 +218,12 @@ where
     ///
     /// # Errors
     ///
-    /// If the transaction could not be committed on `Completed`; it is rolled back then.
+    /// Returns an error if the transaction could not be committed on `Completed`; it is then rolled back.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped, the connection is released with [`Exit::Cancelled`], and a transaction that is not
-    /// committed by then is rolled back. A COMMIT that was cut may have happened.
+    /// committed by then is rolled back. A COMMIT that was cut may have taken effect.
     async fn release(&self, open: OpenTransaction<P>, exit: Exit) -> Result<(), Error<SqliteError>> {
         let mut lease = open.lease;
         // If this is dropped here, at the deadline, the lease is released as cancelled, and the thread stops.
