@@ -27,7 +27,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A failure within this time was an answer: the backend refuses, resets or is starting up, and may serve any moment.
+/// A failure within this time was an answer: the backend refuses or resets connections or is starting up, and may be
+/// back at any moment.
 const QUICK: Duration = Duration::from_millis(250);
 /// With the jitter at most 25 ms: a backend that is back serves within 50 ms, including its first connect.
 const SOON: Duration = Duration::from_millis(15);

@@ -27,7 +27,8 @@ pub(super) type PoolResult<R, T> = Result<T, Error<<R as Resource>::Cause>>;
 
 type CheckOut<R> = Pin<Box<dyn Future<Output = Result<Pooled<R>, Error<<R as Resource>::Cause>>> + Send>>;
 
-/// The future of [`Pool::get`](super::Pool::get). Takes a sound idle handle at its first poll, without an allocation.
+/// The future returned by [`Pool::get`](super::Pool::get), whose docs list the errors. If a sound handle is idle, the
+/// first poll takes it, without an allocation.
 ///
 /// # Panics
 ///
@@ -35,8 +36,8 @@ type CheckOut<R> = Pin<Box<dyn Future<Output = Result<Pooled<R>, Error<<R as Res
 ///
 /// # Cancel safety
 ///
-/// Dropping it loses its place in the queue and nothing else: a granted handle goes to the next waiter, and a creation
-/// that it has started continues for the pool.
+/// If the future is dropped, it loses its place in the queue: a granted handle goes to the next waiter, and a creation
+/// that the future has started continues for the pool. A handle that is being validated for the future is retired.
 ///
 /// # Examples
 ///
@@ -240,8 +241,7 @@ impl<R: Resource> Inner<R> {
         self.probe_taken(slot, handle).map(|(slot, handle)| First::Taken(slot, handle))
     }
 
-    /// Checks a handle out, with all the waiting that it takes. `begun` is how it was found, if this is not the
-    /// beginning.
+    /// Checks a handle out, waiting as long as necessary. `begun` is the result of earlier steps, if there were any.
     pub(super) async fn check_out(
         self: Arc<Self>,
         site: Site,
@@ -312,8 +312,8 @@ impl<R: Resource> Inner<R> {
 
     /// Validates a handle that was taken.
     ///
-    /// Cutting the validation retires the handle. Another validation would not help: it would take the answer to the
-    /// first one for its own, and so would every later use.
+    /// Cutting the validation retires the handle. Validating it again would not help: the second validation would read
+    /// the answer to the first one, and so would every later use.
     async fn validate_taken(
         self: &Arc<Self>,
         pooled: Pooled<R>,
@@ -440,7 +440,7 @@ pub(super) struct Wait<R: Resource> {
     queued: QueuedTicket<R>,
     /// Whether it began a creation, whose outcome it then awaits even if the breaker is open.
     created: bool,
-    /// Whether it has returned pending. Then the error of the breaker is the result of its wait.
+    /// Whether it has returned pending. If so, the error of the breaker is the result of its wait.
     waited: bool,
 }
 
@@ -468,8 +468,8 @@ impl<R: Resource> Wait<R> {
             QueueCheck::Granted(taken) => return Poll::Ready(Ok(taken)),
             QueueCheck::Refused(error) => return Poll::Ready(Err(self.queued.pool().explain(error, holder))),
             QueueCheck::Create(slot, attempt) => {
-                // At most one creation per poll: on a runtime that is shutting down it failed at once, and would again.
-                // The deadline below reports that, if the runtime has timers.
+                // At most one creation per poll: on a runtime that is shutting down, each creation fails at once. The
+                // deadline below reports that, if the runtime has timers.
                 self.queued.pool().create_lost(slot, attempt);
                 cx.waker().wake_by_ref();
             }
@@ -499,7 +499,7 @@ impl<R: Resource> Wait<R> {
                 let probing = refusal.next_probe.is_none();
                 let counts = state.slots.counts();
                 let sources = counts.lent + counts.ending + counts.creating.saturating_sub(usize::from(probing));
-                // A lent handle may be returned, and a creation of its own is awaited.
+                // A lent handle may be returned, or its own creation may still succeed.
                 if sources == 0 && !(probing && self.created) {
                     drop(state);
                     let cause = refusal.cause;

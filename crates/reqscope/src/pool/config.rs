@@ -16,9 +16,9 @@ const LIFETIME_JITTER: f64 = 0.1;
 ///
 /// The defaults suit a database on the same network and requests that hold a connection for milliseconds.
 ///
-/// A setting that bounds a wait is called a timeout. It always has a value, [`Duration::MAX`] being practically none,
-/// and starts when that wait begins. A setting that bounds an age also takes `None`, which disables it, and is accurate
-/// to 100 ms, because the pool avoids reading the clock.
+/// A setting that limits a wait is called a timeout, and starts when the wait begins. It always has a value;
+/// [`Duration::MAX`] is practically no limit. A setting that limits an age also takes `None`, which disables it, and is
+/// accurate to 100 ms, because the pool avoids reading the clock.
 ///
 /// ```
 /// use reqscope::pool::Reset;
@@ -74,8 +74,8 @@ pub(super) struct Config {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reset {
-    /// Validates handles in doubt only: the use ended as `Cancelled` or `Panicked`, or the probe does not say `Ready`.
-    /// Right if a completed use leaves nothing behind, as with transactions that end with their handle.
+    /// Validates handles in doubt only: the use ended as `Cancelled` or `Panicked`, or the probe does not return
+    /// `Ready`. Right if a completed use leaves nothing behind, as with transactions that end with their handle.
     #[default]
     AfterDoubt,
     /// Validates each handle after each use. This costs a round trip per use, for which no caller waits unless all
@@ -124,8 +124,8 @@ impl<R: Resource> PoolBuilder<R> {
     /// More connections only queue inside the database, where the queue cannot be seen. The pools of all processes
     /// together must stay below the server's own limit (100 for PostgreSQL, 151 for MariaDB).
     ///
-    /// A request that holds two handles of one pool can wait for itself: always with a size of one, under load with
-    /// more.
+    /// A request that acquires two handles of one pool can wait for itself: always if the size is one, under load if it
+    /// is larger.
     ///
     /// # Panics
     ///
@@ -137,13 +137,13 @@ impl<R: Resource> PoolBuilder<R> {
     }
 
     /// Sets the number of idle handles that the pool keeps ready. Defaults to 0, because an unused pool should cost its
-    /// backend nothing, and the first request waits for a single connect only.
+    /// backend nothing, and the first request waits for one connect only.
     ///
     /// The handles are created in the background after the first use: building a pool does no I/O. To have them
     /// earlier, call [`warm`](crate::Pool::warm). A number above the size counts as the size.
     ///
     /// The janitor creates missing handles within 100 ms; waiting callers come first. While the backend is down and no
-    /// caller asks, it tries once a second.
+    /// caller wants a handle, the janitor tries once a second.
     pub fn min_idle(mut self, handles: usize) -> Self {
         self.config.min_idle = handles;
         self
@@ -162,7 +162,7 @@ impl<R: Resource> PoolBuilder<R> {
 
     /// Sets how long a caller waits for a handle, in all stages together: in the queue, during a creation and during a
     /// validation. Defaults to 30 s, which is common, and less than the 60 s of [`Scopes`](crate::Scopes), because the
-    /// error of the pool says more.
+    /// error of the pool is more specific.
     ///
     /// On a multi-thread runtime a timeout of at least 0.5 s may be 10 ms late, because queued callers do not read the
     /// clock.
@@ -171,7 +171,7 @@ impl<R: Resource> PoolBuilder<R> {
     /// caller goes to the next one.
     ///
     /// A value below the [`create_timeout`](Self::create_timeout) hides the cause: if the backend hangs, callers get an
-    /// error that they waited, but not what for.
+    /// error that says that they waited, but not why.
     pub fn acquire_timeout(mut self, timeout: Duration) -> Self {
         self.config.acquire_timeout = timeout;
         self
@@ -188,8 +188,8 @@ impl<R: Resource> PoolBuilder<R> {
     }
 
     /// Sets how many handles are created at the same time. Defaults to 4, because a backend that has just come back
-    /// should not meet a TLS handshake and a login for every slot of every process; a pool of 10 is still full after
-    /// three rounds.
+    /// should not face a TLS handshake and a login for every slot of every process at once; a pool of 10 is still full
+    /// after three rounds.
     ///
     /// While the backend is down, one handle at a time is created.
     ///
@@ -202,20 +202,20 @@ impl<R: Resource> PoolBuilder<R> {
         self
     }
 
-    /// Sets how long a handle may be idle before its next check-out validates it, even if its probe says that it is
-    /// ready. Defaults to 1 s, because a busy pool then never pays the round trip and a quiet one does not notice it.
+    /// Sets how long a handle may be idle before its next check-out validates it, even if its probe returns `Ready`.
+    /// Defaults to 1 s, because a busy pool then never pays for the round trip, and in a quiet pool it does not matter.
     ///
     /// This finds connections that died silently (a firewall, a crash) before their next user does. [`Duration::ZERO`]
-    /// validates on each check-out, [`Duration::MAX`] only handles in doubt. A returned handle whose probe says
+    /// validates on each check-out, [`Duration::MAX`] only handles in doubt. A returned handle whose probe returns
     /// [`Unknown`](crate::Health::Unknown) is always validated, in the background.
     pub fn validate_after(mut self, idle: Duration) -> Self {
         self.config.validate_after = idle;
         self
     }
 
-    /// Sets how long one validation may take. A handle that takes longer counts as dead. Defaults to 2 s: a connection
-    /// that was cut silently costs one caller this long, and with less, a server that is slow under load would be met
-    /// with reconnects.
+    /// Sets how long one validation may take. A handle that takes longer counts as dead. Defaults to 2 s, because a
+    /// connection that was cut silently makes one caller wait that long, while a shorter timeout would make the pool
+    /// reconnect to a server that is merely slow under load.
     ///
     /// A validation after a cancelled use may have to stop a statement and roll back. Raise this if that takes longer
     /// and connecting is expensive.
@@ -224,8 +224,8 @@ impl<R: Resource> PoolBuilder<R> {
         self
     }
 
-    /// Sets how long the release of a retired handle may take. After it the handle is dropped and counted as
-    /// [abandoned](crate::observer::Abandoned::Deadline), and its slot is freed. Defaults to 5 s, as in
+    /// Sets how long the release of a retired handle may take, after which the handle is dropped and counted as
+    /// [abandoned](crate::observer::Abandoned::Deadline) and its slot is freed. Defaults to 5 s, as in
     /// [`Scopes`](crate::Scopes), because a waiter may need the slot.
     pub fn release_timeout(mut self, timeout: Duration) -> Self {
         self.config.release_timeout = timeout;
@@ -245,7 +245,7 @@ impl<R: Resource> PoolBuilder<R> {
     /// Each handle is retired up to a tenth earlier, at random, so that handles created together are not replaced
     /// together. A lent handle is retired when it is returned. An idle handle that is needed for
     /// [`min_idle`](Self::min_idle) is replaced first: until then, for example while the backend is down, it may be
-    /// used after a validation. In a full pool it is retired first, one handle at a time.
+    /// used after a validation. In a full pool the old handle is retired first, one at a time.
     pub fn max_lifetime(mut self, lifetime: impl Into<Option<Duration>>) -> Self {
         self.config.max_lifetime = lifetime.into();
         self
@@ -261,18 +261,18 @@ impl<R: Resource> PoolBuilder<R> {
         self
     }
 
-    /// Sets how often an idle handle is validated in the background. Defaults to `None`, never, because
+    /// Sets how often an idle handle is validated in the background. Defaults to `None`, which disables it, because
     /// [`validate_after`](Self::validate_after) finds dead handles in time. Set it for a network that drops quiet
     /// connections before the [`idle_timeout`](Self::idle_timeout) retires them.
     ///
-    /// It does not keep a handle from being retired. At most a tenth of the idle handles, and at least one, are
-    /// validated at a time. If one of them is dead, all idle handles are validated at once.
+    /// A keepalive does not keep a handle from being retired. At most a tenth of the idle handles, and at least one,
+    /// are validated at a time. If one of them is dead, all idle handles are validated at once.
     pub fn keepalive(mut self, interval: impl Into<Option<Duration>>) -> Self {
         self.config.keepalive = interval.into();
         self
     }
 
-    /// Sets after how many uses a handle is retired. Defaults to `None`, never, because the
+    /// Sets after how many uses a handle is retired. Defaults to `None`, which disables the limit, because the
     /// [`max_lifetime`](Self::max_lifetime) retires handles without extra reconnects under load. Set it for backends
     /// whose sessions grow with each use.
     ///
@@ -287,8 +287,8 @@ impl<R: Resource> PoolBuilder<R> {
     }
 
     /// Sets how long one use may take before it is reported as a leak; `None` disables the report. Defaults to 60 s,
-    /// twice the default of [`acquire_timeout`](Self::acquire_timeout), because a caller that began to wait with this
-    /// use has timed out by then.
+    /// twice the default of [`acquire_timeout`](Self::acquire_timeout), because every caller that was waiting when the
+    /// use began has timed out by then.
     ///
     /// The use is reported once, to [`Observer::held_too_long`], with the line that took the handle, and counted in
     /// [`PoolStatus::held_too_long`](crate::pool::PoolStatus::held_too_long). The pool does not take the handle away.
@@ -299,10 +299,11 @@ impl<R: Resource> PoolBuilder<R> {
     }
 
     /// Sets the observer of handles that are created, retired or abandoned, and of uses that take too long. Defaults to
-    /// none; the counters count without one. A later call replaces an earlier one.
+    /// none; the counters work without one. A later call replaces an earlier one.
     ///
-    /// Check-outs are not reported, only counted in [`PoolStatus::uses`](crate::pool::PoolStatus::uses). Those of a
-    /// request are reported to the observer of its [`Scopes`](crate::Scopes).
+    /// Check-outs are not reported to this observer, only counted in
+    /// [`PoolStatus::uses`](crate::pool::PoolStatus::uses). The check-outs of a request are reported to the observer of
+    /// its [`Scopes`](crate::Scopes).
     pub fn observer(mut self, observer: impl Observer) -> Self {
         self.reaper = self.reaper.observer(observer);
         self

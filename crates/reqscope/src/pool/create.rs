@@ -98,7 +98,7 @@ impl<R: Resource> Drop for Creation<R> {
 
 impl<R: Resource> Inner<R> {
     /// Takes a slot for a creation, if one is wanted and the breaker allows it. If the breaker refuses, wakes the
-    /// waiters to check whether waiting is still of use.
+    /// waiters, so that they check whether waiting still makes sense.
     fn begin(&self, spare: usize) -> Option<Begun> {
         let mut state = self.state.lock();
         let begun = state.begin(&self.config, spare);

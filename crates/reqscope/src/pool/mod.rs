@@ -1,4 +1,4 @@
-//! A pool: a bounded set of handles that are used again.
+//! Pools: bounded sets of handles that are reused.
 
 // Each module imports only from those above it.
 mod config;
@@ -34,31 +34,33 @@ use crate::resource::{Health, Resource};
 use crate::rt::catch;
 use crate::stats::DrainReport;
 
-/// A bounded set of handles of one resource, used again and again.
+/// A bounded set of handles of one resource that are reused.
 ///
 /// The pool is a [`Resource`] itself: a request-scoped cell over `Arc<Pool<R>>` checks out one handle per request,
-/// however often the request asks. Without a scope, take a handle with [`get`](Pool::get) and return it with
+/// however often the request calls `get`. Without a scope, take a handle with [`get`](Pool::get) and return it with
 /// [`put`](Pool::put).
 ///
 /// - Callers that find no idle handle wait in FIFO order, for at most the acquire timeout (30 s). A returned handle is
-///   granted to the caller that has waited longest; if that caller leaves, to the next.
-/// - A creation belongs to the pool. If the caller that started it leaves, the new handle serves the next one.
+///   granted to the caller that has waited longest. If that caller's future is dropped, the handle goes to the next
+///   caller.
+/// - A creation belongs to the pool. If the future of the caller that started it is dropped, the new handle goes to the
+///   next caller.
 /// - A handle whose use was cut, or that was dropped without [`put`](Pool::put), is [validated](Resource::validate)
 ///   before its next use, and released if that fails. Its slot is held until then.
-/// - The first handle that is found dead has all idle handles validated, at the same time: a dead backend costs one
-///   timeout and not one for each handle.
+/// - When the first handle is found dead, all idle handles are validated at the same time, so a dead backend costs one
+///   timeout instead of one for each handle.
 /// - While the backend is down, callers fail at once with the cause, and one creation every 15 to 25 ms checks whether
 ///   it is back. The interval grows to 1 s if the failures are slow or [permanent](Error::is_permanent).
 ///
 /// # Runtimes
 ///
 /// Creations, validations and the janitor run on the runtime of the caller that caused them. If that runtime ends,
-/// their slots are freed, and a waiter on another runtime begins again. So a static pool can serve the runtimes of one
-/// test after another, as far as the handles themselves can.
+/// their slots are freed, and a waiter on another runtime starts over. So tests with a runtime each can share a static
+/// pool one after the other, if the handles themselves do not depend on a runtime.
 ///
 /// The janitor is a task that retires idle and old handles every 100 ms, and creates new ones. The first check-out
 /// starts it. It does not keep a dropped pool alive, and ends when there is nothing to do. On a current-thread runtime
-/// that exists without being driven it stands still, and so do the ages of the handles.
+/// that is not driven, the janitor stops, and handles do not age.
 ///
 /// # Drop
 ///
@@ -115,15 +117,15 @@ impl<R: Resource> Pool<R> {
     /// - [`is_unavailable`](Error::is_unavailable) at once, with the cause, while the backend is down
     /// - [`is_exhausted`](Error::is_exhausted) at once, if too many callers wait already
     /// - [`is_closed`](Error::is_closed) after [`close`](Pool::close)
-    /// - an error that says so if the future has to wait and there is no tokio runtime, or one without timers
+    /// - an error that names the missing runtime, if the future has to wait and there is no tokio runtime with timers
     ///
-    /// [`shortage`](Error::shortage) has the figures: which lines hold a handle since when, and how the last creation
-    /// failed.
+    /// [`shortage`](Error::shortage) returns the figures: how many handles are in use, which line took the one that has
+    /// been held longest, and why the last creation failed.
     ///
     /// # Deadlock
     ///
-    /// A caller that holds a handle and waits for a second one can wait for itself, until the timeout. Pass the first
-    /// one down by reference instead.
+    /// A caller that holds a handle and waits for a second one can wait for itself, until the timeout passes. Pass the
+    /// first handle on by reference instead.
     ///
     /// # Cancel safety
     ///
@@ -135,7 +137,7 @@ impl<R: Resource> Pool<R> {
         PoolGet::new(&self.inner, Location::caller())
     }
 
-    /// Takes a handle out if one is idle, needs no validation, and no caller waits for it.
+    /// Takes a handle out of the pool without waiting: if one is idle and needs no validation, and no caller waits.
     #[track_caller]
     #[inline]
     pub fn try_get(&self) -> Option<Pooled<R>> {
@@ -143,9 +145,10 @@ impl<R: Resource> Pool<R> {
         Some(Pooled::new(Arc::clone(&self.inner), slot, handle))
     }
 
-    /// Returns a handle after a use that ended in order. The caller that has waited longest gets it.
+    /// Puts a handle back after a use that ended in an orderly way. The caller that has waited longest gets it.
     ///
-    /// If the use did not end in order, drop the handle instead: it is then validated before its next use.
+    /// If the use was cut or the state of the handle is unknown, drop the handle instead: it is then validated before
+    /// its next use.
     #[inline]
     pub fn put(&self, pooled: Pooled<R>) {
         if let Err(unvalidated) = Inner::reclaim(pooled, Exit::Completed) {
@@ -170,7 +173,7 @@ impl<R: Resource> Pool<R> {
 
     /// Releases all handles: the idle ones at once, the others when they are returned.
     ///
-    /// Use this after a fail-over or a change of the password: all later uses get new handles.
+    /// Use this after a fail-over or a change of the password: all later check-outs get new handles.
     pub fn clear(&self) {
         let mut state = self.inner.state.lock();
         state.clears = state.clears.wrapping_add(1);
@@ -192,7 +195,7 @@ impl<R: Resource> Pool<R> {
     /// - [`is_unavailable`](Error::is_unavailable), with the cause, if a creation fails
     /// - [`is_timeout`](Error::is_timeout) after the acquire timeout; the creations continue
     /// - [`is_closed`](Error::is_closed) after [`close`](Pool::close)
-    /// - an error that says so if there is no tokio runtime, or one without timers
+    /// - an error that names the missing runtime, if there is no tokio runtime with timers
     ///
     /// # Cancel safety
     ///
@@ -218,7 +221,7 @@ impl<R: Resource> Pool<R> {
     /// Releases the idle handles for which `keep` returns `false`, and returns their number.
     ///
     /// The handles are checked one at a time, the longest idle first, outside of every lock: the others can be taken
-    /// meanwhile, and `keep` may call the pool. It does not see handles that are checked out.
+    /// meanwhile, and `keep` may call the pool. `keep` is not called for handles that are checked out.
     ///
     /// If `keep` panics, the handle is released, because its state is unknown, and the next one is checked. The panic
     /// is not passed on.
@@ -272,8 +275,8 @@ impl<R: Resource> Pool<R> {
         self.inner.status()
     }
 
-    /// Returns the uses that are under way, the longest first. The times are accurate to ±100 ms. Handles that the pool
-    /// itself is validating are not included.
+    /// Returns an entry for each handle that is checked out, the longest use first. The times are accurate to ±100 ms.
+    /// Handles that the pool itself is validating are not included.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {

@@ -11,9 +11,9 @@ use crate::resource::{Health, Resource};
 
 /// A handle that is checked out of a [`Pool`](super::Pool).
 ///
-/// Derefs to the handle of the resource. Return it with [`Pool::put`](super::Pool::put). A handle that is held by a
-/// scope or a lease is returned by them, with their exit. A handle that is dropped may be in any state, so the pool
-/// validates it before its next use, or retires it.
+/// It derefs to the handle of the resource. Return it with [`Pool::put`](super::Pool::put). A handle that is held by a
+/// scope or a lease is returned by the scope or the lease, with its exit. A handle that is dropped may be in any state,
+/// so the pool validates it before its next use, or retires it.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -124,7 +124,7 @@ where
 }
 
 impl<R: Resource> Inner<R> {
-    /// Returns the handle at once, if its use ended in order and [`Reset`] asks for no validation.
+    /// Returns the handle to the pool at once, if its use ended in an orderly way and [`Reset`] requires no validation.
     ///
     /// A handle that is not ready is validated before it becomes idle: it could hold a lock, and its next user would
     /// have to wait for the validation.
@@ -149,7 +149,7 @@ impl<R: Resource> Inner<R> {
         }
     }
 
-    /// Returns the handle after a validation.
+    /// Returns the handle to the pool after a validation.
     pub(super) async fn release(pooled: Pooled<R>, exit: Exit) {
         let Parts { pool, slot, handle } = pooled.into_parts();
         // Dropping this future at any point retires the handle.

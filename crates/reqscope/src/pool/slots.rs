@@ -262,8 +262,8 @@ impl<T, S, N: Copy> Slots<T, S, N> {
         self.shrunk &= self.occupied() > self.max;
     }
 
-    /// Returns whether a creation has a free slot and a use, and fewer than `limit` run. `spare` is the number of
-    /// handles that are to be idle besides those for the waiters.
+    /// Returns whether a creation has a free slot and is needed, and fewer than `limit` creations run. `spare` is the
+    /// number of handles that are to be idle besides those for the waiters.
     pub(super) fn wants(&self, limit: usize, spare: usize) -> bool {
         self.mode == Mode::Open
             && self.occupied() < self.max

@@ -10,9 +10,9 @@ use crate::rt::sync::{AtomicU64, Ordering};
 
 /// What a pool holds now, and what it has done so far. Returned by [`Pool::status`](crate::Pool::status).
 ///
-/// The gauges, down to `down`, are from one instant. The counters after them only grow. Each is exact by itself, but
-/// two of them may be a few events apart while threads are at work. When the pool is quiet, `created` is `retired` plus
-/// the live handles.
+/// The gauges, down to `down`, are from one instant. The counters after them only grow. Each counter is exact by
+/// itself, but two of them may be a few events apart while threads are at work. When the pool is quiet, `created` is
+/// `retired` plus the number of live handles.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -28,9 +28,9 @@ use crate::rt::sync::{AtomicU64, Ordering};
 /// # });
 /// ```
 ///
-/// How to read it: `waiting` and `timeouts` that grow mean slow connects if few handles are in use, and if all are in
-/// use a pool that is too small or uses that are too long, which [`holders`](crate::Pool::holders) and `held_too_long`
-/// show. `created` that grows as fast as `uses` means that handles are not reused.
+/// If `waiting` and `timeouts` grow while few handles are in use, connecting is slow. If they grow while all handles
+/// are in use, the pool is too small or some uses are too long; [`holders`](crate::Pool::holders) and `held_too_long`
+/// show which. If `created` grows as fast as `uses`, handles are not reused.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct PoolStatus {
@@ -38,35 +38,35 @@ pub struct PoolStatus {
     pub name: Cow<'static, str>,
     /// The maximum number of handles.
     pub max_size: usize,
-    /// Handles that are lent or being validated.
+    /// The number of handles that are lent or being validated.
     pub in_use: usize,
-    /// Handles that are idle.
+    /// The number of handles that are idle.
     pub idle: usize,
-    /// Handles that are being created.
+    /// The number of handles that are being created.
     pub creating: usize,
-    /// Handles that are being released, and keep their slots meanwhile.
+    /// The number of handles that are being released, and keep their slots meanwhile.
     pub ending: usize,
-    /// Callers that wait.
+    /// The number of callers that wait.
     pub waiting: usize,
-    /// Whether the backend is down: its last creation failed, and none has succeeded since.
+    /// Whether the backend is down: the last creation failed, and none has succeeded since.
     pub down: bool,
     /// The last failed creation, even if one has succeeded since.
     pub last_failure: Option<ConnectFailure>,
-    /// Handles created so far.
+    /// The number of handles created so far.
     pub created: u64,
-    /// Creations that failed, panicked or missed the create timeout.
+    /// The number of creations that failed, panicked or missed the create timeout.
     pub create_failed: u64,
-    /// Handles that have ended, for whatever reason.
+    /// The number of handles that were retired, for whatever reason.
     pub retired: u64,
-    /// Handles that were found dead or failed their validation. They are also counted as retired.
+    /// The number of handles that were found dead or failed their validation. They are also counted as retired.
     pub unsound: u64,
-    /// Uses that ended with a sound handle. Uses that are under way are not counted yet.
+    /// The number of uses that ended with a sound handle. Uses that have not ended are not counted.
     pub uses: u64,
-    /// Check-outs that had to wait, for a lent handle or a creation.
+    /// The number of check-outs that had to wait, for a lent handle or a creation.
     pub waits: u64,
-    /// Check-outs that ended with the [acquire timeout](crate::pool::PoolBuilder::acquire_timeout).
+    /// The number of check-outs that missed the [acquire timeout](crate::pool::PoolBuilder::acquire_timeout).
     pub timeouts: u64,
-    /// Uses that took longer than [`leak_after`](crate::pool::PoolBuilder::leak_after).
+    /// The number of uses that took longer than [`leak_after`](crate::pool::PoolBuilder::leak_after).
     pub held_too_long: u64,
 }
 
