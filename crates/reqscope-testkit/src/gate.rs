@@ -14,8 +14,8 @@ use crate::panics::quiet_panic;
 ///
 /// Each call takes one [`Outcome`]: the next one of the script, or the default when the script is empty. The default is
 /// `Outcome::ok()` for an [`open`](Gate::open) gate. A [`closed`](Gate::closed) gate has none: its calls wait. An
-/// outcome that is added while calls wait goes to the oldest of them, so the same methods write a script beforehand and
-/// let calls through by hand.
+/// outcome that is added while calls wait goes to the oldest of them, so the same methods serve to write a script
+/// beforehand and to let calls through by hand.
 ///
 /// A gate needs no runtime and no clock, except for [`Outcome::after`]. Its clones are the same gate.
 ///
@@ -58,7 +58,7 @@ struct GateState {
 struct Waiter {
     call: u64,
     waker: Waker,
-    /// The outcome is stored here until the waiter sees it: a waiter that is dropped passes it on.
+    /// The outcome, until the waiter takes it. A waiter that is dropped passes it on.
     given: Option<Outcome>,
 }
 
@@ -78,7 +78,7 @@ impl Gate {
         Gate { state: Arc::new(Mutex::new(state)) }
     }
 
-    /// Gives this outcome to one call: the one that has waited longest, or else the next one to come.
+    /// Gives this outcome to one call: the one that has waited longest, or the next one if no call waits.
     pub fn next(&self, outcome: Outcome) -> &Self {
         let woken = self.state.lock().give(outcome, VecDeque::push_back);
         woken.into_iter().for_each(Waker::wake);
@@ -141,7 +141,7 @@ impl Gate {
         self
     }
 
-    /// Returns how many calls have come to the gate. A call counts from its first poll.
+    /// Returns how many calls have reached the gate. A call counts from its first poll.
     pub fn calls(&self) -> u64 {
         self.state.lock().calls
     }
@@ -155,16 +155,16 @@ impl Gate {
     ///
     /// # Errors
     ///
-    /// [`Scripted`], if the outcome says so.
+    /// Returns an error with the cause [`Scripted`] if the outcome is an error.
     ///
     /// # Panics
     ///
-    /// If the outcome says so.
+    /// Panics if the outcome is a panic.
     ///
     /// # Cancel safety
     ///
-    /// A call that is dropped while it waits leaves the queue. An outcome that it was given but has not seen goes to
-    /// the next call. An outcome that it has begun to carry out is used up.
+    /// A call that is dropped while it waits leaves the queue. An outcome that was given to the call but not taken goes
+    /// to the next call. An outcome that the call has begun to carry out is used up.
     pub async fn pass(&self) -> Result<(), Error<Scripted>> {
         match self.end().await {
             End::Ok => Ok(()),
@@ -175,7 +175,7 @@ impl Gate {
         }
     }
 
-    /// Waits like `pass`, and leaves it to the caller to fail or to panic.
+    /// Waits like `pass`, and lets the caller fail or panic.
     pub(crate) async fn end(&self) -> End {
         let outcome = Turn { gate: self, call: None }.await;
         outcome.wait().await
@@ -230,7 +230,7 @@ impl Future for Turn<'_> {
         if let Some(outcome) = state.waiting[place].given.take().or_else(|| state.rest.clone()) {
             let left = state.waiting.remove(place);
             drop(state);
-            drop(left); // its waker is code of others: outside the lock (L19)
+            drop(left); // its waker runs user code, so it is dropped outside the lock (L19)
             self.call = None;
             return Poll::Ready(outcome);
         }
@@ -248,7 +248,7 @@ impl Drop for Turn<'_> {
             let mut state = self.gate.state.lock();
             let place = state.place(call);
             let mut left = state.waiting.remove(place);
-            // Given but not seen: it goes to the next waiter, or back to the head of the script.
+            // An outcome that was not taken goes to the next waiter, or back to the head of the script.
             let unseen = left.as_mut().and_then(|waiter| waiter.given.take());
             let woken = unseen.and_then(|outcome| state.give(outcome, VecDeque::push_front));
             (left, woken)

@@ -10,8 +10,8 @@ use reqscope::{Exit, Observer};
 
 /// Checks that each acquisition of a test was released or abandoned, by source location.
 ///
-/// Dropping it fails the test if an acquisition is missing, and the message names the lines. So create it first, drop
-/// it last, and wait for background releases before that.
+/// Dropping the ledger fails the test if an acquisition was neither released nor abandoned, and the message names the
+/// lines that acquired. So create the ledger first, drop it last, and wait for background releases before that.
 ///
 /// ```
 /// use reqscope_testkit::Ledger;
@@ -23,7 +23,7 @@ use reqscope::{Exit, Observer};
 /// assert_eq!(ledger.balance().released, 1);
 /// ```
 ///
-/// An entry that is never closed fails the test:
+/// An acquisition that is never released fails the test:
 ///
 /// ```
 /// use reqscope_testkit::{Ledger, expect_panic};
@@ -36,7 +36,8 @@ use reqscope::{Exit, Observer};
 ///
 /// # Panics
 ///
-/// On drop, if an acquisition is neither released nor abandoned, unless the thread is already panicking.
+/// Dropping the ledger panics if an acquisition is neither released nor abandoned, unless the thread is already
+/// panicking.
 #[must_use = "a ledger that is dropped at once checks nothing"]
 #[derive(Default)]
 pub struct Ledger {
@@ -59,21 +60,21 @@ pub struct Ledger {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Balance {
-    /// Acquisitions.
+    /// The number of acquisitions.
     pub acquired: u64,
-    /// Acquisitions that were released.
+    /// The number of acquisitions that were released.
     pub released: u64,
-    /// Acquisitions that were abandoned: dropped without a release, and reported as such.
+    /// The number of acquisitions that were abandoned: dropped without a release, and reported as such.
     pub abandoned: u64,
-    /// Acquisitions taken over by a wrapper that releases them itself.
+    /// The number of acquisitions taken over by a wrapper that releases them itself.
     pub taken: u64,
 }
 
 /// One acquisition in a [`Ledger`], until it is released or abandoned.
 ///
-/// Dropping the entry closes nothing: the acquisition is then missing.
+/// Dropping the entry records nothing, so the acquisition is then missing from the ledger.
 ///
-/// Store it beside what was acquired:
+/// Store the entry beside what was acquired:
 ///
 /// ```
 /// use reqscope_testkit::{Entry, Ledger};
@@ -119,7 +120,7 @@ impl Ledger {
     /// Returns an observer that records for a [`Scopes`](reqscope::Scopes) or a [`Reaper`](reqscope::Reaper). The line
     /// of an acquisition is the one that called `Lazy::get` or `Lease::acquire`.
     ///
-    /// A handle that leaves through [`Lease::into_handle`](reqscope::Lease::into_handle) counts as taken.
+    /// A handle that is taken out with [`Lease::into_handle`](reqscope::Lease::into_handle) counts as taken.
     ///
     /// ```
     /// use reqscope::{Exit, Scopes};
@@ -166,7 +167,7 @@ impl Entry {
         self.by_location.write(self.at, |balance| balance.released += 1);
     }
 
-    /// Records that it was dropped without a release.
+    /// Records that the acquired value was dropped without a release.
     pub fn abandoned(self) {
         self.by_location.write(self.at, |balance| balance.abandoned += 1);
     }

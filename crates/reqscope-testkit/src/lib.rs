@@ -1,14 +1,14 @@
 //! A test kit for request-scoped resources.
 //!
-//! - [`Probe`] is a resource that counts: acquisitions, releases and their exits, drops without a release, double
-//!   releases, uses after the release. Each of its methods goes through a
-//! - [`Gate`], where a test decides how the next calls end ([`Outcome`]: succeed, fail, wait, hang, panic) and lets
-//!   them through by hand.
-//! - [`Ledger`] fails the test if an acquisition is neither released nor abandoned, and names the line.
+//! - [`Probe`] is a resource that counts acquisitions, releases and their exits, drops without a release, double
+//!   releases, and uses after the release.
+//! - [`Gate`] stops the calls of a probe's method until the test decides how they end ([`Outcome`]: succeed, fail,
+//!   wait, hang, panic).
+//! - [`Ledger`] fails the test if an acquisition is neither released nor abandoned, and names the line that acquired.
 //! - [`laws`](fn@laws) runs any resource through a suite that cancels each future at every await in turn.
-//! - [`poll_once`], [`poll_n`], [`cancel_at`], [`Wakes`] and [`until`] poll by hand, cancel at a chosen await, and
-//!   wait without sleeping.
-//! - [`quiet_panic`] and [`expect_panic`] are for panics that belong to a test: they are not printed.
+//! - [`poll_once`], [`poll_n`], [`cancel_at`], [`Wakes`] and [`until`] poll futures by hand, cancel them at a chosen
+//!   await, and wait without sleeping.
+//! - [`quiet_panic`] and [`expect_panic`] are for panics that a test expects: their messages are not printed.
 #![cfg_attr(
     feature = "proxy",
     doc = "- [`FaultProxy`] is a TCP proxy that breaks connections by [`Script`], as networks and servers do."

@@ -11,8 +11,8 @@ use crate::records::{HandleState, Records};
 
 /// A handle of a [`Probe`](crate::Probe): a number, and a record.
 ///
-/// Not `Clone`: a handle has one owner. [`duplicate`](ProbeHandle::duplicate) is for resources that are wrong on
-/// purpose.
+/// A handle is not `Clone`, because it has one owner. [`duplicate`](ProbeHandle::duplicate) is for resources that are
+/// wrong on purpose.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -46,7 +46,7 @@ impl ProbeHandle {
         self.id
     }
 
-    /// Sets the user for the uses that follow. Defaults to user 0.
+    /// Sets the user for the uses that follow. Defaults to user 0, because most tests have one user.
     pub fn taken_by(&mut self, user: u64) {
         self.user = user;
     }
@@ -60,16 +60,16 @@ impl ProbeHandle {
     ///
     /// # Errors
     ///
-    /// [`Scripted`], if the gate says so.
+    /// Returns an error with the cause [`Scripted`] if the outcome of the gate is an error.
     ///
     /// # Panics
     ///
-    /// If the gate says so.
+    /// Panics if the outcome of the gate is a panic.
     ///
     /// # Cancel safety
     ///
-    /// Not cancel safe, on purpose, like an operation of a real driver: if it is dropped in the middle, the handle is
-    /// `Dead` until it is validated.
+    /// Not cancel safe, on purpose, like an operation of a real driver: if the future is dropped in the middle, the
+    /// handle is `Dead` until it is validated.
     ///
     /// # Examples
     ///

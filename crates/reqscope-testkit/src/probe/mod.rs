@@ -82,7 +82,7 @@ struct Gates {
     operate: Gate,
 }
 
-/// How the methods that do not wait answer.
+/// What the methods that do not wait return.
 #[derive(Clone, Copy)]
 struct Behavior {
     ready: usize,
@@ -92,8 +92,8 @@ struct Behavior {
 }
 
 impl Probe {
-    /// Creates a probe whose methods all succeed at once. It is always healthy, has nothing ready for `try_acquire`,
-    /// takes nothing back through `reclaim`, and settles nothing.
+    /// Creates a probe whose methods all succeed at once. Its handles are healthy, `try_acquire` returns none,
+    /// `reclaim` takes none back, and `settles` returns `false`.
     pub fn new() -> Self {
         Self::with_records(Arc::new(Records::default()))
     }
@@ -114,7 +114,7 @@ impl Probe {
         Probe { records, gates: Arc::new(gates), behavior: Arc::new(Mutex::new(behavior)) }
     }
 
-    /// Makes it [`settle`](Resource::settles) `Completed`, as a transaction does.
+    /// Makes [`settles`](Resource::settles) return `true` for `Completed`, as that of a transaction does.
     ///
     /// ```
     /// use reqscope::{Exit, Resource};
@@ -156,8 +156,8 @@ impl Probe {
         self.behavior.lock().ready = count;
     }
 
-    /// Sets what [`probe`](Resource::probe) returns. A handle that was [killed](ProbeHandle::kill), or whose last
-    /// operation was cancelled, is `Dead` all the same. Defaults to `Ready`.
+    /// Sets what [`probe`](Resource::probe) returns. Defaults to `Ready`, because most tests are not about health. A
+    /// handle that was [killed](ProbeHandle::kill), or whose last operation was cancelled, is always `Dead`.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -193,7 +193,7 @@ impl Probe {
     ///
     /// # Panics
     ///
-    /// If no handle has this number.
+    /// Panics if no handle has this number.
     pub fn record(&self, handle: u64) -> Record {
         self.records.record(handle)
     }
@@ -203,7 +203,7 @@ impl Probe {
         self.records.releases()
     }
 
-    /// Kills all handles that exist, as a backend does that goes away: [`probe`](Resource::probe) returns `Dead` for
+    /// Kills all handles that exist, as a backend that goes away does: [`probe`](Resource::probe) returns `Dead` for
     /// them.
     ///
     /// ```
@@ -239,7 +239,7 @@ impl Resource for Probe {
     type Cause = Scripted;
 
     async fn acquire(&self) -> Result<ProbeHandle, Error<Scripted>> {
-        // Cancelled while it waits, it has made nothing yet, and the drop of `call` counts it.
+        // If this is cancelled while it waits, it has made nothing yet, and the drop of `call` counts it.
         let mut call = self.records.acquiring();
         let end = self.gates.acquire.end().await;
         call.answered();
@@ -256,7 +256,7 @@ impl Resource for Probe {
 
     async fn release(&self, handle: ProbeHandle, exit: Exit) -> Result<(), Error<Scripted>> {
         handle.leave(exit);
-        // Cancelled while it waits, the handle is dropped here and counts as abandoned.
+        // If this is cancelled while it waits, the handle is dropped here and counts as abandoned.
         let end = self.gates.release.end().await;
         // A release that fails or panics still ends the handle.
         handle.released();
