@@ -18,7 +18,8 @@ use reqscope_http::MissingScope;
 ///
 /// The body is empty, because the cause may contain details that the client must not see. The error itself is put into
 /// the response's extensions, where a logging layer finds it; its [`source`](StdError::source) is the
-/// `reqscope::Error`.
+/// `reqscope::Error`, whose source is the error of the driver. A failed COMMIT is no `ScopeError`: it is passed to
+/// [`ScopeLayer::on_failed_settle`](crate::ScopeLayer::on_failed_settle).
 ///
 /// # Examples
 ///
@@ -42,7 +43,8 @@ use reqscope_http::MissingScope;
 /// # let _: Router<Arc<Db>> = Router::new().route("/", post(visit));
 /// ```
 ///
-/// Next to errors of the application:
+/// Next to errors of the application. This `From` is for `?` on a `get`; for `?` on a method of the handle, such as
+/// `call`, add one from the adapter's error, as `examples/axum_sqlite.rs` does:
 ///
 /// ```
 /// use axum::response::{IntoResponse, Response};
@@ -73,7 +75,8 @@ use reqscope_http::MissingScope;
 /// # assert_eq!(app.into_response().status(), 503);
 /// ```
 ///
-/// In a logging layer, outside of the others so that it sees every response:
+/// In a logging layer, outside of the others so that it sees every response. The message of the driver is at the end of
+/// the chain of sources:
 ///
 /// ```
 /// use axum::extract::Request;
@@ -81,14 +84,21 @@ use reqscope_http::MissingScope;
 /// use axum::response::Response;
 /// use reqscope_tower::ScopeError;
 /// use std::error::Error;
+/// use std::iter::successors;
 ///
 /// async fn log(request: Request, next: Next) -> Response {
 ///     let response = next.run(request).await;
 ///     if let Some(error) = response.extensions().get::<ScopeError>() {
-///         // answered with 503 Service Unavailable: timed out after 5.0 s waiting for a handle of Pool<Sqlite>: …
-///         eprintln!("{error}: {}", error.source().expect("a scope error has a source"));
+///         // answered with 500 Internal Server Error: the resource failed: sqlite returned an error: no such table: …
+///         eprintln!("{}", chain(error));
 ///     }
 ///     response
+/// }
+///
+/// /// Returns the text of an error and of all its sources.
+/// fn chain(error: &dyn Error) -> String {
+///     let sources = successors(error.source(), |&error| error.source());
+///     sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
 /// }
 /// # let _: axum::Router = axum::Router::new().layer(from_fn(log));
 /// ```
