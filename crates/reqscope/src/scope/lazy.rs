@@ -68,8 +68,7 @@ impl<R: Resource> Lazy<R> {
     ///   `get` tries again (law L7)
     /// - [`is_timeout`](Error::is_timeout) after the [acquire timeout](crate::scope::ScopesBuilder::acquire_timeout)
     ///   (60 s by default), or after the [lend timeout](crate::scope::ScopesBuilder::lend_timeout) (5 s) if another
-    ///   task of this request held a guard for that long; [`holder`](Error::holder) then returns the line that took the
-    ///   guard
+    ///   guard of this request was held for that long; [`holder`](Error::holder) then returns the line that took it
     /// - [`is_closed`](Error::is_closed) once the request is over
     /// - an error that names the missing runtime, if the acquisition has to wait and there is no tokio runtime with
     ///   timers
