@@ -54,11 +54,11 @@ where
 }
 
 pin_project! {
-    /// The chunks that a closure produces with a handle; made by [`LeaseBody::from_fn`](crate::LeaseBody::from_fn).
+    /// The chunks that a closure produces with a handle, created by [`LeaseBody::from_fn`](crate::LeaseBody::from_fn).
     ///
     /// # Examples
     ///
-    /// The type of the closure can be left out where a body is named:
+    /// The types of the closure can be left out when the type of a body is named:
     ///
     /// ```
     /// use bytes::Bytes;

@@ -38,8 +38,8 @@ pub(crate) struct Accepted<Io, P> {
 ///
 /// # Cancel safety
 ///
-/// Dropping it drops the connection and its handlers. HTTP/2 runs handlers in tasks of their own, which notice the lost
-/// connection and drop the handlers a moment later.
+/// Dropping the future drops the connection and its handlers. HTTP/2 runs handlers in tasks of their own, which notice
+/// the lost connection and drop the handlers a moment later.
 pub(crate) async fn drive<Io, P, H, S, B>(
     accepted: Accepted<Io, P>,
     service: S,
@@ -133,7 +133,7 @@ where
     }
 }
 
-/// Returns whether the error only says that a connection waiting for a request was closed.
+/// Returns whether the error only means that a connection waiting for a request was closed.
 fn is_idle_end(error: &BoxError, slot: &ConnectionSlot, stopping: bool) -> bool {
     if let Some(error) = error.downcast_ref::<hyper::Error>() {
         // The timeout for the head of a request. The timeouts of HTTP/2 have a source.

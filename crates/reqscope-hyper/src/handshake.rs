@@ -4,13 +4,13 @@ use std::io;
 use http::Extensions;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// Prepares a new connection before HTTP is spoken on it: a TLS handshake, a PROXY protocol header.
+/// Prepares a new connection before HTTP starts: a TLS handshake, a PROXY protocol header.
 ///
 /// Set it with [`Serve::handshake`](crate::Serve::handshake). A closure from a socket to a future is a `Handshake`.
 /// Implement the trait to pass to handlers what the handshake has learned, such as the client's certificate.
 ///
-/// It runs in the connection's own task, not in the accept loop, so a slow client does not delay others. The disconnect
-/// watch is created before it on the raw socket, and works independently of the layers above.
+/// A handshake runs in the connection's own task, not in the accept loop, so a slow client does not delay others. The
+/// disconnect watch is created on the raw socket before the handshake, and works independently of the layers above.
 ///
 /// # Examples
 ///
@@ -40,11 +40,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// }
 /// ```
 pub trait Handshake<Io>: Clone + Send + Sync + 'static {
-    /// The stream that HTTP is spoken on.
+    /// The stream that carries HTTP.
     type Io: AsyncRead + AsyncWrite + Send + Unpin + 'static;
 
-    /// Turns the socket into the stream that HTTP is spoken on. `extensions` are added to each request of this
-    /// connection.
+    /// Turns the socket into the stream that carries HTTP. `extensions` are added to each request of this connection.
     ///
     /// # Errors
     ///

@@ -12,7 +12,8 @@ use crate::slot::ConnectionSlot;
 /// The socket of a connection. It owns a reference to the connection's slot, also after an upgrade has handed it over
 /// to the user.
 ///
-/// After that, its operations fail once the server cuts what is left, because there is no connection task to drop.
+/// After an upgrade, its operations fail once the server cuts the remaining connections, because there is no connection
+/// task to drop.
 pub(crate) struct Socket<Io> {
     io: Io,
     read_cut: Cut,
@@ -44,8 +45,8 @@ enum Cut {
 }
 
 impl Cut {
-    /// Fails if the server has cut the connection. While HTTP is spoken this costs one load, because the connection's
-    /// task is cut instead.
+    /// Fails if the server has cut the connection. Before an upgrade this costs one load, because the connection's task
+    /// is cut instead.
     fn check(&mut self, slot: &ConnectionSlot, cx: &mut Context<'_>) -> io::Result<()> {
         if !slot.is_switching() {
             return Ok(());

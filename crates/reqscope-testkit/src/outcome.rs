@@ -67,8 +67,8 @@ impl Outcome {
 
     /// Delays the end: the call is pending `polls` times before.
     ///
-    /// It wakes itself each time, so it needs no clock and no runtime. Each of those polls is a point where it can be
-    /// cancelled.
+    /// The call wakes its task each time, so it needs no clock and no runtime. Each of those polls is a point where the
+    /// call can be cancelled.
     ///
     /// ```
     /// use reqscope_testkit::{Gate, Outcome, poll_n};
@@ -145,7 +145,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// The error of a call that fails because the test said so.
+/// The error of a call that fails because the test has scripted it.
 ///
 /// ```
 /// use reqscope_testkit::{Gate, poll_once};

@@ -12,9 +12,9 @@ use std::thread;
 
 /// Panics with `message`, without running the panic hook: nothing is printed.
 ///
-/// For panics that belong to a test: of a handler, a body, a hook or a resource that is to panic. Such a test passes
-/// without leaving messages and backtraces on the screen. [`Outcome::panic`](crate::Outcome::panic) panics in this way.
-/// The payload is the message, as a `String`.
+/// Use it for panics that a test expects, in a handler, a body, a hook or a resource. Such a test passes without
+/// printing messages and backtraces. [`Outcome::panic`](crate::Outcome::panic) panics in this way. The payload is the
+/// message, as a `String`.
 ///
 /// A test that fails because of such a panic prints no message either.
 ///
@@ -35,10 +35,11 @@ pub fn quiet_panic(message: impl Into<String>) -> ! {
 
 /// Runs code that must panic, and returns the panic's message.
 ///
-/// The panic is not printed. A second one, in a destructor for example, is, and so are panics of other threads.
+/// The panic is not printed. A second panic, for example in a destructor, is printed, and so are panics of other
+/// threads.
 ///
-/// Use this instead of `#[should_panic]`, which prints the panic, and of `catch_unwind` where the message matters. It
-/// installs a panic hook on first use that runs the one before for all other panics.
+/// Use this instead of `#[should_panic]`, which prints the panic, and of `catch_unwind` where the message matters. On
+/// first use it installs a panic hook, which calls the previous hook for all other panics.
 ///
 /// ```
 /// use reqscope_testkit::expect_panic;

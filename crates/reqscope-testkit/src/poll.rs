@@ -37,7 +37,7 @@ pub fn poll_n<F: Future + ?Sized>(polls: usize, mut future: Pin<&mut F>) -> Poll
     Poll::Pending
 }
 
-/// Polls a future `polls` times, whenever it wakes, and drops it if it is still pending then.
+/// Polls a future up to `polls` times, each time it is woken, and drops it if it is still pending then.
 ///
 /// Returns `None` if the future was dropped, and its output if it finished. With `polls` = 0, 1, 2, … until the output
 /// is `Some`, a future is cancelled at each of its awaits in turn:
@@ -59,7 +59,7 @@ pub fn poll_n<F: Future + ?Sized>(polls: usize, mut future: Pin<&mut F>) -> Poll
 ///
 /// # Cancel safety
 ///
-/// Dropping it drops the future.
+/// If this future is dropped, the inner one is dropped too.
 pub async fn cancel_at<F: Future>(polls: usize, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut left = polls;
@@ -78,7 +78,7 @@ pub async fn cancel_at<F: Future>(polls: usize, future: F) -> Option<F::Output> 
     .await
 }
 
-/// Counts wakes: its wakers count how often they were woken.
+/// Counts how often its wakers were woken.
 ///
 /// ```
 /// use reqscope_testkit::{Gate, Wakes};

@@ -15,11 +15,12 @@ const YIELDS: usize = 32;
 ///
 /// # Panics
 ///
-/// After `bound`, with the caller's line; or outside of a tokio runtime with a clock.
+/// Panics at the caller's line if `condition` does not hold within `bound`, and outside of a tokio runtime with a
+/// clock.
 ///
 /// # Cancel safety
 ///
-/// Nothing is lost when it is dropped.
+/// If the future is dropped, nothing is lost.
 ///
 /// ```
 /// use reqscope_testkit::until;

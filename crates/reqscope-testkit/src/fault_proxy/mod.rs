@@ -52,15 +52,15 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 /// | [`half_close`](Connections::half_close) | receiver: end of file; sender: nothing | lost in that direction |
 /// | [`refuse`](FaultProxy::refuse) | `ConnectionRefused`, for new clients | those of open connections pass |
 ///
-/// Note:
+/// # Notes
 ///
-/// - A client is connected as soon as the system says so, a moment before the proxy has accepted it. Before the first
-///   answer, wait with [`until`](FaultProxy::until) before you treat it as open.
+/// - A client's connect returns a moment before the proxy has accepted the connection. Until the first answer, wait
+///   with [`until`](FaultProxy::until) before you treat the connection as open.
 /// - A client that is reset at once may get the error from its connect or from its first read.
 /// - If the server cannot be reached, the client is reset, not refused.
 /// - The proxy runs on the runtime that started it: a test that blocks its only thread stops the proxy, too.
 ///
-/// Dropping it closes the port at once, and its connections as soon as the runtime runs.
+/// Dropping the proxy closes its port at once, and its connections as soon as the runtime runs.
 ///
 /// # Examples
 ///
@@ -127,15 +127,15 @@ pub struct FaultProxy {
 impl FaultProxy {
     /// Starts a proxy in front of this server, on a free port of 127.0.0.1.
     ///
-    /// A name is resolved once, now, which blocks. The server need not run yet.
+    /// A name is resolved once, when the proxy is started, which blocks. The server need not run yet.
     ///
     /// # Errors
     ///
-    /// The name cannot be resolved, or there is no port or descriptor left.
+    /// Returns an error if the name cannot be resolved, or if no port or descriptor is left.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime with I/O. A script with a pause or a delay needs the runtime's clock, too.
+    /// Panics outside of a tokio runtime with I/O. A script with a pause or a delay also needs the runtime's clock.
     pub fn start(upstream: impl ToSocketAddrs) -> io::Result<Self> {
         let upstream = upstream.to_socket_addrs()?.collect();
         let (listener, addr) = Listener::open()?;
@@ -157,16 +157,17 @@ impl FaultProxy {
     /// Waits until the condition holds for the counters, and panics at the caller's line if that takes longer than
     /// `bound`.
     ///
-    /// It checks after each count, and at no other time, so a state that lasts for a moment only may be missed. The
+    /// The condition is checked each time a counter changes, so a state that lasts for a moment only may be missed. The
     /// bound is on tokio's clock. A paused clock passes it as soon as all tasks wait, even if they wait for a socket.
     ///
     /// # Panics
     ///
-    /// After `bound`, with the caller's line and the counters; or outside of a tokio runtime with a clock.
+    /// Panics at the caller's line, with the counters, if the condition does not hold within `bound`. Also panics
+    /// outside of a tokio runtime with a clock.
     ///
     /// # Cancel safety
     ///
-    /// Nothing is lost when it is dropped.
+    /// If the future is dropped, nothing is lost.
     ///
     /// # Examples
     ///
@@ -224,15 +225,15 @@ impl FaultProxy {
         Connections::new(&self.inner, Which::Nth(number))
     }
 
-    /// Refuses new connections from now on, until [`heal`](FaultProxy::heal). Open ones stay as they are.
+    /// Refuses new connections until [`heal`](FaultProxy::heal). Open connections stay as they are.
     ///
     /// The port is closed but reserved: no other process gets it meanwhile. A client that had connected and was not
     /// accepted yet is reset.
     ///
     /// # Errors
     ///
-    /// The port could not be reserved: another process was faster, or there is no descriptor left. It is closed all the
-    /// same.
+    /// Returns an error if the port could not be reserved, because another process was faster or no descriptor is left.
+    /// The port is closed nevertheless.
     pub fn refuse(&self) -> io::Result<()> {
         self.inner.lock().listener.refuse(self.addr())
     }
@@ -242,7 +243,7 @@ impl FaultProxy {
     ///
     /// # Errors
     ///
-    /// The port cannot be opened again. All the rest is done.
+    /// Returns an error if the port cannot be opened again. All other faults are ended nevertheless.
     pub fn heal(&self) -> io::Result<()> {
         self.inner.lock().plan = Plan::default();
         self.all().heal();

@@ -25,16 +25,17 @@ pub use report::{Breach, Law, Report};
 /// pool can, the suite counts inside and outside of it. If it ignores the probe, as an adapter does, the suite counts
 /// outside only. Every future is cancelled at each of its awaits in turn: at poll 0, 1, 2, … until it finishes.
 ///
-/// The macro [`laws!`](crate::laws!) makes a test of it. [`judge`] returns a [`Report`] instead of panicking.
+/// The macro [`laws!`](crate::laws!) creates a test that calls this function. [`judge`] returns a [`Report`] instead of
+/// panicking.
 ///
 /// # Panics
 ///
-/// If a law is broken: the message names the law, what was done, and what was seen. Also outside of a tokio runtime
-/// with a clock. The clock may be paused if the resource does all its waiting on it.
+/// Panics if a law is broken; the message names the law, what was done, and what was seen. Also panics outside of a
+/// tokio runtime with a clock. The clock may be paused if the resource does all its waiting on it.
 ///
 /// # Cancel safety
 ///
-/// Dropping it stops the suite, and drops the resources that it has created.
+/// Dropping the future stops the suite, and drops the resources that it has created.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
@@ -48,11 +49,11 @@ pub async fn laws<R: Resource>(make: impl Fn(Probe) -> R) {
 
 /// Runs a resource under the laws, and returns a report of those it breaks.
 ///
-/// The same as [`laws`], without the panic.
+/// Same as [`laws`], without the panic.
 ///
 /// # Panics
 ///
-/// Outside of a tokio runtime with a clock.
+/// Panics outside of a tokio runtime with a clock.
 ///
 /// # Cancel safety
 ///

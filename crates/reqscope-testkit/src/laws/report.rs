@@ -3,7 +3,7 @@ use std::fmt;
 /// A law of reqscope that the suite checks. The project's `ARCHITECTURE.md` has them in full.
 ///
 /// The suite leaves out what only a pool can break, and what cannot be seen from outside: L13 (the slot follows the
-/// work), L17 (fair), L18 (a dead backend is cheap), L19 (no foreign code under a lock).
+/// work), L17 (fair), L18 (a dead backend is cheap), L19 (no user code under a lock).
 ///
 /// ```
 /// use reqscope_testkit::Law;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-/// Why a private server did not do what it was asked for.
+/// The error of an operation on a private server.
 ///
 /// The message for a missing binary has its name, where it was searched, the variable that sets its path, and the
 /// Debian package that contains it. The message for a server that did not start has the end of its log, because its
@@ -27,7 +27,7 @@ pub struct ServerError {
 }
 
 pub(super) enum Kind {
-    /// There is no file of this name.
+    /// No file of this name was found.
     Missing {
         names: String,
         searched: String,
@@ -40,7 +40,7 @@ pub(super) enum Kind {
         path: PathBuf,
         package: &'static str,
     },
-    /// The program is not what its name says.
+    /// The program is not the one that its name suggests.
     Foreign {
         path: PathBuf,
         says: String,
@@ -58,7 +58,7 @@ pub(super) enum Kind {
         status: ExitStatus,
         said: String,
     },
-    /// It took too long, and was killed.
+    /// An operation took too long, and the process was killed.
     Late {
         what: String,
         deadline: Duration,
@@ -88,7 +88,7 @@ impl ServerError {
         )
     }
 
-    /// Returns whether it took too long. What hung was killed.
+    /// Returns whether an operation took too long. The process that hung was killed.
     pub fn is_timeout(&self) -> bool {
         matches!(*self.kind, Kind::Late { .. })
     }

@@ -156,7 +156,7 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
                 _ => state.take(site, &count).unwrap_or(Take::Wait(None)),
             };
             if let Take::Wait(_) | Take::Yield = step {
-                // Cloning a waker is foreign code: unlock, clone it, and start again.
+                // Cloning a waker runs user code: unlock, clone it, and start again.
                 if state.waiters.needs_waker(waiter, waker) && spare.is_none() {
                     drop(state);
                     spare = Some(waker.clone());

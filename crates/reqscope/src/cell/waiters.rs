@@ -1,6 +1,6 @@
 use std::task::Waker;
 
-/// The waiters of a cell. Nothing here calls foreign code: wakers are cloned before the lock is taken, and are woken or
+/// The waiters of a cell. Nothing here calls user code: wakers are cloned before the lock is taken, and are woken or
 /// dropped by the caller after it is released.
 ///
 /// Most cells are never used by two tasks of their request at once, and allocate no list.

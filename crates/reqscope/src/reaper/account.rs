@@ -323,7 +323,7 @@ impl InFlight {
     }
 
     fn poll_idle(&self, cx: &mut Context<'_>) -> Poll<()> {
-        // Cloned and dropped outside of the lock, because a waker is foreign code.
+        // Cloned and dropped outside of the lock, because a waker is user code.
         let mut waker = Some(cx.waker().clone());
         let mut drainers = self.drainers.lock();
         if !drainers.iter().any(|known| known.will_wake(cx.waker())) {

@@ -190,7 +190,7 @@ impl ScopeState {
     }
 
     pub(crate) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
-        // Cloned and dropped outside of the lock, because a waker is foreign code.
+        // Cloned and dropped outside of the lock, because a waker is user code.
         let mut waker = Some(cx.waker().clone());
         let mut locked = self.locked.lock();
         if locked.sealed {

@@ -59,14 +59,15 @@ impl MariaDbBuilder {
         MariaDbBuilder { options: Vec::new() }
     }
 
-    /// Adds an option of `mariadbd`: `.option("max_connections", 5)` is `--max_connections=5`.
+    /// Adds an option for `mariadbd`: `.option("max_connections", 5)` is `--max_connections=5`.
     ///
-    /// It applies to every start of the server, and overrides earlier options of the same name, including those of the
-    /// kit. So leave `datadir`, `socket` and `port` alone, or the kit looks for the server in the wrong place. A switch
-    /// needs a value, too: `.option("skip_networking", 1)`. An option that is fixed when a data
+    /// The option applies to every start of the server, and overrides earlier options of the same name, including those
+    /// of the kit. So do not change `datadir`, `socket` and `port`, because the kit would look for the server in the
+    /// wrong place. A switch needs a value, too: `.option("skip_networking", 1)`. An option that is fixed when a data
     /// folder is initialised, such as `innodb_page_size`, cannot be changed.
     ///
-    /// Defaults to none: the server has its own defaults, except for those that make it small.
+    /// Defaults to none, because the server's own defaults suit most tests; the kit only changes those that make it
+    /// small.
     pub fn option(mut self, name: &str, value: impl Display) -> MariaDbBuilder {
         self.options.push(format!("--{name}={value}").into());
         self
@@ -77,7 +78,7 @@ impl MariaDbBuilder {
     /// # Errors
     ///
     /// - A binary is missing, or the tests run as root and there is no user `mysql`
-    ///   ([`is_missing`](ServerError::is_missing)). The message says where was searched and what to do.
+    ///   ([`is_missing`](ServerError::is_missing)). The message says where the binaries were searched and what to do.
     /// - The server has exited, because of an unknown option for example. The message has the end of its log. If
     ///   another process has its port, up to 5 ports are tried.
     /// - The server is not ready within 60 s ([`is_timeout`](ServerError::is_timeout)).
@@ -85,12 +86,12 @@ impl MariaDbBuilder {
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// Panics outside of a tokio runtime.
     ///
     /// # Cancel safety
     ///
-    /// No server is left: what was started is killed as soon as it is ready. A runtime that is dropped meanwhile waits
-    /// for that.
+    /// If the future is dropped, no server is left: a server that was started is killed as soon as it is ready. A
+    /// runtime that is dropped meanwhile waits for that.
     pub async fn start(self) -> Result<MariaDb, ServerError> {
         // If this future is dropped, the server is dropped as soon as it has started.
         blocking(move || self.start_on_some_port()).await
@@ -153,8 +154,8 @@ impl MariaDbBuilder {
     }
 }
 
-/// Returns whether the server greets a client. A client that says nothing on a TCP port would count as a failed one,
-/// and its host would be blocked after many; on the Unix socket it is not.
+/// Returns whether the server greets a client. It connects over the Unix socket, because a host that connects often
+/// over TCP without logging in would be blocked.
 fn is_ready(socket: &Path) -> bool {
     let hello = || -> std::io::Result<bool> {
         let mut stream = UnixStream::connect(socket)?;

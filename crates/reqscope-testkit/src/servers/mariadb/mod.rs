@@ -31,28 +31,28 @@ pub use builder::MariaDbBuilder;
 /// | [`freeze`](MariaDb::freeze) | are connected by the system, and get no answer | get no answer |
 /// | [`restart`](MariaDb::restart) | are refused, then served on the same port | as `stop` |
 ///
-/// # Which binaries
 /// # Binaries
-/// `mariadbd`, `mariadb-install-db` and the client `mariadb`. Each is searched by its variable
-/// (`REQSCOPE_MARIADBD_BIN`, `REQSCOPE_MARIADB_INSTALL_DB_BIN`, `REQSCOPE_MARIADB_BIN`), or else on PATH, or else in
-/// the folders where packages put it. A variable that names no program is an error. On Debian, `apt-get install
-/// mariadb-server` installs all three; the server that it starts is not needed.
 ///
-/// # What surprises
+/// A server needs `mariadbd`, `mariadb-install-db` and the client `mariadb`. The path of each is taken from its
+/// variable (`REQSCOPE_MARIADBD_BIN`, `REQSCOPE_MARIADB_INSTALL_DB_BIN`, `REQSCOPE_MARIADB_BIN`), else searched on
+/// PATH, and then in the folders where packages put it. A variable that does not name a program is an error. On Debian,
+/// `apt-get install mariadb-server` installs all three; the server that it starts is not needed.
+///
 /// # Notes
-/// - It runs as the user who runs the tests, or as the user `mysql` if that is root.
-/// - The first start on a machine takes a second: it initialises a data folder and keeps a copy of 20 MB per version in
-///   the user's cache folder (`$XDG_CACHE_HOME` or `~/.cache`, in `reqscope/servers`). Later starts take a fifth of
-///   that. The copy may be removed at any time.
-/// - It is configured to be small and fast (a buffer pool of 32 MB, a log of 4 MB, no host names). Committed data
-///   survives [`kill`](MariaDb::kill), but not a power cut.
+///
+/// - The server runs as the user that runs the tests, or as the user `mysql` if that is root.
+/// - The first start on a machine takes a second, because it initialises a data folder and keeps a copy of 20 MB per
+///   version in the user's cache folder (`$XDG_CACHE_HOME` or `~/.cache`, in `reqscope/servers`). Later starts take a
+///   fifth of that. The copy may be removed at any time.
+/// - The server is configured to be small and fast (a buffer pool of 32 MB, a log of 4 MB, no host names). Committed
+///   data survives [`kill`](MariaDb::kill), but not a power cut.
 /// - The machine's own configuration is not read.
-/// - The kit has connected to find out whether it is ready, so its counters start with an aborted connection.
-/// - Every process on this machine can reach its port while it runs: do not store secrets in it.
-/// - It belongs to no runtime. Waiting is done by the blocking threads of the current runtime, so a server in a
-///   `static` serves tests that each have a runtime of their own.
-/// - Its drop kills it, and blocks the thread for about 20 ms until it is gone and its folder is removed. A server in a
-///   `static` is not dropped, and ends with the process.
+/// - The kit connects once to find out whether the server is ready, so its counters start with an aborted connection.
+/// - Every process on this machine can reach the server's port while it runs, so do not store secrets in it.
+/// - The server does not belong to a runtime. Waiting is done by the blocking threads of the current runtime, so a
+///   server in a `static` serves tests that each have a runtime of their own.
+/// - Dropping it kills the server, and blocks the thread for about 20 ms until the process has ended and the folder is
+///   removed. A server in a `static` is not dropped, and ends with the process.
 ///
 /// # Examples
 ///
@@ -88,7 +88,7 @@ impl MariaDb {
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// Panics outside of a tokio runtime.
     ///
     /// # Cancel safety
     ///
@@ -102,7 +102,7 @@ impl MariaDb {
         MariaDbBuilder::new()
     }
 
-    /// Returns the port of 127.0.0.1 on which it listens, the same after each restart.
+    /// Returns the port of 127.0.0.1 on which the server listens, which is the same after each restart.
     ///
     /// On Linux no other process gets it while the server is down.
     pub fn port(&self) -> u16 {
@@ -114,19 +114,19 @@ impl MariaDb {
         SocketAddr::from((Ipv4Addr::LOCALHOST, self.port()))
     }
 
-    /// Returns the path of its Unix socket.
+    /// Returns the path of the server's Unix socket.
     pub fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// Returns its folder, with the file `log` and its data in the folder `data`.
+    /// Returns the server's folder, with the file `log` and the data in the folder `data`.
     ///
-    /// The folder is removed with the server: look into it before the test ends.
+    /// The folder is removed with the server, so look into it before the test ends.
     pub fn folder(&self) -> &Path {
         self.server.folder()
     }
 
-    /// Returns the id of its process, or `None` if it is not running. A frozen one is running.
+    /// Returns the id of the server's process, or `None` if it is not running. A frozen server is running.
     pub fn pid(&self) -> Option<u32> {
         self.server.id()
     }
@@ -136,69 +136,70 @@ impl MariaDb {
         format!("mysql://root@{}/test", self.address())
     }
 
-    /// Stops it as an administrator does (SIGTERM), and waits until it has stopped.
+    /// Stops the server as an administrator does (SIGTERM), and waits until it has stopped.
     ///
     /// A frozen server is thawed first. If it is not running, nothing happens.
     ///
     /// # Errors
     ///
-    /// It has not stopped within 20 s, and was killed.
+    /// Returns an error if the server has not stopped within 20 s; it was then killed.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// Panics outside of a tokio runtime.
     ///
     /// # Cancel safety
     ///
-    /// The server stops all the same, and the next call that changes its state waits for that.
+    /// If the future is dropped, the server is still stopped, and the next call that changes its state waits for that.
     pub async fn stop(&self) -> Result<(), ServerError> {
         let server = Arc::clone(&self.server);
         blocking(move || server.stop()).await
     }
 
-    /// Kills it (SIGKILL), frozen or not, and waits until it is gone. A system that runs out of memory does the same.
+    /// Kills the server (SIGKILL), frozen or not, and waits until it has ended. A system that runs out of memory does
+    /// the same.
     ///
     /// If it is not running, nothing happens.
     ///
     /// # Errors
     ///
-    /// The system has not ended it within 10 s.
+    /// Returns an error if the system has not ended the process within 10 s.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// Panics outside of a tokio runtime.
     ///
     /// # Cancel safety
     ///
-    /// The server is killed all the same.
+    /// If the future is dropped, the server is still killed.
     pub async fn kill(&self) -> Result<(), ServerError> {
         let server = Arc::clone(&self.server);
         blocking(move || server.kill()).await
     }
 
-    /// Freezes it (SIGSTOP): its sockets stay open, and nothing answers, as on a machine that swaps, or a virtual
-    /// machine that moves to another host.
+    /// Freezes the server (SIGSTOP): its sockets stay open but it does not answer, as on a machine that swaps, or a
+    /// virtual machine that moves to another host.
     ///
-    /// It answers nothing any more once this returns, which is mostly at once. Earlier statements may have been
+    /// Once this returns, which is usually at once, the server answers nothing. Earlier statements may have been
     /// executed.
     ///
     /// # Errors
     ///
-    /// It is not running, or a thread still runs after 5 s.
+    /// Returns an error if the server is not running, or a thread still runs after 5 s.
     pub fn freeze(&self) -> Result<(), ServerError> {
         self.server.freeze()
     }
 
-    /// Lets a frozen server continue (SIGCONT). It answers what it was asked meanwhile.
+    /// Lets a frozen server continue (SIGCONT). It then answers what was sent meanwhile.
     ///
     /// # Errors
     ///
-    /// It is not running.
+    /// Returns an error if the server is not running.
     pub fn thaw(&self) -> Result<(), ServerError> {
         self.server.signal(Signal::CONT)
     }
 
-    /// Stops it if it runs, starts it again with the same port, folder and data, and waits until it is ready.
+    /// Stops the server if it runs, starts it again with the same port, folder and data, and waits until it is ready.
     ///
     /// # Errors
     ///
@@ -206,11 +207,12 @@ impl MariaDb {
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// Panics outside of a tokio runtime.
     ///
     /// # Cancel safety
     ///
-    /// The server is restarted all the same, and the next call that changes its state waits for that.
+    /// If the future is dropped, the server is still restarted, and the next call that changes its state waits for
+    /// that.
     pub async fn restart(&self) -> Result<(), ServerError> {
         let server = Arc::clone(&self.server);
         blocking(move || server.restart()).await
@@ -221,21 +223,21 @@ impl MariaDb {
     ///
     /// Statements are separated by semicolons. Each row is a line and columns are separated by tabs, without a header
     /// or a final line feed: `SELECT 1` returns `1`. The database is `test`. Each call is a connection of its own,
-    /// which takes about 10 ms, and no state of a session is kept. Because `root` has the privilege for it, it gets in
-    /// when `max_connections` are used, unless a driver that connects as `root` has taken that extra connection.
+    /// which takes about 10 ms, and no state of a session is kept. `root` has the privilege to connect even when
+    /// `max_connections` is reached, unless a driver that connects as `root` has taken that extra connection.
     ///
     /// # Errors
     ///
-    /// The error of the first statement that fails; earlier ones were executed. Or there is no answer: at once if the
-    /// server is not running, after 5 s if it is frozen.
+    /// Returns the error of the first statement that fails; earlier ones were executed. Also returns an error if there
+    /// is no answer: at once if the server is not running, after 5 s if it is frozen.
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime.
+    /// Panics outside of a tokio runtime.
     ///
     /// # Cancel safety
     ///
-    /// The statements are executed all the same; their output is lost.
+    /// If the future is dropped, the statements are still executed; their output is lost.
     ///
     /// # Examples
     ///
