@@ -6,7 +6,7 @@
 //!    lost, and it never ends a wait for a lock. It may also have to wait for a connection that is being closed, while
 //!    setting a flag never waits.
 //! 2. `guarded` is set while the connection has a transaction that only its resource may commit.
-//! 3. `open` says whether the last job left a transaction open. It is for `probe`, which cannot ask the thread.
+//! 3. `open` says whether the last job left a transaction open. It is for `probe`, which cannot wait for the thread.
 //!
 //! All are `Relaxed`: they are hints that are polled, and the reply to each job is sent through a channel, which orders
 //! what the thread did before.

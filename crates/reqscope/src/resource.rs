@@ -237,7 +237,7 @@ pub trait Resource: Send + Sync + 'static {
     }
 }
 
-/// The health of a handle, as far as [`Resource::probe`] knows it without any I/O.
+/// The health of a handle, as returned by [`Resource::probe`].
 ///
 /// ```
 /// use reqscope::{Error, Health, Resource};

@@ -7,9 +7,9 @@
 //!    of its own, so a signal to the group of this process does not end it.
 //! 2. A server registers with the guard before it starts: a shell writes its own id to the guard, then becomes the
 //!    server by `exec`. The guard knows every server that runs.
-//! 3. A server is a child of this process. Its id is not reused before this process has waited for it, and then it
-//!    tells the guard to forget the id. So this process signals no other process, and the guard signals only when this
-//!    process has ended.
+//! 3. A server is a child of this process. Its id is not reused before this process has waited for it; this process
+//!    then unregisters the id with the guard. So this process signals no other process, and the guard signals only when
+//!    this process has ended.
 
 mod error;
 mod user;

@@ -143,7 +143,7 @@ impl<R: Resource> PoolBuilder<R> {
     /// earlier, call [`warm`](crate::Pool::warm). A number above the size counts as the size.
     ///
     /// The janitor creates missing handles within 100 ms; waiting callers come first. While the backend is down and no
-    /// caller wants a handle, the janitor tries once a second.
+    /// caller waits, the janitor tries once a second.
     pub fn min_idle(mut self, handles: usize) -> Self {
         self.config.min_idle = handles;
         self

@@ -25,7 +25,7 @@ use crate::rt::catch;
 use crate::rt::runtime::{Runtime, TIME_PASSES};
 use crate::rt::time::Deadline;
 
-/// How often the pool tries to fill itself while the backend is down and no caller asks.
+/// How often the pool tries to fill itself while the backend is down and no caller waits.
 const REFILL: Duration = Duration::from_secs(1);
 
 /// Starts a janitor on this runtime, if there is one and no janitor runs. Sets the clock in any case.

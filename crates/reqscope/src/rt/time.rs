@@ -60,7 +60,7 @@ impl Deadline {
 }
 
 /// Creates a timer, or returns the message of an error. tokio panics if the runtime or its timers are missing, and has
-/// no way to ask first.
+/// no way to check first.
 fn timer(at: Instant) -> Result<Pin<Box<Sleep>>, &'static str> {
     if Runtime::try_current().is_err() {
         return Err("not polled inside a tokio runtime");
