@@ -13,7 +13,7 @@ use super::pooled::{Parts, Pooled};
 use super::slots::JoinError;
 use super::validate::Unvalidated;
 use super::waiters::Ticket;
-use super::{attendant, create, janitor};
+use super::{create, janitor, queue_timer};
 use crate::cell::Site;
 use crate::error::{Error, Stage};
 use crate::exit::Exit;
@@ -108,7 +108,7 @@ impl<R: Resource> PoolGet<R> {
             GetStep::Queued(mut queued) => match queued.take_grant() {
                 Some(taken) if taken.is_sound() => return Poll::Ready(Ok(taken.pooled)),
                 Some(taken) => (Arc::clone(taken.pooled.pool()), Some(Entered::Taken(taken))),
-                // The attendant has woken it to create a timer, or there may be a creation to begin.
+                // The queue timer has woken it to create a timer, or there may be a creation to begin.
                 None => (Arc::clone(queued.pool()), Some(Entered::Waiting(queued))),
             },
             GetStep::CheckOut(check_out) => return self.poll_check_out(check_out, cx),
@@ -169,7 +169,7 @@ impl<R: Resource> Inner<R> {
     /// Returns whether many callers wait, as far as can be seen without the lock.
     #[inline]
     pub(super) fn is_crowded(&self) -> bool {
-        self.has_attendant.load(Ordering::Relaxed)
+        self.has_queue_timer.load(Ordering::Relaxed)
     }
 
     /// Returns whether probing the handle is enough.
@@ -229,7 +229,7 @@ impl<R: Resource> Inner<R> {
     pub(super) fn take_or_queue(self: &Arc<Self>, site: Site, waker: &Waker) -> Option<First<R>> {
         let (holder, mut waker) = (self.holder(site), Some(waker.clone()));
         let mut state = self.state.lock();
-        if !self.has_attendant.load(Ordering::Relaxed) {
+        if !self.has_queue_timer.load(Ordering::Relaxed) {
             return None;
         }
         let limit = self.config.max_waiters(state.slots.max());
@@ -301,7 +301,7 @@ impl<R: Resource> Inner<R> {
         let crowded = state.slots.counts().waiting > 1;
         drop(state);
         if crowded {
-            attendant::start(self);
+            queue_timer::start(self);
         }
         match joined {
             Ok(ticket) => Ok(Entered::Waiting(QueuedTicket::new(Arc::clone(self), ticket))),

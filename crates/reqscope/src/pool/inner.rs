@@ -33,8 +33,8 @@ pub(super) struct Inner<R: Resource> {
     /// `validate_after`, in ticks.
     pub(super) fresh: u32,
     pub(super) state: CacheAligned<Mutex<PoolState<R>>>,
-    /// Whether an attendant runs. Written under the lock. Outside of it, a hint that many callers wait.
-    pub(super) has_attendant: AtomicBool,
+    /// Whether a queue timer runs. Written under the lock. Outside of it, a hint that many callers wait.
+    pub(super) has_queue_timer: AtomicBool,
     /// Notified when a creation has ended, whatever the outcome.
     pub(super) changed: Notify,
     pub(super) counters: Counters,
@@ -254,7 +254,7 @@ impl<R: Resource> Inner<R> {
             fresh,
             state: CacheAligned(state),
             // A model needs no timers.
-            has_attendant: AtomicBool::new(!TIME_PASSES),
+            has_queue_timer: AtomicBool::new(!TIME_PASSES),
             changed: Notify::new(),
             counters: Counters::default(),
         }

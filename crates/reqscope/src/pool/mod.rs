@@ -11,7 +11,7 @@ mod create;
 mod validate;
 mod pooled;
 mod janitor;
-mod attendant;
+mod queue_timer;
 pub(crate) mod checkout;
 mod status;
 

@@ -1,15 +1,14 @@
-//! The attendant: a task that keeps the timeouts of a crowd of waiters. In each round it wakes the waiters that have
+//! The queue timer: a task that keeps the timeouts of a crowd of waiters. In each round it wakes the waiters that have
 //! joined the queue since the last one, so that they create timers.
 //!
 //! Most waiters are served in microseconds. A clock reading and a timer for each of them, for a timeout that is
-//! thousands of times as long, would be a third of the cost of a check-out. While an attendant runs, a waiter that
+//! thousands of times as long, would be a third of the cost of a check-out. While a queue timer runs, a waiter that
 //! joins does neither. A waiter that is not served until the next round does both, and its timeout is late by up to one
 //! round.
 //!
-//! 1. At most one attendant runs, and only on a multi-thread runtime: a current-thread runtime that is not driven would
-//!    stop the timeouts of waiters on other runtimes.
-//! 2. It ends when a round finds no new waiter. However it ends, it wakes all waiters: none of them waits without both
-//!    a timer and an attendant.
+//! 1. At most one runs, and only on a multi-thread runtime: a current-thread runtime that is not driven would stop the
+//!    timeouts of waiters on other runtimes.
+//!    a timer and a queue timer.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -30,35 +29,35 @@ const ROUND: Duration = Duration::from_millis(10);
 /// With an acquire timeout below this, every waiter creates a timer at once.
 const WORTH_IT: Duration = Duration::from_millis(500);
 
-struct Attendant<R: Resource> {
+struct QueueTimer<R: Resource> {
     /// Empty once it has signed off.
     pool: Weak<Inner<R>>,
     rounds: Interval,
 }
 
-/// Starts an attendant, if none runs and this runtime has threads.
+/// Starts a queue timer, if none runs and this runtime has threads.
 #[cold]
 pub(super) fn start<R: Resource>(pool: &Arc<Inner<R>>) {
     let worth_it = TIME_PASSES && pool.config.acquire_timeout >= WORTH_IT;
-    if !worth_it || pool.has_attendant.load(Ordering::Relaxed) {
+    if !worth_it || pool.has_queue_timer.load(Ordering::Relaxed) {
         return;
     }
     let Some(runtime) = Runtime::try_current().ok().filter(has_threads) else { return };
     let Ok(mut rounds) = catch::call(|| interval_at(Instant::now() + ROUND, ROUND)) else { return };
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let state = pool.state.lock();
-    if pool.has_attendant.swap(true, Ordering::Relaxed) {
+    if pool.has_queue_timer.swap(true, Ordering::Relaxed) {
         return;
     }
     drop(state);
-    drop(runtime.spawn(Attendant { pool: Arc::downgrade(pool), rounds }.work()));
+    drop(runtime.spawn(QueueTimer { pool: Arc::downgrade(pool), rounds }.work()));
 }
 
 fn has_threads(runtime: &Runtime) -> bool {
     runtime.runtime_flavor() != RuntimeFlavor::CurrentThread
 }
 
-impl<R: Resource> Attendant<R> {
+impl<R: Resource> QueueTimer<R> {
     async fn work(mut self) {
         loop {
             // Dropped here with its runtime, it wakes all waiters.
@@ -73,11 +72,11 @@ impl<R: Resource> Attendant<R> {
     }
 }
 
-impl<R: Resource> Drop for Attendant<R> {
+impl<R: Resource> Drop for QueueTimer<R> {
     fn drop(&mut self) {
         let Some(pool) = self.pool.upgrade() else { return };
         let mut state = pool.state.lock();
-        pool.has_attendant.store(false, Ordering::Relaxed);
+        pool.has_queue_timer.store(false, Ordering::Relaxed);
         let wakers = state.slots.waiters().wakers();
         drop(state);
         catch::wake_all(wakers);
@@ -90,7 +89,7 @@ impl<R: Resource> Inner<R> {
         let mut state = self.state.lock();
         let newcomers = state.slots.waiters().visit();
         // Relaxed: it changes under the lock only, and is checked there before it is relied on.
-        self.has_attendant.store(newcomers.is_some(), Ordering::Relaxed);
+        self.has_queue_timer.store(newcomers.is_some(), Ordering::Relaxed);
         let kept = state.has_janitor;
         drop(state);
         if !kept {
