@@ -35,7 +35,8 @@ use crate::{SqliteConn, SqliteError};
 ///
 /// A transaction cannot be committed after a statement was cut by a timeout, after a closure panicked, or after SQLite
 /// rolled it back by itself (a full disk). The handle refuses further work, and `Completed` becomes an error. A
-/// `COMMIT` in a closure is turned into a rollback.
+/// `COMMIT` in a closure is turned into a rollback, and returns "constraint failed" with the extended code 531
+/// (`SQLITE_CONSTRAINT_COMMITHOOK`).
 ///
 /// # Right and wrong stacks
 ///
