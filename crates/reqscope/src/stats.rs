@@ -30,7 +30,8 @@ pub struct Stats {
     pub open_scopes: u64,
     /// The number of acquisitions by scopes and shared handles that are running now.
     pub acquiring: u64,
-    /// The number of handles acquired so far.
+    /// The number of handles acquired so far. A resource that acquires a handle of another one counts twice, such as a
+    /// transaction over a pool.
     pub acquired: u64,
     /// The number of acquisitions that failed, panicked or missed their deadline.
     pub acquire_failed: u64,
@@ -75,7 +76,7 @@ pub struct Stats {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DrainReport {
-    /// The number of handles released during the drain.
+    /// The number of handles released during the drain, without those released before it began.
     pub released: u64,
     /// The number of handles abandoned during the drain.
     pub abandoned: u64,
