@@ -126,6 +126,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // release.
     let ctrl_c = async { tokio::signal::ctrl_c().await.expect("the handler of ctrl-c can be set") };
     let report = serve(listener, TowerToHyperService::new(app), &scopes).graceful(ctrl_c).await;
-    println!("{:?}", report.drained);
+    println!("the server has ended: {:?}", report.drained);
     Ok(())
 }

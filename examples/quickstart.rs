@@ -60,6 +60,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let service = ScopeService::new(&scopes, service_fn(move |request| answer(request, db.clone())));
     let ctrl_c = async { tokio::signal::ctrl_c().await.expect("the handler of ctrl-c can be set") };
     let report = serve(listener, service, &scopes).graceful(ctrl_c).await;
-    println!("{:?}", report.drained);
+    println!("the server has ended: {:?}", report.drained);
     Ok(())
 }
