@@ -8,6 +8,7 @@
 //!
 //! 1. At most one runs, and only on a multi-thread runtime: a current-thread runtime that is not driven would stop the
 //!    timeouts of waiters on other runtimes.
+//! 2. It ends when a round finds no new waiter. However it ends, it wakes all waiters: none of them waits without both
 //!    a timer and a queue timer.
 
 use std::sync::{Arc, Weak};
