@@ -36,7 +36,7 @@ pub(super) async fn first_users_share_one_acquisition<R: Resource>(setup: Setup<
             let lazy = scope.lazy(&fixture.resource);
             tokio::spawn(async move {
                 let guard = lazy.get().await.map_err(|error| error.to_string())?;
-                let alone = lazy.try_get().is_none();
+                let alone = lazy.try_get().is_err();
                 yield_a_few_times().await;
                 Ok::<_, String>((guard.id(), alone))
             })

@@ -88,6 +88,14 @@ pub(crate) enum Take<L, E, C> {
     Closed,
 }
 
+/// What keeps the value of a cell from being borrowed at once.
+pub(crate) enum Obstacle {
+    /// It is lent to the loan that this line of code took.
+    Lent(Site),
+    Acquiring,
+    Closed,
+}
+
 /// The result of [`Cell::seal`].
 pub(crate) enum Found<L, S, K> {
     /// The value is lent, and its stub stays in the cell until it is returned.
@@ -127,6 +135,18 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
     pub(crate) fn try_take<C>(&self, overtake: bool, site: Site, count: impl FnOnce() -> C) -> Option<Take<L, E, C>> {
         let mut state = self.state.lock();
         if overtake || state.waiters.is_empty() { state.take(site, count) } else { None }
+    }
+
+    /// Returns why [`try_take`](Cell::try_take) returns `None` to a caller that overtakes. It may differ from what that
+    /// caller has met; it is `None` if another call would succeed.
+    pub(crate) fn obstacle(&self) -> Option<Obstacle> {
+        let state = self.state.lock();
+        match &state.phase {
+            _ if state.sealed => Some(Obstacle::Closed),
+            Phase::Unused | Phase::Held(HandleState::Idle(_), _) => None,
+            Phase::Acquiring(_) => Some(Obstacle::Acquiring),
+            Phase::Held(HandleState::Lent(loan), _) => Some(Obstacle::Lent(loan.since)),
+        }
     }
 
     /// Borrows the value, begins an attempt, or registers the caller as a waiter. `count` is called under the lock if

@@ -7,13 +7,14 @@ use std::task::{Context, Poll, ready};
 
 use crate::cell::state::LazyState;
 use crate::cell::waiters::WaiterId;
-use crate::cell::{Loan, Site, Take};
+use crate::cell::{Loan, Obstacle, Site, Take};
 use crate::error::{Error, Stage};
 use crate::observer::Subject;
 use crate::resource::Resource;
 use crate::rt::time::Deadline;
 use crate::scope::guard::Guard;
 use crate::scope::slot::{Slot, TryGet};
+use crate::scope::try_get_error::TryGetError;
 
 /// A lazy cell of one request, which holds the request's one handle of a resource.
 ///
@@ -94,8 +95,14 @@ impl<R: Resource> Lazy<R> {
 
     /// Borrows the handle without waiting, if it is idle or if [`try_acquire`](Resource::try_acquire) returns one.
     ///
-    /// Also returns `None` if `try_acquire` panicked or the scope is closed; call [`get`](Lazy::get) to learn the
-    /// reason. `try_get` does not queue: it takes an idle handle even if there are waiters.
+    /// `try_get` does not queue: it takes an idle handle even if there are waiters.
+    ///
+    /// # Errors
+    ///
+    /// Returns the reason if there is no guard: the handle is lent or being acquired, acquiring it has to wait,
+    /// `try_acquire` panicked, or the scope is closed; see [`TryGetError`].
+    ///
+    /// # Examples
     ///
     /// Use it in code that cannot wait, once the handle has been acquired:
     ///
@@ -103,29 +110,40 @@ impl<R: Resource> Lazy<R> {
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
     /// # use reqscope::{Error, Exit, Scopes, resource_fn};
     /// # use std::{convert::Infallible, sync::Arc};
+    /// use reqscope::scope::TryGetError;
+    ///
     /// # let scope = Scopes::new().open();
     /// # let lists = Arc::new(resource_fn(|| async { Ok::<_, Error<Infallible>>(Vec::new()) }));
     /// # let list = scope.lazy(&lists);
-    /// assert!(list.try_get().is_none()); // not acquired yet
+    /// assert!(matches!(list.try_get(), Err(TryGetError::WouldWait))); // not acquired yet
     /// list.get().await.unwrap().push("first");
     ///
     /// let guard = list.try_get().unwrap();
     /// assert_eq!(*guard, ["first"]);
-    /// assert!(list.try_get().is_none()); // it is lent
+    /// assert!(matches!(list.try_get(), Err(TryGetError::Lent { .. })));
     /// # drop(guard);
     /// # scope.close(Exit::Completed).await.unwrap();
     /// # });
     /// ```
     #[track_caller]
-    pub fn try_get(&self) -> Option<Guard<R>> {
-        match self.slot.try_take(true, Location::caller()) {
-            TryGet::Lent(handle) => Some(Guard::new(handle, Arc::clone(&self.slot))),
-            // An error has been reported to the observer.
-            TryGet::Failed(_) | TryGet::Busy => None,
-            TryGet::Started(attempt) => {
-                // A caller that has joined the queue meanwhile starts the next attempt.
-                self.slot.cell.retract(attempt.number);
-                None
+    pub fn try_get(&self) -> Result<Guard<R>, TryGetError<R::Cause>> {
+        let site = Location::caller();
+        loop {
+            match self.slot.try_take(true, site) {
+                TryGet::Lent(handle) => return Ok(Guard::new(handle, Arc::clone(&self.slot))),
+                TryGet::Failed(error) => return Err(TryGetError::Failed(error)),
+                TryGet::Started(attempt) => {
+                    // A caller that has joined the queue meanwhile starts the next attempt.
+                    self.slot.cell.retract(attempt.number);
+                    return Err(TryGetError::WouldWait);
+                }
+                TryGet::Busy => match self.slot.cell.obstacle() {
+                    Some(Obstacle::Lent(holder)) => return Err(TryGetError::Lent { holder }),
+                    Some(Obstacle::Acquiring) => return Err(TryGetError::Acquiring),
+                    Some(Obstacle::Closed) => return Err(TryGetError::Closed),
+                    // Gone since `try_take` met it.
+                    None => {}
+                },
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Scopes: the handles that one request has acquired, from its start to its end.
 
 pub(crate) mod close_error;
+pub(crate) mod try_get_error;
 pub(crate) mod erased;
 pub(crate) mod state;
 pub(crate) mod slot;
@@ -24,6 +25,7 @@ pub use self::close_error::{CloseError, Problem};
 pub use self::guard::Guard;
 pub use self::lazy::Lazy;
 pub use self::scopes::{Scopes, ScopesBuilder};
+pub use self::try_get_error::TryGetError;
 pub use crate::cell::state::LazyState;
 
 /// The owner of everything that one request has acquired.

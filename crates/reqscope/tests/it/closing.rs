@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use reqscope::scope::LazyState;
+use reqscope::scope::{LazyState, TryGetError};
 use reqscope::{Exit, Guard, Lease};
 use reqscope_testkit::{Probe, Verb, Wakes, expect_panic, poll_once};
 
@@ -23,7 +23,7 @@ async fn gets_after_the_close_return_closed() {
     server.probe.make_ready(1); // A get that is let through would find a handle.
     for lazy in [used, unused, new] {
         assert_eq!(lazy.state(), LazyState::Closed);
-        assert!(lazy.try_get().is_none());
+        assert!(matches!(lazy.try_get(), Err(TryGetError::Closed)));
         let error = lazy.get().await.unwrap_err();
         assert!(error.is_closed() && error.is_permanent());
         assert_eq!(error.to_string(), "the scope or pool is closed");

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Wake};
 use std::time::Duration;
 
 use reqscope::error::Stage;
-use reqscope::scope::LazyState;
+use reqscope::scope::{LazyState, TryGetError};
 use reqscope::{Error, Exit, Lease, Scopes, resource_fn};
 use reqscope_testkit::{Outcome, Probe, Scripted, Verb, Wakes, cancel_at, poll_once, quiet_panic};
 
@@ -64,7 +64,7 @@ async fn waiter_gets_the_error_of_its_own_attempt() {
     settle().await;
 
     // Before the waiter is polled there is a second attempt, without a result, and a third, which fails permanently.
-    assert!(lazy.try_get().is_none());
+    assert!(matches!(lazy.try_get(), Err(TryGetError::WouldWait)));
     gate.next(Outcome::permanent());
     assert!(lazy.get().await.unwrap_err().is_permanent());
     let error = waiter.await.unwrap_err();
@@ -176,12 +176,13 @@ async fn panic_in_acquire_is_an_error_for_all_waiters() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn panic_in_try_acquire_fails_get_and_not_try_get() {
+async fn panic_in_try_acquire_is_the_error_of_both_gets() {
     let server = Server::new();
     let bomb = Hooked::bomb(At::TryAcquire);
     let scope = server.scopes.open();
     let lazy = scope.lazy(&bomb);
-    assert!(lazy.try_get().is_none());
+    let error = lazy.try_get().unwrap_err();
+    assert!(matches!(&error, TryGetError::Failed(error) if error.is_panicked()), "{error}");
     let error = lazy.get().await.unwrap_err();
     assert!(error.is_panicked());
     assert_eq!(lazy.state(), LazyState::Unused);

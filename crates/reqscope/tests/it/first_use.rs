@@ -6,7 +6,7 @@ use std::task::Context;
 use std::time::Duration;
 
 use reqscope::Exit;
-use reqscope::scope::LazyState;
+use reqscope::scope::{LazyState, TryGetError};
 use reqscope_testkit::{Outcome, Probe, Verb, Wakes, cancel_at, poll_once};
 use tokio::time::{sleep, timeout};
 
@@ -62,9 +62,11 @@ async fn handle_is_lent_to_one_caller_at_a_time() {
     let server = Server::new();
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);
-    let guard = get_now(&lazy);
+    let (guard, line) = (get_now(&lazy), line!());
     assert_eq!(lazy.state(), LazyState::Lent);
-    assert!(lazy.try_get().is_none());
+    let error = lazy.try_get().unwrap_err();
+    assert!(matches!(error, TryGetError::Lent { holder } if holder.line() == line), "{error}");
+    assert_eq!(error.to_string(), format!("the handle is lent: it was taken at {}:{line}", file!()));
     let mut other = pin!(lazy.get());
     assert!(poll_once(other.as_mut()).is_pending());
     drop(guard);
@@ -190,14 +192,14 @@ async fn try_get_does_not_wait_and_leaves_the_cell_unused() {
     let server = Server::new();
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);
-    assert!(lazy.try_get().is_none());
+    assert!(matches!(lazy.try_get(), Err(TryGetError::WouldWait)));
     assert_eq!(lazy.state(), LazyState::Unused);
     assert_eq!(server.probe.counts().acquires, 0);
 
     server.probe.on(Verb::Acquire).never();
     assert!(poll_once(pin!(lazy.get())).is_pending());
     assert_eq!(lazy.state(), LazyState::Acquiring);
-    assert!(lazy.try_get().is_none());
+    assert!(matches!(lazy.try_get(), Err(TryGetError::Acquiring)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use reqscope::error::Stage;
 use reqscope::future::Close;
-use reqscope::scope::Problem;
+use reqscope::scope::{Problem, TryGetError};
 use reqscope::{CloseError, Error, Exit, Guard, Health, Scope};
 use reqscope_testkit::{Gate, Probe, Scripted, Verb, expect_panic, poll_once, quiet_panic};
 
@@ -133,7 +133,7 @@ async fn handle_waiting_for_its_release_is_not_lent() {
     let lazy = scope.lazy(later);
     let mut close = pin!(scope.close(Exit::Completed));
     assert!(poll_once(close.as_mut()).is_pending());
-    assert!(lazy.try_get().is_none());
+    assert!(matches!(lazy.try_get(), Err(TryGetError::Closed)));
     assert!(lazy.get().await.unwrap_err().is_closed());
     first.on(Verb::Release).ok();
     close.await.unwrap();

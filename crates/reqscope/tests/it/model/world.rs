@@ -76,7 +76,7 @@ impl World {
             Step::Get(resource) => self.get(which(resource)),
             Step::TryGet(resource) => {
                 let resource = which(resource);
-                if let Some(guard) = self.request.lazy(&self.resources[resource]).try_get() {
+                if let Ok(guard) = self.request.lazy(&self.resources[resource]).try_get() {
                     self.got(resource, guard);
                 }
             }
