@@ -3,13 +3,13 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Poll, Waker};
 
 use loom::future::block_on;
 use loom::thread;
 
 use super::probe::{Acquire, Gate, Journal, JournalEntry, Probe};
-use super::{drain, model};
+use super::{drain, model, poll_once};
 use crate::{Exit, Guard, Lease, Scopes};
 
 #[test]
@@ -120,6 +120,26 @@ fn waiter_for_the_end_of_a_scope_is_woken() {
         });
         drop(scope);
         waiter.join().unwrap();
+        drain(&scopes);
+    });
+}
+
+#[test]
+fn waiter_that_leaves_takes_no_wake_up_of_another() {
+    model(["left", "closed before"], |endings| {
+        let scopes = Scopes::new();
+        let scope = scopes.open();
+        let [stays, leaves] = [(); 2].map(|()| scope.handle().clone());
+        let staying = thread::spawn(move || block_on(stays.closed()));
+        let notes = endings.clone();
+        let leaving = thread::spawn(move || {
+            // Registers, and is dropped at once.
+            let closed = poll_once(leaves.closed(), Waker::noop()).is_some();
+            notes.note(if closed { "closed before" } else { "left" });
+        });
+        drop(scope);
+        staying.join().unwrap();
+        leaving.join().unwrap();
         drain(&scopes);
     });
 }

@@ -1,13 +1,14 @@
 //! L16: a drain ends when nothing is open any more, and the counters are complete then.
 
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use loom::future::block_on;
 use loom::thread;
 
 use super::probe::{Acquire, Gate, Probe};
-use super::{model, model_within};
+use super::{model, model_within, poll_once};
 use crate::{Exit, Lease, Reaper, Scopes};
 
 #[test]
@@ -45,6 +46,22 @@ fn idle_drain_takes_no_wake_up_of_another() {
         assert_eq!(drainer.join().unwrap(), 0);
         feeder.join().unwrap();
         assert_eq!(reaper.stats().released, 1);
+    });
+}
+
+#[test]
+fn drain_that_is_dropped_takes_no_wake_up_of_another() {
+    model(["left", "idle before"], |endings| {
+        let scopes = Scopes::new();
+        let scope = scopes.open();
+        let (draining, leaving) = (scopes.clone(), scopes);
+        let drainer = thread::spawn(move || assert!(block_on(draining.drain(Duration::from_secs(1))).is_clean()));
+        let closer = thread::spawn(move || drop(scope));
+        // Registers, and is dropped at once.
+        let idle = poll_once(leaving.drain(Duration::from_secs(1)), Waker::noop()).is_some();
+        endings.note(if idle { "idle before" } else { "left" });
+        drainer.join().unwrap();
+        closer.join().unwrap();
     });
 }
 

@@ -6,9 +6,11 @@
 //!    the call that makes it idle wakes the drains that wait for it.
 
 use std::error::Error;
+use std::future::Future;
 use std::marker::PhantomData;
 use std::mem;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -18,6 +20,7 @@ use crate::observer::{Abandoned, Observer, Subject};
 use crate::rt::catch;
 use crate::rt::runtime::Runtime;
 use crate::rt::sync::{AtomicU64, Mutex, Ordering};
+use crate::rt::wakers::{WakerList, WakerTicket};
 use crate::stats::Stats;
 
 /// The counters of all handles of one reaper, its observer, and its time limits.
@@ -122,8 +125,9 @@ impl Accounting {
         self.notify(|observer| observer.second_resource(resource));
     }
 
-    pub(crate) fn poll_idle(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.in_flight.poll_idle(cx)
+    /// Waits until nothing is in flight.
+    pub(crate) fn idle(&self) -> Idle<'_> {
+        Idle { in_flight: &self.in_flight, waiter: WakerTicket::default() }
     }
 
     #[inline]
@@ -285,7 +289,7 @@ impl Drop for Acquiring {
 #[derive(Default)]
 struct InFlight {
     word: AtomicU64,
-    drainers: Mutex<Vec<Waker>>,
+    drainers: Mutex<WakerList>,
 }
 
 impl InFlight {
@@ -309,7 +313,7 @@ impl InFlight {
     #[cold]
     fn wake(&self) {
         let mut drainers = self.drainers.lock();
-        let woken = mem::take(&mut *drainers);
+        let woken = drainers.take_all();
         // Cleared under the lock, as it is set: the bit is set whenever the list is not empty.
         self.word.fetch_and(!Self::DRAINERS, Ordering::Relaxed);
         drop(drainers);
@@ -322,21 +326,48 @@ impl InFlight {
         [word / Self::SCOPE, word % Self::SCOPE / Self::ACQUISITION, word % Self::ACQUISITION]
     }
 
-    fn poll_idle(&self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_idle(&self, waiter: &mut WakerTicket, waker: &Waker) -> Poll<()> {
         // Cloned and dropped outside of the lock, because a waker is user code.
-        let mut waker = Some(cx.waker().clone());
+        let waker = waker.clone();
         let mut drainers = self.drainers.lock();
-        if !drainers.iter().any(|known| known.will_wake(cx.waker())) {
-            drainers.extend(waker.take());
-        }
+        let old = drainers.register(waiter, waker);
         // One atomic operation on one word: either the last `sub` comes later and sees the bit, or this load sees its
         // zero.
         let before = self.word.fetch_or(Self::DRAINERS, Ordering::AcqRel);
         drop(drainers);
+        drop(old);
         if before & !Self::DRAINERS != 0 {
             return Poll::Pending;
         }
         self.wake();
         Poll::Ready(())
+    }
+
+    fn leave(&self, waiter: &mut WakerTicket) {
+        if waiter.is_registered() {
+            let waker = self.drainers.lock().leave(waiter);
+            catch::drop_quietly(waker);
+        }
+    }
+}
+
+/// Waits until nothing is in flight. Created by [`Accounting::idle`].
+pub(crate) struct Idle<'a> {
+    in_flight: &'a InFlight,
+    waiter: WakerTicket,
+}
+
+impl Future for Idle<'_> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        this.in_flight.poll_idle(&mut this.waiter, cx.waker())
+    }
+}
+
+impl Drop for Idle<'_> {
+    fn drop(&mut self) {
+        self.in_flight.leave(&mut self.waiter);
     }
 }

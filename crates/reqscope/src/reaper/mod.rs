@@ -101,7 +101,8 @@ impl Reaper {
         async move {
             let before = accounting.stats();
             let mut deadline = Deadline::after(timeout);
-            poll_fn(|cx| match accounting.poll_idle(cx) {
+            let mut idle = accounting.idle();
+            poll_fn(|cx| match Pin::new(&mut idle).poll(cx) {
                 Poll::Ready(()) => Poll::Ready(()),
                 // Without timers there is no deadline: return the report rather than wait without a limit.
                 Poll::Pending => deadline.poll_missed::<Infallible>(Stage::Waiting, cx).map(drop),

@@ -5,4 +5,5 @@ pub(crate) mod sync;
 pub(crate) mod runtime;
 pub(crate) mod rand;
 pub(crate) mod catch;
+pub(crate) mod wakers;
 pub(crate) mod time;

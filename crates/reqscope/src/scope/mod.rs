@@ -11,12 +11,15 @@ pub(crate) mod close;
 pub(crate) mod scopes;
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Instant;
 
 use crate::exit::Exit;
 use crate::resource::Resource;
+use crate::rt::wakers::WakerTicket;
 use crate::scope::close::Close;
 use crate::scope::slot::Slot;
 use crate::scope::state::{Settings, StateRef};
@@ -261,7 +264,7 @@ impl ScopeHandle {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, nothing is lost.
+    /// If the future is dropped, nothing is lost, and nothing of it is kept until the close.
     ///
     /// # Examples
     ///
@@ -283,8 +286,7 @@ impl ScopeHandle {
     /// # });
     /// ```
     pub fn closed(&self) -> impl Future<Output = ()> + Send + use<> {
-        let state = self.state.clone();
-        async move { poll_fn(|cx| state.poll_closed(cx)).await }
+        Closed { scope: self.state.clone(), waiter: WakerTicket::default() }
     }
 
     /// Returns the deadline of the request, if its front end has set one.
@@ -296,5 +298,26 @@ impl ScopeHandle {
 impl fmt::Debug for ScopeHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ScopeHandle").field("closed", &self.is_closed()).finish_non_exhaustive()
+    }
+}
+
+/// Waits until a scope is closed.
+struct Closed {
+    scope: StateRef,
+    waiter: WakerTicket,
+}
+
+impl Future for Closed {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        this.scope.poll_closed(&mut this.waiter, cx.waker())
+    }
+}
+
+impl Drop for Closed {
+    fn drop(&mut self) {
+        self.scope.leave_closed(&mut self.waiter);
     }
 }

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::collections::HashSet;
 use std::ops::Deref;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::exit::Exit;
@@ -13,6 +13,7 @@ use crate::lease::context::ScopeId;
 use crate::reaper::Reaper;
 use crate::rt::catch;
 use crate::rt::sync::{AtomicBool, AtomicUsize, Mutex, Ordering, thread_local};
+use crate::rt::wakers::{WakerList, WakerTicket};
 use crate::scope::erased::{ErasedSlot, ErasedSlots, Key};
 
 /// The settings of all scopes of one server.
@@ -40,12 +41,9 @@ struct LockedState {
     sealed: bool,
     slots: ErasedSlots,
     /// The waiters of `closed`. Boxed, because few scopes have any.
-    waiters: Option<Box<CloseWaiters>>,
+    waiters: Option<Box<WakerList>>,
     deadline: Option<Instant>,
 }
-
-#[derive(Default)]
-struct CloseWaiters(Vec<Waker>);
 
 // The memory of a scope that is no longer referenced, for the next scope that is opened on this thread. Its contents
 // have been dropped.
@@ -177,8 +175,8 @@ impl ScopeState {
         // Under the lock, so that a caller that gets `Ready` from `poll_closed` reads it too.
         self.closed.store(true, Ordering::Relaxed);
         drop(locked);
-        if let Some(waiters) = waiters {
-            catch::wake_all(waiters.0);
+        if let Some(mut waiters) = waiters {
+            catch::wake_all(waiters.take_all());
         }
         slots
     }
@@ -189,19 +187,30 @@ impl ScopeState {
         self.settings().reaper.accounting().scope_closed();
     }
 
-    pub(crate) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Registers the waiter for the close, unless the scope is closed already.
+    pub(crate) fn poll_closed(&self, waiter: &mut WakerTicket, waker: &Waker) -> Poll<()> {
         // Cloned and dropped outside of the lock, because a waker is user code.
-        let mut waker = Some(cx.waker().clone());
+        let waker = waker.clone();
         let mut locked = self.locked.lock();
         if locked.sealed {
             drop(locked);
             return Poll::Ready(());
         }
-        let CloseWaiters(waiters) = &mut **locked.waiters.get_or_insert_default();
-        if !waiters.iter().any(|known| known.will_wake(cx.waker())) {
-            waiters.extend(waker.take());
-        }
+        let old = locked.waiters.get_or_insert_default().register(waiter, waker);
         drop(locked);
+        drop(old);
         Poll::Pending
+    }
+
+    /// Removes a waiter for the close.
+    pub(crate) fn leave_closed(&self, waiter: &mut WakerTicket) {
+        if !waiter.is_registered() {
+            return;
+        }
+        let mut locked = self.locked.lock();
+        let waker = locked.waiters.as_mut().and_then(|waiters| waiters.leave(waiter));
+        locked.waiters.take_if(|waiters| waiters.is_empty());
+        drop(locked);
+        catch::drop_quietly(waker);
     }
 }

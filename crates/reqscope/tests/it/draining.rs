@@ -1,9 +1,10 @@
 //! L16 drain: what it waits for, what it reports, and what it leaves alone.
 
 use std::convert::Infallible;
-use std::pin::pin;
-use std::sync::Arc;
+use std::future::Future;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
@@ -153,6 +154,56 @@ async fn repeated_polls_pile_up_no_wakers() {
     }
     // The test's own two, and one each of the cell, its timer, the drain, its timer and the scope.
     assert!(Arc::strong_count(&counted) <= 7, "{}", Arc::strong_count(&counted));
+}
+
+type Waiting = Pin<Box<dyn Future<Output = ()>>>;
+
+/// Tasks that select on the end of their scope, and end before it. The fault: each left its waker behind until the scope
+/// closed.
+#[tokio::test(start_paused = true)]
+async fn waiters_that_are_dropped_leave_no_wakers() {
+    const TASKS: usize = 20_000;
+    let server = Server::new();
+    let scope = server.scopes.open();
+    let mut waiting: Vec<(Waiting, Weak<Counted>)> = Vec::new();
+    for _ in 0..TASKS {
+        let (closed, drain) = (scope.handle().closed(), server.scopes.drain(MINUTE));
+        let drained: Waiting = Box::pin(async { assert!(!drain.await.is_clean()) });
+        for mut future in [Box::pin(closed), drained] {
+            // A waker of its own for each, like that of a task.
+            let counted = Arc::new(Counted);
+            let waker = Waker::from(Arc::clone(&counted));
+            assert!(future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            waiting.push((future, Arc::downgrade(&counted)));
+        }
+    }
+    assert!(waiting.iter().all(|(_, waker)| waker.strong_count() > 0), "they wait");
+    // In another order than that of their registration.
+    let (odd, even): (Vec<_>, Vec<_>) = waiting.into_iter().enumerate().partition(|(number, _)| number % 3 == 0);
+    let left = odd.into_iter().chain(even).map(|(_, (future, waker))| {
+        drop(future);
+        waker.strong_count()
+    });
+    assert_eq!(left.sum::<usize>(), 0);
+    drop(scope);
+    assert!(server.scopes.drain(MINUTE).await.is_clean());
+}
+
+/// A future that moves between tasks, as in a `FuturesUnordered`, wakes the task that polled it last.
+#[tokio::test(start_paused = true)]
+async fn waiter_wakes_the_task_that_polled_it_last() {
+    let server = Server::new();
+    let scope = server.scopes.open();
+    let (mut closed, mut drain) = (pin!(scope.handle().closed()), pin!(server.scopes.drain(MINUTE)));
+    let wakes = [Wakes::new(), Wakes::new()];
+    for wakes in &wakes {
+        let waker = wakes.waker();
+        let mut context = Context::from_waker(&waker);
+        assert!(closed.as_mut().poll(&mut context).is_pending());
+        assert!(drain.as_mut().poll(&mut context).is_pending());
+    }
+    drop(scope);
+    assert_eq!(wakes.map(|wakes| wakes.count()), [0, 2]);
 }
 
 #[tokio::test(start_paused = true)]
