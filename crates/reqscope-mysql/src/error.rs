@@ -161,6 +161,7 @@ impl MySqlError {
     pub(crate) fn at(self, stage: Stage) -> Error<MySqlError> {
         let error = match &self {
             MySqlError::TimedOut { after, .. } => Error::timeout(stage, *after).with_cause(self),
+            MySqlError::UnknownOutcome(_) => Error::unknown_outcome(self),
             _ if self.is_permanent() => Error::permanent(self),
             _ if stage == Stage::Acquiring && self.is_unavailable() => Error::unavailable().with_cause(self),
             _ => Error::failed(self),

@@ -219,7 +219,8 @@ where
     ///
     /// # Errors
     ///
-    /// Returns an error if the transaction could not be committed on `Completed`; it is then rolled back.
+    /// Returns an error if the transaction could not be committed on `Completed`; it is then rolled back. If the thread
+    /// of the connection ended meanwhile, [`is_unknown_outcome`](Error::is_unknown_outcome) returns `true`.
     ///
     /// # Cancel safety
     ///
@@ -235,7 +236,12 @@ where
         let exit = if outcome.is_ok() { exit } else { exit.worst(Exit::Failed) };
         // The transaction has ended. The reaper waits until the connection is released; the client need not.
         drop(Lease::end(lease, exit));
-        outcome.map_err(|cause| Error::from(cause).at(Stage::Releasing))
+        let is_commit = self.settles(exit);
+        outcome.map_err(|cause| {
+            let lost = is_commit && matches!(cause, SqliteError::ThreadGone);
+            let error = if lost { Error::unknown_outcome(cause) } else { Error::failed(cause) };
+            error.at(Stage::Releasing)
+        })
     }
 
     fn probe(&self, open: &OpenTransaction<P>) -> Health {

@@ -2,11 +2,13 @@
 
 use std::fmt;
 
-use super::{Error, ErrorInner, Kind, Stage};
+use super::class::{Class, Kind};
+use super::{Error, ErrorInner, Stage};
 
 impl<C> fmt::Display for Error<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ErrorInner { kind, stage, context, elapsed, holder, shortage, permanent, cause: _ } = &*self.0;
+        let ErrorInner { class, context, elapsed, holder, shortage, cause: _ } = &*self.0;
+        let Class { kind, stage, permanent } = class;
         f.write_str(match kind {
             Kind::Failed if *permanent => "the resource failed permanently",
             Kind::Failed => "the resource failed",
@@ -16,6 +18,7 @@ impl<C> fmt::Display for Error<C> {
             Kind::Exhausted => "the resource is exhausted",
             Kind::Panicked => "the resource panicked",
             Kind::Runtime => "the async runtime is unusable",
+            Kind::UnknownOutcome => "the outcome is unknown",
         })?;
         if let Some(elapsed) = elapsed {
             write!(f, " after {:.1} s", elapsed.as_secs_f64())?;
@@ -73,6 +76,7 @@ impl<C: fmt::Debug> fmt::Debug for Error<C> {
 
 impl<C: std::error::Error + 'static> std::error::Error for Error<C> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.class.note();
         self.cause().map(|cause| cause as _)
     }
 }

@@ -1,6 +1,7 @@
 //! The error of all operations, the stage in which it occurred, and the figures that a pool adds to it.
 
 mod stage;
+mod class;
 mod shortage;
 mod display;
 
@@ -10,6 +11,8 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use class::Class;
+use class::Kind;
 pub use shortage::{ConnectFailure, Holding, Shortage};
 pub use stage::Stage;
 
@@ -62,38 +65,23 @@ pub use stage::Stage;
 pub struct Error<C>(Arc<ErrorInner<C>>);
 
 struct ErrorInner<C> {
-    kind: Kind,
-    stage: Option<Stage>,
+    class: Class,
     context: Option<Cow<'static, str>>,
     elapsed: Option<Duration>,
     holder: Option<&'static Location<'static>>,
     /// Boxed, because few errors have one, and it is larger than all other fields together.
     shortage: Option<Box<Shortage>>,
-    permanent: bool,
     cause: Option<Arc<C>>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Failed,
-    Timeout,
-    Closed,
-    Unavailable,
-    Exhausted,
-    Panicked,
-    Runtime,
 }
 
 impl<C> Error<C> {
     fn of(kind: Kind) -> Self {
         Error(Arc::new(ErrorInner {
-            kind,
-            stage: None,
+            class: Class::of(kind),
             context: None,
             elapsed: None,
             holder: None,
             shortage: None,
-            permanent: false,
             cause: None,
         }))
     }
@@ -120,7 +108,7 @@ impl<C> Error<C> {
     /// ```
     pub fn permanent(cause: C) -> Self {
         let mut error = Self::failed(cause);
-        error.inner().permanent = true;
+        error.inner().class.permanent = true;
         error
     }
 
@@ -158,6 +146,23 @@ impl<C> Error<C> {
         Self::of(Kind::Exhausted)
     }
 
+    /// Creates an error for an operation of which it is unknown whether it took effect, with the resource's own error
+    /// as its cause. For adapters: a COMMIT was sent, and its answer was lost.
+    ///
+    /// ```
+    /// use reqscope::Error;
+    /// use reqscope::error::Stage;
+    /// use std::io;
+    ///
+    /// let lost = io::Error::from(io::ErrorKind::ConnectionReset);
+    /// let error = Error::unknown_outcome(lost).at(Stage::Releasing);
+    /// assert!(error.is_unknown_outcome());
+    /// assert_eq!(error.to_string(), "the outcome is unknown while releasing");
+    /// ```
+    pub fn unknown_outcome(cause: C) -> Self {
+        Self::of(Kind::UnknownOutcome).with_cause(cause)
+    }
+
     /// Creates an error for a panic of the resource in `stage`; `payload` is what `catch_unwind` returned.
     ///
     /// ```
@@ -191,14 +196,14 @@ impl<C> Error<C> {
     /// Sets the stage. A later call replaces an earlier one.
     #[must_use]
     pub fn at(mut self, stage: Stage) -> Self {
-        self.inner().stage = Some(stage);
+        self.inner().class.stage = Some(stage);
         self
     }
 
     /// Turns a failure into an unavailable backend, for callers that an open breaker refuses.
     pub(crate) fn into_unavailable(mut self) -> Self {
-        if self.0.kind == Kind::Failed {
-            self.inner().kind = Kind::Unavailable;
+        if self.is_failed() {
+            self.inner().class.kind = Kind::Unavailable;
         }
         self
     }
@@ -206,9 +211,9 @@ impl<C> Error<C> {
     /// Turns the error of the attempt that opened the breaker into the error of a caller that was refused at once. The
     /// elapsed time of the attempt is removed, because the caller has not waited for it.
     pub(crate) fn into_refusal(mut self) -> Self {
-        if self.0.kind == Kind::Timeout {
+        if self.is_timeout() {
             let inner = self.inner();
-            inner.kind = Kind::Unavailable;
+            inner.class.kind = Kind::Unavailable;
             inner.elapsed = None;
         }
         self.into_unavailable()
@@ -278,13 +283,11 @@ impl<C> Error<C> {
         if Arc::get_mut(&mut self.0).is_none() {
             let shared = &self.0;
             self.0 = Arc::new(ErrorInner {
-                kind: shared.kind,
-                stage: shared.stage,
+                class: shared.class,
                 context: shared.context.clone(),
                 elapsed: shared.elapsed,
                 holder: shared.holder,
                 shortage: shared.shortage.clone(),
-                permanent: shared.permanent,
                 cause: shared.cause.clone(),
             });
         }
@@ -294,38 +297,90 @@ impl<C> Error<C> {
     /// Returns whether a deadline passed. [`stage`](Error::stage) says in which stage, [`elapsed`](Error::elapsed)
     /// after how long.
     pub fn is_timeout(&self) -> bool {
-        self.0.kind == Kind::Timeout
+        self.0.class.is_timeout()
     }
 
     /// Returns whether the scope or the pool was closed: the request is over, or the server is shutting down.
     pub fn is_closed(&self) -> bool {
-        self.0.kind == Kind::Closed
+        self.0.class.is_closed()
     }
 
     /// Returns whether the backend is down, or cannot be reached.
     pub fn is_unavailable(&self) -> bool {
-        self.0.kind == Kind::Unavailable
+        self.0.class.is_unavailable()
     }
 
     /// Returns whether a limit was reached: too many handles, or too many waiters.
     pub fn is_exhausted(&self) -> bool {
-        self.0.kind == Kind::Exhausted
+        self.0.class.is_exhausted()
     }
 
     /// Returns whether the code of the resource panicked.
     pub fn is_panicked(&self) -> bool {
-        self.0.kind == Kind::Panicked
+        self.0.class.is_panicked()
+    }
+
+    /// Returns whether the resource returned an error of its own, which is the [`cause`](Error::cause), and said no more
+    /// about it. All other predicates are `false` then, except [`is_permanent`](Error::is_permanent).
+    pub fn is_failed(&self) -> bool {
+        self.0.class.is_failed()
+    }
+
+    /// Returns whether the caller's async runtime was unusable: there is none, it has no timers, or it is shutting
+    /// down. This is no fault of the resource or its backend.
+    ///
+    /// ```
+    /// # use reqscope::{Error, Scopes, resource_fn};
+    /// # use std::{convert::Infallible, pin::pin, sync::Arc, task::{Context, Poll, Waker}};
+    /// let frozen = Arc::new(resource_fn(|| std::future::pending::<Result<(), Error<Infallible>>>()));
+    /// let scope = Scopes::new().open();
+    /// // Polled without a runtime.
+    /// let get = pin!(scope.lazy(&frozen).get()).poll(&mut Context::from_waker(Waker::noop()));
+    /// let Poll::Ready(Err(error)) = get else { panic!("an acquisition that waits needs a runtime") };
+    /// assert!(error.is_runtime());
+    /// ```
+    pub fn is_runtime(&self) -> bool {
+        self.0.class.is_runtime()
+    }
+
+    /// Returns whether it is unknown if the operation took effect: a COMMIT was sent, and its answer was lost.
+    ///
+    /// This is the case if the resource says so (`reqscope_mysql` after a lost connection, for example), and if a
+    /// release missed its deadline, panicked or lost its runtime: what it had done by then is not known. In the last
+    /// case [`is_timeout`](Error::is_timeout), [`is_panicked`](Error::is_panicked) or [`is_runtime`](Error::is_runtime)
+    /// is `true` as well.
+    ///
+    /// Do not simply repeat the operation. Look whether it took effect, for example by a row with a key of the request.
+    ///
+    /// ```
+    /// use reqscope::Error;
+    /// use reqscope::error::Stage;
+    /// # use std::{io, time::Duration};
+    ///
+    /// let late = |stage| Error::<io::Error>::timeout(stage, Duration::from_secs(5));
+    /// assert!(late(Stage::Releasing).is_unknown_outcome());
+    /// assert!(!late(Stage::Acquiring).is_unknown_outcome());
+    /// ```
+    pub fn is_unknown_outcome(&self) -> bool {
+        self.0.class.is_unknown_outcome()
     }
 
     /// Returns whether a retry cannot help: the error was created by [`permanent`](Error::permanent), or the scope or
     /// pool is [closed](Error::is_closed).
     pub fn is_permanent(&self) -> bool {
-        self.0.permanent || self.0.kind == Kind::Closed
+        self.0.class.is_permanent()
     }
 
     /// Returns the stage in which the error occurred, if known.
     pub fn stage(&self) -> Option<Stage> {
-        self.0.stage
+        self.0.class.stage
+    }
+
+    /// Returns what this error says apart from its cause, in a type that does not depend on the cause's.
+    ///
+    /// It is the class of this level only; [`Class::find`] also looks at the sources.
+    pub fn class(&self) -> Class {
+        self.0.class
     }
 
     /// Returns how long the operation had run when its deadline passed; `None` for all errors but a timeout.

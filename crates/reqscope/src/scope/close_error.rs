@@ -3,6 +3,7 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
+use crate::error::Class;
 use crate::exit::Exit;
 
 /// The error of a scope that could not be closed as requested: the response must not be a success (law L11).
@@ -117,6 +118,35 @@ impl CloseError {
     /// Returns the exit that was passed to the resources.
     pub fn verdict(&self) -> Exit {
         self.0.verdict
+    }
+
+    /// Returns whether it is unknown what the backend has carried out: whether a COMMIT took effect.
+    ///
+    /// This is the case if a release says so ([`Error::is_unknown_outcome`](crate::Error::is_unknown_outcome)), also
+    /// because it missed its deadline, panicked or lost its runtime, and if one is [still
+    /// running](Problem::StillReleasing). Otherwise no release of the problems has taken effect; those of other
+    /// resources in the same scope may have.
+    ///
+    /// A client that gets this as a 500 must not simply repeat its request:
+    ///
+    /// ```
+    /// use reqscope::CloseError;
+    ///
+    /// fn advice(error: &CloseError) -> &'static str {
+    ///     if error.is_unknown_outcome() { "look whether the order exists before you repeat it" } else { "try again" }
+    /// }
+    /// ```
+    pub fn is_unknown_outcome(&self) -> bool {
+        self.0.problems.iter().any(|problem| match problem {
+            Problem::StillReleasing { .. } => true,
+            Problem::ReleaseFailed { error, .. } => {
+                Class::find(&**error).is_some_and(|class| class.is_unknown_outcome())
+            }
+            Problem::StillLent { .. }
+            | Problem::StillAcquiring { .. }
+            | Problem::Dead { .. }
+            | Problem::NotCompleted { .. } => false,
+        })
     }
 
     /// Returns all problems, in the order in which they were found. Never empty.

@@ -3,49 +3,70 @@
 use std::error::Error as _;
 use std::io;
 use std::panic::Location;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use reqscope::Error;
 use reqscope::error::Stage;
+use reqscope::{Error, Scopes, resource_fn};
+use reqscope_testkit::poll_once;
 
 type Io = Error<io::Error>;
 
 #[test]
 fn each_kind_answers_its_own_question_and_no_other() {
     let second = Duration::from_secs(1);
-    let all: [(Io, [bool; 6], &str); 7] = [
-        (Error::failed(io::Error::other("no")), [false; 6], "the resource failed"),
+    let no = || io::Error::other("no");
+    let all: [(Io, &[&str], &str); 11] = [
+        (Error::failed(no()), &["failed"], "the resource failed"),
+        (Error::permanent(no()), &["failed", "permanent"], "the resource failed permanently"),
+        (Error::timeout(Stage::Validating, second), &["timeout"], "timed out after 1.0 s while validating"),
         (
-            Error::permanent(io::Error::other("no")),
-            [false, false, false, false, false, true],
-            "the resource failed permanently",
+            Error::timeout(Stage::Releasing, second),
+            &["timeout", "unknown outcome"],
+            "timed out after 1.0 s while releasing",
         ),
+        (Error::closed(), &["closed", "permanent"], "the scope or pool is closed"),
+        (Error::unavailable(), &["unavailable"], "the backend is unavailable"),
+        (Error::exhausted(), &["exhausted"], "the resource is exhausted"),
+        (Error::panicked(Stage::Using, &"oh no"), &["panicked"], "the resource panicked while using: oh no"),
         (
-            Error::timeout(Stage::Validating, second),
-            [true, false, false, false, false, false],
-            "timed out after 1.0 s while validating",
+            Error::panicked(Stage::Releasing, &"oh no"),
+            &["panicked", "unknown outcome"],
+            "the resource panicked while releasing: oh no",
         ),
-        (Error::closed(), [false, true, false, false, false, true], "the scope or pool is closed"),
-        (Error::unavailable(), [false, false, true, false, false, false], "the backend is unavailable"),
-        (Error::exhausted(), [false, false, false, true, false, false], "the resource is exhausted"),
-        (
-            Error::panicked(Stage::Using, &"oh no"),
-            [false, false, false, false, true, false],
-            "the resource panicked while using: oh no",
-        ),
+        (Error::unknown_outcome(no()), &["unknown outcome"], "the outcome is unknown"),
+        (without_runtime(), &["runtime"], WITHOUT_RUNTIME),
     ];
     for (error, expected, message) in all {
         let answers = [
-            error.is_timeout(),
-            error.is_closed(),
-            error.is_unavailable(),
-            error.is_exhausted(),
-            error.is_panicked(),
-            error.is_permanent(),
+            ("failed", error.is_failed(), error.class().is_failed()),
+            ("timeout", error.is_timeout(), error.class().is_timeout()),
+            ("closed", error.is_closed(), error.class().is_closed()),
+            ("unavailable", error.is_unavailable(), error.class().is_unavailable()),
+            ("exhausted", error.is_exhausted(), error.class().is_exhausted()),
+            ("panicked", error.is_panicked(), error.class().is_panicked()),
+            ("runtime", error.is_runtime(), error.class().is_runtime()),
+            ("unknown outcome", error.is_unknown_outcome(), error.class().is_unknown_outcome()),
+            ("permanent", error.is_permanent(), error.class().is_permanent()),
         ];
-        assert_eq!(answers, expected, "{error}");
+        assert!(answers.iter().all(|(_, of_error, of_class)| of_error == of_class), "{error}");
+        let yes: Vec<_> = answers.iter().filter(|(_, yes, _)| *yes).map(|(question, ..)| *question).collect();
+        assert_eq!(yes, expected, "{error}");
         assert_eq!(error.to_string(), message);
+        assert_eq!(error.stage(), error.class().stage());
     }
+}
+
+const WITHOUT_RUNTIME: &str = "the async runtime is unusable while acquiring: not polled inside a tokio runtime";
+
+/// Returns the error of an acquisition that has to wait, polled without a runtime.
+fn without_runtime() -> Io {
+    let frozen = Arc::new(resource_fn(std::future::pending::<Result<(), Io>>));
+    let scope = Scopes::new().open();
+    let Poll::Ready(Err(error)) = poll_once(pin!(scope.lazy(&frozen).get())) else { panic!("it waits") };
+    error
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod closing;
 mod closing_time;
 mod cut_close;
 mod draining;
+mod error_classes;
 mod errors;
 mod failure;
 mod first_use;

@@ -341,3 +341,39 @@ async fn close_error_names_everything_in_one_line() {
     assert_eq!(error.to_string(), line);
     assert_eq!(error.clone().problems().len(), 1);
 }
+
+/// A COMMIT whose answer is not awaited to the end may have taken effect. One that was refused, or that never began, has
+/// not.
+#[tokio::test(start_paused = true)]
+async fn close_error_says_whether_the_outcome_is_unknown() {
+    let outcome = async |set_up: fn(&Gate) -> &Gate| {
+        let (server, all) = resources([true]);
+        each_release(&all, set_up);
+        let error = used(&server, &all).close(Exit::Completed).await.unwrap_err();
+        each_release(&all, Gate::ok);
+        server.finish().await;
+        error.is_unknown_outcome()
+    };
+    assert!(outcome(Gate::never).await, "the deadline is missed");
+    assert!(outcome(Gate::panic).await);
+    assert!(!outcome(Gate::error).await, "the backend has refused");
+
+    let (server, all) = resources([true]);
+    let scope = used(&server, &all);
+    scope.handle().mark_failed();
+    assert!(!scope.close(Exit::Completed).await.unwrap_err().is_unknown_outcome(), "a rollback");
+    server.finish().await;
+}
+
+/// Two settling releases hang: the first uses up the time of the close, so that the second is polled once, and left.
+#[tokio::test(start_paused = true)]
+async fn release_still_running_has_an_unknown_outcome() {
+    let (server, all) = resources([true, true]);
+    all[0].on(Verb::Release).close();
+    all[1].on(Verb::Release).never();
+    let error = used(&server, &all).close(Exit::Completed).await.unwrap_err();
+    assert!(error.problems().iter().any(|problem| matches!(problem, Problem::StillReleasing { .. })), "{error}");
+    assert!(error.is_unknown_outcome());
+    all[0].on(Verb::Release).ok();
+    server.finish().await;
+}

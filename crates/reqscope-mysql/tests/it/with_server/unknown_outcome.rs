@@ -28,6 +28,7 @@ async fn proxied(commit_timeout: Duration) -> (FaultProxy, Arc<Transaction<Pool<
 /// Returns the cause of an unknown outcome.
 fn unknown(outcome: Result<(), Error<MySqlError>>) -> String {
     let error = outcome.expect_err("an unknown outcome");
+    assert!(error.is_unknown_outcome(), "{error:?}");
     match error.cause() {
         Some(MySqlError::UnknownOutcome(Some(cause))) => format!("{cause:?}"),
         _ => panic!("{error:?}"),
@@ -116,6 +117,7 @@ async fn scope_reports_an_unknown_outcome() {
     insert(&mut scope.lazy(&tx).get().await.unwrap(), "scope_unknown", 1).await.unwrap();
     proxy.nth(0).black_hole(Direction::ToClient);
     let error = scope.close(Exit::Completed).await.unwrap_err();
+    assert!(error.is_unknown_outcome(), "{error:?}");
     let [Problem::ReleaseFailed { error, .. }] = error.problems() else { panic!("{error:?}") };
     let error: &Error<MySqlError> = error.downcast_ref().unwrap();
     assert!(matches!(error.cause(), Some(MySqlError::UnknownOutcome(_))), "{error:?}");
