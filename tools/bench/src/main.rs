@@ -70,6 +70,7 @@ enum Command {
 enum Operation {
     ScopeUnused,
     ScopeFirst,
+    ScopeFirstPlain,
     ScopeLater,
     OnceCellUnused,
     OnceCellFirst,
@@ -98,6 +99,7 @@ impl Operation {
         match self {
             Operation::ScopeUnused => scope::unused(times),
             Operation::ScopeFirst => scope::first(times),
+            Operation::ScopeFirstPlain => scope::first_plain(times),
             Operation::ScopeLater => scope::later(times),
             Operation::OnceCellUnused => floors::once_cell::unused(times),
             Operation::OnceCellFirst => floors::once_cell::first(times),

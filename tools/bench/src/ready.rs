@@ -35,3 +35,19 @@ impl<const PART: u8> Resource for Ready<PART> {
         Ok(())
     }
 }
+
+/// A resource whose verbs are ready at their first poll, without the shortcuts that need no future.
+pub(crate) struct Plain;
+
+impl Resource for Plain {
+    type Handle = u64;
+    type Cause = Infallible;
+
+    async fn acquire(&self) -> Result<u64, Error<Infallible>> {
+        Ok(HANDLE)
+    }
+
+    async fn release(&self, _handle: u64, _exit: Exit) -> Result<(), Error<Infallible>> {
+        Ok(())
+    }
+}

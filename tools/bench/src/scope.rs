@@ -6,7 +6,7 @@ use std::sync::Arc;
 use reqscope::{Exit, Scopes};
 
 use crate::poll::now;
-use crate::ready::{ALONE, Ready};
+use crate::ready::{ALONE, Plain, Ready};
 
 /// Open and drop.
 pub(crate) fn unused(times: usize) {
@@ -35,4 +35,18 @@ pub(crate) fn later(times: usize) {
     for _ in 0..times {
         drop(black_box(now(lazy.get()).expect("it is idle in the cell")));
     }
+}
+
+/// Open, first get, return the guard, close, of a resource without shortcuts, in a task of a runtime.
+pub(crate) fn first_plain(times: usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("it needs no I/O");
+    runtime.block_on(async {
+        let (scopes, plain) = (Scopes::new(), Arc::new(Plain));
+        for _ in 0..times {
+            let scope = scopes.open();
+            let lazy = scope.lazy(&plain);
+            drop(black_box(lazy.get().await.expect("it is ready")));
+            scope.close(Exit::Completed).await.expect("nothing settles");
+        }
+    });
 }

@@ -8,7 +8,7 @@ use std::ops::{Deref, DerefMut};
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::error::Error;
@@ -268,7 +268,31 @@ pub struct Release<R: Resource> {
     outcome: Result<(), Error<R::Cause>>,
 }
 
+/// What begins a release: a call, or the drop of a value.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Caller {
+    Code,
+    /// A `Drop`, which must not run a resource's async code: it may hold any lock (law L15).
+    Drop,
+}
+
+impl Caller {
+    /// Returns whether the release of a handle that was acquired on `home` may be polled in place.
+    pub(crate) fn may_poll(self, home: Option<&Runtime>) -> bool {
+        let here = || Runtime::try_current().is_ok_and(|here| home.is_some_and(|home| home.id() == here.id()));
+        self == Caller::Code && !std::thread::panicking() && here()
+    }
+}
+
 impl<R: Resource> Release<R> {
+    /// Leaves the release to the reaper, unless it can end at once.
+    pub(crate) fn leave(mut self, caller: Caller) {
+        if caller.may_poll(self.runtime()) {
+            // If it has to wait, the drop below spawns a task, which polls it before anything else.
+            drop(Pin::new(&mut self).poll(&mut Context::from_waker(Waker::noop())));
+        }
+    }
+
     pub(crate) fn runtime(&self) -> Option<&Runtime> {
         self.running.as_ref().and_then(Releasing::runtime)
     }

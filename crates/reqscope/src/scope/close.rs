@@ -1,10 +1,11 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use crate::exit::Exit;
+use crate::lease::Caller;
 use crate::reaper;
 use crate::rt::runtime::Runtime;
 use crate::rt::time::Deadline;
@@ -48,11 +49,11 @@ pub struct Close {
 }
 
 impl Close {
-    pub(crate) fn begin(scope: &ScopeState, requested: Exit) -> Self {
+    pub(crate) fn begin(scope: &ScopeState, requested: Exit, caller: Caller) -> Self {
         let closing = match scope.seal() {
             ErasedSlots::None => None,
-            ErasedSlots::One(only) if only.close_alone(requested) => None,
-            slots => Closing::begin(scope, slots, requested),
+            ErasedSlots::One(only) if only.close_alone(requested, caller) => None,
+            slots => Closing::begin(scope, slots, requested, caller),
         };
         scope.close();
         Close { closing }
@@ -107,7 +108,7 @@ struct Closing {
 impl Closing {
     /// Runs the first two phases, and begins the third. Returns `None` if nothing is left to wait for or to return.
     #[cold]
-    fn begin(scope: &ScopeState, mut slots: ErasedSlots, requested: Exit) -> Option<Box<Self>> {
+    fn begin(scope: &ScopeState, mut slots: ErasedSlots, requested: Exit, caller: Caller) -> Option<Box<Self>> {
         let mut problems = Vec::new();
         slots.retain(|slot| slot.seal(requested, &mut problems));
 
@@ -122,7 +123,7 @@ impl Closing {
 
         slots.sort(verdict);
         if !slots.peek().is_some_and(|slot| slot.settles(verdict)) {
-            hand_over(&mut slots, verdict);
+            hand_over(&mut slots, verdict, caller);
             if problems.is_empty() {
                 return None;
             }
@@ -130,7 +131,7 @@ impl Closing {
         let timeout = scope.settings().close_timeout;
         let mut closing =
             Closing { requested, verdict, problems, slots, current: None, timeout, deadline: None, overdue: false };
-        closing.begin_next();
+        closing.begin_next(caller);
         (closing.current.is_some() || !closing.problems.is_empty()).then(|| Box::new(closing))
     }
 
@@ -147,11 +148,11 @@ impl Closing {
     }
 
     /// Begins the next settling release that has to wait, or, after the last one, all other releases.
-    fn begin_next(&mut self) {
+    fn begin_next(&mut self, caller: Caller) {
         let verdict = self.verdict;
         while let Some(slot) = self.slots.peek() {
             if !slot.settles(verdict) {
-                return hand_over(&mut self.slots, verdict);
+                return hand_over(&mut self.slots, verdict, caller);
             }
             let deadline = self.deadline.get_or_insert_with(|| Deadline::after(self.timeout));
             self.overdue = deadline.has_passed();
@@ -181,12 +182,17 @@ impl Closing {
     }
 }
 
-/// Begins the releases that no client waits for, in their order.
-fn hand_over(slots: &mut ErasedSlots, verdict: Exit) {
+/// Begins the releases that no client waits for, in their order. Most of them end at once, without a task.
+fn hand_over(slots: &mut ErasedSlots, verdict: Exit, caller: Caller) {
     let mut releases = Vec::new();
     while let Some(slot) = slots.next() {
         releases.extend(slot.release(verdict, None));
     }
+    releases.retain_mut(|release| {
+        let in_place = caller.may_poll(release.runtime.as_ref());
+        // The task polls the release before anything else, so no wake-up is lost.
+        !in_place || release.future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending()
+    });
     // Outside of any runtime each release is dropped here, and continues in the runtime of its acquisition.
     if !releases.is_empty() && Runtime::try_current().is_ok() {
         reaper::spawn(None, ConcurrentReleases(releases));
@@ -202,7 +208,7 @@ impl Future for Closing {
             if let Err(problem) = ready!(this.poll_current(cx)) {
                 this.problems.push(problem);
             }
-            this.begin_next();
+            this.begin_next(Caller::Code);
         }
         let problems = std::mem::take(&mut this.problems);
         Poll::Ready(CloseError::of(this.requested, this.verdict, problems).map_or(Ok(()), Err))

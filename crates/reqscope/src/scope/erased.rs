@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::{mem, slice};
 
 use crate::exit::Exit;
+use crate::lease::Caller;
 use crate::rt::runtime::Runtime;
 use crate::rt::time::Deadline;
 use crate::scope::close_error::Problem;
@@ -36,7 +37,7 @@ pub(crate) trait ErasedSlot: Any + Send + Sync {
 
     /// Runs all three phases of a close at once, for the only slot of a scope. Without a settling slot, no problem can
     /// change the verdict. Returns `false`, and does nothing, if this slot settles.
-    fn close_alone(&self, requested: Exit) -> bool;
+    fn close_alone(&self, requested: Exit, caller: Caller) -> bool;
 }
 
 pub(crate) type Key = (TypeId, usize);

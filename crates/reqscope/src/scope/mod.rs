@@ -18,6 +18,7 @@ use std::task::{Context, Poll};
 use std::time::Instant;
 
 use crate::exit::Exit;
+use crate::lease::Caller;
 use crate::resource::Resource;
 use crate::rt::wakers::WakerTicket;
 use crate::scope::close::Close;
@@ -152,7 +153,7 @@ impl Scope {
     /// ```
     pub fn close(mut self, exit: Exit) -> Close {
         self.open = false;
-        Close::begin(&self.handle.state, exit)
+        Close::begin(&self.handle.state, exit, Caller::Code)
     }
 }
 
@@ -160,7 +161,7 @@ impl Drop for Scope {
     fn drop(&mut self) {
         if self.open {
             // Dropping the future hands the releases to the reaper.
-            drop(Close::begin(&self.handle.state, Exit::of_drop()));
+            drop(Close::begin(&self.handle.state, Exit::of_drop(), Caller::Drop));
         }
     }
 }

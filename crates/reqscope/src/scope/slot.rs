@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::lease::acquire::{self, Acquisition, PendingAttempt, Sink, TryAcquire};
 use crate::lease::context::{AcquireContext, Origin};
-use crate::lease::{Lease, Release, end, probe_or_dead};
+use crate::lease::{Caller, Lease, Release, end, probe_or_dead};
 use crate::observer::Subject;
 use crate::reaper::account::{Account, Acquiring};
 use crate::resource::{Health, Resource};
@@ -254,7 +254,7 @@ impl<R: Resource> ErasedSlot for Slot<R> {
         type_name::<R>()
     }
 
-    fn close_alone(&self, requested: Exit) -> bool {
+    fn close_alone(&self, requested: Exit, caller: Caller) -> bool {
         // The verdict is the requested exit, or `Failed` instead of `Completed`. A resource that does not settle as
         // `Completed` settles as no exit.
         if self.settles(requested) {
@@ -263,8 +263,11 @@ impl<R: Resource> ErasedSlot for Slot<R> {
         let found = self.cell.seal();
         self.cancel_or_report(&found);
         if let Found::Over(Phase::Held(HandleState::Idle(handle), account)) = found {
-            // A release that waits goes on in the reaper; an error has been reported to the observer.
-            drop(end(&self.resource, handle, account, requested.worst(self.scope.marked_exit()), Deadline::after));
+            let exit = requested.worst(self.scope.marked_exit());
+            // An error has been reported to the observer.
+            if let Ok(Some(release)) = end(&self.resource, handle, account, exit, Deadline::after) {
+                release.leave(caller);
+            }
         }
         true
     }

@@ -103,6 +103,34 @@ async fn background_releases_of_a_close_share_one_task() {
     server.finish().await;
 }
 
+/// Most releases end at once, and a task costs more than they do.
+#[tokio::test(start_paused = true)]
+async fn release_that_is_ready_at_once_needs_no_task() {
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = tasks();
+    let (server, all) = resources([false, false]);
+    used(&server, &all).close(Exit::Completed).await.unwrap();
+    assert_eq!(server.order(), [1, 0]);
+    let [first, _] = all;
+    used(&server, &[first]).close(Exit::Failed).await.unwrap();
+    assert_eq!((server.order().as_slice(), tasks()), ([1, 0, 2].as_slice(), before));
+    server.finish().await;
+}
+
+/// The dropping thread may hold any lock.
+#[tokio::test(start_paused = true)]
+async fn dropped_scope_runs_no_release_on_its_thread() {
+    for handles in [1, 2] {
+        let (server, all) = resources([false, false]);
+        let scope = server.scopes.open();
+        all[..handles].iter().for_each(|resource| drop(get_now(&scope.lazy(resource))));
+        drop(scope);
+        assert_eq!(server.order(), []);
+        server.finish().await;
+        assert_eq!(server.order().len(), handles);
+    }
+}
+
 /// The other releases wait for all of them.
 #[tokio::test(start_paused = true)]
 async fn settling_releases_run_one_after_another() {

@@ -95,6 +95,13 @@ const ROWS: &[Row] = &[
         ],
     },
     Row {
+        operation: "the same for a resource without shortcuts, in a task",
+        run: "scope-first-plain",
+        over: None,
+        must: Some(Must { instructions: 2_600, allocations: Some(3) }),
+        floors: &[],
+    },
+    Row {
         operation: "later get, return the guard",
         run: "scope-later",
         over: None,
