@@ -20,6 +20,7 @@ use crate::exit::Exit;
 use crate::lease::context::Origin;
 use crate::lease::probe_or_dead;
 use crate::resource::{Health, Resource};
+use crate::rt::runtime::coop;
 use crate::rt::sync::Ordering;
 use crate::rt::time::Deadline;
 
@@ -80,15 +81,21 @@ impl<R: Resource> Future for PoolGet<R> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let budget = ready!(coop::poll_proceed(cx));
         let this = &mut *self;
         if let Some(GetStep::First(pool)) = &this.step {
             if let Some((slot, handle)) = pool.take_uncrowded(this.site) {
                 if let Some(GetStep::First(pool)) = this.step.take() {
+                    budget.made_progress();
                     return Poll::Ready(Ok(Pooled::new(pool, slot, handle)));
                 }
             }
         }
-        this.poll_queue(cx)
+        let outcome = this.poll_queue(cx);
+        if outcome.is_ready() {
+            budget.made_progress();
+        }
+        outcome
     }
 }
 

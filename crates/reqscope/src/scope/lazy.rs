@@ -11,6 +11,7 @@ use crate::cell::{Loan, Obstacle, Site, Take};
 use crate::error::{Error, Stage};
 use crate::observer::Subject;
 use crate::resource::Resource;
+use crate::rt::runtime::coop;
 use crate::rt::time::Deadline;
 use crate::scope::guard::Guard;
 use crate::scope::slot::{Slot, TryGet};
@@ -62,6 +63,9 @@ impl<R: Resource> Lazy<R> {
     ///
     /// The loan is exclusive. Callers of the same request get the handle one after the other; a new `get` that finds
     /// waiters lets them go first, once.
+    ///
+    /// Each `get` counts against tokio's [cooperative budget](tokio::task::coop): a task whose budget is used up waits
+    /// for its next turn, even if the handle is idle, so that a loop of `get`s does not starve other tasks.
     ///
     /// # Errors
     ///
@@ -207,11 +211,16 @@ impl<R: Resource> Future for Get<R> {
     type Output = Result<Guard<R>, Error<R::Cause>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let budget = ready!(coop::poll_proceed(cx));
         let this = &mut *self;
-        match this.slot.as_ref().expect(UNENDED).try_take(false, this.site) {
+        let outcome = match this.slot.as_ref().expect(UNENDED).try_take(false, this.site) {
             TryGet::Lent(handle) => this.lent(handle),
             outcome => this.poll_on(outcome, cx),
+        };
+        if outcome.is_ready() {
+            budget.made_progress();
         }
+        outcome
     }
 }
 

@@ -4,6 +4,7 @@
 mod auto_traits;
 mod closing;
 mod closing_time;
+mod cooperation;
 mod cut_close;
 mod draining;
 mod error_classes;
