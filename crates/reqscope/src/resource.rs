@@ -23,7 +23,9 @@ use crate::exit::Exit;
 /// # Panics
 ///
 /// A panic in any of these methods is caught. In a verb it becomes the error of that call ([`Error::is_panicked`]); the
-/// docs of each other method say what a panic in it counts as.
+/// docs of each other method say what a panic in it counts as. A panic in the `Drop` of a resource, a handle, a cause or
+/// a future of one of these methods is caught too when reqscope drops the last one, so no scope, lease or pool panics
+/// when it is dropped.
 ///
 /// # Examples
 ///

@@ -16,6 +16,7 @@ use crate::lease::context::{AcquireContext, Origin};
 use crate::reaper::Reaper;
 use crate::reaper::account::Acquiring;
 use crate::resource::{Health, Resource};
+use crate::rt::catch::QuietArc;
 use crate::rt::runtime::AbortHandle;
 
 /// One handle for the whole server, used without a scope: a client that multiplexes, a memory-mapped file, a cache.
@@ -51,7 +52,7 @@ pub struct Shared<R: Resource> {
 struct SharedState<R: Resource> {
     /// A loan lasts only while the `Arc` is cloned.
     cell: Cell<Arc<Lease<R>>, (), Error<R::Cause>, AbortHandle>,
-    resource: Arc<R>,
+    resource: QuietArc<R>,
     reaper: Reaper,
 }
 
@@ -78,7 +79,11 @@ impl<R: Resource> Shared<R> {
     /// ```
     pub fn new_in(reaper: &Reaper, inner: R) -> Self {
         Shared {
-            state: Arc::new(SharedState { cell: Cell::new(), resource: Arc::new(inner), reaper: reaper.clone() }),
+            state: Arc::new(SharedState {
+                cell: Cell::new(),
+                resource: QuietArc::new(&Arc::new(inner)),
+                reaper: reaper.clone(),
+            }),
         }
     }
 
@@ -216,7 +221,7 @@ where
                     let outcome = match Acquisition::<R>::try_acquire(&state.resource, context) {
                         TryAcquire::Acquired(handle, context) => {
                             let account = context.open(Duration::ZERO);
-                            Some(Ok(Lease::new(handle, Arc::clone(&state.resource), account)))
+                            Some(Ok(Lease::new(handle, state.resource.clone(), account)))
                         }
                         TryAcquire::Failed(error) => Some(Err(error)),
                         TryAcquire::NotReady(context) => {

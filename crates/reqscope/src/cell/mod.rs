@@ -192,7 +192,8 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
             }
             let removed = state.waiters.remove(waiter);
             drop(state);
-            drop(removed);
+            // The step may be a loan, which a panic would lose.
+            catch::drop_quietly(removed);
             return step;
         }
     }
@@ -329,7 +330,7 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
     pub(crate) fn leave(&self, waiter: &mut WaiterId) {
         if waiter.is_registered() {
             let removed = self.state.lock().waiters.remove(waiter);
-            drop(removed);
+            catch::drop_quietly(removed);
         }
     }
 

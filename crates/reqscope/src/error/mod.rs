@@ -11,6 +11,8 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::rt::catch;
+
 pub use class::Class;
 use class::Kind;
 pub use shortage::{ConnectFailure, Holding, Shortage};
@@ -72,6 +74,13 @@ struct ErrorInner<C> {
     /// Boxed, because few errors have one, and it is larger than all other fields together.
     shortage: Option<Box<Shortage>>,
     cause: Option<Arc<C>>,
+}
+
+impl<C> Drop for ErrorInner<C> {
+    fn drop(&mut self) {
+        // The cause is a user's type, also the one in the figures of a pool. Many errors are dropped in a `Drop`.
+        catch::drop_quietly((self.cause.take(), self.shortage.take()));
+    }
 }
 
 impl<C> Error<C> {

@@ -12,7 +12,7 @@ use crate::observer::Subject;
 use crate::reaper::Reaper;
 use crate::reaper::account::Acquiring;
 use crate::resource::Resource;
-use crate::rt::catch;
+use crate::rt::catch::{self, QuietArc};
 use crate::rt::runtime::{AbortHandle, Runtime};
 use crate::rt::time::Deadline;
 
@@ -41,7 +41,7 @@ impl<R: Resource> Lease<R> {
         let origin = Origin { taken_at: Location::caller(), scope: None };
         let context =
             AcquireContext::current().unwrap_or_else(|| AcquireContext { reaper: Reaper::global().clone(), origin });
-        Self::acquire_under(context, Arc::clone(resource))
+        Self::acquire_under(context, QuietArc::new(resource))
     }
 
     /// Acquires a handle of `resource` with the timeouts, the observer and the counters of `reaper`.
@@ -60,10 +60,10 @@ impl<R: Resource> Lease<R> {
     ) -> impl Future<Output = Result<Self, Error<R::Cause>>> + Send + use<R> {
         let origin = Origin { taken_at: Location::caller(), scope: None };
         let context = AcquireContext { reaper: reaper.clone(), origin };
-        Self::acquire_under(context, Arc::clone(resource))
+        Self::acquire_under(context, QuietArc::new(resource))
     }
 
-    async fn acquire_under(context: AcquireContext, resource: Arc<R>) -> Result<Self, Error<R::Cause>> {
+    async fn acquire_under(context: AcquireContext, resource: QuietArc<R>) -> Result<Self, Error<R::Cause>> {
         match Acquisition::<R>::try_acquire(&resource, context) {
             TryAcquire::Acquired(handle, context) => Ok(Lease::new(handle, resource, context.open(Duration::ZERO))),
             TryAcquire::Failed(error) => Err(error),
@@ -81,7 +81,7 @@ type AcquireFuture<R> =
 pub(crate) struct Acquisition<R: Resource> {
     /// `None` after it has ended.
     future: Option<AcquireFuture<R>>,
-    resource: Arc<R>,
+    resource: QuietArc<R>,
     /// `None` only while the context is entered.
     context: Option<AcquireContext>,
     deadline: Deadline,
@@ -111,9 +111,9 @@ impl<R: Resource> Acquisition<R> {
         }
     }
 
-    pub(crate) fn new(resource: Arc<R>, context: AcquireContext) -> Self {
+    pub(crate) fn new(resource: QuietArc<R>, context: AcquireContext) -> Self {
         let deadline = Deadline::after(context.reaper.accounting().limits.acquire);
-        let maker = Arc::clone(&resource);
+        let maker = resource.clone();
         let future: AcquireFuture<R> = Box::pin(async move { maker.acquire().await });
         Acquisition { future: Some(future), resource, context: Some(context), deadline }
     }
@@ -146,7 +146,7 @@ impl<R: Resource> Future for Acquisition<R> {
             Ok(Poll::Ready(Ok(handle))) => {
                 catch::drop_quietly(this.future.take());
                 let account = context.open(this.deadline.elapsed());
-                return Poll::Ready(Ok(Lease::new(handle, Arc::clone(&this.resource), account)));
+                return Poll::Ready(Ok(Lease::new(handle, this.resource.clone(), account)));
             }
             Ok(Poll::Ready(Err(error))) if error.stage().is_some() => error,
             Ok(Poll::Ready(Err(error))) => error.at(Stage::Acquiring),
@@ -197,13 +197,13 @@ pub(crate) struct PendingAttempt {
 /// it, before `spawn` returns.
 pub(crate) fn begin<R: Resource, S: Sink<R>>(
     sink: &Arc<S>,
-    resource: &Arc<R>,
+    resource: &QuietArc<R>,
     attempt: PendingAttempt,
     enqueue: impl FnOnce(&Waker),
     cx: &mut Context<'_>,
 ) -> Option<Result<Lease<R>, Error<R::Cause>>> {
     let PendingAttempt { number, counted, context } = attempt;
-    let mut acquisition = Acquisition::new(Arc::clone(resource), context);
+    let mut acquisition = Acquisition::new(resource.clone(), context);
     if let Poll::Ready(outcome) = Pin::new(&mut acquisition).poll(cx) {
         return Some(outcome);
     }

@@ -17,7 +17,7 @@ use crate::lease::release::Releasing;
 use crate::reaper;
 use crate::reaper::account::Account;
 use crate::resource::{Health, Resource};
-use crate::rt::catch;
+use crate::rt::catch::{self, QuietArc};
 use crate::rt::runtime::Runtime;
 use crate::rt::time::Deadline;
 
@@ -62,12 +62,12 @@ pub struct Lease<R: Resource> {
 
 struct LeaseParts<R: Resource> {
     handle: R::Handle,
-    resource: Arc<R>,
+    resource: QuietArc<R>,
     account: Account<R>,
 }
 
 impl<R: Resource> Lease<R> {
-    pub(crate) fn new(handle: R::Handle, resource: Arc<R>, account: Account<R>) -> Self {
+    pub(crate) fn new(handle: R::Handle, resource: QuietArc<R>, account: Account<R>) -> Self {
         Lease { parts: Some(LeaseParts { handle, resource, account }) }
     }
 
@@ -120,7 +120,7 @@ impl<R: Resource> Lease<R> {
 
     /// Returns the resource of the handle.
     pub fn resource(lease: &Self) -> &Arc<R> {
-        &lease.parts().resource
+        lease.parts().resource.as_arc()
     }
 
     /// Returns the line of code that took the handle.
@@ -162,7 +162,7 @@ impl<R: Resource> Lease<R> {
 
     /// Returns what `probe` reports about the handle.
     pub(crate) fn probe(&self) -> Health {
-        probe_or_dead(&self.parts().resource, self)
+        probe_or_dead(&*self.parts().resource, self)
     }
 
     /// Reports that the handle is late. The caller drops the lease, which releases the unused handle at once (L6).
@@ -185,7 +185,7 @@ pub(crate) fn probe_or_dead<R: Resource>(resource: &R, handle: &R::Handle) -> He
 /// Ends the use of a handle. `deadline` is called with the release timeout if the release has to wait. Returns `None`
 /// if the handle has been released.
 pub(crate) fn end<R: Resource>(
-    resource: &Arc<R>,
+    resource: &QuietArc<R>,
     handle: R::Handle,
     account: Account<R>,
     exit: Exit,

@@ -1,6 +1,5 @@
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use crate::exit::Exit;
 use crate::observer::Abandoned;
 use crate::reaper::account::Account;
 use crate::resource::Resource;
-use crate::rt::catch;
+use crate::rt::catch::{self, QuietArc};
 use crate::rt::runtime::Runtime;
 use crate::rt::time::Deadline;
 
@@ -35,7 +34,7 @@ impl<R: Resource> Releasing<R> {
     ///
     /// `deadline` is called only if the release has to wait, with the reaper's release timeout.
     pub(crate) fn start(
-        resource: &Arc<R>,
+        resource: &QuietArc<R>,
         handle: R::Handle,
         mut account: Account<R>,
         exit: Exit,
@@ -49,7 +48,7 @@ impl<R: Resource> Releasing<R> {
             Ok(Err(handle)) => {
                 account.begin_release(exit);
                 let deadline = deadline(account.accounting().limits.release);
-                let resource = Arc::clone(resource);
+                let resource = resource.clone();
                 let future = Box::pin(async move { resource.release(handle, exit).await });
                 Ok(Some(Releasing { running: Some(Running { future, account }), exit, deadline }))
             }

@@ -20,13 +20,15 @@ use crate::exit::Exit;
 use crate::lease::context::Origin;
 use crate::lease::probe_or_dead;
 use crate::resource::{Health, Resource};
+use crate::rt::catch::{self, Quiet};
 use crate::rt::runtime::coop;
 use crate::rt::sync::Ordering;
 use crate::rt::time::Deadline;
 
 pub(super) type PoolResult<R, T> = Result<T, Error<<R as Resource>::Cause>>;
 
-type CheckOut<R> = Pin<Box<dyn Future<Output = Result<Pooled<R>, Error<<R as Resource>::Cause>>> + Send>>;
+/// Dropped quietly, because it may hold the future of a validation.
+type CheckOut<R> = Quiet<Pin<Box<dyn Future<Output = Result<Pooled<R>, Error<<R as Resource>::Cause>>> + Send>>>;
 
 /// The future returned by [`Pool::get`](super::Pool::get), whose docs list the errors. If a sound handle is idle, the
 /// first poll takes it, without an allocation.
@@ -129,7 +131,7 @@ impl<R: Resource> PoolGet<R> {
         (pool, begun): (Arc<Inner<R>>, Option<Entered<R>>),
         cx: &mut Context<'_>,
     ) -> Poll<Result<Pooled<R>, Error<R::Cause>>> {
-        self.poll_check_out(Box::pin(pool.check_out(self.site, begun)), cx)
+        self.poll_check_out(Quiet::new(Box::pin(pool.check_out(self.site, begun))), cx)
     }
 
     #[cold]
@@ -422,7 +424,7 @@ impl<R: Resource> Inner<R> {
         let mut state = self.state.lock();
         let (grant, waker) = state.slots.waiters().leave(ticket);
         drop(state);
-        drop(waker);
+        catch::drop_quietly(waker);
         if let Some((slot, handle)) = grant {
             self.put_back_unused(slot, handle);
         }

@@ -49,7 +49,7 @@ pub(super) fn begin<R: Resource>(pool: &Arc<Inner<R>>, slot: u32, attempt: Attem
 impl<R: Resource> Creation<R> {
     #[track_caller]
     fn new(pool: &Arc<Inner<R>>, slot: u32, attempt: Attempt) -> Self {
-        let acquiring = Lease::acquire_in(&pool.reaper, &pool.resource);
+        let acquiring = Lease::acquire_in(&pool.reaper, pool.resource.as_arc());
         let making: Making<R> = Box::pin(async move { check_arrival(acquiring.await?).await });
         let clears = pool.state.lock().clears;
         let counted = Acquiring::begin(pool.reaper.accounting());

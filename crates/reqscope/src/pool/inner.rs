@@ -16,7 +16,7 @@ use crate::lease::{self, Lease};
 use crate::reaper::account::Account;
 use crate::reaper::{self, Reaper};
 use crate::resource::Resource;
-use crate::rt::catch;
+use crate::rt::catch::{self, QuietArc};
 use crate::rt::rand;
 use crate::rt::runtime::TIME_PASSES;
 use crate::rt::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
@@ -26,7 +26,7 @@ use crate::rt::time::Deadline;
 /// a release, whose time is bounded, hold it together with their handle.
 pub(super) struct Inner<R: Resource> {
     pub(super) config: Config,
-    pub(super) resource: Arc<R>,
+    pub(super) resource: QuietArc<R>,
     /// The pool's own: its handles are not counted by any scope.
     pub(super) reaper: Reaper,
     pub(super) clock: Clock,
@@ -245,7 +245,7 @@ impl<R: Resource> Inner<R> {
             inspected: Tick::ZERO,
         };
         let fresh = Tick::count(config.validate_after);
-        let (resource, state) = (Arc::new(resource), Mutex::new(state));
+        let (resource, state) = (QuietArc::new(&Arc::new(resource)), Mutex::new(state));
         Inner {
             config,
             resource,

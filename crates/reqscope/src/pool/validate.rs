@@ -1,5 +1,5 @@
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -18,15 +18,23 @@ impl<R: Resource> Inner<R> {
     /// Calls [`Resource::validate`] within a time, and turns panics into errors.
     pub(super) async fn validate(&self, handle: &mut R::Handle, within: Duration) -> Result<(), Error<R::Cause>> {
         // A block, so that the call itself, which may panic, is part of the first poll.
-        let mut validating = pin!(async { self.resource.validate(handle).await });
+        let mut validating = pin!(Some(async { self.resource.validate(handle).await }));
         let mut deadline = Deadline::after(within);
-        poll_fn(|cx| match catch::call(|| validating.as_mut().poll(cx)) {
+        let outcome = poll_fn(|cx| match catch::call(|| poll_some(validating.as_mut(), cx)) {
             Ok(Poll::Pending) => deadline.poll_missed(Stage::Validating, cx).map(Err),
             Ok(Poll::Ready(outcome)) => Poll::Ready(outcome.map_err(|error| error.at(Stage::Validating))),
             Err(panic) => Poll::Ready(Err(Error::panicked(Stage::Validating, panic.payload()))),
         })
-        .await
+        .await;
+        // If it was cut, dropping it runs user code.
+        drop(catch::call(|| validating.set(None)));
+        outcome
     }
+}
+
+/// Polls the future, which is there.
+fn poll_some<F: Future>(future: Pin<&mut Option<F>>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    future.as_pin_mut().map_or(Poll::Pending, |future| future.poll(cx))
 }
 
 const NOT_TAKEN: &str = "only methods that consume it take the handle";

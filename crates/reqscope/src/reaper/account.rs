@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use crate::exit::Exit;
 use crate::observer::{Abandoned, Observer, Subject};
-use crate::rt::catch;
+use crate::rt::catch::{self, Quiet};
 use crate::rt::runtime::Runtime;
 use crate::rt::sync::{AtomicU64, Mutex, Ordering};
 use crate::rt::wakers::{WakerList, WakerTicket};
@@ -27,7 +27,7 @@ use crate::stats::Stats;
 #[derive(Default)]
 pub(crate) struct Accounting {
     pub(crate) limits: Limits,
-    observer: Option<Box<dyn Observer>>,
+    observer: Option<Quiet<Box<dyn Observer>>>,
     in_flight: InFlight,
     acquired: AtomicU64,
     released: AtomicU64,
@@ -62,7 +62,7 @@ fn count(counter: &AtomicU64) {
 }
 
 impl Accounting {
-    pub(crate) fn new(limits: Limits, observer: Option<Box<dyn Observer>>) -> Self {
+    pub(crate) fn new(limits: Limits, observer: Option<Quiet<Box<dyn Observer>>>) -> Self {
         Accounting { limits, observer, ..Accounting::default() }
     }
 
@@ -133,7 +133,7 @@ impl Accounting {
     #[inline]
     fn notify(&self, event: impl FnOnce(&dyn Observer)) {
         if let Some(observer) = &self.observer {
-            self.notify_cold(&**observer, event);
+            self.notify_cold(&***observer, event);
         }
     }
 

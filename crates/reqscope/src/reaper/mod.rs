@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::error::Stage;
 use crate::observer::Observer;
 use crate::reaper::account::{Accounting, Limits};
+use crate::rt::catch::Quiet;
 use crate::rt::runtime::Runtime;
 use crate::rt::time::Deadline;
 use crate::stats::{DrainReport, Stats};
@@ -212,7 +213,7 @@ impl fmt::Debug for Reaper {
 #[must_use]
 pub struct ReaperBuilder {
     limits: Limits,
-    observer: Option<Box<dyn Observer>>,
+    observer: Option<Quiet<Box<dyn Observer>>>,
 }
 
 impl ReaperBuilder {
@@ -233,7 +234,7 @@ impl ReaperBuilder {
     /// Sets the observer of events that no task awaits. Defaults to none; the counters work without one. A later call
     /// replaces an earlier one.
     pub fn observer(mut self, observer: impl Observer) -> Self {
-        self.observer = Some(Box::new(observer));
+        self.observer = Some(Quiet::new(Box::new(observer)));
         self
     }
 

@@ -1,7 +1,9 @@
 //! Calls into user code, whose panics must not unwind any further.
 
 use std::any::Any;
+use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::task::Waker;
 
 /// A panic of user code. The panic hook has reported it by the time it is caught.
@@ -34,6 +36,83 @@ pub(crate) fn drop_quietly<T>(value: T) {
         // Forgotten, because dropping the payload might panic again.
         std::mem::forget(payload);
     }
+}
+
+/// A user's value, which is dropped without a panic.
+pub(crate) struct Quiet<T>(Option<T>);
+
+/// A reference to a user's value. Dropping the last one drops the value without a panic.
+pub(crate) struct QuietArc<T>(Option<Arc<T>>);
+
+const NOT_DROPPED: &str = "only `drop` takes the value";
+
+impl<T> Quiet<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Quiet(Some(value))
+    }
+}
+
+impl<T> Deref for Quiet<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.0.as_ref().expect(NOT_DROPPED)
+    }
+}
+
+impl<T> DerefMut for Quiet<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.0.as_mut().expect(NOT_DROPPED)
+    }
+}
+
+impl<T> Drop for Quiet<T> {
+    fn drop(&mut self) {
+        drop_quietly(self.0.take());
+    }
+}
+
+impl<T> QuietArc<T> {
+    #[inline]
+    pub(crate) fn new(shared: &Arc<T>) -> Self {
+        QuietArc(Some(Arc::clone(shared)))
+    }
+
+    #[inline]
+    pub(crate) fn as_arc(&self) -> &Arc<T> {
+        self.0.as_ref().expect(NOT_DROPPED)
+    }
+}
+
+impl<T> Clone for QuietArc<T> {
+    #[inline]
+    fn clone(&self) -> Self {
+        QuietArc::new(self.as_arc())
+    }
+}
+
+impl<T> Deref for QuietArc<T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        self.as_arc()
+    }
+}
+
+impl<T> Drop for QuietArc<T> {
+    #[inline]
+    fn drop(&mut self) {
+        // Costs no more than the drop of an `Arc`, and of two drops at the same time exactly one gets the value.
+        if let Some(value) = self.0.take().and_then(Arc::into_inner) {
+            drop_last(value);
+        }
+    }
+}
+
+#[cold]
+fn drop_last<T>(value: T) {
+    drop_quietly(value);
 }
 
 /// Wakes all of them. One that panics stops neither the others nor the caller.

@@ -9,13 +9,15 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::error::{Error, Stage};
+use crate::rt::catch::Quiet;
 use crate::rt::runtime::{Runtime, Sleep, sleep_until};
 
 /// A deadline. Its timer is created at the first poll, so an operation that is ready at once does not pay for one.
 pub(crate) struct Deadline {
     began: Instant,
     at: Instant,
-    timer: Option<Pin<Box<Sleep>>>,
+    /// Dropped quietly, because it holds a waker.
+    timer: Option<Quiet<Pin<Box<Sleep>>>>,
 }
 
 impl Deadline {
@@ -55,7 +57,7 @@ impl Deadline {
             }
             // The runtime of this timer has ended. The current one, if it is another, has timers of its own.
         }
-        poll_timer(self.timer.insert(timer(self.at)?), cx)
+        poll_timer(self.timer.insert(Quiet::new(timer(self.at)?)), cx)
     }
 }
 

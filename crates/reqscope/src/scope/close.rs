@@ -50,13 +50,24 @@ pub struct Close {
 
 impl Close {
     pub(crate) fn begin(scope: &ScopeState, requested: Exit, caller: Caller) -> Self {
-        let closing = match scope.seal() {
+        let slots = scope.seal();
+        // Also if user code panics, or else every later drain would wait for this scope until its timeout.
+        let _counted = CountClosed(scope);
+        let closing = match slots {
             ErasedSlots::None => None,
             ErasedSlots::One(only) if only.close_alone(requested, caller) => None,
             slots => Closing::begin(scope, slots, requested, caller),
         };
-        scope.close();
         Close { closing }
+    }
+}
+
+/// Counts the scope as closed when it is dropped.
+struct CountClosed<'a>(&'a ScopeState);
+
+impl Drop for CountClosed<'_> {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 

@@ -15,7 +15,7 @@ use crate::lease::{Caller, Lease, Release, end, probe_or_dead};
 use crate::observer::Subject;
 use crate::reaper::account::{Account, Acquiring};
 use crate::resource::{Health, Resource};
-use crate::rt::catch;
+use crate::rt::catch::{self, QuietArc};
 use crate::rt::runtime::AbortHandle;
 use crate::rt::sync::{AtomicUsize, Ordering};
 use crate::rt::time::Deadline;
@@ -27,7 +27,7 @@ use crate::scope::state::StateRef;
 pub(crate) struct Slot<R: Resource> {
     pub(crate) cell: Cell<R::Handle, Account<R>, Error<R::Cause>, AbortHandle>,
     pub(crate) scope: StateRef,
-    resource: Arc<R>,
+    resource: QuietArc<R>,
     order: AtomicUsize,
 }
 
@@ -56,7 +56,7 @@ impl<R: Resource> Slot<R> {
         scope: &StateRef,
         resource: &Arc<R>,
     ) -> Self {
-        Slot { cell, scope: scope.clone(), resource: Arc::clone(resource), order: AtomicUsize::new(0) }
+        Slot { cell, scope: scope.clone(), resource: QuietArc::new(resource), order: AtomicUsize::new(0) }
     }
 
     pub(crate) fn key_of(resource: &Arc<R>) -> Key {
@@ -154,7 +154,7 @@ impl<R: Resource> Slot<R> {
     }
 
     fn lease(&self, handle: R::Handle, account: Account<R>) -> Lease<R> {
-        Lease::new(handle, Arc::clone(&self.resource), account)
+        Lease::new(handle, self.resource.clone(), account)
     }
 
     fn number(&self) {
@@ -197,7 +197,7 @@ impl<R: Resource> Sink<R> for Slot<R> {
 
 impl<R: Resource> ErasedSlot for Slot<R> {
     fn key(&self) -> Key {
-        Self::key_of(&self.resource)
+        Self::key_of(self.resource.as_arc())
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

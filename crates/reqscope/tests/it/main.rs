@@ -11,6 +11,7 @@ mod error_classes;
 mod errors;
 mod failure;
 mod first_use;
+mod foreign_drops;
 mod hooked;
 mod leases;
 mod lending;
