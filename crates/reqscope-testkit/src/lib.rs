@@ -35,7 +35,7 @@ mod servers;
 #[cfg(feature = "proxy")]
 pub use fault_proxy::{Connections, Direction, FaultProxy, Script, Traffic};
 pub use gate::Gate;
-pub use laws::{Breach, Law, Report, judge, laws, run_laws};
+pub use laws::{Breach, Law, Laws, Report, laws, run_laws};
 pub use ledger::{Balance, Entry, Ledger};
 pub use outcome::{Outcome, Scripted};
 pub use panics::{expect_panic, quiet_panic};

@@ -8,7 +8,7 @@ use reqscope::{Exit, Lease, Reaper, Resource};
 use super::fixture::{BOUND, MOST_POLLS, ROUNDS, Setup};
 use super::report::Verdict;
 use crate::outcome::Outcome;
-use crate::poll::{cancel_at, poll_once};
+use crate::poll::poll_once;
 use crate::probe::Verb;
 use crate::until::holds_within;
 
@@ -18,7 +18,7 @@ pub(super) async fn cancelled_acquire_leaves_nothing<R: Resource>(setup: Setup<'
         let fixture = setup.fixture(format!("an acquire cancelled at poll {polls}"));
         let mut finished = false;
         for _ in 0..ROUNDS {
-            match fixture.within("acquire", cancel_at(polls, fixture.resource.acquire())).await? {
+            match fixture.cut("acquire", polls, fixture.resource.acquire()).await? {
                 None => fixture.after_cancel().await?,
                 Some(answer) => {
                     finished = true;
@@ -33,6 +33,33 @@ pub(super) async fn cancelled_acquire_leaves_nothing<R: Resource>(setup: Setup<'
                 .expect(better.is_none(), "an inner handle was released as completed, though it was never used")?;
         }
         fixture.still_works().await?;
+        fixture.end().await?;
+        if finished {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// L3: cancelled acquires leave nothing open at the server while their resource lives.
+///
+/// A resource may keep some handles open, as a pool does, but not one for each acquire that was cut.
+pub(super) async fn cancelled_acquires_leave_nothing_open<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+    for polls in 0..MOST_POLLS {
+        let fixture = setup.fixture(format!("{ROUNDS} acquires cancelled at poll {polls}"));
+        let Some(census) = fixture.census() else { return Ok(()) };
+        fixture.still_works().await?;
+        let before = fixture.counted(census.now().await)?;
+        let mut finished = false;
+        for _ in 0..ROUNDS {
+            if let Some(answer) = fixture.cut("acquire", polls, fixture.resource.acquire()).await? {
+                finished = true;
+                fixture.release(fixture.success("acquire", answer)?, Exit::Completed).await?;
+            }
+            // Whatever a pool has begun for the cut acquire is there for this one.
+            fixture.still_works().await?;
+        }
+        fixture.counted(census.at_most(before + ROUNDS - 1).await)?;
         fixture.end().await?;
         if finished {
             break;
@@ -74,8 +101,8 @@ pub(super) async fn cancelled_lease_leaves_nothing<R: Resource>(setup: Setup<'_,
     for polls in 0..MOST_POLLS {
         let fixture = setup.fixture(format!("Lease::acquire cancelled at poll {polls}"));
         let reaper = Reaper::new();
-        let leased = cancel_at(polls, Lease::acquire_in(&reaper, &fixture.resource));
-        let finished = match fixture.within("Lease::acquire", leased).await? {
+        let leased = Lease::acquire_in(&reaper, &fixture.resource);
+        let finished = match fixture.cut("Lease::acquire", polls, leased).await? {
             None => false,
             Some(answer) => {
                 drop(fixture.success("Lease::acquire", answer)?);
@@ -101,10 +128,7 @@ pub(super) async fn cancelled_release_frees_the_slot<R: Resource>(setup: Setup<'
         let mut cut = 0;
         for _ in 0..ROUNDS {
             let handle = fixture.acquire().await?;
-            match fixture
-                .within("release", cancel_at(polls, fixture.resource.release(handle, Exit::Completed)))
-                .await?
-            {
+            match fixture.cut("release", polls, fixture.resource.release(handle, Exit::Completed)).await? {
                 None => cut += 1,
                 Some(answer) => fixture.success("release", answer)?,
             }
@@ -125,8 +149,8 @@ pub(super) async fn cancelled_validate_keeps_the_handle<R: Resource>(setup: Setu
         let mut finished = false;
         for _ in 0..ROUNDS {
             let mut handle = fixture.acquire().await?;
-            let validated = cancel_at(polls, fixture.resource.validate(&mut handle));
-            finished |= fixture.within("validate", validated).await?.is_some();
+            let validated = fixture.resource.validate(&mut handle);
+            finished |= fixture.cut("validate", polls, validated).await?.is_some();
             fixture.release(handle, Exit::Cancelled).await?;
         }
         fixture.still_works().await?;

@@ -9,7 +9,6 @@ use reqscope::{Exit, Lease, Resource, Scopes};
 use super::fixture::{BOUND, MOST_POLLS, Setup};
 use super::report::Verdict;
 use crate::outcome::Outcome;
-use crate::poll::cancel_at;
 use crate::probe::{Probe, Verb};
 use crate::records::HandleState;
 
@@ -78,7 +77,7 @@ pub(super) async fn cancelled_close_settles_all_the_same<R: Resource>(setup: Set
         let scopes = Scopes::new();
         let scope = scopes.open();
         drop(fixture.get(&scope.lazy(&fixture.resource)).await?);
-        let closed = fixture.within("close", cancel_at(polls, scope.close(Exit::Completed))).await?;
+        let closed = fixture.cut("close", polls, scope.close(Exit::Completed)).await?;
         if let Some(closed) = &closed {
             fixture.expect(closed.is_ok(), "a close that was not cancelled failed")?;
             let state = fixture.resource.records.record(0).state;

@@ -77,6 +77,10 @@ impl<H> Counted<H> {
         self.ticket.id
     }
 
+    pub(super) fn get_mut(&mut self) -> &mut H {
+        &mut self.handle
+    }
+
     /// Returns the handle itself, which is not counted from here on.
     pub(super) fn into_inner(self) -> H {
         self.ticket.records.ended(self.ticket.id, HandleState::Abandoned);

@@ -116,7 +116,7 @@ async fn lease_ends<R: Resource, F: Future<Output = ()>>(
 }
 
 async fn lease<R: Resource>(
-    fixture: &Fixture<R>,
+    fixture: &Fixture<'_, R>,
     scopes: &Scopes,
     detached: bool,
 ) -> Result<Lease<Counting<R>>, Breach> {
@@ -131,7 +131,7 @@ async fn lease<R: Resource>(
     fixture.success("Lease::acquire", fixture.within("Lease::acquire", acquired).await?)
 }
 
-async fn expect_exit<R: Resource>(fixture: Fixture<R>, scopes: &Scopes, expected: Exit) -> Verdict {
+async fn expect_exit<R: Resource>(fixture: Fixture<'_, R>, scopes: &Scopes, expected: Exit) -> Verdict {
     let exits = fixture.exits(scopes).await?;
     fixture.expect(exits == [expected], format!("the handle was released as {exits:?} instead of [{expected:?}]"))?;
     fixture.end().await

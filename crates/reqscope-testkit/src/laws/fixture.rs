@@ -8,9 +8,13 @@ use parking_lot::Mutex;
 use reqscope::{Error, Exit, Guard, Lazy, Resource, Scopes};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::Laws;
+use super::census::{Census, Surplus};
 use super::counting::{Counted, Counting, Mode};
+use super::operation::Operate;
 use super::report::{Breach, Law, Verdict};
 use crate::outcome::Outcome;
+use crate::poll::cancel_at;
 use crate::probe::{Probe, Verb};
 use crate::records::{Counts, HandleState};
 use crate::until::holds_within;
@@ -28,22 +32,31 @@ pub(super) const MOST_POLLS: usize = 64;
 /// All exits, from best to worst.
 pub(super) const EXITS: [Exit; 4] = [Exit::Completed, Exit::Failed, Exit::Cancelled, Exit::Panicked];
 
+/// What to do if an acquire, a release or a use never ends.
+const HUNG: &str = "a slot may have been lost in the cut call, or the handle of an earlier case is still out because \
+                    `make` does not create a resource of its own for each case";
+
+/// What to do about a handle that a cut call has left open at the server.
+const LEFT_OPEN: &str =
+    "give what an acquire has half made an owner whose `Drop` closes it, such as a `Lease` or a guard";
+
 /// Creates fixtures of one resource under one law.
-pub(super) struct Setup<'a, R> {
-    pub(super) make: &'a dyn Fn(Probe) -> R,
+pub(super) struct Setup<'a, R: Resource> {
+    pub(super) laws: &'a Laws<'a, R>,
     pub(super) law: Law,
 }
 
 /// One fresh resource, counted inside and outside.
-pub(super) struct Fixture<R: Resource> {
-    checker: Checker,
+pub(super) struct Fixture<'a, R: Resource> {
+    checker: Checker<'a>,
     pub(super) resource: Arc<Counting<R>>,
 }
 
 /// Checks a fixture from inside the resource, and creates the breaches of its law.
-pub(super) struct Checker {
+pub(super) struct Checker<'a> {
     law: Law,
     case: String,
+    census: Option<&'a Census<'a>>,
     /// Counts nothing if `make` ignores it.
     pub(super) probe: Probe,
     /// The inner handles that arrived after their callers had been dropped.
@@ -60,29 +73,45 @@ pub(super) async fn yield_a_few_times() {
     }
 }
 
-impl<R: Resource> Setup<'_, R> {
-    pub(super) fn fixture(&self, case: impl Into<String>) -> Fixture<R> {
+impl<'a, R: Resource> Setup<'a, R> {
+    pub(super) fn fixture(&self, case: impl Into<String>) -> Fixture<'a, R> {
         self.fixture_over(Probe::new(), Mode::Waiting, case)
     }
 
     /// Creates a fixture whose releases settle.
-    pub(super) fn settling_fixture(&self, case: impl Into<String>) -> Fixture<R> {
+    pub(super) fn settling_fixture(&self, case: impl Into<String>) -> Fixture<'a, R> {
         self.fixture_over(Probe::new(), Mode::Settling, case)
     }
 
-    pub(super) fn fixture_over(&self, probe: Probe, mode: Mode, case: impl Into<String>) -> Fixture<R> {
+    pub(super) fn fixture_over(&self, probe: Probe, mode: Mode, case: impl Into<String>) -> Fixture<'a, R> {
         // So that each method has awaits to be cancelled at.
         for verb in [Verb::Acquire, Verb::Validate, Verb::Release] {
             probe.on(verb).always(Outcome::ok().after_polls(2));
         }
-        let resource = Arc::new((self.make)(probe.clone()));
+        let resource = Arc::new((self.laws.make)(probe.clone()));
         let resource = Arc::new(Counting::new(resource, mode));
-        let checker = Checker { law: self.law, case: case.into(), probe, late: Mutex::default() };
+        let checker = Checker {
+            law: self.law,
+            case: case.into(),
+            census: self.laws.census.as_ref(),
+            probe,
+            late: Mutex::default(),
+        };
         Fixture { checker, resource }
     }
-}
 
-impl<R: Resource> Setup<'_, R> {
+    /// Returns what a user does with a handle, if the suite knows it.
+    pub(super) fn operation(&self) -> Option<&'a dyn Operate<R::Handle>> {
+        self.laws.operation.as_deref()
+    }
+
+    /// Returns the number of a new user. No other case has it, so that a backend that keeps state confuses none.
+    pub(super) fn next_user(&self) -> u64 {
+        let user = self.laws.users.get() + 1;
+        self.laws.users.set(user);
+        user
+    }
+
     /// Returns whether the resource acquires from the probe. If it does not, the suite cannot hold it up inside.
     pub(super) async fn uses_the_probe(&self) -> bool {
         let fixture = self.fixture("an acquire");
@@ -93,21 +122,21 @@ impl<R: Resource> Setup<'_, R> {
     }
 }
 
-impl<R: Resource> Deref for Fixture<R> {
-    type Target = Checker;
+impl<'a, R: Resource> Deref for Fixture<'a, R> {
+    type Target = Checker<'a>;
 
-    fn deref(&self) -> &Checker {
+    fn deref(&self) -> &Checker<'a> {
         &self.checker
     }
 }
 
-impl Checker {
+impl<'a> Checker<'a> {
     pub(super) fn breach<T>(&self, seen: impl Into<String>) -> Result<T, Breach> {
         self.breach_of(self.law, seen)
     }
 
     pub(super) fn breach_of<T>(&self, law: Law, seen: impl Into<String>) -> Result<T, Breach> {
-        Err(Breach { law, case: self.case.clone(), seen: seen.into() })
+        Err(Breach::new(law, &*self.case, seen))
     }
 
     pub(super) fn expect(&self, holds: bool, otherwise: impl Into<String>) -> Verdict {
@@ -118,12 +147,39 @@ impl Checker {
         self.probe.counts()
     }
 
-    /// Waits for a future that has to end.
+    /// Waits for a future that has to end. One that does not end would do the same in other cases, so the run ends.
     pub(super) async fn within<F: Future>(&self, what: &str, future: F) -> Result<F::Output, Breach> {
         match timeout(BOUND, future).await {
             Ok(output) => Ok(output),
-            Err(_) => self.breach(format!("{what} did not end within {BOUND:?}")),
+            Err(_elapsed) => self.hung(what),
         }
+    }
+
+    /// Cancels a future at this poll, and returns `None`, or its output if it ends before.
+    pub(super) async fn cut<F: Future>(
+        &self,
+        what: &str,
+        polls: usize,
+        future: F,
+    ) -> Result<Option<F::Output>, Breach> {
+        let began = Instant::now();
+        let output = self.within(what, cancel_at(polls, future)).await?;
+        // A timeout polls its future a last time. A future that hangs has counted that as its last poll.
+        if output.is_none() && began.elapsed() >= BOUND { self.hung(what) } else { Ok(output) }
+    }
+
+    fn hung<T>(&self, what: &str) -> Result<T, Breach> {
+        let breach = Breach::new(self.law, &*self.case, format!("{what} did not end within {BOUND:?}"));
+        Err(breach.ending_the_run().advise(HUNG))
+    }
+
+    pub(super) fn census(&self) -> Option<&'a Census<'a>> {
+        self.census
+    }
+
+    /// Returns the result of a census, or the breach that it shows.
+    pub(super) fn counted<T>(&self, counted: Result<T, Surplus>) -> Result<T, Breach> {
+        counted.map_err(|surplus| surplus_breach(self.law, &self.case, &surplus))
     }
 
     /// Waits for a condition that has to hold.
@@ -174,7 +230,18 @@ impl Checker {
     }
 }
 
-impl<R: Resource> Fixture<R> {
+/// Describes what a census found. One leak shows itself in many cases, whatever their law.
+pub(super) fn surplus_breach(law: Law, case: &str, surplus: &Surplus) -> Breach {
+    match surplus {
+        Surplus::Open { now, start } => {
+            let seen = format!("the census counts {now} open handles, and counted {start} before");
+            Breach::new(law, case, seen).of_any_law().advise(LEFT_OPEN)
+        }
+        Surplus::Hung => Breach::new(law, case, format!("the census did not end within {BOUND:?}")).ending_the_run(),
+    }
+}
+
+impl<R: Resource> Fixture<'_, R> {
     /// Borrows a handle.
     pub(super) async fn get(&self, lazy: &LazyOf<R>) -> Result<Guard<Counting<R>>, Breach> {
         let answer = self.within("get", lazy.get()).await?;
@@ -203,8 +270,17 @@ impl<R: Resource> Fixture<R> {
     }
 
     pub(super) async fn release(&self, handle: HandleOf<R>, exit: Exit) -> Verdict {
-        let answer = self.within("release", self.resource.release(handle, exit)).await?;
+        let answer = self.try_release(handle, exit).await?;
         self.success("release", answer)
+    }
+
+    /// Releases a handle where the release may fail, but has to end.
+    pub(super) async fn try_release(
+        &self,
+        handle: HandleOf<R>,
+        exit: Exit,
+    ) -> Result<Result<(), Error<R::Cause>>, Breach> {
+        self.within("release", self.resource.release(handle, exit)).await
     }
 
     /// Expects that one handle can be acquired and released.
@@ -246,6 +322,10 @@ impl<R: Resource> Fixture<R> {
             return checker.breach_of(Law::L1, "a handle was released twice");
         }
         checker.expect(counts.live() == 0, "a handle was acquired and never released")?;
-        checker.expect(counts.abandoned <= abandoned as u64, "a handle was dropped instead of released")
+        checker.expect(counts.abandoned <= abandoned as u64, "a handle was dropped instead of released")?;
+        match checker.census {
+            Some(census) => checker.counted(census.at_start().await),
+            None => Ok(()),
+        }
     }
 }

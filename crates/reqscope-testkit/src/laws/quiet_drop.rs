@@ -134,7 +134,8 @@ fn shut_down<R: Resource>(resource: Arc<R>, leased: bool) -> Duration {
             true => (Lease::acquire_in(&Reaper::new(), &resource).await.ok(), None),
             false => (None, scope.lazy(&resource).get().await.ok()),
         };
-        taken.send(()).expect("the runtime runs until this is received");
+        // Fails if the acquisition took longer than the runtime was driven.
+        let _driven = taken.send(());
         pending::<()>().await;
         drop((guard, lease, scope));
     });
@@ -158,7 +159,7 @@ fn polled(polls: usize, future: impl Future<Output = ()> + Send + 'static) -> Be
 
 /// Drops what `make` creates on another thread: first normally, then while that thread unwinds.
 async fn drops_quietly<R: Resource, T: Send + 'static>(
-    fixture: &Fixture<R>,
+    fixture: &Fixture<'_, R>,
     make: impl AsyncFn() -> Result<T, Breach>,
 ) -> Verdict {
     is_quick(fixture, async || {
@@ -178,7 +179,7 @@ async fn drops_quietly<R: Resource, T: Send + 'static>(
 
 /// Expects one quick drop. `timed_drop` drops something and returns how long that took.
 async fn is_quick<R: Resource>(
-    fixture: &Fixture<R>,
+    fixture: &Fixture<'_, R>,
     timed_drop: impl AsyncFn() -> Result<Duration, Breach>,
 ) -> Verdict {
     let (mut fastest, mut total) = (Duration::MAX, Duration::ZERO);
@@ -201,7 +202,7 @@ async fn is_quick<R: Resource>(
 /// The runtime stands still meanwhile, so that the machine's load does not decide which of its tasks run before `work`.
 /// Only if `work` takes long, the runtime runs on, because `work` may be waiting for a task.
 async fn on_a_thread<R: Resource, T: Send + 'static>(
-    fixture: &Fixture<R>,
+    fixture: &Fixture<'_, R>,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Breach> {
     let (running, ended) = mpsc::channel::<()>();
@@ -214,7 +215,8 @@ async fn on_a_thread<R: Resource, T: Send + 'static>(
     let mut patience = PROMPT;
     while ended.recv_timeout(patience) == Err(mpsc::RecvTimeoutError::Timeout) {
         if began.elapsed() > HUNG {
-            return fixture.breach(format!("its drop has blocked the thread for {HUNG:?} and does not come back"));
+            let hung = fixture.breach(format!("its drop has blocked the thread for {HUNG:?} and does not come back"));
+            return hung.map_err(Breach::ending_the_run);
         }
         tokio::task::yield_now().await;
         patience = Duration::from_millis(1);

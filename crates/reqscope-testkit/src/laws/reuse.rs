@@ -50,7 +50,7 @@ pub(super) async fn dead_handle_is_not_reused<R: Resource>(setup: Setup<'_, R>) 
 
 /// Acquires for a second user. An error is fine, too: a resource may fail instead.
 async fn next_user_gets_another_handle<R: Resource>(
-    fixture: &Fixture<R>,
+    fixture: &Fixture<'_, R>,
     but: &str,
     not_validated: impl FnOnce() -> bool,
 ) -> Verdict {

@@ -9,7 +9,7 @@ use super::counting::Mode;
 use super::fixture::{BOUND, EXITS, MOST_POLLS, Setup, yield_a_few_times};
 use super::report::Verdict;
 use crate::outcome::Outcome;
-use crate::poll::{cancel_at, poll_once};
+use crate::poll::poll_once;
 use crate::probe::{Probe, Verb};
 use crate::until::holds_within;
 
@@ -228,7 +228,7 @@ pub(super) async fn cancelled_request_leaves_nothing<R: Resource>(setup: Setup<'
                 let closed = scope.close(Exit::Completed).await;
                 first.is_ok() && second.is_ok() && closed.is_ok()
             };
-            let whole = fixture.within("the request", cancel_at(polls, request)).await?;
+            let whole = fixture.cut("the request", polls, request).await?;
             fixture.expect(whole != Some(false), "a request that was not cancelled failed")?;
             fixture.after_cancel().await?;
             let report = scopes.drain(BOUND).await;

@@ -1,13 +1,48 @@
 //! Calls the methods one after the other, without cancelling.
 
+use std::pin::pin;
+use std::time::Duration;
+
 use reqscope::{Exit, Resource};
+use tokio::time::timeout;
 
 use super::counting::Mode;
 use super::fixture::{EXITS, ROUNDS, Setup, yield_a_few_times};
-use super::report::Verdict;
+use super::report::{Breach, Verdict};
 use super::unwind::catch_panic;
 use crate::outcome::Outcome;
 use crate::probe::{Probe, Verb};
+
+/// How long a second acquire may be pending before the suite takes it for one that waits for the first handle.
+const WAITS: Duration = Duration::from_millis(50);
+
+/// L4: while one request has a handle, another one gets its own, or waits for the first one's release.
+///
+/// Everything else builds on this, so a resource that breaks it ends the run.
+pub(super) async fn second_acquire_is_served_or_waits<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+    let fixture = setup.fixture("an acquire, and a second one while the first handle is out");
+    let first = fixture.acquire().await.map_err(Breach::ending_the_run)?;
+    let (first, answer) = {
+        let mut second = pin!(fixture.resource.acquire());
+        match timeout(WAITS, second.as_mut()).await {
+            Ok(answer) => (Some(first), answer),
+            Err(_elapsed) => {
+                fixture.release(first, Exit::Completed).await?;
+                (None, fixture.within("the second acquire", second).await?)
+            }
+        }
+    };
+    let second = fixture.success("the second acquire", answer).map_err(|breach: Breach| {
+        breach.ending_the_run().advise(
+            "a second acquire must succeed while the first handle is out, or wait for its release: a server has \
+             several requests at a time, and so has this suite",
+        )
+    })?;
+    for handle in first.into_iter().chain([second]) {
+        fixture.release(handle, Exit::Completed).await?;
+    }
+    fixture.end().await
+}
 
 /// L1: a handle that is released once is released once inside, with every exit.
 pub(super) async fn handle_is_released_with_every_exit<R: Resource>(setup: Setup<'_, R>) -> Verdict {

@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use reqscope::{Error, Exit, Health, Lease, Reaper, Resource};
-use reqscope_testkit::{Law, Probe, ProbeHandle, Scripted, judge};
+use reqscope_testkit::{Law, Probe, ProbeHandle, Scripted, laws};
 
 /// Returns the laws that a resource breaks, each once.
 async fn broken<R: Resource>(make: impl Fn(Probe) -> R) -> Vec<Law> {
-    let report = judge(make).await;
+    let report = laws(make).judge().await;
     println!("{report}"); // shown if the test fails
-    let mut laws: Vec<Law> = report.breaches().iter().map(|breach| breach.law).collect();
-    laws.sort();
-    laws.dedup();
-    laws
+    let mut broken: Vec<Law> = report.breaches().iter().map(|breach| breach.law).collect();
+    broken.sort();
+    broken.dedup();
+    broken
 }
 
 mod double_release {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use reqscope::{Error, Exit, Lease, Resource};
-use reqscope_testkit::{Law, Probe, Scripted, judge};
+use reqscope_testkit::{Law, Probe, Scripted, laws};
 
 #[derive(Clone, Copy, PartialEq)]
 enum Fault {
@@ -106,13 +106,13 @@ impl Resource for Faulty {
 }
 
 async fn caught(fault: Fault, as_law: Law) {
-    let report = judge(|probe| Faulty::new(probe, fault)).await;
+    let report = laws(|probe| Faulty::new(probe, fault)).judge().await;
     assert!(report.breaches().iter().any(|breach| breach.law == as_law), "{as_law} was not among: {report}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn faultless_resource_passes() {
-    let report = judge(|probe| Faulty::new(probe, Fault::None)).await;
+    let report = laws(|probe| Faulty::new(probe, Fault::None)).judge().await;
     assert!(report.is_clean(), "{report}");
 }
 

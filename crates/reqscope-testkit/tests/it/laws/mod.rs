@@ -1,3 +1,4 @@
+mod adapters;
 mod broken;
 mod faults;
 mod right;

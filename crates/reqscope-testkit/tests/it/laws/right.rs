@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqscope::wrap::RetryPolicy;
 use reqscope::{Error, ResourceExt, resource_fn};
-use reqscope_testkit::{Probe, judge, laws};
+use reqscope_testkit::{Probe, laws};
 use tokio::sync::{AcquireError, Semaphore};
 
 const LONG: Duration = Duration::from_secs(60);
@@ -39,7 +39,7 @@ async fn probe_keeps_the_laws_on_many_threads() {
 
 #[tokio::test(start_paused = true)]
 async fn report_of_a_right_resource_is_clean() {
-    let report = judge(|probe| probe).await;
+    let report = laws(|probe| probe).judge().await;
     assert!(report.is_clean(), "{report}");
     assert!(report.cases() > 10);
 }
