@@ -20,6 +20,12 @@ use crate::exit::Exit;
 /// `Drop` cleans it up (law L3). The future of `release` owns its handle and is run to its end or its deadline, even if
 /// the request has ended.
 ///
+/// # In a drop
+///
+/// The drop of a scope, guard, lease or pooled handle calls the shortcuts `probe`, `reclaim` and `settles` on its own
+/// thread, which may hold any lock of the program. So these must not block, and must not take a lock that a thread may
+/// hold while it drops such a value. The verbs never run in a drop, only in a task (law L15).
+///
 /// # Panics
 ///
 /// A panic in any of these methods is caught. In a verb it becomes the error of that call ([`Error::is_panicked`]); the
@@ -190,7 +196,7 @@ pub trait Resource: Send + Sync + 'static {
     /// handle.
     ///
     /// Called each time a guard is dropped, and by each [`Shared::get`](crate::Shared::get), so it must be very cheap
-    /// and must not block. A panic in it counts as `Dead`.
+    /// and [must not block](Resource#in-a-drop). A panic in it counts as `Dead`.
     fn probe(&self, handle: &Self::Handle) -> Health {
         let _handle = handle;
         Health::Unknown
@@ -198,7 +204,7 @@ pub trait Resource: Send + Sync + 'static {
 
     /// Takes a handle back without waiting: the shortcut for [`release`](Resource::release).
     ///
-    /// Called before each `release`, often from a `Drop`, so it must not block. A panic in it counts as a failed
+    /// Called before each `release`, often from a `Drop`, so it [must not block](Resource#in-a-drop). A panic in it counts as a failed
     /// release and drops the handle.
     ///
     /// # Errors
@@ -216,7 +222,8 @@ pub trait Resource: Send + Sync + 'static {
     /// lent when the request ends (law L11). The default returns `false`.
     ///
     /// If it is `true` for any exit, it must be `true` for [`Exit::Completed`]. It must always return the same value
-    /// for the same exit, because a close calls it several times. A panic in it counts as `true`.
+    /// for the same exit, because a close calls it several times, and [must not block](Resource#in-a-drop). A panic in
+    /// it counts as `true`.
     ///
     /// A transaction whose client waits for the COMMIT and for no other release:
     ///

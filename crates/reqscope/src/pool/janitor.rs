@@ -19,6 +19,7 @@ use super::inner::{Counters, Holder, Inner};
 use super::validate::Unvalidated;
 use crate::error::{Error, Stage};
 use crate::exit::Exit;
+use crate::lease::Caller;
 use crate::observer::Subject;
 use crate::resource::Resource;
 use crate::rt::catch;
@@ -157,8 +158,9 @@ impl<R: Resource> Inner<R> {
         let most = state.slots.counts().idle.div_ceil(10);
         let quiet = state.slots.take_idle(most, Holder::own(), |meta| now.since(meta.alive_at()) >= interval);
         drop(state);
+        // In tasks of their own: one that blocks must not stop the janitor.
         for (slot, handle) in quiet {
-            Unvalidated::idle(Arc::clone(self), slot, handle).validate_in_background();
+            Unvalidated::idle(Arc::clone(self), slot, handle).validate_in_background(Caller::Drop);
         }
     }
 }

@@ -149,11 +149,12 @@ impl<R: Resource> Pool<R> {
     ///
     /// If the use was cut or the state of the handle is unknown, drop the handle instead: it is then validated before
     /// its next use.
+    ///
+    /// A handle whose probe returns [`Unknown`](crate::Health::Unknown) is validated, and the first poll of its
+    /// [`validate`](Resource::validate) may run in this call. A drop never does that: it leaves all of it to a task.
     #[inline]
     pub fn put(&self, pooled: Pooled<R>) {
-        if let Err(unvalidated) = Inner::reclaim(pooled, Exit::Completed) {
-            drop(unvalidated);
-        }
+        Inner::put_checked_out(pooled);
     }
 
     /// Changes the maximum number of handles.

@@ -6,7 +6,7 @@ use super::config::Reset;
 use super::inner::Inner;
 use super::validate::Unvalidated;
 use crate::exit::Exit;
-use crate::lease::probe_or_dead;
+use crate::lease::{Caller, probe_or_dead};
 use crate::resource::{Health, Resource};
 
 /// A handle that is checked out of a [`Pool`](super::Pool).
@@ -43,8 +43,8 @@ pub(super) struct Parts<R: Resource> {
 impl<R: Resource> Parts<R> {
     /// Validates the handle in the background.
     #[cold]
-    fn validate_in_background(self) {
-        Unvalidated::new(self.pool, self.slot, self.handle).validate_in_background();
+    fn validate_in_background(self, caller: Caller) {
+        Unvalidated::new(self.pool, self.slot, self.handle).validate_in_background(caller);
     }
 }
 
@@ -109,7 +109,7 @@ impl<R: Resource> Drop for Pooled<R> {
     #[inline]
     fn drop(&mut self) {
         if let Some(parts) = self.parts.take() {
-            parts.validate_in_background();
+            parts.validate_in_background(Caller::Drop);
         }
     }
 }
@@ -127,25 +127,26 @@ impl<R: Resource> Inner<R> {
     /// Returns the handle to the pool at once, if its use ended in an orderly way and [`Reset`] requires no validation.
     ///
     /// A handle that is not ready is validated before it becomes idle: it could hold a lock, and its next user would
-    /// have to wait for the validation.
+    /// have to wait for the validation. That is a release, and not done here, because this is called from drops.
     #[inline]
     pub(super) fn reclaim(pooled: Pooled<R>, exit: Exit) -> Result<(), Pooled<R>> {
         let pool = pooled.pool();
         if exit.is_in_doubt() || pool.config.reset == Reset::Always {
             return Err(pooled);
         }
-        match probe_or_dead(&*pool.resource, &pooled) {
-            Health::Ready => {
-                let Parts { pool, slot, handle } = pooled.into_parts();
-                pool.put(slot, handle);
-                Ok(())
-            }
-            Health::Unknown => {
-                // The drop validates it.
-                drop(pooled);
-                Ok(())
-            }
-            _ => Err(pooled),
+        if probe_or_dead(&*pool.resource, &pooled) != Health::Ready {
+            return Err(pooled);
+        }
+        let Parts { pool, slot, handle } = pooled.into_parts();
+        pool.put(slot, handle);
+        Ok(())
+    }
+
+    /// Returns the handle to the pool after a use that ended in an orderly way.
+    #[inline]
+    pub(super) fn put_checked_out(pooled: Pooled<R>) {
+        if let Err(unvalidated) = Self::reclaim(pooled, Exit::Completed) {
+            unvalidated.into_parts().validate_in_background(Caller::Code);
         }
     }
 

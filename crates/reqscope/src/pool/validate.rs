@@ -7,11 +7,10 @@ use std::time::Duration;
 use super::inner::{HandleMeta, Holder, Inner};
 use crate::error::{Error, Stage};
 use crate::exit::Exit;
-use crate::lease::probe_or_dead;
+use crate::lease::{Caller, probe_or_dead};
 use crate::reaper;
 use crate::resource::{Health, Resource};
 use crate::rt::catch;
-use crate::rt::runtime::Runtime;
 use crate::rt::time::Deadline;
 
 impl<R: Resource> Inner<R> {
@@ -72,16 +71,15 @@ impl<R: Resource> Unvalidated<R> {
         self.handle.take().expect(NOT_TAKEN)
     }
 
-    /// Validates the handle: at once if that does not wait, otherwise in the background. Without a runtime the handle
-    /// is retired.
-    pub(super) fn validate_in_background(self) {
+    /// Validates the handle in a task, or, if `caller` allows it, in place as far as it does not have to wait. Without
+    /// a runtime the handle is retired.
+    pub(super) fn validate_in_background(self, caller: Caller) {
         let exit = self.exit;
         let home = self.pool.state.lock().slots.meta(self.slot).and_then(|meta| meta.account.runtime().cloned());
+        let in_place = caller.may_poll(home.as_ref());
         let mut validation = Box::pin(self.validate(exit));
-        // User code is not polled while unwinding, nor where it would find no runtime.
-        let here = Runtime::try_current().is_ok() && !std::thread::panicking();
         // The task polls the validation before anything else, so no wake-up is lost.
-        if here && validation.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
+        if in_place && validation.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
             return;
         }
         reaper::spawn(home, validation);
@@ -114,7 +112,7 @@ impl<R: Resource> Inner<R> {
     pub(super) fn validate_idle(self: &Arc<Self>, which: impl FnMut(&HandleMeta<R>) -> bool) {
         let suspects = self.state.lock().slots.take_idle(usize::MAX, Holder::own(), which);
         for (slot, handle) in suspects {
-            Unvalidated::idle(Arc::clone(self), slot, handle).validate_in_background();
+            Unvalidated::idle(Arc::clone(self), slot, handle).validate_in_background(Caller::Drop);
         }
     }
 }

@@ -15,6 +15,7 @@ mod foreign_drops;
 mod hooked;
 mod leases;
 mod lending;
+mod locked_drops;
 mod model;
 mod observing;
 mod pool;

@@ -4,6 +4,7 @@ use std::time::Duration;
 use reqscope::{Exit, Health, Lease, Pool, Scopes};
 use reqscope_testkit::{Probe, Verb, poll_once};
 
+use crate::support::settle;
 use crate::watchdog::watch;
 
 fn pool(size: usize, probe: Probe) -> Pool<Probe> {
@@ -65,10 +66,23 @@ async fn dropped_handle_is_validated_before_its_next_use() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn validation_that_needs_no_waiting_ends_in_the_drop() {
+async fn validation_that_needs_no_waiting_ends_in_the_put() {
+    let probe = Probe::new();
+    let pool = pool(1, probe.clone());
+    let handle = pool.get().await.unwrap();
+    probe.set_health(Health::Unknown);
+    pool.put(handle);
+    assert_eq!((pool.status().idle, pool.status().in_use), (1, 0));
+    assert_eq!(probe.counts().validated, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn drop_leaves_all_of_the_validation_to_a_task() {
     let probe = Probe::new();
     let pool = pool(1, probe.clone());
     drop(pool.get().await.unwrap());
+    assert_eq!((pool.status().idle, pool.status().in_use), (0, 1));
+    settle().await;
     assert_eq!((pool.status().idle, pool.status().in_use), (1, 0));
     assert_eq!(probe.counts().validated, 1);
 }
