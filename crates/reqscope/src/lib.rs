@@ -106,6 +106,7 @@
 //! | [`observer`] | events that no task awaits, for metrics and logs |
 //! | [`stats`] | the counters, and the report of a drain |
 //! | [`reaper`] | async release from `Drop` |
+//! | [`context`] | what goes beside a call of `acquire`: the request's label, tenant and deadline |
 //! | [`future`] | the named futures of these methods |
 //!
 //! Docs that mention a law (L1 to L19) refer to the promises listed in the repository's `ARCHITECTURE.md`.
@@ -125,6 +126,7 @@
 
 // In reading order: each module imports only from the modules above it.
 mod exit;
+mod details;
 pub mod error;
 mod resource;
 mod rt;
@@ -132,6 +134,7 @@ pub mod observer;
 pub mod stats;
 pub mod reaper;
 mod lease;
+pub mod context;
 mod cell;
 pub mod scope;
 mod shared;

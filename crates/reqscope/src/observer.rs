@@ -4,6 +4,7 @@ use std::error::Error;
 use std::panic::Location;
 use std::time::Duration;
 
+use crate::details::{Details, Tenant};
 use crate::exit::Exit;
 
 /// Receives events that no task awaits, for metrics, logs and tests.
@@ -110,18 +111,33 @@ pub trait Observer: Send + Sync + 'static {
 ///     }
 /// }
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Subject {
     /// The type of the resource, as [`std::any::type_name`] returns it.
     pub resource: &'static str,
     /// The line of code that took the handle: the call of `Lazy::get` or `Lease::acquire`.
     pub taken_at: &'static Location<'static>,
+    details: Details,
 }
 
 impl Subject {
-    pub(crate) fn of<R>(taken_at: &'static Location<'static>) -> Self {
-        Subject { resource: std::any::type_name::<R>(), taken_at }
+    pub(crate) fn of<R>(taken_at: &'static Location<'static>, details: &Details) -> Self {
+        Subject { resource: std::any::type_name::<R>(), taken_at, details: details.clone() }
+    }
+
+    /// Returns the [label](crate::ScopeHandle::set_label) that the request had when it acquired the handle, such as
+    /// `GET /orders/{id}`. Returns `None` if it had none, and for a handle that belongs to no request.
+    ///
+    /// The text is cut and escaped, so that it can be written to a log as it is; see
+    /// [`Label`](crate::context::Label).
+    pub fn label(&self) -> Option<&str> {
+        self.details.label()
+    }
+
+    /// Returns the [tenant](crate::ScopeHandle::set_tenant) that the request had when it acquired the handle.
+    pub fn tenant(&self) -> Option<&Tenant> {
+        self.details.tenant()
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::cell::waiters::WaiterId;
 use crate::cell::{Cell, Found, Phase, Site, Take};
+use crate::details::Details;
 use crate::error::Error;
 use crate::lease::Lease;
 use crate::lease::acquire::{Acquisition, PendingAttempt, Sink, TryAcquire, begin};
@@ -216,7 +217,9 @@ where
                 }
                 Take::Begin(number, counted) => {
                     let origin = Origin { taken_at: this.site, scope: None };
-                    let context = AcquireContext { reaper: state.reaper.clone(), origin };
+                    // It outlives the request that happens to acquire it.
+                    let details = Details::NONE;
+                    let context = AcquireContext { reaper: state.reaper.clone(), details, origin };
                     let enqueue = |waker: &Waker| state.cell.enqueue(&mut this.waiter, waker);
                     let outcome = match Acquisition::<R>::try_acquire(&state.resource, context) {
                         TryAcquire::Acquired(handle, context) => {

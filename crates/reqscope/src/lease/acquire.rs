@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use crate::details::Details;
 use crate::error::{Error, Stage};
 use crate::lease::Lease;
 use crate::lease::context::{AcquireContext, Origin};
-use crate::observer::Subject;
 use crate::reaper::Reaper;
 use crate::reaper::account::Acquiring;
 use crate::resource::Resource;
@@ -39,8 +39,11 @@ impl<R: Resource> Lease<R> {
     #[track_caller]
     pub fn acquire(resource: &Arc<R>) -> impl Future<Output = Result<Self, Error<R::Cause>>> + Send + use<R> {
         let origin = Origin { taken_at: Location::caller(), scope: None };
-        let context =
-            AcquireContext::current().unwrap_or_else(|| AcquireContext { reaper: Reaper::global().clone(), origin });
+        let context = AcquireContext::current().unwrap_or_else(|| AcquireContext {
+            reaper: Reaper::global().clone(),
+            details: Details::NONE,
+            origin,
+        });
         Self::acquire_under(context, QuietArc::new(resource))
     }
 
@@ -59,7 +62,7 @@ impl<R: Resource> Lease<R> {
         resource: &Arc<R>,
     ) -> impl Future<Output = Result<Self, Error<R::Cause>>> + Send + use<R> {
         let origin = Origin { taken_at: Location::caller(), scope: None };
-        let context = AcquireContext { reaper: reaper.clone(), origin };
+        let context = AcquireContext { reaper: reaper.clone(), details: Details::NONE, origin };
         Self::acquire_under(context, QuietArc::new(resource))
     }
 
@@ -99,20 +102,24 @@ impl<R: Resource> Acquisition<R> {
     /// Acquires a handle without waiting, if one is ready.
     #[inline]
     pub(crate) fn try_acquire(resource: &R, context: AcquireContext) -> TryAcquire<R> {
+        if let Some(late) = context.refuse_late() {
+            context.report_failed::<R>(&late);
+            return TryAcquire::Failed(late);
+        }
         let (answer, context) = context.enter(|| resource.try_acquire());
         match answer {
             Ok(None) => TryAcquire::NotReady(context),
             Ok(Some(handle)) => TryAcquire::Acquired(handle, context),
             Err(panic) => {
                 let error = Error::panicked(Stage::Acquiring, panic.payload());
-                report_failure::<R>(&context, &error);
+                context.report_failed::<R>(&error);
                 TryAcquire::Failed(error)
             }
         }
     }
 
     pub(crate) fn new(resource: QuietArc<R>, context: AcquireContext) -> Self {
-        let deadline = Deadline::after(context.reaper.accounting().limits.acquire);
+        let deadline = context.limit();
         let maker = resource.clone();
         let future: AcquireFuture<R> = Box::pin(async move { maker.acquire().await });
         Acquisition { future: Some(future), resource, context: Some(context), deadline }
@@ -123,14 +130,10 @@ impl<R: Resource> Acquisition<R> {
         // The half-made handle is dropped before the failure is visible, because a waiter may try again then.
         catch::drop_quietly(self.future.take());
         if let Some(context) = &self.context {
-            report_failure::<R>(context, &error);
+            context.report_failed::<R>(&error);
         }
         error
     }
-}
-
-fn report_failure<R: Resource>(context: &AcquireContext, error: &Error<R::Cause>) {
-    context.reaper.accounting().acquire_failed(Subject::of::<R>(context.origin.taken_at), error);
 }
 
 impl<R: Resource> Future for Acquisition<R> {

@@ -1,5 +1,6 @@
 //! The context of a call to [`Resource::acquire`](crate::Resource::acquire) that is not in its signature: the reaper to
-//! which a wrapper's inner lease belongs, and the line of code and the scope of the outermost call.
+//! which a wrapper's inner lease belongs, the line of code and the scope of the outermost call, and what the request has
+//! said about itself.
 
 use std::cell::Cell;
 use std::num::NonZeroU64;
@@ -7,15 +8,20 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::details::Details;
+use crate::error::{Error, Stage};
+use crate::observer::Subject;
 use crate::reaper::Reaper;
 use crate::reaper::account::Account;
 use crate::rt::catch::{self, Panic};
 use crate::rt::sync::thread_local;
+use crate::rt::time::Deadline;
 
-/// The reaper and the origin of an acquisition.
+/// The reaper, the origin and the details of an acquisition.
 #[derive(Clone)]
 pub(crate) struct AcquireContext {
     pub(crate) reaper: Reaper,
+    pub(crate) details: Details,
     pub(crate) origin: Origin,
 }
 
@@ -43,18 +49,20 @@ impl ScopeId {
     }
 }
 
-// Two variables, because the reaper is reference-counted and has to be moved out, and the origin is `Copy` and can be
-// read in place.
+/// The part of a context that is reference-counted.
+type Counted = (Reaper, Details);
+
+// Two variables, because this part has to be moved out, and the origin is `Copy` and can be read in place.
 thread_local! {
-    static REAPER: Cell<Option<Reaper>> = const { Cell::new(None) };
+    static COUNTED: Cell<Option<Counted>> = const { Cell::new(None) };
 }
 thread_local! {
     static ORIGIN: Cell<Option<Origin>> = const { Cell::new(None) };
 }
 
-/// Replaces the current reaper of this thread. A thread that is being torn down has none.
-fn replace(new: &mut Option<Reaper>) -> Option<Reaper> {
-    REAPER.try_with(|current| current.replace(new.take())).ok().flatten()
+/// Replaces the counted part of this thread's context. A thread that is being torn down has none.
+fn replace(new: &mut Option<Counted>) -> Option<Counted> {
+    COUNTED.try_with(|current| current.replace(new.take())).ok().flatten()
 }
 
 impl Origin {
@@ -75,29 +83,47 @@ impl AcquireContext {
     pub(crate) fn current() -> Option<AcquireContext> {
         let origin = Origin::current()?;
         let mut current = replace(&mut None);
-        let reaper = current.clone();
+        let counted = current.clone();
         drop(replace(&mut current));
-        Some(AcquireContext { reaper: reaper?, origin })
+        let (reaper, details) = counted?;
+        Some(AcquireContext { reaper, details, origin })
     }
 
     /// Opens the account of a handle that was acquired in this context.
     #[inline]
     pub(crate) fn open<R>(self, waited: Duration) -> Account<R> {
-        Account::open(self.reaper.into_accounting(), self.origin.taken_at, waited)
+        Account::open(self.reaper.into_accounting(), self.origin.taken_at, self.details, waited)
+    }
+
+    /// Returns the time limit of an acquisition that begins now.
+    pub(crate) fn limit(&self) -> Deadline {
+        Deadline::after(self.reaper.accounting().limits.acquire).or_of_request(self.details.deadline())
+    }
+
+    /// Returns an error if the deadline of the request has passed.
+    #[inline]
+    pub(crate) fn refuse_late<C>(&self) -> Option<Error<C>> {
+        self.details.deadline().and_then(|request| Deadline::refuse_late(request, Stage::Acquiring))
+    }
+
+    /// Counts a failed attempt to acquire a handle of an `R`, and reports it to the observer.
+    pub(crate) fn report_failed<R>(&self, error: &(dyn std::error::Error + 'static)) {
+        let subject = Subject::of::<R>(self.origin.taken_at, &self.details);
+        self.reaper.accounting().acquire_failed(subject, error);
     }
 
     /// Calls user code in this context, and returns its panic as an error. The context is moved into the thread-locals
     /// meanwhile, not cloned, because every first use takes this path.
     pub(crate) fn enter<T>(self, code: impl FnOnce() -> T) -> (Result<T, Panic>, Self) {
-        let AcquireContext { reaper, origin } = self;
+        let AcquireContext { reaper, details, origin } = self;
         let outer_origin = Origin::enter(Some(origin));
-        let mut own = Some(reaper);
+        let mut own = Some((reaper, details));
         let mut outer = replace(&mut own);
         let answer = catch::call(code);
         let own = own.or_else(|| replace(&mut outer));
         Origin::enter(outer_origin);
-        let reaper = own.expect("a nested `enter` restores the outer reaper before it returns");
-        (answer, AcquireContext { reaper, origin })
+        let (reaper, details) = own.expect("a nested `enter` restores the outer context before it returns");
+        (answer, AcquireContext { reaper, details, origin })
     }
 }
 
@@ -210,7 +236,7 @@ mod tests {
     async fn origin_can_be_read_twice_and_only_inside() {
         assert_eq!(Origin::current(), None);
         let origin = Origin { taken_at: Location::caller(), scope: Some(ScopeId::next()) };
-        let context = AcquireContext { reaper: Reaper::new(), origin };
+        let context = AcquireContext { reaper: Reaper::new(), details: Details::NONE, origin };
         let (seen, own) = context.enter(|| [Origin::current(), Origin::current()]);
         assert_eq!(seen.ok(), Some([Some(origin); 2]));
         assert_eq!(own.origin, origin);
@@ -220,7 +246,7 @@ mod tests {
     #[test]
     fn nested_enter_restores_the_outer_context() {
         let [outer, inner] = [(); 2].map(|()| Origin { taken_at: Location::caller(), scope: Some(ScopeId::next()) });
-        let context = |origin| AcquireContext { reaper: Reaper::new(), origin };
+        let context = |origin| AcquireContext { reaper: Reaper::new(), details: Details::NONE, origin };
         let (seen, _) = context(outer).enter(|| {
             let (panicked, _) = context(inner).enter(|| {
                 assert_eq!(Origin::current(), Some(inner));

@@ -17,6 +17,7 @@ use std::time::Duration;
 use super::clock::Tick;
 use super::inner::{Counters, Holder, Inner};
 use super::validate::Unvalidated;
+use crate::details::Details;
 use crate::error::{Error, Stage};
 use crate::exit::Exit;
 use crate::lease::Caller;
@@ -109,7 +110,9 @@ impl<R: Resource> Inner<R> {
         drop(state);
         for Holder { origin, since } in long {
             Counters::add(&self.counters.held_too_long, 1);
-            self.reaper.accounting().held_too_long(Subject::of::<R>(origin.taken_at), now.since(since));
+            self.reaper
+                .accounting()
+                .held_too_long(Subject::of::<R>(origin.taken_at, &Details::NONE), now.since(since));
         }
     }
 

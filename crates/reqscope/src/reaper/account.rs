@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use crate::details::Details;
 use crate::exit::Exit;
 use crate::observer::{Abandoned, Observer, Subject};
 use crate::rt::catch::{self, Quiet};
@@ -149,6 +150,7 @@ impl Accounting {
 pub(crate) struct Account<R> {
     accounting: Arc<Accounting>,
     taken_at: &'static Location<'static>,
+    details: Details,
     /// The runtime on which the handle was acquired, for a drop outside of any runtime.
     runtime: Option<Runtime>,
     state: AccountState,
@@ -166,12 +168,18 @@ enum AccountState {
 
 impl<R> Account<R> {
     #[inline]
-    pub(crate) fn open(accounting: Arc<Accounting>, taken_at: &'static Location<'static>, waited: Duration) -> Self {
+    pub(crate) fn open(
+        accounting: Arc<Accounting>,
+        taken_at: &'static Location<'static>,
+        details: Details,
+        waited: Duration,
+    ) -> Self {
         accounting.in_flight.add(InFlight::HANDLE);
         count(&accounting.acquired);
-        accounting.notify(|observer| observer.acquired(Subject::of::<R>(taken_at), waited));
+        accounting.notify(|observer| observer.acquired(Subject::of::<R>(taken_at, &details), waited));
         let runtime = Runtime::try_current().ok();
-        Account { accounting, taken_at, runtime, state: AccountState::Open(Exit::Completed), resource: PhantomData }
+        let state = AccountState::Open(Exit::Completed);
+        Account { accounting, taken_at, details, runtime, state, resource: PhantomData }
     }
 
     pub(crate) fn accounting(&self) -> &Arc<Accounting> {
@@ -187,7 +195,7 @@ impl<R> Account<R> {
     }
 
     fn subject(&self) -> Subject {
-        Subject::of::<R>(self.taken_at)
+        Subject::of::<R>(self.taken_at, &self.details)
     }
 
     /// Makes the handle end with `exit` or a worse one.

@@ -18,14 +18,37 @@ pub(crate) struct Deadline {
     at: Instant,
     /// Dropped quietly, because it holds a waker.
     timer: Option<Quiet<Pin<Box<Sleep>>>>,
+    /// Whether it is the deadline of the request, and not of the operation.
+    is_requests: bool,
 }
+
+const REQUEST_LATE: &str = "the deadline of the request has passed";
 
 impl Deadline {
     pub(crate) fn after(timeout: Duration) -> Self {
         let began = Instant::now();
         // A timeout that overflows the clock becomes a century.
         let at = began.checked_add(timeout).unwrap_or_else(|| began + Duration::from_secs(3_153_600_000));
-        Deadline { began, at, timer: None }
+        Deadline { began, at, timer: None, is_requests: false }
+    }
+
+    /// Returns the deadline of the request instead, if that is earlier. The error of a miss then says so.
+    pub(crate) fn or_of_request(mut self, request: Option<std::time::Instant>) -> Self {
+        if let Some(request) = request.map(Instant::from_std).filter(|request| *request < self.at) {
+            (self.at, self.is_requests) = (request, true);
+        }
+        self
+    }
+
+    /// Returns whether this is the deadline of the request.
+    pub(crate) fn is_requests(&self) -> bool {
+        self.is_requests
+    }
+
+    /// Returns the error of an operation in `stage` that a request begins after its deadline.
+    pub(crate) fn refuse_late<C>(request: std::time::Instant, stage: Stage) -> Option<Error<C>> {
+        let late = Instant::now() >= Instant::from_std(request);
+        late.then(|| Error::timeout(stage, Duration::ZERO).with_context(REQUEST_LATE))
     }
 
     pub(crate) fn has_passed(&self) -> bool {
@@ -38,14 +61,17 @@ impl Deadline {
 
     /// Returns the same deadline for another operation, with a timer of its own.
     pub(crate) fn duplicate(&self) -> Self {
-        Deadline { began: self.began, at: self.at, timer: None }
+        Deadline { began: self.began, at: self.at, timer: None, is_requests: self.is_requests }
     }
 
     /// Waits until the deadline has passed, and returns the timeout error of an operation in `stage`. If there is no
     /// runtime with timers, it returns an error at once, because an operation must not wait without a limit (law L12).
     pub(crate) fn poll_missed<C>(&mut self, stage: Stage, cx: &mut Context<'_>) -> Poll<Error<C>> {
         match self.poll(cx) {
-            Ok(poll) => poll.map(|()| Error::timeout(stage, self.elapsed())),
+            Ok(poll) => poll.map(|()| {
+                let missed = Error::timeout(stage, self.elapsed());
+                if self.is_requests { missed.with_context(REQUEST_LATE) } else { missed }
+            }),
             Err(missing) => Poll::Ready(Error::runtime(missing).at(stage)),
         }
     }

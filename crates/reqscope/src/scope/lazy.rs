@@ -74,6 +74,8 @@ impl<R: Resource> Lazy<R> {
     /// - [`is_timeout`](Error::is_timeout) after the [acquire timeout](crate::scope::ScopesBuilder::acquire_timeout)
     ///   (60 s by default), or after the [lend timeout](crate::scope::ScopesBuilder::lend_timeout) (5 s) if another
     ///   guard of this request was held for that long; [`holder`](Error::holder) then returns the line that took it
+    /// - [`is_timeout`](Error::is_timeout) once the [deadline of the request](crate::Scope::set_deadline) has passed: at
+    ///   once, or at the deadline if `get` waits; an idle handle is still lent
     /// - [`is_closed`](Error::is_closed) once the request is over
     /// - an error that names the missing runtime, if the acquisition has to wait and there is no tokio runtime with
     ///   timers
@@ -258,12 +260,17 @@ impl<R: Resource> Get<R> {
         let settings = slot.scope.settings();
         let (_, lend_deadline) = match &mut self.lend_deadline {
             Some(lend_deadline) if lend_deadline.0 == loan.number => lend_deadline,
-            lend_deadline => lend_deadline.insert((loan.number, Deadline::after(settings.lend_timeout))),
+            lend_deadline => {
+                let request = slot.scope.details().deadline();
+                lend_deadline.insert((loan.number, Deadline::after(settings.lend_timeout).or_of_request(request)))
+            }
         };
         let missed = ready!(lend_deadline.poll_missed(Stage::Waiting, cx));
+        let lent_too_long = missed.is_timeout() && !lend_deadline.is_requests();
         slot.cell.leave(&mut self.waiter);
-        if missed.is_timeout() {
-            settings.reaper.accounting().lent_too_long(Subject::of::<R>(self.site), loan.since);
+        if lent_too_long {
+            let subject = Subject::of::<R>(self.site, &slot.scope.details());
+            settings.reaper.accounting().lent_too_long(subject, loan.since);
         }
         Poll::Ready(missed.with_holder(loan.since))
     }

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use crate::details::{Label, Tenant};
 use crate::exit::Exit;
 use crate::lease::Caller;
 use crate::resource::Resource;
@@ -99,8 +100,14 @@ impl Scope {
         self.handle.lazy(resource)
     }
 
-    /// Sets the deadline that [`ScopeHandle::deadline`] returns. Defaults to none. The deadline is informational only:
-    /// the code that runs the handler has to enforce it. A later call replaces an earlier one.
+    /// Sets the deadline of the request. Defaults to none. A later call replaces an earlier one, for acquisitions that
+    /// begin later.
+    ///
+    /// After the deadline, no acquisition begins for this scope, and a [`get`](Lazy::get) that waits returns a timeout
+    /// error at the deadline, if its own timeout has not passed before. Handles that the scope has acquired can still
+    /// be used. Nothing else happens: the code that runs the handler has to end it.
+    ///
+    /// The clock is tokio's, so in a test with a paused clock the instant is `tokio::time::Instant::into_std`.
     ///
     /// ```
     /// use reqscope::Scopes;
@@ -112,7 +119,17 @@ impl Scope {
     /// assert_eq!(scope.handle().deadline(), Some(until));
     /// ```
     pub fn set_deadline(&self, at: Instant) {
-        self.handle.state.set_deadline(at);
+        self.handle.state.describe(|details| details.set_deadline(at));
+    }
+
+    /// Sets the label of the request. Same as [`ScopeHandle::set_label`].
+    pub fn set_label(&self, label: impl Into<Label>) {
+        self.handle.set_label(label);
+    }
+
+    /// Sets the tenant of the request. Same as [`ScopeHandle::set_tenant`].
+    pub fn set_tenant(&self, tenant: impl Into<Tenant>) {
+        self.handle.set_tenant(tenant);
     }
 
     /// Closes the scope: ends all lending, fixes the verdict, and starts the releases.
@@ -292,7 +309,51 @@ impl ScopeHandle {
 
     /// Returns the deadline of the request, if its front end has set one.
     pub fn deadline(&self) -> Option<Instant> {
-        self.state.deadline()
+        self.state.details().deadline()
+    }
+
+    /// Sets the label of the request, such as `GET /orders/{id}`, which is shown beside the handles that the request
+    /// acquires from now on; see [`Label`]. Defaults to none. A later call replaces an earlier one.
+    ///
+    /// The front end for axum sets it from the matched route. Set it yourself where the route says too little, as in
+    /// GraphQL:
+    ///
+    /// ```
+    /// # use reqscope::Scopes;
+    /// # let scope = Scopes::new().open();
+    /// # let request = scope.handle();
+    /// request.set_label("mutation placeOrder");
+    /// assert_eq!(request.label().unwrap().as_str(), "mutation placeOrder");
+    /// ```
+    pub fn set_label(&self, label: impl Into<Label>) {
+        let label = label.into();
+        self.state.describe(|details| details.set_label(label));
+    }
+
+    /// Returns the label of the request, if one has been set.
+    pub fn label(&self) -> Option<Label> {
+        self.state.details().to_label()
+    }
+
+    /// Sets the tenant of the request, for the acquisitions that begin later; see [`Tenant`]. Defaults to none. A later
+    /// call replaces an earlier one.
+    ///
+    /// ```
+    /// # use reqscope::Scopes;
+    /// # let scope = Scopes::new().open();
+    /// # let request = scope.handle();
+    /// # let customer = String::from("acme");
+    /// request.set_tenant(customer); // in the middleware that has authenticated the client
+    /// assert_eq!(request.tenant().unwrap().as_str(), "acme");
+    /// ```
+    pub fn set_tenant(&self, tenant: impl Into<Tenant>) {
+        let tenant = tenant.into();
+        self.state.describe(|details| details.set_tenant(tenant));
+    }
+
+    /// Returns the tenant of the request, if one has been set.
+    pub fn tenant(&self) -> Option<Tenant> {
+        self.state.details().tenant().cloned()
     }
 }
 

@@ -83,7 +83,8 @@ impl<R: Resource> Slot<R> {
     #[inline]
     pub(crate) fn try_make(&self, number: u32, counted: Acquiring, site: Site) -> TryGet<R> {
         let origin = Origin { taken_at: site, scope: Some(self.scope.id) };
-        let context = AcquireContext { reaper: self.scope.settings().reaper.clone(), origin };
+        let reaper = self.scope.settings().reaper.clone();
+        let context = AcquireContext { reaper, details: self.scope.details(), origin };
         match Acquisition::<R>::try_acquire(&self.resource, context) {
             TryAcquire::Acquired(handle, context) => {
                 self.lend_out(number, handle, context.open(Duration::ZERO), site)
@@ -166,7 +167,10 @@ impl<R: Resource> Slot<R> {
     fn cancel_or_report(&self, found: &Found<R::Handle, Account<R>, AbortHandle>) {
         match found {
             Found::Over(Phase::Acquiring(Some(cancel))) => cancel.abort(),
-            Found::Lent(since) => self.scope.settings().reaper.accounting().still_lent(Subject::of::<R>(since)),
+            Found::Lent(since) => {
+                let subject = Subject::of::<R>(since, &self.scope.details());
+                self.scope.settings().reaper.accounting().still_lent(subject);
+            }
             Found::Over(_) => {}
         }
     }

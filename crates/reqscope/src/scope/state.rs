@@ -6,8 +6,9 @@ use std::collections::HashSet;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use crate::details::Details;
 use crate::exit::Exit;
 use crate::lease::context::ScopeId;
 use crate::reaper::Reaper;
@@ -32,6 +33,8 @@ pub(crate) struct ScopeState {
     settings: Option<Arc<Settings>>,
     failed: AtomicBool,
     closed: AtomicBool,
+    /// Whether the scope has details, so that one without them does not pay for the lock.
+    described: AtomicBool,
     acquisitions: AtomicUsize,
     locked: Mutex<LockedState>,
 }
@@ -42,7 +45,7 @@ struct LockedState {
     slots: ErasedSlots,
     /// The waiters of `closed`. Boxed, because few scopes have any.
     waiters: Option<Box<WakerList>>,
-    deadline: Option<Instant>,
+    details: Details,
 }
 
 // The memory of a scope that is no longer referenced, for the next scope that is opened on this thread. Its contents
@@ -89,6 +92,9 @@ impl Drop for StateRef {
         let Some(state) = Arc::get_mut(&mut self.0) else { return };
         // The settings and the observer of a server must not outlive it in the spare one.
         drop(state.settings.take());
+        if state.described.load(Ordering::Relaxed) {
+            state.locked.lock().details = Details::NONE;
+        }
         let spare = Some(Arc::clone(&self.0));
         // The one that it replaces, if any, is only memory as well.
         drop(SPARE.try_with(|place| place.replace(spare)));
@@ -103,6 +109,7 @@ impl ScopeState {
             settings: Some(settings),
             failed: AtomicBool::new(false),
             closed: AtomicBool::new(false),
+            described: AtomicBool::new(false),
             acquisitions: AtomicUsize::new(0),
             locked: Mutex::default(),
         }
@@ -133,12 +140,21 @@ impl ScopeState {
         self.closed.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.locked.lock().deadline
+    /// Returns what has been set so far.
+    #[inline]
+    pub(crate) fn details(&self) -> Details {
+        // Relaxed: a thread that has to see the details has been passed the scope after they were set.
+        if self.described.load(Ordering::Relaxed) { self.details_cold() } else { Details::NONE }
     }
 
-    pub(crate) fn set_deadline(&self, at: Instant) {
-        self.locked.lock().deadline = Some(at);
+    #[cold]
+    fn details_cold(&self) -> Details {
+        self.locked.lock().details.clone()
+    }
+
+    pub(crate) fn describe(&self, set: impl FnOnce(&mut Details)) {
+        set(&mut self.locked.lock().details);
+        self.described.store(true, Ordering::Relaxed);
     }
 
     /// Returns the slot with this key, and creates it with `new` if there is none. Returns `None` if the scope is

@@ -4,7 +4,6 @@ use std::time::Duration;
 use crate::error::{Error, Stage};
 use crate::exit::Exit;
 use crate::lease::context::AcquireContext;
-use crate::observer::Subject;
 use crate::resource::{Health, Resource};
 use crate::rt::rand;
 use crate::rt::time::Deadline;
@@ -84,8 +83,7 @@ impl<R: Resource> Resource for Retry<R> {
                 outcome => return outcome,
             };
             if let Some(context) = AcquireContext::current() {
-                let subject = Subject::of::<R>(context.origin.taken_at);
-                context.reaper.accounting().acquire_failed(subject, &error);
+                context.report_failed::<R>(&error);
             }
             let mut pause = Deadline::after(self.policy.pause(attempt));
             let missed = poll_fn(|cx| pause.poll_missed::<R::Cause>(Stage::Acquiring, cx)).await;

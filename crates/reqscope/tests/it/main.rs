@@ -4,6 +4,7 @@
 mod auto_traits;
 mod closing;
 mod closing_time;
+mod context;
 mod cooperation;
 mod cut_close;
 mod draining;
@@ -23,6 +24,7 @@ mod pool_model;
 mod quiet_drop;
 mod races;
 mod reentry;
+mod request_deadline;
 mod reuse;
 mod runtimes;
 mod settling;

@@ -50,7 +50,7 @@ impl EventLog {
     pub(crate) fn subject(&self, event: Event) -> Subject {
         let entries = self.0.lock();
         let found = entries.iter().find(|(recorded, _)| *recorded == event);
-        found.and_then(|(_, subject)| *subject).expect("the event was reported, with its subject")
+        found.and_then(|(_, subject)| subject.clone()).expect("the event was reported, with its subject")
     }
 
     fn record(&self, event: Event, of: Subject) {
