@@ -16,6 +16,7 @@ mod late;
 mod lending;
 mod outside_locks;
 mod pool;
+mod sharing;
 mod probe;
 pub(crate) mod runtime;
 pub(crate) mod sync;

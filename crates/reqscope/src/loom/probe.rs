@@ -176,7 +176,7 @@ impl Resource for Probe {
 }
 
 /// Returns a future that is pending at its first poll, and wakes itself.
-fn once() -> impl Future<Output = ()> {
+pub(super) fn once() -> impl Future<Output = ()> {
     let mut waited = false;
     poll_fn(move |cx| {
         if waited {
