@@ -85,6 +85,13 @@ pub trait Observer: Send + Sync + 'static {
         let _unused = of;
     }
 
+    /// Called when a future of [`ScopeHandle::on_completed`](crate::ScopeHandle::on_completed) or
+    /// [`Reaper::spawn`](crate::Reaper::spawn) panicked, missed its deadline or lost its runtime. `spawned_at` is the
+    /// line of that call.
+    fn task_failed(&self, spawned_at: &'static Location<'static>, error: &(dyn Error + 'static)) {
+        let _unused = (spawned_at, error);
+    }
+
     /// Called when two different `Arc`s of one resource type were used in one scope, which makes them two resources
     /// with two handles. This is right for two databases, but a mistake if each request creates a new `Arc`. Reported
     /// once per type.

@@ -54,6 +54,9 @@ pub struct Stats {
     pub lent_too_long: u64,
     /// The number of guards that were still held when their scope was closed.
     pub still_lent: u64,
+    /// The number of futures of [`ScopeHandle::on_completed`](crate::ScopeHandle::on_completed) and
+    /// [`Reaper::spawn`](crate::Reaper::spawn) that panicked, missed their deadline or lost their runtime.
+    pub tasks_failed: u64,
     /// The number of panics in the observer, each of which was caught.
     pub observer_panics: u64,
 }

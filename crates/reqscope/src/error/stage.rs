@@ -25,6 +25,8 @@ pub enum Stage {
     Using,
     /// Releasing a handle.
     Releasing,
+    /// Working in the background, after a request: [`on_completed`](crate::ScopeHandle::on_completed).
+    Background,
 }
 
 impl fmt::Display for Stage {
@@ -35,6 +37,7 @@ impl fmt::Display for Stage {
             Stage::Validating => "validating",
             Stage::Using => "using",
             Stage::Releasing => "releasing",
+            Stage::Background => "working in the background",
         })
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 
 use loom::future::block_on;
+use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 
 use super::probe::{Acquire, Gate, Journal, JournalEntry, Probe};
@@ -141,5 +142,43 @@ fn waiter_that_leaves_takes_no_wake_up_of_another() {
         staying.join().unwrap();
         leaving.join().unwrap();
         drain(&scopes);
+    });
+}
+
+#[test]
+fn waiter_for_the_end_is_woken_after_the_release() {
+    // With a release that settles, and with one that a close of its own code runs.
+    for settles in [true, false] {
+        model([], move |_| {
+            let scopes = Scopes::new();
+            let probe = Probe::new(Acquire::AtOnce);
+            let probe = Arc::new(if settles { probe.settling() } else { probe });
+            let scope = scopes.open();
+            drop(block_on(scope.lazy(&probe).get()).unwrap());
+            let (request, journal) = (scope.handle().clone(), Arc::clone(&probe.journal));
+            let waiter = thread::spawn(move || {
+                assert_eq!(block_on(request.ended()).unwrap(), Exit::Completed);
+                assert!(!settles || journal.exits("it") == [Exit::Completed]);
+            });
+            drop(scope.close(Exit::Completed));
+            waiter.join().unwrap();
+            drain(&scopes);
+        });
+    }
+}
+
+#[test]
+fn work_registered_during_a_close_runs_or_comes_back() {
+    model(["runs", "comes back"], |endings| {
+        let (scopes, ran) = (Scopes::new(), Arc::new(AtomicBool::new(false)));
+        let scope = scopes.open();
+        let (request, work) = (scope.handle().clone(), Arc::clone(&ran));
+        let user =
+            thread::spawn(move || request.on_completed(async move { work.store(true, Ordering::Relaxed) }).is_ok());
+        drop(scope.close(Exit::Completed));
+        let registered = user.join().unwrap();
+        drain(&scopes);
+        assert_eq!(ran.load(Ordering::Relaxed), registered);
+        endings.note(if registered { "runs" } else { "comes back" });
     });
 }

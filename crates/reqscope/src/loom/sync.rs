@@ -2,7 +2,7 @@
 
 use loom::sync::MutexGuard;
 
-pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 /// Loom's mutex, with the interface of parking_lot's.
 #[derive(Default)]
@@ -11,6 +11,10 @@ pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
 impl<T> Mutex<T> {
     pub(crate) fn new(value: T) -> Self {
         Mutex(loom::sync::Mutex::new(value))
+    }
+
+    pub(crate) fn get_mut(&mut self) -> &mut T {
+        self.0.get_mut().expect("a model that panicked has failed already")
     }
 
     #[track_caller]

@@ -41,6 +41,7 @@ pub(crate) struct Accounting {
     acquire_failed: AtomicU64,
     opened: AtomicU64,
     releasing: AtomicU64,
+    tasks_failed: AtomicU64,
     observer_panics: AtomicU64,
 }
 
@@ -49,11 +50,12 @@ pub(crate) struct Accounting {
 pub(crate) struct Limits {
     pub(crate) acquire: Duration,
     pub(crate) release: Duration,
+    pub(crate) task: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits { acquire: Duration::from_secs(60), release: Duration::from_secs(5) }
+        Limits { acquire: Duration::from_secs(60), release: Duration::from_secs(5), task: Duration::from_secs(30) }
     }
 }
 
@@ -85,6 +87,7 @@ impl Accounting {
             late: read(&self.late),
             lent_too_long: read(&self.lent_too_long),
             still_lent: read(&self.still_lent),
+            tasks_failed: read(&self.tasks_failed),
             observer_panics: read(&self.observer_panics),
         }
     }
@@ -120,6 +123,11 @@ impl Accounting {
     pub(crate) fn still_lent(&self, of: Subject) {
         count(&self.still_lent);
         self.notify(|observer| observer.still_lent(of));
+    }
+
+    pub(crate) fn task_failed(&self, spawned_at: &'static Location<'static>, error: &(dyn Error + 'static)) {
+        count(&self.tasks_failed);
+        self.notify(|observer| observer.task_failed(spawned_at, error));
     }
 
     pub(crate) fn second_resource(&self, resource: &'static str) {
@@ -288,6 +296,17 @@ impl Acquiring {
 impl Drop for Acquiring {
     fn drop(&mut self) {
         self.0.in_flight.sub(InFlight::ACQUISITION);
+    }
+}
+
+/// Counts a task of the reaper other than a release, until it is dropped.
+pub(crate) struct TaskCount {
+    _counted: Acquiring,
+}
+
+impl TaskCount {
+    pub(crate) fn begin(accounting: &Arc<Accounting>) -> Self {
+        TaskCount { _counted: Acquiring::begin(accounting) }
     }
 }
 

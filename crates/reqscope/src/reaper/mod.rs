@@ -1,10 +1,12 @@
 //! The reaper: async release from `Drop`, and the counters of all handles.
 
 pub(crate) mod account;
+pub(crate) mod task;
 
 use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
@@ -13,6 +15,7 @@ use std::time::Duration;
 use crate::error::Stage;
 use crate::observer::Observer;
 use crate::reaper::account::{Accounting, Limits};
+use crate::reaper::task::{Work, WorkTask};
 use crate::rt::catch::Quiet;
 use crate::rt::runtime::Runtime;
 use crate::rt::time::Deadline;
@@ -119,6 +122,33 @@ impl Reaper {
                 waited: deadline.elapsed(),
             }
         }
+    }
+
+    /// Runs a future in a task that a drain waits for: work that follows a request, but must not be lost in a shutdown.
+    ///
+    /// The future has a [deadline](ReaperBuilder::task_timeout), 30 s by default, counted from its first poll. If it
+    /// panics, misses the deadline, or its runtime ends before it, this is counted
+    /// ([`Stats::tasks_failed`](crate::stats::Stats::tasks_failed)) and reported to the observer
+    /// ([`Observer::task_failed`]).
+    ///
+    /// [`ScopeHandle::on_completed`](crate::ScopeHandle::on_completed) runs a future like this once the request has
+    /// succeeded.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use reqscope::Scopes;
+    /// use std::time::Duration;
+    ///
+    /// let scopes = Scopes::new();
+    /// scopes.reaper().spawn(async { tokio::time::sleep(Duration::from_millis(1)).await });
+    /// let report = scopes.drain(Duration::from_secs(5)).await; // waits for it
+    /// assert!(report.is_clean());
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let work = Work::new(Box::pin(work), Location::caller());
+        spawn(None, WorkTask::new(Arc::clone(&self.accounting), [work].into()));
     }
 
     pub(crate) fn into_accounting(self) -> Arc<Accounting> {
@@ -228,6 +258,14 @@ impl ReaperBuilder {
     /// s, which is long for a COMMIT or a ROLLBACK, and short for a waiter that needs the pool slot.
     pub fn release_timeout(mut self, timeout: Duration) -> Self {
         self.limits.release = timeout;
+        self
+    }
+
+    /// Sets the maximum time of one future of [`ScopeHandle::on_completed`](crate::ScopeHandle::on_completed) and
+    /// [`Reaper::spawn`]. Defaults to 30 s: long for a mail or an event, and no longer than most orchestrators wait for a
+    /// shutdown.
+    pub fn task_timeout(mut self, timeout: Duration) -> Self {
+        self.limits.task = timeout;
         self
     }
 

@@ -1,8 +1,8 @@
 use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
 
 use crate::exit::Exit;
 use crate::lease::Caller;
@@ -11,7 +11,7 @@ use crate::rt::runtime::Runtime;
 use crate::rt::time::Deadline;
 use crate::scope::close_error::{CloseError, Problem};
 use crate::scope::erased::{ErasedRelease, ErasedSlots};
-use crate::scope::state::ScopeState;
+use crate::scope::state::{PendingWork, Sealed, StateRef};
 
 /// The close of a scope, returned by [`Scope::close`](crate::Scope::close).
 ///
@@ -43,27 +43,38 @@ use crate::scope::state::ScopeState;
 /// # });
 /// ```
 #[must_use = "if this is dropped, the releases continue, but their result is lost"]
-pub struct Close {
-    /// `None` once the close has ended, which for most closes is as soon as it begins.
-    closing: Option<Box<Closing>>,
+pub struct Close(CloseState);
+
+enum CloseState {
+    Running(Box<Closing>),
+    /// For most closes from the beginning on.
+    Ended(Result<(), CloseError>),
 }
 
 impl Close {
-    pub(crate) fn begin(scope: &ScopeState, requested: Exit, caller: Caller) -> Self {
-        let slots = scope.seal();
+    pub(crate) fn begin(scope: &StateRef, requested: Exit, caller: Caller) -> Self {
+        let Sealed { slots, work } = scope.seal(requested);
         // Also if user code panics, or else every later drain would wait for this scope until its timeout.
         let _counted = CountClosed(scope);
-        let closing = match slots {
-            ErasedSlots::None => None,
-            ErasedSlots::One(only) if only.close_alone(requested, caller) => None,
-            slots => Closing::begin(scope, slots, requested, caller),
+        let alone = match &slots {
+            _ if work.is_some() => None,
+            ErasedSlots::None => Some(requested.worst(scope.marked_exit())),
+            ErasedSlots::One(only) => only.close_alone(requested, caller),
+            ErasedSlots::Many(_) => None,
         };
-        Close { closing }
+        let state = match alone {
+            Some(verdict) => {
+                scope.end(verdict);
+                CloseState::Ended(Ok(()))
+            }
+            None => Closing::begin(scope.clone(), slots, work, requested, caller),
+        };
+        Close(state)
     }
 }
 
 /// Counts the scope as closed when it is dropped.
-struct CountClosed<'a>(&'a ScopeState);
+struct CountClosed<'a>(&'a StateRef);
 
 impl Drop for CountClosed<'_> {
     fn drop(&mut self) {
@@ -75,11 +86,11 @@ impl Future for Close {
     type Output = Result<(), CloseError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(closing) = &mut self.closing else {
-            return Poll::Ready(Ok(()));
+        let outcome = match &mut self.0 {
+            CloseState::Running(closing) => ready!(Pin::new(&mut **closing).poll(cx)),
+            CloseState::Ended(outcome) => return Poll::Ready(mem::replace(outcome, Ok(()))),
         };
-        let outcome = ready!(Pin::new(&mut **closing).poll(cx));
-        self.closing = None;
+        self.0 = CloseState::Ended(Ok(()));
         Poll::Ready(outcome)
     }
 }
@@ -87,21 +98,38 @@ impl Future for Close {
 impl Drop for Close {
     #[inline]
     fn drop(&mut self) {
-        if let Some(closing) = self.closing.take() {
-            closing.hand_over();
+        if let CloseState::Running(_) = self.0 {
+            self.hand_over();
+        }
+    }
+}
+
+impl Close {
+    /// Hands the rest of the close to the reaper.
+    #[cold]
+    fn hand_over(&mut self) {
+        if let CloseState::Running(closing) = mem::replace(&mut self.0, CloseState::Ended(Ok(()))) {
+            let runtime = closing.current.as_ref().and_then(|release| release.runtime.clone());
+            reaper::spawn(runtime, async move {
+                // Each release is counted by itself.
+                drop(closing.await);
+            });
         }
     }
 }
 
 impl fmt::Debug for Close {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Close").field("done", &self.closing.is_none()).finish_non_exhaustive()
+        f.debug_struct("Close").field("done", &matches!(self.0, CloseState::Ended(_))).finish_non_exhaustive()
     }
 }
 
 /// The three phases of law L10. Unlike [`Close`], a dropped `Closing` does not hand itself to the reaper, only each
 /// release that is left.
 struct Closing {
+    scope: StateRef,
+    /// The futures of `on_completed`. `None` once the close has ended.
+    work: Option<Box<PendingWork>>,
     requested: Exit,
     verdict: Exit,
     problems: Vec<Problem>,
@@ -109,17 +137,24 @@ struct Closing {
     slots: ErasedSlots,
     /// The settling release that is running.
     current: Option<ErasedRelease>,
-    timeout: Duration,
     /// The deadline of all settling releases together, which begins with the first.
     deadline: Option<Deadline>,
     /// Whether `current` began after the deadline.
     overdue: bool,
+    /// Whether the result has been stored in the scope.
+    ended: bool,
 }
 
 impl Closing {
-    /// Runs the first two phases, and begins the third. Returns `None` if nothing is left to wait for or to return.
+    /// Runs the first two phases, and begins the third.
     #[cold]
-    fn begin(scope: &ScopeState, mut slots: ErasedSlots, requested: Exit, caller: Caller) -> Option<Box<Self>> {
+    fn begin(
+        scope: StateRef,
+        mut slots: ErasedSlots,
+        work: Option<Box<PendingWork>>,
+        requested: Exit,
+        caller: Caller,
+    ) -> CloseState {
         let mut problems = Vec::new();
         slots.retain(|slot| slot.seal(requested, &mut problems));
 
@@ -133,29 +168,44 @@ impl Closing {
         }
 
         slots.sort(verdict);
-        if !slots.peek().is_some_and(|slot| slot.settles(verdict)) {
-            hand_over(&mut slots, verdict, caller);
-            if problems.is_empty() {
-                return None;
-            }
-        }
-        let timeout = scope.settings().close_timeout;
-        let mut closing =
-            Closing { requested, verdict, problems, slots, current: None, timeout, deadline: None, overdue: false };
+        let mut closing = Closing {
+            scope,
+            work,
+            requested,
+            verdict,
+            problems,
+            slots,
+            current: None,
+            deadline: None,
+            overdue: false,
+            ended: false,
+        };
         closing.begin_next(caller);
-        (closing.current.is_some() || !closing.problems.is_empty()).then(|| Box::new(closing))
+        if closing.current.is_none() {
+            return CloseState::Ended(closing.end());
+        }
+        CloseState::Running(Box::new(closing))
     }
 
-    /// Hands the rest of the close to the reaper.
-    #[cold]
-    fn hand_over(self: Box<Self>) {
-        if let Some(release) = &self.current {
-            let runtime = release.runtime.clone();
-            reaper::spawn(runtime, async move {
-                // Each release is counted by itself.
-                drop(self.await);
-            });
+    /// Ends the close: stores its result in the scope, and starts or drops the futures of `on_completed`. Returns the
+    /// result.
+    fn end(&mut self) -> Result<(), CloseError> {
+        let problems = mem::take(&mut self.problems);
+        let outcome = CloseError::of(self.requested, self.verdict, problems).map_or(Ok(()), Err);
+        match &outcome {
+            Ok(()) => self.scope.end(self.verdict),
+            Err(error) => self.scope.end_with(error.clone()),
         }
+        self.ended = true;
+        if let Some(work) = self.work.take() {
+            let PendingWork { task, home } = *work;
+            if outcome.is_ok() && self.verdict.is_completed() {
+                reaper::spawn(home, task);
+            } else {
+                task.discard();
+            }
+        }
+        outcome
     }
 
     /// Begins the next settling release that has to wait, or, after the last one, all other releases.
@@ -165,7 +215,7 @@ impl Closing {
             if !slot.settles(verdict) {
                 return hand_over(&mut self.slots, verdict, caller);
             }
-            let deadline = self.deadline.get_or_insert_with(|| Deadline::after(self.timeout));
+            let deadline = self.deadline.get_or_insert_with(|| Deadline::after(self.scope.settings().close_timeout));
             self.overdue = deadline.has_passed();
             // A release that hung must not stop the releases after it, which have the usual timeout.
             self.current = slot.release(verdict, (!self.overdue).then_some(deadline));
@@ -221,20 +271,29 @@ impl Future for Closing {
             }
             this.begin_next(Caller::Code);
         }
-        let problems = std::mem::take(&mut this.problems);
-        Poll::Ready(CloseError::of(this.requested, this.verdict, problems).map_or(Ok(()), Err))
+        Poll::Ready(this.end())
     }
 }
 
 impl Drop for Closing {
     fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
         // No runtime ran this close, or its runtime has ended. The handles that are left must not stay in their cells,
         // which a `Lazy` may keep alive, or lose their exit: each release goes to a runtime on which it can still run,
-        // else it is abandoned.
-        drop(self.current.take());
+        // else it is abandoned. This close does not wait for their results.
+        let current = self.current.take();
+        self.problems.extend(current.iter().map(|release| Problem::StillReleasing { resource: release.resource }));
+        drop(current);
         while let Some(slot) = self.slots.next() {
+            if slot.settles(self.verdict) {
+                self.problems.push(Problem::StillReleasing { resource: slot.resource() });
+            }
             drop(slot.release(self.verdict, None));
         }
+        // The error is stored in the scope.
+        drop(self.end());
     }
 }
 

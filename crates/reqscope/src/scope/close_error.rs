@@ -2,6 +2,7 @@ use std::error::Error;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::Class;
 use crate::exit::Exit;
@@ -97,6 +98,12 @@ pub enum Problem {
         /// The type of the resource.
         resource: &'static str,
     },
+    /// The close itself had not ended in time, as seen by [`ScopeHandle::ended`](crate::ScopeHandle::ended): its task
+    /// hangs, or runs on a runtime that no thread drives.
+    StillClosing {
+        /// How long the caller has waited since the scope was sealed. Zero if it has no runtime with timers.
+        waited: Duration,
+    },
     /// The handle was released as a failure (a ROLLBACK), although the scope was closed as a success.
     NotCompleted {
         /// The type of the resource.
@@ -138,7 +145,7 @@ impl CloseError {
     /// ```
     pub fn is_unknown_outcome(&self) -> bool {
         self.0.problems.iter().any(|problem| match problem {
-            Problem::StillReleasing { .. } => true,
+            Problem::StillReleasing { .. } | Problem::StillClosing { .. } => true,
             Problem::ReleaseFailed { error, .. } => {
                 Class::find(&**error).is_some_and(|class| class.is_unknown_outcome())
             }
@@ -193,6 +200,9 @@ impl fmt::Display for Problem {
             Problem::Dead { resource } => write!(f, "the handle of {resource} was broken"),
             Problem::StillReleasing { resource } => {
                 write!(f, "there was no time left to wait for the release of {resource}")
+            }
+            Problem::StillClosing { waited } => {
+                write!(f, "the close had not ended after {:.1} s", waited.as_secs_f64())
             }
             Problem::NotCompleted { resource } => write!(f, "the handle of {resource} was released as a failure"),
         }

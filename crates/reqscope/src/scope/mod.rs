@@ -3,15 +3,18 @@
 pub(crate) mod close_error;
 pub(crate) mod try_get_error;
 pub(crate) mod erased;
+pub(crate) mod progress;
 pub(crate) mod state;
 pub(crate) mod slot;
 pub(crate) mod guard;
 pub(crate) mod lazy;
+pub(crate) mod ended;
 pub(crate) mod close;
 pub(crate) mod scopes;
 
 use std::fmt;
 use std::future::Future;
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -23,10 +26,12 @@ use crate::lease::Caller;
 use crate::resource::Resource;
 use crate::rt::wakers::WakerTicket;
 use crate::scope::close::Close;
+use crate::scope::ended::Ended;
 use crate::scope::slot::Slot;
 use crate::scope::state::{Settings, StateRef};
 
 pub use self::close_error::{CloseError, Problem};
+pub use self::ended::TooLate;
 pub use self::guard::Guard;
 pub use self::lazy::Lazy;
 pub use self::scopes::{Scopes, ScopesBuilder};
@@ -278,7 +283,11 @@ impl ScopeHandle {
         self.state.is_closed()
     }
 
-    /// Waits until the scope is closed, that is, until the request is over.
+    /// Waits until the scope is closed: the handler has returned or was dropped.
+    ///
+    /// This means "stop working", not "the work is done": nothing has been released at this moment, so another
+    /// connection does not see yet what a transaction of the request has written. Use
+    /// [`on_completed`](ScopeHandle::on_completed) or [`ended`](ScopeHandle::ended) for work that needs its COMMIT.
     ///
     /// # Cancel safety
     ///
@@ -305,6 +314,100 @@ impl ScopeHandle {
     /// ```
     pub fn closed(&self) -> impl Future<Output = ()> + Send + use<> {
         Closed { scope: self.state.clone(), waiter: WakerTicket::default() }
+    }
+
+    /// Registers a future that runs after the request has succeeded: a mail, an event, a job that reads what the request
+    /// has written.
+    ///
+    /// It runs once, in a task of the reaper, after the scope was closed as [`Exit::Completed`] and all releases that
+    /// matter to the client, such as a COMMIT, have succeeded. It is dropped without having been polled in every other
+    /// case: the scope failed or was [marked as failed](ScopeHandle::mark_failed), the client disconnected, the handler
+    /// panicked, a COMMIT failed or its outcome is unknown.
+    ///
+    /// The futures of one scope run one after the other, in the order of their registration. Each has a
+    /// [deadline](crate::scope::ScopesBuilder::task_timeout), 30 s by default; a failure is counted and reported as
+    /// [`Reaper::spawn`](crate::Reaper::spawn) says. The response does not wait for them, a drain does. If the process
+    /// is killed between the COMMIT and the future, the future is lost: write an outbox table where that must not
+    /// happen.
+    ///
+    /// The future runs after the end of the request, so the cells of its scope are closed. A handle that it needs is
+    /// acquired with [`Lease::acquire`](crate::Lease::acquire) or from a pool.
+    ///
+    /// # Errors
+    ///
+    /// Returns the future in a [`TooLate`], if the scope is closed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # use reqscope::{Exit, ScopeHandle, Scopes};
+    /// # use std::time::Duration;
+    /// use reqscope::scope::TooLate;
+    /// # async fn send_mail(to: &str) {}
+    ///
+    /// async fn place_order(request: &ScopeHandle) {
+    ///     // INSERT INTO orders …
+    ///     let mail = async { send_mail("customer@example.com").await };
+    ///     request.on_completed(mail).expect("the request is running");
+    /// }
+    /// # let scopes = Scopes::new();
+    /// # let scope = scopes.open();
+    /// # place_order(scope.handle()).await;
+    /// # scope.close(Exit::Completed).await.unwrap();
+    /// # assert!(scopes.drain(Duration::from_secs(1)).await.is_clean());
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn on_completed<F>(&self, work: F) -> Result<(), TooLate<F>>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.state.on_completed(Box::new(work), Location::caller()).map_err(TooLate::new)
+    }
+
+    /// Waits until the scope has ended: it is closed, and all releases that matter to the client have ended.
+    ///
+    /// Returns the verdict of the scope. After `Ok(Exit::Completed)`, every transaction of the request is committed, and
+    /// other connections see what it has written. The result is the same for all callers, also for one that asks after
+    /// the end, and also if the front end did not wait for its [`Close`](crate::future::Close). Detached leases are not
+    /// waited for.
+    ///
+    /// A handler that waits for the end of its own scope waits until its request times out: call it in a task.
+    ///
+    /// # Errors
+    ///
+    /// Returns the [`CloseError`] of the close. Its [`is_unknown_outcome`](CloseError::is_unknown_outcome) is `true` if
+    /// the close was abandoned, or has not ended within the
+    /// [close timeout](crate::scope::ScopesBuilder::close_timeout) and another second, counted from the first poll after
+    /// the scope was closed. On a runtime without timers, where no timeout can be kept, that error is returned at once
+    /// if the releases are still running.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, nothing is lost, and nothing of it is kept.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # use reqscope::{Exit, Scopes};
+    /// # let scope = Scopes::new().open();
+    /// let request = scope.handle().clone();
+    /// let job = tokio::spawn(async move {
+    ///     match request.ended().await {
+    ///         Ok(exit) if exit.is_completed() => "reads the new row",
+    ///         Ok(_) => "nothing to do",
+    ///         Err(error) if error.is_unknown_outcome() => "looks first",
+    ///         Err(_) => "nothing to do",
+    ///     }
+    /// });
+    /// scope.close(Exit::Completed).await.unwrap();
+    /// assert_eq!(job.await.unwrap(), "reads the new row");
+    /// # });
+    /// ```
+    pub fn ended(&self) -> impl Future<Output = Result<Exit, CloseError>> + Send + use<> {
+        Ended::new(self.state.clone())
     }
 
     /// Returns the deadline of the request, if its front end has set one.
@@ -380,6 +483,6 @@ impl Future for Closed {
 
 impl Drop for Closed {
     fn drop(&mut self) {
-        self.scope.leave_closed(&mut self.waiter);
+        self.scope.leave(&mut self.waiter);
     }
 }

@@ -156,6 +156,13 @@ impl ScopesBuilder {
         self
     }
 
+    /// Sets the maximum time of one future of [`ScopeHandle::on_completed`](crate::ScopeHandle::on_completed). Defaults
+    /// to 30 s; see [`ReaperBuilder::task_timeout`](crate::reaper::ReaperBuilder::task_timeout).
+    pub fn task_timeout(mut self, timeout: Duration) -> Self {
+        self.reaper = self.reaper.task_timeout(timeout);
+        self
+    }
+
     /// Sets the observer of events that no task awaits. Defaults to none; the counters work without one. A later call
     /// replaces an earlier one.
     pub fn observer(mut self, observer: impl Observer) -> Self {

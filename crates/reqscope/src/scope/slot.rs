@@ -258,22 +258,22 @@ impl<R: Resource> ErasedSlot for Slot<R> {
         type_name::<R>()
     }
 
-    fn close_alone(&self, requested: Exit, caller: Caller) -> bool {
+    fn close_alone(&self, requested: Exit, caller: Caller) -> Option<Exit> {
         // The verdict is the requested exit, or `Failed` instead of `Completed`. A resource that does not settle as
         // `Completed` settles as no exit.
         if self.settles(requested) {
-            return false;
+            return None;
         }
         let found = self.cell.seal();
         self.cancel_or_report(&found);
+        let verdict = requested.worst(self.scope.marked_exit());
         if let Found::Over(Phase::Held(HandleState::Idle(handle), account)) = found {
-            let exit = requested.worst(self.scope.marked_exit());
             // An error has been reported to the observer.
-            if let Ok(Some(release)) = end(&self.resource, handle, account, exit, Deadline::after) {
+            if let Ok(Some(release)) = end(&self.resource, handle, account, verdict, Deadline::after) {
                 release.leave(caller);
             }
         }
-        true
+        Some(verdict)
     }
 }
 

@@ -2,8 +2,11 @@
 
 use std::any::TypeId;
 use std::cell::Cell;
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
+use std::future::Future;
+use std::mem;
 use std::ops::Deref;
+use std::panic::Location;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -12,10 +15,14 @@ use crate::details::Details;
 use crate::exit::Exit;
 use crate::lease::context::ScopeId;
 use crate::reaper::Reaper;
+use crate::reaper::task::{Work, WorkTask};
 use crate::rt::catch;
+use crate::rt::runtime::Runtime;
 use crate::rt::sync::{AtomicBool, AtomicUsize, Mutex, Ordering, thread_local};
 use crate::rt::wakers::{WakerList, WakerTicket};
+use crate::scope::close_error::CloseError;
 use crate::scope::erased::{ErasedSlot, ErasedSlots, Key};
+use crate::scope::progress::{Progress, ProgressCell};
 
 /// The settings of all scopes of one server.
 pub(crate) struct Settings {
@@ -32,20 +39,52 @@ pub(crate) struct ScopeState {
     /// `None` only in a spare one.
     settings: Option<Arc<Settings>>,
     failed: AtomicBool,
-    closed: AtomicBool,
     /// Whether the scope has details, so that one without them does not pay for the lock.
     described: AtomicBool,
+    progress: ProgressCell,
     acquisitions: AtomicUsize,
     locked: Mutex<LockedState>,
 }
 
 #[derive(Default)]
 struct LockedState {
-    sealed: bool,
     slots: ErasedSlots,
-    /// The waiters of `closed`. Boxed, because few scopes have any.
-    waiters: Option<Box<WakerList>>,
+    /// Boxed, because few scopes have any of it.
+    rare: Option<Box<RareState>>,
     details: Details,
+}
+
+#[derive(Default)]
+struct RareState {
+    /// The waiters of `closed` and `ended`.
+    waiters: WakerList,
+    /// The futures of `on_completed`.
+    work: VecDeque<Work>,
+    /// The runtime on which the first of them was registered.
+    home: Option<Runtime>,
+    /// The error of the close.
+    error: Option<CloseError>,
+}
+
+/// What a seal has found.
+pub(crate) struct Sealed {
+    pub(crate) slots: ErasedSlots,
+    /// The futures of `on_completed`, if there are any.
+    pub(crate) work: Option<Box<PendingWork>>,
+}
+
+/// The futures of `on_completed`, which a drain waits for from the seal on.
+pub(crate) struct PendingWork {
+    pub(crate) task: WorkTask,
+    pub(crate) home: Option<Runtime>,
+}
+
+/// The result of [`ScopeState::poll_ended`]. In the first two cases the waiter is registered.
+pub(crate) enum EndPoll {
+    Open,
+    /// The close has begun, with this exit.
+    Sealed(Exit),
+    Ended(Result<Exit, CloseError>),
 }
 
 // The memory of a scope that is no longer referenced, for the next scope that is opened on this thread. Its contents
@@ -93,11 +132,21 @@ impl Drop for StateRef {
         // The settings and the observer of a server must not outlive it in the spare one.
         drop(state.settings.take());
         if state.described.load(Ordering::Relaxed) {
-            state.locked.lock().details = Details::NONE;
+            state.locked.get_mut().details = Details::NONE;
+        }
+        if let Some(rare) = state.locked.get_mut().rare.take() {
+            catch::drop_quietly(rare);
         }
         let spare = Some(Arc::clone(&self.0));
         // The one that it replaces, if any, is only memory as well.
         drop(SPARE.try_with(|place| place.replace(spare)));
+    }
+}
+
+impl RareState {
+    #[cold]
+    fn seal(&mut self) -> (Vec<Waker>, VecDeque<Work>, Option<Runtime>) {
+        (self.waiters.take_all(), mem::take(&mut self.work), self.home.take())
     }
 }
 
@@ -108,8 +157,8 @@ impl ScopeState {
             id: ScopeId::next(),
             settings: Some(settings),
             failed: AtomicBool::new(false),
-            closed: AtomicBool::new(false),
             described: AtomicBool::new(false),
+            progress: ProgressCell::new(),
             acquisitions: AtomicUsize::new(0),
             locked: Mutex::default(),
         }
@@ -136,8 +185,7 @@ impl ScopeState {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        // Relaxed: a loop that polls it sees it soon, and reads nothing that depends on it.
-        self.closed.load(Ordering::Relaxed)
+        !self.progress.is_open()
     }
 
     /// Returns what has been set so far.
@@ -161,7 +209,7 @@ impl ScopeState {
     /// sealed.
     pub(crate) fn slot<T: ErasedSlot>(&self, key: Key, new: impl FnOnce() -> T) -> Option<Arc<T>> {
         let mut locked = self.locked.lock();
-        if locked.sealed {
+        if self.is_closed() {
             return None;
         }
         let known = locked.slots.as_slice();
@@ -181,20 +229,101 @@ impl ScopeState {
         Some(slot)
     }
 
-    /// Seals the scope: no more slots, and the waiters of `closed` are woken. Returns the slots. Called once, by the
-    /// owner.
-    pub(crate) fn seal(&self) -> ErasedSlots {
+    /// Seals the scope: no more slots and no more work, and its waiters are woken. Called once, by the owner.
+    #[inline]
+    pub(crate) fn seal(&self, requested: Exit) -> Sealed {
         let mut locked = self.locked.lock();
-        locked.sealed = true;
-        let slots = std::mem::take(&mut locked.slots);
-        let waiters = locked.waiters.take();
+        let slots = mem::take(&mut locked.slots);
         // Under the lock, so that a caller that gets `Ready` from `poll_closed` reads it too.
-        self.closed.store(true, Ordering::Relaxed);
+        self.progress.set(Progress::Sealed(requested));
+        let rare = locked.rare.as_mut().map(|rare| rare.seal());
         drop(locked);
-        if let Some(mut waiters) = waiters {
-            catch::wake_all(waiters.take_all());
+        Sealed { slots, work: rare.and_then(|rare| self.sealed(rare)) }
+    }
+
+    /// Wakes the waiters that a seal has found, and counts the work.
+    #[cold]
+    fn sealed(
+        &self,
+        (wakers, work, home): (Vec<Waker>, VecDeque<Work>, Option<Runtime>),
+    ) -> Option<Box<PendingWork>> {
+        catch::wake_all(wakers);
+        let accounting = self.settings().reaper.accounting();
+        (!work.is_empty()).then(|| Box::new(PendingWork { task: WorkTask::new(Arc::clone(accounting), work), home }))
+    }
+
+    /// Ends the scope: all releases that matter to the client have ended.
+    #[inline]
+    pub(crate) fn end(&self, verdict: Exit) {
+        if self.progress.end(Progress::Ended(verdict)) {
+            self.wake_waiters();
         }
-        slots
+    }
+
+    /// Ends the scope with the error of its close.
+    #[cold]
+    pub(crate) fn end_with(&self, error: CloseError) {
+        self.locked.lock().rare.get_or_insert_default().error = Some(error);
+        if self.progress.end(Progress::Failed) {
+            self.wake_waiters();
+        }
+    }
+
+    #[cold]
+    fn wake_waiters(&self) {
+        let wakers = self.locked.lock().rare.as_mut().map(|rare| rare.waiters.take_all());
+        catch::wake_all(wakers.unwrap_or_default());
+    }
+
+    /// Adds a future that runs if the scope completes. Returns it if the scope is sealed.
+    pub(crate) fn on_completed<F>(&self, work: Box<F>, at: &'static Location<'static>) -> Result<(), Box<F>>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let home = Runtime::try_current().ok();
+        let mut locked = self.locked.lock();
+        if self.is_closed() {
+            return Err(work);
+        }
+        let rare = locked.rare.get_or_insert_default();
+        rare.work.push_back(Work::new(Box::into_pin(work), at));
+        if rare.home.is_none() {
+            rare.home = home;
+        }
+        Ok(())
+    }
+
+    /// Returns the result of the close, or registers the waiter for the next step of the scope.
+    pub(crate) fn poll_ended(&self, waiter: &mut WakerTicket, waker: &Waker) -> EndPoll {
+        let ended = |progress| match progress {
+            Progress::Open | Progress::Sealed(_) => None,
+            Progress::Ended(verdict) => Some(Ok(verdict)),
+            Progress::Failed => Some(Err(self.close_error())),
+        };
+        if let Some(outcome) = ended(self.progress.get()) {
+            return EndPoll::Ended(outcome);
+        }
+        // Cloned and dropped outside of the lock, because a waker is user code.
+        let waker = waker.clone();
+        let mut locked = self.locked.lock();
+        let progress = if self.is_closed() { self.progress.watch() } else { Progress::Open };
+        let poll = match progress {
+            Progress::Open => EndPoll::Open,
+            Progress::Sealed(requested) => EndPoll::Sealed(requested),
+            _ => {
+                drop(locked);
+                return ended(progress).map_or(EndPoll::Open, EndPoll::Ended);
+            }
+        };
+        let old = locked.rare.get_or_insert_default().waiters.register(waiter, waker);
+        drop(locked);
+        drop(old);
+        poll
+    }
+
+    fn close_error(&self) -> CloseError {
+        let error = self.locked.lock().rare.as_ref().and_then(|rare| rare.error.clone());
+        error.expect("it was stored before the progress was")
     }
 
     /// Counts the scope as closed. Called after its cells have been sealed: an attempt that began before has been
@@ -208,25 +337,22 @@ impl ScopeState {
         // Cloned and dropped outside of the lock, because a waker is user code.
         let waker = waker.clone();
         let mut locked = self.locked.lock();
-        if locked.sealed {
+        if self.is_closed() {
             drop(locked);
             return Poll::Ready(());
         }
-        let old = locked.waiters.get_or_insert_default().register(waiter, waker);
+        let old = locked.rare.get_or_insert_default().waiters.register(waiter, waker);
         drop(locked);
         drop(old);
         Poll::Pending
     }
 
-    /// Removes a waiter for the close.
-    pub(crate) fn leave_closed(&self, waiter: &mut WakerTicket) {
+    /// Removes a waiter for the close or the end.
+    pub(crate) fn leave(&self, waiter: &mut WakerTicket) {
         if !waiter.is_registered() {
             return;
         }
-        let mut locked = self.locked.lock();
-        let waker = locked.waiters.as_mut().and_then(|waiters| waiters.leave(waiter));
-        locked.waiters.take_if(|waiters| waiters.is_empty());
-        drop(locked);
+        let waker = self.locked.lock().rare.as_mut().and_then(|rare| rare.waiters.leave(waiter));
         catch::drop_quietly(waker);
     }
 }

@@ -1,6 +1,7 @@
 //! Tests of the core's promises, with gates, paused clocks and futures polled by hand.
 #![allow(clippy::unwrap_used, reason = "a test reports by panicking, in its helpers too")]
 
+mod after_the_end;
 mod auto_traits;
 mod closing;
 mod closing_time;

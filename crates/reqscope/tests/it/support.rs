@@ -28,6 +28,7 @@ pub(crate) enum Event {
     ReleaseFailed(Exit),
     Abandoned(Exit, Abandoned),
     StillLent,
+    TaskFailed,
     SecondResource,
 }
 
@@ -89,6 +90,10 @@ impl Observer for EventLog {
 
     fn still_lent(&self, of: Subject) {
         self.record(Event::StillLent, of);
+    }
+
+    fn task_failed(&self, _spawned_at: &'static Location<'static>, _error: &(dyn StdError + 'static)) {
+        self.0.lock().push((Event::TaskFailed, None));
     }
 
     fn second_resource(&self, _resource: &'static str) {
