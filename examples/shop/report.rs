@@ -1,7 +1,5 @@
 //! A report that is streamed, since it is too large to collect.
 use std::fmt::Write;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 use axum::body::{Body, Bytes};
 use axum::http::header::CONTENT_TYPE;
@@ -20,20 +18,15 @@ const PAGE: u32 = 500;
 ///
 /// A scope ends when its handler returns, but here the body still needs the transaction: all pages are read from one
 /// snapshot. So it is detached from the scope, and the body owns it. It is released when the last page has been read,
-/// or as soon as the client hangs up.
+/// as soon as the client hangs up, or when it stops reading for 30 s.
 pub(crate) async fn lines(Tx(tx): Tx) -> Result<Response, AppError> {
     let lease = Guard::detach(tx.get().await?);
-    let last = Arc::new(AtomicI64::new(0)); // the last line that was read; a page begins after it
-    let body = LeaseBody::from_fn(lease, move |mut lease| {
-        let last = last.clone();
-        async move {
-            let page = page(&mut lease, last.load(Ordering::Relaxed)).await?;
-            let csv = page.map(|page| {
-                last.store(page.last, Ordering::Relaxed);
-                page.csv
-            });
-            Ok::<_, SqliteError>((lease, csv))
-        }
+    // The state is the id of the last line that was read; a page begins after it.
+    let body = LeaseBody::unfold(lease, 0, |mut lease, last| async move {
+        Ok::<_, SqliteError>(match page(&mut lease, last).await? {
+            Some(page) => (lease, page.last, Some(page.csv)),
+            None => (lease, last, None), // the end: the lease is completed
+        })
     });
     Ok(([(CONTENT_TYPE, "text/csv")], Body::new(body)).into_response())
 }

@@ -1,136 +1,137 @@
-use std::error::Error as StdError;
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use std::{mem, thread};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Buf;
-use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
-use pin_project_lite::pin_project;
-use reqscope::future::Release;
-use reqscope::{Error, Exit, Lease, Resource};
+use reqscope::{Lease, Resource};
 
-use crate::Classify;
-use crate::source::{BoxError, Chunks, FrameSource};
-use crate::unwind::DropOnUnwind;
+use crate::lease_cell::LeaseCell;
+use crate::source::{BoxError, Chunks, FrameSource, Unfold};
+use crate::stall::Polled;
+use crate::streaming::Streaming;
+use crate::{Classify, LeaseBodyError};
 
-pin_project! {
-    /// A response body that owns a [`Lease`] and ends it together with the body.
-    ///
-    /// `B` is a [`Body`], or [`Chunks`].
-    ///
-    /// A scope closes when the handler has returned, but a body that is streamed afterwards needs its handle for
-    /// longer. Take the handle out of the scope with [`Guard::detach`](reqscope::Guard::detach) and pass the lease to
-    /// [`new`](LeaseBody::new) or [`from_fn`](LeaseBody::from_fn).
-    ///
-    /// | the body | the lease ends as |
-    /// |---|---|
-    /// | returns its last frame, or its end | `Completed` |
-    /// | returns an error | `Failed` |
-    /// | panics while it is polled | `Panicked` |
-    /// | is dropped before its end | `Cancelled`, or `Panicked` while unwinding |
-    /// | is empty and dropped without having been polled (204, 304) | `Completed` |
-    ///
-    /// A [settling](Resource::settles) release, such as a COMMIT, is awaited *before* the last frame is returned. If it
-    /// fails, the body fails, and the client sees a truncated response instead of a complete one. Any other release is
-    /// left to the reaper.
-    ///
-    /// # Pitfalls
-    ///
-    /// - Neither the end nor the drop of a body proves that the client has received it.
-    /// - A server never polls a body of known length for its end, only for its bytes. The length is taken from the
-    ///   body's `size_hint`. If you set a `content-length` by hand on a body that does not know its length, set it here
-    ///   too ([`with_length`](LeaseBody::with_length)), or the lease ends as `Cancelled`.
-    /// - The body of a response to HEAD is dropped without being polled; unless it is empty, the lease ends as
-    ///   `Cancelled`. Over HTTP/2 plain hyper does poll it, and sends frames that clients treat as an error, so respond
-    ///   to HEAD without a body there.
-    /// - An empty body over a settling lease reports no length, so that the server polls it to its end; it is sent as
-    ///   an empty chunked body. With 204 and 304 it is not polled at all, and a failed release is not reported to the
-    ///   client: complete the lease in the handler instead.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::sync::Arc;
-    ///
-    /// use bytes::Bytes;
-    /// use http::Response;
-    /// use http_body_util::{BodyExt, Full};
-    /// use reqscope::Lease;
-    /// use reqscope_http::LeaseBody;
-    /// # use reqscope_testkit::Probe;
-    ///
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let (resource, probe) = { let probe = Probe::new().settling(); (Arc::new(probe.clone()), probe) };
-    /// let lease = Lease::acquire(&resource).await?;
-    /// let response = Response::new(LeaseBody::new(Full::new(Bytes::from("rows")), lease));
-    ///
-    /// let body = response.into_body().collect().await?; // what the server does
-    /// assert_eq!(probe.counts().released, 1);
-    /// # assert_eq!(body.to_bytes(), "rows");
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub struct LeaseBody<B, R>
-    where
-        B: FrameSource<R>,
-        R: Resource,
-    {
-        #[pin]
-        body: B,
-        // The bytes that the body has still to return, if its length was set by hand.
-        remaining: Option<u64>,
-        lease: Option<Lease<R>>,
-        // Whether a `Completed` end of the lease must be awaited.
-        settles: bool,
-        trailers: Option<Arc<dyn Classify>>,
-        #[pin]
-        release: Option<Release<R>>,
-        // The last frame, held back until that release has ended.
-        held: Option<Frame<B::Data>>,
-    }
+/// A response body that owns a [`Lease`] and ends it together with the body.
+///
+/// `B` is a [`Body`], [`Chunks`] or [`Unfold`].
+///
+/// A scope closes when the handler has returned, but a body that is streamed afterwards needs its handle for longer.
+/// Take the handle out of the scope with [`Guard::detach`](reqscope::Guard::detach) and pass the lease to
+/// [`new`](LeaseBody::new), [`from_fn`](LeaseBody::from_fn) or [`unfold`](LeaseBody::unfold).
+///
+/// | the body | the lease ends as |
+/// |---|---|
+/// | returns its last frame, or its end | `Completed` |
+/// | returns an error | `Failed` |
+/// | panics while it is polled | `Panicked` |
+/// | is dropped before its end | `Cancelled`, or `Panicked` while unwinding |
+/// | is not read by its client, or too slowly ([stalls](#stalled-clients)) | `Cancelled` |
+/// | is empty and dropped without having been polled (204, 304) | `Completed` |
+///
+/// A [settling](Resource::settles) release, such as a COMMIT, is awaited *before* the last frame is returned. If it
+/// fails, the body fails, and the client sees a truncated response instead of a complete one. Any other release is left
+/// to the reaper.
+///
+/// # Stalled clients
+///
+/// A client that does not read its response must not keep a handle: with HTTP/2 it is enough never to open the window
+/// of a stream. No timeout of the handler, the socket or the kernel limits that, so the body does:
+///
+/// - When the server owes it a poll for 30 s ([`stall_timeout`](LeaseBody::stall_timeout)), the body has *stalled*. It
+///   is dropped with its lease, which ends as `Cancelled`, even if the server never polls it again. If the server does,
+///   it gets [`LeaseBodyError::Stalled`].
+/// - The time runs from the creation of the body to its first poll, from a returned frame to the next poll, and from
+///   the moment the body's source has something new to the poll. While the body waits for its source it rests: a query
+///   may take a minute, and an event stream may be quiet for hours.
+/// - Each frame gives back as much of the time as its bytes take at 240 bytes per second
+///   ([`min_rate`](LeaseBody::min_rate)), but never more than was used. So a client that takes one frame every 29 s can
+///   only go on if it takes 7 kB each time.
+///
+/// A frame must be taken within 30 s, however large it is. With frames of up to 16 kB a client that reads 1 kB per
+/// second is served to the end over HTTP/2.
+///
+/// Over HTTP/1 the kernel decides when the server asks for more: it buffers up to some megabytes, and takes more only
+/// when a third of that has been read. Over Linux's loopback, which buffers most, it asks for 1.4 MB at a time, so a
+/// long download needs 50 kB per second. Raise the timeout of routes that send more than that to slow clients.
+///
+/// The timer runs on the runtime that polled the body last, at first on the one that created it. A body that is created
+/// outside of a runtime begins to count at its first poll. On a runtime without timers there is no limit.
+///
+/// # Pitfalls
+///
+/// - Neither the end nor the drop of a body proves that the client has received it.
+/// - A server never polls a body of known length for its end, only for its bytes. The length is taken from the body's
+///   `size_hint`. If you set a `content-length` by hand on a body that does not know its length, set it here too
+///   ([`with_length`](LeaseBody::with_length)), or the lease ends as `Cancelled`.
+/// - The body of a response to HEAD is dropped without being polled; unless it is empty, the lease ends as `Cancelled`.
+///   Over HTTP/2 plain hyper does poll it, and sends frames that clients treat as an error, so respond to HEAD without
+///   a body there.
+/// - An empty body over a settling lease reports no length, so that the server polls it to its end; it is sent as an
+///   empty chunked body. With 204 and 304 it is not polled at all, and a failed release is not reported to the client:
+///   complete the lease in the handler instead.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use bytes::Bytes;
+/// use http::Response;
+/// use http_body_util::{BodyExt, Full};
+/// use reqscope::Lease;
+/// use reqscope_http::LeaseBody;
+/// # use reqscope_testkit::Probe;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let (resource, probe) = { let probe = Probe::new().settling(); (Arc::new(probe.clone()), probe) };
+/// let lease = Lease::acquire(&resource).await?;
+/// let response = Response::new(LeaseBody::new(Full::new(Bytes::from("rows")), lease));
+///
+/// let body = response.into_body().collect().await?; // what the server does
+/// assert_eq!(probe.counts().released, 1);
+/// # assert_eq!(body.to_bytes(), "rows");
+/// # Ok(())
+/// # }
+/// ```
+pub struct LeaseBody<B, R>
+where
+    B: FrameSource<R>,
+    R: Resource,
+{
+    cell: Arc<LeaseCell<Streaming<B, R>>>,
+    /// Tells the cell that the source has something new, and then wakes the server.
+    waker: Waker,
+    hints: Hints,
+}
 
-    impl<B, R> PinnedDrop for LeaseBody<B, R>
-    where
-        B: FrameSource<R>,
-        R: Resource,
-    {
-        fn drop(this: Pin<&mut Self>) {
-            let this = this.project();
-            // Only an empty body that was never polled still has its lease at its end. Without the first check a panic
-            // elsewhere in the connection would commit.
-            if !thread::panicking() && is_at_end::<B, R>(&this.body, *this.remaining) {
-                if let Some(lease) = this.lease.take() {
-                    drop(Lease::complete(lease));
-                }
-            }
-        }
-    }
+/// What the server asks between polls. Kept here, so that the source is not asked under a lock.
+struct Hints {
+    is_end_stream: bool,
+    size: SizeHint,
 }
 
 impl<B, R> LeaseBody<B, R>
 where
-    B: Body,
-    B::Error: Into<BoxError>,
+    B: Body<Data: Send + 'static, Error: Into<BoxError>> + Send + 'static,
     R: Resource,
 {
     /// Creates a body that returns the frames of `body`, which does not use the handle, and then ends `lease`. For a
     /// permit, a lock, or a file that is removed afterwards.
     pub fn new(body: B, lease: Lease<R>) -> Self {
-        Self::over(body, lease)
+        over(body, lease)
     }
 }
 
 impl<R, F, Fut, D, E> LeaseBody<Chunks<F, Fut>, R>
 where
     R: Resource,
-    F: FnMut(Lease<R>) -> Fut,
-    Fut: Future<Output = Result<(Lease<R>, Option<D>), E>>,
-    D: Buf,
+    F: FnMut(Lease<R>) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<(Lease<R>, Option<D>), E>> + Send + 'static,
+    D: Buf + Send + 'static,
     E: Into<BoxError>,
 {
     /// Creates a body from the chunks that `next` produces with the handle: rows of a query, blocks of a file.
@@ -171,7 +172,56 @@ where
     /// # }
     /// ```
     pub fn from_fn(lease: Lease<R>, next: F) -> Self {
-        Self::over(Chunks::new(next), lease)
+        over(Chunks::new(next), lease)
+    }
+}
+
+impl<R, S, F, Fut, D, E> LeaseBody<Unfold<S, F, Fut>, R>
+where
+    R: Resource,
+    S: Send + 'static,
+    F: FnMut(Lease<R>, S) -> Fut + Send + 'static,
+    Fut: Future<Output = Result<(Lease<R>, S, Option<D>), E>> + Send + 'static,
+    D: Buf + Send + 'static,
+    E: Into<BoxError>,
+{
+    /// Creates a body from the chunks that `next` produces with the handle and a state, such as the key of the last row
+    /// of a page.
+    ///
+    /// `next` receives the lease and the state that it returned with the last chunk, at first `state`. Otherwise it is
+    /// as for [`from_fn`](LeaseBody::from_fn).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// use bytes::Bytes;
+    /// # use http_body_util::BodyExt;
+    /// # use reqscope::Lease;
+    /// use reqscope_http::LeaseBody;
+    /// # use reqscope_testkit::{Probe, ProbeHandle, Scripted};
+    ///
+    /// # async fn page(conn: &mut ProbeHandle, after: i64) -> Result<Option<(i64, Bytes)>, reqscope::Error<Scripted>> {
+    /// #     conn.operate().await?;
+    /// #     Ok((after < 3).then(|| (after + 1, Bytes::from_static(b"a page"))))
+    /// # }
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// # let resource = Arc::new(Probe::new().settling());
+    /// # let lease = Lease::acquire(&resource).await?;
+    /// let body = LeaseBody::unfold(lease, 0, |mut lease, last_id| async move {
+    ///     Ok::<_, reqscope::Error<Scripted>>(match page(&mut lease, last_id).await? {
+    ///         Some((last_id, rows)) => (lease, last_id, Some(rows)),
+    ///         None => (lease, last_id, None),
+    ///     })
+    /// });
+    /// # assert_eq!(body.collect().await?.to_bytes().len(), 3 * 6);
+    /// # assert_eq!(resource.counts().released, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn unfold(lease: Lease<R>, state: S, next: F) -> Self {
+        over(Unfold::new(state, next), lease)
     }
 }
 
@@ -180,11 +230,6 @@ where
     B: FrameSource<R>,
     R: Resource,
 {
-    fn over(body: B, lease: Lease<R>) -> Self {
-        let settles = Lease::resource(&lease).settles(Exit::Completed);
-        LeaseBody { body, remaining: None, lease: Some(lease), settles, trailers: None, release: None, held: None }
-    }
-
     /// Sets the total number of bytes, for a body whose `size_hint` is not exact. Defaults to the body's `size_hint`,
     /// because that of most bodies is exact. If `length` is too small, the lease ends before the body.
     ///
@@ -208,7 +253,7 @@ where
     /// ```
     #[must_use]
     pub fn with_length(mut self, length: u64) -> Self {
-        self.remaining = Some(length);
+        self.change(|streaming| *streaming.project().remaining = Some(length));
         self
     }
 
@@ -242,14 +287,77 @@ where
     /// ```
     #[must_use]
     pub fn classify_trailers(mut self, classify: impl Classify) -> Self {
-        self.trailers = Some(Arc::new(classify));
+        self.change(|streaming| *streaming.project().trailers = Some(Arc::new(classify)));
         self
+    }
+
+    /// Sets for how long the server may owe the body a poll before the body is dropped with its lease. Defaults to
+    /// 30 s, which is longer than a mobile network is usually gone, and as long as callers of a pool wait for a handle.
+    /// `None` disables the limit, and [`min_rate`](LeaseBody::min_rate) with it.
+    ///
+    /// The time includes what the handler does between the creation of the body and its return.
+    /// [Stalled clients](#stalled-clients) has the details.
+    ///
+    /// # Examples
+    ///
+    /// All downloads from one pool have the same limits:
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use http_body::Body;
+    /// use reqscope::{Lease, Resource};
+    /// use reqscope_http::LeaseBody;
+    /// use std::time::Duration;
+    ///
+    /// fn download<B, R>(rows: B, lease: Lease<R>) -> LeaseBody<B, R>
+    /// where
+    ///     B: Body<Data = Bytes, Error = reqscope::Error<R::Cause>> + Send + 'static,
+    ///     R: Resource,
+    /// {
+    ///     LeaseBody::new(rows, lease).stall_timeout(Duration::from_secs(120)).min_rate(1024)
+    /// }
+    /// ```
+    #[must_use]
+    pub fn stall_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
+        let timeout = timeout.into();
+        self.cell.set(|clock| clock.set_timeout(timeout));
+        self
+    }
+
+    /// Sets how many bytes per second a client must take while the server waits for it. Defaults to 240, as in other
+    /// servers, because the slowest networks in use carry several times as much. 0 means no minimum: any frame that is
+    /// taken within the [`stall_timeout`](LeaseBody::stall_timeout) keeps the body alive.
+    ///
+    /// Only the time that counts as stalled is measured, so a body whose source is slow has no minimum rate. A frame
+    /// counts as 256 bytes or more, because small frames are not the client's choice.
+    #[must_use]
+    pub fn min_rate(self, bytes_per_second: u64) -> Self {
+        self.cell.set(|clock| clock.set_min_rate(bytes_per_second));
+        self
+    }
+
+    /// Changes a body that is not polled yet.
+    fn change(&mut self, change: impl FnOnce(Pin<&mut Streaming<B, R>>)) {
+        // `None` if it has stalled already.
+        if let Some(contents) = self.cell.begin_poll(None) {
+            let mut turn = Turn { cell: &self.cell, contents: Some(contents) };
+            change(turn.contents());
+            self.hints = Hints::of(turn.contents().as_ref().get_ref());
+            turn.end(Polled::Nothing);
+        }
     }
 }
 
-/// Returns whether the server will not poll for another frame.
-fn is_at_end<B: FrameSource<R>, R: Resource>(body: &B, remaining: Option<u64>) -> bool {
-    remaining == Some(0) || body.is_end_stream() || body.size_hint().exact() == Some(0)
+/// Creates a body. The bounds are those of a body that a timer may drop in a task of its own.
+fn over<B, R>(source: B, lease: Lease<R>) -> LeaseBody<B, R>
+where
+    B: FrameSource<R, Data: Send + 'static> + Send + 'static,
+    R: Resource,
+{
+    let streaming = Streaming::new(source, lease);
+    let hints = Hints::of(&streaming);
+    let cell = LeaseCell::new(streaming);
+    LeaseBody { waker: Waker::from(Arc::clone(&cell)), cell, hints }
 }
 
 impl<B, R> Body for LeaseBody<B, R>
@@ -264,109 +372,74 @@ where
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let mut this = self.project();
-        if this.release.is_none() {
-            let unwinding = DropOnUnwind(this.lease);
-            let polled = this.body.as_mut().poll_frame(unwinding.0, cx);
-            mem::forget(unwinding);
-            let frame = match ready!(polled) {
-                Some(Ok(frame)) => Some(frame),
-                None => None,
-                Some(Err(error)) => {
-                    if let Some(lease) = this.lease.take() {
-                        drop(Lease::fail(lease));
-                    }
-                    return Poll::Ready(Some(Err(LeaseBodyError::Body(error))));
-                }
-            };
-            if let (Some(remaining), Some(data)) = (this.remaining.as_mut(), frame.as_ref().and_then(Frame::data_ref))
-            {
-                *remaining = remaining.saturating_sub(data.remaining() as u64);
-            }
-            let trailers = frame.as_ref().and_then(Frame::trailers_ref);
-            let is_last = frame.is_none() || trailers.is_some() || is_at_end::<B, R>(&this.body, *this.remaining);
-            let Some(lease) = this.lease.take_if(|_| is_last) else {
-                return Poll::Ready(frame.map(Ok));
-            };
-            let exit = match (this.trailers, trailers) {
-                (Some(classify), Some(trailers)) => classify.classify(StatusCode::OK, trailers),
-                _ => Exit::Completed,
-            };
-            let settles = Lease::resource(&lease).settles(exit);
-            // From here on the reaper owns the release, no matter whether its future is awaited or dropped.
-            let release = Lease::end(lease, exit);
-            if !settles {
-                return Poll::Ready(frame.map(Ok));
-            }
-            *this.held = frame;
-            this.release.set(Some(release));
-        }
-        let release = this.release.as_mut().as_pin_mut().expect("it was set above");
-        let released = ready!(release.poll(cx));
-        this.release.set(None);
-        let held = this.held.take();
-        Poll::Ready(match released {
-            Ok(()) => held.map(Ok),
-            Err(error) => Some(Err(LeaseBodyError::Release(error))),
-        })
+        let this = self.get_mut();
+        let Some(contents) = this.cell.begin_poll(Some(cx.waker())) else {
+            return Poll::Ready(this.cell.take_stall().map(|stall| Err(LeaseBodyError::stalled(stall))));
+        };
+        let mut turn = Turn { cell: &this.cell, contents: Some(contents) };
+        let frame = turn.contents().poll_frame(&mut Context::from_waker(&this.waker));
+        let streaming = turn.contents();
+        this.hints = Hints::of(&streaming);
+        let polled = match &frame {
+            _ if streaming.has_ended() => Polled::End,
+            Poll::Pending => Polled::Pending,
+            Poll::Ready(Some(Ok(frame))) => Polled::Frame(frame.data_ref().map_or(0, |data| data.remaining() as u64)),
+            Poll::Ready(_) => Polled::Nothing,
+        };
+        turn.end(polled);
+        frame
     }
 
     fn is_end_stream(&self) -> bool {
-        let is_settled = self.release.is_none() && !(self.settles && self.lease.is_some());
-        is_settled && self.body.is_end_stream()
+        self.hints.is_end_stream
     }
 
+    #[allow(clippy::clone_on_copy)] // `Copy` only since http-body 1.1
     fn size_hint(&self) -> SizeHint {
-        if let Some(frame) = &self.held {
-            return SizeHint::with_exact(frame.data_ref().map_or(0, |data| data.remaining() as u64));
+        self.hints.size.clone()
+    }
+}
+
+impl<B, R> Drop for LeaseBody<B, R>
+where
+    B: FrameSource<R>,
+    R: Resource,
+{
+    fn drop(&mut self) {
+        drop(self.cell.close());
+    }
+}
+
+impl Hints {
+    fn of<B: FrameSource<R>, R: Resource>(streaming: &Streaming<B, R>) -> Self {
+        Hints { is_end_stream: streaming.is_end_stream(), size: streaming.size_hint() }
+    }
+}
+
+/// The contents of a cell while they are used. They return to the cell even if the source panics.
+struct Turn<'a, B: FrameSource<R>, R: Resource> {
+    cell: &'a LeaseCell<Streaming<B, R>>,
+    /// `None` after the end.
+    contents: Option<Pin<Box<Streaming<B, R>>>>,
+}
+
+impl<B: FrameSource<R>, R: Resource> Turn<'_, B, R> {
+    fn contents(&mut self) -> Pin<&mut Streaming<B, R>> {
+        self.contents.as_mut().expect("only the end takes them").as_mut()
+    }
+
+    fn end(mut self, polled: Polled) {
+        if let Some(contents) = self.contents.take() {
+            self.cell.end_poll(contents, polled);
         }
-        let hint = match self.remaining {
-            Some(remaining) => SizeHint::with_exact(remaining),
-            None => self.body.size_hint(),
-        };
-        let is_settled = self.release.is_none() && !(self.settles && self.lease.is_some());
-        // A server does not poll a body of length 0, so the release would not be awaited.
-        if !is_settled && hint.exact() == Some(0) { SizeHint::default() } else { hint }
     }
 }
 
-/// The error of a [`LeaseBody`].
-///
-/// # Examples
-///
-/// ```
-/// use reqscope::Error;
-/// use reqscope_http::LeaseBodyError;
-/// use std::error::Error as _;
-/// # use std::io;
-///
-/// let failed: LeaseBodyError<io::Error> = LeaseBodyError::Release(Error::failed(io::Error::other("disk full")));
-/// assert_eq!(failed.to_string(), "failed to release the handle of the response body");
-/// assert_eq!(failed.source().unwrap().to_string(), "the resource failed");
-/// ```
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum LeaseBodyError<C> {
-    /// The body itself failed.
-    Body(BoxError),
-    /// The release of the handle failed, such as the COMMIT of the data that the body consists of.
-    Release(Error<C>),
-}
-
-impl<C> fmt::Display for LeaseBodyError<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            LeaseBodyError::Body(_) => "the response body failed",
-            LeaseBodyError::Release(_) => "failed to release the handle of the response body",
-        })
-    }
-}
-
-impl<C: StdError + 'static> StdError for LeaseBodyError<C> {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match self {
-            LeaseBodyError::Body(error) => Some(&**error),
-            LeaseBodyError::Release(error) => Some(error),
+impl<B: FrameSource<R>, R: Resource> Drop for Turn<'_, B, R> {
+    fn drop(&mut self) {
+        if let Some(contents) = self.contents.take() {
+            // Unwinding: the lease has ended as `Panicked`.
+            self.cell.end_poll(contents, Polled::End);
         }
     }
 }

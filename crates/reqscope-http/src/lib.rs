@@ -40,17 +40,22 @@ mod policy;
 mod future;
 mod opened;
 mod body;
-mod lease_body;
 mod source;
+mod stall;
+mod lease_body_error;
+mod lease_cell;
+mod streaming;
+mod lease_body;
 
 pub use body::ScopeBody;
 pub use classify::{ByGrpcStatus, ByStatus, Classify};
 pub use future::ResponseFuture;
-pub use lease_body::{LeaseBody, LeaseBodyError};
+pub use lease_body::LeaseBody;
+pub use lease_body_error::LeaseBodyError;
 pub use opened::Opened;
 pub use policy::Policy;
 pub use request::{MissingScope, RequestExt};
-pub use source::Chunks;
+pub use source::{Chunks, Unfold};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

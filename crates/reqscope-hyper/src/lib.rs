@@ -51,7 +51,7 @@ pub use metrics::ServeMetrics;
 pub use report::{ServeEvent, ServeReport};
 pub use reqscope_http::{
     ByGrpcStatus, ByStatus, Chunks, Classify, LeaseBody, LeaseBodyError, MissingScope, Policy, RequestExt,
-    ResponseFuture, ScopeBody,
+    ResponseFuture, ScopeBody, Unfold,
 };
 pub use requests::RequestLine;
 pub use serve::{Serve, serve};

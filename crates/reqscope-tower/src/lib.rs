@@ -28,7 +28,7 @@ mod scoped;
 pub use layer::ScopeLayer;
 pub use reqscope_http::{
     ByGrpcStatus, ByStatus, Chunks, Classify, LeaseBody, LeaseBodyError, MissingScope, Policy, RequestExt,
-    ResponseFuture, ScopeBody,
+    ResponseFuture, ScopeBody, Unfold,
 };
 #[cfg(feature = "axum")]
 pub use request_scope::RequestScope;

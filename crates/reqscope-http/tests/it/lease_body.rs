@@ -12,16 +12,16 @@ use reqscope::{Error, Exit, Lease, Reaper};
 use reqscope_http::{ByGrpcStatus, LeaseBody, LeaseBodyError};
 use reqscope_testkit::{Probe, Scripted, Verb, expect_panic, poll_once, quiet_panic};
 
-type Scene = (Arc<Probe>, Reaper, Lease<Probe>);
+pub(crate) type Scene = (Arc<Probe>, Reaper, Lease<Probe>);
 
-async fn scene(probe: Probe) -> Scene {
+pub(crate) async fn scene(probe: Probe) -> Scene {
     let (probe, reaper) = (Arc::new(probe), Reaper::new());
     let lease = Lease::acquire_in(&reaper, &probe).await.unwrap();
     (probe, reaper, lease)
 }
 
 /// Drains the reaper and returns the exit of the only release.
-async fn exit(probe: &Probe, reaper: &Reaper) -> Exit {
+pub(crate) async fn exit(probe: &Probe, reaper: &Reaper) -> Exit {
     assert!(reaper.drain(Duration::from_secs(60)).await.is_clean());
     let releases = probe.releases();
     assert_eq!(releases.len(), 1);
@@ -29,7 +29,7 @@ async fn exit(probe: &Probe, reaper: &Reaper) -> Exit {
 }
 
 /// A body of unknown length that returns these frames without waiting.
-struct Frames(Vec<Result<Frame<Bytes>, &'static str>>);
+pub(crate) struct Frames(pub(crate) Vec<Result<Frame<Bytes>, &'static str>>);
 
 impl Body for Frames {
     type Data = Bytes;
@@ -43,7 +43,7 @@ impl Body for Frames {
     }
 }
 
-fn data(text: &'static str) -> Result<Frame<Bytes>, &'static str> {
+pub(crate) fn data(text: &'static str) -> Result<Frame<Bytes>, &'static str> {
     Ok(Frame::data(Bytes::from_static(text.as_bytes())))
 }
 
@@ -274,7 +274,7 @@ async fn caught_panic_of_the_body_completes_nothing() {
     assert_eq!(exit(&probe, &reaper).await, Exit::Panicked);
 }
 
-type Chunk = Result<(Lease<Probe>, Option<Bytes>), Error<Scripted>>;
+pub(crate) type Chunk = Result<(Lease<Probe>, Option<Bytes>), Error<Scripted>>;
 
 #[tokio::test]
 async fn chunks_use_the_handle_and_complete_the_lease() {

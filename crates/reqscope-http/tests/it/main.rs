@@ -3,3 +3,4 @@
 
 mod lease_body;
 mod response;
+mod stalls;

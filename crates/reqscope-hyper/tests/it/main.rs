@@ -11,6 +11,7 @@ mod http1;
 mod http2;
 mod listeners;
 mod shutdown;
+mod stalls;
 mod stuck;
 mod timeouts;
 mod tls;
