@@ -103,16 +103,16 @@ impl<R: Resource> Acquisition<R> {
     #[inline]
     pub(crate) fn try_acquire(resource: &R, context: AcquireContext) -> TryAcquire<R> {
         if let Some(late) = context.refuse_late() {
-            context.report_failed::<R>(&late);
+            context.report_failed_attempt::<R>(&late);
             return TryAcquire::Failed(late);
         }
-        let (answer, context) = context.enter(|| resource.try_acquire());
+        let (answer, context) = context.call(|| resource.try_acquire());
         match answer {
             Ok(None) => TryAcquire::NotReady(context),
             Ok(Some(handle)) => TryAcquire::Acquired(handle, context),
             Err(panic) => {
                 let error = Error::panicked(Stage::Acquiring, panic.payload());
-                context.report_failed::<R>(&error);
+                context.report_failed_attempt::<R>(&error);
                 TryAcquire::Failed(error)
             }
         }
@@ -130,7 +130,7 @@ impl<R: Resource> Acquisition<R> {
         // The half-made handle is dropped before the failure is visible, because a waiter may try again then.
         catch::drop_quietly(self.future.take());
         if let Some(context) = &self.context {
-            context.report_failed::<R>(&error);
+            context.report_failed_attempt::<R>(&error);
         }
         error
     }
@@ -144,7 +144,7 @@ impl<R: Resource> Future for Acquisition<R> {
         let (Some(future), Some(context)) = (&mut this.future, this.context.take()) else {
             return Poll::Ready(Err(Error::closed()));
         };
-        let (answer, context) = context.enter(|| future.as_mut().poll(cx));
+        let (answer, context) = context.call(|| future.as_mut().poll(cx));
         let error = match answer {
             Ok(Poll::Ready(Ok(handle))) => {
                 catch::drop_quietly(this.future.take());

@@ -3,23 +3,132 @@
 //! said about itself.
 
 use std::cell::Cell;
+use std::fmt;
+use std::future::{Future, poll_fn};
 use std::num::NonZeroU64;
 use std::panic::Location;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::details::Details;
+use crate::details::{Details, Tenant};
 use crate::error::{Error, Stage};
 use crate::observer::Subject;
 use crate::reaper::Reaper;
 use crate::reaper::account::Account;
+use crate::resource::Resource;
 use crate::rt::catch::{self, Panic};
 use crate::rt::sync::thread_local;
 use crate::rt::time::Deadline;
 
-/// The reaper, the origin and the details of an acquisition.
+/// What goes beside a call of [`Resource::acquire`]: what the request has said about itself, the line of code that
+/// began the acquisition, and the reaper that counts its handles.
+///
+/// It is set while an acquisition is polled, and inside of [`try_acquire`](Resource::try_acquire).
+/// [`current`](AcquireContext::current) returns a copy. A wrapper that awaits the inner `acquire` in its own need not
+/// know about it. One that spawns a task, or polls the inner future elsewhere, takes it along with
+/// [`instrument`](AcquireContext::instrument) or [`enter`](AcquireContext::enter); without that, the inner resource finds
+/// no context, and a [`Lease`](crate::Lease) in it belongs to [`Reaper::global`].
+///
+/// A clone costs two reference counts. What the request sets after the acquisition has begun does not appear in it.
+///
+/// # Examples
+///
+/// A resource that connects to the database of the request's tenant:
+///
+/// ```
+/// use reqscope::context::AcquireContext;
+/// use reqscope::{Error, Resource};
+/// use std::{fs::File, io};
+///
+/// struct Journals;
+///
+/// impl Resource for Journals {
+///     type Handle = File;
+///     type Cause = io::Error;
+///
+///     async fn acquire(&self) -> Result<File, Error<io::Error>> {
+///         let context = AcquireContext::current();
+///         let tenant = context.as_ref().and_then(AcquireContext::tenant);
+///         let tenant = tenant.ok_or_else(|| Error::permanent(io::Error::other("the request has no tenant")))?;
+///         let path = match tenant.as_str() {
+///             "acme" => "acme.log",
+///             _ => "others.log", // a key from a client is not a file name
+///         };
+///         Ok(File::options().append(true).open(path)?)
+///     }
+/// }
+/// ```
+///
+/// A wrapper that retries once, on a task of its own:
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use reqscope::context::AcquireContext;
+/// use reqscope::{Error, Exit, Health, Resource};
+/// use std::sync::Arc;
+/// use tokio::task::JoinSet;
+///
+/// struct TwiceInATask<R>(Arc<R>);
+///
+/// impl<R: Resource> Resource for TwiceInATask<R> {
+///     type Handle = R::Handle;
+///     type Cause = R::Cause;
+///
+///     async fn acquire(&self) -> Result<R::Handle, Error<R::Cause>> {
+///         let inner = self.0.clone();
+///         let context = AcquireContext::current();
+///         let attempts = async move {
+///             match inner.acquire().await {
+///                 Err(error) if !error.is_permanent() => {
+///                     // The caller gets the error of the last attempt; the observer gets this one.
+///                     if let Some(context) = AcquireContext::current() {
+///                         context.report_failed_attempt::<R>(&error);
+///                     }
+///                     inner.acquire().await
+///                 }
+///                 outcome => outcome,
+///             }
+///         };
+///         let mut task = JoinSet::new(); // aborts the task if this future is dropped (law L3)
+///         match context {
+///             Some(context) => task.spawn(context.instrument(attempts)),
+///             None => task.spawn(attempts),
+///         };
+///         task.join_next().await.expect("there is one task").expect("`acquire` does not panic")
+///     }
+///
+///     // All other methods are forwarded.
+/// #   async fn validate(&self, handle: &mut R::Handle) -> Result<(), Error<R::Cause>> {
+/// #       self.0.validate(handle).await
+/// #   }
+/// #   async fn release(&self, handle: R::Handle, exit: Exit) -> Result<(), Error<R::Cause>> {
+/// #       self.0.release(handle, exit).await
+/// #   }
+/// #   fn try_acquire(&self) -> Option<R::Handle> {
+/// #       self.0.try_acquire()
+/// #   }
+/// #   fn probe(&self, handle: &R::Handle) -> Health {
+/// #       self.0.probe(handle)
+/// #   }
+/// #   fn reclaim(&self, handle: R::Handle, exit: Exit) -> Result<(), R::Handle> {
+/// #       self.0.reclaim(handle, exit)
+/// #   }
+/// #   fn settles(&self, exit: Exit) -> bool {
+/// #       self.0.settles(exit)
+/// #   }
+/// }
+/// # use reqscope::{Scopes, resource_fn};
+/// # use std::io;
+/// # let scopes = Scopes::new();
+/// # let broken = resource_fn(|| async { Err::<(), _>(Error::failed(io::Error::other("broken"))) });
+/// # let broken = Arc::new(TwiceInATask(Arc::new(broken)));
+/// # assert!(scopes.open().lazy(&broken).get().await.is_err());
+/// # assert_eq!(scopes.stats().acquire_failed, 2);
+/// # });
+/// ```
 #[derive(Clone)]
-pub(crate) struct AcquireContext {
+pub struct AcquireContext {
     pub(crate) reaper: Reaper,
     pub(crate) details: Details,
     pub(crate) origin: Origin,
@@ -79,14 +188,93 @@ impl Origin {
 }
 
 impl AcquireContext {
-    /// Returns the context of the acquisition that this thread is polling right now.
-    pub(crate) fn current() -> Option<AcquireContext> {
+    /// Returns the context of the acquisition that this thread is polling right now. Returns `None` outside of any
+    /// acquisition, and in a task that one has spawned without [`instrument`](AcquireContext::instrument).
+    pub fn current() -> Option<AcquireContext> {
         let origin = Origin::current()?;
         let mut current = replace(&mut None);
         let counted = current.clone();
         drop(replace(&mut current));
         let (reaper, details) = counted?;
         Some(AcquireContext { reaper, details, origin })
+    }
+
+    /// Returns the [label](crate::ScopeHandle::set_label) of the request, cut and escaped. Returns `None` if it has
+    /// none, and outside of any request: for a [`Lease`](crate::Lease) of your own, a [`Shared`](crate::Shared) handle,
+    /// and a handle that a [`Pool`](crate::Pool) creates, which is for whichever request needs it next.
+    pub fn label(&self) -> Option<&str> {
+        self.details.label()
+    }
+
+    /// Returns the [tenant](crate::ScopeHandle::set_tenant) of the request, if it has one. As with the label, there is
+    /// none outside of any request.
+    pub fn tenant(&self) -> Option<&Tenant> {
+        self.details.tenant()
+    }
+
+    /// Returns the [deadline](crate::Scope::set_deadline) of the request, if it has one. The acquisition is dropped at
+    /// this deadline, or after its own timeout if that is earlier, so only a resource that would begin work which cannot
+    /// be finished in time need look at it.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.details.deadline()
+    }
+
+    /// Returns the line of code that began the acquisition: the call of `Lazy::get` or `Lease::acquire`.
+    pub fn taken_at(&self) -> &'static Location<'static> {
+        self.origin.taken_at
+    }
+
+    /// Returns the reaper that counts the handles of this acquisition and runs their releases.
+    pub fn reaper(&self) -> &Reaper {
+        &self.reaper
+    }
+
+    /// Calls `code` in this context, on this thread. Afterwards, even if it panics, the thread has its former context
+    /// again.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # use reqscope::{Error, Scopes, resource_fn};
+    /// # use std::{convert::Infallible, sync::Arc};
+    /// use reqscope::context::AcquireContext;
+    ///
+    /// let labels = Arc::new(resource_fn(|| async {
+    ///     let context = AcquireContext::current().expect("this is an acquisition");
+    ///     let work = move || {
+    ///         context.enter(|| AcquireContext::current().and_then(|context| context.label().map(str::to_owned)))
+    ///     };
+    ///     Ok::<_, Error<Infallible>>(tokio::task::spawn_blocking(work).await.expect("it does not panic"))
+    /// }));
+    /// let scope = Scopes::new().open();
+    /// scope.set_label("GET /");
+    /// assert_eq!(scope.lazy(&labels).get().await.unwrap().as_deref(), Some("GET /"));
+    /// # });
+    /// ```
+    pub fn enter<T>(&self, code: impl FnOnce() -> T) -> T {
+        let (answer, _context) = self.clone().call(code);
+        answer.unwrap_or_else(|panic| panic.resume())
+    }
+
+    /// Runs a future in this context, for a task that an acquisition spawns: each poll [enters](AcquireContext::enter)
+    /// it. The future is dropped outside of the context, as that of an acquisition is.
+    ///
+    /// # Cancel safety
+    ///
+    /// The same as that of `future`.
+    pub async fn instrument<F: Future>(self, future: F) -> F::Output {
+        let mut future = pin!(future);
+        poll_fn(|cx| self.enter(|| future.as_mut().poll(cx))).await
+    }
+
+    /// Reports a failed attempt to acquire a handle of an `R` to the observer, as
+    /// [`acquire_failed`](crate::Observer::acquire_failed), and counts it in
+    /// [`Stats::acquire_failed`](crate::stats::Stats::acquire_failed).
+    ///
+    /// For a wrapper that tries again, with its inner resource as `R`. The error that `acquire` returns in the end is
+    /// reported by the acquisition itself.
+    pub fn report_failed_attempt<R: Resource>(&self, error: &Error<R::Cause>) {
+        let subject = Subject::of::<R>(self.origin.taken_at, &self.details);
+        self.reaper.accounting().acquire_failed(subject, error);
     }
 
     /// Opens the account of a handle that was acquired in this context.
@@ -106,15 +294,9 @@ impl AcquireContext {
         self.details.deadline().and_then(|request| Deadline::refuse_late(request, Stage::Acquiring))
     }
 
-    /// Counts a failed attempt to acquire a handle of an `R`, and reports it to the observer.
-    pub(crate) fn report_failed<R>(&self, error: &(dyn std::error::Error + 'static)) {
-        let subject = Subject::of::<R>(self.origin.taken_at, &self.details);
-        self.reaper.accounting().acquire_failed(subject, error);
-    }
-
     /// Calls user code in this context, and returns its panic as an error. The context is moved into the thread-locals
     /// meanwhile, not cloned, because every first use takes this path.
-    pub(crate) fn enter<T>(self, code: impl FnOnce() -> T) -> (Result<T, Panic>, Self) {
+    pub(crate) fn call<T>(self, code: impl FnOnce() -> T) -> (Result<T, Panic>, Self) {
         let AcquireContext { reaper, details, origin } = self;
         let outer_origin = Origin::enter(Some(origin));
         let mut own = Some((reaper, details));
@@ -122,8 +304,17 @@ impl AcquireContext {
         let answer = catch::call(code);
         let own = own.or_else(|| replace(&mut outer));
         Origin::enter(outer_origin);
-        let (reaper, details) = own.expect("a nested `enter` restores the outer context before it returns");
+        let (reaper, details) = own.expect("a nested call restores the outer context before it returns");
         (answer, AcquireContext { reaper, details, origin })
+    }
+}
+
+impl fmt::Debug for AcquireContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AcquireContext")
+            .field("taken_at", &format_args!("{}", self.origin.taken_at))
+            .field("details", &self.details)
+            .finish_non_exhaustive()
     }
 }
 
@@ -237,18 +428,18 @@ mod tests {
         assert_eq!(Origin::current(), None);
         let origin = Origin { taken_at: Location::caller(), scope: Some(ScopeId::next()) };
         let context = AcquireContext { reaper: Reaper::new(), details: Details::NONE, origin };
-        let (seen, own) = context.enter(|| [Origin::current(), Origin::current()]);
+        let (seen, own) = context.call(|| [Origin::current(), Origin::current()]);
         assert_eq!(seen.ok(), Some([Some(origin); 2]));
         assert_eq!(own.origin, origin);
         assert_eq!(Origin::current(), None);
     }
 
     #[test]
-    fn nested_enter_restores_the_outer_context() {
+    fn nested_call_restores_the_outer_context() {
         let [outer, inner] = [(); 2].map(|()| Origin { taken_at: Location::caller(), scope: Some(ScopeId::next()) });
         let context = |origin| AcquireContext { reaper: Reaper::new(), details: Details::NONE, origin };
-        let (seen, _) = context(outer).enter(|| {
-            let (panicked, _) = context(inner).enter(|| {
+        let (seen, _) = context(outer).call(|| {
+            let (panicked, _) = context(inner).call(|| {
                 assert_eq!(Origin::current(), Some(inner));
                 panic!("on its way out");
             });

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::ops::{Deref, DerefMut};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -12,6 +12,11 @@ pub(crate) struct Panic(Option<Box<dyn Any + Send>>);
 impl Panic {
     pub(crate) fn payload(&self) -> &(dyn Any + Send) {
         self.0.as_deref().unwrap_or(&())
+    }
+
+    /// Continues the panic.
+    pub(crate) fn resume(mut self) -> ! {
+        resume_unwind(self.0.take().unwrap_or_else(|| Box::new(())))
     }
 }
 

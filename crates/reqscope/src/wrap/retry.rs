@@ -1,9 +1,9 @@
 use std::future::poll_fn;
 use std::time::Duration;
 
+use crate::context::AcquireContext;
 use crate::error::{Error, Stage};
 use crate::exit::Exit;
-use crate::lease::context::AcquireContext;
 use crate::resource::{Health, Resource};
 use crate::rt::rand;
 use crate::rt::time::Deadline;
@@ -83,7 +83,7 @@ impl<R: Resource> Resource for Retry<R> {
                 outcome => return outcome,
             };
             if let Some(context) = AcquireContext::current() {
-                context.report_failed::<R>(&error);
+                context.report_failed_attempt::<R>(&error);
             }
             let mut pause = Deadline::after(self.policy.pause(attempt));
             let missed = poll_fn(|cx| pause.poll_missed::<R::Cause>(Stage::Acquiring, cx)).await;

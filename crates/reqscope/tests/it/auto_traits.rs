@@ -6,7 +6,7 @@ use std::marker::PhantomPinned;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqscope::context::{Label, Tenant};
+use reqscope::context::{AcquireContext, Label, Tenant};
 use reqscope::error::{ConnectFailure, Holding, Shortage, Stage};
 use reqscope::future::{Close, Get, Release};
 use reqscope::observer::{Abandoned, Subject};
@@ -45,7 +45,7 @@ impl Resource for Maker {
 #[test]
 fn plain_values_implement_all_auto_traits() {
     everything::<(Exit, Stage, Health, LazyState, Stats, DrainReport, Subject, Abandoned)>();
-    everything::<(Label, Tenant)>();
+    everything::<(AcquireContext, Label, Tenant)>();
     everything::<(Problem, CloseError, Error<Infallible>, Shortage, Holding, ConnectFailure)>();
 }
 
