@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -333,6 +334,47 @@ where
     #[must_use]
     pub fn min_rate(self, bytes_per_second: u64) -> Self {
         self.cell.set(|clock| clock.set_min_rate(bytes_per_second));
+        self
+    }
+
+    /// Registers work that must happen only if the lease is completed: a mail about what the transaction of this body has
+    /// written.
+    ///
+    /// The future runs once, after the lease has ended as [`Exit::Completed`](reqscope::Exit::Completed) and its release
+    /// (a COMMIT) has succeeded, before or after the last frame is sent. In every other case it is dropped without having
+    /// been polled: the body or the release failed, the client disconnected or stalled, something panicked.
+    ///
+    /// It runs in a task of the lease's reaper, which a drain waits for. Several futures run in the order of their
+    /// registration. Each has a [deadline](reqscope::reaper::ReaperBuilder::task_timeout), 30 s by default, and its
+    /// failure is counted and reported as [`Reaper::spawn`](reqscope::Reaper::spawn) says. For the transaction of a
+    /// request without such a body, use [`ScopeHandle::on_completed`](reqscope::ScopeHandle::on_completed).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// use bytes::Bytes;
+    /// use http_body_util::{BodyExt, Full};
+    /// use reqscope::Lease;
+    /// use reqscope_http::LeaseBody;
+    /// # use reqscope_testkit::Probe;
+    ///
+    /// # async fn send_mail(to: &str) {}
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let resource = Arc::new(Probe::new().settling());
+    /// # let lease = Lease::acquire(&resource).await?;
+    /// let body = LeaseBody::new(Full::new(Bytes::from("exported")), lease)
+    ///     .on_completed(async { send_mail("customer@example.com").await });
+    /// # body.collect().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn on_completed(mut self, work: impl Future<Output = ()> + Send + 'static) -> Self {
+        let at = Location::caller();
+        self.change(|streaming| streaming.project().work.push((Box::pin(work), at)));
         self
     }
 

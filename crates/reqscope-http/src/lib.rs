@@ -44,6 +44,7 @@ mod source;
 mod stall;
 mod lease_body_error;
 mod lease_cell;
+mod settling;
 mod streaming;
 mod lease_body;
 

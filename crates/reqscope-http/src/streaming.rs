@@ -1,6 +1,5 @@
 //! What a [`LeaseBody`](crate::LeaseBody) owns: the source of its frames, the lease, and the lease's release.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -10,13 +9,13 @@ use bytes::Buf;
 use http::StatusCode;
 use http_body::{Frame, SizeHint};
 use pin_project_lite::pin_project;
-use reqscope::future::Release;
 use reqscope::{Exit, Lease, Resource};
 
 use crate::lease_cell::Contents;
+use crate::settling::{Settling, Work, end};
 use crate::source::FrameSource;
 use crate::stall::Stall;
-use crate::unwind::DropOnUnwind;
+use crate::unwind::{DropOnUnwind, drop_quietly};
 use crate::{Classify, LeaseBodyError};
 
 type FrameResult<B, R> = Result<Frame<<B as FrameSource<R>>::Data>, LeaseBodyError<<R as Resource>::Cause>>;
@@ -36,8 +35,9 @@ pin_project! {
         // Whether a `Completed` end of the lease must be awaited.
         settles: bool,
         pub(crate) trailers: Option<Arc<dyn Classify>>,
-        #[pin]
-        release: Option<Release<R>>,
+        // What runs after the release of a completed lease.
+        pub(crate) work: Vec<Work>,
+        release: Option<Settling<R>>,
         // The last frame, held back until that release has ended.
         held: Option<Frame<B::Data>>,
     }
@@ -53,7 +53,7 @@ pin_project! {
             // elsewhere in the connection would commit.
             if !thread::panicking() && is_at_end::<B, R>(&this.source, *this.remaining) {
                 if let Some(lease) = this.lease.take() {
-                    drop(Lease::complete(lease));
+                    drop(end(lease, Exit::Completed, mem::take(this.work)));
                 }
             }
         }
@@ -67,7 +67,16 @@ where
 {
     pub(crate) fn new(source: B, lease: Lease<R>) -> Self {
         let settles = Lease::resource(&lease).settles(Exit::Completed);
-        Streaming { source, remaining: None, lease: Some(lease), settles, trailers: None, release: None, held: None }
+        Streaming {
+            source,
+            remaining: None,
+            lease: Some(lease),
+            settles,
+            trailers: None,
+            work: Vec::new(),
+            release: None,
+            held: None,
+        }
     }
 
     pub(crate) fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<FrameResult<B, R>>> {
@@ -99,22 +108,19 @@ where
                 (Some(classify), Some(trailers)) => classify.classify(StatusCode::OK, trailers),
                 _ => Exit::Completed,
             };
-            let settles = Lease::resource(&lease).settles(exit);
-            // From here on the reaper owns the release, no matter whether its future is awaited or dropped.
-            let release = Lease::end(lease, exit);
-            if !settles {
+            let Some(release) = end(lease, exit, mem::take(this.work)) else {
                 return Poll::Ready(frame.map(Ok));
-            }
+            };
             *this.held = frame;
-            this.release.set(Some(release));
+            *this.release = Some(release);
         }
-        let release = this.release.as_mut().as_pin_mut().expect("it was set above");
+        let release = this.release.as_mut().expect("it was set above");
         let released = ready!(release.poll(cx));
-        this.release.set(None);
+        *this.release = None;
         let held = this.held.take();
         Poll::Ready(match released {
             Ok(()) => held.map(Ok),
-            Err(error) => Some(Err(LeaseBodyError::Release(error))),
+            Err(error) => Some(Err(error)),
         })
     }
 
@@ -158,10 +164,7 @@ where
         let lease = self.as_mut().project().lease.take();
         // The source first: it may use what the lease protects. A release that is running goes to the reaper. A panic
         // of the source's `Drop` must not decide about the lease.
-        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(self))) {
-            // Dropping the payload might panic again.
-            mem::forget(payload);
-        }
+        drop_quietly(self);
         if let Some(lease) = lease {
             drop(Lease::end(lease, Exit::Cancelled));
         }

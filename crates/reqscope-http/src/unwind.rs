@@ -1,3 +1,8 @@
+//! User code that panics.
+
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 /// Drops a scope or a lease while the panic of a handler or a body unwinds. `mem::forget` it after a poll that
 /// returned.
 ///
@@ -8,5 +13,13 @@ pub(crate) struct DropOnUnwind<'a, T>(pub(crate) &'a mut Option<T>);
 impl<T> Drop for DropOnUnwind<'_, T> {
     fn drop(&mut self) {
         drop(self.0.take());
+    }
+}
+
+/// Drops a user's value, whose panic must not decide how something else ends.
+pub(crate) fn drop_quietly<T>(value: T) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
+        // Dropping the payload might panic again.
+        mem::forget(payload);
     }
 }

@@ -331,6 +331,109 @@ async fn panic_in_a_chunk_ends_the_lease_as_panicked() {
     assert_eq!(exit(&probe, &reaper).await, Exit::Panicked);
 }
 
+mod on_completed {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    use super::*;
+
+    /// Returns a counter, and a future that adds one to it.
+    fn counted() -> (Arc<AtomicUsize>, impl Future<Output = ()> + Send + 'static) {
+        let ran = Arc::new(AtomicUsize::new(0));
+        let adds = Arc::clone(&ran);
+        (ran, async move { assert_eq!(adds.fetch_add(1, Relaxed), 0) })
+    }
+
+    #[tokio::test]
+    async fn work_runs_once_after_the_release() {
+        for probe in [Probe::new(), Probe::new().settling()] {
+            let (probe, reaper, lease) = scene(probe).await;
+            let (ran, work) = counted();
+            let (before, released) = (Arc::clone(&probe), Arc::clone(&ran));
+            let body = LeaseBody::new(Full::<Bytes>::from("all"), lease)
+                .on_completed(async move { assert_eq!(before.counts().released, 1) })
+                .on_completed(work)
+                .on_completed(async move { assert_eq!(released.load(Relaxed), 1, "in order") });
+            assert_eq!(body.collect().await.unwrap().to_bytes(), "all");
+            assert_eq!(exit(&probe, &reaper).await, Exit::Completed);
+            assert_eq!((ran.load(Relaxed), reaper.stats().tasks_failed), (1, 0));
+        }
+    }
+
+    #[tokio::test]
+    async fn drain_waits_for_the_work() {
+        let (_probe, reaper, lease) = scene(Probe::new()).await;
+        let (ran, work) = counted();
+        let body = LeaseBody::new(Full::<Bytes>::from("all"), lease).on_completed(async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            work.await;
+        });
+        drop(body.collect().await.unwrap());
+        assert!(reaper.drain(Duration::from_secs(60)).await.is_clean());
+        assert_eq!(ran.load(Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn work_runs_if_the_client_leaves_during_the_commit() {
+        let (probe, reaper, lease) = scene(Probe::new().settling()).await;
+        probe.on(Verb::Release).close();
+        let (ran, work) = counted();
+        let mut body = LeaseBody::new(Full::<Bytes>::from("all"), lease).on_completed(work);
+        assert!(poll_once(pin!(body.frame())).is_pending());
+        drop(body);
+        probe.on(Verb::Release).ok();
+        assert_eq!(exit(&probe, &reaper).await, Exit::Completed);
+        assert_eq!(ran.load(Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn work_of_an_empty_body_never_polled_runs() {
+        let (probe, reaper, lease) = scene(Probe::new()).await;
+        let (ran, work) = counted();
+        drop(LeaseBody::new(Empty::<Bytes>::new(), lease).on_completed(work));
+        assert_eq!(exit(&probe, &reaper).await, Exit::Completed);
+        assert_eq!(ran.load(Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn work_is_dropped_if_the_release_fails() {
+        let (probe, reaper, lease) = scene(Probe::new().settling()).await;
+        probe.on(Verb::Release).error();
+        let (ran, work) = counted();
+        let mut body = LeaseBody::new(Full::<Bytes>::from("all"), lease).on_completed(work);
+        assert!(matches!(body.frame().await, Some(Err(LeaseBodyError::Release(_)))));
+        drop(body);
+        assert!(reaper.drain(Duration::from_secs(60)).await.is_clean());
+        assert_eq!((ran.load(Relaxed), Arc::strong_count(&ran)), (0, 1));
+    }
+
+    #[tokio::test]
+    async fn work_is_dropped_unless_the_lease_is_completed() {
+        for frames in [vec![data("a"), Err("torn")], vec![data("a"), trailers("13")], vec![data("a"), data("b")]] {
+            let (_probe, reaper, lease) = scene(Probe::new().settling()).await;
+            let (ran, work) = counted();
+            let mut body = LeaseBody::new(Frames(frames), lease).classify_trailers(ByGrpcStatus).on_completed(work);
+            for _ in 0..2 {
+                drop(body.frame().await);
+            }
+            drop(body);
+            assert!(reaper.drain(Duration::from_secs(60)).await.is_clean());
+            assert_eq!((ran.load(Relaxed), Arc::strong_count(&ran)), (0, 1));
+        }
+    }
+
+    #[tokio::test]
+    async fn panic_in_the_work_is_counted() {
+        let (probe, reaper, lease) = scene(Probe::new()).await;
+        let (ran, work) = counted();
+        let body = LeaseBody::new(Full::<Bytes>::from("all"), lease)
+            .on_completed(async { quiet_panic("in the work") })
+            .on_completed(work);
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "all");
+        assert_eq!(exit(&probe, &reaper).await, Exit::Completed);
+        assert_eq!((ran.load(Relaxed), reaper.stats().tasks_failed), (1, 1));
+    }
+}
+
 #[test]
 fn lease_body_is_send() {
     fn send<T: Send>(_: impl FnOnce() -> T) {}

@@ -14,8 +14,8 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::lease::release::Releasing;
-use crate::reaper;
 use crate::reaper::account::Account;
+use crate::reaper::{self, Reaper};
 use crate::resource::{Health, Resource};
 use crate::rt::catch::{self, QuietArc};
 use crate::rt::runtime::Runtime;
@@ -137,6 +137,22 @@ impl<R: Resource> Lease<R> {
     /// ```
     pub fn taken_at(lease: &Self) -> &'static Location<'static> {
         lease.parts().account.taken_at()
+    }
+
+    /// Returns the reaper that counts the handle and runs its release.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # use reqscope::{Error, Lease, Reaper, resource_fn};
+    /// # use std::{convert::Infallible, sync::Arc};
+    /// # let numbers = Arc::new(resource_fn(|| async { Ok::<_, Error<Infallible>>(7) }));
+    /// let reaper = Reaper::new();
+    /// let lease = Lease::acquire_in(&reaper, &numbers).await.unwrap();
+    /// assert_eq!(Lease::reaper(&lease).stats().live, 1);
+    /// # });
+    /// ```
+    pub fn reaper(lease: &Self) -> Reaper {
+        Reaper::from_accounting(Arc::clone(lease.parts().account.accounting()))
     }
 
     /// Takes the handle out of the lease, for implementations of wrappers. The handle is no longer counted, and the

@@ -151,6 +151,21 @@ impl Reaper {
         spawn(None, WorkTask::new(Arc::clone(&self.accounting), [work].into()));
     }
 
+    /// Runs futures as [`spawn`](Reaper::spawn) does, one after the other, with the lines of code that passed them to the
+    /// caller. For front ends.
+    #[doc(hidden)]
+    pub fn spawn_in_order(
+        &self,
+        work: impl IntoIterator<Item = (Pin<Box<dyn Future<Output = ()> + Send>>, &'static Location<'static>)>,
+    ) {
+        let work = work.into_iter().map(|(future, spawned_at)| Work::new(future, spawned_at)).collect();
+        spawn(None, WorkTask::new(Arc::clone(&self.accounting), work));
+    }
+
+    pub(crate) fn from_accounting(accounting: Arc<Accounting>) -> Self {
+        Reaper { accounting }
+    }
+
     pub(crate) fn into_accounting(self) -> Arc<Accounting> {
         self.accounting
     }

@@ -1,0 +1,86 @@
+//! How the lease of a body ends: its release, and the work that follows it.
+
+use std::future::Future;
+use std::iter;
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::task::{Context, Poll, ready};
+
+use reqscope::future::Release;
+use reqscope::{Error, Exit, Lease, Resource};
+use tokio::sync::oneshot;
+
+use crate::LeaseBodyError;
+use crate::unwind::drop_quietly;
+
+/// A future of [`LeaseBody::on_completed`](crate::LeaseBody::on_completed), and the line of code that passed it.
+pub(crate) type Work = (Pin<Box<dyn Future<Output = ()> + Send>>, &'static Location<'static>);
+
+/// A release that the body waits for. It is boxed, because it leaves the body if the body is dropped before.
+pub(crate) enum Settling<R: Resource> {
+    Here(Pin<Box<Release<R>>>),
+    /// A task waits for it, because work follows.
+    InTask(oneshot::Receiver<Result<(), Error<R::Cause>>>),
+}
+
+/// Ends a lease, and runs `work` if it is completed and its release succeeds. Returns the release if the body must wait
+/// for it.
+pub(crate) fn end<R: Resource>(lease: Lease<R>, exit: Exit, work: Vec<Work>) -> Option<Settling<R>> {
+    let settles = Lease::resource(&lease).settles(exit);
+    if exit.is_completed() && !work.is_empty() {
+        let outcome = end_in_task(lease, work);
+        return settles.then_some(Settling::InTask(outcome));
+    }
+    // From here on the reaper owns the release, no matter whether its future is awaited or dropped.
+    let release = Lease::end(lease, exit);
+    drop_quietly(work);
+    settles.then(|| Settling::Here(Box::pin(release)))
+}
+
+/// Ends a lease as `Completed` in a task of its reaper, which a drain waits for from now on.
+fn end_in_task<R: Resource>(lease: Lease<R>, work: Vec<Work>) -> oneshot::Receiver<Result<(), Error<R::Cause>>> {
+    let (send, outcome) = oneshot::channel();
+    let reaper = Lease::reaper(&lease);
+    let at = Lease::taken_at(&lease);
+    let release = Lease::end(lease, Exit::Completed);
+    let succeeded = Arc::new(AtomicBool::new(false));
+    let first = {
+        let succeeded = Arc::clone(&succeeded);
+        async move {
+            let released = release.await;
+            succeeded.store(released.is_ok(), Relaxed); // read in the same task
+            // The body may be gone. Its release has been reported to the observer.
+            drop(send.send(released));
+        }
+    };
+    let work = work.into_iter().map(|(work, at)| -> Work {
+        let succeeded = Arc::clone(&succeeded);
+        let after = async move {
+            if succeeded.load(Relaxed) {
+                work.await;
+            }
+        };
+        (Box::pin(after), at)
+    });
+    reaper.spawn_in_order(iter::once((Box::pin(first) as _, at)).chain(work));
+    outcome
+}
+
+impl<R: Resource> Settling<R> {
+    /// Waits for the release.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LeaseBodyError<R::Cause>>> {
+        let released = match self {
+            Settling::Here(release) => ready!(release.as_mut().poll(cx)),
+            Settling::InTask(outcome) => match ready!(Pin::new(outcome).poll(cx)) {
+                Ok(released) => released,
+                Err(_) => return Poll::Ready(Err(LeaseBodyError::Body(LOST.into()))),
+            },
+        };
+        Poll::Ready(released.map_err(LeaseBodyError::Release))
+    }
+}
+
+/// Whether it has succeeded is unknown, so the response must not be complete.
+const LOST: &str = "the task that waited for the release of the handle has ended before it";
