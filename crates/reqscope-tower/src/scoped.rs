@@ -66,52 +66,51 @@ use crate::ScopeError;
 ///
 /// # Two databases of one type
 ///
-/// The resource is found by its type, so the second database needs a type of its own: a newtype that implements
-/// [`Resource`]. Forward **every** method. Most have a default, and with the default of `settles` the response would be
-/// sent before the COMMIT.
+/// The resource is found by its type, so the second database needs a type of its own: that of the first one with a
+/// [tag](reqscope::wrap::Tagged).
 ///
 /// ```
-/// use reqscope::{Error, Exit, Health, Resource};
-/// use reqscope_sqlite::{OpenTransaction, Sqlite, SqliteError, Transaction};
+/// # use axum::extract::FromRef;
+/// # use reqscope::Pool;
+/// use std::sync::Arc;
 ///
-/// struct Audit(Transaction<Sqlite>);
+/// use reqscope::ResourceExt;
+/// use reqscope::wrap::Tagged;
+/// use reqscope_sqlite::{Sqlite, Transaction};
+/// use reqscope_tower::{ScopeError, Scoped};
 ///
-/// impl Resource for Audit {
-///     type Handle = OpenTransaction<Sqlite>;
-///     type Cause = SqliteError;
+/// type Db = Transaction<Sqlite>;
+/// type AuditDb = Tagged<Db, Audit>;
 ///
-///     async fn acquire(&self) -> Result<Self::Handle, Error<SqliteError>> {
-///         self.0.acquire().await
-///     }
+/// enum Audit {} // only a name
 ///
-///     async fn validate(&self, handle: &mut Self::Handle) -> Result<(), Error<SqliteError>> {
-///         self.0.validate(handle).await
-///     }
-///
-///     async fn release(&self, handle: Self::Handle, exit: Exit) -> Result<(), Error<SqliteError>> {
-///         self.0.release(handle, exit).await
-///     }
-///
-///     fn try_acquire(&self) -> Option<Self::Handle> {
-///         self.0.try_acquire()
-///     }
-///
-///     fn probe(&self, handle: &Self::Handle) -> Health {
-///         self.0.probe(handle)
-///     }
-///
-///     fn reclaim(&self, handle: Self::Handle, exit: Exit) -> Result<(), Self::Handle> {
-///         self.0.reclaim(handle, exit)
-///     }
-///
-///     fn settles(&self, exit: Exit) -> bool {
-///         self.0.settles(exit)
-///     }
+/// #[derive(Clone)]
+/// struct App {
+///     db: Arc<Db>,
+///     audit: Arc<AuditDb>,
 /// }
+/// # impl FromRef<App> for Arc<Db> {
+/// #     fn from_ref(app: &App) -> Self { app.db.clone() }
+/// # }
+/// # impl FromRef<App> for Arc<AuditDb> {
+/// #     fn from_ref(app: &App) -> Self { app.audit.clone() }
+/// # }
+///
+/// let app = App {
+///     db: Arc::new(Transaction::new(Arc::new(Sqlite::new("orders.db")))),
+///     audit: Arc::new(Transaction::new(Arc::new(Sqlite::new("audit.db"))).tagged()),
+/// };
+///
+/// async fn order(Scoped(db): Scoped<Db>, Scoped(audit): Scoped<AuditDb>) -> Result<(), ScopeError> {
+///     let (db, audit) = (db.get().await?, audit.get().await?); // two transactions
+///     // ...
+/// #   drop((db, audit));
+///     Ok(())
+/// }
+/// # drop(axum::Router::<()>::new().route("/", axum::routing::post(order)).with_state::<()>(app));
 /// ```
 ///
-/// `Scoped<Transaction<Sqlite>>` then extracts the first database and `Scoped<Audit>` the second. A single handler can
-/// use [`RequestScope`](crate::RequestScope) instead of a newtype: `scope.lazy(&app.audit).get().await?`.
+/// A single handler can use [`RequestScope`](crate::RequestScope) instead: `scope.lazy(&app.audit).get().await?`.
 pub struct Scoped<R: Resource>(pub Lazy<R>);
 
 impl<R: Resource> Scoped<R> {

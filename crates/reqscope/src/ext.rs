@@ -3,7 +3,7 @@ use std::time::Duration;
 use crate::pool::{Pool, PoolBuilder};
 use crate::resource::Resource;
 use crate::shared::Shared;
-use crate::wrap::{BoxResource, Retry, RetryPolicy, Timeout};
+use crate::wrap::{BoxResource, Retry, RetryPolicy, Tagged, Timeout};
 
 /// Methods that wrap a resource.
 ///
@@ -74,6 +74,23 @@ pub trait ResourceExt: Resource + Sized {
     /// ```
     fn shared(self) -> Shared<Self> {
         Shared::new(self)
+    }
+
+    /// Gives the resource a type of its own, for two resources of one type; see [`Tagged`].
+    ///
+    /// ```
+    /// # use reqscope::{Error, resource_fn};
+    /// use reqscope::ResourceExt;
+    /// # use std::convert::Infallible;
+    ///
+    /// struct Audit;
+    ///
+    /// # let connect = resource_fn(|| async { Ok::<_, Error<Infallible>>(7) });
+    /// let audit = connect.tagged::<Audit>();
+    /// # drop(audit);
+    /// ```
+    fn tagged<Tag: 'static>(self) -> Tagged<Self, Tag> {
+        Tagged::new(self)
     }
 
     /// Erases the type of the resource; see [`BoxResource`].

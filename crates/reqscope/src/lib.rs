@@ -101,7 +101,7 @@
 //! |---|---|
 //! | [`scope`] | scopes, lazy cells, guards, and the error of a close |
 //! | [`pool`] | a bounded set of handles that are used again |
-//! | [`wrap`] | resources made from a closure or around another resource: timeout, retry, box |
+//! | [`wrap`] | resources made from a closure or around another resource: timeout, retry, tag, box |
 //! | [`error`] | the one [`Error`] of all operations, its stage, and what a pool adds to it |
 //! | [`observer`] | events that no task awaits, for metrics and logs |
 //! | [`stats`] | the counters, and the report of a drain |

@@ -1,13 +1,15 @@
 //! What the wrappers promise in addition to the laws, which the test kit checks.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use reqscope::error::Stage;
 use reqscope::observer::Abandoned;
 use reqscope::wrap::{RetryPolicy, Timeout};
-use reqscope::{Error, Exit, Lease, Resource, ResourceExt};
-use reqscope_testkit::{Outcome, Probe, Scripted, Verb};
+use reqscope::{Error, Exit, Health, Lease, Resource, ResourceExt};
+use reqscope_testkit::{Outcome, Probe, Scripted, Verb, poll_once};
 use tokio::time::Instant;
 
 use crate::support::{Event, Server, bounded};
@@ -147,4 +149,38 @@ fn retry_and_timeout_without_timers_return_an_error() {
         let error = Lease::acquire(&Arc::new(probe.timeout(Duration::from_secs(1)))).await.unwrap_err();
         assert!(error.to_string().contains("no timers"), "{error}");
     });
+}
+
+/// A type that has none of the traits that a wrapper could ask for.
+struct Audit(#[expect(dead_code, reason = "its type counts")] *const u8);
+
+#[tokio::test(start_paused = true)]
+async fn tagged_forwards_the_shortcuts_and_settles() {
+    let server = Server::with(Probe::new().settling().reclaiming());
+    let tagged = Arc::new(Probe::clone(&server.probe).tagged::<Audit>());
+    assert!(tagged.settles(Exit::Completed));
+    server.probe.make_ready(1);
+    let Poll::Ready(Ok(lease)) = poll_once(pin!(Lease::acquire_in(server.scopes.reaper(), &tagged))) else {
+        panic!("the acquire waits or fails")
+    };
+    assert_eq!(server.probe.counts().acquires, 0, "`try_acquire` is forwarded");
+    server.probe.set_health(Health::Dead);
+    assert_eq!(tagged.probe(&lease), Health::Dead);
+    Lease::complete(lease).await.unwrap();
+    assert_eq!(server.probe.counts().reclaimed, 1);
+    assert_eq!(server.probe.on(Verb::Release).calls(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_resource_under_two_tags_has_two_handles() {
+    struct Orders;
+    let server = Server::new();
+    let orders = Arc::new(Probe::clone(&server.probe).tagged::<Orders>());
+    let audit = Arc::new(Probe::clone(&server.probe).tagged::<Audit>());
+    let scope = server.scopes.open();
+    let ids = [scope.lazy(&orders).get().await.unwrap().id(), scope.lazy(&audit).get().await.unwrap().id()];
+    assert_eq!(ids, [0, 1]);
+    drop(scope);
+    server.finish().await;
+    assert_eq!(server.events.count(Event::SecondResource), 0, "they have different types");
 }

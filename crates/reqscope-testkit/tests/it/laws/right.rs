@@ -60,6 +60,12 @@ async fn retry_keeps_the_laws() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn tag_keeps_the_laws() {
+    struct Tag;
+    laws(|probe| probe.tagged::<Tag>()).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn arc_and_box_keep_the_laws() {
     laws(|probe| Arc::new(probe).boxed()).await;
 }
