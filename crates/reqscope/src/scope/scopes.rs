@@ -3,10 +3,12 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::exit::Exit;
 use crate::observer::Observer;
 use crate::reaper::{Reaper, ReaperBuilder};
-use crate::scope::Scope;
+use crate::scope::close_error::CloseError;
 use crate::scope::state::Settings;
+use crate::scope::{Scope, ScopeHandle};
 use crate::stats::{DrainReport, Stats};
 
 /// Opens the scopes of one server, and counts their handles.
@@ -50,6 +52,79 @@ impl Scopes {
     /// Opens a scope. This does no I/O, needs no runtime, and makes at most one allocation.
     pub fn open(&self) -> Scope {
         Scope::open(Arc::clone(&self.settings))
+    }
+
+    /// Runs a job in a scope of its own, for work without a front end: a message of a queue, a timer, a command line.
+    ///
+    /// The scope is opened at the first poll. When the job has returned `Ok`, the scope is closed as
+    /// [`Exit::Completed`], and `run` returns the value only if that close succeeded, for example if the COMMIT did.
+    /// When the job has returned an error, the scope is closed as [`Exit::Failed`]. If the job panics, it is closed as
+    /// [`Exit::Panicked`], and the panic goes on to the caller.
+    ///
+    /// The job gets a clone of the scope's handle. A task that it spawns may keep another one, but its handles are
+    /// released when the job has returned, not when the task has ended.
+    ///
+    /// `run` has no timeout. Put `tokio::time::timeout` around it, which drops the job when the time is over.
+    ///
+    /// # Errors
+    ///
+    /// - the error of the job; if the close fails after it, the error of the close is only reported to the observer
+    /// - the [`CloseError`] of a close after a success, converted by `From`
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped while the job runs, the job is dropped, and the scope is closed as
+    /// [`Exit::Cancelled`]. If it is dropped during the close, the releases continue in the reaper, with the same exit;
+    /// see [`Close`](crate::future::Close).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # use reqscope::{Error, Scopes, resource_fn};
+    /// # use std::{convert::Infallible, sync::Arc};
+    /// # let scopes = Scopes::new();
+    /// # let outbox = Arc::new(resource_fn(|| async { Ok::<_, Error<Infallible>>(Vec::new()) }));
+    /// type AnyError = Box<dyn std::error::Error + Send + Sync>;
+    ///
+    /// let job = scopes.run(async |scope| {
+    ///     let mut outbox = scope.lazy(&outbox).get().await?;
+    ///     outbox.push("monthly report");
+    ///     Ok::<_, AnyError>(outbox.len())
+    /// });
+    /// assert_eq!(job.await?, 1);
+    ///
+    /// // It borrows nothing from `scopes`, so it can be spawned.
+    /// tokio::spawn(scopes.run(async |scope| {
+    ///     scope.set_label("nightly cleanup");
+    ///     Ok::<_, AnyError>(())
+    /// }))
+    /// .await??;
+    /// # Ok::<_, AnyError>(())
+    /// # }).unwrap();
+    /// ```
+    pub fn run<T, E, F, Job>(&self, job: F) -> impl Future<Output = Result<T, E>> + use<T, E, F, Job>
+    where
+        F: FnOnce(ScopeHandle) -> Job,
+        Job: Future<Output = Result<T, E>>,
+        E: From<CloseError>,
+    {
+        let scopes = self.clone();
+        async move {
+            // Dropped after the job's future, which is dropped first if this one is.
+            let scope = scopes.open();
+            match job(scope.handle().clone()).await {
+                Ok(value) => {
+                    scope.close(Exit::Completed).await?;
+                    Ok(value)
+                }
+                Err(error) => {
+                    // What it could say has been reported to the observer.
+                    drop(scope.close(Exit::Failed).await);
+                    Err(error)
+                }
+            }
+        }
     }
 
     /// Returns the reaper, which runs the releases that no task awaits. Pass it to

@@ -15,6 +15,7 @@ mod failure;
 mod first_use;
 mod foreign_drops;
 mod hooked;
+mod jobs;
 mod leases;
 mod lending;
 mod locked_drops;
