@@ -54,6 +54,54 @@ impl<R: Resource> Guard<R> {
         Guard { handle: Some(handle), slot }
     }
 
+    /// Returns a guard of a part of the handle, for callers that need no more than that.
+    ///
+    /// Both functions have to return the same part; they are called each time the part is used. They are function
+    /// pointers, so a closure must not capture anything. The handle is returned to the cell when the new guard is
+    /// dropped.
+    ///
+    /// This is an associated function, like [`detach`](Guard::detach), because a guard derefs to its handle.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use reqscope::scope::MappedGuard;
+    /// use reqscope::{Error, Exit, Guard, Resource, ScopeHandle, Scopes};
+    /// # use std::{convert::Infallible, sync::Arc};
+    ///
+    /// #[derive(Default)]
+    /// struct Session {
+    ///     basket: Vec<u32>,
+    ///     // ...
+    /// }
+    /// # struct Sessions;
+    /// # impl Resource for Sessions {
+    /// #     type Handle = Session;
+    /// #     type Cause = Infallible;
+    /// #     async fn acquire(&self) -> Result<Session, Error<Infallible>> { Ok(Session::default()) }
+    /// # }
+    ///
+    /// async fn basket(
+    ///     request: &ScopeHandle,
+    ///     sessions: &Arc<Sessions>,
+    /// ) -> Result<MappedGuard<Sessions, Vec<u32>>, Error<Infallible>> {
+    ///     let session = request.lazy(sessions).get().await?;
+    ///     Ok(Guard::map(session, |session| &session.basket, |session| &mut session.basket))
+    /// }
+    ///
+    /// # let (scope, sessions) = (Scopes::new().open(), Arc::new(Sessions));
+    /// basket(scope.handle(), &sessions).await.unwrap().push(17);
+    /// assert_eq!(*basket(scope.handle(), &sessions).await.unwrap(), [17]);
+    /// # scope.close(Exit::Completed).await.unwrap();
+    /// # });
+    /// ```
+    pub fn map<T: ?Sized>(
+        guard: Self,
+        part: fn(&R::Handle) -> &T,
+        part_mut: fn(&mut R::Handle) -> &mut T,
+    ) -> MappedGuard<R, T> {
+        MappedGuard { guard, part, part_mut }
+    }
+
     /// Takes the handle out of the request, for a streamed body, a WebSocket or a background job.
     ///
     /// The scope no longer owns the handle; the owner of the lease decides how it ends. The next `get` of the request
@@ -78,6 +126,50 @@ impl<R: Resource> Guard<R> {
     pub fn detach(mut guard: Self) -> Lease<R> {
         let handle = guard.handle.take().expect(LENT);
         guard.slot.detach(handle)
+    }
+}
+
+/// A loan of a part of the request's handle, created by [`Guard::map`].
+///
+/// It derefs to the part, and is otherwise like the [`Guard`] that it was made of: it is exclusive, and dropping it
+/// returns the whole handle to the cell.
+///
+/// ```
+/// use reqscope::Resource;
+/// use reqscope::scope::MappedGuard;
+///
+/// // A helper that must not see the rest of the handle.
+/// fn log<R: Resource>(mut line: MappedGuard<R, String>) {
+///     line.push_str("done");
+/// }
+/// ```
+#[must_use = "a guard that is dropped at once has only acquired the handle"]
+pub struct MappedGuard<R: Resource, T: ?Sized> {
+    guard: Guard<R>,
+    part: Part<R::Handle, T>,
+    part_mut: PartMut<R::Handle, T>,
+}
+
+type Part<H, T> = fn(&H) -> &T;
+type PartMut<H, T> = fn(&mut H) -> &mut T;
+
+impl<R: Resource, T: ?Sized> Deref for MappedGuard<R, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        (self.part)(&self.guard)
+    }
+}
+
+impl<R: Resource, T: ?Sized> DerefMut for MappedGuard<R, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        (self.part_mut)(&mut self.guard)
+    }
+}
+
+impl<R: Resource, T: ?Sized + fmt::Debug> fmt::Debug for MappedGuard<R, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("MappedGuard").field(&&**self).finish()
     }
 }
 

@@ -32,7 +32,7 @@ use crate::scope::state::{Settings, StateRef};
 
 pub use self::close_error::{CloseError, Problem};
 pub use self::ended::TooLate;
-pub use self::guard::Guard;
+pub use self::guard::{Guard, MappedGuard};
 pub use self::lazy::Lazy;
 pub use self::scopes::{Scopes, ScopesBuilder};
 pub use self::try_get_error::TryGetError;

@@ -11,7 +11,7 @@ use reqscope::error::{ConnectFailure, Holding, Shortage, Stage};
 use reqscope::future::{Close, Get, Release};
 use reqscope::observer::{Abandoned, Subject};
 use reqscope::reaper::ReaperBuilder;
-use reqscope::scope::{LazyState, Problem, ScopesBuilder};
+use reqscope::scope::{LazyState, MappedGuard, Problem, ScopesBuilder, TryGetError};
 use reqscope::stats::{DrainReport, Stats};
 use reqscope::{
     CloseError, Error, Exit, Guard, Health, Lazy, Lease, Observer, Reaper, Resource, Scope, ScopeHandle, Scopes,
@@ -45,7 +45,7 @@ impl Resource for Maker {
 #[test]
 fn plain_values_implement_all_auto_traits() {
     everything::<(Exit, Stage, Health, LazyState, Stats, DrainReport, Subject, Abandoned)>();
-    everything::<(AcquireContext, Label, Tenant)>();
+    everything::<(AcquireContext, Label, Tenant, TryGetError<Infallible>)>();
     everything::<(Problem, CloseError, Error<Infallible>, Shortage, Holding, ConnectFailure)>();
 }
 
@@ -58,7 +58,7 @@ fn scope_types_implement_all_auto_traits() {
 #[test]
 fn lazy_is_sync_even_if_its_handle_is_not() {
     everything::<Lazy<Maker>>();
-    send::<(Guard<Maker>, Lease<Maker>)>();
+    send::<(Guard<Maker>, MappedGuard<Maker, Cell<u8>>, Lease<Maker>)>();
 }
 
 #[test]

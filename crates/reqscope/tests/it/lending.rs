@@ -1,12 +1,13 @@
 //! L12 for waiters on a guard of their own request: the lend timeout and its error.
 
+use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqscope::error::Stage;
 use reqscope::scope::LazyState;
-use reqscope::{Error, Guard, Lazy, Lease};
+use reqscope::{Error, Exit, Guard, Health, Lazy, Lease, Scopes, resource_fn};
 use reqscope_testkit::{Probe, Scripted, Verb, poll_once};
 use tokio::time::{Instant, advance};
 
@@ -195,4 +196,35 @@ async fn try_get_does_not_queue() {
     assert!(poll_once(waiting.as_mut()).is_pending());
     drop(guard);
     assert!(poll_once(waiting).is_ready());
+}
+
+#[tokio::test(start_paused = true)]
+async fn mapped_guard_shows_a_part_and_returns_the_whole() {
+    type Pair = (u32, Vec<u8>);
+    let scopes = Scopes::new();
+    let pairs = Arc::new(resource_fn(|| async { Ok::<Pair, Error<Infallible>>((7, Vec::new())) }));
+    let scope = scopes.open();
+    let lazy = scope.lazy(&pairs);
+    let mut part = Guard::map(lazy.get().await.unwrap(), |pair| pair.1.as_slice(), |pair| pair.1.as_mut_slice());
+    assert_eq!((part.len(), part.iter_mut().count()), (0, 0));
+    assert_eq!(format!("{part:?}"), "MappedGuard([])");
+    assert_eq!(lazy.state(), LazyState::Lent);
+    drop(part);
+    let mut list = Guard::map(lazy.get().await.unwrap(), |pair| &pair.1, |pair| &mut pair.1);
+    list.push(1);
+    drop(list);
+    assert_eq!(*get_now(&lazy), (7, vec![1]));
+}
+
+/// A mapped guard decides like the guard that it was made of: a drop with a dead handle fails the scope.
+#[tokio::test(start_paused = true)]
+async fn mapped_guard_with_a_dead_handle_fails_the_scope() {
+    let server = Server::new();
+    let scope = server.scopes.open();
+    let part = Guard::map(get_now(&scope.lazy(&server.probe)), |handle| handle, |handle| handle);
+    server.probe.set_health(Health::Dead);
+    drop(part);
+    scope.close(Exit::Completed).await.unwrap();
+    server.finish().await;
+    assert_eq!(server.exits(), [Exit::Failed]);
 }
