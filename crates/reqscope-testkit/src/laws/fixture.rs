@@ -106,7 +106,7 @@ impl<'a, R: Resource> Setup<'a, R> {
     }
 
     /// Returns the number of a new user. No other case has it, so that a backend that keeps state confuses none.
-    pub(super) fn next_user(&self) -> u64 {
+    pub(super) fn next_user(&self) -> u32 {
         let user = self.laws.users.get() + 1;
         self.laws.users.set(user);
         user

@@ -64,7 +64,7 @@ pub use report::{Breach, Law, Report};
 /// # }
 /// # struct Connection(Server);
 /// # impl Connection {
-/// #     async fn echo(&mut self, number: u64) -> Result<u64, Infallible> {
+/// #     async fn echo(&mut self, number: u32) -> Result<u32, Infallible> {
 /// #         tokio::task::yield_now().await;
 /// #         Ok(number)
 /// #     }
@@ -122,7 +122,7 @@ pub struct Laws<'a, R: Resource> {
     census: Option<Census<'a>>,
     known: Vec<Known>,
     /// The number of the last user.
-    users: Cell<u64>,
+    users: Cell<u32>,
 }
 
 impl<'a, R: Resource> Laws<'a, R> {
@@ -141,7 +141,7 @@ impl<'a, R: Resource> Laws<'a, R> {
     /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
     /// laws(|probe| probe)
     ///     .with_use(async |handle, user| {
-    ///         handle.taken_by(user);
+    ///         handle.taken_by(user.into());
     ///         handle.operate().await.map(|()| user) // with a database: "SELECT {user}"
     ///     })
     ///     .await;
@@ -153,7 +153,7 @@ impl<'a, R: Resource> Laws<'a, R> {
     /// return what the backend answers.
     pub fn with_use<E: Display + 'a>(
         mut self,
-        operation: impl AsyncFn(&mut R::Handle, u64) -> Result<u64, E> + 'a,
+        operation: impl AsyncFn(&mut R::Handle, u32) -> Result<u32, E> + 'a,
     ) -> Self {
         self.operation = Some(Box::new(Operation::new(operation)));
         self

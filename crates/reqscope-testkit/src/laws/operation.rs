@@ -5,11 +5,11 @@ use std::pin::Pin;
 
 /// What a user does with a handle: it asks the backend for the user's own number.
 pub(super) trait Operate<H> {
-    fn operate<'a>(&'a self, handle: &'a mut H, user: u64) -> Answer<'a>;
+    fn operate<'a>(&'a self, handle: &'a mut H, user: u32) -> Answer<'a>;
 }
 
 /// The number that the operation was answered, or the text of its error.
-pub(super) type Answer<'a> = Pin<Box<dyn Future<Output = Result<u64, String>> + 'a>>;
+pub(super) type Answer<'a> = Pin<Box<dyn Future<Output = Result<u32, String>> + 'a>>;
 
 /// An `AsyncFn` with any error.
 pub(super) struct Operation<F, E>(F, PhantomData<fn() -> E>);
@@ -22,10 +22,10 @@ impl<F, E> Operation<F, E> {
 
 impl<H, F, E> Operate<H> for Operation<F, E>
 where
-    F: AsyncFn(&mut H, u64) -> Result<u64, E>,
+    F: AsyncFn(&mut H, u32) -> Result<u32, E>,
     E: Display,
 {
-    fn operate<'a>(&'a self, handle: &'a mut H, user: u64) -> Answer<'a> {
+    fn operate<'a>(&'a self, handle: &'a mut H, user: u32) -> Answer<'a> {
         Box::pin(async move { (self.0)(handle, user).await.map_err(|error| error.to_string()) })
     }
 }

@@ -94,6 +94,8 @@ pub(super) async fn proved_handle_spoils_no_answer<R: Resource>(setup: Setup<'_,
             let mut handle = fixture.acquire().await?;
             let whole = cut(&setup, &fixture, operation, &mut handle, polls).await?;
             let proved = match fixture.resource.probe(&handle) {
+                // It is in no doubt, and what it may keep is decided by the resource's own way back.
+                _ if whole => false,
                 Health::Dead => false, // it never reaches another user
                 _ if validates => fixture.within("validate", fixture.resource.validate(&mut handle)).await?.is_ok(),
                 health => health == Health::Ready,
@@ -186,7 +188,7 @@ async fn uses_well<R: Resource>(
     Ok(())
 }
 
-fn expect_own<R: Resource>(fixture: &Fixture<'_, R>, user: u64, answer: &Result<u64, String>) -> Verdict {
+fn expect_own<R: Resource>(fixture: &Fixture<'_, R>, user: u32, answer: &Result<u32, String>) -> Verdict {
     let seen = match answer {
         Ok(number) if *number == user => return Ok(()),
         Ok(number) => format!("the operation of user {user} was answered with {number}"),

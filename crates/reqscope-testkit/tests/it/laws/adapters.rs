@@ -49,7 +49,7 @@ struct Adapter {
 /// A connection as the server sees it. Its drop closes it.
 struct Socket {
     server: Server,
-    answers: VecDeque<u64>,
+    answers: VecDeque<u32>,
 }
 
 impl Socket {
@@ -80,7 +80,7 @@ impl Drop for Conn {
 
 impl Conn {
     /// Asks the server for a number.
-    async fn ask(&mut self, number: u64) -> Result<u64, &'static str> {
+    async fn ask(&mut self, number: u32) -> Result<u32, &'static str> {
         if self.in_flight && self.fault != Fault::ReadsThePreviousAnswer {
             return Err("an operation was cut");
         }
