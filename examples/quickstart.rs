@@ -15,6 +15,7 @@ use std::sync::Arc;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
+use reqscope::error::Chain;
 use reqscope::{Error, Lazy, Scopes};
 use reqscope_hyper::{RequestExt, ScopeService, serve};
 use reqscope_sqlite::{Sqlite, SqliteError, Transaction};
@@ -39,7 +40,7 @@ async fn answer(request: Request<Incoming>, db: Arc<Db>) -> Result<Response<Stri
     Ok(match visit(&db, request.uri().path().to_owned()).await {
         Ok(count) => Response::new(format!("visit number {count}\n")), // COMMIT, and then the head is sent
         Err(error) => {
-            eprintln!("{error:?}");
+            eprintln!("{}", Chain(&error));
             let mut response = Response::new("no visit\n".to_owned());
             *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR; // ROLLBACK
             response

@@ -29,6 +29,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use std::{env, io};
 
+use reqscope::error::Chain;
 use reqscope::observer::{Abandoned, Subject};
 use reqscope::{Exit, Observer, Scopes};
 use reqscope_hyper::{TowerToHyperService, serve};
@@ -88,7 +89,7 @@ struct Log;
 
 impl Observer for Log {
     fn release_failed(&self, of: Subject, exit: Exit, error: &(dyn Error + 'static)) {
-        eprintln!("release as {exit:?} of a handle taken at {}: {}", of.taken_at, error::chain(error));
+        eprintln!("release as {exit:?} of a handle taken at {}: {}", of.taken_at, Chain(error));
     }
 
     fn abandoned(&self, of: Subject, exit: Exit, why: Abandoned) {

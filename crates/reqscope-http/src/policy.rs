@@ -21,6 +21,7 @@ use crate::{ByStatus, Classify, ScopeBody};
 /// use bytes::Bytes;
 /// use http::{HeaderMap, Response, StatusCode};
 /// use reqscope::Exit;
+/// use reqscope::error::Chain;
 /// use reqscope_http::{ByStatus, Classify, Policy};
 /// use std::time::Duration;
 ///
@@ -31,9 +32,9 @@ use crate::{ByStatus, Classify, ScopeBody};
 ///         _ => ByStatus.classify(status, headers),
 ///     })
 ///     .on_failed_settle(|error| {
-///         eprintln!("{error}");
-///         let mut response = Response::new(Bytes::from("nothing was changed, please try again"));
-///         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+///         eprintln!("{}", Chain(error));
+///         let mut response = Response::new(Bytes::from("the order may not be saved"));
+///         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
 ///         response
 ///     });
 /// # drop(policy);
@@ -118,12 +119,18 @@ impl Policy {
     /// ```
     /// use bytes::Bytes;
     /// use http::{Response, StatusCode};
+    /// use reqscope::error::Chain;
     /// use reqscope_http::Policy;
     ///
     /// let policy = Policy::new().on_failed_settle(|error| {
-    ///     eprintln!("{error}");
-    ///     let mut response = Response::new(Bytes::from("nothing was changed, please try again"));
-    ///     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    ///     eprintln!("{}", Chain(error));
+    ///     let (status, text) = if error.is_unknown_outcome() {
+    ///         (StatusCode::INTERNAL_SERVER_ERROR, "your order may or may not have been placed, please look")
+    ///     } else {
+    ///         (StatusCode::SERVICE_UNAVAILABLE, "your order was not placed, please try again")
+    ///     };
+    ///     let mut response = Response::new(Bytes::from(text));
+    ///     *response.status_mut() = status;
     ///     response
     /// });
     /// # drop(policy);

@@ -1,6 +1,7 @@
 use std::any::Any;
 use std::{fmt, io};
 
+use reqscope::error::Class;
 use rusqlite::ErrorCode;
 
 /// An error of SQLite, or of the thread of a connection.
@@ -8,6 +9,9 @@ use rusqlite::ErrorCode;
 /// It is the `Cause` of [`Sqlite`](crate::Sqlite) and [`Transaction`](crate::Transaction). Acquiring a handle returns a
 /// `reqscope::Error<SqliteError>`, and the methods of the handle return a `SqliteError`. `?` converts a
 /// [`rusqlite::Error`] into a `SqliteError`, and that into a `reqscope::Error`.
+///
+/// To an application that answers by [`Class`], a database that is [busy](Self::is_busy) is unavailable. So the
+/// `ScopeError` of reqscope-tower, into which `?` converts this error, is a 503 then and a 500 otherwise.
 ///
 /// ```
 /// use reqscope_sqlite::SqliteError;
@@ -84,7 +88,7 @@ impl From<rusqlite::Error> for SqliteError {
 impl fmt::Display for SqliteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            SqliteError::Sqlite(_) => f.write_str("sqlite returned an error"),
+            SqliteError::Sqlite(_) => f.write_str("sqlite failed"),
             SqliteError::Panicked(message) => write!(f, "the closure panicked: {message}"),
             SqliteError::InDoubt => f.write_str("an earlier operation on this connection was cut or panicked"),
             SqliteError::RolledBack => f.write_str("the transaction has been rolled back"),
@@ -97,6 +101,9 @@ impl fmt::Display for SqliteError {
 
 impl std::error::Error for SqliteError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        if self.is_busy() {
+            Class::UNAVAILABLE.note();
+        }
         match self {
             SqliteError::Sqlite(error) => Some(error),
             SqliteError::Thread(error) => Some(error),

@@ -15,10 +15,11 @@ use super::Stage;
 /// use reqscope::error::Class;
 /// use std::io;
 ///
-/// fn status(error: &(dyn std::error::Error + 'static)) -> u16 {
-///     match Class::find(error) {
-///         Some(class) if class.is_unknown_outcome() => 500, // check before you repeat it
-///         Some(class) if class.is_unavailable() || class.is_exhausted() || class.is_timeout() => 503,
+/// fn status(error: &dyn std::error::Error) -> u16 {
+///     let Some(class) = Class::find(error) else { return 500 };
+///     match class {
+///         _ if class.is_unknown_outcome() => 500, // check before you repeat it
+///         _ if class.is_unavailable() || class.is_exhausted() || class.is_timeout() || class.is_closed() => 503,
 ///         _ => 500,
 ///     }
 /// }
@@ -79,7 +80,7 @@ pub(super) enum Kind {
 }
 
 /// How many levels of an error are looked at. No honest chain is nearly as long; one that leads back to itself ends.
-const MAX_LEVELS: usize = 128;
+pub(super) const MAX_LEVELS: usize = 128;
 
 impl Class {
     /// The class of an error for which [`is_timeout`](Class::is_timeout) returns `true`.
@@ -117,14 +118,14 @@ impl Class {
     /// assert!(Class::find(&wrapped).unwrap().is_exhausted());
     /// assert!(Class::find(&io::Error::other("no error of this crate")).is_none());
     /// ```
-    pub fn find(error: &(dyn StdError + 'static)) -> Option<Class> {
+    pub fn find(error: &dyn StdError) -> Option<Class> {
         let mut witness = Witness::begin();
-        let (mut first, mut level) = (None, Some(error));
+        let (mut first, mut level): (Option<Class>, Option<&dyn StdError>) = (None, Some(error));
         for _ in 0..MAX_LEVELS {
             let Some(error) = level else { break };
             // An `Error<C>` cannot be downcast to without knowing `C`, so it speaks up itself. A transparent wrapper
             // skips a level, but calls the `source` of that level, so it is noticed as well.
-            level = error.source();
+            level = error.source().map(|source| source as _);
             match witness.take() {
                 Some(class) if !class.is_failed() => return Some(class),
                 class => first = first.or(class),
@@ -179,7 +180,8 @@ impl Class {
         self.kind == Kind::Panicked
     }
 
-    /// Returns whether the async runtime of the caller was unusable; see [`Error::is_runtime`](crate::Error::is_runtime).
+    /// Returns whether the async runtime of the caller was unusable; see
+    /// [`Error::is_runtime`](crate::Error::is_runtime).
     pub fn is_runtime(&self) -> bool {
         self.kind == Kind::Runtime
     }

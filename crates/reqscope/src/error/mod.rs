@@ -2,6 +2,7 @@
 
 mod stage;
 mod class;
+mod chain;
 mod shortage;
 mod display;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 
 use crate::rt::catch;
 
+pub use chain::Chain;
 pub use class::Class;
 use class::Kind;
 pub use shortage::{ConnectFailure, Holding, Shortage};
@@ -24,7 +26,8 @@ pub use stage::Stage;
 /// layer. Call the predicates (`is_timeout`, `is_closed`, …); there is no public kind to match on.
 ///
 /// The error is `Clone`, because all callers that waited for one attempt get the same error; the clones share the
-/// cause. `Display` shows this level only; [`source`](std::error::Error::source) returns the cause.
+/// cause. `Display` shows this level only; [`source`](std::error::Error::source) returns the cause, and [`Chain`] shows
+/// both.
 ///
 /// Inside an implementation of [`Resource`](crate::Resource), the `?` operator converts the resource's own error into
 /// this type:
@@ -329,8 +332,8 @@ impl<C> Error<C> {
         self.0.class.is_panicked()
     }
 
-    /// Returns whether the resource returned an error of its own, which is the [`cause`](Error::cause), and said no more
-    /// about it. All other predicates are `false` then, except [`is_permanent`](Error::is_permanent).
+    /// Returns whether the resource returned an error of its own, which is the [`cause`](Error::cause), and said no
+    /// more about it. All other predicates are `false` then, except [`is_permanent`](Error::is_permanent).
     pub fn is_failed(&self) -> bool {
         self.0.class.is_failed()
     }

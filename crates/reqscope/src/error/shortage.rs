@@ -5,7 +5,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Error;
+use super::{Chain, Error};
 
 /// The figures of a pool at the moment when a caller got no handle: the data behind the message of an [`Error`], for
 /// logs, metrics or a status page.
@@ -15,8 +15,9 @@ use super::Error;
 ///
 /// # Secrets
 ///
-/// The last connect failure is the only part with text from a driver: the `Display` of the driver's error. If a
-/// driver's errors quote the password of a URL, the resource's [`acquire`](crate::Resource::acquire) must remove it.
+/// The last connect failure is the only part with text from a driver: the `Display` of the driver's error and of its
+/// sources. If a driver's errors quote the password of a URL, the resource's [`acquire`](crate::Resource::acquire) must
+/// remove it.
 ///
 /// # Examples
 ///
@@ -113,7 +114,7 @@ pub struct Holding {
 
 /// A failed attempt to create a handle, as part of a [`Shortage`].
 ///
-/// `Debug` shows the error by its `Display`, because it is meant for logs.
+/// `Debug` shows the error and its sources by their `Display`, because it is meant for logs.
 ///
 /// ```
 /// use reqscope::error::ConnectFailure;
@@ -175,7 +176,7 @@ impl fmt::Display for Shortage {
             write!(f, "; oldest holder {held}, taken at {file}:{line}")?;
         }
         if let Some(ConnectFailure { error, ago }) = last_failure {
-            write!(f, "; last connect failure {} ago: {error}", Seconds(*ago))?;
+            write!(f, "; last connect failure {} ago: {}", Seconds(*ago), Chain(error))?;
         }
         if let Some(own) = own {
             let (file, line) = (own.file(), own.line());
@@ -198,7 +199,7 @@ impl fmt::Display for Seconds {
 
 impl fmt::Debug for ConnectFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let error = format_args!("{}", self.error);
-        f.debug_struct("ConnectFailure").field("error", &error).field("ago", &self.ago).finish()
+        let error = Chain(&self.error).to_string();
+        f.debug_struct("ConnectFailure").field("error", &format_args!("{error}")).field("ago", &self.ago).finish()
     }
 }

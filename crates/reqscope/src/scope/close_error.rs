@@ -52,13 +52,14 @@ struct CloseErrorInner {
 /// Problems are meant for the log, not for the client:
 ///
 /// ```
+/// use reqscope::error::Chain;
 /// use reqscope::scope::Problem;
 /// use reqscope::CloseError;
 ///
 /// fn report(error: &CloseError) {
 ///     for problem in error.problems() {
 ///         match problem {
-///             Problem::ReleaseFailed { resource, error, .. } => eprintln!("{resource}: {error}"),
+///             Problem::ReleaseFailed { resource, error, .. } => eprintln!("{resource}: {}", Chain(error)),
 ///             Problem::StillLent { resource, since, .. } => eprintln!("{resource}: lent since {since}"),
 ///             other => eprintln!("{other}"),
 ///         }

@@ -163,13 +163,13 @@ impl Scope {
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-    /// # use reqscope::{Exit, Scopes};
+    /// # use reqscope::{Exit, Scopes, error::Chain};
     /// # let scope = Scopes::new().open();
     /// # let status = 200;
     /// let exit = if status < 400 { Exit::Completed } else { Exit::Failed };
     /// match scope.close(exit).await {
     ///     Ok(()) => println!("{status}"),
-    ///     Err(error) => println!("500: {error}"), // a COMMIT failed: the response must not be a success
+    ///     Err(error) => println!("500: {}", Chain(&error)), // a COMMIT failed: the response must not be a success
     /// }
     /// # });
     /// ```

@@ -9,6 +9,7 @@ mod context;
 mod cooperation;
 mod cut_close;
 mod draining;
+mod error_chains;
 mod error_classes;
 mod errors;
 mod failure;
