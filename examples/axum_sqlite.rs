@@ -93,7 +93,7 @@ impl From<reqscope::Error<SqliteError>> for AppError {
 /// `?` on a `call`.
 impl From<SqliteError> for AppError {
     fn from(error: SqliteError) -> Self {
-        AppError::Database(reqscope::Error::failed(error).into())
+        AppError::Database(error.into())
     }
 }
 

@@ -1,10 +1,12 @@
 //! The service: what you write yourself.
+use std::error::Error;
 use std::sync::Arc;
 
 use futures_util::stream::{Stream, try_unfold};
-use reqscope::{Error, Guard, Lease, Pool, ScopeHandle};
+use reqscope::error::{Chain, Class};
+use reqscope::{Guard, Lease, Pool, ScopeHandle};
 use reqscope_sqlite::rusqlite::OptionalExtension;
-use reqscope_sqlite::{Sqlite, SqliteError, Transaction};
+use reqscope_sqlite::{Sqlite, Transaction};
 use tonic::{Request, Response, Status};
 
 use crate::messages::{Line, Lines, Nothing, Total};
@@ -62,10 +64,10 @@ fn scope<T>(request: &Request<T>) -> Result<&ScopeHandle, Status> {
 }
 
 /// Turns an error into the status for the client: whether to try again, without the cause.
-fn status(error: impl Into<Error<SqliteError>>) -> Status {
-    let error = error.into();
-    eprintln!("{error:?}");
-    if error.is_unavailable() || error.is_exhausted() || error.is_timeout() || error.is_closed() {
+fn status(error: impl Error + 'static) -> Status {
+    eprintln!("{}", Chain(&error));
+    let class = Class::find(&error).filter(|class| !class.is_unknown_outcome());
+    if class.is_some_and(|it| it.is_unavailable() || it.is_exhausted() || it.is_timeout() || it.is_closed()) {
         Status::unavailable("the log is not available, please try again")
     } else {
         Status::internal("the log has failed")

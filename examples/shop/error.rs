@@ -1,7 +1,4 @@
 //! The errors that a handler may return, and their answers.
-use std::error::Error;
-use std::iter::successors;
-
 use axum::Json;
 use axum::extract::Request;
 use axum::http::StatusCode;
@@ -14,6 +11,9 @@ use serde_json::json;
 /// Why a request failed.
 ///
 /// Each answer is a 4xx or a 5xx, so the request's transaction is rolled back.
+///
+/// The two `From` below let no other error through `?`. What a client can cause (a body that does not parse) has to
+/// become a variant, or does not compile, instead of becoming a 500 unnoticed.
 #[derive(Debug)]
 pub(crate) enum AppError {
     Unauthorized,
@@ -35,21 +35,7 @@ impl From<reqscope::Error<SqliteError>> for AppError {
 /// `?` on a `call`.
 impl From<SqliteError> for AppError {
     fn from(error: SqliteError) -> Self {
-        AppError::Internal(reqscope::Error::failed(error).into())
-    }
-}
-
-/// `?` on what is written as JSON.
-impl From<serde_json::Error> for AppError {
-    fn from(error: serde_json::Error) -> Self {
-        AppError::Internal(reqscope::Error::failed(error).into())
-    }
-}
-
-/// `?` on an extractor of `reqscope_tower`.
-impl From<ScopeError> for AppError {
-    fn from(error: ScopeError) -> Self {
-        AppError::Internal(error)
+        AppError::Internal(error.into())
     }
 }
 
@@ -73,13 +59,7 @@ pub(crate) async fn log_failures(request: Request, next: Next) -> Response {
     let line = format!("{} {}", request.method(), request.uri().path());
     let response = next.run(request).await;
     if let Some(error) = response.extensions().get::<ScopeError>() {
-        eprintln!("{line}: {}", chain(error));
+        eprintln!("{line}: {error}"); // with all levels of the cause
     }
     response
-}
-
-/// Returns the text of an error and of all its sources.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let sources = successors(error.source(), |&error| error.source());
-    sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
 }

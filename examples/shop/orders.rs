@@ -60,7 +60,9 @@ async fn place(conn: &mut SqliteConn, buyer: i64, lines: Vec<Line>) -> Result<Or
         total += i64::from(price) * i64::from(line.quantity);
     }
     let order = Order { id, total };
-    record_event(conn, "order_placed", serde_json::to_string(&order)?).await?;
+    // Not the client's fault.
+    let event = serde_json::to_string(&order).map_err(|error| AppError::Internal(error.into()))?;
+    record_event(conn, "order_placed", event).await?;
     Ok(order)
 }
 

@@ -1,15 +1,20 @@
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use mysql_async::{ServerError, UrlError};
 use reqscope::Error;
-use reqscope::error::Stage;
+use reqscope::error::{Class, Stage};
 
 /// An error of the driver, the server, or this crate.
 ///
 /// It is the `Cause` of [`MySql`](crate::MySql) and [`Transaction`](crate::Transaction). The methods of
 /// [`Queryable`](mysql_async::prelude::Queryable) can only return a [`mysql_async::Error`]; there it is wrapped in
 /// [`Other`](mysql_async::Error::Other), and `MySqlError::from` unwraps it.
+///
+/// To an application that answers by [`Class`], a server that is gone, full or read-only is unavailable, and an
+/// operation that took too long is a timeout. So the `ScopeError` of reqscope-tower, into which `?` converts this
+/// error, is a 503 then and a 500 otherwise, also for an unknown outcome.
 ///
 /// No message contains the URL or a part of it.
 ///
@@ -26,30 +31,25 @@ use reqscope::error::Stage;
 /// assert_eq!(status(&MySqlError::UnknownOutcome(None)), 502);
 /// assert_eq!(status(&MySqlError::InDoubt), 500);
 /// ```
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum MySqlError {
     /// The server returned an error, or the driver could not communicate with it. The message is that of the driver's
-    /// error, because a pool's error shows the message of its last connect failure, but not the sources.
-    #[error(transparent)]
+    /// error, and so is the source.
     Driver(mysql_async::Error),
     /// The URL is invalid. The message says why without repeating any part of it: a password with a `?` or a `/` that
     /// is not percent-encoded may end up in any part.
-    #[error("the database URL {0}")]
     Url(&'static str),
     /// All addresses of the name were tried, and no connection could be made.
-    #[error("could not connect to any of {tried} addresses, the last of which was {last}")]
     Unreachable {
         /// The number of addresses.
         tried: usize,
         /// The last address that was tried.
         last: SocketAddr,
         /// The error of that address.
-        #[source]
         cause: Box<MySqlError>,
     },
     /// A deadline passed.
-    #[error("{what} took longer than {after:?}")]
     TimedOut {
         /// What took too long: `connecting`, `an operation`, ...
         what: &'static str,
@@ -58,34 +58,25 @@ pub enum MySqlError {
     },
     /// An earlier operation on this connection was cut, so its answer may still be on the way. The connection refuses
     /// every further operation.
-    #[error("an earlier operation on this connection was cut")]
     InDoubt,
     /// The connection is closed.
-    #[error("the connection is closed")]
     Closed,
     /// The transaction is no longer open: the server rolled it back after a deadlock, or a statement of the handler
     /// ended it (a COMMIT, a CREATE TABLE).
-    #[error("the transaction is no longer open")]
     NotOpen,
     /// A COMMIT was sent and its answer was lost: it may have taken effect or not. The connection is not used again.
-    #[error("the COMMIT was cut, and it is unknown whether it took effect")]
-    UnknownOutcome(#[source] Option<Box<MySqlError>>),
+    UnknownOutcome(Option<Box<MySqlError>>),
     /// The server is read-only, and [`require_writable`](crate::MySqlBuilder::require_writable) is set.
-    #[error("the server is read-only")]
     ReadOnly,
     /// The session has changed its role, which no reset undoes. The connection is not used again.
-    #[error("the role of the session was changed, which cannot be undone")]
     Role,
     /// The address leads to another server than before: one of several behind a load balancer.
-    #[error("the address leads to another server than before")]
     Elsewhere,
     /// A handle could not be acquired or released. This variant is for code whose only error type is `MySqlError`, such
     /// as the work in [`Transaction::run`](crate::Transaction::run).
-    #[error(transparent)]
     Resource(Box<Error<MySqlError>>),
     /// A cut statement could not be stopped on the server, so it may still be running.
-    #[error("a cut statement could not be stopped on the server")]
-    NotStopped(#[source] Box<MySqlError>),
+    NotStopped(Box<MySqlError>),
 }
 
 impl MySqlError {
@@ -157,6 +148,17 @@ impl MySqlError {
         }
     }
 
+    /// Returns what this error says to callers that do not know its type, if it says more than "failed".
+    fn class(&self) -> Option<Class> {
+        match self {
+            // The error inside has a class of its own.
+            MySqlError::Resource(_) => None,
+            MySqlError::TimedOut { .. } => Some(Class::TIMEOUT),
+            MySqlError::UnknownOutcome(_) => Some(Class::UNKNOWN_OUTCOME),
+            other => (other.is_unavailable() || other.is_read_only()).then_some(Class::UNAVAILABLE),
+        }
+    }
+
     /// Converts this cause into the error of a stage.
     pub(crate) fn at(self, stage: Stage) -> Error<MySqlError> {
         let error = match &self {
@@ -185,6 +187,53 @@ pub(crate) fn refuses_writes(error: &ServerError) -> bool {
         // The same code is used when another option (`--secure-file-priv`) forbids a single statement.
         1290 => error.message.contains("read-only") || error.message.contains("read_only"),
         _ => false,
+    }
+}
+
+impl fmt::Display for MySqlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            MySqlError::Driver(error) => error.fmt(f),
+            MySqlError::Resource(error) => error.fmt(f),
+            MySqlError::Url(reason) => write!(f, "the database URL {reason}"),
+            MySqlError::Unreachable { tried, last, .. } => {
+                write!(f, "could not connect to any of {tried} addresses, the last of which was {last}")
+            }
+            MySqlError::TimedOut { what, after } => write!(f, "{what} took longer than {after:?}"),
+            MySqlError::InDoubt => f.write_str("an earlier operation on this connection was cut"),
+            MySqlError::Closed => f.write_str("the connection is closed"),
+            MySqlError::NotOpen => f.write_str("the transaction is no longer open"),
+            MySqlError::UnknownOutcome(_) => {
+                f.write_str("the COMMIT was cut, and it is unknown whether it took effect")
+            }
+            MySqlError::ReadOnly => f.write_str("the server is read-only"),
+            MySqlError::Role => f.write_str("the role of the session was changed, which cannot be undone"),
+            MySqlError::Elsewhere => f.write_str("the address leads to another server than before"),
+            MySqlError::NotStopped(_) => f.write_str("a cut statement could not be stopped on the server"),
+        }
+    }
+}
+
+impl std::error::Error for MySqlError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        if let Some(class) = self.class() {
+            class.note();
+        }
+        match self {
+            // Their text is that of the error inside, so their source is its source.
+            MySqlError::Driver(error) => error.source(),
+            MySqlError::Resource(error) => error.source(),
+            MySqlError::Unreachable { cause, .. } | MySqlError::NotStopped(cause) => Some(cause),
+            MySqlError::UnknownOutcome(cause) => cause.as_deref().map(|cause| cause as _),
+            MySqlError::Url(_)
+            | MySqlError::TimedOut { .. }
+            | MySqlError::InDoubt
+            | MySqlError::Closed
+            | MySqlError::NotOpen
+            | MySqlError::ReadOnly
+            | MySqlError::Role
+            | MySqlError::Elsewhere => None,
+        }
     }
 }
 

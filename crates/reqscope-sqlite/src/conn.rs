@@ -86,7 +86,8 @@ impl SqliteConn {
     /// Runs `f` on the connection's thread and waits for its result.
     ///
     /// Put statements that belong together into one closure: they run without a pause in between, and cost one hop to
-    /// the thread and back. Return an error of your own as `Ok(Err(error))`.
+    /// the thread and back. Return an error of your own as `Ok(Err(error))`, and take it out again with `??`; see the
+    /// second example.
     ///
     /// `f` may change the connection, except for the busy handler, the progress handler and the commit hook, which stop
     /// cancelled statements and guard transactions. It must not replace the connection by another one. Inside a
@@ -130,6 +131,49 @@ impl SqliteConn {
     /// Lease::complete(conn).await?;
     /// # Ok(())
     /// # }
+    /// ```
+    ///
+    /// A closure that decides. In it `?` is for SQLite's errors; after it, the first `?` is for those of the call, and
+    /// the second for the decision:
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # use reqscope::Lease;
+    /// use reqscope_sqlite::{Sqlite, SqliteConn, SqliteError};
+    /// # use std::sync::Arc;
+    ///
+    /// #[derive(Debug)]
+    /// enum OrderError {
+    ///     OutOfStock,
+    ///     Database(SqliteError),
+    /// }
+    ///
+    /// impl From<SqliteError> for OrderError {
+    ///     fn from(error: SqliteError) -> Self {
+    ///         OrderError::Database(error)
+    ///     }
+    /// }
+    ///
+    /// async fn take(conn: &mut SqliteConn, wanted: u32) -> Result<(), OrderError> {
+    ///     conn.call(move |db| {
+    ///         let stock: u32 = db.query_row("SELECT stock FROM products", (), |row| row.get(0))?;
+    ///         if stock < wanted {
+    ///             return Ok(Err(OrderError::OutOfStock));
+    ///         }
+    ///         db.execute("UPDATE products SET stock = ?1", [stock - wanted])?;
+    ///         Ok(Ok(()))
+    ///     })
+    ///     .await??;
+    ///     Ok(())
+    /// }
+    /// # let sqlite = Arc::new(Sqlite::temporary().unwrap());
+    /// # let mut conn = Lease::acquire(&sqlite).await.unwrap();
+    /// # let products = "CREATE TABLE products (stock INTEGER); INSERT INTO products VALUES (3)";
+    /// # conn.call(move |db| db.execute_batch(products)).await.unwrap();
+    /// # take(&mut conn, 2).await.unwrap();
+    /// # assert!(matches!(take(&mut conn, 2).await, Err(OrderError::OutOfStock)));
+    /// # Lease::complete(conn).await.unwrap();
+    /// # });
     /// ```
     pub async fn call<T, F>(&mut self, f: F) -> Result<T, SqliteError>
     where

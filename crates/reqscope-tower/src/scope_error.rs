@@ -1,34 +1,102 @@
 use std::error::Error as StdError;
 use std::fmt;
+use std::iter::successors;
 use std::sync::Arc;
 
 use axum_core::response::{IntoResponse, Response};
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
-use reqscope::Error;
+use reqscope::error::{Chain, Class};
 use reqscope_http::MissingScope;
 
-/// An error that is a response, for handlers that could not acquire a resource. `?` converts every [`reqscope::Error`].
+/// An error that is a response, for what is not the client's fault. `?` converts every error type into it: those of
+/// [`get`](reqscope::Lazy::get), of the driver, of a library.
 ///
-/// | error | response |
+/// | error, by its [`Class`] | response |
 /// |---|---|
-/// | [`is_unavailable`](Error::is_unavailable), [`is_exhausted`](Error::is_exhausted), [`is_timeout`](Error::is_timeout), [`is_closed`](Error::is_closed) | 503 with `Retry-After: 1`, because a pool checks within a second whether its backend is back |
-/// | any other | 500 |
+/// | unavailable, exhausted, timeout, closed | 503 with `Retry-After: 1`, because a pool checks within a second whether its backend is back |
+/// | unknown outcome: a COMMIT or another release without an answer | 500, because a client must not simply repeat such a request |
+/// | any other, and errors without a class | 500 |
 /// | the [`ScopeLayer`](crate::ScopeLayer) is missing | 500 with a text that says so |
 ///
+/// The class is [found](Class::find) however deep an error is wrapped: a pool that is exhausted is a 503 also if
+/// another resource returns the pool's error as its own cause. SQLite's "database is locked" and MySQL's "server is
+/// read-only" are a 503 too.
+///
 /// The body is empty, because the cause may contain details that the client must not see. The error itself is put into
-/// the response's extensions, where a logging layer finds it; its [`source`](StdError::source) is the
-/// `reqscope::Error`, whose source is the error of the driver. A failed COMMIT is no `ScopeError`: it is passed to
+/// the response's extensions, where a logging layer finds it. A failed COMMIT is no `ScopeError`: it is passed to
 /// [`ScopeLayer::on_failed_settle`](crate::ScopeLayer::on_failed_settle).
 ///
-/// # Examples
+/// # The client's own fault
 ///
-/// In a handler, including errors of the driver:
+/// A body that does not parse, a name that is taken, an order that does not exist: `?` turns these errors into a 500 as
+/// well, if the handler returns a `ScopeError`. Nothing tells the client what to change. A handler that can fail by its
+/// client's fault returns an error type of the application, with a variant for each answer, and converts into
+/// `ScopeError` only what is left:
+///
+/// ```
+/// use axum::response::{IntoResponse, Response};
+/// use http::StatusCode;
+/// use reqscope_sqlite::SqliteError;
+/// use reqscope_tower::ScopeError;
+///
+/// enum AppError {
+///     Invalid(&'static str), // answered with a 422
+///     Internal(ScopeError),
+/// }
+///
+/// /// `?` on a `get`.
+/// impl From<reqscope::Error<SqliteError>> for AppError {
+///     fn from(error: reqscope::Error<SqliteError>) -> Self {
+///         AppError::Internal(error.into())
+///     }
+/// }
+///
+/// /// `?` on a `call`.
+/// impl From<SqliteError> for AppError {
+///     fn from(error: SqliteError) -> Self {
+///         AppError::Internal(error.into())
+///     }
+/// }
+///
+/// impl IntoResponse for AppError {
+///     fn into_response(self) -> Response {
+///         match self {
+///             AppError::Invalid(text) => (StatusCode::UNPROCESSABLE_ENTITY, text).into_response(),
+///             AppError::Internal(error) => error.into_response(),
+///         }
+///     }
+/// }
+/// # assert_eq!(AppError::Invalid("no lines").into_response().status(), 422);
+/// # let app = AppError::from(reqscope::Error::<SqliteError>::closed());
+/// # assert_eq!(app.into_response().status(), 503);
+/// ```
+///
+/// These two impls let no other error through, so a parse error without a variant of its own does not compile. One
+/// generic impl is shorter, and makes a 500 of every error that has no variant:
+///
+/// ```
+/// # use reqscope_tower::ScopeError;
+/// # enum AppError { Internal(ScopeError) }
+/// impl<E: Into<ScopeError>> From<E> for AppError {
+///     fn from(error: E) -> Self {
+///         AppError::Internal(error.into())
+///     }
+/// }
+/// # let AppError::Internal(_) = AppError::from(std::fmt::Error);
+/// ```
+///
+/// # Not an `Error`
+///
+/// As `anyhow::Error`, this type does not implement [`std::error::Error`]: the conversion from every error type and
+/// that trait exclude each other. Use [`ScopeError::source`] for the error inside, [`ScopeError::new`] for a message,
+/// for a boxed error and for an `anyhow::Error`, and `?` in a function that returns a `Box<dyn Error + Send + Sync>`.
+///
+/// # Examples
 ///
 /// ```
 /// use axum::Router;
 /// use axum::routing::post;
-/// use reqscope::Error;
 /// use reqscope_sqlite::{Sqlite, Transaction};
 /// use reqscope_tower::{ScopeError, Scoped};
 /// use std::sync::Arc;
@@ -37,80 +105,69 @@ use reqscope_http::MissingScope;
 ///
 /// async fn visit(Scoped(tx): Scoped<Db>) -> Result<String, ScopeError> {
 ///     let mut tx = tx.get().await?;
-///     let visits = tx.call(|db| db.execute("INSERT INTO visits DEFAULT VALUES", ())).await;
-///     Ok(visits.map_err(Error::failed)?.to_string())
+///     let visits = tx.call(|db| db.execute("INSERT INTO visits DEFAULT VALUES", ())).await?;
+///     Ok(visits.to_string())
 /// }
 /// # let _: Router<Arc<Db>> = Router::new().route("/", post(visit));
 /// ```
 ///
-/// Next to errors of the application. This `From` is for `?` on a `get`; for `?` on a method of the handle, such as
-/// `call`, add one from the adapter's error, as `examples/axum_sqlite.rs` does:
-///
-/// ```
-/// use axum::response::{IntoResponse, Response};
-/// use http::StatusCode;
-/// use reqscope_tower::ScopeError;
-/// use std::error::Error;
-///
-/// enum AppError {
-///     NoSuchOrder,
-///     Scope(ScopeError),
-/// }
-///
-/// impl<C: Error + Send + Sync + 'static> From<reqscope::Error<C>> for AppError {
-///     fn from(error: reqscope::Error<C>) -> Self {
-///         AppError::Scope(error.into())
-///     }
-/// }
-///
-/// impl IntoResponse for AppError {
-///     fn into_response(self) -> Response {
-///         match self {
-///             AppError::NoSuchOrder => StatusCode::NOT_FOUND.into_response(),
-///             AppError::Scope(error) => error.into_response(),
-///         }
-///     }
-/// }
-/// # let app = AppError::from(reqscope::Error::<std::io::Error>::closed());
-/// # assert_eq!(app.into_response().status(), 503);
-/// ```
-///
-/// In a logging layer, outside of the others so that it sees every response. The message of the driver is at the end of
-/// the chain of sources:
+/// In a logging layer, outside of the others so that it sees every response:
 ///
 /// ```
 /// use axum::extract::Request;
 /// use axum::middleware::{Next, from_fn};
 /// use axum::response::Response;
 /// use reqscope_tower::ScopeError;
-/// use std::error::Error;
-/// use std::iter::successors;
 ///
 /// async fn log(request: Request, next: Next) -> Response {
 ///     let response = next.run(request).await;
 ///     if let Some(error) = response.extensions().get::<ScopeError>() {
-///         // answered with 500 Internal Server Error: the resource failed: sqlite returned an error: no such table: …
-///         eprintln!("{}", chain(error));
+///         // answered with 500 Internal Server Error: sqlite failed: no such table: visits
+///         eprintln!("{error}");
 ///     }
 ///     response
-/// }
-///
-/// /// Returns the text of an error and of all its sources.
-/// fn chain(error: &dyn Error) -> String {
-///     let sources = successors(error.source(), |&error| error.source());
-///     sources.fold(error.to_string(), |text, source| format!("{text}: {source}"))
 /// }
 /// # let _: axum::Router = axum::Router::new().layer(from_fn(log));
 /// ```
 #[derive(Clone, Debug)]
 pub struct ScopeError {
     status: StatusCode,
-    /// Whether the source's text is sent to the client.
-    show_source: bool,
     source: Arc<dyn StdError + Send + Sync>,
 }
 
 impl ScopeError {
+    /// Creates an error from a boxed one or from a message, which `?` does not convert.
+    ///
+    /// ```
+    /// use reqscope_tower::ScopeError;
+    /// use std::error::Error;
+    ///
+    /// fn rates() -> Result<f64, Box<dyn Error + Send + Sync>> {
+    ///     Ok("1.08".parse()?)
+    /// }
+    ///
+    /// fn convert(euros: f64) -> Result<f64, ScopeError> {
+    ///     let rate = rates().map_err(ScopeError::new)?;
+    ///     if rate > 0.0 { Ok(euros * rate) } else { Err(ScopeError::new("the rate is not positive")) }
+    /// }
+    /// assert_eq!(convert(100.0).unwrap(), 108.0);
+    /// ```
+    pub fn new(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        Self::of(Arc::from(error.into()))
+    }
+
+    fn of(source: Arc<dyn StdError + Send + Sync>) -> Self {
+        let is_temporary = |class: Class| {
+            let is_refusal = class.is_unavailable() || class.is_exhausted() || class.is_closed();
+            (is_refusal || class.is_timeout()) && !class.is_unknown_outcome()
+        };
+        let status = match Class::find(&*source) {
+            Some(class) if is_temporary(class) => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        ScopeError { status, source }
+    }
+
     /// Returns the status of the response: 503 or 500.
     ///
     /// # Examples
@@ -123,33 +180,63 @@ impl ScopeError {
     ///
     /// let full = ScopeError::from(Error::<io::Error>::exhausted());
     /// assert_eq!(full.status(), StatusCode::SERVICE_UNAVAILABLE);
-    /// let broken = ScopeError::from(Error::failed(io::Error::other("no such table")));
+    /// let broken = ScopeError::from(io::Error::other("no such table"));
     /// assert_eq!(broken.status(), StatusCode::INTERNAL_SERVER_ERROR);
     /// ```
     pub fn status(&self) -> StatusCode {
         self.status
     }
-}
 
-impl<C: StdError + Send + Sync + 'static> From<Error<C>> for ScopeError {
-    fn from(error: Error<C>) -> Self {
-        let is_temporary = error.is_unavailable() || error.is_exhausted() || error.is_timeout() || error.is_closed();
-        let status = if is_temporary { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::INTERNAL_SERVER_ERROR };
-        ScopeError { status, show_source: false, source: Arc::new(error) }
+    /// Returns the error that was converted into this one, for a log or to downcast it.
+    ///
+    /// ```
+    /// use reqscope::Error;
+    /// use reqscope_tower::ScopeError;
+    /// use std::io;
+    ///
+    /// let error = ScopeError::from(Error::failed(io::Error::other("no such table")));
+    /// assert!(error.source().downcast_ref::<Error<io::Error>>().is_some_and(Error::is_failed));
+    /// ```
+    pub fn source(&self) -> &(dyn StdError + Send + Sync + 'static) {
+        &*self.source
+    }
+
+    /// Returns the error that says that the layer is missing, at any level.
+    fn missing_scope(&self) -> Option<&MissingScope> {
+        let source: &(dyn StdError + 'static) = &*self.source;
+        // A chain that leads back to itself ends.
+        successors(Some(source), |&error| error.source()).take(128).find_map(|error| error.downcast_ref())
     }
 }
 
-impl From<MissingScope> for ScopeError {
-    fn from(missing: MissingScope) -> Self {
-        // A mistake in the program, not a secret. Shown in the response, because developers look there first.
-        ScopeError { status: StatusCode::INTERNAL_SERVER_ERROR, show_source: true, source: Arc::new(missing) }
+/// Converts any error, with its class. A `ScopeError` that a callee returned is passed on as it is.
+impl<E: StdError + Send + Sync + 'static> From<E> for ScopeError {
+    fn from(error: E) -> Self {
+        Self::of(Arc::new(error))
+    }
+}
+
+/// Returns the error that was converted into the `ScopeError`.
+impl From<ScopeError> for Box<dyn StdError + Send + Sync> {
+    fn from(error: ScopeError) -> Self {
+        Box::new(error.source)
+    }
+}
+
+/// Returns the error that was converted into the `ScopeError`.
+impl From<ScopeError> for Box<dyn StdError> {
+    fn from(error: ScopeError) -> Self {
+        Box::new(error.source)
     }
 }
 
 impl IntoResponse for ScopeError {
     fn into_response(self) -> Response {
-        let mut response =
-            if self.show_source { self.source.to_string().into_response() } else { ().into_response() };
+        let mut response = match self.missing_scope() {
+            // A mistake in the program, not a secret. Developers look at the response first.
+            Some(missing) => missing.to_string().into_response(),
+            None => ().into_response(),
+        };
         *response.status_mut() = self.status;
         if self.status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
@@ -159,14 +246,9 @@ impl IntoResponse for ScopeError {
     }
 }
 
+/// Shows the status and all levels of the error inside, in one line for the log.
 impl fmt::Display for ScopeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "answered with {}", self.status)
-    }
-}
-
-impl StdError for ScopeError {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        Some(&*self.source)
+        write!(f, "answered with {}: {}", self.status, Chain(&*self.source))
     }
 }

@@ -36,7 +36,7 @@ use crate::ScopeError;
 /// use axum::Router;
 /// use axum::extract::FromRef;
 /// use axum::routing::post;
-/// use reqscope::{Error, Pool, Scopes};
+/// use reqscope::{Pool, Scopes};
 /// use reqscope_sqlite::{Sqlite, Transaction};
 /// use reqscope_tower::{ScopeError, ScopeLayer, Scoped};
 ///
@@ -55,7 +55,7 @@ use crate::ScopeError;
 ///
 /// async fn order(Scoped(tx): Scoped<Db>) -> Result<(), ScopeError> {
 ///     let mut tx = tx.get().await?; // first use: a connection, and BEGIN
-///     tx.call(|db| db.execute("INSERT INTO orders DEFAULT VALUES", ())).await.map_err(Error::failed)?;
+///     tx.call(|db| db.execute("INSERT INTO orders DEFAULT VALUES", ())).await?;
 ///     Ok(()) // COMMIT, then the head
 /// }
 ///

@@ -58,12 +58,23 @@ async fn permanent_error_is_a_500_without_retry_after() {
 }
 
 #[test]
-fn display_names_the_status_and_source_the_cause() {
+fn display_is_one_line_with_all_levels() {
     let error = ScopeError::from(Error::failed(scripted()).at(Stage::Acquiring));
-    assert_eq!(error.to_string(), "answered with 500 Internal Server Error");
-    let source: &Error<Scripted> = error.source().unwrap().downcast_ref().unwrap();
-    assert_eq!(source.to_string(), "the resource failed while acquiring");
+    let line = "answered with 500 Internal Server Error: the resource failed while acquiring: scripted failure";
+    assert_eq!(error.to_string(), line);
+    let source: &Error<Scripted> = error.source().downcast_ref().unwrap();
     assert!(source.source().unwrap().is::<Scripted>());
+}
+
+/// A client, a proxy or a queue repeats a request that was answered with a 503 and `Retry-After`.
+#[test]
+fn unknown_outcome_is_a_500_that_invites_no_retry() {
+    let late = Error::<Scripted>::timeout(Stage::Releasing, Duration::from_secs(5));
+    for error in [Error::unknown_outcome(scripted()), late] {
+        let response = ScopeError::from(error.clone()).into_response();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR, "{error}");
+        assert!(response.headers().is_empty(), "{error}");
+    }
 }
 
 async fn uses(Scoped(probe): Scoped<Probe>) -> Result<(), ScopeError> {
@@ -87,7 +98,7 @@ async fn question_mark_converts_the_error() {
     let response = answer(&short, &scene).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     let error = response.extensions().get::<ScopeError>().unwrap();
-    assert!(error.source().unwrap().downcast_ref::<Error<Scripted>>().unwrap().is_timeout());
+    assert!(error.source().downcast_ref::<Error<Scripted>>().unwrap().is_timeout());
     assert!(scene.exits().await.is_empty());
 }
 
@@ -96,8 +107,7 @@ async fn outer_layer_finds_the_error_in_the_response() {
     async fn log(request: Request, next: Next) -> Response {
         let mut response = next.run(request).await;
         let error = response.extensions_mut().remove::<ScopeError>().unwrap();
-        let log = format!("{error}: {}", error.source().unwrap());
-        log.into_response()
+        error.to_string().into_response()
     }
 
     let scene = Scene::new(Probe::new());
@@ -105,5 +115,6 @@ async fn outer_layer_finds_the_error_in_the_response() {
     let app = Router::new().route("/", any(uses)).with_state(scene.probe.clone());
     let app = app.layer(scene.layer()).layer(from_fn(log));
     let log = text(app.oneshot(Request::new(Body::empty())).await.unwrap()).await;
-    assert_eq!(log, "answered with 500 Internal Server Error: the resource failed while acquiring");
+    let line = "answered with 500 Internal Server Error: the resource failed while acquiring: scripted failure";
+    assert_eq!(log, line);
 }

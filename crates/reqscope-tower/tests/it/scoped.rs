@@ -1,6 +1,5 @@
 //! The extractors, through an axum router.
 
-use std::error::Error as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
@@ -235,8 +234,8 @@ async fn response_without_the_layer_names_the_layer() {
         let response = ask(app).await;
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         let error = response.extensions().get::<ScopeError>().unwrap().clone();
-        assert!(error.source().unwrap().is::<MissingScope>());
-        assert!(error.source().unwrap().to_string().contains("reqscope_tower::ScopeLayer"), "{error:?}");
+        assert!(error.source().is::<MissingScope>());
+        assert!(error.source().to_string().contains("reqscope_tower::ScopeLayer"), "{error:?}");
         assert!(text(response).await.contains("reqscope_tower::ScopeLayer"));
     }
 }

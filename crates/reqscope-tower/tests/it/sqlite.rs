@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::{FromRef, Path, Request, State};
 use axum::routing::{get, post};
 use http::{Method, StatusCode};
-use reqscope::{Error, Exit, Lease, Pool, Scopes};
+use reqscope::{Exit, Lease, Pool, Scopes};
 use reqscope_sqlite::{Sqlite, Transaction};
 use reqscope_tower::{RequestScope, ScopeError, ScopeLayer, Scoped};
 use tokio::sync::mpsc;
@@ -25,14 +25,14 @@ async fn visit(Scoped(tx): Scoped<Db>, Path((page, code)): Path<(String, u16)>) 
     let mut tx = tx.get().await?;
     let insert =
         move |db: &mut reqscope_sqlite::rusqlite::Connection| db.execute("INSERT INTO visits VALUES (?1)", [page]);
-    tx.call(insert).await.map_err(Error::failed)?;
+    tx.call(insert).await?;
     Ok(StatusCode::from_u16(code).unwrap())
 }
 
 async fn pages(Scoped(tx): Scoped<Db>) -> Result<String, ScopeError> {
     let mut tx = tx.get().await?;
     let select = "SELECT coalesce(group_concat(page, ' '), '') FROM (SELECT page FROM visits ORDER BY page)";
-    Ok(tx.call(move |db| db.query_row(select, (), |row| row.get(0))).await.map_err(Error::failed)?)
+    Ok(tx.call(move |db| db.query_row(select, (), |row| row.get(0))).await?)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -80,7 +80,7 @@ async fn visit_and_count(
 ) -> Result<(), ScopeError> {
     let mut tx = tx.get().await?;
     let written = page.clone();
-    tx.call(move |db| db.execute("INSERT INTO visits VALUES (?1)", [written])).await.map_err(Error::failed)?;
+    tx.call(move |db| db.execute("INSERT INTO visits VALUES (?1)", [written])).await?;
     tokio::spawn(async move {
         assert_eq!(request.ended().await.unwrap(), Exit::Completed);
         let mut db = Lease::acquire(&shop.pool).await.unwrap();
