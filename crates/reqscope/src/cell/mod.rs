@@ -3,22 +3,27 @@
 //! `L` is the value that is lent, `S` its stub, which stays in the cell meanwhile, `E` the error of an attempt, and `K`
 //! cancels an attempt.
 //!
-//! | phase         | `take`        | `deliver` ok  | `fail`        | `give_back` | `detach`   | `seal`              |
-//! |---------------|---------------|---------------|---------------|-------------|------------|---------------------|
-//! | `Unused`      | → `Acquiring` | -             | -             | -           | -          | -                   |
-//! | `Acquiring`   | waits         | → `Idle`      | → `Unused`    | -           | -          | → `Unused`, K       |
-//! | `Idle(L, S)`  | → `Lent`      | -             | -             | -           | -          | → `Unused`, L, S    |
-//! | `Lent(S)`     | waits         | -             | -             | → `Idle`    | → `Unused` | -                   |
-//! | sealed        | closed        | refused: late | ignored       | refused, S  | S          | -                   |
+//! | phase         | `take`        | `deliver` ok  | `fail`, `lose`, `give_up` | `give_back` | `detach`   | `seal`           |
+//! |---------------|---------------|---------------|---------------------------|-------------|------------|------------------|
+//! | `Unused`      | → `Acquiring` | -             | -                         | -           | -          | -                |
+//! | `Acquiring`   | waits         | → `Idle`      | → `Unused`                | -           | -          | → `Unused`, K    |
+//! | `Idle(L, S)`  | → `Lent`      | -             | -                         | -           | -          | → `Unused`, L, S |
+//! | `Lent(S)`     | waits         | -             | -                         | → `Idle`    | → `Unused` | -                |
+//! | sealed        | closed        | refused: late | ignored                   | refused, S  | S          | -                |
 //!
 //! Invariants:
 //!
 //! 1. There is at most one `L`, idle or lent, and it has one `S`. If the cell refuses it, the caller owns both.
 //! 2. At most one attempt is in progress, and only a call with its number can end it.
-//! 3. Every transition after which a waiter can proceed wakes **all** waiters, so one that is not polled does not block
-//!    the others.
-//! 4. A waiter removes itself from the list, when it gets its result or is dropped.
-//! 5. Nothing foreign (a waker, an `L`, an `E`, a `K`) is cloned, woken or dropped under the lock, except `E::clone`,
+//! 3. The cell is *available* when it is unsealed and `Unused` or `Idle`. While it is available and the queue is not
+//!    empty, a turn is running: the waiter at the head has been woken, and so have the second and the last. Only the
+//!    waiter at the head may proceed, besides a caller that has just let the queue go first.
+//! 4. A turn that lasts for too long can be ended by any waiter, which sets the one at the head aside. A waiter that
+//!    leaves during a turn passes it on.
+//! 5. The end of an attempt and the seal wake all waiters, because from then on each waits for something else, under
+//!    another deadline.
+//! 6. A waiter removes itself from the list, when it gets its result or is dropped.
+//! 7. Nothing foreign (a waker, an `L`, an `E`, a `K`) is cloned, woken or dropped under the lock, except `E::clone`,
 //!    which only increments a reference count. The beginning of an attempt is counted under the lock too, so that a
 //!    seal that finds the attempt comes after the count.
 
@@ -31,7 +36,7 @@ use std::panic::Location;
 use std::task::Waker;
 
 use crate::cell::state::LazyState;
-use crate::cell::waiters::{CellWaiters, WaiterId};
+use crate::cell::waiters::{CellWaiters, Join, WaiterId, Wakers};
 use crate::rt::catch;
 use crate::rt::sync::Mutex;
 
@@ -78,9 +83,8 @@ pub(crate) enum Take<L, E, C> {
     Lent(L),
     /// The caller begins the attempt with this number, and keeps the second field, which counts it, until it has ended.
     Begin(u32, C),
-    /// The caller is registered as a waiter: an attempt is in progress, or another task holds the value, in which case
-    /// this is its loan.
-    Wait(Option<Loan>),
+    /// The caller is registered as a waiter.
+    Wait(WaitFor),
     /// The value is idle, but others have waited for longer: the caller is registered and has woken itself.
     Yield,
     /// The attempt for which the caller waited has failed.
@@ -94,6 +98,29 @@ pub(crate) enum Obstacle {
     Lent(Site),
     Acquiring,
     Closed,
+}
+
+/// What a waiter waits for.
+#[derive(Clone, Copy)]
+pub(crate) enum WaitFor {
+    /// The end of the attempt with this number.
+    Attempt(u32),
+    /// The end of this loan.
+    Loan(Loan),
+    /// The waiter at the head, which has been woken for the turn with this number.
+    Turn(u32),
+}
+
+impl PartialEq for WaitFor {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (WaitFor::Attempt(one), WaitFor::Attempt(other)) | (WaitFor::Turn(one), WaitFor::Turn(other)) => {
+                one == other
+            }
+            (WaitFor::Loan(one), WaitFor::Loan(other)) => one.number == other.number,
+            _ => false,
+        }
+    }
 }
 
 /// The result of [`Cell::seal`].
@@ -161,49 +188,60 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
         let mut spare = None;
         loop {
             let mut state = self.state.lock();
-            let first = !waiter.is_registered();
-            if let Some(error) = state.waiters.take_error(waiter) {
-                let removed = state.waiters.remove(waiter);
-                drop(state);
-                drop(removed);
-                return Take::Failed(error);
-            }
-            let others_wait = first && !state.waiters.is_empty();
-            let step = match &state.phase {
-                _ if state.sealed => Take::Closed,
-                Phase::Held(HandleState::Idle(_), _) if others_wait => Take::Yield,
-                Phase::Held(HandleState::Lent(loan), _) => Take::Wait(Some(*loan)),
-                _ => state.take(site, &count).unwrap_or(Take::Wait(None)),
+            let step = match state.waiters.take_error(waiter) {
+                Some(error) => Take::Failed(error),
+                None => state.take_in_turn(waiter, site, &count),
             };
-            if let Take::Wait(_) | Take::Yield = step {
-                // Cloning a waker runs user code: unlock, clone it, and start again.
-                if state.waiters.needs_waker(waiter, waker) && spare.is_none() {
+            let join = match step {
+                Take::Wait(_) => Join::Last,
+                Take::Yield => Join::Yielding,
+                _ => {
+                    // Nothing to pass on: the cell is not available any more, or the waiter was not in the queue.
+                    let left = state.waiters.remove(waiter);
                     drop(state);
-                    spare = Some(waker.clone());
-                    continue;
+                    // The step may be a loan, which a panic would lose.
+                    catch::drop_quietly(left);
+                    return step;
                 }
-                let old = state.waiters.register(waiter, spare.take());
+            };
+            // Cloning a waker runs user code: unlock, clone it, and start again.
+            if state.waiters.needs_waker(waiter, waker) && spare.is_none() {
                 drop(state);
-                drop(old);
-                if let Take::Yield = step {
-                    waker.wake_by_ref();
-                }
-                return step;
+                spare = Some(waker.clone());
+                continue;
             }
-            let removed = state.waiters.remove(waiter);
+            let old = state.waiters.register(waiter, spare.take(), join);
             drop(state);
-            // The step may be a loan, which a panic would lose.
-            catch::drop_quietly(removed);
+            drop(old);
+            if let Take::Yield = step {
+                waker.wake_by_ref();
+            }
             return step;
         }
     }
 
-    /// Registers the caller that began an attempt as a waiter for it. Called before the attempt can end in another
-    /// task, or else the caller would miss its error and begin another attempt (L7).
-    pub(crate) fn enqueue(&self, waiter: &mut WaiterId, waker: &Waker) {
+    /// Registers the caller that began an attempt as a waiter for it, at the head of the queue. Called before the
+    /// attempt can end in another task, or else the caller would miss its error and begin another attempt (L7).
+    pub(crate) fn enqueue(&self, waiter: &mut WaiterId, waker: &Waker, attempt: u32) {
         let waker = waker.clone();
-        let old = self.state.lock().waiters.register(waiter, Some(waker));
+        let old = self.state.lock().waiters.register(waiter, Some(waker), Join::Beginner(attempt));
         drop(old);
+    }
+
+    /// Ends a turn whose waiter has not been polled for too long: sets it aside, and wakes the next one. Does nothing
+    /// if that turn has ended.
+    pub(crate) fn overtake(&self, turn: u32) {
+        let mut state = self.state.lock();
+        if state.is_available() && state.waiters.set_aside(turn) {
+            let wakers = state.waiters.next_turn();
+            drop(state);
+            wakers.wake();
+        }
+    }
+
+    /// Returns what `read` returns for the cancel of this attempt, if the attempt is in progress and can be cancelled.
+    pub(crate) fn read_cancel<T>(&self, attempt: u32, read: impl FnOnce(&K) -> T) -> Option<T> {
+        self.state.lock().attempt(attempt)?.as_ref().map(read)
     }
 
     /// Stores how to cancel an attempt. Returns it if the attempt has ended; the caller then cancels it.
@@ -223,9 +261,7 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
     /// Returns the stub if the cell has been sealed: the handle is late.
     #[inline]
     pub(crate) fn lend_out(&self, attempt: u32, stub: S, since: Site) -> Result<(), S> {
-        // This also wakes waiters that came in meanwhile: none can proceed, but a wait for a guard has a deadline of
-        // its own.
-        self.advance(|state| {
+        self.advance(CellWaiters::all, |state| {
             let Some(cancel) = state.attempt(attempt).map(Option::take) else { return Err(stub) };
             state.loans = state.loans.wrapping_add(1);
             state.phase = Phase::Held(HandleState::Lent(Loan { since, number: state.loans }), stub);
@@ -234,13 +270,13 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
         Ok(())
     }
 
-    /// Ends an attempt with success; the waiter that is polled first gets the value.
+    /// Ends an attempt with success; the waiter at the head gets the value.
     ///
     /// # Errors
     ///
     /// Returns the value and its stub if the cell has been sealed: the handle is late.
     pub(crate) fn deliver(&self, attempt: u32, lent: L, stub: S) -> Result<(), (L, S)> {
-        self.advance(|state| {
+        self.advance(CellWaiters::all, |state| {
             let Some(cancel) = state.attempt(attempt).map(Option::take) else { return Err((lent, stub)) };
             state.phase = Phase::Held(HandleState::Idle(lent), stub);
             Ok(cancel)
@@ -249,26 +285,22 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
     }
 
     /// Ends an attempt with an error, which all its waiters get; the next `take` begins another attempt (L7). Returns
-    /// `false` if the attempt had already ended, with the cell.
+    /// `false` if the attempt had already ended.
     pub(crate) fn fail(&self, attempt: u32, error: &E) -> bool {
-        self.end_attempt(attempt, Some(error))
+        self.advance(|waiters| waiters.fail_all(|| error.clone()), |state| state.end_attempt(attempt)).is_ok()
     }
 
-    /// Ends an attempt without a result; a waiter begins another one.
-    pub(crate) fn retract(&self, attempt: u32) {
-        self.end_attempt(attempt, None);
+    /// Ends an attempt with an error that concerns only the caller that began it; the next waiter begins another one.
+    /// Returns `false` if the attempt had already ended.
+    pub(crate) fn lose(&self, attempt: u32, error: &E) -> bool {
+        let wake = |waiters: &mut CellWaiters<E>| waiters.fail_beginner(attempt, || error.clone());
+        self.advance(wake, |state| state.end_attempt(attempt)).is_ok()
     }
 
-    fn end_attempt(&self, attempt: u32, error: Option<&E>) -> bool {
-        let ended = self.advance(|state| {
-            let Some(cancel) = state.attempt(attempt).map(Option::take) else { return Err(()) };
-            if let Some(error) = error {
-                state.waiters.fail_all(|| error.clone());
-            }
-            state.phase = Phase::Unused;
-            Ok(cancel)
-        });
-        ended.is_ok()
+    /// Ends an attempt without a result; the next waiter begins another one. Returns how to cancel the attempt, for
+    /// the caller to do so, or an error if the attempt had already ended.
+    pub(crate) fn give_up(&self, attempt: u32) -> Result<Option<K>, AlreadyEnded> {
+        self.advance(CellWaiters::all, |state| state.end_attempt(attempt))
     }
 
     /// Returns a loan to the cell.
@@ -278,7 +310,7 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
     /// Returns the value and its stub if the cell has been sealed: the caller releases it (L8).
     #[inline]
     pub(crate) fn give_back(&self, lent: L) -> Result<(), (L, S)> {
-        self.advance(|state| match &mut state.phase {
+        self.advance(CellWaiters::next_turn, |state| match &mut state.phase {
             Phase::Held(held, _) if !state.sealed => Ok(mem::replace(held, HandleState::Idle(lent))),
             _ => Err((lent, state.stub())),
         })?;
@@ -287,7 +319,8 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
 
     /// Ends a loan whose value is not returned to the cell. Returns the stub, and `false` if the cell has been sealed.
     pub(crate) fn detach(&self) -> (S, bool) {
-        let Ok(detached) = self.advance(|state| Ok::<_, Infallible>((state.stub(), !state.sealed)));
+        let Ok(detached) =
+            self.advance(CellWaiters::next_turn, |state| Ok::<_, Infallible>((state.stub(), !state.sealed)));
         detached
     }
 
@@ -301,9 +334,9 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
             _ => Found::Over(mem::replace(&mut state.phase, Phase::Unused)),
         };
         if !state.waiters.is_empty() {
-            let wakers = state.waiters.take_wakers();
+            let wakers = state.waiters.all();
             drop(state);
-            catch::wake_all(wakers);
+            wakers.wake();
         }
         found
     }
@@ -325,31 +358,79 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
         }
     }
 
-    /// Removes a waiter. All waiters are woken together, so it has no wake-up to pass on (3).
+    /// Removes a waiter, which passes its turn on.
     #[inline]
     pub(crate) fn leave(&self, waiter: &mut WaiterId) {
         if waiter.is_registered() {
-            let removed = self.state.lock().waiters.remove(waiter);
-            catch::drop_quietly(removed);
+            self.remove(waiter);
         }
     }
 
-    /// Moves to a phase in which waiters can proceed, and wakes them (3). The caller drops what the step returns (5).
+    #[cold]
+    fn remove(&self, waiter: &mut WaiterId) {
+        let mut state = self.state.lock();
+        let left = state.waiters.remove(waiter);
+        // The next waiter may have become the head, the second or the last.
+        let wakers = if state.is_available() { state.waiters.same_turn() } else { Wakers::default() };
+        drop(state);
+        catch::drop_quietly(left);
+        wakers.wake();
+    }
+
+    /// Moves to another phase, and wakes the waiters that `wake` selects (3, 5). The caller drops what the step returns
+    /// (7).
     #[inline]
-    fn advance<T, F>(&self, step: impl FnOnce(&mut CellState<L, S, E, K>) -> Result<T, F>) -> Result<T, F> {
+    fn advance<T, F>(
+        &self,
+        wake: impl FnOnce(&mut CellWaiters<E>) -> Wakers,
+        step: impl FnOnce(&mut CellState<L, S, E, K>) -> Result<T, F>,
+    ) -> Result<T, F> {
         let mut state = self.state.lock();
         let out = step(&mut state)?;
         if state.waiters.is_empty() {
             return Ok(out);
         }
-        let wakers = state.waiters.take_wakers();
+        let wakers = wake(&mut state.waiters);
         drop(state);
-        catch::wake_all(wakers);
+        wakers.wake();
         Ok(out)
     }
 }
 
+/// The attempt had already ended.
+pub(crate) struct AlreadyEnded;
+
 impl<L, S, E, K> CellState<L, S, E, K> {
+    fn is_available(&self) -> bool {
+        !self.sealed && matches!(self.phase, Phase::Unused | Phase::Held(HandleState::Idle(_), _))
+    }
+
+    /// Decides what a caller may do that is registered as `waiter` or not yet.
+    fn take_in_turn<C>(&mut self, waiter: &WaiterId, site: Site, count: impl Fn() -> C) -> Take<L, E, C> {
+        let idle = match &self.phase {
+            _ if self.sealed => return Take::Closed,
+            Phase::Acquiring(_) => return Take::Wait(WaitFor::Attempt(self.attempt)),
+            Phase::Held(HandleState::Lent(loan), _) => return Take::Wait(WaitFor::Loan(*loan)),
+            Phase::Held(HandleState::Idle(_), _) => true,
+            Phase::Unused => false,
+        };
+        let newcomer = !waiter.is_registered();
+        // A newcomer that begins an attempt takes nothing that a waiter could have had already.
+        if self.waiters.is_next(waiter) || newcomer && !idle {
+            if let Some(taken) = self.take(site, count) {
+                return taken;
+            }
+        }
+        if newcomer { Take::Yield } else { Take::Wait(WaitFor::Turn(self.waiters.turn())) }
+    }
+
+    /// Ends this attempt, and returns how to cancel it.
+    fn end_attempt(&mut self, attempt: u32) -> Result<Option<K>, AlreadyEnded> {
+        let cancel = self.attempt(attempt).ok_or(AlreadyEnded)?.take();
+        self.phase = Phase::Unused;
+        Ok(cancel)
+    }
+
     /// Lends the idle value or begins an attempt, if the phase allows it.
     #[inline]
     fn take<C>(&mut self, since: Site, count: impl FnOnce() -> C) -> Option<Take<L, E, C>> {

@@ -1,41 +1,173 @@
+//! The waiters of a cell, in FIFO order. Nothing here calls user code: wakers are cloned before the lock is taken, and
+//! are woken or dropped by the caller after it is released.
+//!
+//! 1. A waiter is in the queue, or has an error to take, or was set aside: it was at the head, had been woken, and was
+//!    not polled in time. One that was set aside is not woken again, because that wake-up still stands, and goes back to
+//!    the head when it is polled.
+//! 2. Each step takes the same time however many waiters there are, except for steps that wake all of them.
+
 use std::task::Waker;
 
-/// The waiters of a cell. Nothing here calls user code: wakers are cloned before the lock is taken, and are woken or
-/// dropped by the caller after it is released.
-///
+use crate::rt::catch;
+
 /// Most cells are never used by two tasks of their request at once, and allocate no list.
 pub(crate) struct CellWaiters<E> {
     list: Option<Box<List<E>>>,
 }
 
+/// A doubly linked list within a vector, so that a waiter leaves from any place without a search.
 struct List<E> {
-    waiters: Vec<CellWaiter<E>>,
-    next_id: u64,
+    entries: Vec<Entry<E>>,
+    /// The first of the unused entries, which are linked by `next`.
+    unused: Link,
+    first: Link,
+    last: Link,
+    /// Incremented whenever the waiter at the head may proceed.
+    turn: u32,
 }
 
-pub(crate) struct CellWaiter<E> {
-    id: u64,
+type Link = Option<u32>;
+
+struct Entry<E> {
     waker: Option<Waker>,
     /// The error of the attempt that this waiter waited for (L7).
     error: Option<E>,
+    /// The attempt that this waiter has begun.
+    began: Option<u32>,
+    /// Set if the waiter has let the others go first, and may overtake them at its next poll.
+    may_overtake: bool,
+    queued: bool,
+    previous: Link,
+    next: Link,
 }
 
-/// What one waiter keeps between its polls: its number in the list, once it is registered.
+/// What one waiter keeps between its polls: its place in the list, once it is registered.
 #[derive(Default)]
 pub(crate) struct WaiterId {
-    id: Option<u64>,
+    index: Link,
 }
 
 impl WaiterId {
     pub(crate) fn is_registered(&self) -> bool {
-        self.id.is_some()
+        self.index.is_some()
+    }
+}
+
+/// How a waiter is registered that is not yet.
+#[derive(Clone, Copy)]
+pub(crate) enum Join {
+    /// At the end of the queue.
+    Last,
+    /// At the end of the queue, from where it may overtake the others at its next poll.
+    Yielding,
+    /// At the head of the queue, for the caller that has begun this attempt.
+    Beginner(u32),
+}
+
+/// What a waiter leaves behind, to be dropped outside of the lock.
+#[must_use = "it is dropped outside of the lock"]
+pub(crate) struct Left<E> {
+    _waker: Option<Waker>,
+    _error: Option<E>,
+}
+
+/// Wakers to wake, outside of the lock.
+#[must_use = "a waiter whose waker is lost may wait until its deadline"]
+#[derive(Default)]
+pub(crate) struct Wakers {
+    few: [Option<Waker>; 3],
+    all: Vec<Waker>,
+}
+
+impl Wakers {
+    #[cold]
+    pub(crate) fn wake(self) {
+        self.few.into_iter().flatten().for_each(catch::wake);
+        catch::wake_all(self.all);
     }
 }
 
 impl<E> List<E> {
-    #[cold]
-    fn take_wakers(&mut self) -> Vec<Waker> {
-        self.waiters.iter_mut().filter_map(|waiter| waiter.waker.take()).collect()
+    #[inline(never)]
+    fn new() -> Box<Self> {
+        Box::new(List { entries: Vec::new(), unused: None, first: None, last: None, turn: 0 })
+    }
+
+    fn entry(&mut self, index: u32) -> &mut Entry<E> {
+        &mut self.entries[index as usize]
+    }
+
+    fn add(&mut self, entry: Entry<E>) -> u32 {
+        match self.unused {
+            Some(index) => {
+                self.unused = self.entry(index).next;
+                *self.entry(index) = entry;
+                index
+            }
+            None => {
+                self.entries.push(entry);
+                u32::try_from(self.entries.len() - 1).expect("fewer than 2^32 tasks wait for one handle")
+            }
+        }
+    }
+
+    fn link_first(&mut self, index: u32) {
+        let next = self.first.replace(index);
+        let entry = self.entry(index);
+        (entry.previous, entry.next, entry.queued) = (None, next, true);
+        match next {
+            Some(next) => self.entry(next).previous = Some(index),
+            None => self.last = Some(index),
+        }
+    }
+
+    fn link_last(&mut self, index: u32) {
+        let previous = self.last.replace(index);
+        let entry = self.entry(index);
+        (entry.previous, entry.next, entry.queued) = (previous, None, true);
+        match previous {
+            Some(previous) => self.entry(previous).next = Some(index),
+            None => self.first = Some(index),
+        }
+    }
+
+    /// Takes an entry out of the queue, if it is there.
+    fn unlink(&mut self, index: u32) {
+        let entry = self.entry(index);
+        if !entry.queued {
+            return;
+        }
+        entry.queued = false;
+        let (previous, next) = (entry.previous, entry.next);
+        match previous {
+            Some(previous) => self.entry(previous).next = next,
+            None => self.first = next,
+        }
+        match next {
+            Some(next) => self.entry(next).previous = previous,
+            None => self.last = previous,
+        }
+    }
+
+    /// Takes the first waiter that matches out of the queue.
+    fn unlink_where(&mut self, matches: impl Fn(&Entry<E>) -> bool) -> Option<&mut Entry<E>> {
+        let mut index = self.first?;
+        while !matches(self.entry(index)) {
+            index = self.entry(index).next?;
+        }
+        self.unlink(index);
+        Some(self.entry(index))
+    }
+
+    fn take_waker(&mut self, index: Link) -> Option<Waker> {
+        self.entry(index?).waker.take()
+    }
+
+    fn few_wakers(&mut self) -> Wakers {
+        let first = self.first;
+        let second = first.and_then(|first| self.entry(first).next);
+        let few = [self.take_waker(first), self.take_waker(second), self.take_waker(self.last)];
+        Wakers { few, all: Vec::new() }
     }
 }
 
@@ -44,18 +176,30 @@ impl<E> CellWaiters<E> {
         CellWaiters { list: None }
     }
 
+    /// Returns whether the queue is empty.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.list.as_ref().is_none_or(|list| list.waiters.is_empty())
+        self.list.as_ref().is_none_or(|list| list.first.is_none())
     }
 
-    fn iter_mut(&mut self) -> impl Iterator<Item = &mut CellWaiter<E>> {
-        self.list.iter_mut().flat_map(|list| &mut list.waiters)
+    fn find(&mut self, waiter: &WaiterId) -> Option<&mut Entry<E>> {
+        let index = waiter.index?;
+        self.list.as_mut().map(|list| list.entry(index))
     }
 
-    fn find(&mut self, waiter: &WaiterId) -> Option<&mut CellWaiter<E>> {
-        let id = waiter.id?;
-        self.iter_mut().find(|waiter| waiter.id == id)
+    /// Returns the number of the turn of the waiter at the head.
+    pub(crate) fn turn(&self) -> u32 {
+        self.list.as_ref().map_or(0, |list| list.turn)
+    }
+
+    /// Returns whether it is the waiter's turn if the cell has something to take. A waiter that was set aside goes back
+    /// to the head, because it is being polled.
+    pub(crate) fn is_next(&mut self, waiter: &WaiterId) -> bool {
+        let Some(index) = waiter.index else { return self.is_empty() };
+        let Some(list) = &mut self.list else { return false };
+        let first = list.first;
+        let entry = list.entry(index);
+        entry.may_overtake || !entry.queued || first == Some(index)
     }
 
     /// Takes the error of the attempt that the waiter waited for, if that attempt has failed.
@@ -63,45 +207,119 @@ impl<E> CellWaiters<E> {
         self.find(waiter)?.error.take()
     }
 
-    /// Stores the error for all waiters. One that already has an error waited for an earlier attempt, and keeps it.
-    pub(crate) fn fail_all(&mut self, error: impl Fn() -> E) {
-        let waiting = self.iter_mut().filter(|waiter| waiter.error.is_none());
-        waiting.for_each(|waiter| waiter.error = Some(error()));
-    }
-
     pub(crate) fn needs_waker(&mut self, waiter: &WaiterId, waker: &Waker) -> bool {
         match self.find(waiter) {
-            Some(CellWaiter { waker: Some(known), .. }) => !known.will_wake(waker),
+            Some(Entry { waker: Some(known), .. }) => !known.will_wake(waker),
             _ => true,
         }
     }
 
     /// Registers the waiter, or updates its waker; `None` keeps the current one. Returns the old waker.
     #[must_use = "a waker is dropped outside of the lock"]
-    pub(crate) fn register(&mut self, waiter: &mut WaiterId, waker: Option<Waker>) -> Option<Waker> {
-        if let Some(waiter) = self.find(waiter) {
-            return waker.and_then(|waker| waiter.waker.replace(waker));
+    pub(crate) fn register(&mut self, waiter: &mut WaiterId, waker: Option<Waker>, join: Join) -> Option<Waker> {
+        let list = self.list.get_or_insert_with(List::new);
+        if let Some(index) = waiter.index {
+            let entry = list.entry(index);
+            entry.may_overtake = false;
+            let old = waker.and_then(|waker| entry.waker.replace(waker));
+            if !entry.queued {
+                list.link_first(index);
+            }
+            return old;
         }
-        let list = self.list.get_or_insert_with(|| Box::new(List { waiters: Vec::new(), next_id: 0 }));
-        let id = list.next_id;
-        list.next_id += 1;
-        waiter.id = Some(id);
-        list.waiters.push(CellWaiter { id, waker, error: None });
+        let began = if let Join::Beginner(attempt) = join { Some(attempt) } else { None };
+        let may_overtake = matches!(join, Join::Yielding);
+        let entry = Entry { waker, error: None, began, may_overtake, queued: false, previous: None, next: None };
+        let index = list.add(entry);
+        waiter.index = Some(index);
+        if began.is_some() {
+            list.link_first(index)
+        } else {
+            list.link_last(index)
+        }
         None
     }
 
-    /// Removes the waiter, and returns its entry.
-    #[must_use = "a waker is dropped outside of the lock"]
-    pub(crate) fn remove(&mut self, waiter: &mut WaiterId) -> Option<CellWaiter<E>> {
-        let id = waiter.id.take()?;
-        let waiters = &mut self.list.as_mut()?.waiters;
-        let index = waiters.iter().position(|waiter| waiter.id == id)?;
-        Some(waiters.swap_remove(index))
+    /// Removes the waiter.
+    pub(crate) fn remove(&mut self, waiter: &mut WaiterId) -> Option<Left<E>> {
+        let index = waiter.index.take()?;
+        let list = self.list.as_mut()?;
+        if list.first == Some(index) {
+            list.turn = list.turn.wrapping_add(1);
+        }
+        list.unlink(index);
+        let unused = list.unused.replace(index);
+        let entry = list.entry(index);
+        entry.next = unused;
+        Some(Left { _waker: entry.waker.take(), _error: entry.error.take() })
     }
 
-    /// Takes all wakers, for the caller to wake.
-    #[inline]
-    pub(crate) fn take_wakers(&mut self) -> Vec<Waker> {
-        self.list.as_mut().map_or_else(Vec::new, |list| list.take_wakers())
+    /// Sets the waiter at the head aside, if it has still not been polled since this turn began. Returns whether it was.
+    pub(crate) fn set_aside(&mut self, turn: u32) -> bool {
+        match &mut self.list {
+            Some(list) if list.turn == turn => list.unlink_where(|_| true).is_some(),
+            _ => false,
+        }
+    }
+
+    /// Begins a turn: takes the wakers of the waiter at the head and of those who notice if it is not polled, which are
+    /// the second and the last. The second has waited for longest after it; the last was polled most recently, so it is
+    /// the least likely to be in a task or on a runtime that has stopped with the waiters before it.
+    #[cold]
+    pub(crate) fn next_turn(&mut self) -> Wakers {
+        match &mut self.list {
+            Some(list) => {
+                list.turn = list.turn.wrapping_add(1);
+                list.few_wakers()
+            }
+            None => Wakers::default(),
+        }
+    }
+
+    /// Takes the same wakers as [`next_turn`](Self::next_turn), within the current turn.
+    #[cold]
+    pub(crate) fn same_turn(&mut self) -> Wakers {
+        self.list.as_mut().map_or_else(Wakers::default, |list| list.few_wakers())
+    }
+
+    /// Begins a turn, and takes the wakers of all waiters, which stay in the queue.
+    #[cold]
+    pub(crate) fn all(&mut self) -> Wakers {
+        let mut all = Vec::new();
+        if let Some(list) = &mut self.list {
+            list.turn = list.turn.wrapping_add(1);
+            let mut next = list.first;
+            while let Some(index) = next {
+                let entry = list.entry(index);
+                next = entry.next;
+                all.extend(entry.waker.take());
+            }
+        }
+        Wakers { all, ..Wakers::default() }
+    }
+
+    /// Gives the error to all waiters, which leave the queue, and takes their wakers.
+    #[cold]
+    pub(crate) fn fail_all(&mut self, error: impl Fn() -> E) -> Wakers {
+        let mut all = Vec::new();
+        if let Some(list) = &mut self.list {
+            while let Some(entry) = list.unlink_where(|_| true) {
+                entry.error = Some(error());
+                all.extend(entry.waker.take());
+            }
+        }
+        Wakers { all, ..Wakers::default() }
+    }
+
+    /// Gives the error to the waiter that has begun the attempt, and takes the wakers of all waiters.
+    #[cold]
+    pub(crate) fn fail_beginner(&mut self, attempt: u32, error: impl FnOnce() -> E) -> Wakers {
+        let wakers = self.all();
+        if let Some(list) = &mut self.list {
+            if let Some(entry) = list.unlink_where(|entry| entry.began == Some(attempt)) {
+                entry.error = Some(error());
+            }
+        }
+        wakers
     }
 }

@@ -13,8 +13,8 @@ use crate::reaper::Reaper;
 use crate::reaper::account::Acquiring;
 use crate::resource::Resource;
 use crate::rt::catch::{self, QuietArc};
-use crate::rt::runtime::{AbortHandle, Runtime};
-use crate::rt::time::Deadline;
+use crate::rt::runtime::{AbortHandle, Runtime, RuntimeId};
+use crate::rt::time::{self, Deadline};
 
 /// These constructors are here, and not in `lease/mod.rs`, because an acquisition creates leases, and a lease does not
 /// need to know about acquisitions.
@@ -178,11 +178,38 @@ pub(crate) trait Sink<R: Resource>: Send + Sync + 'static {
     /// Receives the handle, for the waiter that is polled first. If the cell is sealed, the handle is late.
     fn deliver(&self, attempt: u32, lease: Lease<R>);
 
-    /// Passes the error of the attempt to its waiters. Returns `false` if the attempt had already ended.
+    /// Passes the error of the attempt to its waiters, or only to the caller that began it if the attempt [was
+    /// lost](is_lost); the others begin again then. Returns `false` if the attempt had already ended.
     fn fail(&self, attempt: u32, error: &Error<R::Cause>) -> bool;
 
     /// Stores how to cancel the attempt. Returns it if the attempt has ended; the caller then cancels it.
-    fn set_cancel(&self, attempt: u32, cancel: AbortHandle) -> Option<AbortHandle>;
+    fn set_cancel(&self, attempt: u32, cancel: AcquireTaskHandle) -> Option<AcquireTaskHandle>;
+}
+
+/// The running task of an acquisition.
+pub(crate) struct AcquireTaskHandle {
+    task: AbortHandle,
+    runtime: RuntimeId,
+}
+
+impl AcquireTaskHandle {
+    pub(crate) fn abort(&self) {
+        self.task.abort();
+    }
+
+    /// Returns whether the task runs on the runtime of the caller: a task that is polled by this runtime can rely on the
+    /// deadline of a task that is polled by it too.
+    pub(crate) fn is_on_current_runtime(&self) -> bool {
+        Runtime::try_current().is_ok_and(|current| current.id() == self.runtime)
+    }
+}
+
+/// Returns whether an attempt has failed because of where its caller polled it: outside of any runtime, on one without
+/// timers, or on one that was shutting down. This says nothing about the resource, so it must not fail the callers that
+/// wait elsewhere (L18).
+pub(crate) fn is_lost<C>(error: &Error<C>) -> bool {
+    // A resource that uses a timer or a socket outside of a runtime panics.
+    error.is_runtime() || error.is_panicked() && !time::has_timers()
 }
 
 /// An attempt of a cell for which [`Acquisition::try_acquire`] returned no handle.
@@ -224,7 +251,8 @@ pub(crate) fn begin<R: Resource, S: Sink<R>>(
     };
     #[cfg(feature = "tracing")]
     let task = tracing::Instrument::in_current_span(task);
-    if let Some(cancel) = sink.set_cancel(number, runtime.spawn(task).abort_handle()) {
+    let task = AcquireTaskHandle { task: runtime.spawn(task).abort_handle(), runtime: runtime.id() };
+    if let Some(cancel) = sink.set_cancel(number, task) {
         // Either the attempt has ended, and this has no effect, or the cell was sealed before it knew how to cancel the
         // attempt.
         cancel.abort();
@@ -268,8 +296,8 @@ impl<R: Resource, S: Sink<R>> Drop for AcquireTask<R, S> {
         catch::drop_quietly(acquisition.future.take());
         let error = Error::runtime("the runtime that ran the acquisition has ended").at(Stage::Acquiring);
         if sink.fail(self.attempt, &error) {
-            // The task was dropped by its runtime. Otherwise it was cancelled, because the cell was sealed, and nothing
-            // has failed.
+            // The task was dropped by its runtime. Otherwise it was cancelled, because the cell was sealed or its
+            // waiters gave the attempt up, and nothing has failed.
             acquisition.fail(error);
         }
     }

@@ -1,16 +1,18 @@
 //! The state machine of the lazy cell alone: late results and cancels of an attempt, and that it drops, wakes and
 //! clones no user values under its lock (L19).
 
+use std::future::poll_fn;
 use std::panic::Location;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
-use std::task::{Wake, Waker};
+use std::task::{Poll, Wake, Waker};
 
+use loom::future::block_on;
 use loom::thread;
 
-use super::model;
+use super::{model, model_within};
 use crate::cell::waiters::WaiterId;
-use crate::cell::{Cell, Found, Phase, Site, Take};
+use crate::cell::{Cell, Found, Phase, Site, Take, WaitFor};
 use crate::scope::LazyState;
 
 fn here() -> Site {
@@ -45,7 +47,7 @@ fn late_result_of_an_earlier_attempt_ends_nothing() {
     model([], |_| {
         let cell = Arc::new(Cell::<(), (), (), ()>::new());
         let earlier = begin(&cell);
-        cell.retract(earlier);
+        assert!(cell.give_up(earlier).is_ok());
         let late = Arc::clone(&cell);
         let late = thread::spawn(move || late.fail(earlier, &()));
         let attempt = begin(&cell);
@@ -56,9 +58,118 @@ fn late_result_of_an_earlier_attempt_ends_nothing() {
 }
 
 #[test]
+fn handle_of_an_attempt_that_is_given_up_is_refused() {
+    model(["in time", "late"], |endings| {
+        let cell = Arc::new(Cell::<(), (), (), ()>::new());
+        let attempt = begin(&cell);
+        let task = Arc::clone(&cell);
+        let task = thread::spawn(move || task.deliver(attempt, (), ()).is_err());
+        let given_up = cell.give_up(attempt).is_ok();
+        endings.note(match (given_up, task.join().unwrap(), cell.state()) {
+            (false, false, LazyState::Ready) => "in time",
+            (true, true, LazyState::Unused) => "late",
+            _ => "the handle is lost or delivered twice",
+        });
+    });
+}
+
+#[test]
+fn attempt_that_is_given_up_can_be_cancelled() {
+    model(["found", "returned"], |endings| {
+        let cell = Arc::new(Cell::<(), (), (), ()>::new());
+        let attempt = begin(&cell);
+        let setter = Arc::clone(&cell);
+        let setter = thread::spawn(move || setter.set_cancel(attempt, ()).is_some());
+        let found = matches!(cell.give_up(attempt), Ok(Some(())));
+        endings.note(match (found, setter.join().unwrap()) {
+            (true, false) => "found",
+            (false, true) => "returned",
+            _ => "lost or duplicated",
+        });
+    });
+}
+
+/// Waits for the value. An impatient caller ends the turns of others at once, as if 10 ms had passed.
+async fn value(cell: &Cell<usize, (), (), ()>, impatient: bool) -> usize {
+    let mut waiter = WaiterId::default();
+    poll_fn(|cx| {
+        loop {
+            match cell.take(&mut waiter, here(), cx.waker(), || ()) {
+                Take::Lent(value) => return Poll::Ready(value),
+                Take::Wait(WaitFor::Turn(turn)) if impatient => cell.overtake(turn),
+                Take::Wait(_) | Take::Yield => return Poll::Pending,
+                _ => panic!("the value is in the cell or lent"),
+            }
+        }
+    })
+    .await
+}
+
+/// Returns a cell whose value, 0, is lent to the caller.
+fn lent() -> Arc<Cell<usize, (), (), ()>> {
+    let cell = Arc::new(Cell::new());
+    let attempt = begin(&cell);
+    assert!(cell.lend_out(attempt, (), here()).is_ok());
+    cell
+}
+
+#[test]
+fn waiter_that_is_overtaken_gets_a_turn_later() {
+    model(["first", "overtaken"], |endings| {
+        let cell = lent();
+        let [patient, impatient] = [false, true].map(|impatient| {
+            let cell = Arc::clone(&cell);
+            thread::spawn(move || {
+                let value = block_on(value(&cell, impatient));
+                assert!(cell.give_back(value + 1).is_ok());
+                value
+            })
+        });
+        assert!(cell.give_back(0).is_ok());
+        endings.note(match (patient.join().unwrap(), impatient.join().unwrap()) {
+            (0, 1) => "first",
+            (1, 0) => "overtaken",
+            _ => "lent twice",
+        });
+    });
+}
+
+#[test]
+fn waiter_that_sleeps_keeps_the_value_from_no_other() {
+    model([], |_| {
+        let cell = lent();
+        // Registered before the others, and never polled again.
+        let mut asleep = WaiterId::default();
+        assert!(matches!(cell.take(&mut asleep, here(), Waker::noop(), || ()), Take::Wait(WaitFor::Loan(_))));
+        let theirs = Arc::clone(&cell);
+        let other = thread::spawn(move || assert!(theirs.give_back(block_on(value(&theirs, true))).is_ok()));
+        assert!(cell.give_back(0).is_ok());
+        other.join().unwrap();
+        cell.leave(&mut asleep);
+    });
+}
+
+#[test]
+fn waiters_that_leave_pass_the_turn_on() {
+    model_within(2, [], |_| {
+        let cell = lent();
+        let mut first = WaiterId::default();
+        assert!(matches!(cell.take(&mut first, here(), Waker::noop(), || ()), Take::Wait(WaitFor::Loan(_))));
+        let (theirs, other) = (Arc::clone(&cell), Arc::clone(&cell));
+        let leaver = thread::spawn(move || theirs.leave(&mut first));
+        let other = thread::spawn(move || assert!(other.give_back(block_on(value(&other, false))).is_ok()));
+        assert!(cell.give_back(0).is_ok());
+        leaver.join().unwrap();
+        other.join().unwrap();
+    });
+}
+
+#[test]
 fn cell_can_be_called_by_all_code_that_it_calls() {
-    let endings: [fn(&Arc<NosyCell>, u32, CellCaller); 4] = [
+    let endings: [fn(&Arc<NosyCell>, u32, CellCaller); 6] = [
         |cell, attempt, error| assert!(cell.fail(attempt, &error)),
+        |cell, attempt, error| assert!(cell.lose(attempt, &error)),
+        |cell, attempt, _| assert!(cell.give_up(attempt).is_ok()),
         |cell, attempt, lent| assert!(cell.deliver(attempt, CellCaller::clone(&lent), lent).is_ok()),
         |cell, attempt, lent| {
             drop(cell.lend_out(attempt, CellCaller::clone(&lent), here()));
@@ -72,7 +183,7 @@ fn cell_can_be_called_by_all_code_that_it_calls() {
             let attempt = begin(&cell);
             // An earlier waiter makes the other one yield, and leave with a waker that was not woken.
             let mut before = WaiterId::default();
-            assert!(matches!(cell.take(&mut before, here(), Waker::noop(), || ()), Take::Wait(None)));
+            assert!(matches!(cell.take(&mut before, here(), Waker::noop(), || ()), Take::Wait(WaitFor::Attempt(_))));
             let (theirs, counted) = (Arc::clone(&cell), Arc::clone(&alive));
             let waiter = thread::spawn(move || {
                 let mut waiter = WaiterId::default();
@@ -80,7 +191,7 @@ fn cell_can_be_called_by_all_code_that_it_calls() {
                     // Another waker at each poll, which replaces the earlier one.
                     let waker = Waker::from(Arc::new(CellCaller::new(&theirs, &counted)));
                     match theirs.take(&mut waiter, here(), &waker, || ()) {
-                        Take::Begin(attempt, ()) => theirs.retract(attempt),
+                        Take::Begin(attempt, ()) => drop(theirs.give_up(attempt)),
                         Take::Lent(lent) => drop(theirs.give_back(lent)),
                         _ => {}
                     }

@@ -17,6 +17,9 @@ use tokio::time::Instant;
 /// Tasks that only advance with time, such as a janitor, do not run in models.
 pub(crate) const TIME_PASSES: bool = false;
 
+/// The number of a runtime.
+pub(crate) type RuntimeId = usize;
+
 /// The runtime of a model. It lives as long as the model.
 #[derive(Clone)]
 pub(crate) struct Runtime;
@@ -27,7 +30,7 @@ impl Runtime {
     }
 
     /// Returns the same id for all: there is only one runtime.
-    pub(crate) fn id(&self) -> usize {
+    pub(crate) fn id(&self) -> RuntimeId {
         0
     }
 
@@ -106,6 +109,10 @@ pub(crate) struct Sleep;
 
 pub(crate) fn sleep_until(_: Instant) -> Sleep {
     Sleep
+}
+
+impl Sleep {
+    pub(crate) fn reset(self: Pin<&mut Self>, _: Instant) {}
 }
 
 impl Future for Sleep {

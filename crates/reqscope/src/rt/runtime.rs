@@ -2,13 +2,13 @@
 
 #[cfg(not(all(test, reqscope_loom)))]
 pub(crate) use tokio::{
-    runtime::Handle as Runtime,
+    runtime::{Handle as Runtime, Id as RuntimeId},
     task::AbortHandle,
     time::{Sleep, sleep_until},
 };
 
 #[cfg(all(test, reqscope_loom))]
-pub(crate) use crate::loom::runtime::{AbortHandle, Runtime, Sleep, TIME_PASSES, sleep_until};
+pub(crate) use crate::loom::runtime::{AbortHandle, Runtime, RuntimeId, Sleep, TIME_PASSES, sleep_until};
 
 // Loom's threads have no budget, for which tokio's own functions count as outside of a runtime.
 pub(crate) use tokio::task::coop;

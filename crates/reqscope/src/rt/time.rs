@@ -3,23 +3,29 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::error::{Error, Stage};
 use crate::rt::catch::Quiet;
-use crate::rt::runtime::{Runtime, Sleep, sleep_until};
+use crate::rt::runtime::{Runtime, RuntimeId, Sleep, sleep_until};
 
 /// A deadline. Its timer is created at the first poll, so an operation that is ready at once does not pay for one.
 pub(crate) struct Deadline {
     began: Instant,
     at: Instant,
     /// Dropped quietly, because it holds a waker.
-    timer: Option<Quiet<Pin<Box<Sleep>>>>,
+    timer: Option<Quiet<Timer>>,
     /// Whether it is the deadline of the request, and not of the operation.
     is_requests: bool,
+}
+
+/// A timer, and the runtime that it belongs to.
+struct Timer {
+    sleep: Pin<Box<Sleep>>,
+    runtime: RuntimeId,
 }
 
 const REQUEST_LATE: &str = "the deadline of the request has passed";
@@ -51,6 +57,15 @@ impl Deadline {
         late.then(|| Error::timeout(stage, Duration::ZERO).with_context(REQUEST_LATE))
     }
 
+    /// Replaces the deadline, and keeps the timer's allocation.
+    pub(crate) fn replace(&mut self, next: Deadline) {
+        let timer = self.timer.take();
+        *self = Deadline { timer, ..next };
+        if let Some(timer) = &mut self.timer {
+            timer.sleep.as_mut().reset(self.at);
+        }
+    }
+
     pub(crate) fn has_passed(&self) -> bool {
         Instant::now() >= self.at
     }
@@ -78,23 +93,32 @@ impl Deadline {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, &'static str> {
         if let Some(timer) = &mut self.timer {
-            if let Ok(poll) = poll_timer(timer, cx) {
-                return Ok(poll);
+            // A task that has moved to another runtime must not rely on the timers of the one before, which may have
+            // ended, or stand still although it has not.
+            if Runtime::try_current().map_or(true, |current| current.id() == timer.runtime) {
+                if let Ok(poll) = poll_timer(&mut timer.sleep, cx) {
+                    return Ok(poll);
+                }
             }
-            // The runtime of this timer has ended. The current one, if it is another, has timers of its own.
         }
-        poll_timer(self.timer.insert(Quiet::new(timer(self.at)?)), cx)
+        poll_timer(&mut self.timer.insert(Quiet::new(timer(self.at)?)).sleep, cx)
     }
+}
+
+/// Returns whether the caller is on a runtime whose timers work.
+#[cold]
+pub(crate) fn has_timers() -> bool {
+    let mut cx = Context::from_waker(Waker::noop());
+    timer(Instant::now()).is_ok_and(|mut timer| poll_timer(&mut timer.sleep, &mut cx).is_ok())
 }
 
 /// Creates a timer, or returns the message of an error. tokio panics if the runtime or its timers are missing, and has
 /// no way to check first.
-fn timer(at: Instant) -> Result<Pin<Box<Sleep>>, &'static str> {
-    if Runtime::try_current().is_err() {
-        return Err("not polled inside a tokio runtime");
-    }
-    catch_unwind(AssertUnwindSafe(|| Box::pin(sleep_until(at))))
-        .map_err(|_| "this tokio runtime has no timers: build it with `enable_time` or `enable_all`")
+fn timer(at: Instant) -> Result<Timer, &'static str> {
+    let Ok(runtime) = Runtime::try_current() else { return Err("not polled inside a tokio runtime") };
+    let sleep = catch_unwind(AssertUnwindSafe(|| Box::pin(sleep_until(at))))
+        .map_err(|_| "this tokio runtime has no timers: build it with `enable_time` or `enable_all`")?;
+    Ok(Timer { sleep, runtime: runtime.id() })
 }
 
 /// Polls a timer, which panics if its runtime is shutting down.

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use crate::cell::state::LazyState;
 use crate::cell::waiters::WaiterId;
-use crate::cell::{Loan, Obstacle, Site, Take};
+use crate::cell::{Obstacle, Site, Take, WaitFor};
 use crate::error::{Error, Stage};
 use crate::observer::Subject;
 use crate::resource::Resource;
@@ -61,8 +61,9 @@ impl<R: Resource> Lazy<R> {
     /// not polled, neither cancels nor stalls it (law L5). An acquisition that has to wait moves to a task of its own,
     /// which runs in the caller's tracing span (feature `tracing`) but without the caller's task-locals.
     ///
-    /// The loan is exclusive. Callers of the same request get the handle one after the other; a new `get` that finds
-    /// waiters lets them go first, once.
+    /// The loan is exclusive. Callers of the same request get the handle one after the other, in the order in which they
+    /// began to wait; a new `get` that finds waiters lets them go first, once. A waiter whose turn it is, but which is
+    /// not polled within 10 ms, is overtaken by the next one, and is first again as soon as it is polled.
     ///
     /// Each `get` counts against tokio's [cooperative budget](tokio::task::coop): a task whose budget is used up waits
     /// for its next turn, even if the handle is idle, so that a loop of `get`s does not starve other tasks.
@@ -73,12 +74,14 @@ impl<R: Resource> Lazy<R> {
     ///   `get` tries again (law L7)
     /// - [`is_timeout`](Error::is_timeout) after the [acquire timeout](crate::scope::ScopesBuilder::acquire_timeout)
     ///   (60 s by default), or after the [lend timeout](crate::scope::ScopesBuilder::lend_timeout) (5 s) if another
-    ///   guard of this request was held for that long; [`holder`](Error::holder) then returns the line that took it
+    ///   guard of this request was held for that long; [`holder`](Error::holder) then returns the line that took it.
+    ///   Each caller keeps these deadlines itself: one that waits for an acquisition on a runtime that has stopped
+    ///   running tasks gives it up, and the next caller begins another one
     /// - [`is_timeout`](Error::is_timeout) once the [deadline of the request](crate::Scope::set_deadline) has passed: at
     ///   once, or at the deadline if `get` waits; an idle handle is still lent
     /// - [`is_closed`](Error::is_closed) once the request is over
-    /// - an error that names the missing runtime, if the acquisition has to wait and there is no tokio runtime with
-    ///   timers
+    /// - [`is_runtime`](Error::is_runtime) if the caller has to wait outside of a tokio runtime with timers, or if its
+    ///   runtime ended while it acquired the handle. Other callers do not get this error; they begin again
     ///
     /// # Deadlock
     ///
@@ -91,12 +94,7 @@ impl<R: Resource> Lazy<R> {
     /// continues, and the handle stays in the cell for the next `get` or for the close.
     #[track_caller]
     pub fn get(&self) -> Get<R> {
-        Get {
-            slot: Some(Arc::clone(&self.slot)),
-            site: Location::caller(),
-            waiter: WaiterId::default(),
-            lend_deadline: None,
-        }
+        Get { slot: Some(Arc::clone(&self.slot)), site: Location::caller(), waiter: WaiterId::default(), wait: None }
     }
 
     /// Borrows the handle without waiting, if it is idle or if [`try_acquire`](Resource::try_acquire) returns one.
@@ -140,7 +138,7 @@ impl<R: Resource> Lazy<R> {
                 TryGet::Failed(error) => return Err(TryGetError::Failed(error)),
                 TryGet::Started(attempt) => {
                     // A caller that has joined the queue meanwhile starts the next attempt.
-                    self.slot.cell.retract(attempt.number);
+                    self.slot.give_up(attempt.number);
                     return Err(TryGetError::WouldWait);
                 }
                 TryGet::Busy => match self.slot.cell.obstacle() {
@@ -205,8 +203,8 @@ pub struct Get<R: Resource> {
     slot: Option<Arc<Slot<R>>>,
     site: Site,
     waiter: WaiterId,
-    /// The number of the loan that this future waits for, and the deadline of that wait, which restarts with each loan.
-    lend_deadline: Option<(u32, Deadline)>,
+    /// What this future waits for, and the deadline of that wait, which restarts with each loan and each attempt.
+    wait: Option<(WaitFor, Deadline)>,
 }
 
 impl<R: Resource> Future for Get<R> {
@@ -215,7 +213,9 @@ impl<R: Resource> Future for Get<R> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let budget = ready!(coop::poll_proceed(cx));
         let this = &mut *self;
-        let outcome = match this.slot.as_ref().expect(UNENDED).try_take(false, this.site) {
+        let slot = this.slot.as_ref().expect(UNENDED);
+        let first = if this.waiter.is_registered() { TryGet::Busy } else { slot.try_take(false, this.site) };
+        let outcome = match first {
             TryGet::Lent(handle) => this.lent(handle),
             outcome => this.poll_on(outcome, cx),
         };
@@ -226,6 +226,7 @@ impl<R: Resource> Future for Get<R> {
     }
 }
 
+const NOT_DRIVEN: &str = "the runtime that began the acquisition is blocked or not driven";
 const UNENDED: &str = "`Get` polled after completion";
 
 impl<R: Resource> Get<R> {
@@ -245,8 +246,11 @@ impl<R: Resource> Get<R> {
                 TryGet::Busy => match slot.cell.take(&mut self.waiter, self.site, cx.waker(), || slot.count()) {
                     Take::Lent(handle) => TryGet::Lent(handle),
                     Take::Begin(number, counted) => slot.try_make(number, counted, self.site),
-                    Take::Wait(Some(loan)) => return self.poll_lend(loan, cx).map(Err),
-                    Take::Wait(None) | Take::Yield => return Poll::Pending,
+                    Take::Wait(reason) => match ready!(self.poll_wait(reason, cx)) {
+                        Some(error) => return Poll::Ready(Err(error)),
+                        None => TryGet::Busy,
+                    },
+                    Take::Yield => return Poll::Pending,
                     Take::Failed(error) => TryGet::Failed(error),
                     Take::Closed => TryGet::Failed(Error::closed()),
                 },
@@ -254,25 +258,57 @@ impl<R: Resource> Get<R> {
         }
     }
 
-    /// Waits for the guard of `loan`, up to the lend timeout.
-    fn poll_lend(&mut self, loan: Loan, cx: &mut Context<'_>) -> Poll<Error<R::Cause>> {
+    /// Waits until a deadline of this wait has passed, which this future keeps by itself: what it waits for may be in a
+    /// task that is not polled, or on a runtime that is not driven. Returns `None` if the cell may have something for it
+    /// now.
+    fn poll_wait(&mut self, reason: WaitFor, cx: &mut Context<'_>) -> Poll<Option<Error<R::Cause>>> {
         let slot = self.slot.as_ref().expect(UNENDED);
-        let settings = slot.scope.settings();
-        let (_, lend_deadline) = match &mut self.lend_deadline {
-            Some(lend_deadline) if lend_deadline.0 == loan.number => lend_deadline,
-            lend_deadline => {
-                let request = slot.scope.details().deadline();
-                lend_deadline.insert((loan.number, Deadline::after(settings.lend_timeout).or_of_request(request)))
+        let stage = if let WaitFor::Attempt(attempt) = reason {
+            // If this future is polled again, so is the attempt, which has a deadline: a second timer on the same
+            // runtime would notice nothing else.
+            if slot.is_attempt_here(attempt) {
+                return Poll::Pending;
             }
+            Stage::Acquiring
+        } else {
+            Stage::Waiting
         };
-        let missed = ready!(lend_deadline.poll_missed(Stage::Waiting, cx));
-        let lent_too_long = missed.is_timeout() && !lend_deadline.is_requests();
+        let (_, deadline) = match &mut self.wait {
+            Some(wait) => {
+                if wait.0 != reason {
+                    wait.0 = reason;
+                    wait.1.replace(slot.limit(reason));
+                }
+                wait
+            }
+            wait => wait.insert((reason, slot.limit(reason))),
+        };
+        let missed = ready!(deadline.poll_missed(stage, cx));
+        match reason {
+            WaitFor::Turn(turn) if missed.is_timeout() => {
+                slot.cell.overtake(turn);
+                return Poll::Ready(None);
+            }
+            WaitFor::Attempt(attempt) if missed.is_timeout() => {
+                if !slot.give_up(attempt) {
+                    // It has ended meanwhile, so this is not the wait whose deadline has passed.
+                    return Poll::Ready(None);
+                }
+                let missed = if deadline.is_requests() { missed } else { missed.with_context(NOT_DRIVEN) };
+                slot.cell.leave(&mut self.waiter);
+                slot.report_given_up(self.site, &missed);
+                return Poll::Ready(Some(missed));
+            }
+            _ => {}
+        }
+        let lent_too_long = missed.is_timeout() && !deadline.is_requests();
         slot.cell.leave(&mut self.waiter);
+        let WaitFor::Loan(loan) = reason else { return Poll::Ready(Some(missed)) };
         if lent_too_long {
             let subject = Subject::of::<R>(self.site, &slot.scope.details());
-            settings.reaper.accounting().lent_too_long(subject, loan.since);
+            slot.scope.settings().reaper.accounting().lent_too_long(subject, loan.since);
         }
-        Poll::Ready(missed.with_holder(loan.since))
+        Poll::Ready(Some(missed.with_holder(loan.since)))
     }
 }
 

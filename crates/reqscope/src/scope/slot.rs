@@ -6,30 +6,38 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::cell::waiters::WaiterId;
-use crate::cell::{Cell, Found, HandleState, Phase, Site, Take};
+use crate::cell::{Cell, Found, HandleState, Phase, Site, Take, WaitFor};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::lease::acquire::{self, Acquisition, PendingAttempt, Sink, TryAcquire};
+use crate::lease::acquire::{self, AcquireTaskHandle, Acquisition, PendingAttempt, Sink, TryAcquire, is_lost};
 use crate::lease::context::{AcquireContext, Origin};
 use crate::lease::{Caller, Lease, Release, end, probe_or_dead};
 use crate::observer::Subject;
 use crate::reaper::account::{Account, Acquiring};
 use crate::resource::{Health, Resource};
 use crate::rt::catch::{self, QuietArc};
-use crate::rt::runtime::AbortHandle;
 use crate::rt::sync::{AtomicUsize, Ordering};
 use crate::rt::time::Deadline;
 use crate::scope::close_error::Problem;
 use crate::scope::erased::{ErasedRelease, ErasedSlot, Key};
 use crate::scope::state::StateRef;
 
+type SlotCell<R> = Cell<<R as Resource>::Handle, Account<R>, Error<<R as Resource>::Cause>, AcquireTaskHandle>;
+
 /// The slot of one resource in one scope: the state machine of the cell, and all that it needs around it.
 pub(crate) struct Slot<R: Resource> {
-    pub(crate) cell: Cell<R::Handle, Account<R>, Error<R::Cause>, AbortHandle>,
+    pub(crate) cell: SlotCell<R>,
     pub(crate) scope: StateRef,
     resource: QuietArc<R>,
     order: AtomicUsize,
 }
+
+/// How long a waiter waits for another one that has been woken but is not polled (L5).
+const TURN: Duration = Duration::from_millis(10);
+
+/// How long a waiter waits after the deadline of an attempt, so that the error of the attempt itself, which is more
+/// specific, comes first.
+const GRACE: Duration = Duration::from_millis(10);
 
 /// The result of [`Slot::try_take`].
 pub(crate) enum TryGet<R: Resource> {
@@ -51,11 +59,7 @@ impl<R: Resource> Slot<R> {
         Self::around(Cell::closed(), scope, resource)
     }
 
-    fn around(
-        cell: Cell<R::Handle, Account<R>, Error<R::Cause>, AbortHandle>,
-        scope: &StateRef,
-        resource: &Arc<R>,
-    ) -> Self {
+    fn around(cell: SlotCell<R>, scope: &StateRef, resource: &Arc<R>) -> Self {
         Slot { cell, scope: scope.clone(), resource: QuietArc::new(resource), order: AtomicUsize::new(0) }
     }
 
@@ -104,7 +108,7 @@ impl<R: Resource> Slot<R> {
         cx: &mut Context<'_>,
     ) -> TryGet<R> {
         let number = attempt.number;
-        let enqueue = |waker: &Waker| self.cell.enqueue(waiter, waker);
+        let enqueue = |waker: &Waker| self.cell.enqueue(waiter, waker, number);
         match acquire::begin(self, &self.resource, attempt, enqueue, cx) {
             Some(Ok(lease)) => {
                 let (handle, account) = lease.into_parts();
@@ -128,9 +132,47 @@ impl<R: Resource> Slot<R> {
         }
     }
 
+    /// Returns the error of an attempt to the caller that began it and has not become a waiter. The others get it too,
+    /// unless it is the fault of this caller.
+    #[cold]
     fn failed(&self, attempt: u32, error: Error<R::Cause>) -> TryGet<R> {
-        self.cell.fail(attempt, &error);
+        self.fail(attempt, &error);
         TryGet::Failed(error)
+    }
+
+    /// Returns whether the caller can rely on the deadline of this attempt itself, because it runs on its runtime.
+    pub(crate) fn is_attempt_here(&self, attempt: u32) -> bool {
+        self.cell.read_cancel(attempt, AcquireTaskHandle::is_on_current_runtime).unwrap_or(false)
+    }
+
+    /// Returns the deadline of a wait that begins now.
+    pub(crate) fn limit(&self, reason: WaitFor) -> Deadline {
+        let settings = self.scope.settings();
+        let request = self.scope.details().deadline();
+        match reason {
+            WaitFor::Loan(_) => Deadline::after(settings.lend_timeout).or_of_request(request),
+            WaitFor::Turn(_) => Deadline::after(TURN),
+            WaitFor::Attempt(_) => {
+                let acquire = settings.reaper.accounting().limits.acquire.saturating_add(GRACE);
+                Deadline::after(acquire).or_of_request(request.and_then(|at| at.checked_add(GRACE)))
+            }
+        }
+    }
+
+    /// Reports an attempt that was given up to the observer, because its task does not.
+    pub(crate) fn report_given_up(&self, site: Site, missed: &Error<R::Cause>) {
+        let subject = Subject::of::<R>(site, &self.scope.details());
+        self.scope.settings().reaper.accounting().acquire_failed(subject, missed);
+    }
+
+    /// Gives an attempt up that has missed its deadline, because its task is not polled. Returns `false` if it had ended
+    /// already. A handle that arrives later is late.
+    pub(crate) fn give_up(&self, attempt: u32) -> bool {
+        let Ok(cancel) = self.cell.give_up(attempt) else { return false };
+        if let Some(cancel) = cancel {
+            cancel.abort();
+        }
+        true
     }
 
     /// Returns the handle of a guard to the cell. After the seal it is released like that of a dropped lease (L8).
@@ -164,7 +206,7 @@ impl<R: Resource> Slot<R> {
     }
 
     /// Cancels the attempt or reports the loan that a seal has found.
-    fn cancel_or_report(&self, found: &Found<R::Handle, Account<R>, AbortHandle>) {
+    fn cancel_or_report(&self, found: &Found<R::Handle, Account<R>, AcquireTaskHandle>) {
         match found {
             Found::Over(Phase::Acquiring(Some(cancel))) => cancel.abort(),
             Found::Lent(since) => {
@@ -191,10 +233,10 @@ impl<R: Resource> Sink<R> for Slot<R> {
     }
 
     fn fail(&self, attempt: u32, error: &Error<R::Cause>) -> bool {
-        self.cell.fail(attempt, error)
+        if is_lost(error) { self.cell.lose(attempt, error) } else { self.cell.fail(attempt, error) }
     }
 
-    fn set_cancel(&self, attempt: u32, cancel: AbortHandle) -> Option<AbortHandle> {
+    fn set_cancel(&self, attempt: u32, cancel: AcquireTaskHandle) -> Option<AcquireTaskHandle> {
         self.cell.set_cancel(attempt, cancel)
     }
 }

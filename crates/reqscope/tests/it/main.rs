@@ -36,5 +36,7 @@ mod shortages;
 #[cfg(feature = "tracing")]
 mod spans;
 mod support;
+mod turns;
+mod undriven;
 mod watchdog;
 mod wrapping;

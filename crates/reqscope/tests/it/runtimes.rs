@@ -89,8 +89,9 @@ fn several_runtimes_share_one_scope() {
     assert_eq!(server.stats().released, 1);
 }
 
+/// The fault: one caller on a runtime that ended made the attempt fail for all the others.
 #[test]
-fn acquisition_lost_with_its_runtime_fails_other_waiters() {
+fn acquisition_lost_with_its_runtime_is_begun_again() {
     let (first, second, server) = (runtime(), runtime(), Server::new());
     server.probe.on(Verb::Acquire).never();
     let scope = server.scopes.open();
@@ -100,14 +101,28 @@ fn acquisition_lost_with_its_runtime_fails_other_waiters() {
     second.block_on(async { assert!(poll_once(waiter.as_mut()).is_pending()) });
     drop(first);
     assert_eq!(lazy.state(), LazyState::Unused);
-    let error = second.block_on(waiter).unwrap_err();
+    drop(second.block_on(waiter).unwrap());
+    let counts = server.probe.counts();
+    assert_eq!((counts.acquires, counts.acquires_cut, counts.acquiring), (2, 1, 0));
+    assert_eq!(server.events.count(Event::AcquireFailed), 1, "the observer sees the lost attempt");
+}
+
+#[test]
+fn caller_of_an_acquisition_lost_with_its_runtime_gets_the_error() {
+    let (first, second, server) = (runtime(), runtime(), Server::new());
+    server.probe.on(Verb::Acquire).never();
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    let mut get = pin!(lazy.get());
+    first.block_on(async { assert!(poll_once(get.as_mut()).is_pending()) });
+    drop(first);
+    let error = second.block_on(get).unwrap_err();
     assert_eq!(
         error.to_string(),
         "the async runtime is unusable while acquiring: the runtime that ran the acquisition has ended"
     );
-    assert!(!error.is_permanent());
+    assert!(error.is_runtime() && !error.is_permanent());
     drop(second.block_on(lazy.get()).unwrap());
-    assert_eq!(server.probe.counts().acquiring, 0);
 }
 
 /// A runtime that shuts down refuses the task of the acquisition and drops it in place. The fault: a `get` that was not
