@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use super::breaker::Attempt;
 use super::clock::Tick;
+use super::create::LostError;
 use super::inner::{Counters, HandleMeta, Holder, Inner, PoolState};
 use super::pooled::{Parts, Pooled};
 use super::slots::JoinError;
@@ -17,6 +18,7 @@ use super::{create, janitor, queue_timer};
 use crate::cell::Site;
 use crate::error::{Error, Stage};
 use crate::exit::Exit;
+use crate::lease::acquire::is_lost;
 use crate::lease::context::Origin;
 use crate::lease::probe_or_dead;
 use crate::resource::{Health, Resource};
@@ -282,6 +284,11 @@ impl<R: Resource> Inner<R> {
             };
             let Err(error) = validation else { return Ok(pooled) };
             let Parts { slot, handle, .. } = pooled.into_parts();
+            if is_lost(&error) {
+                // The validation was cut because of the caller's runtime, which says nothing about the other handles.
+                self.discard(slot, handle, Exit::Cancelled);
+                return Err(error);
+            }
             self.found_dead(slot, handle);
             unsound += 1;
             if unsound > self.config.max_size {
@@ -447,15 +454,15 @@ impl<R: Resource> Inner<R> {
 /// The wait in the queue.
 pub(super) struct Wait<R: Resource> {
     queued: QueuedTicket<R>,
-    /// Whether it began a creation, whose outcome it then awaits even if the breaker is open.
-    created: bool,
+    /// The creation that it began, if any, whose outcome it then awaits even if the breaker is open.
+    created: Option<LostError<R>>,
     /// Whether it has returned pending. If so, the error of the breaker is the result of its wait.
     waited: bool,
 }
 
 impl<R: Resource> Wait<R> {
     pub(super) fn new(queued: QueuedTicket<R>) -> Self {
-        Wait { queued, created: false, waited: false }
+        Wait { queued, created: None, waited: false }
     }
 
     pub(super) fn poll(
@@ -466,15 +473,13 @@ impl<R: Resource> Wait<R> {
     ) -> Poll<PoolResult<R, Taken<R>>> {
         let mut found = self.check(cx.waker());
         if let QueueCheck::Create(slot, attempt) = found {
-            self.created = true;
-            if !create::begin(self.queued.pool(), slot, attempt, cx) {
-                return Poll::Ready(Err(Error::runtime("waiting for a handle needs a tokio runtime")));
-            }
+            self.created = Some(create::begin(self.queued.pool(), slot, attempt, cx));
             found = self.check(cx.waker());
         }
         self.waited = true;
         match found {
             QueueCheck::Granted(taken) => return Poll::Ready(Ok(taken)),
+            QueueCheck::Lost(error) => return Poll::Ready(Err(error)),
             QueueCheck::Refused(error) => return Poll::Ready(Err(self.queued.pool().explain(error, holder))),
             QueueCheck::Create(slot, attempt) => {
                 // At most one creation per poll: on a runtime that is shutting down, each creation fails at once. The
@@ -501,6 +506,9 @@ impl<R: Resource> Wait<R> {
         if state.slots.is_closed() {
             return QueueCheck::Refused(Error::closed());
         }
+        if let Some(error) = self.created.as_ref().and_then(|lost| lost.lock().take()) {
+            return QueueCheck::Lost(error);
+        }
         match state.begin(&pool.config, pool.config.min_idle) {
             Ok(Some((slot, attempt))) => return QueueCheck::Create(slot, attempt),
             Ok(None) => {}
@@ -509,11 +517,14 @@ impl<R: Resource> Wait<R> {
                 let counts = state.slots.counts();
                 let sources = counts.lent + counts.ending + counts.creating.saturating_sub(usize::from(probing));
                 // A lent handle may be returned, or its own creation may still succeed.
-                if sources == 0 && !(probing && self.created) {
+                if sources == 0 && !(probing && self.created.is_some()) {
                     drop(state);
                     let cause = refusal.cause;
-                    let error =
-                        if self.waited || self.created { cause.into_unavailable() } else { cause.into_refusal() };
+                    let error = if self.waited || self.created.is_some() {
+                        cause.into_unavailable()
+                    } else {
+                        cause.into_refusal()
+                    };
                     return QueueCheck::Refused(error);
                 }
             }
@@ -528,6 +539,8 @@ impl<R: Resource> Wait<R> {
 /// What a waiter finds.
 enum QueueCheck<R: Resource> {
     Granted(Taken<R>),
+    /// Its creation was lost because of its own runtime.
+    Lost(Error<R::Cause>),
     Refused(Error<R::Cause>),
     /// A slot for a creation.
     Create(u32, Attempt),

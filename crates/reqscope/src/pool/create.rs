@@ -12,11 +12,16 @@ use super::inner::{Begun, Inner};
 use crate::error::{Error, Stage};
 use crate::exit::Exit;
 use crate::lease::Lease;
+use crate::lease::acquire::is_lost;
 use crate::reaper::account::Acquiring;
 use crate::resource::{Health, Resource};
 use crate::rt::catch;
 use crate::rt::rand;
 use crate::rt::runtime::Runtime;
+use crate::rt::sync::Mutex;
+
+/// The error of a creation that was lost because of its caller's runtime, for that caller alone.
+pub(super) type LostError<R> = Arc<Mutex<Option<Error<<R as Resource>::Cause>>>>;
 
 type Making<R> = Pin<Box<dyn Future<Output = Result<Lease<R>, Error<<R as Resource>::Cause>>> + Send>>;
 
@@ -26,6 +31,8 @@ struct Creation<R: Resource> {
     slot: u32,
     /// The number of `clear`s before it began.
     clears: u32,
+    /// `None` if no caller waits for this creation.
+    lost: Option<LostError<R>>,
     /// `None` once it has ended.
     making: Option<(Making<R>, Attempt)>,
     /// Makes a close wait for the creation. Dropped last.
@@ -33,27 +40,42 @@ struct Creation<R: Resource> {
 }
 
 /// Begins a creation, polls it once in place, because many resources are ready at once, and spawns the rest as a task.
-/// Returns `false` if there is no runtime for the task.
-pub(super) fn begin<R: Resource>(pool: &Arc<Inner<R>>, slot: u32, attempt: Attempt, cx: &mut Context<'_>) -> bool {
-    let mut creation = Creation::new(pool, slot, attempt);
+/// Returns where the caller finds the error of a lost creation.
+pub(super) fn begin<R: Resource>(
+    pool: &Arc<Inner<R>>,
+    slot: u32,
+    attempt: Attempt,
+    cx: &mut Context<'_>,
+) -> LostError<R> {
+    let lost = LostError::<R>::default();
+    let mut creation = Creation::new(pool, slot, attempt, Some(Arc::clone(&lost)));
     if Pin::new(&mut creation).poll(cx).is_ready() {
-        return true;
+        return lost;
     }
-    // Without a runtime the creation is dropped here, and frees its slot. The task polls it before anything else, so no
-    // wake-up is lost.
-    let Ok(runtime) = Runtime::try_current() else { return false };
-    drop(runtime.spawn(creation));
-    true
+    match Runtime::try_current() {
+        // The task polls it before anything else, so no wake-up is lost.
+        Ok(runtime) => drop(runtime.spawn(creation)),
+        Err(_) => creation.set_lost(Error::runtime("waiting for a handle needs a tokio runtime")),
+    }
+    lost
 }
 
 impl<R: Resource> Creation<R> {
     #[track_caller]
-    fn new(pool: &Arc<Inner<R>>, slot: u32, attempt: Attempt) -> Self {
+    fn new(pool: &Arc<Inner<R>>, slot: u32, attempt: Attempt, lost: Option<LostError<R>>) -> Self {
         let acquiring = Lease::acquire_in(&pool.reaper, pool.resource.as_arc());
         let making: Making<R> = Box::pin(async move { check_arrival(acquiring.await?).await });
         let clears = pool.state.lock().clears;
         let counted = Acquiring::begin(pool.reaper.accounting());
-        Creation { pool: Arc::downgrade(pool), slot, clears, making: Some((making, attempt)), _counted: counted }
+        let (pool, making) = (Arc::downgrade(pool), Some((making, attempt)));
+        Creation { pool, slot, clears, lost, making, _counted: counted }
+    }
+
+    /// Stores the error of a lost creation. Called before the waiters are woken, of which the caller is one.
+    fn set_lost(&self, error: Error<R::Cause>) {
+        if let Some(lost) = &self.lost {
+            *lost.lock() = Some(error);
+        }
     }
 }
 
@@ -80,6 +102,10 @@ impl<R: Resource> Future for Creation<R> {
         };
         match outcome {
             Ok(lease) => pool.created(this.slot, attempt, lease, this.clears),
+            Err(error) if is_lost(&error) => {
+                this.set_lost(error);
+                pool.create_lost(this.slot, attempt);
+            }
             Err(error) => pool.create_failed(this.slot, attempt, error),
         }
         Poll::Ready(())
@@ -112,11 +138,11 @@ impl<R: Resource> Inner<R> {
     /// Begins the creations that are wanted. Without a runtime for them, wakes the waiters instead: the first one that
     /// is polled begins its own.
     pub(super) fn start_creations(self: &Arc<Self>) {
-        self.start_creations_for(self.config.min_idle);
+        self.start_creations_for(self.config.min_idle, None);
     }
 
     /// Begins the creations that are wanted if `spare` handles are to be idle.
-    pub(super) fn start_creations_for(self: &Arc<Self>, spare: usize) {
+    pub(super) fn start_creations_for(self: &Arc<Self>, spare: usize, lost: Option<&LostError<R>>) {
         let Ok(runtime) = Runtime::try_current() else {
             let wakers = self.state.lock().slots.waiters().wakers();
             return catch::wake_all(wakers);
@@ -124,7 +150,7 @@ impl<R: Resource> Inner<R> {
         // The number is bounded: on a runtime that is shutting down, each creation fails at once.
         for _ in 0..self.config.create_concurrency {
             let Some((slot, attempt)) = self.begin(spare) else { return };
-            drop(runtime.spawn(Creation::new(self, slot, attempt)));
+            drop(runtime.spawn(Creation::new(self, slot, attempt, lost.cloned())));
         }
     }
 
@@ -141,7 +167,8 @@ impl<R: Resource> Inner<R> {
         self.changed.notify_waiters();
     }
 
-    /// Frees the slot of a creation that was dropped with its runtime. A waiter on another runtime begins again.
+    /// Frees the slot of a creation that was dropped with its runtime, or failed because of it. The breaker does not
+    /// count it, because it says nothing about the backend. A waiter on another runtime begins again.
     pub(super) fn create_lost(&self, slot: u32, attempt: Attempt) {
         let mut state = self.state.lock();
         state.slots.free(slot);

@@ -15,6 +15,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::clock::Tick;
+use super::create::LostError;
 use super::inner::{Counters, Holder, Inner};
 use super::validate::Unvalidated;
 use crate::details::Details;
@@ -128,7 +129,7 @@ impl<R: Resource> Inner<R> {
             }
             *refill = now.after(REFILL);
         }
-        self.start_creations_for(self.config.min_idle.saturating_add(outgoing));
+        self.start_creations_for(self.config.min_idle.saturating_add(outgoing), None);
     }
 
     /// Retires idle handles that are too old, or were idle for too long.
@@ -199,6 +200,7 @@ impl<R: Resource> Inner<R> {
     /// Waits until `min_idle` handles are idle, or as many as there can be.
     pub(super) async fn warm(self: &Arc<Self>) -> Result<(), Error<R::Cause>> {
         let mut deadline = Deadline::after(self.config.acquire_timeout);
+        let lost = LostError::<R>::default();
         loop {
             // Enabled before the check, so that no change after it is missed.
             let mut changed = pin!(self.changed.notified());
@@ -207,7 +209,11 @@ impl<R: Resource> Inner<R> {
                 return Err(Error::runtime("warming a pool needs a tokio runtime"));
             }
             start(self);
-            self.start_creations();
+            let error = lost.lock().take();
+            if let Some(error) = error {
+                return Err(error);
+            }
+            self.start_creations_for(self.config.min_idle, Some(&lost));
             if let Some(outcome) = self.is_warm() {
                 return outcome;
             }

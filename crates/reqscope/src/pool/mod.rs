@@ -58,6 +58,10 @@ use crate::stats::DrainReport;
 /// their slots are freed, and a waiter on another runtime starts over. So tests with a runtime each can share a static
 /// pool one after the other, if the handles themselves do not depend on a runtime.
 ///
+/// A caller outside of any runtime, or on one without timers, cannot wait. If it has to, it gets an error for which
+/// [`is_runtime`](Error::is_runtime) returns `true`. A creation that failed for this reason says nothing about the
+/// backend: the breaker does not count it, and the other callers begin again.
+///
 /// The janitor is a task that retires idle and old handles every 100 ms, and creates new ones. The first check-out
 /// starts it. It does not keep a dropped pool alive, and ends when there is nothing to do. On a current-thread runtime
 /// that is not driven, the janitor stops, and handles do not age.
@@ -117,7 +121,7 @@ impl<R: Resource> Pool<R> {
     /// - [`is_unavailable`](Error::is_unavailable) at once, with the cause, while the backend is down
     /// - [`is_exhausted`](Error::is_exhausted) at once, if too many callers wait already
     /// - [`is_closed`](Error::is_closed) after [`close`](Pool::close)
-    /// - an error that names the missing runtime, if the future has to wait and there is no tokio runtime with timers
+    /// - [`is_runtime`](Error::is_runtime) if the future has to wait and there is no tokio runtime with timers
     ///
     /// [`shortage`](Error::shortage) returns the figures: how many handles are in use, which line took the one that has
     /// been held longest, and why the last creation failed.
@@ -196,7 +200,7 @@ impl<R: Resource> Pool<R> {
     /// - [`is_unavailable`](Error::is_unavailable), with the cause, if a creation fails
     /// - [`is_timeout`](Error::is_timeout) after the acquire timeout; the creations continue
     /// - [`is_closed`](Error::is_closed) after [`close`](Pool::close)
-    /// - an error that names the missing runtime, if there is no tokio runtime with timers
+    /// - [`is_runtime`](Error::is_runtime) if there is no tokio runtime with timers
     ///
     /// # Cancel safety
     ///

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::inner::{HandleMeta, Holder, Inner};
 use crate::error::{Error, Stage};
 use crate::exit::Exit;
+use crate::lease::acquire::is_lost;
 use crate::lease::{Caller, probe_or_dead};
 use crate::reaper;
 use crate::resource::{Health, Resource};
@@ -90,12 +91,17 @@ impl<R: Resource> Unvalidated<R> {
         self.exit = exit;
         let began = self.pool.clock.now();
         let Some(handle) = &mut self.handle else { return };
-        let sound = probe_or_dead(&*self.pool.resource, handle) != Health::Dead
-            && self.pool.validate(handle, self.pool.config.validate_timeout).await.is_ok();
+        let mut lost = false;
+        let sound = probe_or_dead(&*self.pool.resource, handle) != Health::Dead && {
+            let outcome = self.pool.validate(handle, self.pool.config.validate_timeout).await;
+            lost = outcome.as_ref().is_err_and(is_lost);
+            outcome.is_ok()
+        };
         match self.handle.take_if(|_| sound) {
             Some(handle) if self.used => self.pool.put(self.slot, handle),
             Some(handle) => self.pool.put_back_validated(self.slot, handle),
-            None if self.used => {}
+            // A lost validation says nothing about the other handles.
+            None if self.used || lost => {}
             None => {
                 let pool = Arc::clone(&self.pool);
                 drop(self);

@@ -12,6 +12,7 @@ mod dead_handles;
 mod janitor;
 mod keeping;
 mod laws;
+mod lost;
 mod outage;
 mod pausing;
 mod resizing;

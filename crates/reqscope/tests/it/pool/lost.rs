@@ -1,0 +1,154 @@
+//! A caller whose runtime cannot wait fails alone (L18): its creation or validation says nothing about the backend.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::thread;
+use std::time::Duration;
+
+use reqscope::{Error, Pool, resource_fn};
+use reqscope_testkit::{Outcome, Probe, Scripted, Verb, poll_once};
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::sleep;
+
+use super::rig::Rig;
+use crate::support::{bounded, runtime};
+use crate::watchdog::watch;
+
+const GOOD: usize = 200;
+
+fn without_timers() -> Runtime {
+    Builder::new_current_thread().build().unwrap()
+}
+
+/// Calls `get` where it cannot wait, and returns its error.
+fn fails_here(rig: &Rig) -> Error<Scripted> {
+    match poll_once(pin!(rig.pool.get())) {
+        Poll::Ready(outcome) => outcome.unwrap_err(),
+        Poll::Pending => panic!("the get waits, although it has no timer"),
+    }
+}
+
+/// The fault: 136 of the 200 callers were answered that they were not polled inside a tokio runtime.
+#[test]
+fn bad_callers_fail_none_of_200_good_ones() {
+    let rig = Arc::new(Rig::configured(Probe::new(), |builder| builder.max_size(8).max_uses(1)));
+    rig.probe.on(Verb::Acquire).always(Outcome::ok().after_polls(3));
+    let over = Arc::new(AtomicBool::new(false));
+    let bad = [false, true].map(|inside| {
+        let (rig, over) = (Arc::clone(&rig), Arc::clone(&over));
+        thread::spawn(move || {
+            let runtime = inside.then(without_timers);
+            let _inside = runtime.as_ref().map(Runtime::enter);
+            while !over.load(Ordering::Relaxed) {
+                match poll_once(pin!(rig.pool.get())) {
+                    Poll::Ready(Ok(handle)) => rig.pool.put(handle),
+                    Poll::Ready(Err(error)) => assert!(error.is_runtime(), "{error}"),
+                    Poll::Pending => panic!("the get waits, although it has no timer"),
+                }
+            }
+        })
+    });
+    let healthy = Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
+    let served = healthy.block_on(async {
+        let good: Vec<_> = (0..GOOD)
+            .map(|_| {
+                let rig = Arc::clone(&rig);
+                tokio::spawn(async move { rig.pool.get().await.map(|handle| rig.pool.put(handle)) })
+            })
+            .collect();
+        let mut served = 0;
+        for caller in good {
+            match caller.await.unwrap() {
+                Ok(()) => served += 1,
+                Err(error) => eprintln!("{error}"),
+            }
+        }
+        served
+    });
+    over.store(true, Ordering::Relaxed);
+    bad.into_iter().for_each(|caller| caller.join().unwrap());
+    assert_eq!(served, GOOD);
+    assert!(!rig.pool.status().down);
+}
+
+#[test]
+fn creation_of_a_bad_caller_is_lost_and_a_waiter_begins_again() {
+    for inside in [false, true] {
+        let (healthy, rig) = (runtime(), Rig::new(1));
+        rig.probe.on(Verb::Acquire).always(Outcome::ok().after_polls(3));
+        let timerless = inside.then(without_timers);
+        let _inside = timerless.as_ref().map(Runtime::enter);
+        let error = fails_here(&rig);
+        assert!(error.is_runtime(), "{error}");
+        assert!(!rig.pool.status().down);
+        assert_eq!(rig.counts(), [0; 5]);
+        // While a good caller creates, a bad one does not wait.
+        let waiter = rig.waiter_on(&healthy);
+        assert!(fails_here(&rig).is_runtime());
+        drop(_inside);
+        healthy.block_on(async { rig.pool.put(bounded(waiter).await.unwrap()) });
+        healthy.block_on(rig.finish(0));
+    }
+}
+
+/// A driver panics if there is no reactor.
+#[test]
+fn resource_that_panics_without_a_runtime_opens_no_breaker() {
+    watch();
+    let connecting = resource_fn(|| async {
+        sleep(Duration::from_millis(1)).await;
+        Ok::<_, Error<Infallible>>(7)
+    });
+    let (healthy, pool) = (runtime(), Pool::builder().max_size(1).build(connecting));
+    for inside in [false, true] {
+        let timerless = inside.then(without_timers);
+        let _inside = timerless.as_ref().map(Runtime::enter);
+        let Poll::Ready(Err(error)) = poll_once(pin!(pool.get())) else { panic!("there is nothing to wait for") };
+        assert!(error.is_panicked(), "{error}");
+        assert!(!pool.status().down);
+    }
+    healthy.block_on(async { pool.put(bounded(pool.get()).await.unwrap()) });
+}
+
+#[test]
+fn resource_that_panics_on_a_healthy_runtime_opens_the_breaker() {
+    let (healthy, rig) = (runtime(), Rig::new(1));
+    rig.probe.on(Verb::Acquire).next(Outcome::panic());
+    healthy.block_on(async {
+        assert!(rig.pool.get().await.unwrap_err().is_panicked());
+        assert!(rig.pool.status().down);
+    });
+}
+
+#[test]
+fn warm_on_a_bad_runtime_returns_its_error() {
+    let rig = Rig::configured(Probe::new(), |builder| builder.min_idle(2));
+    rig.probe.on(Verb::Acquire).always(Outcome::ok().after_polls(3));
+    let error = without_timers().block_on(rig.pool.warm()).unwrap_err();
+    assert!(error.is_runtime(), "{error}");
+    assert!(!rig.pool.status().down);
+    runtime().block_on(async {
+        rig.pool.warm().await.unwrap();
+        assert_eq!(rig.pool.status().idle, 2);
+    });
+}
+
+/// The fault: the handle counted as dead, so all idle ones were validated at once, on the same runtime.
+#[test]
+fn validation_of_a_bad_caller_spares_the_other_handles() {
+    let (healthy, rig) = (runtime(), Rig::new(4));
+    healthy.block_on(async {
+        rig.fill(4).await;
+        // Until they have to be validated.
+        sleep(Duration::from_secs(10)).await;
+    });
+    rig.probe.on(Verb::Validate).always(Outcome::ok().after_polls(1));
+    let _inside = without_timers();
+    let error = fails_here(&rig);
+    assert!(error.is_runtime(), "{error}");
+    assert!(rig.pool.status().idle >= 3, "{:?}", rig.pool.status());
+    healthy.block_on(rig.finish(0));
+}
