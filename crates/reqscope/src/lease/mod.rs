@@ -253,6 +253,8 @@ where
 /// - [`is_timeout`](Error::is_timeout) after the reaper's
 ///   [release timeout](crate::reaper::ReaperBuilder::release_timeout) (5 s by default); the handle was then dropped and
 ///   counted as abandoned
+/// - [`is_runtime`](Error::is_runtime) if the release has to wait and there is no tokio runtime with timers; it then
+///   continues on the runtime on which the handle was acquired, if that is another one
 ///
 /// # Cancel safety
 ///

@@ -82,6 +82,9 @@ impl<R: Resource> Future for Releasing<R> {
             Err(panic) => Error::panicked(Stage::Releasing, panic.payload()),
             Ok(Poll::Pending) => {
                 let error = ready!(this.deadline.poll_missed(Stage::Releasing, cx));
+                if !error.is_timeout() && this.move_home() {
+                    return Poll::Ready(Err(error));
+                }
                 let why = if error.is_timeout() { Abandoned::Deadline } else { Abandoned::NoRuntime };
                 if let Some(account) = this.finish() {
                     account.abandoned(exit, why);
@@ -100,6 +103,20 @@ impl<R: Resource> Releasing<R> {
     /// Returns the runtime on which the handle was acquired.
     pub(crate) fn runtime(&self) -> Option<&Runtime> {
         self.running.as_ref().and_then(|running| running.account.runtime())
+    }
+
+    /// Moves the release to the runtime on which the handle was acquired, because no deadline can be kept here. Returns
+    /// `false` if it is there already, or there is none.
+    #[cold]
+    fn move_home(&mut self) -> bool {
+        let Some(home) = self.runtime().cloned() else { return false };
+        if Runtime::try_current().is_ok_and(|here| here.id() == home.id()) {
+            return false;
+        }
+        let moved = Releasing { running: self.running.take(), exit: self.exit, deadline: self.deadline.duplicate() };
+        // Its errors are reported to the observer. If that runtime has ended, it drops the release.
+        drop(home.spawn(async move { drop(moved.await) }));
+        true
     }
 
     /// Takes the account, to be closed. Drops the user's future first, so that nothing of the handle is left when its

@@ -20,12 +20,12 @@ use crate::error::{Error, Stage};
 use crate::exit::Exit;
 use crate::lease::acquire::is_lost;
 use crate::lease::context::Origin;
-use crate::lease::probe_or_dead;
+use crate::lease::{Caller, probe_or_dead};
 use crate::resource::{Health, Resource};
 use crate::rt::catch::{self, Quiet};
-use crate::rt::runtime::coop;
+use crate::rt::runtime::{Runtime, coop};
 use crate::rt::sync::Ordering;
-use crate::rt::time::Deadline;
+use crate::rt::time::{self, Deadline};
 
 pub(super) type PoolResult<R, T> = Result<T, Error<<R as Resource>::Cause>>;
 
@@ -336,6 +336,10 @@ impl<R: Resource> Inner<R> {
         deadline: &mut Deadline,
     ) -> PoolResult<R, (Pooled<R>, PoolResult<R, ()>)> {
         let Parts { pool, slot, handle } = pooled.into_parts();
+        if self.is_better_validated_elsewhere(slot) {
+            Unvalidated::idle(pool, slot, handle).validate_in_background(Caller::Drop);
+            return Err(Error::runtime("validating a handle needs a tokio runtime with timers").at(Stage::Validating));
+        }
         let mut unvalidated = Unvalidated::new(pool, slot, handle);
         let validation = {
             let mut validation = pin!(self.validate(unvalidated.handle(), self.config.validate_timeout));
@@ -348,6 +352,16 @@ impl<R: Resource> Inner<R> {
             .await?
         };
         Ok((Pooled::new(Arc::clone(self), slot, unvalidated.into_handle()), validation))
+    }
+
+    /// Returns whether a validation could not keep its deadline here, but on the runtime on which the handle was
+    /// created.
+    fn is_better_validated_elsewhere(&self, slot: u32) -> bool {
+        let mut state = self.state.lock();
+        let home = state.slots.meta(slot).and_then(|meta| meta.account.runtime()).map(Runtime::id);
+        drop(state);
+        let here = Runtime::try_current().ok().map(|here| here.id());
+        home.is_some() && home != here && !time::has_timers()
     }
 
     /// Counts an acquire timeout.

@@ -18,7 +18,7 @@ use crate::reaper::{self, Reaper};
 use crate::resource::Resource;
 use crate::rt::catch::{self, QuietArc};
 use crate::rt::rand;
-use crate::rt::runtime::TIME_PASSES;
+use crate::rt::runtime::{RuntimeId, TIME_PASSES};
 use crate::rt::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
 use crate::rt::time::Deadline;
 
@@ -61,6 +61,8 @@ pub(super) struct PoolState<R: Resource> {
     pub(super) clears: u32,
     /// Whether a janitor runs.
     pub(super) has_janitor: bool,
+    /// The last runtime without timers on which no janitor could be started.
+    pub(super) timerless: Option<RuntimeId>,
     /// When a janitor last looked for uses that are too long.
     pub(super) inspected: Tick,
 }
@@ -242,6 +244,7 @@ impl<R: Resource> Inner<R> {
             breaker: Breaker::new(),
             clears: 0,
             has_janitor: false,
+            timerless: None,
             inspected: Tick::ZERO,
         };
         let fresh = Tick::count(config.validate_after);

@@ -1,13 +1,13 @@
 //! The janitor: a task that advances the clock, retires handles that are too old or were idle for too long, validates
 //! quiet ones, and creates missing ones. It holds the pool weakly, and ends when there is nothing to do.
 //!
-//! 1. At most one janitor runs. A check-out that finds none starts one, on its own runtime. The janitor ends with that
-//!    runtime.
+//! 1. At most one janitor runs. A check-out that finds none starts one on its own runtime, if that has timers. The
+//!    janitor ends with that runtime.
 //! 2. No idle handle is retired for its age if fewer than `min_idle` would be left, unless there is no free slot for
 //!    its replacement.
 //! 3. It takes a tenth of the idle handles away from users at a time, and at least one.
 
-use std::future::{pending, poll_fn};
+use std::future::poll_fn;
 use std::mem;
 use std::pin::pin;
 use std::sync::{Arc, Weak};
@@ -26,7 +26,7 @@ use crate::observer::Subject;
 use crate::resource::Resource;
 use crate::rt::catch;
 use crate::rt::runtime::{Runtime, TIME_PASSES};
-use crate::rt::time::Deadline;
+use crate::rt::time::{self, Deadline};
 
 /// How often the pool tries to fill itself while the backend is down and no caller waits.
 const REFILL: Duration = Duration::from_secs(1);
@@ -39,6 +39,17 @@ pub(super) fn start<R: Resource>(pool: &Arc<Inner<R>>) {
     }
     pool.clock.advance();
     let Ok(runtime) = Runtime::try_current() else { return };
+    let state = pool.state.lock();
+    let starts = !state.has_janitor && state.timerless != Some(runtime.id());
+    drop(state);
+    if !starts {
+        return;
+    }
+    if !time::has_timers() {
+        // The next check-out on another runtime starts it.
+        pool.state.lock().timerless = Some(runtime.id());
+        return;
+    }
     if mem::replace(&mut pool.state.lock().has_janitor, true) {
         return;
     }
@@ -57,10 +68,7 @@ struct Janitor<R: Resource> {
 impl<R: Resource> Janitor<R> {
     async fn work(mut self) {
         // The first tick is immediate.
-        let Ok(mut ticks) = catch::call(|| tokio::time::interval(Tick::LENGTH)) else {
-            // This runtime has no timers. Staying pending keeps other check-outs from trying again on it.
-            return pending().await;
-        };
+        let Ok(mut ticks) = catch::call(|| tokio::time::interval(Tick::LENGTH)) else { return };
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;

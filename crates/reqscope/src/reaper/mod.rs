@@ -18,13 +18,14 @@ use crate::reaper::account::{Accounting, Limits};
 use crate::reaper::task::{Work, WorkTask};
 use crate::rt::catch::Quiet;
 use crate::rt::runtime::Runtime;
-use crate::rt::time::Deadline;
+use crate::rt::time::{self, Deadline};
 use crate::stats::{DrainReport, Stats};
 
 /// Runs the async release of handles that are dropped, in tasks of its own.
 ///
 /// `Drop` cannot await. A scope, lease or guard that is dropped without having been closed or ended hands its release
-/// to the reaper, which runs it in a task on the current tokio runtime, or else on the one that acquired the handle.
+/// to the reaper, which runs it in a task on the current tokio runtime, or else, also if the current one has no timers,
+/// on the one that acquired the handle.
 /// Each release has a deadline, and a release that hangs does not delay the others. Without a live runtime the handle
 /// is dropped in place and counted as abandoned.
 ///
@@ -175,23 +176,24 @@ impl Reaper {
     }
 }
 
-/// Spawns a release, so that it runs to its end without its owner.
+/// Spawns a release, so that it runs to its end without its owner. Nothing of it runs in this call.
 ///
-/// The current runtime comes first, because it is more likely to be alive than `fallback`, on which the handle was
-/// acquired. But the current runtime may be shutting down and drop what is spawned on it; the release is then spawned
-/// on `fallback`, once. The future must not hand itself to the reaper when it is dropped, because it would do so again
-/// and again.
-pub(crate) fn spawn(fallback: Option<Runtime>, release: impl Future<Output = ()> + Send + 'static) {
-    match (Runtime::try_current().ok(), fallback) {
-        (Some(current), Some(fallback)) if current.id() != fallback.id() => {
-            drop(current.spawn(ReleaseTask { release: Some(Box::pin(release)), fallback }));
+/// The current runtime comes first, because it is more likely to be alive than `home`, on which the handle was
+/// acquired. But without timers it could not keep the deadline of the release, and `home` comes first. The first one
+/// may have ended, or be shutting down, and drop what is spawned on it; the release is then spawned on the other one,
+/// once. The future must not hand itself to the reaper when it is dropped, because it would do so again and again.
+pub(crate) fn spawn(home: Option<Runtime>, release: impl Future<Output = ()> + Send + 'static) {
+    match (Runtime::try_current().ok(), home) {
+        (Some(current), Some(home)) if current.id() != home.id() => {
+            let (first, fallback) = if time::has_timers() { (current, home) } else { (home, current) };
+            drop(first.spawn(ReleaseTask { release: Some(Box::pin(release)), fallback }));
         }
         (Some(runtime), _) | (None, Some(runtime)) => drop(runtime.spawn(release)),
         (None, None) => drop(release),
     }
 }
 
-/// A release that is spawned on the current runtime, and on `fallback` if the current runtime drops it.
+/// A release that is spawned on one runtime, and on `fallback` if that runtime drops it.
 struct ReleaseTask {
     /// `None` once the release has ended.
     release: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,

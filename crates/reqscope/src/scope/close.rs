@@ -254,8 +254,11 @@ fn hand_over(slots: &mut ErasedSlots, verdict: Exit, caller: Caller) {
         // The task polls the release before anything else, so no wake-up is lost.
         !in_place || release.future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending()
     });
-    // Outside of any runtime each release is dropped here, and continues in the runtime of its acquisition.
-    if !releases.is_empty() && Runtime::try_current().is_ok() {
+    // A release of a handle from elsewhere is dropped here, and continues in a task of its own, on a runtime that can
+    // keep its deadline.
+    let here = Runtime::try_current().ok().map(|here| here.id());
+    releases.retain(|release| release.runtime.as_ref().map(Runtime::id) == here);
+    if !releases.is_empty() && here.is_some() {
         reaper::spawn(None, ConcurrentReleases(releases));
     }
 }

@@ -104,6 +104,20 @@ fn drop_on_another_runtime_releases_there() {
     }
 }
 
+/// The fault: the release was abandoned, because it needs a deadline.
+#[test]
+fn drop_on_a_runtime_without_timers_releases_on_the_acquiring_one() {
+    let (home, timerless) = (runtime(), Builder::new_current_thread().build().unwrap());
+    for (name, exit, server, value) in made_on(&home) {
+        timerless.block_on(async {
+            drop(value);
+            settle().await;
+        });
+        home.block_on(server.finish());
+        assert_eq!((server.exits(), server.stats().released), (vec![exit], 1), "{name}");
+    }
+}
+
 #[test]
 fn drop_on_another_runtime_releases_after_its_own_ended() {
     for (index, (name, exit, _)) in every_kind().into_iter().enumerate() {

@@ -221,6 +221,32 @@ fn waiting_on_a_runtime_without_timers_is_an_error() {
     assert_eq!(server.events.count(Event::Abandoned(Exit::Completed, Abandoned::NoRuntime)), 2);
 }
 
+/// The fault: the release was abandoned, although its own runtime could have run it.
+#[test]
+fn release_awaited_without_timers_moves_to_its_runtime() {
+    for inside in [true, false] {
+        let (home, server) = (runtime(), Server::with(Probe::new().settling()));
+        server.probe.on(Verb::Release).slow(2).slow(2);
+        let lease = home.block_on(Lease::acquire_in(server.scopes.reaper(), &server.probe)).unwrap();
+        let scope = server.scopes.open();
+        home.block_on(async { drop(get_now(&scope.lazy(&server.probe))) });
+        let (release, close) = (Lease::complete(lease), scope.close(Exit::Completed));
+        let (error, problem) = if inside {
+            without_timers().block_on(async { (release.await.unwrap_err(), close.await.unwrap_err()) })
+        } else {
+            let Poll::Ready(outcome) = poll_once(pin!(release)) else { panic!("it waits without a deadline") };
+            let Poll::Ready(closed) = poll_once(pin!(close)) else { panic!("it waits without a deadline") };
+            (outcome.unwrap_err(), closed.unwrap_err())
+        };
+        assert!(error.is_runtime(), "{error}");
+        assert!(problem.is_unknown_outcome(), "{problem}");
+        assert_eq!(server.stats().pending_releases, 2);
+        home.block_on(server.finish());
+        assert_eq!(server.exits(), [Exit::Completed, Exit::Completed]);
+        assert_eq!((server.stats().released, server.stats().abandoned), (2, 0));
+    }
+}
+
 #[test]
 fn runtime_without_timers_serves_what_needs_no_waiting() {
     let server = Server::with(Probe::new().settling());

@@ -5,6 +5,23 @@ use reqscope_testkit::{Probe, Verb};
 use super::aging::{ROUND, SECOND, fill, pass, without_limits};
 use crate::support::{bounded, runtime, settle};
 
+/// The fault: a janitor that could do nothing on a runtime without timers kept any other from being started.
+#[test]
+fn janitor_runs_on_a_healthy_runtime_after_one_without_timers() {
+    let pool = without_limits().idle_timeout(SECOND).build(Probe::new());
+    let timerless = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    timerless.block_on(async {
+        pool.put(pool.get().await.unwrap());
+        settle().await;
+    });
+    runtime().block_on(async {
+        pool.put(pool.get().await.unwrap());
+        pass(2 * SECOND).await;
+    });
+    assert_eq!(pool.status().retired, 1, "it has been idle for too long");
+    drop(timerless);
+}
+
 #[test]
 fn check_out_starts_a_janitor_after_its_runtime_ended() {
     let pool = without_limits().idle_timeout(SECOND).build(Probe::new());

@@ -14,7 +14,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time::sleep;
 
 use super::rig::Rig;
-use crate::support::{bounded, runtime};
+use crate::support::{bounded, runtime, settle};
 use crate::watchdog::watch;
 
 const GOOD: usize = 200;
@@ -146,9 +146,13 @@ fn validation_of_a_bad_caller_spares_the_other_handles() {
         sleep(Duration::from_secs(10)).await;
     });
     rig.probe.on(Verb::Validate).always(Outcome::ok().after_polls(1));
-    let _inside = without_timers();
+    let timerless = without_timers();
+    let inside = timerless.enter();
     let error = fails_here(&rig);
     assert!(error.is_runtime(), "{error}");
-    assert!(rig.pool.status().idle >= 3, "{:?}", rig.pool.status());
+    assert_eq!(rig.counts(), [1, 3, 0, 0, 0]);
+    drop(inside);
+    healthy.block_on(settle());
+    assert_eq!(rig.counts(), [0, 4, 0, 0, 0], "it was validated where it was created");
     healthy.block_on(rig.finish(0));
 }
