@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 /// ```
 /// use reqscope_hyper::{ServeMetrics, serve};
 ///
-/// # fn f(listener: tokio::net::TcpListener, service: (), scopes: &reqscope::Scopes) {
+/// # type Service = reqscope_hyper::TowerToHyperService<axum::Router>;
+/// # fn f(listener: tokio::net::TcpListener, service: Service, scopes: &reqscope::Scopes) {
 /// let server = serve(listener, service, scopes);
 /// let metrics: ServeMetrics = server.metrics();
 /// assert_eq!((metrics.connections(), metrics.upgraded()), (0, 0));

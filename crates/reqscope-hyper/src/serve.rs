@@ -105,7 +105,7 @@ use crate::{Handshake, Listener, NoHandshake, ServeEvent, ServeMetrics, ServeRep
 /// # Ok(())
 /// # }
 /// ```
-pub fn serve<L, S>(listener: L, service: S, scopes: &Scopes) -> Serve<L, S> {
+pub fn serve<L, S: HyperService>(listener: L, service: S, scopes: &Scopes) -> Serve<L, S> {
     Serve {
         listener,
         service,
@@ -124,7 +124,8 @@ pub fn serve<L, S>(listener: L, service: S, scopes: &Scopes) -> Serve<L, S> {
 /// use reqscope_hyper::{Serve, serve};
 /// use std::time::Duration;
 ///
-/// # fn f(listener: tokio::net::TcpListener, service: (), scopes: &reqscope::Scopes) {
+/// # type Service = reqscope_hyper::TowerToHyperService<axum::Router>;
+/// # fn f(listener: tokio::net::TcpListener, service: Service, scopes: &reqscope::Scopes) {
 /// let server: Serve<_, _, _> = serve(listener, service, scopes)
 ///     .max_connections(1000)
 ///     .first_request_timeout(Duration::from_secs(10))
@@ -225,7 +226,8 @@ impl<L, S, F, H> Serve<L, S, F, H> {
     /// #         Ok(socket)
     /// #     }
     /// # }
-    /// # fn f(listener: tokio::net::TcpListener, service: (), scopes: &reqscope::Scopes, tls: TlsAcceptor) {
+    /// # type Service = reqscope_hyper::TowerToHyperService<axum::Router>;
+    /// # fn f(listener: tokio::net::TcpListener, service: Service, scopes: &reqscope::Scopes, tls: TlsAcceptor) {
     /// serve(listener, service, scopes).handshake(move |socket: TcpStream| {
     ///     let tls = tls.clone(); // for example from tokio-rustls
     ///     async move { tls.accept(socket).await }
@@ -279,7 +281,8 @@ impl<L, S, F, H> Serve<L, S, F, H> {
     ///
     /// ```
     /// # use reqscope_hyper::serve;
-    /// # fn f(listener: tokio::net::TcpListener, service: (), scopes: &reqscope::Scopes) {
+    /// # type Service = reqscope_hyper::TowerToHyperService<axum::Router>;
+    /// # fn f(listener: tokio::net::TcpListener, service: Service, scopes: &reqscope::Scopes) {
     /// serve(listener, service, scopes).http(|http| {
     ///     http.http1().max_buf_size(64 * 1024);
     ///     http.http2().max_concurrent_streams(100);
@@ -303,6 +306,17 @@ impl<L, S, F, H> Serve<L, S, F, H> {
         self.settings.metrics.clone()
     }
 }
+
+/// A bound that every hyper service satisfies, for the compiler's message about one that is not.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a hyper service",
+    note = "`serve` takes a `hyper::service::Service<Request<Incoming>>`",
+    note = "for a tower service, such as axum's `Router`, write `serve(listener, TowerToHyperService::new(router), &scopes)`"
+)]
+pub trait HyperService {}
+
+#[diagnostic::do_not_recommend]
+impl<S: Service<Request<Incoming>>> HyperService for S {}
 
 impl<L, S, F, H, B> IntoFuture for Serve<L, S, F, H>
 where

@@ -42,7 +42,8 @@ const MOST_PROBES: u32 = 127;
 /// use reqscope_hyper::{Tcp, serve};
 /// use tokio::net::TcpListener;
 ///
-/// # async fn f(service: (), scopes: &reqscope::Scopes) -> std::io::Result<()> {
+/// # type Service = reqscope_hyper::TowerToHyperService<axum::Router>;
+/// # async fn f(service: Service, scopes: &reqscope::Scopes) -> std::io::Result<()> {
 /// let listener = Tcp::new(TcpListener::bind("127.0.0.1:0").await?)
 ///     .keepalive_idle(Duration::from_secs(4))
 ///     .keepalive_interval(Duration::from_secs(2))
