@@ -6,10 +6,10 @@ use std::task::{Context, Poll, ready};
 
 use http::{Response, StatusCode};
 use pin_project_lite::pin_project;
-use reqscope::future::Close;
-use reqscope::{Exit, Scope};
+use reqscope::{CloseError, Exit, Scope};
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use crate::report::{ReportedClose, Sent};
 use crate::unwind::DropOnUnwind;
 use crate::{Policy, ScopeBody};
 
@@ -78,7 +78,7 @@ pin_project! {
             scope: Option<Scope>,
         },
         Closing {
-            close: Close,
+            close: ReportedClose,
             answer: Option<Result<Response<ScopeBody<B>>, E>>,
         },
         Done,
@@ -121,10 +121,10 @@ where
                 };
                 // Drop the handler first: a guard that it still holds then returns its handle before the scope closes.
                 this.state.set(State::Done);
-                let mut close = scope.close(exit);
+                let mut close = ReportedClose::begin(scope, exit);
                 match Pin::new(&mut close).poll(cx) {
                     Poll::Ready(Ok(())) => Poll::Ready(answer),
-                    Poll::Ready(Err(error)) => Poll::Ready(this.policy.failed_settle(answer, &error)),
+                    Poll::Ready(Err(error)) => Poll::Ready(failed(this.policy, &close, answer, &error)),
                     Poll::Pending => {
                         this.state.set(State::Closing { close, answer: Some(answer) });
                         Poll::Pending
@@ -132,17 +132,30 @@ where
                 }
             }
             StateProjection::Closing { close, answer } => {
-                let closed = ready!(Pin::new(close).poll(cx));
+                let closed = ready!(Pin::new(&mut *close).poll(cx));
                 let answer = answer.take().expect("it is taken only when this state ends");
-                this.state.set(State::Done);
-                Poll::Ready(match closed {
+                let answer = match closed {
                     Ok(()) => answer,
-                    Err(error) => this.policy.failed_settle(answer, &error),
-                })
+                    Err(error) => failed(this.policy, close, answer, &error),
+                };
+                this.state.set(State::Done);
+                Poll::Ready(answer)
             }
             StateProjection::Done => panic!("`ResponseFuture` polled after completion"),
         }
     }
+}
+
+/// Reports a close that failed, and returns the response in its place.
+#[cold]
+fn failed<B, E>(
+    policy: &Policy,
+    close: &ReportedClose,
+    answer: Result<Response<ScopeBody<B>>, E>,
+    error: &CloseError,
+) -> Result<Response<ScopeBody<B>>, E> {
+    close.report(error, if answer.is_ok() { Sent::Replaced } else { Sent::ServiceError });
+    policy.failed_settle(answer, error)
 }
 
 /// Returns the empty 503 for a handler that exceeded its timeout.

@@ -33,15 +33,25 @@
 //! assert_eq!(scopes.stats().open_scopes, 0);
 //! # }
 //! ```
+//!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! - `tracing`: failures that no client can see are events. Target `reqscope::scope`, level ERROR: a scope that could not
+//!   be closed as requested, with its label and all causes, also if its client has disconnected meanwhile. Target
+//!   `reqscope::body`: a failed release that a [`LeaseBody`] waited for (ERROR), and a body whose client does not read
+//!   it (WARN).
 mod unwind;
 mod request;
 mod classify;
 mod policy;
+mod stall;
+mod report;
 mod future;
 mod opened;
 mod body;
 mod source;
-mod stall;
 mod lease_body_error;
 mod lease_cell;
 mod settling;

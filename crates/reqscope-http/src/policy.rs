@@ -114,6 +114,11 @@ impl Policy {
     /// The handler's own response is dropped unsent. The closure runs after the scope has closed: a panic in it changes
     /// no release, and propagates like a panic of the handler.
     ///
+    /// The failure is visible without this closure, too. The [`CloseError`] is in the extensions of the response that is
+    /// sent, whether it is the closure's or the 500, so that a layer outside of the front end can count or log it. With
+    /// the feature `tracing` it is an ERROR event with all its causes and the label of the scope, also where there is no
+    /// response: the service returned an error, or the client disconnected during the COMMIT.
+    ///
     /// # Examples
     ///
     /// ```
@@ -134,6 +139,24 @@ impl Policy {
     ///     response
     /// });
     /// # drop(policy);
+    /// ```
+    ///
+    /// A layer outside that counts the failures:
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    ///
+    /// use http::Response;
+    /// use reqscope::CloseError;
+    ///
+    /// static NOT_COMMITTED: AtomicU64 = AtomicU64::new(0);
+    ///
+    /// fn count<B>(response: Response<B>) -> Response<B> {
+    ///     if response.extensions().get::<CloseError>().is_some() {
+    ///         NOT_COMMITTED.fetch_add(1, Ordering::Relaxed);
+    ///     }
+    ///     response
+    /// }
     /// ```
     #[must_use]
     pub fn on_failed_settle(
@@ -158,12 +181,17 @@ impl Policy {
     }
 
     /// Replaces a response that must not be sent, because a settling release failed. An error of the service is kept.
+    /// Layers outside find the reason in the extensions of the response.
     pub(crate) fn failed_settle<B, E>(
         &self,
         answer: Result<Response<ScopeBody<B>>, E>,
         error: &CloseError,
     ) -> Result<Response<ScopeBody<B>>, E> {
-        answer.map(|_unsent| (self.on_failed_settle)(error).map(ScopeBody::bytes))
+        answer.map(|_unsent| {
+            let mut response = (self.on_failed_settle)(error).map(ScopeBody::bytes);
+            response.extensions_mut().insert(error.clone());
+            response
+        })
     }
 }
 

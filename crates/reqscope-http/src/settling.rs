@@ -18,11 +18,15 @@ use crate::unwind::drop_quietly;
 /// A future of [`LeaseBody::on_completed`](crate::LeaseBody::on_completed), and the line of code that passed it.
 pub(crate) type Work = (Pin<Box<dyn Future<Output = ()> + Send>>, &'static Location<'static>);
 
-/// A release that the body waits for. It is boxed, because it leaves the body if the body is dropped before.
-pub(crate) enum Settling<R: Resource> {
+/// A release that the body waits for.
+pub(crate) struct Settling<R: Resource>(Awaited<R>);
+
+enum Awaited<R: Resource> {
+    /// Boxed, because it leaves the body if the body is dropped before.
     Here(Pin<Box<Release<R>>>),
     /// A task waits for it, because work follows.
     InTask(oneshot::Receiver<Result<(), Error<R::Cause>>>),
+    Done,
 }
 
 /// Ends a lease, and runs `work` if it is completed and its release succeeds. Returns the release if the body must wait
@@ -31,12 +35,12 @@ pub(crate) fn end<R: Resource>(lease: Lease<R>, exit: Exit, work: Vec<Work>) -> 
     let settles = Lease::resource(&lease).settles(exit);
     if exit.is_completed() && !work.is_empty() {
         let outcome = end_in_task(lease, work);
-        return settles.then_some(Settling::InTask(outcome));
+        return settles.then_some(Settling(Awaited::InTask(outcome)));
     }
     // From here on the reaper owns the release, no matter whether its future is awaited or dropped.
     let release = Lease::end(lease, exit);
     drop_quietly(work);
-    settles.then(|| Settling::Here(Box::pin(release)))
+    settles.then(|| Settling(Awaited::Here(Box::pin(release))))
 }
 
 /// Ends a lease as `Completed` in a task of its reaper, which a drain waits for from now on.
@@ -51,8 +55,9 @@ fn end_in_task<R: Resource>(lease: Lease<R>, work: Vec<Work>) -> oneshot::Receiv
         async move {
             let released = release.await;
             succeeded.store(released.is_ok(), Relaxed); // read in the same task
-            // The body may be gone. Its release has been reported to the observer.
-            drop(send.send(released));
+            if let Err(Err(error)) = send.send(released) {
+                release_failed::<R>(&error, true);
+            }
         }
     };
     let work = work.into_iter().map(|(work, at)| -> Work {
@@ -71,15 +76,44 @@ fn end_in_task<R: Resource>(lease: Lease<R>, work: Vec<Work>) -> oneshot::Receiv
 impl<R: Resource> Settling<R> {
     /// Waits for the release.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LeaseBodyError<R::Cause>>> {
-        let released = match self {
-            Settling::Here(release) => ready!(release.as_mut().poll(cx)),
-            Settling::InTask(outcome) => match ready!(Pin::new(outcome).poll(cx)) {
+        let released = match &mut self.0 {
+            Awaited::Here(release) => ready!(release.as_mut().poll(cx)),
+            Awaited::InTask(outcome) => match ready!(Pin::new(outcome).poll(cx)) {
                 Ok(released) => released,
                 Err(_) => return Poll::Ready(Err(LeaseBodyError::Body(LOST.into()))),
             },
+            Awaited::Done => Ok(()),
         };
-        Poll::Ready(released.map_err(LeaseBodyError::Release))
+        self.0 = Awaited::Done;
+        Poll::Ready(released.map_err(|error| {
+            release_failed::<R>(&error, false);
+            LeaseBodyError::Release(error)
+        }))
     }
+}
+
+#[cfg(feature = "tracing")]
+impl<R: Resource> Drop for Settling<R> {
+    fn drop(&mut self) {
+        let Awaited::Here(release) = std::mem::replace(&mut self.0, Awaited::Done) else { return };
+        // Otherwise the release goes to the reaper, and its error to the observer alone.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            drop(runtime.spawn(async move {
+                if let Err(error) = release.await {
+                    release_failed::<R>(&error, true);
+                }
+            }));
+        }
+    }
+}
+
+/// Reports a release that the body waited for, or would have.
+#[cold]
+fn release_failed<R: Resource>(error: &Error<R::Cause>, client_is_gone: bool) {
+    #[cfg(feature = "tracing")]
+    crate::report::events::release_failed(std::any::type_name::<R>(), error, client_is_gone);
+    #[cfg(not(feature = "tracing"))]
+    let _unused = (error, client_is_gone);
 }
 
 /// Whether it has succeeded is unknown, so the response must not be complete.

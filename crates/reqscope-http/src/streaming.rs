@@ -160,7 +160,11 @@ where
     B: FrameSource<R, Data: Send + 'static> + Send + 'static,
     R: Resource,
 {
-    fn cancel(mut self: Pin<Box<Self>>, _stall: Stall) {
+    fn cancel(mut self: Pin<Box<Self>>, stall: Stall) {
+        #[cfg(feature = "tracing")]
+        crate::report::events::stalled(std::any::type_name::<R>(), stall);
+        #[cfg(not(feature = "tracing"))]
+        let _unused = stall;
         let lease = self.as_mut().project().lease.take();
         // The source first: it may use what the lease protects. A release that is running goes to the reaper. A panic
         // of the source's `Drop` must not decide about the lease.

@@ -20,6 +20,13 @@
 //! request, a stray line end), or if half-close is allowed. `serve` notices the disconnect in these states too. A peer
 //! that disappears without closing its connection is detected within a minute, by [the kernel](Tcp) or by an unanswered
 //! HTTP/2 ping. If that is too long, set a [`timeout`](ScopeService::timeout).
+//!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! - `tracing`: a scope that could not be closed as requested, such as a failed COMMIT, is an ERROR event with target
+//!   `reqscope::scope`; a body that stalled, or whose release failed, is an event with target `reqscope::body`.
 mod service;
 mod serve;
 mod accept;

@@ -114,7 +114,8 @@ impl<S> ScopeService<S> {
 
     /// Sets the response for a request whose settling release failed, such as a COMMIT; see
     /// [`Policy::on_failed_settle`]. Defaults to an empty 500, because the error may contain details that the client
-    /// must not see.
+    /// must not see. In both cases the error is in the extensions of the response, and with the feature `tracing` it is
+    /// an ERROR event.
     #[must_use]
     pub fn on_failed_settle(self, respond: impl Fn(&CloseError) -> Response<Bytes> + Send + Sync + 'static) -> Self {
         self.map_policy(|policy| policy.on_failed_settle(respond))

@@ -60,6 +60,35 @@ use crate::ScopeService;
 ///
 /// If two of these layers wrap a handler, it sees the scope of the inner one.
 ///
+/// # A failed COMMIT
+///
+/// The client receives an empty 500, or the response of [`on_failed_settle`](ScopeLayer::on_failed_settle). The
+/// [`CloseError`] is in the extensions of that response, for a layer further out:
+///
+/// ```
+/// use axum::Router;
+/// use axum::middleware::map_response;
+/// use axum::response::Response;
+/// use reqscope::{CloseError, Scopes};
+/// use reqscope_tower::ScopeLayer;
+///
+/// async fn alert(response: Response) -> Response {
+///     if let Some(error) = response.extensions().get::<CloseError>() {
+///         let unknown = error.is_unknown_outcome(); // the COMMIT may have happened all the same
+///         eprintln!("not committed (outcome unknown: {unknown}): {error}");
+///     }
+///     response
+/// }
+///
+/// # let routes = Router::<()>::new();
+/// let app = routes.layer(ScopeLayer::new(&Scopes::new())).layer(map_response(alert));
+/// # drop(app);
+/// ```
+///
+/// With the feature `tracing` it is also an event of level ERROR and target `reqscope::scope`, with all its causes and
+/// the label of the scope. That includes the requests that have no such response, because their client disconnected
+/// during the COMMIT.
+///
 /// # Examples
 ///
 /// ```
@@ -155,7 +184,8 @@ impl ScopeLayer {
 
     /// Sets the response for a request whose settling release failed, such as a COMMIT; see
     /// [`Policy::on_failed_settle`]. Defaults to an empty 500, because the error may contain details that the client
-    /// must not see.
+    /// must not see. In both cases the error is in the extensions of the response, and with the feature `tracing` it is
+    /// an ERROR event.
     #[must_use]
     pub fn on_failed_settle(self, respond: impl Fn(&CloseError) -> Response<Bytes> + Send + Sync + 'static) -> Self {
         self.map_policy(|policy| policy.on_failed_settle(respond))

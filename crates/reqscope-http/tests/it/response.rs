@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
-use reqscope::{Exit, Guard, ScopeHandle, Scopes};
+use reqscope::{CloseError, Exit, Guard, ScopeHandle, Scopes};
 use reqscope_http::{Policy, RequestExt, ResponseFuture, ScopeBody};
 use reqscope_testkit::{Outcome, Probe, Verb, expect_panic, poll_n, poll_once, quiet_panic};
 
@@ -151,6 +151,18 @@ async fn failed_settle_hook_makes_the_response() {
     let response = scene.answering(Ok(status(200))).await.unwrap();
     assert_eq!(response.status(), 409);
     assert_eq!(text(response).await, "again");
+}
+
+/// L11. Nothing outside of the front end once saw why the response had been replaced.
+#[tokio::test]
+async fn failed_settle_is_in_the_extensions_of_the_response() {
+    for policy in [Policy::new(), Policy::new().on_failed_settle(|_| Response::new(Bytes::from("sorry")))] {
+        let scene = Scene::new(Probe::new().settling()).with_policy(policy);
+        scene.probe.on(Verb::Release).error();
+        let response = scene.answering(Ok(status(200))).await.unwrap();
+        let error: &CloseError = response.extensions().get().unwrap();
+        assert_eq!(error.requested(), Exit::Completed);
+    }
 }
 
 /// L11.
