@@ -1,3 +1,4 @@
+use std::any::type_name;
 use std::fmt;
 use std::future::Future;
 use std::mem;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use crate::cell::Site;
 use crate::cell::state::LazyState;
 use crate::details::Details;
-use crate::error::{Error, Stage};
+use crate::error::{Error, Situation, Stage};
 use crate::lease::Lease;
 use crate::lease::acquire::{AcquireTaskHandle, Acquisition, PendingAttempt, Sink, TryAcquire, begin, is_lost};
 use crate::lease::context::{AcquireContext, Origin};
@@ -450,7 +451,10 @@ where
                 Found::Wait(attempt) => {
                     self.waiting = Some(Waiting { attempt, waiter: WakerTicket::default(), began: false });
                 }
-                Found::Closed => return Poll::Ready(Err(Error::closed())),
+                Found::Closed => {
+                    let resource = type_name::<R>();
+                    return Poll::Ready(Err(Error::closed_as(Situation::SharedClosed { resource })));
+                }
             }
         }
     }

@@ -3,13 +3,15 @@
 use std::fmt;
 
 use super::class::{Class, Kind};
+use super::situation::Situation;
+use super::type_name::TypeName;
 use super::{Error, ErrorInner, Stage};
 
 impl<C> fmt::Display for Error<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ErrorInner { class, context, elapsed, holder, shortage, cause: _ } = &*self.0;
+        let ErrorInner { class, situation, context, elapsed, holder, shortage, cause: _ } = &*self.0;
         let Class { kind, stage, permanent } = class;
-        f.write_str(match kind {
+        let text = match kind {
             Kind::Failed if *permanent => "the resource failed permanently",
             Kind::Failed => "the resource failed",
             Kind::Timeout => "timed out",
@@ -19,7 +21,11 @@ impl<C> fmt::Display for Error<C> {
             Kind::Panicked => "the resource panicked",
             Kind::Runtime => "the async runtime is unusable",
             Kind::UnknownOutcome => "the outcome is unknown",
-        })?;
+        };
+        match situation {
+            Some(closed) if *kind == Kind::Closed => closed.fmt(f)?,
+            _ => f.write_str(text)?,
+        }
         if let Some(elapsed) = elapsed {
             write!(f, " after {:.1} s", elapsed.as_secs_f64())?;
         }
@@ -27,9 +33,7 @@ impl<C> fmt::Display for Error<C> {
             Some(Stage::Waiting) if shortage.is_some() => {
                 f.write_str(" waiting for a handle")?;
                 if let Some(resource) = shortage.as_ref().and_then(|shortage| shortage.resource) {
-                    f.write_str(" of Pool<")?;
-                    write_type_name(f, resource)?;
-                    f.write_str(">")?;
+                    write!(f, " of Pool<{}>", TypeName(resource))?;
                 }
             }
             Some(stage) => write!(f, " while {stage}")?,
@@ -39,7 +43,14 @@ impl<C> fmt::Display for Error<C> {
             write!(f, ": {context}")?;
         }
         if let Some(holder) = holder {
-            write!(f, "; the handle was taken at {}:{}", holder.file(), holder.line())?;
+            let (file, line) = (holder.file(), holder.line());
+            match situation {
+                Some(remedy @ Situation::OwnGuard) => {
+                    let separator = if context.is_none() { ": " } else { "; " };
+                    write!(f, "{separator}a guard of this request, taken at {file}:{line}, is still held: {remedy}")?;
+                }
+                _ => write!(f, "; the handle was taken at {file}:{line}")?,
+            }
         }
         if let Some(shortage) = shortage {
             let separator = if context.is_none() && holder.is_none() { ": " } else { "; " };
@@ -47,21 +58,6 @@ impl<C> fmt::Display for Error<C> {
         }
         Ok(())
     }
-}
-
-/// Writes the name of a type without the paths in it: `Timeout<MySql>` instead of
-/// `reqscope::wrap::timeout::Timeout<reqscope_mysql::MySql>`.
-fn write_type_name(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
-    let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
-    let mut rest = name;
-    while !rest.is_empty() {
-        let (path, tail) = rest.split_at(rest.find(|c| !is_path(c)).unwrap_or(rest.len()));
-        f.write_str(path.rsplit("::").next().unwrap_or(path))?;
-        let (between, tail) = tail.split_at(tail.find(is_path).unwrap_or(tail.len()));
-        f.write_str(between)?;
-        rest = tail;
-    }
-    Ok(())
 }
 
 impl<C: fmt::Debug> fmt::Debug for Error<C> {

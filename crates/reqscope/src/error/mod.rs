@@ -4,6 +4,8 @@ mod stage;
 mod class;
 mod chain;
 mod shortage;
+mod type_name;
+mod situation;
 mod display;
 
 use std::any::Any;
@@ -18,7 +20,9 @@ pub use chain::Chain;
 pub use class::Class;
 use class::Kind;
 pub use shortage::{ConnectFailure, Holding, Shortage};
+pub(crate) use situation::Situation;
 pub use stage::Stage;
+pub(crate) use type_name::TypeName;
 
 /// The one error of the whole stack, with the resource's own error as its typed [`cause`](Error::cause).
 ///
@@ -71,6 +75,7 @@ pub struct Error<C>(Arc<ErrorInner<C>>);
 
 struct ErrorInner<C> {
     class: Class,
+    situation: Option<Situation>,
     context: Option<Cow<'static, str>>,
     elapsed: Option<Duration>,
     holder: Option<&'static Location<'static>>,
@@ -90,6 +95,7 @@ impl<C> Error<C> {
     fn of(kind: Kind) -> Self {
         Error(Arc::new(ErrorInner {
             class: Class::of(kind),
+            situation: None,
             context: None,
             elapsed: None,
             holder: None,
@@ -142,9 +148,18 @@ impl<C> Error<C> {
         error
     }
 
-    /// Creates an error for an operation on a scope or a pool that is closed.
+    /// Creates an error for an operation on a scope or a pool that is closed. For a pool of your own, add
+    /// [its name](Error::with_context).
     pub fn closed() -> Self {
         Self::of(Kind::Closed)
+    }
+
+    /// Creates an error for an operation on a scope, a pool or a `Shared` that is closed.
+    #[cold]
+    pub(crate) fn closed_as(situation: Situation) -> Self {
+        let mut error = Self::closed();
+        error.inner().situation = Some(situation);
+        error
     }
 
     /// Creates an error for an operation that was not attempted because the backend is known to be down.
@@ -283,6 +298,12 @@ impl<C> Error<C> {
         self
     }
 
+    /// Says that the holder is a guard of the caller's own request.
+    pub(crate) fn with_own_guard(mut self, taken_at: &'static Location<'static>) -> Self {
+        self.inner().situation = Some(Situation::OwnGuard);
+        self.with_holder(taken_at)
+    }
+
     /// Adds the figures of the pool, for implementations of pools; see [`Shortage`].
     #[must_use]
     pub fn with_shortage(mut self, shortage: Shortage) -> Self {
@@ -296,6 +317,7 @@ impl<C> Error<C> {
             let shared = &self.0;
             self.0 = Arc::new(ErrorInner {
                 class: shared.class,
+                situation: shared.situation.clone(),
                 context: shared.context.clone(),
                 elapsed: shared.elapsed,
                 holder: shared.holder,

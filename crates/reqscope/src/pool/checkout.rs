@@ -321,7 +321,7 @@ impl<R: Resource> Inner<R> {
         }
         match joined {
             Ok(ticket) => Ok(Entered::Waiting(QueuedTicket::new(Arc::clone(self), ticket))),
-            Err(JoinError::Closed) => Err(Error::closed()),
+            Err(JoinError::Closed) => Err(self.closed()),
             Err(JoinError::Full) => Err(self.explain(Error::exhausted(), holder)),
         }
     }
@@ -518,7 +518,7 @@ impl<R: Resource> Wait<R> {
             return QueueCheck::Granted(self.queued.take(granted));
         }
         if state.slots.is_closed() {
-            return QueueCheck::Refused(Error::closed());
+            return QueueCheck::Refused(pool.closed());
         }
         if let Some(error) = self.created.as_ref().and_then(|lost| lost.lock().take()) {
             return QueueCheck::Lost(error);

@@ -238,7 +238,7 @@ impl<R: Resource> Inner<R> {
     fn is_warm(&self) -> Option<Result<(), Error<R::Cause>>> {
         let state = self.state.lock();
         if state.slots.is_closed() {
-            return Some(Err(Error::closed()));
+            return Some(Err(self.closed()));
         }
         if state.slots.counts().creating > 0 {
             return None;

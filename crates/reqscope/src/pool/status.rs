@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use tokio::time::Instant;
 
 use super::inner::{Holder, Inner, PoolState};
-use crate::error::{ConnectFailure, Error, Holding, Shortage};
+use crate::error::{ConnectFailure, Error, Holding, Shortage, Situation};
 use crate::resource::Resource;
 use crate::rt::sync::{AtomicU64, Ordering};
 
@@ -118,6 +118,11 @@ impl<R: Resource> PoolState<R> {
 }
 
 impl<R: Resource> Inner<R> {
+    /// Returns the error of a caller that comes after the close, or waited until then.
+    pub(super) fn closed(&self) -> Error<R::Cause> {
+        Error::closed_as(Situation::PoolClosed { name: self.config.name.clone(), resource: type_name::<R>() })
+    }
+
     /// Adds the figures of the pool to the error of a caller that got no handle.
     pub(super) fn explain(&self, error: Error<R::Cause>, waiter: Holder) -> Error<R::Cause> {
         if error.is_closed() {

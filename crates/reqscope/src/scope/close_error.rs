@@ -4,7 +4,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::Class;
+use crate::error::{Class, TypeName};
 use crate::exit::Exit;
 
 /// The error of a scope that could not be closed as requested: the response must not be a success (law L11).
@@ -49,7 +49,7 @@ struct CloseErrorInner {
 
 /// A problem of one resource, in a [`CloseError`].
 ///
-/// Problems are meant for the log, not for the client:
+/// Problems are meant for the log, not for the client. Their messages show the type of a resource without paths:
 ///
 /// ```
 /// use reqscope::error::Chain;
@@ -193,19 +193,24 @@ impl Error for CloseError {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Problem::ReleaseFailed { resource, .. } => write!(f, "the release of {resource} failed"),
+            Problem::ReleaseFailed { resource, .. } => write!(f, "the release of {} failed", TypeName(resource)),
             Problem::StillLent { resource, since } => {
-                write!(f, "a handle of {resource} was still lent, taken at {}:{}", since.file(), since.line())
+                let (resource, file, line) = (TypeName(resource), since.file(), since.line());
+                write!(f, "a handle of {resource} was still lent, taken at {file}:{line}")
             }
-            Problem::StillAcquiring { resource } => write!(f, "a handle of {resource} was still being acquired"),
-            Problem::Dead { resource } => write!(f, "the handle of {resource} was broken"),
+            Problem::StillAcquiring { resource } => {
+                write!(f, "a handle of {} was still being acquired", TypeName(resource))
+            }
+            Problem::Dead { resource } => write!(f, "the handle of {} was broken", TypeName(resource)),
             Problem::StillReleasing { resource } => {
-                write!(f, "there was no time left to wait for the release of {resource}")
+                write!(f, "there was no time left to wait for the release of {}", TypeName(resource))
             }
             Problem::StillClosing { waited } => {
                 write!(f, "the close had not ended after {:.1} s", waited.as_secs_f64())
             }
-            Problem::NotCompleted { resource } => write!(f, "the handle of {resource} was released as a failure"),
+            Problem::NotCompleted { resource } => {
+                write!(f, "the handle of {} was released as a failure", TypeName(resource))
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use crate::cell::state::LazyState;
 use crate::cell::waiters::WaiterId;
 use crate::cell::{Obstacle, Site, Take, WaitFor};
-use crate::error::{Error, Stage};
+use crate::error::{Error, Situation, Stage};
 use crate::observer::Subject;
 use crate::resource::Resource;
 use crate::rt::runtime::coop;
@@ -237,6 +237,7 @@ impl<R: Resource> Get<R> {
     /// Continues from `outcome` until there is a result, or something to wait for.
     #[cold]
     fn poll_on(&mut self, mut outcome: TryGet<R>, cx: &mut Context<'_>) -> Poll<Result<Guard<R>, Error<R::Cause>>> {
+        let waited = self.waiter.is_registered();
         loop {
             let slot = self.slot.as_ref().expect(UNENDED);
             outcome = match outcome {
@@ -252,7 +253,7 @@ impl<R: Resource> Get<R> {
                     },
                     Take::Yield => return Poll::Pending,
                     Take::Failed(error) => TryGet::Failed(error),
-                    Take::Closed => TryGet::Failed(Error::closed()),
+                    Take::Closed => TryGet::Failed(Error::closed_as(Situation::ScopeClosed { waited })),
                 },
             };
         }
@@ -308,7 +309,7 @@ impl<R: Resource> Get<R> {
             let subject = Subject::of::<R>(self.site, &slot.scope.details());
             slot.scope.settings().reaper.accounting().lent_too_long(subject, loan.since);
         }
-        Poll::Ready(Some(missed.with_holder(loan.since)))
+        Poll::Ready(Some(missed.with_own_guard(loan.since)))
     }
 }
 

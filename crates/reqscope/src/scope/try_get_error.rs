@@ -1,7 +1,7 @@
 use std::fmt;
 use std::panic::Location;
 
-use crate::error::Error;
+use crate::error::{Error, Situation};
 
 /// Why [`Lazy::try_get`](crate::Lazy::try_get) returned no guard.
 ///
@@ -19,7 +19,7 @@ use crate::error::Error;
 /// match list.try_get() {
 ///     Ok(mut guard) => guard.push(1),
 ///     Err(TryGetError::WouldWait) => list.get().await.unwrap().push(1), // the first use
-///     Err(error) => panic!("{error}"), // for example: the handle is lent: it was taken at src/orders.rs:17
+///     Err(error) => panic!("{error}"), // for example: the handle is lent: a guard of this request, taken at …
 /// }
 /// # scope.close(Exit::Completed).await.unwrap();
 /// # });
@@ -46,11 +46,12 @@ impl<C> fmt::Display for TryGetError<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TryGetError::Lent { holder } => {
-                write!(f, "the handle is lent: it was taken at {}:{}", holder.file(), holder.line())
+                let (file, line) = (holder.file(), holder.line());
+                write!(f, "the handle is lent: a guard of this request, taken at {file}:{line}, is still held")
             }
             TryGetError::Acquiring => f.write_str("the handle is being acquired"),
             TryGetError::WouldWait => f.write_str("the handle is not acquired yet, and acquiring it has to wait"),
-            TryGetError::Closed => f.write_str("the scope is closed"),
+            TryGetError::Closed => Situation::ScopeClosed { waited: false }.fmt(f),
             TryGetError::Failed(error) => error.fmt(f),
         }
     }

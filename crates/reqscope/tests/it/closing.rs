@@ -26,7 +26,11 @@ async fn gets_after_the_close_return_closed() {
         assert!(matches!(lazy.try_get(), Err(TryGetError::Closed)));
         let error = lazy.get().await.unwrap_err();
         assert!(error.is_closed() && error.is_permanent());
-        assert_eq!(error.to_string(), "the scope or pool is closed");
+        assert_eq!(
+            error.to_string(),
+            "the request has ended and its scope is closed: detach the handle before that (`Guard::detach`) or use \
+             `ScopeHandle::on_completed`"
+        );
     }
     server.finish().await;
     assert_eq!(server.stats().acquired, 1);

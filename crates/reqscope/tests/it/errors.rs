@@ -9,8 +9,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use reqscope::error::Stage;
-use reqscope::{Error, Scopes, resource_fn};
-use reqscope_testkit::poll_once;
+use reqscope::{Error, Pool, Scopes, resource_fn};
+use reqscope_testkit::{Probe, Verb, poll_once};
 
 type Io = Error<io::Error>;
 
@@ -102,4 +102,33 @@ fn question_mark_turns_a_cause_into_an_error() {
         Err(io::Error::other("no"))?
     }
     assert!(read().unwrap_err().cause().is_some());
+}
+
+/// All said "the scope or pool is closed".
+#[tokio::test(start_paused = true)]
+async fn closed_error_says_what_is_closed_and_what_to_do() {
+    let probe = Arc::new(Probe::new());
+    probe.on(Verb::Acquire).never();
+    let scope = Scopes::new().open();
+    let lazy = scope.lazy(&probe);
+    let mut waiting = pin!(lazy.get());
+    assert!(poll_once(waiting.as_mut()).is_pending());
+    drop(scope);
+    let error = waiting.await.unwrap_err().to_string();
+    assert!(error.starts_with("the request ended and its scope was closed while this call waited: "), "{error}");
+    assert!(error.ends_with("or use `ScopeHandle::on_completed`"), "{error}");
+
+    let advice = "close a pool after the last request has ended (`Scopes::drain`)";
+    let named = Pool::builder().name("orders").build(Probe::new());
+    named.close(Duration::ZERO).await;
+    assert_eq!(named.get().await.unwrap_err().to_string(), format!("pool orders is closed: {advice}"));
+
+    let unnamed = Pool::builder().max_size(1).build(Probe::new());
+    let held = unnamed.get().await.unwrap();
+    let mut waiting = pin!(unnamed.get());
+    assert!(poll_once(waiting.as_mut()).is_pending());
+    let mut close = pin!(unnamed.close(Duration::from_secs(1)));
+    assert!(poll_once(close.as_mut()).is_pending());
+    assert_eq!(waiting.await.unwrap_err().to_string(), format!("Pool<Probe> is closed: {advice}"));
+    drop(held);
 }

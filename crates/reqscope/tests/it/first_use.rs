@@ -66,7 +66,8 @@ async fn handle_is_lent_to_one_caller_at_a_time() {
     assert_eq!(lazy.state(), LazyState::Lent);
     let error = lazy.try_get().unwrap_err();
     assert!(matches!(error, TryGetError::Lent { holder } if holder.line() == line), "{error}");
-    assert_eq!(error.to_string(), format!("the handle is lent: it was taken at {}:{line}", file!()));
+    let text = format!("the handle is lent: a guard of this request, taken at {}:{line}, is still held", file!());
+    assert_eq!(error.to_string(), text);
     let mut other = pin!(lazy.get());
     assert!(poll_once(other.as_mut()).is_pending());
     drop(guard);

@@ -364,14 +364,13 @@ async fn close_error_names_everything_in_one_line() {
     all[0].on(Verb::Release).error();
     let scope = used(&server, &all);
     let error: CloseError = scope.close(Exit::Completed).await.unwrap_err();
-    let name = std::any::type_name::<Probe>();
-    let line = format!("the scope closed as `completed` with errors: the release of {name} failed");
+    let line = "the scope closed as `completed` with errors: the release of Probe failed";
     assert_eq!(error.to_string(), line);
     assert_eq!(error.clone().problems().len(), 1);
 }
 
-/// A COMMIT whose answer is not awaited to the end may have taken effect. One that was refused, or that never began, has
-/// not.
+/// A COMMIT whose answer is not awaited to the end may have taken effect. One that was refused, or that never began,
+/// has not.
 #[tokio::test(start_paused = true)]
 async fn close_error_says_whether_the_outcome_is_unknown() {
     let outcome = async |set_up: fn(&Gate) -> &Gate| {

@@ -121,7 +121,9 @@ async fn shared_dropped_while_acquiring_answers_its_waiters() {
     let mut get = pin!(shared.get());
     assert!(poll_once(get.as_mut()).is_pending());
     drop(shared);
-    assert!(get.await.is_err_and(|error| error.is_closed()));
+    let error = get.await.err().unwrap();
+    assert!(error.is_closed());
+    assert_eq!(error.to_string(), "Shared<Probe> was dropped: keep it for as long as it is used");
     server.finish().await;
     assert_eq!(server.probe.counts().acquires_cut, 1);
 }
