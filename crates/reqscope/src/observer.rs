@@ -123,7 +123,8 @@ pub trait Observer: Send + Sync + 'static {
 pub struct Subject {
     /// The type of the resource, as [`std::any::type_name`] returns it.
     pub resource: &'static str,
-    /// The line of code that took the handle: the call of `Lazy::get` or `Lease::acquire`.
+    /// The line of code that took the handle: the call of `Lazy::get` or `Lease::acquire`. For a handle that a pool has
+    /// created, it is the call of `get` that caused the creation, or the line that built the pool.
     pub taken_at: &'static Location<'static>,
     details: Details,
 }

@@ -49,6 +49,8 @@ impl<R: Resource> Lease<R> {
 
     /// Acquires a handle of `resource` with the timeouts, the observer and the counters of `reaper`.
     ///
+    /// Inside of the `acquire` of another resource, the line of code that took the handle is that of the outermost call.
+    ///
     /// # Errors
     ///
     /// The same as those of [`acquire`](Lease::acquire), with the timeout of that reaper.
@@ -61,9 +63,18 @@ impl<R: Resource> Lease<R> {
         reaper: &Reaper,
         resource: &Arc<R>,
     ) -> impl Future<Output = Result<Self, Error<R::Cause>>> + Send + use<R> {
-        let origin = Origin { taken_at: Location::caller(), scope: None };
+        let origin = Origin::current().unwrap_or(Origin { taken_at: Location::caller(), scope: None });
+        Self::acquire_at(reaper, &QuietArc::new(resource), origin)
+    }
+
+    /// Does the same for a caller that is not the one of this function.
+    pub(crate) fn acquire_at(
+        reaper: &Reaper,
+        resource: &QuietArc<R>,
+        origin: Origin,
+    ) -> impl Future<Output = Result<Self, Error<R::Cause>>> + Send + use<R> {
         let context = AcquireContext { reaper: reaper.clone(), details: Details::NONE, origin };
-        Self::acquire_under(context, QuietArc::new(resource))
+        Self::acquire_under(context, resource.clone())
     }
 
     async fn acquire_under(context: AcquireContext, resource: QuietArc<R>) -> Result<Self, Error<R::Cause>> {

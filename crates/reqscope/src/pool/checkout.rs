@@ -487,7 +487,7 @@ impl<R: Resource> Wait<R> {
     ) -> Poll<PoolResult<R, Taken<R>>> {
         let mut found = self.check(cx.waker());
         if let QueueCheck::Create(slot, attempt) = found {
-            self.created = Some(create::begin(self.queued.pool(), slot, attempt, cx));
+            self.created = Some(create::begin(self.queued.pool(), slot, attempt, holder.origin.taken_at, cx));
             found = self.check(cx.waker());
         }
         self.waited = true;

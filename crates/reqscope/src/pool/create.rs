@@ -9,10 +9,12 @@ use tokio::time::Instant;
 
 use super::breaker::Attempt;
 use super::inner::{Begun, Inner};
+use crate::cell::Site;
 use crate::error::{Error, Stage};
 use crate::exit::Exit;
 use crate::lease::Lease;
 use crate::lease::acquire::is_lost;
+use crate::lease::context::Origin;
 use crate::reaper::account::Acquiring;
 use crate::resource::{Health, Resource};
 use crate::rt::catch;
@@ -45,10 +47,11 @@ pub(super) fn begin<R: Resource>(
     pool: &Arc<Inner<R>>,
     slot: u32,
     attempt: Attempt,
+    taken_at: Site,
     cx: &mut Context<'_>,
 ) -> LostError<R> {
     let lost = LostError::<R>::default();
-    let mut creation = Creation::new(pool, slot, attempt, Some(Arc::clone(&lost)));
+    let mut creation = Creation::new(pool, (slot, attempt), taken_at, Some(Arc::clone(&lost)));
     if Pin::new(&mut creation).poll(cx).is_ready() {
         return lost;
     }
@@ -61,9 +64,10 @@ pub(super) fn begin<R: Resource>(
 }
 
 impl<R: Resource> Creation<R> {
-    #[track_caller]
-    fn new(pool: &Arc<Inner<R>>, slot: u32, attempt: Attempt, lost: Option<LostError<R>>) -> Self {
-        let acquiring = Lease::acquire_in(&pool.reaper, pool.resource.as_arc());
+    /// Creates a creation that was caused at `taken_at`. The handle belongs to no scope, but to the pool.
+    fn new(pool: &Arc<Inner<R>>, (slot, attempt): Begun, taken_at: Site, lost: Option<LostError<R>>) -> Self {
+        let origin = Origin { taken_at, scope: None };
+        let acquiring = Lease::acquire_at(&pool.reaper, &pool.resource, origin);
         let making: Making<R> = Box::pin(async move { check_arrival(acquiring.await?).await });
         let clears = pool.state.lock().clears;
         let counted = Acquiring::begin(pool.reaper.accounting());
@@ -123,16 +127,19 @@ impl<R: Resource> Drop for Creation<R> {
 }
 
 impl<R: Resource> Inner<R> {
-    /// Takes a slot for a creation, if one is wanted and the breaker allows it. If the breaker refuses, wakes the
+    /// Takes a slot for a creation, if one is wanted and the breaker allows it, and returns the line of code that causes
+    /// it: of the first waiter for which no creation runs yet, else of the pool. If the breaker refuses, wakes the
     /// waiters, so that they check whether waiting still makes sense.
-    fn begin(&self, spare: usize) -> Option<Begun> {
+    fn begin(&self, spare: usize) -> Option<(Begun, Site)> {
         let mut state = self.state.lock();
+        let creating = state.slots.counts().creating;
+        let cause = state.slots.waiters().nth(creating).map_or(self.built_at, |waiter| waiter.origin.taken_at);
         let begun = state.begin(&self.config, spare);
         let wakers = if begun.is_err() { state.slots.waiters().wakers() } else { Vec::new() };
         drop(state);
         catch::wake_all(wakers);
         // The refusal, if any, is dropped here, outside of the lock.
-        begun.ok().flatten()
+        begun.ok().flatten().map(|begun| (begun, cause))
     }
 
     /// Begins the creations that are wanted. Without a runtime for them, wakes the waiters instead: the first one that
@@ -149,8 +156,8 @@ impl<R: Resource> Inner<R> {
         };
         // The number is bounded: on a runtime that is shutting down, each creation fails at once.
         for _ in 0..self.config.create_concurrency {
-            let Some((slot, attempt)) = self.begin(spare) else { return };
-            drop(runtime.spawn(Creation::new(self, slot, attempt, lost.cloned())));
+            let Some((begun, cause)) = self.begin(spare) else { return };
+            drop(runtime.spawn(Creation::new(self, begun, cause, lost.cloned())));
         }
     }
 

@@ -1,5 +1,4 @@
 use std::ops::Deref;
-use std::panic::Location;
 use std::sync::Arc;
 
 use tokio::sync::Notify;
@@ -9,6 +8,7 @@ use super::breaker::{Attempt, Breaker, Refusal, Verdict};
 use super::clock::{Clock, Tick};
 use super::config::Config;
 use super::slots::{Put, Slots};
+use crate::cell::Site;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::lease::context::Origin;
@@ -27,6 +27,8 @@ use crate::rt::time::Deadline;
 pub(super) struct Inner<R: Resource> {
     pub(super) config: Config,
     pub(super) resource: QuietArc<R>,
+    /// The line of code that built the pool.
+    pub(super) built_at: Site,
     /// The pool's own: its handles are not counted by any scope.
     pub(super) reaper: Reaper,
     pub(super) clock: Clock,
@@ -115,12 +117,6 @@ pub(super) struct Holder {
 }
 
 impl Holder {
-    /// Creates the holder for handles that the pool itself holds, which are not reported.
-    #[track_caller]
-    pub(super) fn own() -> Self {
-        Holder { origin: Origin { taken_at: Location::caller(), scope: None }, since: Tick::NEVER }
-    }
-
     /// Returns whether a user of the pool holds the handle.
     pub(super) fn is_users(&self) -> bool {
         self.since != Tick::NEVER
@@ -238,7 +234,7 @@ impl<R: Resource> Inner<R> {
 }
 
 impl<R: Resource> Inner<R> {
-    pub(super) fn new(config: Config, reaper: Reaper, resource: R) -> Self {
+    pub(super) fn new(config: Config, reaper: Reaper, resource: R, built_at: Site) -> Self {
         let state = PoolState {
             slots: Slots::new(config.max_size),
             breaker: Breaker::new(),
@@ -252,6 +248,7 @@ impl<R: Resource> Inner<R> {
         Inner {
             config,
             resource,
+            built_at,
             reaper,
             clock: Clock::new(),
             fresh,
@@ -261,6 +258,11 @@ impl<R: Resource> Inner<R> {
             changed: Notify::new(),
             counters: Counters::default(),
         }
+    }
+
+    /// Returns the holder for handles that the pool itself holds, which are not reported.
+    pub(super) fn own_holder(&self) -> Holder {
+        Holder { origin: Origin { taken_at: self.built_at, scope: None }, since: Tick::NEVER }
     }
 
     /// Closes the pool. Idle handles are retired now, lent ones when they are returned.

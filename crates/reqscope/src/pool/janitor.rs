@@ -168,7 +168,7 @@ impl<R: Resource> Inner<R> {
         // Handles that were just validated are at the end, as if they had been used.
         state.slots.sort_idle(|meta| meta.returned);
         let most = state.slots.counts().idle.div_ceil(10);
-        let quiet = state.slots.take_idle(most, Holder::own(), |meta| now.since(meta.alive_at()) >= interval);
+        let quiet = state.slots.take_idle(most, self.own_holder(), |meta| now.since(meta.alive_at()) >= interval);
         drop(state);
         // In tasks of their own: one that blocks must not stop the janitor.
         for (slot, handle) in quiet {
@@ -191,7 +191,7 @@ impl<R: Resource> Inner<R> {
         // One at a time, so that the others can be taken meanwhile. Each goes back to the end, so the order stays the
         // same.
         for slot in slots {
-            let taken = self.state.lock().slots.take_slot(slot, Holder::own());
+            let taken = self.state.lock().slots.take_slot(slot, self.own_holder());
             let Some(handle) = taken else { continue };
             // A panic of the predicate rejects the handle.
             if catch::call(|| keep(&handle)).unwrap_or(false) {

@@ -105,6 +105,7 @@ impl<R: Resource> Pool<R> {
     }
 
     /// Creates a pool with the defaults: at most 10 handles.
+    #[track_caller]
     pub fn new(resource: R) -> Self {
         Pool::builder().build(resource)
     }
@@ -309,9 +310,13 @@ impl<R: Resource> Pool<R> {
 
 impl<R: Resource> PoolBuilder<R> {
     /// Builds the pool. It creates no handle before the first check-out or [`warm`](Pool::warm).
+    ///
+    /// A handle that the pool creates for [`min_idle`](PoolBuilder::min_idle), and for no caller, is reported to the
+    /// observer as taken at the line of this call.
+    #[track_caller]
     pub fn build(self, resource: R) -> Pool<R> {
         let (config, reaper) = self.into_parts();
-        Pool { inner: Arc::new(Inner::new(config, reaper, resource)) }
+        Pool { inner: Arc::new(Inner::new(config, reaper, resource, Location::caller())) }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::inner::{HandleMeta, Holder, Inner};
+use super::inner::{HandleMeta, Inner};
 use crate::error::{Error, Stage};
 use crate::exit::Exit;
 use crate::lease::acquire::is_lost;
@@ -116,7 +116,7 @@ impl<R: Resource> Unvalidated<R> {
 impl<R: Resource> Inner<R> {
     /// Validates the idle handles that `which` selects, all at the same time.
     pub(super) fn validate_idle(self: &Arc<Self>, which: impl FnMut(&HandleMeta<R>) -> bool) {
-        let suspects = self.state.lock().slots.take_idle(usize::MAX, Holder::own(), which);
+        let suspects = self.state.lock().slots.take_idle(usize::MAX, self.own_holder(), which);
         for (slot, handle) in suspects {
             Unvalidated::idle(Arc::clone(self), slot, handle).validate_in_background(Caller::Drop);
         }

@@ -52,6 +52,14 @@ impl<G, N> Waiters<G, N> {
         self.queue.front().map(|waiter| waiter.holder)
     }
 
+    /// Returns the holder of the waiter before which so many others are in the queue.
+    pub(super) fn nth(&self, before: usize) -> Option<N>
+    where
+        N: Copy,
+    {
+        self.queue.get(before).map(|waiter| waiter.holder)
+    }
+
     /// Returns how many waiters have joined so far.
     pub(super) fn joined(&self) -> u64 {
         self.next.unsigned_abs()

@@ -19,6 +19,7 @@ mod hooked;
 mod jobs;
 mod leases;
 mod lending;
+mod locations;
 mod locked_drops;
 mod model;
 mod observing;

