@@ -65,7 +65,7 @@ pub use lease_body::LeaseBody;
 pub use lease_body_error::LeaseBodyError;
 pub use opened::Opened;
 pub use policy::Policy;
-pub use request::{MissingScope, RequestExt};
+pub use request::{MissingScope, RequestExt, RequestHead};
 pub use source::{Chunks, Unfold};
 
 #[cfg(doctest)]

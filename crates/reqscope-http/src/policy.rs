@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
+use reqscope::context::Label;
 use reqscope::{CloseError, Exit};
 use tokio::time::Instant;
 
-use crate::{ByStatus, Classify, ScopeBody};
+use crate::{ByStatus, Classify, RequestHead, ScopeBody};
 
 /// Decides how the scopes of requests are closed and what the client receives, in the same way for every front end.
 ///
@@ -43,8 +44,11 @@ use crate::{ByStatus, Classify, ScopeBody};
 pub struct Policy {
     classify: Arc<dyn Classify>,
     timeout: Option<Duration>,
+    label: Option<Arc<LabelOf>>,
     on_failed_settle: Arc<OnFailedSettle>,
 }
+
+type LabelOf = dyn Fn(RequestHead<'_>) -> Option<Label> + Send + Sync;
 
 type OnFailedSettle = dyn Fn(&CloseError) -> Response<Bytes> + Send + Sync;
 
@@ -52,7 +56,12 @@ impl Policy {
     /// Creates a policy that classifies responses by status, sets no timeout, and answers a failed settle with an empty
     /// 500.
     pub fn new() -> Self {
-        Policy { classify: Arc::new(ByStatus), timeout: None, on_failed_settle: Arc::new(|_| internal_error()) }
+        Policy {
+            classify: Arc::new(ByStatus),
+            timeout: None,
+            label: None,
+            on_failed_settle: Arc::new(|_| internal_error()),
+        }
     }
 
     /// Sets how a response is turned into the [`Exit`] of its scope. Defaults to [`ByStatus`], because HTTP counts 1xx,
@@ -84,7 +93,7 @@ impl Policy {
     /// A handler that exceeds it is dropped, its scope closes as [`Exit::Cancelled`], and the response is an empty 503.
     /// The time runs from [`open`](Policy::open) until the handler returns: neither the close of the scope, which has a
     /// limit of its own in [`Scopes`](reqscope::Scopes), nor the response body counts. Handlers read the deadline with
-    /// [`ScopeHandle::deadline`](reqscope::ScopeHandle::deadline).
+    /// [`ScopeHandle::deadline`](reqscope::ScopeHandle::deadline), and their acquisitions wait no longer than until then.
     ///
     /// Setting a timeout is recommended: without one, a peer that disappears without closing its connection may be
     /// noticed late or not at all.
@@ -105,6 +114,32 @@ impl Policy {
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        self
+    }
+
+    /// Sets the function that labels the scopes of requests; see [`Label`]. It replaces the front end's own labels, also
+    /// where it returns `None`. Defaults to those: the matched route in an axum router, and none elsewhere, because the
+    /// path of a request has too many values and may contain secrets.
+    ///
+    /// It is called for each request, before the handler. A clone of a label that was created once costs least. A panic
+    /// in it propagates like a panic of the handler.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use reqscope::context::Label;
+    /// use reqscope_http::Policy;
+    ///
+    /// let (orders, others) = (Label::new("orders"), Label::new("others"));
+    /// let policy = Policy::new().label(move |request| {
+    ///     let first = request.uri().path().split('/').nth(1);
+    ///     Some(if first == Some("orders") { orders.clone() } else { others.clone() })
+    /// });
+    /// # drop(policy);
+    /// ```
+    #[must_use]
+    pub fn label(mut self, label: impl Fn(RequestHead<'_>) -> Option<Label> + Send + Sync + 'static) -> Self {
+        self.label = Some(Arc::new(label));
         self
     }
 
@@ -165,6 +200,11 @@ impl Policy {
     ) -> Self {
         self.on_failed_settle = Arc::new(respond);
         self
+    }
+
+    /// Returns the function that labels requests, if there is one.
+    pub(crate) fn label_of(&self) -> Option<&LabelOf> {
+        self.label.as_deref()
     }
 
     /// Returns the deadline of a handler that starts now.

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use http::{Request, request};
+use http::{Extensions, HeaderMap, Method, Request, Uri, request};
 use reqscope::ScopeHandle;
 
 /// Finds the scope of a request, for [`Request`] and [`request::Parts`].
@@ -64,6 +64,60 @@ fn found(scope: Result<&ScopeHandle, MissingScope>) -> &ScopeHandle {
     match scope {
         Ok(scope) => scope,
         Err(missing) => panic!("{missing}"),
+    }
+}
+
+/// A request without its body: what the function of [`Policy::label`](crate::Policy::label) sees.
+///
+/// # Examples
+///
+/// ```
+/// use http::Request;
+/// use reqscope_http::RequestHead;
+///
+/// let request = Request::get("/orders/7").header("x-api-version", "2").body(()).unwrap();
+/// let head = RequestHead::of(&request);
+/// assert_eq!((head.method().as_str(), head.uri().path()), ("GET", "/orders/7"));
+/// assert_eq!(head.headers()["x-api-version"], "2");
+/// assert!(head.extensions().is_empty());
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct RequestHead<'a> {
+    method: &'a Method,
+    uri: &'a Uri,
+    headers: &'a HeaderMap,
+    extensions: &'a Extensions,
+}
+
+impl<'a> RequestHead<'a> {
+    /// Returns the head of this request.
+    pub fn of<B>(request: &'a Request<B>) -> Self {
+        RequestHead {
+            method: request.method(),
+            uri: request.uri(),
+            headers: request.headers(),
+            extensions: request.extensions(),
+        }
+    }
+
+    /// Returns the method.
+    pub fn method(self) -> &'a Method {
+        self.method
+    }
+
+    /// Returns the target of the request.
+    pub fn uri(self) -> &'a Uri {
+        self.uri
+    }
+
+    /// Returns the headers.
+    pub fn headers(self) -> &'a HeaderMap {
+        self.headers
+    }
+
+    /// Returns the extensions, in which routers leave the route that they have found.
+    pub fn extensions(self) -> &'a Extensions {
+        self.extensions
     }
 }
 

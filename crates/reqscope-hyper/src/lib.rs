@@ -58,7 +58,7 @@ pub use metrics::ServeMetrics;
 pub use report::{ServeEvent, ServeReport};
 pub use reqscope_http::{
     ByGrpcStatus, ByStatus, Chunks, Classify, LeaseBody, LeaseBodyError, MissingScope, Policy, RequestExt,
-    ResponseFuture, ScopeBody, Unfold,
+    RequestHead, ResponseFuture, ScopeBody, Unfold,
 };
 pub use requests::RequestLine;
 pub use serve::{Serve, serve};

@@ -4,8 +4,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::service::Service;
+use reqscope::context::Label;
 use reqscope::{CloseError, Scopes};
-use reqscope_http::{Classify, Policy, ResponseFuture, ScopeBody};
+use reqscope_http::{Classify, Policy, RequestHead, ResponseFuture, ScopeBody};
 
 /// A hyper [`Service`] that gives each request a scope.
 ///
@@ -110,6 +111,25 @@ impl<S> ScopeService<S> {
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
         self.map_policy(|policy| policy.timeout(timeout))
+    }
+
+    /// Sets the function that labels the scopes of requests, for logs and metrics; see [`Policy::label`]. Defaults to no labels,
+    /// because hyper knows no routes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use reqscope_hyper::ScopeService;
+    /// use reqscope::context::Label;
+    ///
+    /// # fn f<S>(service: ScopeService<S>) -> ScopeService<S> {
+    /// let (reads, writes) = (Label::new("read"), Label::new("write"));
+    /// service.label(move |request| Some(if request.method().is_safe() { reads.clone() } else { writes.clone() }))
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn label(self, label: impl Fn(RequestHead<'_>) -> Option<Label> + Send + Sync + 'static) -> Self {
+        self.map_policy(|policy| policy.label(label))
     }
 
     /// Sets the response for a request whose settling release failed, such as a COMMIT; see

@@ -3,11 +3,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
+use reqscope::context::Label;
 use reqscope::{CloseError, Scopes};
-use reqscope_http::{Classify, Policy};
+use reqscope_http::{Classify, Policy, RequestHead};
 use tower_layer::Layer;
 
 use crate::ScopeService;
+use crate::service::Settings;
 
 /// A tower [`Layer`] that gives each request a scope.
 ///
@@ -121,14 +123,13 @@ use crate::ScopeService;
 /// ```
 #[derive(Clone, Debug)]
 pub struct ScopeLayer {
-    scopes: Scopes,
-    policy: Arc<Policy>,
+    settings: Arc<Settings>,
 }
 
 impl ScopeLayer {
     /// Creates a layer that gives each request a scope of `scopes`.
     pub fn new(scopes: &Scopes) -> Self {
-        ScopeLayer { scopes: scopes.clone(), policy: Arc::new(Policy::new()) }
+        ScopeLayer { settings: Arc::new(Settings { scopes: scopes.clone(), policy: Arc::new(Policy::new()) }) }
     }
 
     /// Sets the policy. Defaults to [`Policy::new`]. Replaces everything that earlier calls of the methods below have
@@ -182,6 +183,30 @@ impl ScopeLayer {
         self.map_policy(|policy| policy.timeout(timeout))
     }
 
+    /// Sets the function that labels the scopes of requests, for logs and metrics; see [`Policy::label`]. Defaults to the
+    /// method and the matched route in an axum router (feature `axum`), such as `GET /orders/{id}`, and to none elsewhere.
+    ///
+    /// axum matches the route before it calls a layer that was added with `Router::layer` or `route_layer`. A layer
+    /// around the whole router, and the fallback of a router, have no route and so no label. A method that HTTP does not
+    /// define is shown as `_OTHER`, because a client can invent any number of them.
+    ///
+    /// # Examples
+    ///
+    /// The method of a gRPC call is its path:
+    ///
+    /// ```
+    /// # use reqscope_tower::ScopeLayer;
+    /// use reqscope::context::Label;
+    ///
+    /// # fn f(layer: ScopeLayer) -> ScopeLayer {
+    /// layer.label(|request| Some(Label::new(request.uri().path())))
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn label(self, label: impl Fn(RequestHead<'_>) -> Option<Label> + Send + Sync + 'static) -> Self {
+        self.map_policy(|policy| policy.label(label))
+    }
+
     /// Sets the response for a request whose settling release failed, such as a COMMIT; see
     /// [`Policy::on_failed_settle`]. Defaults to an empty 500, because the error may contain details that the client
     /// must not see. In both cases the error is in the extensions of the response, and with the feature `tracing` it is
@@ -192,7 +217,9 @@ impl ScopeLayer {
     }
 
     fn map_policy(self, map: impl FnOnce(Policy) -> Policy) -> Self {
-        ScopeLayer { policy: Arc::new(map(Arc::unwrap_or_clone(self.policy))), ..self }
+        let Settings { scopes, policy } = Arc::unwrap_or_clone(self.settings);
+        let policy = Arc::new(map(Arc::unwrap_or_clone(policy)));
+        ScopeLayer { settings: Arc::new(Settings { scopes, policy }) }
     }
 }
 
@@ -200,6 +227,6 @@ impl<S> Layer<S> for ScopeLayer {
     type Service = ScopeService<S>;
 
     fn layer(&self, inner: S) -> ScopeService<S> {
-        ScopeService::new(inner, self.scopes.clone(), Arc::clone(&self.policy))
+        ScopeService::new(inner, Arc::clone(&self.settings))
     }
 }

@@ -35,13 +35,19 @@ use tower_service::Service;
 #[derive(Clone, Debug)]
 pub struct ScopeService<S> {
     inner: S,
-    scopes: Scopes,
-    policy: Arc<Policy>,
+    settings: Arc<Settings>,
+}
+
+/// What all services of one layer share. In one `Arc`, because axum and hyper clone a service for each request.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) scopes: Scopes,
+    pub(crate) policy: Arc<Policy>,
 }
 
 impl<S> ScopeService<S> {
-    pub(crate) fn new(inner: S, scopes: Scopes, policy: Arc<Policy>) -> Self {
-        ScopeService { inner, scopes, policy }
+    pub(crate) fn new(inner: S, settings: Arc<Settings>) -> Self {
+        ScopeService { inner, settings }
     }
 
     /// Returns a reference to the inner service.
@@ -74,7 +80,9 @@ where
 
     fn call(&mut self, mut request: Request<A>) -> Self::Future {
         // `opened` owns the scope until the future does, so a panic in the inner `call` closes it.
-        let opened = self.policy.open(&self.scopes, &mut request);
+        let opened = self.settings.policy.open(&self.settings.scopes, &mut request);
+        #[cfg(feature = "axum")]
+        opened.default_label(|| crate::route::label(&request));
         opened.answer(self.inner.call(request))
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
+use reqscope::context::Label;
 use reqscope::{CloseError, Exit, Guard, ScopeHandle, Scopes};
 use reqscope_http::{Policy, RequestExt, ResponseFuture, ScopeBody};
 use reqscope_testkit::{Outcome, Probe, Verb, expect_panic, poll_n, poll_once, quiet_panic};
@@ -385,4 +386,44 @@ fn missing_scope_error_says_what_to_do() {
 fn response_future_is_send() {
     fn send<T: Send>() {}
     send::<ResponseFuture<std::future::Ready<Answer>, Full<Bytes>, &'static str>>();
+}
+
+/// Returns the label of a request under this policy, whose front end has found a route.
+fn label_of(policy: Policy, request: &mut Request<()>) -> Option<String> {
+    let opened = Arc::new(policy).open(&Scopes::new(), request);
+    opened.default_label(|| Some(Label::new("GET /orders/{id}")));
+    request.scope().label().map(|label| label.to_string())
+}
+
+#[test]
+fn policy_without_a_function_uses_the_front_ends_label() {
+    let label = label_of(Policy::new(), &mut Request::new(()));
+    assert_eq!(label.as_deref(), Some("GET /orders/{id}"));
+}
+
+#[test]
+fn function_of_the_policy_replaces_the_front_ends_label() {
+    let by_header = |name: &'static str| {
+        Policy::new().label(move |request| request.headers().get(name)?.to_str().ok().map(Label::from))
+    };
+    let mut request = Request::get("/").header("x-kind", "report").body(()).unwrap();
+    assert_eq!(label_of(by_header("x-kind"), &mut request).as_deref(), Some("report"));
+    assert_eq!(label_of(by_header("x-other"), &mut request), None);
+}
+
+#[test]
+fn label_and_timeout_are_both_in_the_scope() {
+    let mut request = Request::new(());
+    let policy = Arc::new(Policy::new().timeout(Duration::from_secs(10)).label(|_| Some(Label::new("all"))));
+    let _opened = policy.open(&Scopes::new(), &mut request);
+    assert!(request.scope().deadline().is_some());
+    assert_eq!(request.scope().label(), Some(Label::new("all")));
+}
+
+#[tokio::test]
+async fn panic_in_the_label_function_closes_the_scope() {
+    let scene = Scene::new(Probe::new()).with_policy(Policy::new().label(|_| quiet_panic("scripted")));
+    let opening = AssertUnwindSafe(|| drop(scene.request(|_, _| pending::<Answer>())));
+    assert!(catch_unwind(opening).is_err());
+    assert_eq!(scene.scopes.stats().open_scopes, 0);
 }

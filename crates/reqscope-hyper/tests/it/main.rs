@@ -9,6 +9,7 @@ mod endings;
 mod handshake;
 mod http1;
 mod http2;
+mod labels;
 mod listeners;
 mod shutdown;
 mod stalls;

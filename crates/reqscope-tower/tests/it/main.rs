@@ -8,6 +8,8 @@ mod placement;
 mod support;
 
 #[cfg(feature = "axum")]
+mod labels;
+#[cfg(feature = "axum")]
 mod question_mark;
 #[cfg(feature = "axum")]
 mod scope_error;
