@@ -184,10 +184,11 @@ impl<R> Account<R> {
     ) -> Self {
         accounting.in_flight.add(InFlight::HANDLE);
         count(&accounting.acquired);
-        accounting.notify(|observer| observer.acquired(Subject::of::<R>(taken_at, &details), waited));
         let runtime = Runtime::try_current().ok();
         let state = AccountState::Open(Exit::Completed);
-        Account { accounting, taken_at, details, runtime, state, resource: PhantomData }
+        let account = Account { accounting, taken_at, details, runtime, state, resource: PhantomData };
+        account.accounting.notify(|observer| observer.acquired(account.subject(), waited));
+        account
     }
 
     pub(crate) fn accounting(&self) -> &Arc<Accounting> {

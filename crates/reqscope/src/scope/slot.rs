@@ -209,12 +209,15 @@ impl<R: Resource> Slot<R> {
     fn cancel_or_report(&self, found: &Found<R::Handle, Account<R>, AcquireTaskHandle>) {
         match found {
             Found::Over(Phase::Acquiring(Some(cancel))) => cancel.abort(),
-            Found::Lent(since) => {
-                let subject = Subject::of::<R>(since, &self.scope.details());
-                self.scope.settings().reaper.accounting().still_lent(subject);
-            }
+            Found::Lent(since) => self.still_lent(since),
             Found::Over(_) => {}
         }
+    }
+
+    #[cold]
+    fn still_lent(&self, since: Site) {
+        let subject = Subject::of::<R>(since, &self.scope.details());
+        self.scope.settings().reaper.accounting().still_lent(subject);
     }
 
     /// Calls `settles`; a panic in it counts as `true`.

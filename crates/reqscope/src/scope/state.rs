@@ -129,11 +129,9 @@ impl Drop for StateRef {
             return;
         }
         let Some(state) = Arc::get_mut(&mut self.0) else { return };
-        // The settings and the observer of a server must not outlive it in the spare one.
+        // The settings and the observer of a server must not outlive it in the spare one. The details are only text, and
+        // are dropped when the next scope is opened.
         drop(state.settings.take());
-        if state.described.load(Ordering::Relaxed) {
-            state.locked.get_mut().details = Details::NONE;
-        }
         if let Some(rare) = state.locked.get_mut().rare.take() {
             catch::drop_quietly(rare);
         }
