@@ -42,8 +42,9 @@ impl Db {
 /// request shares it: the middleware in [`auth`](crate::auth) and the handler, for example. They take turns, so drop
 /// the guard before you call what wants it next.
 ///
-/// With one kind of transaction, `reqscope_tower::Scoped` is all you need. The two here have the same type, and
-/// `Scoped` finds a resource in the state by its type.
+/// With one kind of transaction, `reqscope_tower::Scoped` is all you need. It finds a resource in the state by its type;
+/// two of one type are told apart by `reqscope::wrap::Tagged`, in handlers that each want a certain one. Here the method
+/// of the request decides, so both kinds have the same type.
 pub(crate) struct Tx(pub(crate) Lazy<Transactions>);
 
 impl FromRequestParts<Db> for Tx {

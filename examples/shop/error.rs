@@ -1,12 +1,19 @@
 //! The errors that a handler may return, and their answers.
+use std::error::Error;
+
 use axum::Json;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use reqscope::CloseError;
+use reqscope::error::Chain;
 use reqscope_sqlite::SqliteError;
 use reqscope_tower::ScopeError;
 use serde_json::json;
+
+/// The error of a job that runs outside of any request, where no client gets an answer.
+pub(crate) type AnyError = Box<dyn Error + Send + Sync>;
 
 /// Why a request failed.
 ///
@@ -54,12 +61,15 @@ impl IntoResponse for AppError {
     }
 }
 
-/// Logs the cause of every 503 and 500 that came of a [`ScopeError`].
+/// Logs the cause of every 503 and 500 of the scoped routes: a [`ScopeError`], or a COMMIT that failed.
 pub(crate) async fn log_failures(request: Request, next: Next) -> Response {
     let line = format!("{} {}", request.method(), request.uri().path());
     let response = next.run(request).await;
     if let Some(error) = response.extensions().get::<ScopeError>() {
         eprintln!("{line}: {error}"); // with all levels of the cause
+    }
+    if let Some(error) = response.extensions().get::<CloseError>() {
+        eprintln!("{line}: {}", Chain(error));
     }
     response
 }

@@ -19,6 +19,7 @@ mod migrations;
 mod users;
 mod auth;
 mod products;
+mod events;
 mod orders;
 mod report;
 mod health;
@@ -38,9 +39,10 @@ use tokio::net::TcpListener;
 use tokio::signal;
 
 use crate::db::Db;
+use crate::error::AnyError;
 
 #[tokio::main]
-async fn main() -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
+async fn main() -> Result<ExitCode, AnyError> {
     let mut arguments = env::args().skip(1);
     let port = arguments.next().map_or(Ok(0), |port| port.parse())?;
     let sqlite = match arguments.next() {
@@ -50,8 +52,8 @@ async fn main() -> Result<ExitCode, Box<dyn Error + Send + Sync>> {
     let stop = stop_signal()?;
 
     let db = Db::new(sqlite);
-    migrations::run(&db).await?; // before the first request
     let scopes = Scopes::builder().observer(Log).build();
+    migrations::run(&db, &scopes).await?; // before the first request
     let service = TowerToHyperService::new(app::router(db.clone(), &scopes));
 
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;

@@ -2,15 +2,17 @@
 //!
 //! The functions below the handlers take a `&mut SqliteConn`. They work in whatever transaction their caller is in,
 //! and know nothing of HTTP, so a background job can call them as well.
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
 use reqscope_sqlite::{SqliteConn, SqliteError};
+use reqscope_tower::RequestScope;
 use serde::{Deserialize, Serialize};
 
-use crate::db::Tx;
+use crate::db::{Db, Tx};
 use crate::error::AppError;
-use crate::products;
 use crate::users::User;
+use crate::{events, products};
 
 #[derive(Deserialize)]
 pub(crate) struct NewOrder {
@@ -33,11 +35,14 @@ pub(crate) struct Order {
 /// `POST /orders`
 pub(crate) async fn create(
     Tx(tx): Tx,
+    RequestScope(request): RequestScope,
+    State(db): State<Db>,
     Extension(user): Extension<User>,
     Json(order): Json<NewOrder>,
 ) -> Result<(StatusCode, Json<Order>), AppError> {
     let order = place(&mut *tx.get().await?, user.id, order.lines).await?;
-    Ok((StatusCode::CREATED, Json(order))) // COMMIT, and then the head is sent
+    events::deliver_after(&request, db);
+    Ok((StatusCode::CREATED, Json(order))) // COMMIT, and then the head is sent and the event delivered
 }
 
 /// `GET /orders`
@@ -62,7 +67,7 @@ async fn place(conn: &mut SqliteConn, buyer: i64, lines: Vec<Line>) -> Result<Or
     let order = Order { id, total };
     // Not the client's fault.
     let event = serde_json::to_string(&order).map_err(|error| AppError::Internal(error.into()))?;
-    record_event(conn, "order_placed", event).await?;
+    events::record(conn, "order_placed", event).await?;
     Ok(order)
 }
 
@@ -75,11 +80,6 @@ async fn insert(conn: &mut SqliteConn, buyer: i64) -> Result<i64, SqliteError> {
 async fn insert_line(conn: &mut SqliteConn, order: i64, line: Line, price: u32) -> Result<usize, SqliteError> {
     let insert = "INSERT INTO order_lines (order_id, product, quantity, price) VALUES (?1, ?2, ?3, ?4)";
     conn.call(move |sql| sql.prepare_cached(insert)?.execute((order, line.product, line.quantity, price))).await
-}
-
-/// Records a notification for other systems.
-async fn record_event(conn: &mut SqliteConn, kind: &'static str, body: String) -> Result<usize, SqliteError> {
-    conn.call(move |sql| sql.execute("INSERT INTO events (kind, body) VALUES (?1, ?2)", (kind, body))).await
 }
 
 /// Returns the orders of a user, the oldest first.

@@ -59,20 +59,17 @@ async fn all(conn: &mut SqliteConn) -> Result<Vec<Product>, SqliteError> {
 ///
 /// [`OutOfStock`](AppError::OutOfStock) and [`NoSuchProduct`](AppError::NoSuchProduct), besides those of the database.
 pub(crate) async fn take(conn: &mut SqliteConn, id: i64, quantity: u16) -> Result<u32, AppError> {
-    let taken = conn
-        .call(move |sql| {
-            let update = "UPDATE products SET stock = stock - ?2 WHERE id = ?1 AND stock >= ?2 RETURNING price";
-            sql.prepare_cached(update)?.query_row((id, quantity), |row| row.get(0)).optional()
+    // In the closure, `?` is for errors of the database. The answer itself is a result, too.
+    conn.call(move |sql| {
+        let update = "UPDATE products SET stock = stock - ?2 WHERE id = ?1 AND stock >= ?2 RETURNING price";
+        let price = sql.prepare_cached(update)?.query_row((id, quantity), |row| row.get(0)).optional()?;
+        Ok(match price {
+            Some(price) => Ok(price),
+            None if sql.prepare_cached("SELECT 1 FROM products WHERE id = ?1")?.exists([id])? => {
+                Err(AppError::OutOfStock(id))
+            }
+            None => Err(AppError::NoSuchProduct(id)),
         })
-        .await?;
-    match taken {
-        Some(price) => Ok(price),
-        None if exists(conn, id).await? => Err(AppError::OutOfStock(id)),
-        None => Err(AppError::NoSuchProduct(id)),
-    }
-}
-
-/// Returns whether there is such a product, in stock or not.
-async fn exists(conn: &mut SqliteConn, id: i64) -> Result<bool, SqliteError> {
-    conn.call(move |sql| sql.prepare_cached("SELECT 1 FROM products WHERE id = ?1")?.exists([id])).await
+    })
+    .await?
 }

@@ -7,6 +7,7 @@ mod migrations;
 mod users;
 mod auth;
 mod products;
+mod events;
 mod orders;
 mod report;
 mod health;
@@ -43,8 +44,8 @@ impl Shop {
     async fn open() -> Shop {
         let folder = tempfile::tempdir().unwrap();
         let db = Db::new(Sqlite::new(folder.path().join("shop.db")));
-        migrations::run(&db).await.unwrap();
         let scopes = Scopes::new();
+        migrations::run(&db, &scopes).await.unwrap();
         let router = app::router(db.clone(), &scopes);
         let mut shop = Shop { router, db, scopes, token: String::new(), folder };
         let (status, ann) = shop.post("/users", json!({ "name": "ann" })).await;
@@ -200,6 +201,23 @@ async fn authentication_and_handler_share_one_transaction() {
     shop.drain().await;
 }
 
+/// The delivery runs after the COMMIT and in a transaction of its own, so it sees the event.
+#[tokio::test]
+async fn event_is_delivered_after_a_success_only() {
+    let shop = Shop::open().await;
+    let delivered = async || {
+        // The answer does not wait for the delivery. A drain does.
+        assert!(shop.scopes.drain(Duration::from_secs(5)).await.is_clean());
+        shop.sql(|sql| sql.query_row("SELECT count(*) FROM events WHERE delivered", (), |row| row.get::<_, u32>(0)))
+            .await
+    };
+    assert_eq!(shop.post("/orders", order(&[(2, 2)])).await.0, StatusCode::CONFLICT);
+    assert_eq!(delivered().await, 0);
+    assert_eq!(shop.post("/orders", order(&[(1, 1)])).await.0, StatusCode::CREATED);
+    assert_eq!(delivered().await, 1);
+    shop.drain().await;
+}
+
 /// A read that took its turn among the writers would wait here until its deadline.
 #[tokio::test]
 async fn read_does_not_wait_for_a_writer() {
@@ -299,10 +317,10 @@ async fn closed_pool_is_503() {
 #[tokio::test]
 async fn migrations_run_once() {
     let shop = Shop::open().await;
-    migrations::run(&shop.db).await.unwrap();
+    migrations::run(&shop.db, &shop.scopes).await.unwrap();
     assert_eq!(shop.count("users").await, 1);
     shop.sql(|sql| sql.pragma_update(None, "user_version", 1000)).await;
-    let error = migrations::run(&shop.db).await.unwrap_err();
+    let error = migrations::run(&shop.db, &shop.scopes).await.unwrap_err();
     assert_eq!(error.to_string(), "the database is of a newer version");
     shop.drain().await;
 }
