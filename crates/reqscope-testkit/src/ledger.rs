@@ -1,12 +1,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
+use std::future::Future;
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use reqscope::observer::{Abandoned, Subject};
-use reqscope::{Exit, Observer};
+use reqscope::{Exit, Observer, Scopes};
+
+use crate::drained::drain;
 
 /// Checks that each acquisition of a test was released or abandoned, by source location.
 ///
@@ -141,6 +144,44 @@ impl Ledger {
     /// ```
     pub fn observer(&self) -> impl Observer + use<> {
         LedgerObserver(Arc::clone(&self.by_location))
+    }
+
+    /// Waits like [`drained`](crate::drained), and names in its panic the lines of the program whose acquisitions are
+    /// still open.
+    ///
+    /// # Panics
+    ///
+    /// Panics at the caller's line if something is left after 10 s, or a handle was abandoned during the drain.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, nothing is lost.
+    ///
+    /// ```
+    /// use reqscope::Scopes;
+    /// use reqscope_testkit::{Ledger, Probe};
+    /// use std::sync::Arc;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// let ledger = Ledger::new();
+    /// let scopes = Scopes::builder().observer(ledger.observer()).build();
+    /// let scope = scopes.open();
+    /// drop(scope.lazy(&Arc::new(Probe::new())).get().await);
+    /// drop(scope);
+    /// ledger.drained(&scopes).await;
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn drained(&self, scopes: &Scopes) -> impl Future<Output = ()> + Send + use<> {
+        let caller = Location::caller();
+        let (scopes, by_location) = (scopes.clone(), Arc::clone(&self.by_location));
+        async move {
+            if let Err(left) = drain(&scopes).await {
+                let lines = by_location.unbalanced();
+                let lines = if lines.is_empty() { vec!["none is open".to_owned()] } else { lines };
+                panic!("{caller}: {left}\n  acquisitions by line:\n    {}", lines.join("\n    "));
+            }
+        }
     }
 
     /// Returns the totals of all lines.

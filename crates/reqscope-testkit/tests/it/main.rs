@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic in a test is its report, in its helpers too")]
 #[cfg(feature = "proxy")]
 mod fault_proxy;
+mod drained;
 mod gate;
 mod laws;
 mod ledger;
