@@ -23,6 +23,7 @@ use axum::response::Response;
 use reqscope::{Lease, Scopes};
 use reqscope_sqlite::Sqlite;
 use reqscope_sqlite::rusqlite::{self, Connection};
+use reqscope_testkit::drained;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
@@ -99,8 +100,7 @@ impl Shop {
 
     /// Waits until every scope is closed and every handle released, and fails if one is not.
     async fn drain(self) {
-        let report = self.scopes.drain(Duration::from_secs(5)).await;
-        assert!(report.is_clean(), "{report:?}");
+        drained(&self.scopes).await;
         let stats = self.scopes.stats();
         assert_eq!((stats.open_scopes, stats.live, stats.acquired), (0, 0, stats.released), "{stats:?}");
         let report = self.db.connections.close(Duration::from_secs(5)).await;

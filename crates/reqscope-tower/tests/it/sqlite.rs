@@ -1,7 +1,6 @@
 //! A transaction per request, on a real database.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -10,6 +9,7 @@ use axum::routing::{get, post};
 use http::{Method, StatusCode};
 use reqscope::{Exit, Lease, Pool, Scopes};
 use reqscope_sqlite::{Sqlite, Transaction};
+use reqscope_testkit::drained;
 use reqscope_tower::{RequestScope, ScopeError, ScopeLayer, Scoped};
 use tokio::sync::mpsc;
 use tower::ServiceExt;
@@ -55,7 +55,7 @@ async fn only_a_success_is_committed_before_its_response() {
         assert_eq!(ask(Method::POST, path).await.status(), code, "{path}");
     }
     assert_eq!(text(ask(Method::GET, "/pages").await).await, "a c");
-    assert!(scopes.drain(Duration::from_secs(60)).await.is_clean());
+    drained(&scopes).await;
 }
 
 #[derive(Clone)]
@@ -107,5 +107,5 @@ async fn task_that_waits_for_the_end_sees_the_committed_row() {
         assert_eq!(app.clone().oneshot(request).await.unwrap().status(), StatusCode::OK);
         assert_eq!(all.recv().await, Some(1), "run {run}");
     }
-    assert!(scopes.drain(Duration::from_secs(60)).await.is_clean());
+    drained(&scopes).await;
 }

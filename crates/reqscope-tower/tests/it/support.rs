@@ -16,14 +16,14 @@ pub(crate) type Answer = Result<Response<Full<Bytes>>, &'static str>;
 pub(crate) struct Scene {
     pub(crate) probe: Arc<Probe>,
     pub(crate) scopes: Scopes,
-    _ledger: Ledger,
+    ledger: Ledger,
 }
 
 impl Scene {
     pub(crate) fn new(probe: Probe) -> Self {
         let ledger = Ledger::new();
         let scopes = Scopes::builder().observer(ledger.observer()).build();
-        Scene { probe: Arc::new(probe), scopes, _ledger: ledger }
+        Scene { probe: Arc::new(probe), scopes, ledger }
     }
 
     pub(crate) fn layer(&self) -> ScopeLayer {
@@ -32,8 +32,7 @@ impl Scene {
 
     /// Drains the scopes and returns the exits of all releases, in order.
     pub(crate) async fn exits(&self) -> Vec<Exit> {
-        let report = self.scopes.drain(Duration::from_secs(60)).await;
-        assert!(report.is_clean(), "{report:?}");
+        self.ledger.drained(&self.scopes).await;
         let counts = self.probe.counts();
         assert_eq!((counts.double_released, counts.used_after_release, counts.abandoned), (0, 0, 0));
         self.probe.releases().iter().map(|release| release.exit).collect()
