@@ -107,7 +107,8 @@ use crate::ScopeError;
 /// #   drop((db, audit));
 ///     Ok(())
 /// }
-/// # drop(axum::Router::<()>::new().route("/", axum::routing::post(order)).with_state::<()>(app));
+/// # let app: axum::Router = axum::Router::new().route("/", axum::routing::post(order)).with_state(app);
+/// # drop(app);
 /// ```
 ///
 /// A single handler can use [`RequestScope`](crate::RequestScope) instead: `scope.lazy(&app.audit).get().await?`.
