@@ -6,7 +6,7 @@ use std::sync::Arc;
 use reqscope::{Exit, Scopes};
 
 use crate::poll::now;
-use crate::ready::{ALONE, Plain, Ready};
+use crate::ready::{ALONE, AMONG_MANY, Plain, Ready};
 
 /// Open and drop.
 pub(crate) fn unused(times: usize) {
@@ -35,6 +35,16 @@ pub(crate) fn later(times: usize) {
     for _ in 0..times {
         drop(black_box(now(lazy.get()).expect("it is idle in the cell")));
     }
+}
+
+/// First get, later get and release of one of the cells of one scope, which has as many as there are repetitions.
+pub(crate) fn one_of_many(times: usize) {
+    let scope = Scopes::new().open();
+    let all: Vec<_> = (0..times).map(|_| Arc::new(Ready::<AMONG_MANY>)).collect();
+    for ready in all.iter().chain(&all) {
+        drop(black_box(now(scope.lazy(ready).get()).expect("it is ready, and then idle in the cell")));
+    }
+    now(scope.close(Exit::Completed)).expect("nothing settles");
 }
 
 /// Open, first get, return the guard, close, of a resource without shortcuts, in a task of a runtime.

@@ -1,5 +1,7 @@
 use std::any::{Any, TypeId};
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::{mem, slice};
@@ -12,10 +14,6 @@ use crate::scope::close_error::Problem;
 
 /// The slot of a cell without its type, as its scope sees it.
 pub(crate) trait ErasedSlot: Any + Send + Sync {
-    /// Returns the type and the address of the resource. No two resources have the same address, because the slot keeps
-    /// the `Arc`.
-    fn key(&self) -> Key;
-
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 
     /// Returns the number of the acquisition of its handle within the scope.
@@ -40,7 +38,24 @@ pub(crate) trait ErasedSlot: Any + Send + Sync {
     fn close_alone(&self, requested: Exit, caller: Caller) -> Option<Exit>;
 }
 
-pub(crate) type Key = (TypeId, usize);
+/// The identity of a resource. No two resources have the same address, because the slot keeps the `Arc`; the type is
+/// compared too, because unsafe code of a user may have changed the type of an `Arc`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Key {
+    /// The first field, because it is different for almost all keys that are compared.
+    address: usize,
+    resource: TypeId,
+}
+
+impl Key {
+    pub(crate) fn of<R: 'static>(resource: &Arc<R>) -> Self {
+        Key { address: Arc::as_ptr(resource).addr(), resource: TypeId::of::<R>() }
+    }
+
+    pub(crate) fn resource(self) -> TypeId {
+        self.resource
+    }
+}
 
 /// A release without its type. If it is dropped, it goes on in the reaper.
 pub(crate) struct ErasedRelease {
@@ -57,68 +72,158 @@ pub(crate) enum ErasedSlots {
     #[default]
     None,
     /// The usual case, without an allocation for a list.
-    One(Arc<dyn ErasedSlot>),
-    Many(Vec<Arc<dyn ErasedSlot>>),
+    One(KeyedSlot),
+    Many(Box<SlotList>),
+}
+
+/// A slot and its key, which is kept here so that a look-up compares keys without calling the slots.
+pub(crate) struct KeyedSlot {
+    key: Key,
+    slot: Arc<dyn ErasedSlot>,
+}
+
+impl Deref for KeyedSlot {
+    type Target = dyn ErasedSlot;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.slot
+    }
 }
 
 impl ErasedSlots {
-    pub(crate) fn as_slice(&self) -> &[Arc<dyn ErasedSlot>] {
+    /// Returns the slot with this key.
+    #[inline]
+    pub(crate) fn find(&self, key: Key) -> Option<&Arc<dyn ErasedSlot>> {
+        match self {
+            ErasedSlots::None => None,
+            ErasedSlots::One(only) => (only.key == key).then_some(&only.slot),
+            ErasedSlots::Many(list) => list.find(key),
+        }
+    }
+
+    /// Adds a slot with a new key. Returns whether there was a slot of the same type.
+    pub(crate) fn push(&mut self, key: Key, slot: Arc<dyn ErasedSlot>) -> bool {
+        let new = KeyedSlot { key, slot };
+        match self {
+            ErasedSlots::None => {
+                *self = ErasedSlots::One(new);
+                false
+            }
+            _ => self.join(new),
+        }
+    }
+
+    #[cold]
+    fn join(&mut self, new: KeyedSlot) -> bool {
+        let mut list = match mem::take(self) {
+            ErasedSlots::None => Box::default(),
+            ErasedSlots::One(first) => Box::new(SlotList { slots: vec![first], index: None }),
+            ErasedSlots::Many(list) => list,
+        };
+        let has_type = list.push(new);
+        *self = ErasedSlots::Many(list);
+        has_type
+    }
+
+    pub(crate) fn as_slice(&self) -> &[KeyedSlot] {
         match self {
             ErasedSlots::None => &[],
-            ErasedSlots::One(slot) => slice::from_ref(slot),
-            ErasedSlots::Many(slots) => slots,
+            ErasedSlots::One(only) => slice::from_ref(only),
+            ErasedSlots::Many(list) => &list.slots,
         }
-    }
-
-    pub(crate) fn push(&mut self, slot: Arc<dyn ErasedSlot>) {
-        match mem::replace(self, ErasedSlots::One(slot)) {
-            ErasedSlots::None => {}
-            before => self.join(before),
-        }
-    }
-
-    /// Appends the new slot to the ones before.
-    #[cold]
-    fn join(&mut self, before: Self) {
-        let mut all = match before {
-            ErasedSlots::None => Vec::new(),
-            ErasedSlots::One(first) => vec![first],
-            ErasedSlots::Many(many) => many,
-        };
-        all.extend(self.next());
-        *self = ErasedSlots::Many(all);
     }
 
     pub(crate) fn retain(&mut self, mut keep: impl FnMut(&dyn ErasedSlot) -> bool) {
         match self {
             ErasedSlots::None => {}
-            ErasedSlots::One(slot) if keep(&**slot) => {}
+            ErasedSlots::One(only) if keep(&**only) => {}
             ErasedSlots::One(_) => *self = ErasedSlots::None,
-            ErasedSlots::Many(slots) => slots.retain(|slot| keep(&**slot)),
+            ErasedSlots::Many(list) => {
+                list.index = None;
+                list.slots.retain(|slot| keep(&**slot));
+            }
         }
     }
 
     /// Sorts the slots into the order of their release as `verdict`: settling ones first, and each kind in reverse
     /// order of acquisition.
     pub(crate) fn sort(&mut self, verdict: Exit) {
-        if let ErasedSlots::Many(slots) = self {
+        if let ErasedSlots::Many(list) = self {
+            list.index = None;
             // `next` takes them from the end.
-            slots.sort_by_cached_key(|slot| (slot.settles(verdict), slot.order()));
+            list.slots.sort_by_cached_key(|slot| (slot.settles(verdict), slot.order()));
         }
     }
 
     /// Returns the next slot to release.
-    pub(crate) fn peek(&self) -> Option<&Arc<dyn ErasedSlot>> {
-        self.as_slice().last()
+    pub(crate) fn peek(&self) -> Option<&dyn ErasedSlot> {
+        self.as_slice().last().map(Deref::deref)
     }
 
     pub(crate) fn next(&mut self) -> Option<Arc<dyn ErasedSlot>> {
-        if let ErasedSlots::Many(slots) = self {
-            return slots.pop();
+        let next = match self {
+            ErasedSlots::Many(list) => {
+                list.index = None;
+                list.slots.pop()
+            }
+            _ => match mem::take(self) {
+                ErasedSlots::One(only) => Some(only),
+                _ => None,
+            },
+        };
+        next.map(|next| next.slot)
+    }
+}
+
+/// Several slots of one scope, in the order in which they were created.
+#[derive(Default)]
+pub(crate) struct SlotList {
+    slots: Vec<KeyedSlot>,
+    /// Only while the scope is open: a list that is being released has none.
+    index: Option<SlotIndex>,
+}
+
+/// The places of the slots in their list, and their types. Maps with an order, whose look-ups need no random seed.
+#[derive(Default)]
+struct SlotIndex {
+    places: BTreeMap<Key, usize>,
+    types: BTreeSet<TypeId>,
+}
+
+/// How many slots are looked through. A longer list has an index, or else a scope that uses thousands of resources, such
+/// as one for each shard, would need a time that grows with their square.
+const SCANNED: usize = 16;
+
+impl SlotList {
+    fn find(&self, key: Key) -> Option<&Arc<dyn ErasedSlot>> {
+        let found = match &self.index {
+            None => self.slots.iter().find(|slot| slot.key == key),
+            Some(index) => index.places.get(&key).and_then(|&place| self.slots.get(place)),
+        };
+        found.map(|found| &found.slot)
+    }
+
+    fn push(&mut self, new: KeyedSlot) -> bool {
+        let has_type = match &self.index {
+            None => self.slots.iter().any(|slot| slot.key.resource == new.key.resource),
+            Some(index) => index.types.contains(&new.key.resource),
+        };
+        match &mut self.index {
+            Some(index) => index.add(&new, self.slots.len()),
+            None if self.slots.len() < SCANNED => {}
+            index => {
+                let index = index.insert(SlotIndex::default());
+                self.slots.iter().chain([&new]).enumerate().for_each(|(place, slot)| index.add(slot, place));
+            }
         }
-        match mem::take(self) {
-            ErasedSlots::One(slot) => Some(slot),
-            _ => None,
-        }
+        self.slots.push(new);
+        has_type
+    }
+}
+
+impl SlotIndex {
+    fn add(&mut self, slot: &KeyedSlot, place: usize) {
+        self.places.insert(slot.key, place);
+        self.types.insert(slot.key.resource);
     }
 }

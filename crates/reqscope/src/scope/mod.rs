@@ -27,6 +27,7 @@ use crate::resource::Resource;
 use crate::rt::wakers::WakerTicket;
 use crate::scope::close::Close;
 use crate::scope::ended::Ended;
+use crate::scope::erased::Key;
 use crate::scope::slot::Slot;
 use crate::scope::state::{Settings, StateRef};
 
@@ -231,7 +232,7 @@ impl ScopeHandle {
     /// right for two databases of one type, but a mistake if each call creates a new `Arc`, so it is reported to the
     /// [`Observer`](crate::Observer::second_resource), once per type.
     pub fn lazy<R: Resource>(&self, resource: &Arc<R>) -> Lazy<R> {
-        let key = Slot::key_of(resource);
+        let key = Key::of(resource);
         let slot = self.state.slot(key, || Slot::new(&self.state, resource));
         Lazy::new(slot.unwrap_or_else(|| Arc::new(Slot::closed(&self.state, resource))))
     }

@@ -1,4 +1,4 @@
-use std::any::{Any, TypeId, type_name};
+use std::any::{Any, type_name};
 use std::future::{Future, ready};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::rt::catch::{self, QuietArc};
 use crate::rt::sync::{AtomicUsize, Ordering};
 use crate::rt::time::Deadline;
 use crate::scope::close_error::Problem;
-use crate::scope::erased::{ErasedRelease, ErasedSlot, Key};
+use crate::scope::erased::{ErasedRelease, ErasedSlot};
 use crate::scope::state::StateRef;
 
 type SlotCell<R> = Cell<<R as Resource>::Handle, Account<R>, Error<<R as Resource>::Cause>, AcquireTaskHandle>;
@@ -61,10 +61,6 @@ impl<R: Resource> Slot<R> {
 
     fn around(cell: SlotCell<R>, scope: &StateRef, resource: &Arc<R>) -> Self {
         Slot { cell, scope: scope.clone(), resource: QuietArc::new(resource), order: AtomicUsize::new(0) }
-    }
-
-    pub(crate) fn key_of(resource: &Arc<R>) -> Key {
-        (TypeId::of::<R>(), Arc::as_ptr(resource).cast::<()>() as usize)
     }
 
     /// Takes a handle without waiting, if possible. Waiters come first, unless the caller may `overtake` them.
@@ -245,10 +241,6 @@ impl<R: Resource> Sink<R> for Slot<R> {
 }
 
 impl<R: Resource> ErasedSlot for Slot<R> {
-    fn key(&self) -> Key {
-        Self::key_of(self.resource.as_arc())
-    }
-
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
         self
     }

@@ -210,16 +210,14 @@ impl ScopeState {
         if self.is_closed() {
             return None;
         }
-        let known = locked.slots.as_slice();
-        if let Some(known) = known.iter().find(|slot| slot.key() == key) {
+        if let Some(known) = locked.slots.find(key) {
             return Arc::clone(known).into_any().downcast().ok();
         }
-        let duplicated_types = known.iter().any(|slot| slot.key().0 == key.0);
         let slot = Arc::new(new());
-        locked.slots.push(slot.clone());
+        let duplicated_type = locked.slots.push(key, slot.clone());
         drop(locked);
-        if duplicated_types {
-            let first_time = self.settings().duplicated_types.lock().insert(key.0);
+        if duplicated_type {
+            let first_time = self.settings().duplicated_types.lock().insert(key.resource());
             if first_time {
                 self.settings().reaper.accounting().second_resource(slot.resource());
             }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
-use reqscope::Exit;
 use reqscope::scope::{LazyState, TryGetError};
+use reqscope::{Exit, ResourceExt};
 use reqscope_testkit::{Outcome, Probe, Verb, Wakes, cancel_at, poll_once};
 use tokio::time::{sleep, timeout};
 
@@ -87,6 +87,26 @@ async fn cells_are_told_apart_by_their_arc() {
     assert_eq!(request.lazy(&sibling).state(), LazyState::Unused);
     let second = get_now(&request.lazy(&sibling));
     assert_ne!(first.id(), second.id());
+}
+
+/// More cells than are looked through one by one.
+#[tokio::test(start_paused = true)]
+async fn many_cells_are_told_apart_and_released_in_reverse_order() {
+    let server = Server::new();
+    let siblings: Vec<_> = (0..100).map(|_| Arc::new(server.probe.sibling())).collect();
+    let scope = server.scopes.open();
+    let bounded = Arc::new(server.probe.sibling().timeout(Duration::from_secs(1)));
+    for round in 0..2 {
+        for (id, sibling) in siblings.iter().enumerate() {
+            assert_eq!(scope.lazy(sibling).get().await.unwrap().id(), id as u64, "round {round}");
+        }
+    }
+    assert_eq!(server.events.count(Event::SecondResource), 1);
+    drop(scope.lazy(&bounded).get().await.unwrap());
+    assert_eq!(server.events.count(Event::SecondResource), 1, "a resource of another type");
+    scope.close(Exit::Completed).await.unwrap();
+    server.finish().await;
+    assert_eq!(server.order(), (0..=100).rev().collect::<Vec<_>>());
 }
 
 #[tokio::test(start_paused = true)]

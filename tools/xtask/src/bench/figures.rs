@@ -112,6 +112,14 @@ const ROWS: &[Row] = &[
         ],
     },
     Row {
+        // A look-up that scans the cells costs 40,000 here.
+        operation: "first and later get of one of 2,000 cells in a scope, close",
+        run: "scope-one-of-many",
+        over: None,
+        must: Some(Must { instructions: 6_000, allocations: None }),
+        floors: &[],
+    },
+    Row {
         operation: "HTTP/1 request, scope unused",
         run: "http-unused",
         over: Some(PLAIN),
