@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::panic::Location;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::details::{Details, Tenant};
@@ -21,7 +22,8 @@ use crate::exit::Exit;
 ///
 /// impl Observer for Log {
 ///     fn abandoned(&self, of: Subject, exit: Exit, why: Abandoned) {
-///         eprintln!("{} taken at {} was abandoned ({exit}): {why}", of.resource, of.taken_at);
+///         let request = of.label().unwrap_or("no request");
+///         eprintln!("{} taken at {} by {request} was abandoned ({exit}): {why}", of.resource, of.taken_at);
 ///     }
 /// }
 ///
@@ -102,7 +104,7 @@ pub trait Observer: Send + Sync + 'static {
 
 /// The handle that an event is about.
 ///
-/// Both fields are `'static`, so they can be used as labels of a metric without an allocation:
+/// The fields are `'static`, so they can be used as labels of a metric without an allocation:
 ///
 /// ```
 /// use reqscope::observer::Subject;
@@ -127,11 +129,25 @@ pub struct Subject {
     /// created, it is the call of `get` that caused the creation, or the line that built the pool.
     pub taken_at: &'static Location<'static>,
     details: Details,
+    pool: Option<Arc<str>>,
 }
 
 impl Subject {
     pub(crate) fn of<R>(taken_at: &'static Location<'static>, details: &Details) -> Self {
-        Subject { resource: std::any::type_name::<R>(), taken_at, details: details.clone() }
+        Subject { resource: std::any::type_name::<R>(), taken_at, details: details.clone(), pool: None }
+    }
+
+    /// Adds the name of the pool that reports the event, if a pool does.
+    pub(crate) fn in_pool(mut self, pool: &Option<Arc<str>>) -> Self {
+        self.pool.clone_from(pool);
+        self
+    }
+
+    /// Returns the [name](crate::pool::PoolBuilder::name) of the pool that reports the event, or the type of its
+    /// resource if it has no name. Returns `None` in the events of scopes, leases and shared handles, also if their
+    /// handles come from a pool: [`resource`](Subject::resource) tells which.
+    pub fn pool(&self) -> Option<&str> {
+        self.pool.as_deref()
     }
 
     /// Returns the [label](crate::ScopeHandle::set_label) that the request had when it acquired the handle, such as

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Chain, Error};
+use crate::details::Label;
 
 /// The figures of a pool at the moment when a caller got no handle: the data behind the message of an [`Error`], for
 /// logs, metrics or a status page.
@@ -103,13 +104,15 @@ pub struct Shortage {
 /// assert!(report.taken_at.file().ends_with(".rs"));
 /// assert_eq!(report.held.as_secs(), 28);
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Holding {
     /// The line of code that took the handle: the call of `Lazy::get` or `Lease::acquire`.
     pub taken_at: &'static Location<'static>,
     /// How long the handle had been checked out.
     pub held: Duration,
+    /// The [label](crate::ScopeHandle::set_label) of the request that took it, if it has one.
+    pub label: Option<Label>,
 }
 
 /// A failed attempt to create a handle, as part of a [`Shortage`].
@@ -142,7 +145,24 @@ pub struct ConnectFailure {
 impl Holding {
     /// Creates an entry for a handle that was taken at `taken_at` and has been checked out for `held`.
     pub fn new(taken_at: &'static Location<'static>, held: Duration) -> Self {
-        Holding { taken_at, held }
+        Holding { taken_at, held, label: None }
+    }
+
+    /// Adds the label of the request that took the handle.
+    ///
+    /// ```
+    /// use reqscope::error::{Holding, Shortage};
+    /// # use std::{panic::Location, time::Duration};
+    ///
+    /// let mut shortage = Shortage::default();
+    /// let oldest = Holding::new(Location::caller(), Duration::from_secs(28));
+    /// shortage.oldest = Some(oldest.with_label("GET /orders/{id}"));
+    /// assert!(shortage.to_string().ends_with(" by GET /orders/{id}"));
+    /// ```
+    #[must_use]
+    pub fn with_label(mut self, label: impl Into<Label>) -> Self {
+        self.label = Some(label.into());
+        self
     }
 }
 
@@ -171,9 +191,12 @@ impl fmt::Display for Shortage {
                 write!(f, ", {figure} {what}")?;
             }
         }
-        if let Some(Holding { taken_at, held }) = oldest {
+        if let Some(Holding { taken_at, held, label }) = oldest {
             let (held, file, line) = (Seconds(*held), taken_at.file(), taken_at.line());
             write!(f, "; oldest holder {held}, taken at {file}:{line}")?;
+            if let Some(label) = label {
+                write!(f, " by {label}")?;
+            }
         }
         if let Some(ConnectFailure { error, ago }) = last_failure {
             write!(f, "; last connect failure {} ago: {}", Seconds(*ago), Chain(error))?;

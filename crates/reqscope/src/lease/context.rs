@@ -174,6 +174,17 @@ fn replace(new: &mut Option<Counted>) -> Option<Counted> {
     COUNTED.try_with(|current| current.replace(new.take())).ok().flatten()
 }
 
+impl Details {
+    /// Returns the details of the acquisition that this thread is polling right now.
+    #[inline]
+    pub(crate) fn current() -> Details {
+        let mut current = replace(&mut None);
+        let details = current.as_ref().map(|(_, details)| details.clone());
+        drop(replace(&mut current));
+        details.unwrap_or_default()
+    }
+}
+
 impl Origin {
     /// Returns the origin of the acquisition that this thread is polling right now. This is very cheap.
     #[inline]

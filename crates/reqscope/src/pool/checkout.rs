@@ -16,6 +16,7 @@ use super::validate::Unvalidated;
 use super::waiters::Ticket;
 use super::{create, janitor, queue_timer};
 use crate::cell::Site;
+use crate::details::Details;
 use crate::error::{Error, Stage};
 use crate::exit::Exit;
 use crate::lease::acquire::is_lost;
@@ -173,8 +174,11 @@ pub(super) enum Entered<R: Resource> {
 impl<R: Resource> Inner<R> {
     /// Returns the holder for a caller at `site`, or for the scope or the wrapper that it acts for.
     pub(super) fn holder(&self, site: Site) -> Holder {
-        let origin = Origin::current().unwrap_or(Origin { taken_at: site, scope: None });
-        Holder { origin, since: self.clock.now() }
+        let since = self.clock.now();
+        match Origin::current() {
+            Some(origin) => Holder { origin, details: Details::current(), since },
+            None => Holder { origin: Origin { taken_at: site, scope: None }, details: Details::NONE, since },
+        }
     }
 
     /// Returns whether many callers wait, as far as can be seen without the lock.
@@ -203,7 +207,8 @@ impl<R: Resource> Inner<R> {
             drop(state);
             return self.take_without_janitor(site);
         }
-        let (slot, handle) = state.slots.take(holder, |meta| self.is_fresh(meta, holder.since))?;
+        let now = holder.since;
+        let (slot, handle) = state.slots.take(holder, |meta| self.is_fresh(meta, now))?;
         drop(state);
         self.probe_taken(slot, handle)
     }
@@ -219,7 +224,8 @@ impl<R: Resource> Inner<R> {
     fn take_without_janitor(self: &Arc<Self>, site: Site) -> Option<(u32, R::Handle)> {
         janitor::start(self);
         let holder = self.holder(site);
-        let (slot, handle) = self.state.lock().slots.take(holder, |meta| self.is_fresh(meta, holder.since))?;
+        let now = holder.since;
+        let (slot, handle) = self.state.lock().slots.take(holder, |meta| self.is_fresh(meta, now))?;
         self.probe_taken(slot, handle)
     }
 
@@ -244,10 +250,11 @@ impl<R: Resource> Inner<R> {
             return None;
         }
         let limit = self.config.max_waiters(state.slots.max());
-        if let Some(ticket) = state.slots.queue(holder, limit, &mut waker) {
+        if let Some(ticket) = state.slots.queue(holder.clone(), limit, &mut waker) {
             return Some(First::Queued(ticket));
         }
-        let (slot, handle) = state.slots.take(holder, |meta| self.is_fresh(meta, holder.since))?;
+        let now = holder.since;
+        let (slot, handle) = state.slots.take(holder, |meta| self.is_fresh(meta, now))?;
         drop(state);
         self.probe_taken(slot, handle).map(|(slot, handle)| First::Taken(slot, handle))
     }
@@ -263,13 +270,13 @@ impl<R: Resource> Inner<R> {
         let mut deadline = Deadline::after(self.config.acquire_timeout);
         let (mut begun, mut again, mut unsound) = (begun, false, 0);
         loop {
-            let entered = begun.take().map_or_else(|| self.enter(holder, again), Ok)?;
+            let entered = begun.take().map_or_else(|| self.enter(&holder, again), Ok)?;
             let Taken { pooled, fresh } = match entered {
                 Entered::Taken(taken) => taken,
                 // Dropping the wait leaves the queue, and passes on a grant.
                 Entered::Waiting(queued) => {
                     let mut wait = Wait::new(queued);
-                    poll_fn(|cx| wait.poll(holder, &mut deadline, cx)).await?
+                    poll_fn(|cx| wait.poll(&holder, &mut deadline, cx)).await?
                 }
             };
             let (pooled, validation) = match pooled.health() {
@@ -293,7 +300,7 @@ impl<R: Resource> Inner<R> {
             unsound += 1;
             if unsound > self.config.max_size {
                 // The last handle was new. If not even new ones are sound, the loop would only reconnect.
-                return Err(self.explain(error.into_unavailable(), holder));
+                return Err(self.explain(error.into_unavailable(), &holder));
             }
             // The caller keeps its turn.
             again = true;
@@ -301,10 +308,10 @@ impl<R: Resource> Inner<R> {
     }
 
     /// Takes an idle handle, fresh or not, or joins the queue. Both are one step: no handle becomes idle in between.
-    fn enter(self: &Arc<Self>, holder: Holder, again: bool) -> PoolResult<R, Entered<R>> {
+    fn enter(self: &Arc<Self>, holder: &Holder, again: bool) -> PoolResult<R, Entered<R>> {
         let mut fresh = false;
         let mut state = self.state.lock();
-        let taken = state.slots.take(holder, |meta| {
+        let taken = state.slots.take(holder.clone(), |meta| {
             fresh = self.is_alive(meta, holder.since);
             true
         });
@@ -313,7 +320,7 @@ impl<R: Resource> Inner<R> {
             return Ok(Entered::Taken(Taken { pooled: Pooled::new(Arc::clone(self), slot, handle), fresh }));
         }
         let limit = self.config.max_waiters(state.slots.max());
-        let joined = state.slots.join(holder, limit, again);
+        let joined = state.slots.join(holder.clone(), limit, again);
         let crowded = state.slots.counts().waiting > 1;
         drop(state);
         if crowded {
@@ -481,7 +488,7 @@ impl<R: Resource> Wait<R> {
 
     pub(super) fn poll(
         &mut self,
-        holder: Holder,
+        holder: &Holder,
         deadline: &mut Deadline,
         cx: &mut Context<'_>,
     ) -> Poll<PoolResult<R, Taken<R>>> {

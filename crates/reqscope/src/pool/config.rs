@@ -1,3 +1,4 @@
+use std::any::type_name;
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
@@ -108,9 +109,10 @@ impl<R: Resource> PoolBuilder<R> {
 
     /// Sets the name of the pool. Defaults to none, because the type of the resource identifies most pools.
     ///
-    /// The name is shown in the [status](crate::pool::PoolStatus::name), in `Debug` output, and in the
-    /// [shortage](crate::error::Shortage::name) of an error: `pool orders: 10 of 10 in use`. Without a name, the status
-    /// has the name of the resource's type, and errors show none.
+    /// The name is shown in the [status](crate::pool::PoolStatus::name), in `Debug` output, in the
+    /// [events](crate::observer::Subject::pool) that the pool reports, and in the
+    /// [shortage](crate::error::Shortage::name) of an error: `pool orders: 10 of 10 in use`. Without a name, the
+    /// status and the events have the name of the resource's type, and errors show none.
     ///
     /// Names appear in logs, so do not use a URL with a password.
     pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
@@ -313,7 +315,9 @@ impl<R: Resource> PoolBuilder<R> {
     pub(super) fn into_parts(self) -> (Config, Reaper) {
         let Self { config, reaper, resource: _ } = self;
         let reaper = reaper.acquire_timeout(config.create_timeout).release_timeout(config.release_timeout);
-        (config, reaper.build())
+        let name = config.name.as_deref().unwrap_or(type_name::<R>());
+        let reaper = reaper.pool(name).build();
+        (config, reaper)
     }
 }
 

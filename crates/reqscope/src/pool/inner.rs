@@ -9,6 +9,7 @@ use super::clock::{Clock, Tick};
 use super::config::Config;
 use super::slots::{Put, Slots};
 use crate::cell::Site;
+use crate::details::Details;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::lease::context::Origin;
@@ -110,9 +111,11 @@ impl<R> HandleMeta<R> {
 }
 
 /// The holder of a handle.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Holder {
     pub(super) origin: Origin,
+    /// What its request has said about itself.
+    pub(super) details: Details,
     pub(super) since: Tick,
 }
 
@@ -220,7 +223,8 @@ impl<R: Resource> Inner<R> {
         let uses_left = self.config.max_uses();
         let meta = HandleMeta { account, returned: now, validated: now, expires, uses_left };
         let put = if state.clears == clears {
-            state.slots.created(slot, handle, meta, Holder { origin: Origin { taken_at, scope: None }, since: now })
+            let (origin, details) = (Origin { taken_at, scope: None }, Details::NONE);
+            state.slots.created(slot, handle, meta, Holder { origin, details, since: now })
         } else {
             state.slots.unwanted(slot);
             Put::Refused(handle, meta)
@@ -262,7 +266,8 @@ impl<R: Resource> Inner<R> {
 
     /// Returns the holder for handles that the pool itself holds, which are not reported.
     pub(super) fn own_holder(&self) -> Holder {
-        Holder { origin: Origin { taken_at: self.built_at, scope: None }, since: Tick::NEVER }
+        let origin = Origin { taken_at: self.built_at, scope: None };
+        Holder { origin, details: Details::NONE, since: Tick::NEVER }
     }
 
     /// Closes the pool. Idle handles are retired now, lent ones when they are returned.

@@ -18,7 +18,6 @@ use super::clock::Tick;
 use super::create::LostError;
 use super::inner::{Counters, Holder, Inner};
 use super::validate::Unvalidated;
-use crate::details::Details;
 use crate::error::{Error, Stage};
 use crate::exit::Exit;
 use crate::lease::Caller;
@@ -115,13 +114,11 @@ impl<R: Resource> Inner<R> {
         let mut state = self.state.lock();
         let before = mem::replace(&mut state.inspected, now);
         let became_long = |holder: &&Holder| (before < holder.since.after(most)) && holder.since.after(most) <= now;
-        let long: Vec<Holder> = state.slots.lent().filter(became_long).copied().collect();
+        let long: Vec<Holder> = state.slots.lent().filter(became_long).cloned().collect();
         drop(state);
-        for Holder { origin, since } in long {
+        for Holder { origin, details, since } in long {
             Counters::add(&self.counters.held_too_long, 1);
-            self.reaper
-                .accounting()
-                .held_too_long(Subject::of::<R>(origin.taken_at, &Details::NONE), now.since(since));
+            self.reaper.accounting().held_too_long(Subject::of::<R>(origin.taken_at, &details), now.since(since));
         }
     }
 

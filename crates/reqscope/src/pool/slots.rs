@@ -94,7 +94,7 @@ pub(super) struct Counts {
     pub(super) waiting: usize,
 }
 
-impl<T, S, N: Copy> Slots<T, S, N> {
+impl<T, S, N: Clone> Slots<T, S, N> {
     pub(super) fn new(max: usize) -> Self {
         Slots {
             entries: Vec::new(),

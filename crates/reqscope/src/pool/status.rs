@@ -3,6 +3,7 @@ use std::borrow::Cow;
 
 use tokio::time::Instant;
 
+use super::clock::Tick;
 use super::inner::{Holder, Inner, PoolState};
 use crate::error::{ConnectFailure, Error, Holding, Shortage, Situation};
 use crate::resource::Resource;
@@ -105,9 +106,19 @@ impl<R: Resource> Inner<R> {
         self.clock.advance();
         let now = self.clock.now();
         let mut lent: Vec<Holder> =
-            self.state.lock().slots.lent().filter(|holder| holder.is_users()).copied().collect();
+            self.state.lock().slots.lent().filter(|holder| holder.is_users()).cloned().collect();
         lent.sort_by_key(|holder| holder.since);
-        lent.into_iter().map(|holder| Holding::new(holder.origin.taken_at, now.since(holder.since))).collect()
+        lent.into_iter().map(|holder| holder.holding(now)).collect()
+    }
+}
+
+impl Holder {
+    fn holding(&self, now: Tick) -> Holding {
+        let holding = Holding::new(self.origin.taken_at, now.since(self.since));
+        match self.details.to_label() {
+            Some(label) => holding.with_label(label),
+            None => holding,
+        }
     }
 }
 
@@ -124,7 +135,7 @@ impl<R: Resource> Inner<R> {
     }
 
     /// Adds the figures of the pool to the error of a caller that got no handle.
-    pub(super) fn explain(&self, error: Error<R::Cause>, waiter: Holder) -> Error<R::Cause> {
+    pub(super) fn explain(&self, error: Error<R::Cause>, waiter: &Holder) -> Error<R::Cause> {
         if error.is_closed() {
             return error;
         }
@@ -132,12 +143,12 @@ impl<R: Resource> Inner<R> {
         let now = self.clock.now();
         let state = self.state.lock();
         let counts = state.slots.counts();
-        let oldest = state.slots.lent().filter(|holder| holder.is_users()).min_by_key(|holder| holder.since).copied();
+        let oldest = state.slots.lent().filter(|holder| holder.is_users()).min_by_key(|holder| holder.since).cloned();
         let own = state
             .slots
             .lent()
             .find(|holder| holder.origin.scope.is_some() && holder.origin.scope == waiter.origin.scope)
-            .copied();
+            .map(|holder| holder.origin.taken_at);
         let last_failure = state.last_failure();
         drop(state);
         error.with_shortage(Shortage {
@@ -148,8 +159,8 @@ impl<R: Resource> Inner<R> {
             idle: counts.idle,
             creating: counts.creating,
             waiting: counts.waiting,
-            oldest: oldest.map(|holder| Holding::new(holder.origin.taken_at, now.since(holder.since))),
-            own: own.map(|holder| holder.origin.taken_at),
+            oldest: oldest.map(|holder| holder.holding(now)),
+            own,
             last_failure: last_failure.map(|(error, at)| ConnectFailure::new(&error, at.elapsed())),
         })
     }

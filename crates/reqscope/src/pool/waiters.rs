@@ -47,17 +47,17 @@ impl<G, N> Waiters<G, N> {
     /// Returns the holder at the head of the queue.
     pub(super) fn head(&self) -> Option<N>
     where
-        N: Copy,
+        N: Clone,
     {
-        self.queue.front().map(|waiter| waiter.holder)
+        self.queue.front().map(|waiter| waiter.holder.clone())
     }
 
     /// Returns the holder of the waiter before which so many others are in the queue.
     pub(super) fn nth(&self, before: usize) -> Option<N>
     where
-        N: Copy,
+        N: Clone,
     {
-        self.queue.get(before).map(|waiter| waiter.holder)
+        self.queue.get(before).map(|waiter| waiter.holder.clone())
     }
 
     /// Returns how many waiters have joined so far.

@@ -29,6 +29,8 @@ use crate::stats::Stats;
 pub(crate) struct Accounting {
     pub(crate) limits: Limits,
     observer: Option<Quiet<Box<dyn Observer>>>,
+    /// The name of the pool whose handles these are.
+    pool: Option<Arc<str>>,
     in_flight: InFlight,
     acquired: AtomicU64,
     released: AtomicU64,
@@ -65,8 +67,8 @@ fn count(counter: &AtomicU64) {
 }
 
 impl Accounting {
-    pub(crate) fn new(limits: Limits, observer: Option<Quiet<Box<dyn Observer>>>) -> Self {
-        Accounting { limits, observer, ..Accounting::default() }
+    pub(crate) fn new(limits: Limits, observer: Option<Quiet<Box<dyn Observer>>>, pool: Option<Arc<str>>) -> Self {
+        Accounting { limits, observer, pool, ..Accounting::default() }
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -103,26 +105,26 @@ impl Accounting {
 
     pub(crate) fn acquire_failed(&self, of: Subject, error: &(dyn Error + 'static)) {
         count(&self.acquire_failed);
-        self.notify(|observer| observer.acquire_failed(of, error));
+        self.notify(|observer| observer.acquire_failed(of.in_pool(&self.pool), error));
     }
 
     pub(crate) fn late(&self, of: Subject) {
         count(&self.late);
-        self.notify(|observer| observer.late(of));
+        self.notify(|observer| observer.late(of.in_pool(&self.pool)));
     }
 
     pub(crate) fn lent_too_long(&self, of: Subject, held_since: &'static Location<'static>) {
         count(&self.lent_too_long);
-        self.notify(|observer| observer.lent_too_long(of, held_since));
+        self.notify(|observer| observer.lent_too_long(of.in_pool(&self.pool), held_since));
     }
 
     pub(crate) fn held_too_long(&self, of: Subject, held: Duration) {
-        self.notify(|observer| observer.held_too_long(of, held));
+        self.notify(|observer| observer.held_too_long(of.in_pool(&self.pool), held));
     }
 
     pub(crate) fn still_lent(&self, of: Subject) {
         count(&self.still_lent);
-        self.notify(|observer| observer.still_lent(of));
+        self.notify(|observer| observer.still_lent(of.in_pool(&self.pool)));
     }
 
     pub(crate) fn task_failed(&self, spawned_at: &'static Location<'static>, error: &(dyn Error + 'static)) {
@@ -204,7 +206,7 @@ impl<R> Account<R> {
     }
 
     fn subject(&self) -> Subject {
-        Subject::of::<R>(self.taken_at, &self.details)
+        Subject::of::<R>(self.taken_at, &self.details).in_pool(&self.accounting.pool)
     }
 
     /// Makes the handle end with `exit` or a worse one.

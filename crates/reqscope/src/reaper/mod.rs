@@ -64,7 +64,7 @@ impl Reaper {
 
     /// Returns a builder, to set timeouts and an observer.
     pub fn builder() -> ReaperBuilder {
-        ReaperBuilder { limits: Limits::default(), observer: None }
+        ReaperBuilder { limits: Limits::default(), observer: None, pool: None }
     }
 
     /// Returns the reaper of leases that are not acquired with another one. It has the default timeouts and no
@@ -261,6 +261,8 @@ impl fmt::Debug for Reaper {
 pub struct ReaperBuilder {
     limits: Limits,
     observer: Option<Quiet<Box<dyn Observer>>>,
+    /// The name of the pool that has this reaper, for the observer.
+    pool: Option<Arc<str>>,
 }
 
 impl ReaperBuilder {
@@ -293,9 +295,15 @@ impl ReaperBuilder {
         self
     }
 
+    /// Makes this the reaper of a pool of that name.
+    pub(crate) fn pool(mut self, name: &str) -> Self {
+        self.pool = Some(name.into());
+        self
+    }
+
     /// Creates the reaper. This does no I/O and needs no runtime.
     pub fn build(self) -> Reaper {
-        Reaper { accounting: Arc::new(Accounting::new(self.limits, self.observer)) }
+        Reaper { accounting: Arc::new(Accounting::new(self.limits, self.observer, self.pool)) }
     }
 }
 

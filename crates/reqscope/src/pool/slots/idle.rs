@@ -4,7 +4,7 @@ use std::mem;
 
 use super::{Entry, Occupant, Slots};
 
-impl<T, S, N: Copy> Slots<T, S, N> {
+impl<T, S, N: Clone> Slots<T, S, N> {
     /// Returns the metadata of the idle handles.
     pub(in crate::pool) fn idle(&self) -> impl Iterator<Item = &S> {
         self.idle.iter().filter_map(|&slot| match &self.entries[slot as usize] {
@@ -77,7 +77,7 @@ impl<T, S, N: Copy> Slots<T, S, N> {
         let mut idle = mem::take(&mut self.idle);
         idle.retain(|&slot| {
             let wanted = taken.len() < most && self.meta(slot).is_some_and(|meta| which(meta));
-            let handle = if wanted { self.lend(slot, holder) } else { None };
+            let handle = if wanted { self.lend(slot, holder.clone()) } else { None };
             let stays = handle.is_none();
             taken.extend(handle.map(|handle| (slot, handle)));
             stays

@@ -11,6 +11,7 @@ mod crowds;
 mod dead_handles;
 mod janitor;
 mod keeping;
+mod labels;
 mod laws;
 mod lost;
 mod outage;

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::super::*;
 
-impl<T, S, N: Copy> Slots<T, S, N> {
+impl<T, S, N: Clone> Slots<T, S, N> {
     /// Asserts the invariants that can be seen from one state.
     pub(super) fn check(&self) {
         let of = |wanted: fn(&Entry<T, S, N>) -> bool| -> BTreeSet<u32> {
