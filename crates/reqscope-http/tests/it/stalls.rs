@@ -328,3 +328,36 @@ fn shutdown_of_the_runtime_does_not_stall_the_body() {
     assert_eq!(probe.counts().live(), 1);
     assert!(poll_once(pin!(body.frame())).is_pending());
 }
+
+/// Timers of a millisecond race with polls, wakes and drops on four threads. Whichever is first, each handle is released
+/// once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn racing_timers_release_each_handle_once() {
+    const BODIES: u64 = 400;
+    let (probe, reaper, lease) = scene(Probe::new()).await;
+    drop(lease);
+    let served = (0..BODIES).map(|number| {
+        let (probe, reaper) = (probe.clone(), reaper.clone());
+        tokio::spawn(async move {
+            let lease = Lease::acquire_in(&reaper, &probe).await.unwrap();
+            let body = LeaseBody::unfold(lease, number % 5, |lease, left| async move {
+                tokio::task::yield_now().await;
+                sleep(Duration::from_micros(300 * left)).await;
+                Ok::<_, Infallible>((lease, left.saturating_sub(1), (left > 0).then(|| Bytes::from_static(b"x"))))
+            });
+            let mut body = body.stall_timeout(Duration::from_millis(1)).min_rate(0);
+            loop {
+                match body.frame().await {
+                    Some(Ok(_)) => sleep(Duration::from_micros(400 * (number % 4))).await,
+                    Some(Err(error)) => assert!(matches!(error, LeaseBodyError::Stalled { .. }), "{error:?}"),
+                    None => break,
+                }
+            }
+        })
+    });
+    for served in served.collect::<Vec<_>>() {
+        served.await.unwrap();
+    }
+    assert!(reaper.drain(60 * SECOND).await.is_clean());
+    assert_eq!(probe.counts().released, BODIES + 1);
+}
