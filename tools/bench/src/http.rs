@@ -1,6 +1,7 @@
 //! What a scope adds to a request: HTTP/1 over a stream in memory, with client and server polled by hand in turn.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::hint::black_box;
 use std::pin::pin;
 use std::sync::Arc;
@@ -80,7 +81,7 @@ pub(crate) fn once_cell_used(times: usize) {
 pub(crate) fn serve<S, B>(times: usize, service: S)
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
-    B: Body<Data = Bytes, Error = Infallible> + 'static,
+    B: Body<Data = Bytes, Error: Error + Send + Sync> + 'static,
 {
     let (mut client, server) = tokio::io::duplex(4096);
     let mut connection = pin!(http1::Builder::new().serve_connection(TokioIo::new(server), service));

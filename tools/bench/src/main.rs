@@ -14,6 +14,7 @@ mod outage;
 mod poll;
 mod pool;
 mod ready;
+mod router;
 mod scope;
 mod server;
 mod throughput;
@@ -87,6 +88,9 @@ enum Operation {
     TowerPlain,
     TowerUnused,
     TowerUsed,
+    RouterPlain,
+    RouterUnused,
+    RouterUsed,
     PoolGet,
     PoolFirst,
     PoolLater,
@@ -117,6 +121,9 @@ impl Operation {
             Operation::TowerPlain => tower::plain(times),
             Operation::TowerUnused => tower::unused(times),
             Operation::TowerUsed => tower::used(times),
+            Operation::RouterPlain => router::plain(times),
+            Operation::RouterUnused => router::unused(times),
+            Operation::RouterUsed => router::used(times),
             Operation::PoolGet => pool::get(times),
             Operation::PoolFirst => pool::first(times),
             Operation::PoolLater => pool::later(times),

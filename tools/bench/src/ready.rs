@@ -13,6 +13,7 @@ pub(crate) const IN_A_POOL: u8 = 1;
 pub(crate) const UNDER_TOWER: u8 = 2;
 pub(crate) const OVER_LOOPBACK: u8 = 3;
 pub(crate) const AMONG_MANY: u8 = 4;
+pub(crate) const IN_A_ROUTER: u8 = 5;
 
 pub(crate) const HANDLE: u64 = 7;
 

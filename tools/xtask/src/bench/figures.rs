@@ -73,6 +73,8 @@ const PLAIN: Compared = Compared { name: "plain hyper", run: "http-plain" };
 
 const TOWER: Compared = Compared { name: "the service without the layer", run: "tower-plain" };
 
+const ROUTER: Compared = Compared { name: "the router with a layer that does nothing", run: "router-plain" };
+
 const ROWS: &[Row] = &[
     Row {
         operation: "open and drop an unused scope",
@@ -145,6 +147,20 @@ const ROWS: &[Row] = &[
         over: Some(TOWER),
         run: "tower-used",
         must: Some(Must { instructions: 2_600, allocations: Some(4) }),
+        floors: &[],
+    },
+    Row {
+        operation: "axum router, scope unused",
+        over: Some(ROUTER),
+        run: "router-unused",
+        must: Some(Must { instructions: 1_620, allocations: Some(4) }),
+        floors: &[],
+    },
+    Row {
+        operation: "axum router, handle used and released",
+        over: Some(ROUTER),
+        run: "router-used",
+        must: Some(Must { instructions: 2_880, allocations: Some(6) }),
         floors: &[],
     },
     Row {
