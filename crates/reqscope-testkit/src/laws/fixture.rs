@@ -32,9 +32,12 @@ pub(super) const MOST_POLLS: usize = 64;
 /// All exits, from best to worst.
 pub(super) const EXITS: [Exit; 4] = [Exit::Completed, Exit::Failed, Exit::Cancelled, Exit::Panicked];
 
-/// What to do if an acquire, a release or a use never ends.
-const HUNG: &str = "a slot may have been lost in the cut call, or the handle of an earlier case is still out because \
-                    `make` does not create a resource of its own for each case";
+/// What to do if an acquire never ends.
+const ACQUIRE_HUNG: &str = "look for a slot that a cut call has lost, and for a `make` that does not create a resource \
+                            of its own for each case, so that the handle of an earlier case is still out";
+
+/// What to do if another call never ends.
+const CALL_HUNG: &str = "give the wait for the backend a timeout of its own, after which the handle is closed";
 
 /// What to do about a handle that a cut call has left open at the server.
 const LEFT_OPEN: &str =
@@ -170,7 +173,8 @@ impl<'a> Checker<'a> {
 
     fn hung<T>(&self, what: &str) -> Result<T, Breach> {
         let breach = Breach::new(self.law, &*self.case, format!("{what} did not end within {BOUND:?}"));
-        Err(breach.ending_the_run().advise(HUNG))
+        let acquires = what.contains("acquire") || what == "get";
+        Err(breach.ending_the_run().advise(if acquires { ACQUIRE_HUNG } else { CALL_HUNG }))
     }
 
     pub(super) fn census(&self) -> Option<&'a Census<'a>> {
