@@ -371,8 +371,7 @@ impl ScopeHandle {
     ///
     /// Returns the verdict of the scope. After `Ok(Exit::Completed)`, every transaction of the request is committed, and
     /// other connections see what it has written. The result is the same for all callers, also for one that asks after
-    /// the end, and also if the front end did not wait for its [`Close`](crate::future::Close). Detached leases are not
-    /// waited for.
+    /// the end, and also if the front end did not wait for its [`Close`]. Detached leases are not waited for.
     ///
     /// A handler that waits for the end of its own scope waits until its request times out: call it in a task.
     ///
