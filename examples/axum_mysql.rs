@@ -106,7 +106,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let url = std::env::var("DATABASE_URL").map_err(|error| format!("DATABASE_URL: {error}"))?;
     let connections = Arc::new(MySql::pool_builder().max_size(10).build(MySql::new(&url)?));
     let mut connection = Lease::acquire(&connections).await?;
-    connection.query_drop(SCHEMA).await.map_err(MySqlError::from)?;
+    connection.query_drop(SCHEMA).await?;
     Lease::complete(connection).await?;
 
     let writes = Arc::new(Transaction::new(connections.clone()));

@@ -85,6 +85,7 @@ pub(crate) mod events {
     use std::error::Error;
     use std::fmt;
 
+    use reqscope::error::Chain;
     use reqscope::scope::Problem;
     use reqscope::{CloseError, ScopeHandle};
     use tracing::{error, warn};
@@ -123,21 +124,6 @@ pub(crate) mod events {
 
     pub(crate) fn stalled(resource: &'static str, stall: Stall) {
         warn!(target: "reqscope::body", resource, "{stall}");
-    }
-
-    /// An error with all its causes.
-    struct Chain<'a>(&'a (dyn Error + 'static));
-
-    impl fmt::Display for Chain<'_> {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            write!(f, "{}", self.0)?;
-            let mut source = self.0.source();
-            while let Some(error) = source {
-                write!(f, ": {error}")?;
-                source = error.source();
-            }
-            Ok(())
-        }
     }
 
     /// The error of a close with the causes of each of its problems. The chain of `CloseError` itself has room for one.

@@ -14,6 +14,9 @@ use crate::exit::Exit;
 /// lock and often from a `Drop`, so it must not block. A panic in one is caught and counted
 /// ([`Stats::observer_panics`](crate::stats::Stats::observer_panics)).
 ///
+/// The `Display` of an error shows its own level only. Log it as [`Chain(error)`](crate::error::Chain), which shows the
+/// causes too.
+///
 /// ```
 /// use reqscope::observer::{Abandoned, Subject};
 /// use reqscope::{Exit, Observer, Scopes};

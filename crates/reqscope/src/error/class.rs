@@ -79,7 +79,7 @@ pub(super) enum Kind {
     UnknownOutcome,
 }
 
-/// How many levels of an error are looked at. No honest chain is nearly as long; one that leads back to itself ends.
+/// How many levels of an error are looked at. Real chains are far shorter; one that leads back to itself has to end.
 pub(super) const MAX_LEVELS: usize = 128;
 
 impl Class {
@@ -123,8 +123,8 @@ impl Class {
         let (mut first, mut level): (Option<Class>, Option<&dyn StdError>) = (None, Some(error));
         for _ in 0..MAX_LEVELS {
             let Some(error) = level else { break };
-            // An `Error<C>` cannot be downcast to without knowing `C`, so it speaks up itself. A transparent wrapper
-            // skips a level, but calls the `source` of that level, so it is noticed as well.
+            // Nothing can be downcast to an `Error<C>` without knowing `C`, so its `source` notes the class. A
+            // transparent wrapper skips a level, but calls the `source` of that level.
             level = error.source().map(|source| source as _);
             match witness.take() {
                 Some(class) if !class.is_failed() => return Some(class),
@@ -142,9 +142,9 @@ impl Class {
     pub fn note(self) {
         // `Err` while the thread ends, when no `find` runs.
         let _ended = NOTED.try_with(|noted| {
-            if let Noted::Listening(kept) = noted.get() {
+            if let Noted::On(kept) = noted.get() {
                 let keep = kept.is_some_and(|kept| !kept.is_failed() || self.is_failed());
-                noted.set(Noted::Listening(if keep { kept } else { Some(self) }));
+                noted.set(Noted::On(if keep { kept } else { Some(self) }));
             }
         });
     }
@@ -214,17 +214,17 @@ impl fmt::Debug for Class {
 }
 
 thread_local! {
-    static NOTED: Cell<Noted> = const { Cell::new(Noted::Deaf) };
+    static NOTED: Cell<Noted> = const { Cell::new(Noted::Off) };
 }
 
 /// Whether a [`Class::find`] runs on this thread, and the class that the `source` of its current level has noted.
 #[derive(Clone, Copy)]
 enum Noted {
-    Deaf,
-    Listening(Option<Class>),
+    Off,
+    On(Option<Class>),
 }
 
-/// Listens to the classes that are noted on this thread. When dropped, also by a `source` that panics, it restores the
+/// Collects the classes that are noted on this thread. When dropped, also by a `source` that panics, it restores the
 /// state of the `find` around it, if an error's `source` calls `find`.
 struct Witness {
     outer: Noted,
@@ -232,14 +232,13 @@ struct Witness {
 
 impl Witness {
     fn begin() -> Self {
-        let listening = Noted::Listening(None);
-        Witness { outer: NOTED.try_with(|noted| noted.replace(listening)).unwrap_or(Noted::Deaf) }
+        Witness { outer: NOTED.try_with(|noted| noted.replace(Noted::On(None))).unwrap_or(Noted::Off) }
     }
 
     fn take(&mut self) -> Option<Class> {
-        match NOTED.try_with(|noted| noted.replace(Noted::Listening(None))) {
-            Ok(Noted::Listening(class)) => class,
-            Ok(Noted::Deaf) | Err(_) => None,
+        match NOTED.try_with(|noted| noted.replace(Noted::On(None))) {
+            Ok(Noted::On(class)) => class,
+            Ok(Noted::Off) | Err(_) => None,
         }
     }
 }

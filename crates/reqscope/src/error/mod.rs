@@ -52,7 +52,8 @@ pub(crate) use type_name::TypeName;
 /// }
 /// ```
 ///
-/// A server maps an error to a response by its predicates:
+/// A server maps an error to a response by its predicates. Where the type of the cause is not known, or the error may
+/// be wrapped in another one, [`Class::find`] finds the answers:
 ///
 /// ```
 /// use reqscope::Error;
