@@ -4,8 +4,8 @@ use std::time::Duration;
 
 /// Counters and gauges of a [`Scopes`](crate::Scopes) or a [`Reaper`](crate::Reaper) at one moment.
 ///
-/// Each number is exact by itself; two of them may be a few events apart while other threads are active. At rest
-/// `acquired == released + abandoned + taken + live`.
+/// Each number is exact by itself; two of them may be a few events apart while other threads are active. Always
+/// `acquired == released + abandoned + taken + live`, and `live` includes `pending_releases`.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {

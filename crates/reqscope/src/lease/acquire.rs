@@ -40,7 +40,7 @@ impl<R: Resource> Lease<R> {
     pub fn acquire(resource: &Arc<R>) -> impl Future<Output = Result<Self, Error<R::Cause>>> + Send + use<R> {
         let origin = Origin { taken_at: Location::caller(), scope: None };
         let context = AcquireContext::current().unwrap_or_else(|| AcquireContext {
-            reaper: Reaper::global().clone(),
+            reaper: Reaper::global().own(),
             details: Details::NONE,
             origin,
         });
@@ -73,7 +73,7 @@ impl<R: Resource> Lease<R> {
         resource: &QuietArc<R>,
         origin: Origin,
     ) -> impl Future<Output = Result<Self, Error<R::Cause>>> + Send + use<R> {
-        let context = AcquireContext { reaper: reaper.clone(), details: Details::NONE, origin };
+        let context = AcquireContext { reaper: reaper.own(), details: Details::NONE, origin };
         Self::acquire_under(context, resource.clone())
     }
 

@@ -149,13 +149,35 @@ pub(crate) struct Origin {
 pub(crate) struct ScopeId(NonZeroU64);
 
 impl ScopeId {
-    /// Returns an id that is different from all earlier ones: an odd number.
+    /// Half of it are ids, the odd ones. A thread takes so many at once, so that threads that open scopes do not meet
+    /// at each.
+    const BLOCK: u64 = 1 << 12;
+
+    /// Returns an id that is different from all others, of all threads: an odd number.
+    #[inline]
     pub(crate) fn next() -> Self {
+        let own = |next: &Cell<u64>| {
+            let id = if next.get() % Self::BLOCK == 0 { Self::block() } else { next.get() };
+            next.set(id + 2);
+            id
+        };
+        // A thread that is being torn down takes a block for each.
+        ScopeId(NonZeroU64::MIN | NEXT_ID.try_with(own).unwrap_or_else(|_| Self::block()))
+    }
+
+    /// Returns the first number of a block that no thread has taken yet.
+    #[cold]
+    fn block() -> u64 {
         // Not the atomic of `rt::sync`: the model checker need not see it, because nothing depends on the value.
         // Relaxed: only uniqueness is needed.
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        ScopeId(NonZeroU64::MIN | NEXT.fetch_add(2, Ordering::Relaxed))
+        NEXT.fetch_add(Self::BLOCK, Ordering::Relaxed)
     }
+}
+
+// The next number of this thread's block. A multiple of the block's length if none is left.
+thread_local! {
+    static NEXT_ID: Cell<u64> = const { Cell::new(0) };
 }
 
 /// The part of a context that is reference-counted.

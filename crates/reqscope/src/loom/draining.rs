@@ -5,6 +5,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use loom::future::block_on;
+use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 
 use super::probe::{Acquire, Gate, Probe};
@@ -13,7 +14,7 @@ use crate::{Exit, Lease, Reaper, Scopes};
 
 #[test]
 fn drains_wait_for_work_that_arrives_meanwhile() {
-    model_within(2, [], |_| {
+    model_within(1, [], |_| {
         let (scopes, probe) = (Scopes::new(), Arc::new(Probe::new(Acquire::AtOnce)));
         let scope = scopes.open();
         let drain = |scopes: Scopes| {
@@ -37,7 +38,7 @@ fn drains_wait_for_work_that_arrives_meanwhile() {
 
 #[test]
 fn idle_drain_takes_no_wake_up_of_another() {
-    model([], |_| {
+    model_within(2, [], |_| {
         let (reaper, probe) = (Reaper::new(), Arc::new(Probe::new(Acquire::AtOnce)));
         let (feeding, draining) = (reaper.clone(), reaper.clone());
         let feeder = thread::spawn(move || drop(block_on(Lease::acquire_in(&feeding, &probe)).unwrap()));
@@ -51,7 +52,7 @@ fn idle_drain_takes_no_wake_up_of_another() {
 
 #[test]
 fn drain_that_is_dropped_takes_no_wake_up_of_another() {
-    model(["left", "idle before"], |endings| {
+    model_within(2, ["left", "idle before"], |endings| {
         let scopes = Scopes::new();
         let scope = scopes.open();
         let (draining, leaving) = (scopes.clone(), scopes);
@@ -62,6 +63,47 @@ fn drain_that_is_dropped_takes_no_wake_up_of_another() {
         endings.note(if idle { "idle before" } else { "left" });
         drainer.join().unwrap();
         closer.join().unwrap();
+    });
+}
+
+#[test]
+fn drain_sees_what_began_in_another_shard_before_the_end_that_it_sees() {
+    model([], |_| {
+        let scopes = Scopes::new();
+        let first = scopes.open();
+        let (opening, over) = (scopes.clone(), Arc::new(AtomicBool::new(false)));
+        let ends = Arc::clone(&over);
+        let opener = thread::spawn(move || {
+            opening.reaper().accounting().spread();
+            let second = opening.open();
+            drop(first);
+            // Closed by a third thread.
+            thread::spawn(move || {
+                ends.store(true, Ordering::Relaxed);
+                drop(second);
+            });
+        });
+        assert!(block_on(scopes.drain(Duration::from_secs(1))).is_clean());
+        assert!(over.load(Ordering::Relaxed), "the second scope was open");
+        assert_eq!(scopes.stats().opened_scopes, 2);
+        opener.join().unwrap();
+    });
+}
+
+#[test]
+fn threads_that_open_scopes_at_the_same_time_are_both_counted() {
+    model_within(2, ["met", "did not meet"], |endings| {
+        let scopes = Scopes::new();
+        let scope = scopes.open();
+        let opening = scopes.clone();
+        let opener = thread::spawn(move || drop(opening.open()));
+        drop(scopes.open());
+        drop(scope);
+        block_on(scopes.drain(Duration::from_secs(1)));
+        opener.join().unwrap();
+        assert!(block_on(scopes.drain(Duration::from_secs(1))).is_clean());
+        assert_eq!(scopes.stats().opened_scopes, 3);
+        endings.note(if scopes.reaper().accounting().is_spread() { "met" } else { "did not meet" });
     });
 }
 

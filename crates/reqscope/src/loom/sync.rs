@@ -23,6 +23,31 @@ impl<T> Mutex<T> {
     }
 }
 
+/// The interface of the standard library's, which would hide from loom that a value is created before it is used.
+pub(crate) struct OnceLock<T> {
+    value: std::sync::OnceLock<T>,
+    is_set: AtomicBool,
+    setting: Mutex<()>,
+}
+
+impl<T> OnceLock<T> {
+    pub(crate) fn new() -> Self {
+        OnceLock { value: std::sync::OnceLock::new(), is_set: AtomicBool::new(false), setting: Mutex::default() }
+    }
+
+    pub(crate) fn get(&self) -> Option<&T> {
+        if self.is_set.load(Ordering::Acquire) { self.value.get() } else { None }
+    }
+
+    pub(crate) fn get_or_init(&self, new: impl FnOnce() -> T) -> &T {
+        let setting = self.setting.lock();
+        let value = self.value.get_or_init(new);
+        self.is_set.store(true, Ordering::Release);
+        drop(setting);
+        value
+    }
+}
+
 /// Loom's threads share one thread of the system, so a real thread-local would be shared by all of them.
 macro_rules! per_thread {
     (static $name:ident: $type:ty = const $value:block;) => {

@@ -1,5 +1,6 @@
 //! The reaper: async release from `Drop`, and the counters of all handles.
 
+pub(crate) mod counters;
 pub(crate) mod account;
 pub(crate) mod task;
 
@@ -163,8 +164,14 @@ impl Reaper {
         spawn(None, WorkTask::new(Arc::clone(&self.accounting), work));
     }
 
+    /// Returns the reaper that counts in this shard.
     pub(crate) fn from_accounting(accounting: Arc<Accounting>) -> Self {
         Reaper { accounting }
+    }
+
+    /// Returns the reaper that counts in the shard of this thread.
+    pub(crate) fn own(&self) -> Reaper {
+        Reaper { accounting: Arc::clone(self.accounting.own()) }
     }
 
     pub(crate) fn into_accounting(self) -> Arc<Accounting> {
@@ -259,7 +266,7 @@ impl fmt::Debug for Reaper {
 /// ```
 #[must_use]
 pub struct ReaperBuilder {
-    limits: Limits,
+    pub(crate) limits: Limits,
     observer: Option<Quiet<Box<dyn Observer>>>,
     /// The name of the pool that has this reaper, for the observer.
     pool: Option<Arc<str>>,

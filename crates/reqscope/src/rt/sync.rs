@@ -3,9 +3,12 @@
 #[cfg(not(all(test, reqscope_loom)))]
 pub(crate) use {
     parking_lot::Mutex,
+    std::sync::OnceLock,
     std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
     std::thread_local,
 };
 
 #[cfg(all(test, reqscope_loom))]
-pub(crate) use crate::loom::sync::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Mutex, Ordering, thread_local};
+pub(crate) use crate::loom::sync::{
+    AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Mutex, OnceLock, Ordering, thread_local,
+};

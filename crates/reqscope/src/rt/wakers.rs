@@ -27,7 +27,6 @@ impl WakerTicket {
 }
 
 impl WakerList {
-    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.wakers.is_empty()
     }

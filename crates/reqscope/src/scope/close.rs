@@ -215,7 +215,7 @@ impl Closing {
             if !slot.settles(verdict) {
                 return hand_over(&mut self.slots, verdict, caller);
             }
-            let deadline = self.deadline.get_or_insert_with(|| Deadline::after(self.scope.settings().close_timeout));
+            let deadline = self.deadline.get_or_insert_with(|| Deadline::after(self.scope.accounting().limits.close));
             self.overdue = deadline.has_passed();
             // A release that hung must not stop the releases after it, which have the usual timeout.
             self.current = slot.release(verdict, (!self.overdue).then_some(deadline));

@@ -40,7 +40,7 @@ impl Future for Ended {
             EndPoll::Sealed(requested) => requested,
             EndPoll::Ended(outcome) => return Poll::Ready(outcome),
         };
-        let limit = this.scope.settings().close_timeout.saturating_add(GRACE);
+        let limit = this.scope.accounting().limits.close.saturating_add(GRACE);
         let deadline = this.deadline.get_or_insert_with(|| Deadline::after(limit));
         let missed: Error<std::convert::Infallible> = ready!(deadline.poll_missed(Stage::Waiting, cx));
         let problem = Problem::StillClosing { waited: missed.elapsed().unwrap_or_default() };

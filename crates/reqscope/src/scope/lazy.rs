@@ -307,7 +307,7 @@ impl<R: Resource> Get<R> {
         let WaitFor::Loan(loan) = reason else { return Poll::Ready(Some(missed)) };
         if lent_too_long {
             let subject = Subject::of::<R>(self.site, &slot.scope.details());
-            slot.scope.settings().reaper.accounting().lent_too_long(subject, loan.since);
+            slot.scope.accounting().lent_too_long(subject, loan.since);
         }
         Poll::Ready(Some(missed.with_own_guard(loan.since)))
     }

@@ -23,13 +23,14 @@ use std::time::Instant;
 use crate::details::{Label, Tenant};
 use crate::exit::Exit;
 use crate::lease::Caller;
+use crate::reaper::account::Accounting;
 use crate::resource::Resource;
 use crate::rt::wakers::WakerTicket;
 use crate::scope::close::Close;
 use crate::scope::ended::Ended;
 use crate::scope::erased::Key;
 use crate::scope::slot::Slot;
-use crate::scope::state::{Settings, StateRef};
+use crate::scope::state::StateRef;
 
 pub use self::close_error::{CloseError, Problem};
 pub use self::ended::TooLate;
@@ -92,8 +93,8 @@ pub struct Scope {
 }
 
 impl Scope {
-    pub(crate) fn open(settings: Arc<Settings>) -> Self {
-        Scope { handle: ScopeHandle { state: StateRef::open(settings) }, open: true }
+    pub(crate) fn open(accounting: &Arc<Accounting>) -> Self {
+        Scope { handle: ScopeHandle { state: StateRef::open(accounting) }, open: true }
     }
 
     /// Returns the handle to the scope for the request's functions. It does not keep the scope open.

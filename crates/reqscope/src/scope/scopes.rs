@@ -1,13 +1,11 @@
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::exit::Exit;
 use crate::observer::Observer;
 use crate::reaper::{Reaper, ReaperBuilder};
 use crate::scope::close_error::CloseError;
-use crate::scope::state::Settings;
 use crate::scope::{Scope, ScopeHandle};
 use crate::stats::{DrainReport, Stats};
 
@@ -31,7 +29,7 @@ use crate::stats::{DrainReport, Stats};
 /// ```
 #[derive(Clone)]
 pub struct Scopes {
-    settings: Arc<Settings>,
+    reaper: Reaper,
 }
 
 impl Scopes {
@@ -42,16 +40,12 @@ impl Scopes {
 
     /// Returns a builder, to set timeouts and an observer.
     pub fn builder() -> ScopesBuilder {
-        ScopesBuilder {
-            reaper: Reaper::builder(),
-            close_timeout: Duration::from_secs(5),
-            lend_timeout: Duration::from_secs(5),
-        }
+        ScopesBuilder { reaper: Reaper::builder() }
     }
 
     /// Opens a scope. This does no I/O, needs no runtime, and makes at most one allocation.
     pub fn open(&self) -> Scope {
-        Scope::open(Arc::clone(&self.settings))
+        Scope::open(self.reaper.accounting().own())
     }
 
     /// Runs a job in a scope of its own, for work without a front end: a message of a queue, a timer, a command line.
@@ -143,7 +137,7 @@ impl Scopes {
     /// # });
     /// ```
     pub fn reaper(&self) -> &Reaper {
-        &self.settings.reaper
+        &self.reaper
     }
 
     /// Waits until every scope is closed and every handle is released, detached ones too, or until `timeout` has
@@ -156,12 +150,12 @@ impl Scopes {
     ///
     /// If the future is dropped, only the report is lost.
     pub fn drain(&self, timeout: Duration) -> impl Future<Output = DrainReport> + Send + use<> {
-        self.settings.reaper.drain(timeout)
+        self.reaper.drain(timeout)
     }
 
     /// Returns the counters of all scopes and handles.
     pub fn stats(&self) -> Stats {
-        self.settings.reaper.stats()
+        self.reaper.stats()
     }
 }
 
@@ -200,8 +194,6 @@ impl fmt::Debug for Scopes {
 #[must_use]
 pub struct ScopesBuilder {
     reaper: ReaperBuilder,
-    close_timeout: Duration,
-    lend_timeout: Duration,
 }
 
 impl ScopesBuilder {
@@ -219,7 +211,7 @@ impl ScopesBuilder {
     /// This is also the [release timeout](ReaperBuilder::release_timeout) of the reaper, and so of leases acquired with
     /// it.
     pub fn close_timeout(mut self, timeout: Duration) -> Self {
-        self.close_timeout = timeout;
+        self.reaper.limits.close = timeout;
         self.reaper = self.reaper.release_timeout(timeout);
         self
     }
@@ -227,7 +219,7 @@ impl ScopesBuilder {
     /// Sets how long a `get` waits for a guard that another task of the same request holds. Defaults to 5 s, because a
     /// longer wait is more often a deadlock than work.
     pub fn lend_timeout(mut self, timeout: Duration) -> Self {
-        self.lend_timeout = timeout;
+        self.reaper.limits.lend = timeout;
         self
     }
 
@@ -247,10 +239,7 @@ impl ScopesBuilder {
 
     /// Creates the scopes, with a reaper of their own. This does no I/O and needs no runtime.
     pub fn build(self) -> Scopes {
-        let Self { reaper, close_timeout, lend_timeout } = self;
-        let settings =
-            Settings { reaper: reaper.build(), close_timeout, lend_timeout, duplicated_types: Default::default() };
-        Scopes { settings: Arc::new(settings) }
+        Scopes { reaper: self.reaper.build() }
     }
 }
 

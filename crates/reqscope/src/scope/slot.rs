@@ -13,6 +13,7 @@ use crate::lease::acquire::{self, AcquireTaskHandle, Acquisition, PendingAttempt
 use crate::lease::context::{AcquireContext, Origin};
 use crate::lease::{Caller, Lease, Release, end, probe_or_dead};
 use crate::observer::Subject;
+use crate::reaper::Reaper;
 use crate::reaper::account::{Account, Acquiring};
 use crate::resource::{Health, Resource};
 use crate::rt::catch::{self, QuietArc};
@@ -66,9 +67,12 @@ impl<R: Resource> Slot<R> {
     /// Takes a handle without waiting, if possible. Waiters come first, unless the caller may `overtake` them.
     #[inline]
     pub(crate) fn try_take(&self, overtake: bool, site: Site) -> TryGet<R> {
-        match self.cell.try_take(overtake, site, || self.count()) {
+        let accounting = self.scope.accounting();
+        match self.cell.try_take(overtake, site, || Acquiring::begin_in(accounting)) {
             Some(Take::Lent(handle)) => TryGet::Lent(handle),
-            Some(Take::Begin(number, counted)) => self.try_make(number, counted, site),
+            Some(Take::Begin(number, counted)) => {
+                self.try_make_counted(number, counted, site, |counted| counted.keep(accounting))
+            }
             _ => TryGet::Busy,
         }
     }
@@ -76,21 +80,34 @@ impl<R: Resource> Slot<R> {
     /// Counts an attempt. The cell calls it when it begins one: a close that finds the attempt counts its scope as
     /// closed later, so that no drain ends between the two.
     pub(crate) fn count(&self) -> Acquiring {
-        Acquiring::begin(self.scope.settings().reaper.accounting())
+        Acquiring::begin(self.scope.accounting())
     }
 
     /// Runs the first half of an attempt, which acquires a handle without waiting.
-    #[inline]
     pub(crate) fn try_make(&self, number: u32, counted: Acquiring, site: Site) -> TryGet<R> {
+        self.try_make_counted(number, counted, site, |counted| counted)
+    }
+
+    /// `keep` is called if the attempt has to wait.
+    #[inline]
+    fn try_make_counted<C>(
+        &self,
+        number: u32,
+        counted: C,
+        site: Site,
+        keep: impl FnOnce(C) -> Acquiring,
+    ) -> TryGet<R> {
         let origin = Origin { taken_at: site, scope: Some(self.scope.id) };
-        let reaper = self.scope.settings().reaper.clone();
+        let reaper = Reaper::from_accounting(Arc::clone(self.scope.accounting()));
         let context = AcquireContext { reaper, details: self.scope.details(), origin };
         match Acquisition::<R>::try_acquire(&self.resource, context) {
             TryAcquire::Acquired(handle, context) => {
                 self.lend_out(number, handle, context.open(Duration::ZERO), site)
             }
             TryAcquire::Failed(error) => self.failed(number, error),
-            TryAcquire::NotReady(context) => TryGet::Started(PendingAttempt { number, counted, context }),
+            TryAcquire::NotReady(context) => {
+                TryGet::Started(PendingAttempt { number, counted: keep(counted), context })
+            }
         }
     }
 
@@ -143,13 +160,13 @@ impl<R: Resource> Slot<R> {
 
     /// Returns the deadline of a wait that begins now.
     pub(crate) fn limit(&self, reason: WaitFor) -> Deadline {
-        let settings = self.scope.settings();
+        let limits = &self.scope.accounting().limits;
         let request = self.scope.details().deadline();
         match reason {
-            WaitFor::Loan(_) => Deadline::after(settings.lend_timeout).or_of_request(request),
+            WaitFor::Loan(_) => Deadline::after(limits.lend).or_of_request(request),
             WaitFor::Turn(_) => Deadline::after(TURN),
             WaitFor::Attempt(_) => {
-                let acquire = settings.reaper.accounting().limits.acquire.saturating_add(GRACE);
+                let acquire = limits.acquire.saturating_add(GRACE);
                 Deadline::after(acquire).or_of_request(request.and_then(|at| at.checked_add(GRACE)))
             }
         }
@@ -158,7 +175,7 @@ impl<R: Resource> Slot<R> {
     /// Reports an attempt that was given up to the observer, because its task does not.
     pub(crate) fn report_given_up(&self, site: Site, missed: &Error<R::Cause>) {
         let subject = Subject::of::<R>(site, &self.scope.details());
-        self.scope.settings().reaper.accounting().acquire_failed(subject, missed);
+        self.scope.accounting().acquire_failed(subject, missed);
     }
 
     /// Gives an attempt up that has missed its deadline, because its task is not polled. Returns `false` if it had ended
@@ -213,7 +230,7 @@ impl<R: Resource> Slot<R> {
     #[cold]
     fn still_lent(&self, since: Site) {
         let subject = Subject::of::<R>(since, &self.scope.details());
-        self.scope.settings().reaper.accounting().still_lent(subject);
+        self.scope.accounting().still_lent(subject);
     }
 
     /// Calls `settles`; a panic in it counts as `true`.

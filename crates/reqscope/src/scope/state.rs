@@ -1,20 +1,18 @@
 //! The state that a scope shares with its handles and cells.
 
-use std::any::TypeId;
 use std::cell::Cell;
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::future::Future;
 use std::mem;
 use std::ops::Deref;
 use std::panic::Location;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
-use std::time::Duration;
 
 use crate::details::Details;
 use crate::exit::Exit;
 use crate::lease::context::ScopeId;
-use crate::reaper::Reaper;
+use crate::reaper::account::Accounting;
 use crate::reaper::task::{Work, WorkTask};
 use crate::rt::catch;
 use crate::rt::runtime::Runtime;
@@ -24,20 +22,11 @@ use crate::scope::close_error::CloseError;
 use crate::scope::erased::{ErasedSlot, ErasedSlots, Key};
 use crate::scope::progress::{Progress, ProgressCell};
 
-/// The settings of all scopes of one server.
-pub(crate) struct Settings {
-    pub(crate) reaper: Reaper,
-    pub(crate) close_timeout: Duration,
-    pub(crate) lend_timeout: Duration,
-    /// The types for which [`Observer::second_resource`](crate::Observer::second_resource) has been called.
-    pub(crate) duplicated_types: Mutex<HashSet<TypeId>>,
-}
-
 /// The state of one scope.
 pub(crate) struct ScopeState {
     pub(crate) id: ScopeId,
-    /// `None` only in a spare one.
-    settings: Option<Arc<Settings>>,
+    /// The shard that counts the scope and its handles. `None` only in a spare one.
+    accounting: Option<Arc<Accounting>>,
     failed: AtomicBool,
     /// Whether the scope has details, so that one without them does not pay for the lock.
     described: AtomicBool,
@@ -98,16 +87,17 @@ thread_local! {
 pub(crate) struct StateRef(Arc<ScopeState>);
 
 impl StateRef {
-    pub(crate) fn open(settings: Arc<Settings>) -> Self {
-        settings.reaper.accounting().scope_opened();
+    pub(crate) fn open(accounting: &Arc<Accounting>) -> Self {
+        accounting.scope_opened();
+        let accounting = Arc::clone(accounting);
         // A thread that is being torn down has no spare one.
         if let Ok(Some(mut spare)) = SPARE.try_with(Cell::take) {
             if let Some(place) = Arc::get_mut(&mut spare) {
-                *place = ScopeState::new(settings);
+                *place = ScopeState::new(accounting);
                 return StateRef(spare);
             }
         }
-        StateRef(Arc::new(ScopeState::new(settings)))
+        StateRef(Arc::new(ScopeState::new(accounting)))
     }
 }
 
@@ -129,9 +119,9 @@ impl Drop for StateRef {
             return;
         }
         let Some(state) = Arc::get_mut(&mut self.0) else { return };
-        // The settings and the observer of a server must not outlive it in the spare one. The details are only text, and
-        // are dropped when the next scope is opened.
-        drop(state.settings.take());
+        // The observer of a server must not outlive it in the spare one. The details are only text, and are dropped when
+        // the next scope is opened.
+        drop(state.accounting.take());
         if let Some(rare) = state.locked.get_mut().rare.take() {
             catch::drop_quietly(rare);
         }
@@ -150,10 +140,10 @@ impl RareState {
 
 impl ScopeState {
     #[inline]
-    fn new(settings: Arc<Settings>) -> Self {
+    fn new(accounting: Arc<Accounting>) -> Self {
         ScopeState {
             id: ScopeId::next(),
-            settings: Some(settings),
+            accounting: Some(accounting),
             failed: AtomicBool::new(false),
             described: AtomicBool::new(false),
             progress: ProgressCell::new(),
@@ -162,8 +152,8 @@ impl ScopeState {
         }
     }
 
-    pub(crate) fn settings(&self) -> &Settings {
-        self.settings.as_deref().expect("a spare one has no settings")
+    pub(crate) fn accounting(&self) -> &Arc<Accounting> {
+        self.accounting.as_ref().expect("only a spare one has none")
     }
 
     /// Returns the number of the next acquisition.
@@ -217,10 +207,7 @@ impl ScopeState {
         let duplicated_type = locked.slots.push(key, slot.clone());
         drop(locked);
         if duplicated_type {
-            let first_time = self.settings().duplicated_types.lock().insert(key.resource());
-            if first_time {
-                self.settings().reaper.accounting().second_resource(slot.resource());
-            }
+            self.accounting().second_resource(key.resource(), slot.resource());
         }
         Some(slot)
     }
@@ -244,7 +231,7 @@ impl ScopeState {
         (wakers, work, home): (Vec<Waker>, VecDeque<Work>, Option<Runtime>),
     ) -> Option<Box<PendingWork>> {
         catch::wake_all(wakers);
-        let accounting = self.settings().reaper.accounting();
+        let accounting = self.accounting();
         (!work.is_empty()).then(|| Box::new(PendingWork { task: WorkTask::new(Arc::clone(accounting), work), home }))
     }
 
@@ -325,7 +312,7 @@ impl ScopeState {
     /// Counts the scope as closed. Called after its cells have been sealed: an attempt that began before has been
     /// counted by then, so that no drain ends between the two.
     pub(crate) fn close(&self) {
-        self.settings().reaper.accounting().scope_closed();
+        self.accounting().scope_closed();
     }
 
     /// Registers the waiter for the close, unless the scope is closed already.

@@ -48,7 +48,8 @@ fn gated(server: &Server) -> [Arc<Probe>; 3] {
 
 #[tokio::test(start_paused = true)]
 async fn close_cut_at_any_poll_still_settles_one_after_another() {
-    for polls in 0..3 {
+    // With closed gates, a second poll would be that of the deadline.
+    for polls in 0..2 {
         let server = Server::new();
         let all = gated(&server);
         let scope = server.scopes.open();
