@@ -198,7 +198,7 @@ fn replace(new: &mut Option<Counted>) -> Option<Counted> {
 
 impl Details {
     /// Returns the details of the acquisition that this thread is polling right now.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn current() -> Details {
         let mut current = replace(&mut None);
         let details = current.as_ref().map(|(_, details)| details.clone());

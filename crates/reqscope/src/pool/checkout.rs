@@ -173,6 +173,7 @@ pub(super) enum Entered<R: Resource> {
 
 impl<R: Resource> Inner<R> {
     /// Returns the holder for a caller at `site`, or for the scope or the wrapper that it acts for.
+    #[inline]
     pub(super) fn holder(&self, site: Site) -> Holder {
         let since = self.clock.now();
         match Origin::current() {

@@ -319,7 +319,7 @@ enum AccountState {
 }
 
 impl<R> Account<R> {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn open(
         accounting: Arc<Accounting>,
         taken_at: &'static Location<'static>,
