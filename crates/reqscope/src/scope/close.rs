@@ -8,7 +8,7 @@ use crate::exit::Exit;
 use crate::lease::Caller;
 use crate::reaper;
 use crate::rt::runtime::Runtime;
-use crate::rt::time::Deadline;
+use crate::rt::time::{self, Deadline};
 use crate::scope::close_error::{CloseError, Problem};
 use crate::scope::erased::{ErasedRelease, ErasedSlots};
 use crate::scope::state::{PendingWork, Sealed, StateRef};
@@ -254,13 +254,18 @@ fn hand_over(slots: &mut ErasedSlots, verdict: Exit, caller: Caller) {
         // The task polls the release before anything else, so no wake-up is lost.
         !in_place || release.future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending()
     });
-    // A release of a handle from elsewhere is dropped here, and continues in a task of its own, on a runtime that can
-    // keep its deadline.
-    let here = Runtime::try_current().ok().map(|here| here.id());
-    releases.retain(|release| release.runtime.as_ref().map(Runtime::id) == here);
-    if !releases.is_empty() && here.is_some() {
+    // Elsewhere each release is dropped here, in its order, and continues in the runtime of its acquisition.
+    if !releases.is_empty() && can_run_here(&releases) {
         reaper::spawn(None, ConcurrentReleases(releases));
     }
+}
+
+/// Returns whether all of the releases can run on the current runtime. Without timers it could not keep the deadline of
+/// a release, which the runtime of the acquisition may.
+fn can_run_here(releases: &[ErasedRelease]) -> bool {
+    let Ok(here) = Runtime::try_current() else { return false };
+    let is_from_here = |release: &ErasedRelease| release.runtime.as_ref().is_none_or(|home| home.id() == here.id());
+    releases.iter().all(is_from_here) || time::has_timers()
 }
 
 impl Future for Closing {

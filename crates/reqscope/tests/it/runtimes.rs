@@ -248,6 +248,20 @@ fn release_awaited_without_timers_moves_to_its_runtime() {
 }
 
 #[test]
+fn handles_of_two_runtimes_are_released_in_order() {
+    let (first, second, server) = (runtime(), runtime(), Server::new());
+    let other = Arc::new(server.probe.sibling());
+    let scope = server.scopes.open();
+    first.block_on(async { drop(get_now(&scope.lazy(&server.probe))) });
+    second.block_on(async { drop(get_now(&scope.lazy(&other))) });
+    second.block_on(async {
+        drop(scope);
+        server.finish().await;
+    });
+    assert_eq!(server.order(), [1, 0]);
+}
+
+#[test]
 fn runtime_without_timers_serves_what_needs_no_waiting() {
     let server = Server::with(Probe::new().settling());
     without_timers().block_on(async {
