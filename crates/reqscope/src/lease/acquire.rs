@@ -219,8 +219,9 @@ impl AcquireTaskHandle {
 /// timers, or on one that was shutting down. This says nothing about the resource, so it must not fail the callers that
 /// wait elsewhere (L18).
 pub(crate) fn is_lost<C>(error: &Error<C>) -> bool {
-    // A resource that uses a timer or a socket outside of a runtime panics.
-    error.is_runtime() || error.is_panicked() && !time::has_timers()
+    // A resource that uses a timer or a socket outside of a runtime panics. On a runtime with timers and without I/O,
+    // only tokio's message tells that it is not the fault of the resource.
+    error.is_runtime() || error.is_panicked() && (!time::has_timers() || error.to_string().contains("Tokio 1.x"))
 }
 
 /// An attempt of a cell for which [`Acquisition::try_acquire`] returned no handle.

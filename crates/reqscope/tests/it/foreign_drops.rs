@@ -415,6 +415,33 @@ fn observer_that_panics_when_dropped_makes_no_drop_panic() {
     });
 }
 
+#[test]
+fn work_that_panics_when_dropped_makes_no_drop_panic() {
+    watch();
+    let work = || {
+        let bomb = Bomb(true);
+        async move {
+            let _bomb = bomb;
+            pending::<()>().await;
+        }
+    };
+    let scopes = Scopes::new();
+    let home = runtime();
+    home.block_on(async {
+        let scope = scopes.open();
+        scope.handle().on_completed(work()).unwrap();
+        drop(scope);
+        let scope = scopes.open();
+        scope.handle().on_completed(work()).unwrap();
+        drop(scope.close(Exit::Completed));
+        scopes.reaper().spawn(work());
+        settle().await;
+    });
+    drop(home);
+    scopes.reaper().spawn(work());
+    assert_eq!(scopes.stats().acquiring, 0);
+}
+
 /// A waker that panics when it is dropped.
 struct ExplosiveWaker(#[expect(dead_code, reason = "it is only dropped")] Bomb);
 

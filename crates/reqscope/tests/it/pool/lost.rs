@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use reqscope::{Error, Pool, resource_fn};
-use reqscope_testkit::{Outcome, Probe, Scripted, Verb, poll_once};
+use reqscope_testkit::{Outcome, Probe, Scripted, Verb, poll_once, quiet_panic};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::sleep;
 
@@ -111,6 +111,28 @@ fn resource_that_panics_without_a_runtime_opens_no_breaker() {
         assert!(error.is_panicked(), "{error}");
         assert!(!pool.status().down);
     }
+    healthy.block_on(async { pool.put(bounded(pool.get()).await.unwrap()) });
+}
+
+/// A runtime with timers and without I/O, on which connecting panics, also if it does not happen at the first poll.
+#[test]
+fn resource_that_needs_io_fails_only_its_caller() {
+    watch();
+    let (bad, healthy) = (runtime(), runtime());
+    let without_io = bad.handle().id();
+    let connecting = resource_fn(move || async move {
+        tokio::task::yield_now().await;
+        if tokio::runtime::Handle::current().id() == without_io {
+            quiet_panic(
+                "A Tokio 1.x context was found, but IO is disabled. Call `enable_io` on the runtime builder.",
+            );
+        }
+        Ok::<_, Error<Infallible>>(7)
+    });
+    let pool = Pool::builder().max_size(1).build(connecting);
+    let error = bad.block_on(pool.get()).unwrap_err();
+    assert!(error.is_panicked(), "{error}");
+    assert!(!pool.status().down);
     healthy.block_on(async { pool.put(bounded(pool.get()).await.unwrap()) });
 }
 
