@@ -3,8 +3,9 @@
 //! `run` repeats one operation and does nothing else. Valgrind counts a run of so many repetitions and one of twice as
 //! many: the difference is the operation alone. `memory` attacks a server in a process of its own (`serve`), and prints
 //! how much memory it holds. `outage` stops the backend of a pool under load. `throughput` times requests over
-//! loopback. `mysql`, a feature, measures connections to a MariaDB.
+//! loopback. `crowd` times many tasks that share one handle. `mysql`, a feature, measures connections to a MariaDB.
 
+mod crowd;
 mod floors;
 mod http;
 mod memory;
@@ -54,6 +55,12 @@ enum Command {
     /// Sends requests to services over loopback in turns, and prints how many they answered a second, as JSON.
     Throughput {
         /// How many turns each service has.
+        #[arg(default_value_t = 25)]
+        rounds: usize,
+    },
+    /// Lets 1,000 tasks share one handle, and one `Mutex` of tokio, in turns, and prints how long they took, as JSON.
+    Crowd {
+        /// How many turns each has.
         #[arg(default_value_t = 25)]
         rounds: usize,
     },
@@ -146,6 +153,7 @@ fn main() -> anyhow::Result<()> {
         Command::Memory { half } => memory::run(half),
         Command::Outage { restarts } => outage::run(restarts),
         Command::Throughput { rounds } => throughput::run(rounds),
+        Command::Crowd { rounds } => crowd::run(rounds),
         Command::Serve => server::run(),
         #[cfg(feature = "mysql")]
         Command::Mysql(part) => part.run(),

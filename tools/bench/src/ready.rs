@@ -14,6 +14,7 @@ pub(crate) const UNDER_TOWER: u8 = 2;
 pub(crate) const OVER_LOOPBACK: u8 = 3;
 pub(crate) const AMONG_MANY: u8 = 4;
 pub(crate) const IN_A_ROUTER: u8 = 5;
+pub(crate) const IN_A_CROWD: u8 = 6;
 
 pub(crate) const HANDLE: u64 = 7;
 

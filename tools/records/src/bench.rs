@@ -30,6 +30,22 @@ pub struct ThroughputRun {
     pub used: Vec<f64>,
 }
 
+/// Many tasks that share one handle, and one `Mutex` of tokio, in turns: `crowd`. One number for each round, the time
+/// of one use.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub struct CrowdRun {
+    /// How many tasks there are.
+    pub tasks: u64,
+    /// How many uses all of them have in one turn.
+    pub uses: u64,
+    /// The handle of a scope.
+    pub lazy: Vec<f64>,
+    /// The `Mutex`.
+    pub mutex: Vec<f64>,
+    /// The `Mutex` once more: the difference is noise.
+    pub again: Vec<f64>,
+}
+
 /// A backend that stops and comes back under a pool: `outage` and `mysql recovery`.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct OutageRun {

@@ -4,6 +4,7 @@
 //! difference is the operation alone. So the figures are the same on a busy machine. The floors are measured in the
 //! same run. Servers and pools over real sockets run in processes of their own.
 
+mod crowd;
 mod figures;
 mod memory;
 mod mysql;
@@ -27,6 +28,7 @@ use crate::findings::{Evidence, Output};
 use crate::readme::Marks;
 use crate::tree::Tree;
 use crate::valgrind::Valgrind;
+use crowd::Crowd;
 use figures::Figure;
 use memory::Memory;
 use overhead::Overhead;
@@ -52,6 +54,9 @@ pub(crate) struct Options {
     /// Measures only how many requests a second there are over loopback, with the layer and without.
     #[arg(long, group = "part")]
     throughput: bool,
+    /// Measures only many tasks that share one handle.
+    #[arg(long, group = "part")]
+    crowd: bool,
     /// Measures MySQL connections instead, against a private MariaDB and beside the bare driver.
     #[arg(long, conflicts_with = "part")]
     mysql: bool,
@@ -73,6 +78,7 @@ struct Findings {
     memory: Option<Memory>,
     outage: Option<OutageRun>,
     throughput: Option<Throughput>,
+    crowd: Option<Crowd>,
 }
 
 impl Findings {
@@ -80,7 +86,8 @@ impl Findings {
     fn promises(&self) -> Vec<(String, bool)> {
         let overhead = self.overhead.iter().map(|overhead| (overhead.to_string(), overhead.holds));
         let memory = self.memory.iter().map(|memory| (memory.to_string(), memory.holds));
-        overhead.chain(memory).chain(self.outage.iter().flat_map(outage::promises)).collect()
+        let crowd = self.crowd.iter().map(|crowd| (crowd.to_string(), crowd.holds));
+        overhead.chain(memory).chain(crowd).chain(self.outage.iter().flat_map(outage::promises)).collect()
     }
 }
 
@@ -109,7 +116,7 @@ pub(crate) fn run(tree: &Tree, options: &Options) -> anyhow::Result<ExitCode> {
         return mysql::run(tree, options, &valgrind, conditions);
     }
     let program = build(tree, "")?;
-    let all = !(options.operations || options.memory || options.outage || options.throughput);
+    let all = !(options.operations || options.memory || options.outage || options.throughput || options.crowd);
     let operations = all || options.operations;
     let findings = Findings {
         conditions,
@@ -118,6 +125,7 @@ pub(crate) fn run(tree: &Tree, options: &Options) -> anyhow::Result<ExitCode> {
         memory: (all || options.memory).then(|| memory::measure(&program)).transpose()?,
         outage: (all || options.outage).then(|| outage::measure(&program)).transpose()?,
         throughput: (all || options.throughput).then(|| throughput::measure(&program)).transpose()?,
+        crowd: (all || options.crowd).then(|| crowd::measure(&program)).transpose()?,
     };
     if options.write {
         KEY_MARKS.write(tree, &table::key_figures(&findings.figures))?;
