@@ -3,13 +3,18 @@
 //! `L` is the value that is lent, `S` its stub, which stays in the cell meanwhile, `E` the error of an attempt, and `K`
 //! cancels an attempt.
 //!
-//! | phase         | `take`        | `deliver` ok  | `fail`, `lose`, `give_up` | `give_back` | `detach`   | `seal`           |
-//! |---------------|---------------|---------------|---------------------------|-------------|------------|------------------|
-//! | `Unused`      | → `Acquiring` | -             | -                         | -           | -          | -                |
-//! | `Acquiring`   | waits         | → `Idle`      | → `Unused`                | -           | -          | → `Unused`, K    |
-//! | `Idle(L, S)`  | → `Lent`      | -             | -                         | -           | -          | → `Unused`, L, S |
-//! | `Lent(S)`     | waits         | -             | -                         | → `Idle`    | → `Unused` | -                |
-//! | sealed        | closed        | refused: late | ignored                   | refused, S  | S          | -                |
+//! | phase        | `take`        | `deliver` ok  | `fail`, `lose`, `give_up` | `give_back`      | `detach`   | `seal`           |
+//! |--------------|---------------|---------------|---------------------------|------------------|------------|------------------|
+//! | `Unused`     | → `Acquiring` | -             | -                         | -                | -          | -                |
+//! | `Acquiring`  | waits         | → `Idle`      | → `Unused`                | -                | -          | → `Unused`, K    |
+//! | `Idle(L, S)` | → `Lent`      | -             | -                         | -                | -          | → `Unused`, L, S |
+//! | `Lent(S)`    | waits         | -             | -                         | → `Idle`         | → `Unused` | -                |
+//! | marked       | waits         | -             | -                         | → `Ending`, L, S | → `Unused` | no mark          |
+//! | `Ending`     | waits         | -             | -                         | -                | -          | -                |
+//! | sealed       | closed        | refused: late | ignored                   | refused, S       | S          | -                |
+//!
+//! A value can end early: `end` takes an idle one (→ `Ending`), marks one that is lent, so that it ends when it is
+//! returned, and waits. `ended` → `Unused`, in a sealed cell too.
 //!
 //! Invariants:
 //!
@@ -30,13 +35,13 @@
 pub(crate) mod state;
 pub(crate) mod waiters;
 
-use std::convert::Infallible;
 use std::mem;
 use std::panic::Location;
 use std::task::Waker;
 
 use crate::cell::state::LazyState;
 use crate::cell::waiters::{CellWaiters, Join, WaiterId, Wakers};
+use crate::exit::Exit;
 use crate::rt::catch;
 use crate::rt::sync::Mutex;
 
@@ -54,6 +59,8 @@ struct CellState<L, S, E, K> {
     /// The number of the last attempt, so that a late result of an earlier one is ignored (2).
     attempt: u32,
     loans: u32,
+    /// The exit with which the value that is lent ends when it is returned.
+    mark: Option<Exit>,
     waiters: CellWaiters<E>,
 }
 
@@ -62,6 +69,8 @@ pub(crate) enum Phase<L, S, K> {
     Unused,
     Acquiring(Option<K>),
     Held(HandleState<L>, S),
+    /// The value is being released early. Each end has a number, like an attempt.
+    Ending,
 }
 
 /// Where the value of a cell is.
@@ -97,6 +106,7 @@ pub(crate) enum Obstacle {
     /// It is lent to the loan that this line of code took.
     Lent(Site),
     Acquiring,
+    Ending,
     Closed,
 }
 
@@ -109,14 +119,45 @@ pub(crate) enum WaitFor {
     Loan(Loan),
     /// The waiter at the head, which has been woken for the turn with this number.
     Turn(u32),
+    /// The early end with this number.
+    End(u32),
+}
+
+/// The result of [`Cell::end`].
+pub(crate) enum End<L, S, E> {
+    /// The caller releases this value, and then calls [`Cell::ended`].
+    Begin(Ending<L, S>),
+    /// The caller is registered as a waiter.
+    Wait(WaitFor),
+    /// The end that the caller waited for is over, with this exit.
+    Ended(Exit),
+    Failed(E),
+    /// There is no value that could end.
+    Unused,
+    Closed,
+}
+
+/// A value that ends early.
+pub(crate) struct Ending<L, S> {
+    pub(crate) lent: L,
+    pub(crate) stub: S,
+    pub(crate) exit: Exit,
+    pub(crate) number: u32,
+}
+
+/// A returned value that does not stay in the cell, for the caller to release.
+pub(crate) enum Returned<L, S> {
+    /// The cell has been sealed (L8).
+    Refused(L, S),
+    Ends(Ending<L, S>),
 }
 
 impl PartialEq for WaitFor {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
-            (WaitFor::Attempt(one), WaitFor::Attempt(other)) | (WaitFor::Turn(one), WaitFor::Turn(other)) => {
-                one == other
-            }
+            (WaitFor::Attempt(one), WaitFor::Attempt(other))
+            | (WaitFor::Turn(one), WaitFor::Turn(other))
+            | (WaitFor::End(one), WaitFor::End(other)) => one == other,
             (WaitFor::Loan(one), WaitFor::Loan(other)) => one.number == other.number,
             _ => false,
         }
@@ -127,6 +168,8 @@ impl PartialEq for WaitFor {
 pub(crate) enum Found<L, S, K> {
     /// The value is lent, and its stub stays in the cell until it is returned.
     Lent(Site),
+    /// The value is being released early, which ends by itself.
+    Ending,
     /// Any other phase, whose contents the caller owns now.
     Over(Phase<L, S, K>),
 }
@@ -141,7 +184,8 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
     }
 
     fn starting(sealed: bool) -> Self {
-        let state = CellState { phase: Phase::Unused, sealed, attempt: 0, loans: 0, waiters: CellWaiters::new() };
+        let state =
+            CellState { phase: Phase::Unused, sealed, attempt: 0, loans: 0, mark: None, waiters: CellWaiters::new() };
         Cell { state: Mutex::new(state) }
     }
 
@@ -153,6 +197,7 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
             Phase::Acquiring(_) => LazyState::Acquiring,
             Phase::Held(HandleState::Idle(_), _) => LazyState::Ready,
             Phase::Held(HandleState::Lent(_), _) => LazyState::Lent,
+            Phase::Ending => LazyState::Ending,
         }
     }
 
@@ -172,6 +217,7 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
             _ if state.sealed => Some(Obstacle::Closed),
             Phase::Unused | Phase::Held(HandleState::Idle(_), _) => None,
             Phase::Acquiring(_) => Some(Obstacle::Acquiring),
+            Phase::Ending => Some(Obstacle::Ending),
             Phase::Held(HandleState::Lent(loan), _) => Some(Obstacle::Lent(loan.since)),
         }
     }
@@ -307,21 +353,101 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
     ///
     /// # Errors
     ///
-    /// Returns the value and its stub if the cell has been sealed: the caller releases it (L8).
+    /// Returns the value and its stub if the cell has been sealed, or if the value ends early.
     #[inline]
-    pub(crate) fn give_back(&self, lent: L) -> Result<(), (L, S)> {
+    pub(crate) fn give_back(&self, lent: L) -> Result<(), Returned<L, S>> {
         self.advance(CellWaiters::next_turn, |state| match &mut state.phase {
-            Phase::Held(held, _) if !state.sealed => Ok(mem::replace(held, HandleState::Idle(lent))),
-            _ => Err((lent, state.stub())),
+            Phase::Held(held, _) if !state.sealed && state.mark.is_none() => {
+                Ok(mem::replace(held, HandleState::Idle(lent)))
+            }
+            _ => Err(state.end_loan(lent)),
         })?;
         Ok(())
     }
 
     /// Ends a loan whose value is not returned to the cell. Returns the stub, and `false` if the cell has been sealed.
-    pub(crate) fn detach(&self) -> (S, bool) {
-        let Ok(detached) =
-            self.advance(CellWaiters::next_turn, |state| Ok::<_, Infallible>((state.stub(), !state.sealed)));
-        detached
+    /// `refusal` is the error for callers that wait for an early end.
+    pub(crate) fn detach(&self, refusal: impl FnOnce() -> E) -> (S, bool) {
+        let mut state = self.state.lock();
+        let (stub, open, mark) = (state.stub(), !state.sealed, state.mark.take());
+        let mut wakers = state.waiters.next_turn();
+        let refusal = mark.map(|_| refusal());
+        if let Some(refusal) = &refusal {
+            wakers = wakers.and(state.waiters.end(Err(refusal)));
+        }
+        drop(state);
+        wakers.wake();
+        (stub, open)
+    }
+
+    /// Takes the value out of the cell to end early, or waits: until it is returned, or for its end, if that has begun.
+    pub(crate) fn end(&self, waiter: &mut WaiterId, waker: &Waker, exit: Exit) -> End<L, S, E> {
+        let mut spare = None;
+        loop {
+            let mut state = self.state.lock();
+            let step = match (state.waiters.take_error(waiter), state.waiters.exit(waiter)) {
+                (Some(error), _) => End::Failed(error),
+                (None, Some(exit)) => End::Ended(exit),
+                (None, None) => state.end(exit),
+            };
+            if !matches!(step, End::Wait(_)) {
+                let left = state.waiters.remove(waiter);
+                drop(state);
+                catch::drop_quietly(left);
+                return step;
+            }
+            // Cloning a waker runs user code: unlock, clone it, and start again.
+            if state.waiters.needs_waker(waiter, waker) && spare.is_none() {
+                drop(state);
+                spare = Some(waker.clone());
+                continue;
+            }
+            let old = state.waiters.register(waiter, spare.take(), Join::Ender);
+            drop(state);
+            drop(old);
+            return step;
+        }
+    }
+
+    /// Registers the caller that has begun an end as a waiter for it. Called before the end can be over in another task.
+    pub(crate) fn wait_for_end(&self, waiter: &mut WaiterId, waker: &Waker) {
+        let waker = waker.clone();
+        let old = self.state.lock().waiters.register(waiter, Some(waker), Join::Ender);
+        drop(old);
+    }
+
+    /// Returns whether this end is not over.
+    pub(crate) fn is_ending(&self, number: u32) -> bool {
+        let state = self.state.lock();
+        matches!(state.phase, Phase::Ending) && state.attempt == number
+    }
+
+    /// Returns the number of the end that is not over.
+    pub(crate) fn ending(&self) -> Option<u32> {
+        let state = self.state.lock();
+        matches!(state.phase, Phase::Ending).then_some(state.attempt)
+    }
+
+    /// Makes the cell unused after an early end, and passes the result to all that wait for it. Does nothing if the end
+    /// has been given up.
+    pub(crate) fn ended(&self, number: u32, outcome: Result<Exit, &E>) {
+        let mut state = self.state.lock();
+        if matches!(state.phase, Phase::Ending) && state.attempt == number {
+            state.phase = Phase::Unused;
+            let wakers = state.waiters.end(outcome);
+            drop(state);
+            wakers.wake();
+        }
+    }
+
+    /// Removes the mark of a value that ends when it is returned.
+    pub(crate) fn unmark(&self) {
+        let mut state = self.state.lock();
+        state.mark = None;
+        // Those that still wait mark it again.
+        let wakers = state.waiters.enders();
+        drop(state);
+        wakers.wake();
     }
 
     /// Ends all lending. The caller owns an idle value, and may [put it back](Cell::keep_idle).
@@ -331,9 +457,14 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
         state.sealed = true;
         let found = match &state.phase {
             Phase::Held(HandleState::Lent(loan), _) => Found::Lent(loan.since),
+            Phase::Ending => Found::Ending,
             _ => Found::Over(mem::replace(&mut state.phase, Phase::Unused)),
         };
-        if !state.waiters.is_empty() {
+        if state.mark.take().is_some() {
+            let enders = state.waiters.enders().and(state.waiters.all());
+            drop(state);
+            enders.wake();
+        } else if !state.waiters.is_empty() {
             let wakers = state.waiters.all();
             drop(state);
             wakers.wake();
@@ -411,6 +542,7 @@ impl<L, S, E, K> CellState<L, S, E, K> {
             _ if self.sealed => return Take::Closed,
             Phase::Acquiring(_) => return Take::Wait(WaitFor::Attempt(self.attempt)),
             Phase::Held(HandleState::Lent(loan), _) => return Take::Wait(WaitFor::Loan(*loan)),
+            Phase::Ending => return Take::Wait(WaitFor::End(self.attempt)),
             Phase::Held(HandleState::Idle(_), _) => true,
             Phase::Unused => false,
         };
@@ -451,6 +583,41 @@ impl<L, S, E, K> CellState<L, S, E, K> {
             }
             _ => None,
         }
+    }
+
+    /// Decides what a caller does that wants the value to end with `exit`.
+    fn end(&mut self, exit: Exit) -> End<L, S, E> {
+        match &self.phase {
+            Phase::Ending => End::Wait(WaitFor::End(self.attempt)),
+            _ if self.sealed => End::Closed,
+            Phase::Unused | Phase::Acquiring(_) => End::Unused,
+            Phase::Held(HandleState::Lent(loan), _) => {
+                self.mark = Some(self.mark.map_or(exit, |mark| mark.worst(exit)));
+                End::Wait(WaitFor::Loan(*loan))
+            }
+            Phase::Held(HandleState::Idle(_), _) => match mem::replace(&mut self.phase, Phase::Ending) {
+                Phase::Held(HandleState::Idle(lent), stub) => End::Begin(self.begin_end(lent, stub, exit)),
+                _ => unreachable!("it is idle"),
+            },
+        }
+    }
+
+    /// Ends a loan whose value does not become idle.
+    #[cold]
+    fn end_loan(&mut self, lent: L) -> Returned<L, S> {
+        let stub = self.stub();
+        match self.mark.take() {
+            Some(exit) if !self.sealed => {
+                self.phase = Phase::Ending;
+                Returned::Ends(self.begin_end(lent, stub, exit))
+            }
+            _ => Returned::Refused(lent, stub),
+        }
+    }
+
+    fn begin_end(&mut self, lent: L, stub: S, exit: Exit) -> Ending<L, S> {
+        self.attempt = self.attempt.wrapping_add(1);
+        Ending { lent, stub, exit, number: self.attempt }
     }
 
     /// Ends a loan, and returns its stub.

@@ -28,6 +28,9 @@ pub enum LazyState {
     Ready,
     /// The handle is lent to a guard.
     Lent,
+    /// The handle is being released early, by [`Lazy::complete`](crate::Lazy::complete) or
+    /// [`Lazy::fail`](crate::Lazy::fail).
+    Ending,
     /// The scope is closed.
     Closed,
 }

@@ -4,10 +4,12 @@
 //! 1. A waiter is in the queue, or has an error to take, or was set aside: it was at the head, had been woken, and was
 //!    not polled in time. One that was set aside is not woken again, because that wake-up still stands, and goes back to
 //!    the head when it is polled.
-//! 2. Each step takes the same time however many waiters there are, except for steps that wake all of them.
+//! 2. A waiter for the early end of the value is never in the queue.
+//! 3. Each step takes the same time however many waiters there are, except for steps that wake all of them.
 
 use std::task::Waker;
 
+use crate::exit::Exit;
 use crate::rt::catch;
 
 /// Most cells are never used by two tasks of their request at once, and allocate no list.
@@ -34,11 +36,20 @@ struct Entry<E> {
     error: Option<E>,
     /// The attempt that this waiter has begun.
     began: Option<u32>,
+    /// Whether this waiter waits for the early end of the value, and how that ended.
+    ender: Option<Pending>,
     /// Set if the waiter has let the others go first, and may overtake them at its next poll.
     may_overtake: bool,
     queued: bool,
     previous: Link,
     next: Link,
+}
+
+/// The result that a waiter for the early end of a value has not taken yet. An error is in `error`.
+#[derive(Clone, Copy)]
+enum Pending {
+    Waits,
+    Ended(Exit),
 }
 
 /// What one waiter keeps between its polls: its place in the list, once it is registered.
@@ -62,6 +73,8 @@ pub(crate) enum Join {
     Yielding,
     /// At the head of the queue, for the caller that has begun this attempt.
     Beginner(u32),
+    /// Outside of the queue, for a caller that waits for the early end of the value.
+    Ender,
 }
 
 /// What a waiter leaves behind, to be dropped outside of the lock.
@@ -80,6 +93,12 @@ pub(crate) struct Wakers {
 }
 
 impl Wakers {
+    /// Adds others.
+    pub(crate) fn and(mut self, others: Wakers) -> Wakers {
+        self.all.extend(others.few.into_iter().flatten().chain(others.all));
+        self
+    }
+
     #[cold]
     pub(crate) fn wake(self) {
         self.few.into_iter().flatten().for_each(catch::wake);
@@ -222,20 +241,22 @@ impl<E> CellWaiters<E> {
             let entry = list.entry(index);
             entry.may_overtake = false;
             let old = waker.and_then(|waker| entry.waker.replace(waker));
-            if !entry.queued {
+            if !entry.queued && entry.ender.is_none() {
                 list.link_first(index);
             }
             return old;
         }
         let began = if let Join::Beginner(attempt) = join { Some(attempt) } else { None };
         let may_overtake = matches!(join, Join::Yielding);
-        let entry = Entry { waker, error: None, began, may_overtake, queued: false, previous: None, next: None };
+        let ender = if let Join::Ender = join { Some(Pending::Waits) } else { None };
+        let entry =
+            Entry { waker, error: None, began, ender, may_overtake, queued: false, previous: None, next: None };
         let index = list.add(entry);
         waiter.index = Some(index);
-        if began.is_some() {
-            list.link_first(index)
-        } else {
-            list.link_last(index)
+        match join {
+            Join::Last | Join::Yielding => list.link_last(index),
+            Join::Beginner(_) => list.link_first(index),
+            Join::Ender => {}
         }
         None
     }
@@ -250,7 +271,7 @@ impl<E> CellWaiters<E> {
         list.unlink(index);
         let unused = list.unused.replace(index);
         let entry = list.entry(index);
-        entry.next = unused;
+        (entry.next, entry.ender) = (unused, None);
         Some(Left { _waker: entry.waker.take(), _error: entry.error.take() })
     }
 
@@ -308,6 +329,41 @@ impl<E> CellWaiters<E> {
                 all.extend(entry.waker.take());
             }
         }
+        Wakers { all, ..Wakers::default() }
+    }
+
+    /// Returns the exit of the end that the waiter waited for, if the value has ended.
+    pub(crate) fn exit(&mut self, waiter: &WaiterId) -> Option<Exit> {
+        match self.find(waiter)?.ender {
+            Some(Pending::Ended(exit)) => Some(exit),
+            _ => None,
+        }
+    }
+
+    /// Gives the result of an early end to all that wait for it, and takes the wakers of all waiters.
+    #[cold]
+    pub(crate) fn end(&mut self, outcome: Result<Exit, &E>) -> Wakers
+    where
+        E: Clone,
+    {
+        let mut wakers = self.all();
+        if let Some(list) = &mut self.list {
+            for entry in list.entries.iter_mut().filter(|entry| matches!(entry.ender, Some(Pending::Waits))) {
+                match outcome {
+                    Ok(exit) => entry.ender = Some(Pending::Ended(exit)),
+                    Err(error) => entry.error = Some(error.clone()),
+                }
+                wakers.all.extend(entry.waker.take());
+            }
+        }
+        wakers
+    }
+
+    /// Takes the wakers of all that wait for an early end.
+    #[cold]
+    pub(crate) fn enders(&mut self) -> Wakers {
+        let entries = self.list.iter_mut().flat_map(|list| &mut list.entries);
+        let all = entries.filter(|entry| entry.ender.is_some()).filter_map(|entry| entry.waker.take()).collect();
         Wakers { all, ..Wakers::default() }
     }
 

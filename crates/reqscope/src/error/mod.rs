@@ -221,6 +221,12 @@ impl<C> Error<C> {
         Self::of(Kind::Runtime).with_context(missing)
     }
 
+    /// Creates the error of a handle that was to be released as completed, and was released as failed.
+    pub(crate) fn not_completed() -> Self {
+        let why = "the request is marked as failed, so the handle was released as failed";
+        Self::of(Kind::Failed).at(Stage::Releasing).with_context(why)
+    }
+
     /// Sets the stage. A later call replaces an earlier one.
     #[must_use]
     pub fn at(mut self, stage: Stage) -> Self {

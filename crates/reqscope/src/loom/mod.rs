@@ -11,6 +11,7 @@
 mod cell;
 mod closing;
 mod draining;
+mod ending;
 mod first_use;
 mod late;
 mod lending;

@@ -2,6 +2,7 @@ use std::fmt;
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use crate::exit::Exit;
@@ -10,7 +11,7 @@ use crate::reaper;
 use crate::rt::runtime::Runtime;
 use crate::rt::time::{self, Deadline};
 use crate::scope::close_error::{CloseError, Problem};
-use crate::scope::erased::{ErasedRelease, ErasedSlots};
+use crate::scope::erased::{ErasedRelease, ErasedSlot, ErasedSlots, Sealing};
 use crate::scope::state::{PendingWork, Sealed, StateRef};
 
 /// The close of a scope, returned by [`Scope::close`](crate::Scope::close).
@@ -135,6 +136,8 @@ struct Closing {
     problems: Vec<Problem>,
     /// The slots with an idle handle, in the order of their release.
     slots: ErasedSlots,
+    /// The slots whose handle has begun to end before the close, if that matters to the client.
+    ending: Vec<Arc<dyn ErasedSlot>>,
     /// The settling release that is running.
     current: Option<ErasedRelease>,
     /// The deadline of all settling releases together, which begins with the first.
@@ -156,7 +159,14 @@ impl Closing {
         caller: Caller,
     ) -> CloseState {
         let mut problems = Vec::new();
-        slots.retain(|slot| slot.seal(requested, &mut problems));
+        let mut ending = Vec::new();
+        slots.retain(|slot| {
+            let sealing = slot.seal(requested, &mut problems);
+            if sealing == Sealing::Ending {
+                ending.push(Arc::clone(slot));
+            }
+            sealing == Sealing::Idle
+        });
 
         let mut verdict = requested.worst(scope.marked_exit());
         if !problems.is_empty() {
@@ -175,6 +185,7 @@ impl Closing {
             verdict,
             problems,
             slots,
+            ending,
             current: None,
             deadline: None,
             overdue: false,
@@ -190,7 +201,10 @@ impl Closing {
     /// Ends the close: stores its result in the scope, and starts or drops the futures of `on_completed`. Returns the
     /// result.
     fn end(&mut self) -> Result<(), CloseError> {
-        let problems = mem::take(&mut self.problems);
+        let mut problems = mem::take(&mut self.problems);
+        if self.requested.is_completed() {
+            problems.extend(self.scope.take_problems());
+        }
         let outcome = CloseError::of(self.requested, self.verdict, problems).map_or(Ok(()), Err);
         match &outcome {
             Ok(()) => self.scope.end(self.verdict),
@@ -211,6 +225,13 @@ impl Closing {
     /// Begins the next settling release that has to wait, or, after the last one, all other releases.
     fn begin_next(&mut self, caller: Caller) {
         let verdict = self.verdict;
+        while let Some(slot) = self.ending.pop() {
+            let deadline = self.deadline.get_or_insert_with(|| Deadline::after(self.scope.settings().close_timeout));
+            self.current = slot.wait_for_end(deadline);
+            if self.current.is_some() {
+                return;
+            }
+        }
         while let Some(slot) = self.slots.peek() {
             if !slot.settles(verdict) {
                 return hand_over(&mut self.slots, verdict, caller);
@@ -294,6 +315,7 @@ impl Drop for Closing {
         let current = self.current.take();
         self.problems.extend(current.iter().map(|release| Problem::StillReleasing { resource: release.resource }));
         drop(current);
+        self.problems.extend(self.ending.drain(..).map(|slot| Problem::StillReleasing { resource: slot.resource() }));
         while let Some(slot) = self.slots.next() {
             if slot.settles(self.verdict) {
                 self.problems.push(Problem::StillReleasing { resource: slot.resource() });

@@ -19,9 +19,8 @@ pub(crate) trait ErasedSlot: Any + Send + Sync {
     /// Returns the number of the acquisition of its handle within the scope.
     fn order(&self) -> usize;
 
-    /// Ends all lending, and returns whether there is an idle handle to release. Adds a problem if the slot cannot
-    /// settle as `requested`.
-    fn seal(&self, requested: Exit, problems: &mut Vec<Problem>) -> bool;
+    /// Ends all lending, and returns what is left to do. Adds a problem if the slot cannot settle as `requested`.
+    fn seal(&self, requested: Exit, problems: &mut Vec<Problem>) -> Sealing;
 
     /// Returns whether the outcome of a release with this exit matters to the client.
     fn settles(&self, exit: Exit) -> bool;
@@ -29,6 +28,9 @@ pub(crate) trait ErasedSlot: Any + Send + Sync {
     /// Begins the release of the idle handle, after the seal. `deadline` is that of the close; without one, the release
     /// has the usual timeout. Returns `None` if there is nothing to wait for.
     fn release(&self, exit: Exit, deadline: Option<&Deadline>) -> Option<ErasedRelease>;
+
+    /// Waits for a handle that ends early. Returns `None` if that is over.
+    fn wait_for_end(self: Arc<Self>, deadline: &Deadline) -> Option<ErasedRelease>;
 
     /// Returns the type of the resource.
     fn resource(&self) -> &'static str;
@@ -55,6 +57,16 @@ impl Key {
     pub(crate) fn resource(self) -> TypeId {
         self.resource
     }
+}
+
+/// What a seal leaves to do.
+#[derive(PartialEq, Eq)]
+pub(crate) enum Sealing {
+    Nothing,
+    /// The idle handle is to be released.
+    Idle,
+    /// The handle is being released early, and the client waits for it.
+    Ending,
 }
 
 /// A release without its type. If it is dropped, it goes on in the reaper.
@@ -133,14 +145,14 @@ impl ErasedSlots {
         }
     }
 
-    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&dyn ErasedSlot) -> bool) {
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&Arc<dyn ErasedSlot>) -> bool) {
         match self {
             ErasedSlots::None => {}
-            ErasedSlots::One(only) if keep(&**only) => {}
+            ErasedSlots::One(only) if keep(&only.slot) => {}
             ErasedSlots::One(_) => *self = ErasedSlots::None,
             ErasedSlots::Many(list) => {
                 list.index = None;
-                list.slots.retain(|slot| keep(&**slot));
+                list.slots.retain(|slot| keep(&slot.slot));
             }
         }
     }

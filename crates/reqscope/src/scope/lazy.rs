@@ -9,10 +9,12 @@ use crate::cell::state::LazyState;
 use crate::cell::waiters::WaiterId;
 use crate::cell::{Obstacle, Site, Take, WaitFor};
 use crate::error::{Error, Situation, Stage};
+use crate::exit::Exit;
 use crate::observer::Subject;
 use crate::resource::Resource;
 use crate::rt::runtime::coop;
 use crate::rt::time::Deadline;
+use crate::scope::ending::Completion;
 use crate::scope::guard::Guard;
 use crate::scope::slot::{Slot, TryGet};
 use crate::scope::try_get_error::TryGetError;
@@ -144,12 +146,101 @@ impl<R: Resource> Lazy<R> {
                 TryGet::Busy => match self.slot.cell.obstacle() {
                     Some(Obstacle::Lent(holder)) => return Err(TryGetError::Lent { holder }),
                     Some(Obstacle::Acquiring) => return Err(TryGetError::Acquiring),
+                    Some(Obstacle::Ending) => return Err(TryGetError::Ending),
                     Some(Obstacle::Closed) => return Err(TryGetError::Closed),
                     // Gone since `try_take` met it.
                     None => {}
                 },
             }
         }
+    }
+
+    /// Releases the request's handle now, as completed: a transaction is committed before the request ends.
+    ///
+    /// Use it to give a connection back before slow work that does not need it, or for a second transaction in the same
+    /// request. From the first poll on, no caller gets this handle any more. The next [`get`](Lazy::get) waits for the
+    /// end of the release, and acquires another handle. Without a handle, `complete` does nothing.
+    ///
+    /// If a guard of the handle is held, `complete` waits until it is dropped, up to the
+    /// [lend timeout](crate::scope::ScopesBuilder::lend_timeout) (5 s by default).
+    ///
+    /// **Work that is completed early stays committed if the request fails later.** Only the work since then is rolled
+    /// back.
+    ///
+    /// # Errors
+    ///
+    /// - the error that [`Resource::release`] returned. If it [matters to the client](Resource::settles), the request is
+    ///   marked as failed: it ends as a failure, and with a [`CloseError`](crate::CloseError) that contains this one,
+    ///   even if the handler ignores the error
+    /// - [`is_timeout`](Error::is_timeout) after the
+    ///   [close timeout](crate::scope::ScopesBuilder::close_timeout) (5 s by default), in which case it is
+    ///   [unknown](Error::is_unknown_outcome) whether the release took effect; or after the lend timeout if a guard was
+    ///   held for that long; [`holder`](Error::holder) then returns the line that took it, and the handle stays in use
+    /// - [`is_failed`](Error::is_failed) if the request [was marked as failed](crate::ScopeHandle::mark_failed), because
+    ///   the handle was then released as failed
+    /// - [`is_closed`](Error::is_closed) once the request is over, or if the handle was [detached](Guard::detach)
+    ///   meanwhile
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped after its first poll, the handle is still released, with the same exit, by the reaper:
+    /// at once, or when its guard is dropped. The close of the scope waits for the release. Only the result is lost.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # use reqscope::{Error, Exit, Scopes, resource_fn};
+    /// # use std::{convert::Infallible, sync::Arc};
+    /// # let scopes = Scopes::new();
+    /// # let scope = scopes.open();
+    /// # let transactions = Arc::new(resource_fn(|| async { Ok::<_, Error<Infallible>>(Vec::new()) }));
+    /// let transaction = scope.lazy(&transactions);
+    /// transaction.get().await.unwrap().push("order 17");
+    /// transaction.complete().await.unwrap(); // committed; the connection is free
+    ///
+    /// transaction.get().await.unwrap().push("audit"); // another transaction
+    /// # assert_eq!(scopes.stats().acquired, 2);
+    /// # scope.close(Exit::Completed).await.unwrap();
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn complete(&self) -> impl Future<Output = Result<(), Error<R::Cause>>> + Send + use<R> {
+        Completion::new(&self.slot, Exit::Completed)
+    }
+
+    /// Releases the request's handle now, as failed: a transaction is rolled back, and the next [`get`](Lazy::get)
+    /// acquires another handle. The request itself is not marked as failed.
+    ///
+    /// In everything else it is like [`complete`](Lazy::complete).
+    ///
+    /// # Errors
+    ///
+    /// The same as those of [`complete`](Lazy::complete), except that an early failure is what was asked for.
+    ///
+    /// # Cancel safety
+    ///
+    /// The same as that of [`complete`](Lazy::complete).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # use reqscope::{Error, Exit, Scopes, resource_fn};
+    /// # use std::{convert::Infallible, sync::Arc};
+    /// # let scope = Scopes::new().open();
+    /// # let transactions = Arc::new(resource_fn(|| async { Ok::<_, Error<Infallible>>(Vec::new()) }));
+    /// let transaction = scope.lazy(&transactions);
+    /// transaction.get().await.unwrap().push("a draft");
+    /// transaction.fail().await.unwrap(); // rolled back
+    ///
+    /// assert!(transaction.get().await.unwrap().is_empty());
+    /// # scope.close(Exit::Completed).await.unwrap();
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn fail(&self) -> impl Future<Output = Result<(), Error<R::Cause>>> + Send + use<R> {
+        Completion::new(&self.slot, Exit::Failed)
     }
 
     /// Returns the current state of the cell, for logs and tests. The state may change at any moment.
@@ -264,15 +355,13 @@ impl<R: Resource> Get<R> {
     /// now.
     fn poll_wait(&mut self, reason: WaitFor, cx: &mut Context<'_>) -> Poll<Option<Error<R::Cause>>> {
         let slot = self.slot.as_ref().expect(UNENDED);
-        let stage = if let WaitFor::Attempt(attempt) = reason {
+        let stage = match reason {
             // If this future is polled again, so is the attempt, which has a deadline: a second timer on the same
             // runtime would notice nothing else.
-            if slot.is_attempt_here(attempt) {
-                return Poll::Pending;
-            }
-            Stage::Acquiring
-        } else {
-            Stage::Waiting
+            WaitFor::Attempt(attempt) if slot.is_attempt_here(attempt) => return Poll::Pending,
+            WaitFor::Attempt(_) => Stage::Acquiring,
+            WaitFor::Loan(_) | WaitFor::Turn(_) => Stage::Waiting,
+            WaitFor::End(_) => Stage::Releasing,
         };
         let (_, deadline) = match &mut self.wait {
             Some(wait) => {
@@ -289,6 +378,11 @@ impl<R: Resource> Get<R> {
             WaitFor::Turn(turn) if missed.is_timeout() => {
                 slot.cell.overtake(turn);
                 return Poll::Ready(None);
+            }
+            WaitFor::End(number) if missed.is_timeout() => {
+                slot.give_up_end(number, &missed);
+                slot.cell.leave(&mut self.waiter);
+                return Poll::Ready(Some(missed));
             }
             WaitFor::Attempt(attempt) if missed.is_timeout() => {
                 if !slot.give_up(attempt) {

@@ -6,6 +6,7 @@ pub(crate) mod erased;
 pub(crate) mod progress;
 pub(crate) mod state;
 pub(crate) mod slot;
+pub(crate) mod ending;
 pub(crate) mod guard;
 pub(crate) mod lazy;
 pub(crate) mod ended;

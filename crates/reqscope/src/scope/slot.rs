@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::cell::waiters::WaiterId;
-use crate::cell::{Cell, Found, HandleState, Phase, Site, Take, WaitFor};
+use crate::cell::{Cell, Found, HandleState, Phase, Returned, Site, Take, WaitFor};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::lease::acquire::{self, AcquireTaskHandle, Acquisition, PendingAttempt, Sink, TryAcquire, is_lost};
@@ -20,7 +20,7 @@ use crate::rt::catch::{self, QuietArc};
 use crate::rt::sync::{AtomicUsize, Ordering};
 use crate::rt::time::Deadline;
 use crate::scope::close_error::Problem;
-use crate::scope::erased::{ErasedRelease, ErasedSlot};
+use crate::scope::erased::{ErasedRelease, ErasedSlot, Sealing};
 use crate::scope::state::StateRef;
 
 type SlotCell<R> = Cell<<R as Resource>::Handle, Account<R>, Error<<R as Resource>::Cause>, AcquireTaskHandle>;
@@ -169,6 +169,7 @@ impl<R: Resource> Slot<R> {
                 let acquire = limits.acquire.saturating_add(GRACE);
                 Deadline::after(acquire).or_of_request(request.and_then(|at| at.checked_add(GRACE)))
             }
+            WaitFor::End(_) => Deadline::after(settings.reaper.accounting().limits.release.saturating_add(GRACE)),
         }
     }
 
@@ -189,20 +190,30 @@ impl<R: Resource> Slot<R> {
     }
 
     /// Returns the handle of a guard to the cell. After the seal it is released like that of a dropped lease (L8).
-    pub(crate) fn give_back(&self, handle: R::Handle) {
+    pub(crate) fn give_back(self: &Arc<Self>, handle: R::Handle) {
         if std::thread::panicking() || probe_or_dead(&*self.resource, &handle) == Health::Dead {
             // Before the handle is returned, so that a close that finds it idle also finds the mark.
             self.scope.mark_failed();
         }
-        if let Err((handle, account)) = self.cell.give_back(handle) {
-            drop(self.lease(handle, account));
+        if let Err(returned) = self.cell.give_back(handle) {
+            self.returned(returned);
+        }
+    }
+
+    #[cold]
+    fn returned(self: &Arc<Self>, returned: Returned<R::Handle, Account<R>>) {
+        match returned {
+            Returned::Refused(handle, account) => drop(self.lease(handle, account)),
+            Returned::Ends(ending) => self.begin_end(ending, None::<(&mut Context<'_>, fn(&Waker))>),
         }
     }
 
     /// Turns the handle of a guard into a lease. After the seal it ends as cancelled, because the verdict of the scope
     /// has already included it (L9).
     pub(crate) fn detach(&self, handle: R::Handle) -> Lease<R> {
-        let (mut account, in_time) = self.cell.detach();
+        let (mut account, in_time) = self.cell.detach(|| {
+            Error::closed().with_context("the handle was detached, so the owner of its lease decides how it ends")
+        });
         if !in_time {
             account.cap_verdict(Exit::Cancelled);
         }
@@ -223,7 +234,7 @@ impl<R: Resource> Slot<R> {
         match found {
             Found::Over(Phase::Acquiring(Some(cancel))) => cancel.abort(),
             Found::Lent(since) => self.still_lent(since),
-            Found::Over(_) => {}
+            Found::Over(_) | Found::Ending => {}
         }
     }
 
@@ -233,8 +244,12 @@ impl<R: Resource> Slot<R> {
         self.scope.accounting().still_lent(subject);
     }
 
+    pub(crate) fn resource(&self) -> &QuietArc<R> {
+        &self.resource
+    }
+
     /// Calls `settles`; a panic in it counts as `true`.
-    fn settles(&self, exit: Exit) -> bool {
+    pub(crate) fn settles(&self, exit: Exit) -> bool {
         catch::call(|| self.resource.settles(exit)).unwrap_or(true)
     }
 }
@@ -266,18 +281,20 @@ impl<R: Resource> ErasedSlot for Slot<R> {
         self.order.load(Ordering::Relaxed)
     }
 
-    fn seal(&self, requested: Exit, problems: &mut Vec<Problem>) -> bool {
+    fn seal(&self, requested: Exit, problems: &mut Vec<Problem>) -> Sealing {
         let resource = type_name::<R>();
         let found = self.cell.seal();
         self.cancel_or_report(&found);
         let problem = match found {
-            Found::Over(Phase::Unused) => return false,
+            Found::Over(Phase::Unused) => return Sealing::Nothing,
+            Found::Ending if self.settles(requested) => return Sealing::Ending,
+            Found::Ending => return Sealing::Nothing,
             Found::Over(Phase::Held(HandleState::Idle(handle), account)) => {
                 if self.settles(requested) && probe_or_dead(&*self.resource, &handle) == Health::Dead {
                     problems.push(Problem::Dead { resource });
                 }
                 self.cell.keep_idle(handle, account);
-                return true;
+                return Sealing::Idle;
             }
             Found::Over(_) => Problem::StillAcquiring { resource },
             Found::Lent(since) => Problem::StillLent { resource, since },
@@ -285,7 +302,7 @@ impl<R: Resource> ErasedSlot for Slot<R> {
         if self.settles(requested) {
             problems.push(problem);
         }
-        false
+        Sealing::Nothing
     }
 
     fn settles(&self, exit: Exit) -> bool {
@@ -306,6 +323,11 @@ impl<R: Resource> ErasedSlot for Slot<R> {
                 Some(ErasedRelease { future: Box::pin(ready(Err(failed::<R>(error)))), runtime: None, resource })
             }
         }
+    }
+
+    fn wait_for_end(self: Arc<Self>, deadline: &Deadline) -> Option<ErasedRelease> {
+        let wait = Slot::wait_for_end(self, deadline.duplicate())?;
+        Some(ErasedRelease { future: Box::pin(wait), runtime: None, resource: type_name::<R>() })
     }
 
     fn resource(&self) -> &'static str {
@@ -331,7 +353,7 @@ impl<R: Resource> ErasedSlot for Slot<R> {
     }
 }
 
-fn failed<R: Resource>(error: Error<R::Cause>) -> Problem {
+pub(crate) fn failed<R: Resource>(error: Error<R::Cause>) -> Problem {
     Problem::ReleaseFailed { resource: type_name::<R>(), error: Arc::new(error) }
 }
 

@@ -18,7 +18,7 @@ use crate::rt::catch;
 use crate::rt::runtime::Runtime;
 use crate::rt::sync::{AtomicBool, AtomicUsize, Mutex, Ordering, thread_local};
 use crate::rt::wakers::{WakerList, WakerTicket};
-use crate::scope::close_error::CloseError;
+use crate::scope::close_error::{CloseError, Problem};
 use crate::scope::erased::{ErasedSlot, ErasedSlots, Key};
 use crate::scope::progress::{Progress, ProgressCell};
 
@@ -47,6 +47,8 @@ struct LockedState {
 struct RareState {
     /// The waiters of `closed` and `ended`.
     waiters: WakerList,
+    /// The releases that failed before the close.
+    problems: Vec<Problem>,
     /// The futures of `on_completed`.
     work: VecDeque<Work>,
     /// The runtime on which the first of them was registered.
@@ -166,6 +168,18 @@ impl ScopeState {
         // Relaxed: a guard sets the mark before it returns its handle, through the lock that the seal takes after it. A
         // call from elsewhere has no order with the close, so either result is correct.
         self.failed.store(true, Ordering::Relaxed);
+    }
+
+    /// Marks the scope as failed, and keeps the problem for its close.
+    #[cold]
+    pub(crate) fn failed_early(&self, problem: Problem) {
+        self.locked.lock().rare.get_or_insert_default().problems.push(problem);
+        self.mark_failed();
+    }
+
+    /// Returns the problems that occurred before the close.
+    pub(crate) fn take_problems(&self) -> Vec<Problem> {
+        self.locked.lock().rare.as_mut().map(|rare| mem::take(&mut rare.problems)).unwrap_or_default()
     }
 
     pub(crate) fn marked_exit(&self) -> Exit {

@@ -33,6 +33,9 @@ pub enum TryGetError<C> {
     },
     /// A task of the scope is acquiring the handle.
     Acquiring,
+    /// The handle is being released early, by [`Lazy::complete`](crate::Lazy::complete) or
+    /// [`Lazy::fail`](crate::Lazy::fail).
+    Ending,
     /// There is no handle yet, and the resource has none that is ready at once. The acquisition has to wait, so it was
     /// not begun.
     WouldWait,
@@ -50,6 +53,7 @@ impl<C> fmt::Display for TryGetError<C> {
                 write!(f, "the handle is lent: a guard of this request, taken at {file}:{line}, is still held")
             }
             TryGetError::Acquiring => f.write_str("the handle is being acquired"),
+            TryGetError::Ending => f.write_str("the handle is being released early"),
             TryGetError::WouldWait => f.write_str("the handle is not acquired yet, and acquiring it has to wait"),
             TryGetError::Closed => Situation::ScopeClosed { waited: false }.fmt(f),
             TryGetError::Failed(error) => error.fmt(f),
@@ -64,6 +68,7 @@ impl<C: fmt::Debug> fmt::Debug for TryGetError<C> {
                 f.debug_struct("Lent").field("holder", &format_args!("{}:{}", holder.file(), holder.line())).finish()
             }
             TryGetError::Acquiring => f.write_str("Acquiring"),
+            TryGetError::Ending => f.write_str("Ending"),
             TryGetError::WouldWait => f.write_str("WouldWait"),
             TryGetError::Closed => f.write_str("Closed"),
             TryGetError::Failed(error) => f.debug_tuple("Failed").field(error).finish(),
@@ -76,6 +81,7 @@ impl<C> Clone for TryGetError<C> {
         match self {
             TryGetError::Lent { holder } => TryGetError::Lent { holder },
             TryGetError::Acquiring => TryGetError::Acquiring,
+            TryGetError::Ending => TryGetError::Ending,
             TryGetError::WouldWait => TryGetError::WouldWait,
             TryGetError::Closed => TryGetError::Closed,
             TryGetError::Failed(error) => TryGetError::Failed(error.clone()),

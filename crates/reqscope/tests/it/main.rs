@@ -6,6 +6,7 @@ mod auto_traits;
 mod closing;
 mod closing_time;
 mod context;
+mod completing;
 mod cooperation;
 mod cut_close;
 mod draining;
