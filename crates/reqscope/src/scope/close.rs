@@ -226,7 +226,7 @@ impl Closing {
     fn begin_next(&mut self, caller: Caller) {
         let verdict = self.verdict;
         while let Some(slot) = self.ending.pop() {
-            let deadline = self.deadline.get_or_insert_with(|| Deadline::after(self.scope.settings().close_timeout));
+            let deadline = self.deadline.get_or_insert_with(|| Deadline::after(self.scope.accounting().limits.close));
             self.current = slot.wait_for_end(deadline);
             if self.current.is_some() {
                 return;

@@ -1,6 +1,6 @@
 //! The early end of a handle, by `Lazy::complete` and `Lazy::fail`.
 //!
-//! 1. A release that has to wait runs in the reaper, so whoever waits for it may be dropped or not be polled.
+//! 1. A release that has to wait runs in the reaper, so a caller that waits for it may be dropped or not be polled.
 //! 2. Its failure is stored in the scope before any waiter sees the end, so no close after it is a success.
 //! 3. A waiter whose deadline passes gives the end up, as the release may be on a runtime that is not driven.
 
@@ -60,7 +60,7 @@ impl<R: Resource> Completion<R> {
                 self.slot.cell.unmark();
                 if missed.is_timeout() && !is_requests {
                     let subject = Subject::of::<R>(self.site, &self.slot.scope.details());
-                    self.slot.scope.settings().reaper.accounting().lent_too_long(subject, loan.since);
+                    self.slot.scope.accounting().lent_too_long(subject, loan.since);
                 }
                 missed.with_holder(loan.since)
             }

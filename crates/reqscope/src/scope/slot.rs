@@ -169,7 +169,7 @@ impl<R: Resource> Slot<R> {
                 let acquire = limits.acquire.saturating_add(GRACE);
                 Deadline::after(acquire).or_of_request(request.and_then(|at| at.checked_add(GRACE)))
             }
-            WaitFor::End(_) => Deadline::after(settings.reaper.accounting().limits.release.saturating_add(GRACE)),
+            WaitFor::End(_) => Deadline::after(limits.release.saturating_add(GRACE)),
         }
     }
 
