@@ -20,7 +20,7 @@ use axum::response::Response;
 use axum::routing::any;
 use axum::{Extension, Router};
 use futures_util::{SinkExt, StreamExt};
-use reqscope::{Error, Exit, Lazy, Pool, Scopes};
+use reqscope::{Error, Lazy, Pool, Scopes};
 use reqscope_hyper::{Connection, TowerToHyperService, serve};
 use reqscope_sqlite::{Sqlite, SqliteError, Transaction};
 use reqscope_tower::ScopeLayer;
@@ -68,22 +68,22 @@ async fn run(app: App, connection: Connection, mut socket: WebSocket) {
     drop(socket.send(Message::Close(None)).await);
 }
 
-/// Answers a message, in a scope of its own.
+/// Answers a message, in a scope of its own, whose COMMIT is awaited before the answer.
 ///
 /// A panic drops the scope, which rolls back. A client that hangs up does not: the socket is not read meanwhile.
 async fn answer(app: &App, message: String) -> String {
-    let scope = app.scopes.open();
-    let appended = append(&scope.lazy(&app.writes), message).await;
-    let exit = if appended.is_ok() { Exit::Completed } else { Exit::Failed };
-    let closed = scope.close(exit).await; // COMMIT before the answer
-    match (appended, closed) {
-        (Ok(count), Ok(())) => format!("{count} lines"),
-        failed => {
+    let writes = Arc::clone(&app.writes);
+    let job = app.scopes.run(async move |scope| append(&scope.lazy(&writes), message).await.map_err(JobError::from));
+    match job.await {
+        Ok(count) => format!("{count} lines"),
+        Err(failed) => {
             eprintln!("{failed:?}");
             "not kept".to_owned()
         }
     }
 }
+
+type JobError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Appends all lines of the message, or none.
 async fn append(writes: &Lazy<Writes>, message: String) -> Result<u32, Error<SqliteError>> {

@@ -11,8 +11,9 @@ use axum::response::Response;
 use axum::routing::any;
 use http::StatusCode;
 use reqscope::scope::LazyState;
-use reqscope::{Error, Exit, Health, Observer, Resource, Scopes};
-use reqscope_testkit::{Probe, ProbeHandle, Scripted, Verb, poll_once};
+use reqscope::wrap::Tagged;
+use reqscope::{Exit, Observer, ResourceExt, Scopes};
+use reqscope_testkit::{Probe, Verb, poll_once};
 use reqscope_tower::{MissingScope, RequestScope, ScopeError, ScopeLayer, Scoped};
 use tower::ServiceExt;
 
@@ -97,46 +98,15 @@ async fn middleware_and_handler_share_one_handle() {
     assert_eq!(scene.exit().await, Exit::Completed);
 }
 
-/// A second resource of the same type.
-struct Audit(Probe);
+/// The name of a second resource of the same type.
+enum Audit {}
 
-impl Resource for Audit {
-    type Handle = ProbeHandle;
-    type Cause = Scripted;
-
-    async fn acquire(&self) -> Result<ProbeHandle, Error<Scripted>> {
-        self.0.acquire().await
-    }
-
-    async fn validate(&self, handle: &mut ProbeHandle) -> Result<(), Error<Scripted>> {
-        self.0.validate(handle).await
-    }
-
-    async fn release(&self, handle: ProbeHandle, exit: Exit) -> Result<(), Error<Scripted>> {
-        self.0.release(handle, exit).await
-    }
-
-    fn try_acquire(&self) -> Option<ProbeHandle> {
-        self.0.try_acquire()
-    }
-
-    fn probe(&self, handle: &ProbeHandle) -> Health {
-        self.0.probe(handle)
-    }
-
-    fn reclaim(&self, handle: ProbeHandle, exit: Exit) -> Result<(), ProbeHandle> {
-        self.0.reclaim(handle, exit)
-    }
-
-    fn settles(&self, exit: Exit) -> bool {
-        self.0.settles(exit)
-    }
-}
+type AuditProbe = Tagged<Probe, Audit>;
 
 #[derive(Clone)]
 struct Two {
     orders: Arc<Probe>,
-    audit: Arc<Audit>,
+    audit: Arc<AuditProbe>,
 }
 
 impl FromRef<Two> for Arc<Probe> {
@@ -145,15 +115,15 @@ impl FromRef<Two> for Arc<Probe> {
     }
 }
 
-impl FromRef<Two> for Arc<Audit> {
+impl FromRef<Two> for Arc<AuditProbe> {
     fn from_ref(two: &Two) -> Self {
         two.audit.clone()
     }
 }
 
 #[tokio::test]
-async fn newtype_distinguishes_two_databases_of_one_type() {
-    async fn both(Scoped(orders): Scoped<Probe>, Scoped(audit): Scoped<Audit>) -> Result<String, ScopeError> {
+async fn tag_distinguishes_two_databases_of_one_type() {
+    async fn both(Scoped(orders): Scoped<Probe>, Scoped(audit): Scoped<AuditProbe>) -> Result<String, ScopeError> {
         let (orders, audit) = (orders.get().await?, audit.get().await?);
         Ok(format!("{} {}", orders.id(), audit.id()))
     }
@@ -161,7 +131,7 @@ async fn newtype_distinguishes_two_databases_of_one_type() {
     let orders = Probe::new().settling();
     let audit = orders.sibling().settling();
     let scene = Scene::new(orders);
-    let state = Two { orders: scene.probe.clone(), audit: Arc::new(Audit(audit.clone())) };
+    let state = Two { orders: scene.probe.clone(), audit: Arc::new(audit.clone().tagged()) };
     let app = || Router::new().route("/", any(both)).with_state(state.clone()).layer(scene.layer());
     assert_eq!(text(ask(app()).await).await, "0 1");
 
@@ -170,7 +140,7 @@ async fn newtype_distinguishes_two_databases_of_one_type() {
     assert_eq!(scene.exits().await, [Exit::Completed; 4]);
 }
 
-/// Without a newtype: the resources are found by field and not by type.
+/// Without a tag: the resources are found by field and not by type.
 #[tokio::test]
 async fn request_scope_distinguishes_two_databases_of_one_type() {
     let scene = Scene::new(Probe::new());
