@@ -84,6 +84,8 @@
 //! # });
 //! ```
 //!
+//! Work without a front end, such as a job of a queue, runs in a scope with [`Scopes::run`], which also closes it.
+//!
 //! There are three ways to share a handle:
 //!
 //! | one handle for | type | it is released when |

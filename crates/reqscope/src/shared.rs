@@ -14,7 +14,9 @@ use crate::cell::state::LazyState;
 use crate::details::Details;
 use crate::error::{Error, Situation, Stage};
 use crate::lease::Lease;
-use crate::lease::acquire::{AcquireTaskHandle, Acquisition, PendingAttempt, Sink, TryAcquire, begin, is_lost};
+use crate::lease::acquire::{
+    AcquireTaskHandle, Acquisition, GRACE, NOT_DRIVEN, PendingAttempt, Sink, TryAcquire, begin, is_lost,
+};
 use crate::lease::context::{AcquireContext, Origin};
 use crate::observer::Subject;
 use crate::reaper::Reaper;
@@ -189,18 +191,20 @@ impl<R: Resource> Attempt<R> {
         cancel
     }
 
-    /// Gives the attempt up if its deadline has passed, too: the task that runs it is not polled. A handle that it still
-    /// delivers is late. Returns the error for the waiter whose deadline has passed.
-    fn give_up_if_overdue(&self, missed: Error<R::Cause>) -> Error<R::Cause> {
+    /// Ends the wait of a caller whose deadline has passed. If that of the attempt has passed too, the task that runs it
+    /// is not polled, and the caller gives it up; a handle that it still delivers is late. Returns `Ok` if the attempt
+    /// has ended meanwhile.
+    fn time_out(&self, missed: Error<R::Cause>) -> Result<(), Error<R::Cause>> {
         if !self.deadline.has_passed() {
-            return missed;
+            return Err(missed);
         }
-        let missed = missed.with_context("the runtime that began the acquisition is blocked or not driven");
-        if self.give_up() {
-            let subject = Subject::of::<R>(self.site, &Details::NONE);
-            self.owner.reaper.accounting().acquire_failed(subject, &missed);
+        if !self.give_up() {
+            return Ok(());
         }
-        missed
+        let missed = missed.with_context(NOT_DRIVEN);
+        let subject = Subject::of::<R>(self.site, &Details::NONE);
+        self.owner.reaper.accounting().acquire_failed(subject, &missed);
+        Err(missed)
     }
 
     /// Ends the attempt without a result; another waiter begins the next one. Returns `false` if it has ended already.
@@ -402,10 +406,6 @@ struct Waiting<R: Resource> {
     began: bool,
 }
 
-/// How much later the deadline of a waiter is than that of the attempt, so that a task that is polled reports its
-/// timeout itself.
-const GRACE: Duration = Duration::from_millis(10);
-
 impl<R: Resource> Future for SharedGet<R>
 where
     R::Handle: Sync,
@@ -507,7 +507,7 @@ impl<R: Resource> SharedGet<R> {
                 let timeout = self.state.reaper.accounting().limits.acquire.saturating_add(GRACE);
                 let deadline = self.deadline.get_or_insert_with(|| Deadline::after(timeout));
                 let missed = ready!(deadline.poll_missed(Stage::Acquiring, cx));
-                Err(if missed.is_timeout() { attempt.give_up_if_overdue(missed) } else { missed })
+                if missed.is_timeout() { attempt.time_out(missed) } else { Err(missed) }
             }
         };
         self.leave();

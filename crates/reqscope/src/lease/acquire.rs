@@ -184,6 +184,13 @@ impl<R: Resource> Drop for Acquisition<R> {
     }
 }
 
+/// How long a waiter waits after the deadline of an attempt, so that the error of the attempt itself, which is more
+/// specific, comes first.
+pub(crate) const GRACE: Duration = Duration::from_millis(10);
+
+/// Why an attempt did not keep its own deadline, and a waiter had to give it up.
+pub(crate) const NOT_DRIVEN: &str = "the runtime that began the acquisition is blocked or not driven";
+
 /// The receiver of an acquisition that runs in a task of its own: a cell and what surrounds it.
 pub(crate) trait Sink<R: Resource>: Send + Sync + 'static {
     /// Receives the handle, for the waiter that is polled first. If the cell is sealed, the handle is late.

@@ -10,6 +10,7 @@ use crate::cell::waiters::WaiterId;
 use crate::cell::{Obstacle, Site, Take, WaitFor};
 use crate::error::{Error, Situation, Stage};
 use crate::exit::Exit;
+use crate::lease::acquire::NOT_DRIVEN;
 use crate::observer::Subject;
 use crate::resource::Resource;
 use crate::rt::runtime::coop;
@@ -317,7 +318,6 @@ impl<R: Resource> Future for Get<R> {
     }
 }
 
-const NOT_DRIVEN: &str = "the runtime that began the acquisition is blocked or not driven";
 const UNENDED: &str = "`Get` polled after completion";
 
 impl<R: Resource> Get<R> {

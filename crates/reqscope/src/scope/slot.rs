@@ -9,7 +9,7 @@ use crate::cell::waiters::WaiterId;
 use crate::cell::{Cell, Found, HandleState, Phase, Returned, Site, Take, WaitFor};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::lease::acquire::{self, AcquireTaskHandle, Acquisition, PendingAttempt, Sink, TryAcquire, is_lost};
+use crate::lease::acquire::{self, AcquireTaskHandle, Acquisition, GRACE, PendingAttempt, Sink, TryAcquire, is_lost};
 use crate::lease::context::{AcquireContext, Origin};
 use crate::lease::{Caller, Lease, Release, end, probe_or_dead};
 use crate::observer::Subject;
@@ -35,10 +35,6 @@ pub(crate) struct Slot<R: Resource> {
 
 /// How long a waiter waits for another one that has been woken but is not polled (L5).
 const TURN: Duration = Duration::from_millis(10);
-
-/// How long a waiter waits after the deadline of an attempt, so that the error of the attempt itself, which is more
-/// specific, comes first.
-const GRACE: Duration = Duration::from_millis(10);
 
 /// The result of [`Slot::try_take`].
 pub(crate) enum TryGet<R: Resource> {
