@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::error::{Error, Stage};
 use crate::rt::catch::Quiet;
-use crate::rt::runtime::{Runtime, RuntimeId, Sleep, sleep_until};
+use crate::rt::runtime::{Runtime, RuntimeId, Sleep, coop, sleep_until};
 
 /// A deadline. Its timer is created at the first poll, so an operation that is ready at once does not pay for one.
 pub(crate) struct Deadline {
@@ -122,6 +122,10 @@ fn timer(at: Instant) -> Result<Timer, &'static str> {
 }
 
 /// Polls a timer, which panics if its runtime is shutting down.
+///
+/// Outside of the budget of tokio's cooperation: an operation that uses up the budget in each poll would leave none for
+/// its deadline, which would never pass.
 fn poll_timer(timer: &mut Pin<Box<Sleep>>, cx: &mut Context<'_>) -> Result<Poll<()>, &'static str> {
-    catch_unwind(AssertUnwindSafe(|| timer.as_mut().poll(cx))).map_err(|_| "this tokio runtime is shutting down")
+    catch_unwind(AssertUnwindSafe(|| pin!(coop::unconstrained(timer.as_mut())).poll(cx)))
+        .map_err(|_| "this tokio runtime is shutting down")
 }

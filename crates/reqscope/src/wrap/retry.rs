@@ -1,4 +1,5 @@
 use std::future::poll_fn;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use crate::context::AcquireContext;
@@ -6,6 +7,7 @@ use crate::error::{Error, Stage};
 use crate::exit::Exit;
 use crate::resource::{Health, Resource};
 use crate::rt::rand;
+use crate::rt::runtime::coop;
 use crate::rt::time::Deadline;
 
 /// Retries a failed `acquire`, with growing pauses.
@@ -86,7 +88,14 @@ impl<R: Resource> Resource for Retry<R> {
                 context.report_failed_attempt::<R>(&error);
             }
             let mut pause = Deadline::after(self.policy.pause(attempt));
-            let missed = poll_fn(|cx| pause.poll_missed::<R::Cause>(Stage::Acquiring, cx)).await;
+            let missed = poll_fn(|cx| {
+                // A pause of zero must leave the thread to others, too, and the task to the deadline of the acquisition.
+                let budget = ready!(coop::poll_proceed(cx));
+                let missed = ready!(pause.poll_missed::<R::Cause>(Stage::Acquiring, cx));
+                budget.made_progress();
+                Poll::Ready(missed)
+            })
+            .await;
             if !missed.is_timeout() {
                 // There are no timers: return that error instead of retrying without a pause.
                 return Err(missed);

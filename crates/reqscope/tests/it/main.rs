@@ -13,6 +13,7 @@ mod draining;
 mod error_chains;
 mod error_classes;
 mod errors;
+mod extremes;
 mod failure;
 mod first_use;
 mod foreign_drops;
