@@ -16,6 +16,7 @@ mod poll;
 mod pool;
 mod ready;
 mod router;
+mod scaling;
 mod scope;
 mod server;
 mod throughput;
@@ -62,6 +63,12 @@ enum Command {
     Crowd {
         /// How many turns each has.
         #[arg(default_value_t = 25)]
+        rounds: usize,
+    },
+    /// Opens scopes on two threads and counts on two others in turns, and prints how long each took, as JSON.
+    Scaling {
+        /// How many turns each has.
+        #[arg(default_value_t = 51)]
         rounds: usize,
     },
     /// Serves until its standard input ends; prints its address, and at the end its statistics, as JSON.
@@ -154,6 +161,7 @@ fn main() -> anyhow::Result<()> {
         Command::Outage { restarts } => outage::run(restarts),
         Command::Throughput { rounds } => throughput::run(rounds),
         Command::Crowd { rounds } => crowd::run(rounds),
+        Command::Scaling { rounds } => scaling::run(rounds),
         Command::Serve => server::run(),
         #[cfg(feature = "mysql")]
         Command::Mysql(part) => part.run(),

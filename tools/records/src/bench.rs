@@ -46,6 +46,19 @@ pub struct CrowdRun {
     pub again: Vec<f64>,
 }
 
+/// The time of one operation, one number for each round: `scaling`.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub struct ScalingRun {
+    /// One thread opens and drops scopes.
+    pub alone: Vec<f64>,
+    /// Two threads open and drop scopes of one `Scopes`.
+    pub scopes: Vec<f64>,
+    /// Two threads count in counters of their own, and do as much local work.
+    pub counters: Vec<f64>,
+    /// The same once more: the difference is noise.
+    pub again: Vec<f64>,
+}
+
 /// A backend that stops and comes back under a pool: `outage` and `mysql recovery`.
 #[derive(Debug, Deserialize, Serialize)]
 pub struct OutageRun {

@@ -64,6 +64,20 @@ impl Valgrind {
         Ok(Cost { instructions, allocations })
     }
 
+    /// Runs an `operation` so many times, and writes how often each instruction was executed to `dump`.
+    pub(crate) fn count_instructions(
+        &self,
+        program: &Path,
+        operation: &[&str],
+        times: u64,
+        dump: &Path,
+    ) -> anyhow::Result<()> {
+        eprintln!("counting the instructions of {}", operation.join(" "));
+        let out = format!("--callgrind-out-file={}", dump.display());
+        run(&["--tool=callgrind", "--dump-instr=yes", &out], program, operation, times)?;
+        Ok(())
+    }
+
     /// Measures how many bytes each repetition of an `operation` leaves on the heap.
     pub(crate) fn left(&self, program: &Path, operation: &[&str], times: u64) -> anyhow::Result<u64> {
         eprintln!("measuring {}", operation.join(" "));

@@ -6,10 +6,12 @@
 
 mod crowd;
 mod figures;
+mod locked;
 mod memory;
 mod mysql;
 mod outage;
 mod overhead;
+mod scaling;
 mod table;
 mod throughput;
 
@@ -30,8 +32,10 @@ use crate::tree::Tree;
 use crate::valgrind::Valgrind;
 use crowd::Crowd;
 use figures::Figure;
+use locked::Locked;
 use memory::Memory;
 use overhead::Overhead;
+use scaling::Scaling;
 use throughput::Throughput;
 
 const MARKS: Marks = Marks { file: "docs/BENCHMARKS.md", what: "figures", command: "bench" };
@@ -42,7 +46,7 @@ const KEY_MARKS: Marks = Marks { file: "README.md", what: "five figures", comman
 /// Which part to measure, and where the result goes.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Measures the operations only, and what a pool takes per object.
+    /// Measures the operations only, what a pool takes per object, locked instructions, and two threads at once.
     #[arg(long, group = "part")]
     operations: bool,
     /// Measures the memory of a server only.
@@ -75,6 +79,8 @@ struct Findings {
     conditions: Conditions,
     figures: Vec<Figure>,
     overhead: Option<Overhead>,
+    locked: Option<Locked>,
+    scaling: Option<Scaling>,
     memory: Option<Memory>,
     outage: Option<OutageRun>,
     throughput: Option<Throughput>,
@@ -87,7 +93,15 @@ impl Findings {
         let overhead = self.overhead.iter().map(|overhead| (overhead.to_string(), overhead.holds));
         let memory = self.memory.iter().map(|memory| (memory.to_string(), memory.holds));
         let crowd = self.crowd.iter().map(|crowd| (crowd.to_string(), crowd.holds));
-        overhead.chain(memory).chain(crowd).chain(self.outage.iter().flat_map(outage::promises)).collect()
+        let locked = self.locked.iter().map(|locked| (locked.to_string(), locked.holds));
+        let scaling = self.scaling.iter().map(|scaling| (scaling.to_string(), scaling.holds));
+        overhead
+            .chain(locked)
+            .chain(scaling)
+            .chain(memory)
+            .chain(crowd)
+            .chain(self.outage.iter().flat_map(outage::promises))
+            .collect()
     }
 }
 
@@ -122,6 +136,8 @@ pub(crate) fn run(tree: &Tree, options: &Options) -> anyhow::Result<ExitCode> {
         conditions,
         figures: if operations { figures::measure(&valgrind, &program)? } else { Vec::new() },
         overhead: operations.then(|| overhead::measure(&valgrind, &program)).transpose()?,
+        locked: operations.then(|| locked::measure(&valgrind, &program)).transpose()?,
+        scaling: operations.then(|| scaling::measure(&program)).transpose()?,
         memory: (all || options.memory).then(|| memory::measure(&program)).transpose()?,
         outage: (all || options.outage).then(|| outage::measure(&program)).transpose()?,
         throughput: (all || options.throughput).then(|| throughput::measure(&program)).transpose()?,
