@@ -5,7 +5,8 @@ use std::task::Poll;
 
 use reqscope::{Exit, Lease, Reaper, Resource};
 
-use super::fixture::{BOUND, MOST_POLLS, ROUNDS, Setup};
+use super::fixture::Setup;
+use super::limits::{BOUND, MOST_POLLS, ROUNDS};
 use super::report::Verdict;
 use crate::outcome::Outcome;
 use crate::poll::poll_once;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
 
-use super::fixture::BOUND;
+use super::limits::BOUND;
 
 /// How soon a census is taken again while it is above its start.
 const PAUSE: Duration = Duration::from_millis(2);

@@ -6,7 +6,8 @@ use std::time::Duration;
 use reqscope::error::Stage;
 use reqscope::{Exit, Lease, Resource, Scopes};
 
-use super::fixture::{BOUND, MOST_POLLS, Setup};
+use super::fixture::Setup;
+use super::limits::{BOUND, MOST_POLLS};
 use super::report::Verdict;
 use crate::outcome::Outcome;
 use crate::probe::{Probe, Verb};

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::Laws;
 use super::census::{Census, Surplus};
 use super::counting::{Counted, Counting, Mode};
+use super::limits::BOUND;
 use super::operation::Operate;
 use super::report::{Breach, Law, Verdict};
 use crate::outcome::Outcome;
@@ -18,16 +19,6 @@ use crate::poll::cancel_at;
 use crate::probe::{Probe, Verb};
 use crate::records::{Counts, HandleState};
 use crate::until::holds_within;
-
-/// How long something may take that has to happen at all.
-pub(super) const BOUND: Duration = Duration::from_secs(5);
-
-/// How often the same fault is repeated on one resource: more often than a pool of the usual size has slots, so that a
-/// slot lost each time stops the next acquire.
-pub(super) const ROUNDS: usize = 12;
-
-/// The last poll at which the suite cancels: a future that is polled again and again without end has shown enough.
-pub(super) const MOST_POLLS: usize = 64;
 
 /// All exits, from best to worst.
 pub(super) const EXITS: [Exit; 4] = [Exit::Completed, Exit::Failed, Exit::Cancelled, Exit::Panicked];

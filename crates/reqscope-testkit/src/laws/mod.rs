@@ -7,6 +7,7 @@ mod quiet_drop;
 mod report;
 mod scope;
 mod fixture;
+mod limits;
 mod unwind;
 mod verbs;
 mod uses;

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use reqscope::{Exit, Lease, Reaper, Resource, Scopes};
 
-use super::fixture::{BOUND, Fixture, Setup};
+use super::fixture::{Fixture, Setup};
+use super::limits::BOUND;
 use super::report::{Breach, Verdict};
 use super::unwind::while_unwinding;
 use crate::panics::message;

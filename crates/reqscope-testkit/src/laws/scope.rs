@@ -6,7 +6,8 @@ use reqscope::scope::LazyState;
 use reqscope::{Exit, Resource, Scopes};
 
 use super::counting::Mode;
-use super::fixture::{BOUND, EXITS, MOST_POLLS, Setup, yield_a_few_times};
+use super::fixture::{EXITS, Setup, yield_a_few_times};
+use super::limits::{BOUND, MOST_POLLS};
 use super::report::Verdict;
 use crate::outcome::Outcome;
 use crate::poll::poll_once;

@@ -7,7 +7,8 @@ use std::fmt;
 
 use reqscope::{Exit, Health, Resource, Scopes};
 
-use super::fixture::{Fixture, HandleOf, MOST_POLLS, Setup};
+use super::fixture::{Fixture, HandleOf, Setup};
+use super::limits::MOST_POLLS;
 use super::operation::Operate;
 use super::report::{Breach, Verdict};
 

@@ -7,7 +7,8 @@ use reqscope::{Exit, Resource};
 use tokio::time::timeout;
 
 use super::counting::Mode;
-use super::fixture::{EXITS, ROUNDS, Setup, yield_a_few_times};
+use super::fixture::{EXITS, Setup, yield_a_few_times};
+use super::limits::ROUNDS;
 use super::report::{Breach, Verdict};
 use super::unwind::catch_panic;
 use crate::outcome::Outcome;

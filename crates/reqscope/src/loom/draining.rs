@@ -67,7 +67,7 @@ fn drain_that_is_dropped_takes_no_wake_up_of_another() {
 }
 
 #[test]
-fn drain_sees_what_began_in_another_shard_before_the_end_that_it_sees() {
+fn drain_that_sees_an_end_sees_its_beginning_elsewhere() {
     model([], |_| {
         let scopes = Scopes::new();
         let first = scopes.open();

@@ -16,7 +16,7 @@ fn server() -> Server {
 }
 
 #[tokio::test(start_paused = true)]
-async fn complete_releases_the_handle_and_the_next_get_acquires_another() {
+async fn complete_releases_and_the_next_get_acquires_another() {
     for polls in [0, 3] {
         let server = server();
         server.probe.on(Verb::Release).slow(polls);
@@ -81,7 +81,7 @@ async fn complete_cut_at_any_poll_goes_on_in_the_reaper() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn complete_waits_for_a_guard_and_lets_no_other_caller_have_the_handle() {
+async fn complete_that_waits_for_a_guard_is_overtaken_by_no_get() {
     let server = server();
     server.probe.on(Verb::Release).slow(2);
     let scope = server.scopes.open();
@@ -121,7 +121,7 @@ async fn guard_held_for_too_long_keeps_its_handle_in_use() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn complete_dropped_while_it_waits_ends_the_handle_when_it_is_returned() {
+async fn complete_dropped_in_its_wait_ends_the_returned_handle() {
     let server = server();
     server.probe.on(Verb::Release).slow(2);
     let scope = server.scopes.open();

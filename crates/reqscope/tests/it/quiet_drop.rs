@@ -106,7 +106,7 @@ fn drop_on_another_runtime_releases_there() {
 
 /// The fault: the release was abandoned, because it needs a deadline.
 #[test]
-fn drop_on_a_runtime_without_timers_releases_on_the_acquiring_one() {
+fn drop_without_timers_releases_on_the_acquiring_runtime() {
     let (home, timerless) = (runtime(), Builder::new_current_thread().build().unwrap());
     for (name, exit, server, value) in made_on(&home) {
         timerless.block_on(async {

@@ -108,7 +108,7 @@ fn acquisition_lost_with_its_runtime_is_begun_again() {
 }
 
 #[test]
-fn caller_of_an_acquisition_lost_with_its_runtime_gets_the_error() {
+fn caller_whose_acquisition_is_lost_gets_the_error() {
     let (first, second, server) = (runtime(), runtime(), Server::new());
     server.probe.on(Verb::Acquire).never();
     let scope = server.scopes.open();

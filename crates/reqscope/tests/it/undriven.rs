@@ -32,7 +32,7 @@ fn standing_still(lazy: &Lazy<Probe>) -> Runtime {
 /// The fault: the only deadline was in the task of the acquisition. After 10 s a `get` with a timeout of 1 s still
 /// waited.
 #[test]
-fn waiter_gives_up_an_acquisition_on_a_runtime_that_stands_still() {
+fn waiter_gives_up_an_acquisition_on_an_undriven_runtime() {
     let (live, server) = (runtime(), server());
     server.probe.on(Verb::Acquire).next(Outcome::ok().after(Duration::from_millis(10)));
     let scope = server.scopes.open();
@@ -93,7 +93,7 @@ fn error_of_the_acquisition_itself_comes_first() {
 
 /// A wait that moves to another runtime keeps time there. The fault: the timer stayed on the runtime of its first poll.
 #[test]
-fn wait_for_a_guard_that_moves_to_another_runtime_keeps_its_deadline() {
+fn wait_that_moves_to_another_runtime_keeps_its_deadline() {
     let (still, live, server) = (runtime(), runtime(), server());
     let scope = server.scopes.open();
     let lazy = scope.lazy(&server.probe);
