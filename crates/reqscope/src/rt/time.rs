@@ -25,7 +25,16 @@ pub(crate) struct Deadline {
 /// A timer, and the runtime that it belongs to.
 struct Timer {
     sleep: Pin<Box<Sleep>>,
+    /// When it fires: at the deadline or before.
+    at: Instant,
     runtime: RuntimeId,
+}
+
+impl Timer {
+    fn set(&mut self, at: Instant) {
+        self.at = at;
+        self.sleep.as_mut().reset(at);
+    }
 }
 
 const REQUEST_LATE: &str = "the deadline of the request has passed";
@@ -57,12 +66,15 @@ impl Deadline {
         late.then(|| Error::timeout(stage, Duration::ZERO).with_context(REQUEST_LATE))
     }
 
-    /// Replaces the deadline, and keeps the timer's allocation.
+    /// Replaces the deadline, and keeps the timer's allocation. A timer that fires before the new deadline is set again
+    /// only when it has fired, because most waits end before.
     pub(crate) fn replace(&mut self, next: Deadline) {
         let timer = self.timer.take();
         *self = Deadline { timer, ..next };
         if let Some(timer) = &mut self.timer {
-            timer.sleep.as_mut().reset(self.at);
+            if self.at < timer.at {
+                timer.set(self.at);
+            }
         }
     }
 
@@ -96,7 +108,12 @@ impl Deadline {
             // A task that has moved to another runtime must not rely on the timers of the one before, which may have
             // ended, or stand still although it has not.
             if Runtime::try_current().map_or(true, |current| current.id() == timer.runtime) {
-                if let Ok(poll) = poll_timer(&mut timer.sleep, cx) {
+                let mut polled = poll_timer(&mut timer.sleep, cx);
+                if matches!(polled, Ok(Poll::Ready(()))) && Instant::now() < self.at {
+                    timer.set(self.at);
+                    polled = poll_timer(&mut timer.sleep, cx);
+                }
+                if let Ok(poll) = polled {
                     return Ok(poll);
                 }
             }
@@ -118,7 +135,7 @@ fn timer(at: Instant) -> Result<Timer, &'static str> {
     let Ok(runtime) = Runtime::try_current() else { return Err("not polled inside a tokio runtime") };
     let sleep = catch_unwind(AssertUnwindSafe(|| Box::pin(sleep_until(at))))
         .map_err(|_| "this tokio runtime has no timers: build it with `enable_time` or `enable_all`")?;
-    Ok(Timer { sleep, runtime: runtime.id() })
+    Ok(Timer { sleep, at, runtime: runtime.id() })
 }
 
 /// Polls a timer, which panics if its runtime is shutting down.
