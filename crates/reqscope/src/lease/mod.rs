@@ -200,6 +200,7 @@ pub(crate) fn probe_or_dead<R: Resource>(resource: &R, handle: &R::Handle) -> He
 
 /// Ends the use of a handle. `deadline` is called with the release timeout if the release has to wait. Returns `None`
 /// if the handle has been released.
+#[inline]
 pub(crate) fn end<R: Resource>(
     resource: &QuietArc<R>,
     handle: R::Handle,

@@ -33,6 +33,7 @@ impl<R: Resource> Releasing<R> {
     /// Begins a release. Returns `None` if the resource reclaims the handle at once, so that nothing is left to run.
     ///
     /// `deadline` is called only if the release has to wait, with the reaper's release timeout.
+    #[inline]
     pub(crate) fn start(
         resource: &QuietArc<R>,
         handle: R::Handle,

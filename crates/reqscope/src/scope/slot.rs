@@ -245,6 +245,7 @@ impl<R: Resource> Slot<R> {
     }
 
     /// Calls `settles`; a panic in it counts as `true`.
+    #[inline]
     pub(crate) fn settles(&self, exit: Exit) -> bool {
         catch::call(|| self.resource.settles(exit)).unwrap_or(true)
     }
