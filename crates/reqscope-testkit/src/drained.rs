@@ -67,7 +67,7 @@ pub(crate) struct Left {
 
 impl fmt::Display for Left {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let DrainReport { open_scopes, acquiring, live, abandoned, waited, .. } = self.report;
+        let DrainReport { open_scopes, acquiring, tasks, live, abandoned, waited, .. } = self.report;
         write!(f, "the scopes are not clean after {waited:.1?}:")?;
         let mut line = |number: u64, one: &str, many: &str, cause: &str| match number {
             0 => Ok(()),
@@ -84,6 +84,12 @@ impl fmt::Display for Left {
             "acquisition is running",
             "acquisitions are running",
             "a backend does not answer, or a pool has no free slot",
+        )?;
+        line(
+            tasks,
+            "task is running",
+            "tasks are running",
+            "a future of `on_completed` or `Reaper::spawn` has not ended",
         )?;
         let releasing = self.stats.pending_releases.min(live);
         line(releasing, "release is running", "releases are running", "it hangs, or a guard or lease came late")?;

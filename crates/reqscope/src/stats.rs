@@ -54,6 +54,9 @@ pub struct Stats {
     pub lent_too_long: u64,
     /// The number of guards that were still held when their scope was closed.
     pub still_lent: u64,
+    /// The number of tasks of [`ScopeHandle::on_completed`](crate::ScopeHandle::on_completed) and
+    /// [`Reaper::spawn`](crate::Reaper::spawn) that are running now, or will run once their scope has ended.
+    pub tasks: u64,
     /// The number of futures of [`ScopeHandle::on_completed`](crate::ScopeHandle::on_completed) and
     /// [`Reaper::spawn`](crate::Reaper::spawn) that panicked, missed their deadline or lost their runtime.
     pub tasks_failed: u64,
@@ -88,6 +91,9 @@ pub struct DrainReport {
     /// The number of acquisitions that are still running. The acquisitions of closed scopes are cancelled, so one that
     /// is left is stuck in a poll.
     pub acquiring: u64,
+    /// The number of tasks of [`ScopeHandle::on_completed`](crate::ScopeHandle::on_completed) and
+    /// [`Reaper::spawn`](crate::Reaper::spawn) that are still running.
+    pub tasks: u64,
     /// The number of handles that still exist: lent, detached or being released.
     pub live: u64,
     /// How long the drain took.
@@ -97,6 +103,7 @@ pub struct DrainReport {
 impl DrainReport {
     /// Returns whether nothing is left and nothing was abandoned during the drain.
     pub fn is_clean(&self) -> bool {
-        self.open_scopes == 0 && self.acquiring == 0 && self.live == 0 && self.abandoned == 0
+        let left = self.open_scopes + self.acquiring + self.tasks + self.live;
+        left == 0 && self.abandoned == 0
     }
 }

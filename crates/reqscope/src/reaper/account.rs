@@ -160,6 +160,7 @@ impl Accounting {
             stats.late += counters.late.read();
             stats.lent_too_long += counters.lent_too_long.read();
             stats.still_lent += counters.still_lent.read();
+            stats.tasks += counters.tasks.read();
             stats.tasks_failed += counters.tasks_failed.read();
             stats.observer_panics += counters.observer_panics.read();
             let [released, abandoned, taken] = counters.handles.ended();
@@ -176,6 +177,7 @@ impl Accounting {
             stats.acquiring = stats.acquiring.wrapping_add(counters.acquisitions.begun());
         }
         stats.open_scopes = stats.open_scopes.wrapping_add(stats.opened_scopes);
+        stats.acquiring = stats.acquiring.saturating_sub(stats.tasks);
         stats.live = stats.acquired - (stats.released + stats.abandoned + stats.taken);
         stats.pending_releases = stats.pending_releases.min(stats.live);
         stats
@@ -460,12 +462,21 @@ impl<A: Deref<Target = Accounting>> Drop for Acquiring<A> {
 
 /// Counts a task of the reaper other than a release, until it is dropped.
 pub(crate) struct TaskCount {
-    _counted: Acquiring,
+    /// What a drain waits for. A pair of counters more would cost every drain its share.
+    counted: Acquiring,
 }
 
 impl TaskCount {
     pub(crate) fn begin(accounting: &Arc<Accounting>) -> Self {
-        TaskCount { _counted: Acquiring::begin(accounting) }
+        let counted = Acquiring::begin(accounting);
+        counted.0.counters.tasks.add();
+        TaskCount { counted }
+    }
+}
+
+impl Drop for TaskCount {
+    fn drop(&mut self) {
+        self.counted.0.counters.tasks.sub();
     }
 }
 

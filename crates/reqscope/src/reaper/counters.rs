@@ -19,6 +19,8 @@ pub(super) struct Counters {
     pub(super) handles: Pair<3>,
     /// The releases that are running, which are handles too.
     pub(super) releasing: Count,
+    /// The tasks of the reaper, which a drain finds among the acquisitions.
+    pub(super) tasks: Count,
     pub(super) acquire_failed: Count,
     pub(super) release_failed: Count,
     pub(super) late: Count,

@@ -120,6 +120,7 @@ impl Reaper {
                 abandoned: after.abandoned - before.abandoned,
                 open_scopes: after.open_scopes,
                 acquiring: after.acquiring,
+                tasks: after.tasks,
                 live: after.live,
                 waited: deadline.elapsed(),
             }

@@ -174,9 +174,11 @@ async fn drain_waits_for_work_that_has_not_begun_yet() {
     };
     scope.handle().on_completed(work).unwrap();
     drop(scope.close(Exit::Completed));
+    let report = server.scopes.drain(Duration::from_secs(1)).await;
+    assert_eq!((report.is_clean(), report.tasks, report.acquiring), (false, 1, 0));
     let report = server.scopes.drain(Duration::from_secs(60)).await;
     assert!(report.is_clean());
-    assert_eq!((report.waited.as_secs(), log.entries()), (5, vec!["mail"]));
+    assert_eq!((report.waited.as_secs(), log.entries(), server.stats().tasks), (4, vec!["mail"], 0));
 }
 
 #[test]
