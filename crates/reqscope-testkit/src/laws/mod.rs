@@ -116,6 +116,18 @@ pub fn laws<'a, R: Resource>(make: impl Fn(Probe) -> R + 'a) -> Laws<'a, R> {
 /// # Cancel safety
 ///
 /// Dropping the future stops the suite, and drops the resources that it has created.
+///
+/// # Examples
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
+/// use reqscope_testkit::{Laws, Probe, laws};
+///
+/// let suite: Laws<'_, Probe> = laws(|probe| probe);
+/// let report = suite.judge().await;
+/// assert!(report.is_clean(), "{report}");
+/// # });
+/// ```
 #[must_use = "the suite runs when it is awaited"]
 pub struct Laws<'a, R: Resource> {
     make: Box<dyn Fn(Probe) -> R + 'a>,
