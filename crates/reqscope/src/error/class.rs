@@ -83,6 +83,9 @@ pub(super) enum Kind {
 pub(super) const MAX_LEVELS: usize = 128;
 
 impl Class {
+    /// The class of an error for which [`is_closed`](Class::is_closed) returns `true`.
+    pub const CLOSED: Class = Class::of(Kind::Closed);
+
     /// The class of an error for which [`is_timeout`](Class::is_timeout) returns `true`.
     pub const TIMEOUT: Class = Class::of(Kind::Timeout);
 

@@ -6,6 +6,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use crate::error::{Error, Stage};
 use crate::exit::Exit;
 use crate::rt::time::Deadline;
@@ -56,7 +58,8 @@ impl Drop for Ended {
 }
 
 /// The error of [`ScopeHandle::on_completed`](crate::ScopeHandle::on_completed) on a scope that is closed: too late for
-/// a future that runs only if the scope completes. It returns the future.
+/// a future that runs only if the scope completes. It returns the future. Like every error that `?` converts, it is
+/// `Sync`, also if the future is not.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -71,16 +74,16 @@ impl Drop for Ended {
 /// }
 /// # });
 /// ```
-pub struct TooLate<F>(Box<F>);
+pub struct TooLate<F>(Mutex<Box<F>>);
 
 impl<F> TooLate<F> {
     pub(crate) fn new(work: Box<F>) -> Self {
-        TooLate(work)
+        TooLate(Mutex::new(work))
     }
 
     /// Returns the future, which has not been polled.
     pub fn into_inner(self) -> F {
-        *self.0
+        *self.0.into_inner()
     }
 }
 

@@ -62,7 +62,7 @@ impl<R: Resource> Completion<R> {
                     let subject = Subject::of::<R>(self.site, &self.slot.scope.details());
                     self.slot.scope.accounting().lent_too_long(subject, loan.since);
                 }
-                missed.with_holder(loan.since)
+                missed.with_own_guard(loan.since)
             }
             WaitFor::End(number) => {
                 if missed.is_timeout() {

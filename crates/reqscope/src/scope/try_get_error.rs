@@ -1,7 +1,7 @@
 use std::fmt;
 use std::panic::Location;
 
-use crate::error::{Error, Situation};
+use crate::error::{Class, Error, Situation};
 
 /// Why [`Lazy::try_get`](crate::Lazy::try_get) returned no guard.
 ///
@@ -93,8 +93,13 @@ impl<C: std::error::Error + 'static> std::error::Error for TryGetError<C> {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             // The text of `Failed` is that of its error, so its source is that of its error, too.
-            TryGetError::Failed(error) => error.source(),
-            _ => None,
+            TryGetError::Failed(error) => return error.source(),
+            TryGetError::Closed => Class::CLOSED.note(),
+            // Like the timeout of a `get` that has waited, for which a server answers 503.
+            TryGetError::Lent { .. } | TryGetError::Acquiring | TryGetError::Ending | TryGetError::WouldWait => {
+                Class::EXHAUSTED.note();
+            }
         }
+        None
     }
 }

@@ -113,6 +113,7 @@ async fn guard_held_for_too_long_keeps_its_handle_in_use() {
     let error = bounded(lazy.complete()).await.unwrap_err();
     assert_eq!((began.elapsed().as_secs(), error.stage()), (5, Some(Stage::Waiting)));
     assert!(error.is_timeout() && error.holder().is_some(), "{error}");
+    assert!(error.to_string().contains("a guard of this request"), "{error}");
     assert_eq!(server.events.count(Event::LentTooLong), 1);
     drop(guard);
     assert_eq!(get_now(&lazy).id(), 0, "it was not released");

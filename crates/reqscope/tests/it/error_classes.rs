@@ -4,11 +4,13 @@ use std::convert::Infallible;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
 use reqscope::Error;
 use reqscope::error::{Class, Stage};
+use reqscope::scope::TryGetError;
 use reqscope_testkit::quiet_panic;
 
 type Io = Error<io::Error>;
@@ -83,6 +85,16 @@ fn class_noted_by_a_cause_is_found() {
         None
     });
     assert!(class(Error::failed(busy)).is_unavailable());
+}
+
+/// As `get` does, for which a server answers 503.
+#[test]
+fn reasons_of_try_get_have_a_class() {
+    let lent = TryGetError::Lent { holder: Location::caller() };
+    for error in [lent, TryGetError::Acquiring, TryGetError::Ending, TryGetError::WouldWait] {
+        assert!(Class::find(&error as &TryGetError<io::Error>).is_some_and(|class| class.is_exhausted()), "{error}");
+    }
+    assert!(Class::find(&TryGetError::<io::Error>::Closed).is_some_and(|class| class.is_closed()));
 }
 
 #[test]
