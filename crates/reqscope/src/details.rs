@@ -60,6 +60,14 @@ impl Details {
     }
 
     /// Returns the details for writing: in place if no snapshot shares them, else in a copy.
+    /// Removes the deadline, for work that follows the request.
+    pub(crate) fn without_deadline(mut self) -> Self {
+        if self.deadline().is_some() {
+            self.set().deadline = None;
+        }
+        self
+    }
+
     fn set(&mut self) -> &mut Set {
         Arc::make_mut(self.0.get_or_insert_default())
     }

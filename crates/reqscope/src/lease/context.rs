@@ -7,7 +7,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::num::NonZeroU64;
 use std::panic::Location;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -220,6 +220,39 @@ impl Origin {
     }
 }
 
+/// This method is here, and not in `reaper/mod.rs`, because the future runs in a context.
+impl Reaper {
+    /// Runs a future in a task that a drain waits for: work that follows a request, but must not be lost in a shutdown.
+    ///
+    /// The future has a [deadline](crate::reaper::ReaperBuilder::task_timeout), 30 s by default, counted from its first poll. If it
+    /// panics, misses the deadline, or its runtime ends before it, this is counted
+    /// ([`Stats::tasks_failed`](crate::stats::Stats::tasks_failed)) and reported to the observer
+    /// ([`Observer::task_failed`](crate::Observer::task_failed)).
+    ///
+    /// Leases that the future acquires belong to this reaper, so the drain waits for their releases too.
+    ///
+    /// [`ScopeHandle::on_completed`](crate::ScopeHandle::on_completed) runs a future like this once the request has
+    /// succeeded.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use reqscope::Scopes;
+    /// use std::time::Duration;
+    ///
+    /// let scopes = Scopes::new();
+    /// scopes.reaper().spawn(async { tokio::time::sleep(Duration::from_millis(1)).await });
+    /// let report = scopes.drain(Duration::from_secs(5)).await; // waits for it
+    /// assert!(report.is_clean());
+    /// # });
+    /// ```
+    #[track_caller]
+    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let spawned_at = Location::caller();
+        let context = AcquireContext::of_work(self.clone(), Details::NONE, spawned_at);
+        self.spawn_in_order([(context.wrap(Box::pin(work)), spawned_at)]);
+    }
+}
+
 impl AcquireContext {
     /// Returns the context of the acquisition that this thread is polling right now. Returns `None` outside of any
     /// acquisition, and in a task that one has spawned without [`instrument`](AcquireContext::instrument).
@@ -308,6 +341,19 @@ impl AcquireContext {
     pub fn report_failed_attempt<R: Resource>(&self, error: &Error<R::Cause>) {
         let subject = Subject::of::<R>(self.origin.taken_at, &self.details);
         self.reaper.accounting().acquire_failed(subject, error);
+    }
+
+    /// Returns the context of work that follows a request. It has no deadline: that of the request may have passed.
+    pub(crate) fn of_work(reaper: Reaper, details: Details, taken_at: &'static Location<'static>) -> Self {
+        AcquireContext { reaper, details: details.without_deadline(), origin: Origin { taken_at, scope: None } }
+    }
+
+    /// Wraps a future of work, so that it runs in this context.
+    pub(crate) fn wrap(
+        self,
+        work: Pin<Box<dyn Future<Output = ()> + Send>>,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(self.instrument(work))
     }
 
     /// Opens the account of a handle that was acquired in this context.

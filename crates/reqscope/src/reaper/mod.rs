@@ -127,33 +127,6 @@ impl Reaper {
         }
     }
 
-    /// Runs a future in a task that a drain waits for: work that follows a request, but must not be lost in a shutdown.
-    ///
-    /// The future has a [deadline](ReaperBuilder::task_timeout), 30 s by default, counted from its first poll. If it
-    /// panics, misses the deadline, or its runtime ends before it, this is counted
-    /// ([`Stats::tasks_failed`](crate::stats::Stats::tasks_failed)) and reported to the observer
-    /// ([`Observer::task_failed`]).
-    ///
-    /// [`ScopeHandle::on_completed`](crate::ScopeHandle::on_completed) runs a future like this once the request has
-    /// succeeded.
-    ///
-    /// ```
-    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-    /// use reqscope::Scopes;
-    /// use std::time::Duration;
-    ///
-    /// let scopes = Scopes::new();
-    /// scopes.reaper().spawn(async { tokio::time::sleep(Duration::from_millis(1)).await });
-    /// let report = scopes.drain(Duration::from_secs(5)).await; // waits for it
-    /// assert!(report.is_clean());
-    /// # });
-    /// ```
-    #[track_caller]
-    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        let work = Work::new(Box::pin(work), Location::caller());
-        spawn(None, WorkTask::new(Arc::clone(&self.accounting), [work].into()));
-    }
-
     /// Runs futures as [`spawn`](Reaper::spawn) does, one after the other, with the lines of code that passed them to the
     /// caller. For front ends.
     #[doc(hidden)]

@@ -334,7 +334,8 @@ impl ScopeHandle {
     /// happen.
     ///
     /// The future runs after the end of the request, so the cells of its scope are closed. A handle that it needs is
-    /// acquired with [`Lease::acquire`](crate::Lease::acquire) or from a pool.
+    /// acquired with [`Lease::acquire`](crate::Lease::acquire) or from a pool. Such a lease belongs to the reaper of the
+    /// scope and has its label, so a drain waits for its release too.
     ///
     /// # Errors
     ///

@@ -11,7 +11,8 @@ use std::task::{Poll, Waker};
 
 use crate::details::Details;
 use crate::exit::Exit;
-use crate::lease::context::ScopeId;
+use crate::lease::context::{AcquireContext, ScopeId};
+use crate::reaper::Reaper;
 use crate::reaper::account::Accounting;
 use crate::reaper::task::{Work, WorkTask};
 use crate::rt::catch;
@@ -278,12 +279,14 @@ impl ScopeState {
         F: Future<Output = ()> + Send + 'static,
     {
         let home = Runtime::try_current().ok();
+        let reaper = Reaper::from_accounting(Arc::clone(self.accounting()));
+        let context = AcquireContext::of_work(reaper, self.details(), at);
         let mut locked = self.locked.lock();
         if self.is_closed() {
             return Err(work);
         }
         let rare = locked.rare.get_or_insert_default();
-        rare.work.push_back(Work::new(Box::into_pin(work), at));
+        rare.work.push_back(Work::new(context.wrap(Box::into_pin(work)), at));
         if rare.home.is_none() {
             rare.home = home;
         }

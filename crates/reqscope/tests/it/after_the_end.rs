@@ -8,9 +8,10 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use reqscope::scope::Problem;
-use reqscope::{Error, Exit, Observer, Resource, ScopeHandle, Scopes};
-use reqscope_testkit::{Gate, Probe, Verb, poll_once, quiet_panic};
+use reqscope::context::AcquireContext;
+use reqscope::scope::{Problem, TooLate};
+use reqscope::{Error, Exit, Lease, Observer, Resource, ScopeHandle, Scopes};
+use reqscope_testkit::{Gate, Outcome, Probe, Verb, poll_once, quiet_panic};
 use tokio::runtime::Builder;
 use tokio::time::{Instant, sleep};
 
@@ -82,6 +83,57 @@ async fn work_runs_once_if_the_close_is_dropped() {
     drop(scope.close(Exit::Completed));
     server.finish().await;
     assert_eq!(log.entries(), ["mail"]);
+}
+
+/// A handle from the global reaper would outlive the drain.
+#[tokio::test(start_paused = true)]
+async fn lease_acquired_by_work_is_counted_and_drained() {
+    let server = Server::new();
+    let scope = server.scopes.open();
+    for direct in [false, true] {
+        server.probe.on(Verb::Release).next(Outcome::ok().after(Duration::from_secs(1)));
+        let probe = Arc::clone(&server.probe);
+        let work = async move { drop(Lease::acquire(&probe).await.unwrap()) };
+        if direct { server.scopes.reaper().spawn(work) } else { scope.handle().on_completed(work).unwrap() }
+    }
+    scope.close(Exit::Completed).await.unwrap();
+    assert!(server.scopes.drain(Duration::from_secs(60)).await.is_clean());
+    assert_eq!((server.stats().acquired, server.stats().released, server.probe.counts().released), (2, 2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_has_the_label_of_its_request_but_not_its_deadline() {
+    let scopes = Scopes::new();
+    let scope = scopes.open();
+    scope.set_label("POST /orders");
+    scope.set_deadline(std::time::Instant::now());
+    let seen = Arc::new(Mutex::new(None));
+    let note = Arc::clone(&seen);
+    let work = async move {
+        let context = AcquireContext::current().unwrap();
+        *note.lock() = Some((context.label().map(str::to_owned), context.deadline()));
+    };
+    scope.handle().on_completed(work).unwrap();
+    scope.close(Exit::Completed).await.unwrap();
+    assert!(scopes.drain(Duration::from_secs(60)).await.is_clean());
+    assert_eq!(seen.lock().take(), Some((Some("POST /orders".to_owned()), None)));
+}
+
+/// `?` needs an error that is `Sync`.
+#[test]
+fn future_that_comes_back_need_not_be_sync() {
+    fn convert<F: Future<Output = ()> + Send + 'static>(
+        error: TooLate<F>,
+    ) -> Box<dyn std::error::Error + Send + Sync> {
+        error.into()
+    }
+    let server = Server::new();
+    let scope = server.scopes.open();
+    let request = scope.handle().clone();
+    drop(scope);
+    let not_sync = std::cell::Cell::new(1);
+    let too_late = request.on_completed(async move { not_sync.set(2) }).unwrap_err();
+    assert!(convert(too_late).to_string().starts_with("the scope is closed"));
 }
 
 /// The response of a request that failed may be the only trace of it.
