@@ -224,8 +224,8 @@ impl Origin {
 impl Reaper {
     /// Runs a future in a task that a drain waits for: work that follows a request, but must not be lost in a shutdown.
     ///
-    /// The future has a [deadline](crate::reaper::ReaperBuilder::task_timeout), 30 s by default, counted from its first poll. If it
-    /// panics, misses the deadline, or its runtime ends before it, this is counted
+    /// The future has a [deadline](crate::reaper::ReaperBuilder::task_timeout), 30 s by default, counted from its first
+    /// poll. If it panics, misses the deadline, or its runtime ends before it, this is counted
     /// ([`Stats::tasks_failed`](crate::stats::Stats::tasks_failed)) and reported to the observer
     /// ([`Observer::task_failed`](crate::Observer::task_failed)).
     ///
