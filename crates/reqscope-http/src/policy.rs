@@ -95,6 +95,9 @@ impl Policy {
     /// limit of its own in [`Scopes`](reqscope::Scopes), nor the response body counts. Handlers read the deadline with
     /// [`ScopeHandle::deadline`](reqscope::ScopeHandle::deadline), and their acquisitions wait no longer than until then.
     ///
+    /// Set the timeouts of pools below it. A handler that still waits for a connection is dropped with everything else,
+    /// and the error that would say what it waited for is never made.
+    ///
     /// Setting a timeout is recommended: without one, a peer that disappears without closing its connection may be
     /// noticed late or not at all.
     ///

@@ -166,7 +166,12 @@ impl<R: Resource> Lazy<R> {
     /// [lend timeout](crate::scope::ScopesBuilder::lend_timeout) (5 s by default).
     ///
     /// **Work that is completed early stays committed if the request fails later.** Only the work since then is rolled
-    /// back.
+    /// back, and what waits for the end of the request acts on its failure: futures of
+    /// [`on_completed`](crate::ScopeHandle::on_completed) are dropped, although this part is committed. Start what belongs
+    /// to it after `complete` has returned, for example with [`Reaper::spawn`](crate::Reaper::spawn).
+    ///
+    /// A guard in a temporary lives to the end of its statement, so `complete` in an arm of `match tx.get().await?…` waits
+    /// for itself. Bind the result first.
     ///
     /// # Errors
     ///

@@ -325,7 +325,8 @@ impl ScopeHandle {
     /// It runs once, in a task of the reaper, after the scope was closed as [`Exit::Completed`] and all releases that
     /// matter to the client, such as a COMMIT, have succeeded. It is dropped without having been polled in every other
     /// case: the scope failed or was [marked as failed](ScopeHandle::mark_failed), the client disconnected, the handler
-    /// panicked, a COMMIT failed or its outcome is unknown.
+    /// panicked, a COMMIT failed or its outcome is unknown. [`Lazy::complete`] does not start it: it follows the request,
+    /// not one handle.
     ///
     /// The futures of one scope run one after the other, in the order of their registration. Each has a
     /// [deadline](crate::scope::ScopesBuilder::task_timeout), 30 s by default; a failure is counted and reported as
@@ -376,7 +377,9 @@ impl ScopeHandle {
     /// other connections see what it has written. The result is the same for all callers, also for one that asks after
     /// the end, and also if the front end did not wait for its [`Close`]. Detached leases are not waited for.
     ///
-    /// A handler that waits for the end of its own scope waits until its request times out: call it in a task.
+    /// A handler that waits for the end of its own scope waits until its request times out: call it in a task. A drain
+    /// does not wait for a task of `tokio::spawn`; it does for one of [`Reaper::spawn`](crate::Reaper::spawn), and for
+    /// [`on_completed`](ScopeHandle::on_completed).
     ///
     /// # Errors
     ///
