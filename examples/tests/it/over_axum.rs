@@ -18,7 +18,7 @@ fn axum_sqlite_commits_under_a_success_only() {
     assert_eq!(status("DELETE /notes/1", ""), "404");
     assert!(server.ask("GET /notes", "").ends_with("\r\n\r\n[]"));
     let (status, text) = server.interrupt();
-    assert!(status.success() && text.contains("abandoned: 0, open_scopes: 0, acquiring: 0, live: 0"), "{text}");
+    assert!(status.success() && text.contains("abandoned: 0, open_scopes: 0, acquiring: 0, tasks: 0, live: 0"), "{text}");
 }
 
 #[cfg(unix)]
@@ -28,7 +28,7 @@ fn shop_shuts_down_on_sigterm() {
     assert!(server.ask("GET /health/ready", "").starts_with("HTTP/1.1 200 OK\r\n"));
     assert!(server.ask("GET /orders", "").starts_with("HTTP/1.1 401 "));
     let (status, output) = server.stop("-TERM");
-    assert!(status.success() && output.contains("abandoned: 0, open_scopes: 0, acquiring: 0, live: 0"), "{output}");
+    assert!(status.success() && output.contains("abandoned: 0, open_scopes: 0, acquiring: 0, tasks: 0, live: 0"), "{output}");
 }
 
 #[test]
@@ -51,5 +51,5 @@ fn websocket_commits_each_message_whole_or_not_at_all() {
     assert_eq!(answers, [r#""one\ntwo": 2 lines"#, r#""three\n\nfour": not kept"#, r#""five": 3 lines"#], "{text}");
     assert!(text.contains("is idle: 0 database connections in use\n"), "{text}");
     assert!(text.contains("shuts down: Some(Close(None))\n"), "{text}");
-    assert!(text.contains("abandoned: 0, open_scopes: 0, acquiring: 0, live: 0"), "{text}");
+    assert!(text.contains("abandoned: 0, open_scopes: 0, acquiring: 0, tasks: 0, live: 0"), "{text}");
 }

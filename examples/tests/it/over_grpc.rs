@@ -11,6 +11,6 @@ fn grpc_commits_all_lines_of_a_call_or_none() {
                  append [\"four\"]: 3 lines\n\
                  read: [\"one\", \"two\", \"four\"]\n";
     assert!(text.starts_with(calls), "{text}");
-    assert!(text.contains("abandoned: 0, open_scopes: 0, acquiring: 0, live: 0"), "{text}");
+    assert!(text.contains("abandoned: 0, open_scopes: 0, acquiring: 0, tasks: 0, live: 0"), "{text}");
     assert!(text.ends_with("; 0 database connections in use\n"), "{text}");
 }
