@@ -18,7 +18,10 @@ fn axum_sqlite_commits_under_a_success_only() {
     assert_eq!(status("DELETE /notes/1", ""), "404");
     assert!(server.ask("GET /notes", "").ends_with("\r\n\r\n[]"));
     let (status, text) = server.interrupt();
-    assert!(status.success() && text.contains("abandoned: 0, open_scopes: 0, acquiring: 0, tasks: 0, live: 0"), "{text}");
+    assert!(
+        status.success() && text.contains("abandoned: 0, open_scopes: 0, acquiring: 0, tasks: 0, live: 0"),
+        "{text}"
+    );
 }
 
 #[cfg(unix)]
@@ -28,7 +31,10 @@ fn shop_shuts_down_on_sigterm() {
     assert!(server.ask("GET /health/ready", "").starts_with("HTTP/1.1 200 OK\r\n"));
     assert!(server.ask("GET /orders", "").starts_with("HTTP/1.1 401 "));
     let (status, output) = server.stop("-TERM");
-    assert!(status.success() && output.contains("abandoned: 0, open_scopes: 0, acquiring: 0, tasks: 0, live: 0"), "{output}");
+    assert!(
+        status.success() && output.contains("abandoned: 0, open_scopes: 0, acquiring: 0, tasks: 0, live: 0"),
+        "{output}"
+    );
 }
 
 #[test]

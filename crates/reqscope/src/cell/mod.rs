@@ -60,8 +60,47 @@ struct CellState<L, S, E, K> {
     attempt: u32,
     loans: u32,
     /// The exit with which the value that is lent ends when it is returned.
-    mark: Option<Exit>,
+    mark: Marks,
     waiters: CellWaiters<E>,
+}
+
+/// How many callers want a lent value to end with each exit when it is returned.
+#[derive(Default)]
+struct Marks {
+    completed: u16,
+    failed: u16,
+}
+
+impl Marks {
+    fn is_set(&self) -> bool {
+        self.completed != 0 || self.failed != 0
+    }
+
+    fn of(&mut self, exit: Exit) -> &mut u16 {
+        if exit.is_completed() { &mut self.completed } else { &mut self.failed }
+    }
+
+    fn add(&mut self, exit: Exit) {
+        let count = self.of(exit);
+        *count = count.saturating_add(1);
+    }
+
+    fn remove(&mut self, exit: Exit) {
+        let count = self.of(exit);
+        // One that has reached its maximum no longer knows how many there are, and stays.
+        if *count != u16::MAX {
+            *count = count.saturating_sub(1);
+        }
+    }
+
+    /// Removes all, and returns the worst exit.
+    fn take(&mut self) -> Option<Exit> {
+        match mem::take(self) {
+            Marks { failed: 1.., .. } => Some(Exit::Failed),
+            Marks { completed: 1.., .. } => Some(Exit::Completed),
+            Marks { .. } => None,
+        }
+    }
 }
 
 /// The phase of a cell, as in the table above.
@@ -184,8 +223,14 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
     }
 
     fn starting(sealed: bool) -> Self {
-        let state =
-            CellState { phase: Phase::Unused, sealed, attempt: 0, loans: 0, mark: None, waiters: CellWaiters::new() };
+        let state = CellState {
+            phase: Phase::Unused,
+            sealed,
+            attempt: 0,
+            loans: 0,
+            mark: Marks::default(),
+            waiters: CellWaiters::new(),
+        };
         Cell { state: Mutex::new(state) }
     }
 
@@ -357,7 +402,7 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
     #[inline]
     pub(crate) fn give_back(&self, lent: L) -> Result<(), Returned<L, S>> {
         self.advance(CellWaiters::next_turn, |state| match &mut state.phase {
-            Phase::Held(held, _) if !state.sealed && state.mark.is_none() => {
+            Phase::Held(held, _) if !state.sealed && !state.mark.is_set() => {
                 Ok(mem::replace(held, HandleState::Idle(lent)))
             }
             _ => Err(state.end_loan(lent)),
@@ -381,14 +426,14 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
     }
 
     /// Takes the value out of the cell to end early, or waits: until it is returned, or for its end, if that has begun.
-    pub(crate) fn end(&self, waiter: &mut WaiterId, waker: &Waker, exit: Exit) -> End<L, S, E> {
+    pub(crate) fn end(&self, waiter: &mut WaiterId, waker: &Waker, exit: Exit, marked: &mut bool) -> End<L, S, E> {
         let mut spare = None;
         loop {
             let mut state = self.state.lock();
             let step = match (state.waiters.take_error(waiter), state.waiters.exit(waiter)) {
                 (Some(error), _) => End::Failed(error),
                 (None, Some(exit)) => End::Ended(exit),
-                (None, None) => state.end(exit),
+                (None, None) => state.end(exit, marked),
             };
             if !matches!(step, End::Wait(_)) {
                 let left = state.waiters.remove(waiter);
@@ -440,14 +485,19 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
         }
     }
 
-    /// Removes the mark of a value that ends when it is returned.
-    pub(crate) fn unmark(&self) {
+    /// Removes the mark of a caller that stops waiting for the value to be returned, and its waiter. The marks of others
+    /// stay. Returns `false` if the value has ended meanwhile: its end is the result of this caller, too.
+    pub(crate) fn unmark(&self, waiter: &mut WaiterId, exit: Exit) -> bool {
         let mut state = self.state.lock();
-        state.mark = None;
-        // Those that still wait mark it again.
-        let wakers = state.waiters.enders();
+        let is_lent = matches!(state.phase, Phase::Held(HandleState::Lent(_), _));
+        if !is_lent || state.waiters.has_result(waiter) {
+            return false;
+        }
+        state.mark.remove(exit);
+        let left = state.waiters.remove(waiter);
         drop(state);
-        wakers.wake();
+        catch::drop_quietly(left);
+        true
     }
 
     /// Ends all lending. The caller owns an idle value, and may [put it back](Cell::keep_idle).
@@ -585,14 +635,18 @@ impl<L, S, E, K> CellState<L, S, E, K> {
         }
     }
 
-    /// Decides what a caller does that wants the value to end with `exit`.
-    fn end(&mut self, exit: Exit) -> End<L, S, E> {
+    /// Decides what a caller does that wants the value to end with `exit`. It marks a value once: a caller that is dropped
+    /// leaves its mark.
+    fn end(&mut self, exit: Exit, marked: &mut bool) -> End<L, S, E> {
         match &self.phase {
             Phase::Ending => End::Wait(WaitFor::End(self.attempt)),
             _ if self.sealed => End::Closed,
             Phase::Unused | Phase::Acquiring(_) => End::Unused,
             Phase::Held(HandleState::Lent(loan), _) => {
-                self.mark = Some(self.mark.map_or(exit, |mark| mark.worst(exit)));
+                if !*marked {
+                    self.mark.add(exit);
+                    *marked = true;
+                }
                 End::Wait(WaitFor::Loan(*loan))
             }
             Phase::Held(HandleState::Idle(_), _) => match mem::replace(&mut self.phase, Phase::Ending) {

@@ -226,6 +226,11 @@ impl<E> CellWaiters<E> {
         self.find(waiter)?.error.take()
     }
 
+    /// Returns whether the waiter has an error or the result of an early end to take.
+    pub(crate) fn has_result(&mut self, waiter: &WaiterId) -> bool {
+        self.find(waiter).is_some_and(|entry| entry.error.is_some() || matches!(entry.ender, Some(Pending::Ended(_))))
+    }
+
     pub(crate) fn needs_waker(&mut self, waiter: &WaiterId, waker: &Waker) -> bool {
         match self.find(waiter) {
             Some(Entry { waker: Some(known), .. }) => !known.will_wake(waker),

@@ -10,13 +10,14 @@ use std::task::{Context, Poll, ready};
 
 use crate::error::{Error, Stage};
 use crate::reaper::account::{Accounting, TaskCount};
-use crate::rt::catch;
+use crate::rt::catch::{self, Quiet};
 use crate::rt::runtime::Runtime;
 use crate::rt::time::Deadline;
 
 /// A future that runs after a request, and the line of code that passed it to us.
 pub(crate) struct Work {
-    future: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Each is quiet by itself: of two that panic in the drop of a list, the second would abort the process.
+    future: Quiet<Pin<Box<dyn Future<Output = ()> + Send>>>,
     spawned_at: &'static Location<'static>,
 }
 
@@ -25,7 +26,7 @@ impl Work {
         future: Pin<Box<dyn Future<Output = ()> + Send>>,
         spawned_at: &'static Location<'static>,
     ) -> Self {
-        Work { future, spawned_at }
+        Work { future: Quiet::new(future), spawned_at }
     }
 }
 
@@ -48,14 +49,14 @@ impl WorkTask {
 
     /// Drops the futures that have not begun, without reporting them.
     pub(crate) fn discard(mut self) {
-        catch::drop_quietly(std::mem::take(&mut self.queue));
+        self.queue.clear();
     }
 
     /// Ends the first future, and reports its failure.
     fn end_first(&mut self, failure: Option<Error<Infallible>>) {
         self.deadline = None;
         let Some(Work { future, spawned_at }) = self.queue.pop_front() else { return };
-        catch::drop_quietly(future);
+        drop(future);
         if let Some(error) = failure {
             self.accounting.task_failed(spawned_at, &error);
         }

@@ -28,6 +28,8 @@ pub(crate) struct Completion<R: Resource> {
     slot: Arc<Slot<R>>,
     site: Site,
     exit: Exit,
+    /// Whether it has marked a lent handle.
+    marked: bool,
     waiter: WaiterId,
     wait: Option<(WaitFor, Deadline)>,
 }
@@ -36,11 +38,12 @@ impl<R: Resource> Completion<R> {
     #[track_caller]
     pub(crate) fn new(slot: &Arc<Slot<R>>, exit: Exit) -> Self {
         let site = Location::caller();
-        Completion { slot: Arc::clone(slot), site, exit, waiter: WaiterId::default(), wait: None }
+        Completion { slot: Arc::clone(slot), site, exit, marked: false, waiter: WaiterId::default(), wait: None }
     }
 
-    /// Waits until the deadline of this wait has passed, which this future keeps by itself.
-    fn poll_missed(&mut self, reason: WaitFor, cx: &mut Context<'_>) -> Poll<Error<R::Cause>> {
+    /// Waits until the deadline of this wait has passed, which this future keeps by itself. Returns `None` if the handle has
+    /// ended meanwhile.
+    fn poll_missed(&mut self, reason: WaitFor, cx: &mut Context<'_>) -> Poll<Option<Error<R::Cause>>> {
         let stage = if let WaitFor::Loan(_) = reason { Stage::Waiting } else { Stage::Releasing };
         let (_, deadline) = match &mut self.wait {
             Some(wait) => {
@@ -54,10 +57,14 @@ impl<R: Resource> Completion<R> {
         };
         let missed = ready!(deadline.poll_missed(stage, cx));
         let is_requests = deadline.is_requests();
+        if let WaitFor::Loan(_) = reason {
+            if !self.slot.cell.unmark(&mut self.waiter, self.exit) {
+                return Poll::Ready(None);
+            }
+        }
         self.slot.cell.leave(&mut self.waiter);
-        Poll::Ready(match reason {
+        Poll::Ready(Some(match reason {
             WaitFor::Loan(loan) => {
-                self.slot.cell.unmark();
                 if missed.is_timeout() && !is_requests {
                     let subject = Subject::of::<R>(self.site, &self.slot.scope.details());
                     self.slot.scope.accounting().lent_too_long(subject, loan.since);
@@ -71,7 +78,7 @@ impl<R: Resource> Completion<R> {
                 missed
             }
             WaitFor::Attempt(_) | WaitFor::Turn(_) => missed,
-        })
+        }))
     }
 }
 
@@ -81,12 +88,16 @@ impl<R: Resource> Future for Completion<R> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         loop {
-            match this.slot.cell.end(&mut this.waiter, cx.waker(), this.exit) {
+            match this.slot.cell.end(&mut this.waiter, cx.waker(), this.exit, &mut this.marked) {
                 End::Begin(ending) => {
                     let wait_for_end = |waker: &Waker| this.slot.cell.wait_for_end(&mut this.waiter, waker);
                     this.slot.begin_end(ending, Some((cx, wait_for_end)));
                 }
-                End::Wait(reason) => return this.poll_missed(reason, cx).map(Err),
+                End::Wait(reason) => {
+                    if let Some(error) = ready!(this.poll_missed(reason, cx)) {
+                        return Poll::Ready(Err(error));
+                    }
+                }
                 End::Ended(exit) if this.exit.is_completed() && !exit.is_completed() => {
                     return Poll::Ready(Err(Error::not_completed()));
                 }
@@ -208,7 +219,7 @@ impl<R: Resource> Future for WaitForEnd<R> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let End::Wait(_) = this.slot.cell.end(&mut this.waiter, cx.waker(), Exit::Completed) else {
+        let End::Wait(_) = this.slot.cell.end(&mut this.waiter, cx.waker(), Exit::Completed, &mut true) else {
             return Poll::Ready(Ok(()));
         };
         let _: Error<R::Cause> = ready!(this.deadline.poll_missed(Stage::Releasing, cx));

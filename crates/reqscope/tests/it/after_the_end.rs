@@ -85,6 +85,30 @@ async fn work_runs_once_if_the_close_is_dropped() {
     assert_eq!(log.entries(), ["mail"]);
 }
 
+/// The second panic in the drop of a list aborts the process.
+#[tokio::test(start_paused = true)]
+async fn work_whose_drops_all_panic_is_dropped_quietly() {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            quiet_panic("in a drop")
+        }
+    }
+    let server = Server::new();
+    for exit in [Some(Exit::Failed), None] {
+        let scope = server.scopes.open();
+        for _ in 0..3 {
+            let bomb = Bomb;
+            scope.handle().on_completed(async move { drop(bomb) }).unwrap();
+        }
+        match exit {
+            Some(exit) => scope.close(exit).await.unwrap(),
+            None => drop(scope),
+        }
+    }
+    server.finish().await;
+}
+
 /// A handle from the global reaper would outlive the drain.
 #[tokio::test(start_paused = true)]
 async fn lease_acquired_by_work_is_counted_and_drained() {

@@ -104,6 +104,32 @@ async fn complete_that_waits_for_a_guard_is_overtaken_by_no_get() {
     server.finish().await;
 }
 
+/// What was to be rolled back must not be committed because another caller gave up.
+#[tokio::test(start_paused = true)]
+async fn complete_that_times_out_leaves_the_mark_of_a_cut_fail() {
+    for first_is_dropped in [true, false] {
+        let server = server();
+        let scope = server.scopes.open();
+        let lazy = scope.lazy(&server.probe);
+        let guard = get_now(&lazy);
+        let mut fail = Some(Box::pin(lazy.fail()));
+        let polled = poll_once(fail.as_mut().unwrap().as_mut());
+        assert!(polled.is_pending());
+        if first_is_dropped {
+            fail = None;
+        }
+        assert!(bounded(lazy.complete()).await.unwrap_err().is_timeout());
+        drop(guard);
+        assert!(lazy.try_get().is_err(), "the handle ends");
+        if let Some(fail) = fail {
+            bounded(fail).await.unwrap();
+        }
+        scope.close(Exit::Completed).await.unwrap();
+        server.finish().await;
+        assert_eq!(server.exits(), [Exit::Failed]);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn guard_held_for_too_long_keeps_its_handle_in_use() {
     let server = server();

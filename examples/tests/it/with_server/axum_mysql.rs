@@ -30,5 +30,8 @@ async fn axum_mysql_retries_after_a_deadlock() {
     assert_ne!(mariadb.query(deadlocks).await.unwrap(), "0", "there was no deadlock");
 
     let (status, output) = server.interrupt();
-    assert!(status.success() && output.contains("abandoned: 0, open_scopes: 0, acquiring: 0, tasks: 0, live: 0"), "{output}");
+    assert!(
+        status.success() && output.contains("abandoned: 0, open_scopes: 0, acquiring: 0, tasks: 0, live: 0"),
+        "{output}"
+    );
 }
