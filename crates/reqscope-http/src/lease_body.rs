@@ -13,6 +13,7 @@ use crate::lease_cell::LeaseCell;
 use crate::source::{BoxError, Chunks, FrameSource, Unfold};
 use crate::stall::Polled;
 use crate::streaming::Streaming;
+use crate::unwind::QuietFuture;
 use crate::{Classify, LeaseBodyError};
 
 /// A response body that owns a [`Lease`] and ends it together with the body.
@@ -384,7 +385,7 @@ where
     #[track_caller]
     pub fn on_completed(mut self, work: impl Future<Output = ()> + Send + 'static) -> Self {
         let at = Location::caller();
-        self.change(|streaming| streaming.project().work.push((Box::pin(work), at)));
+        self.change(|streaming| streaming.project().work.push((QuietFuture::new(work), at)));
         self
     }
 

@@ -13,10 +13,12 @@ use reqscope::{Error, Exit, Lease, Resource};
 use tokio::sync::oneshot;
 
 use crate::LeaseBodyError;
-use crate::unwind::drop_quietly;
+use crate::unwind::QuietFuture;
 
 /// A future of [`LeaseBody::on_completed`](crate::LeaseBody::on_completed), and the line of code that passed it.
-pub(crate) type Work = (Pin<Box<dyn Future<Output = ()> + Send>>, &'static Location<'static>);
+pub(crate) type Work = (QuietFuture, &'static Location<'static>);
+
+type Boxed = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A release that the body waits for.
 pub(crate) struct Settling<R: Resource>(Awaited<R>);
@@ -39,7 +41,7 @@ pub(crate) fn end<R: Resource>(lease: Lease<R>, exit: Exit, work: Vec<Work>) -> 
     }
     // From here on the reaper owns the release, no matter whether its future is awaited or dropped.
     let release = Lease::end(lease, exit);
-    drop_quietly(work);
+    drop(work);
     settles.then(|| Settling(Awaited::Here(Box::pin(release))))
 }
 
@@ -60,7 +62,7 @@ fn end_in_task<R: Resource>(lease: Lease<R>, work: Vec<Work>) -> oneshot::Receiv
             }
         }
     };
-    let work = work.into_iter().map(|(work, at)| -> Work {
+    let work = work.into_iter().map(|(work, at)| -> (Boxed, _) {
         let succeeded = Arc::clone(&succeeded);
         let after = async move {
             if succeeded.load(Relaxed) {

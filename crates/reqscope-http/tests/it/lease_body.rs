@@ -343,6 +343,25 @@ mod on_completed {
         (ran, async move { assert_eq!(adds.fetch_add(1, Relaxed), 0) })
     }
 
+    /// The second panic in the drop of a list aborts the process.
+    #[tokio::test(start_paused = true)]
+    async fn work_whose_drops_all_panic_makes_no_body_panic() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                quiet_panic("in a drop")
+            }
+        }
+        let (probe, reaper, lease) = scene(Probe::new()).await;
+        let mut body = LeaseBody::new(Full::<Bytes>::from("all"), lease);
+        for _ in 0..3 {
+            let bomb = Bomb;
+            body = body.on_completed(async move { drop(bomb) });
+        }
+        drop(body);
+        assert_eq!(exit(&probe, &reaper).await, Exit::Cancelled);
+    }
+
     #[tokio::test]
     async fn work_runs_once_after_the_release() {
         for probe in [Probe::new(), Probe::new().settling()] {

@@ -183,6 +183,10 @@ impl fmt::Display for CloseError {
 impl Error for CloseError {
     /// Returns the error of the first failed release, if there is one.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
+        // The first failed release may say something else.
+        if self.is_unknown_outcome() {
+            Class::UNKNOWN_OUTCOME.note();
+        }
         self.0.problems.iter().find_map(|problem| match problem {
             Problem::ReleaseFailed { error, .. } => Some(&**error as _),
             _ => None,

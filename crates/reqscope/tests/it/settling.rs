@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqscope::error::Stage;
+use reqscope::error::{Class, Stage};
 use reqscope::future::Close;
 use reqscope::scope::{Problem, TryGetError};
 use reqscope::{CloseError, Error, Exit, Guard, Health, Scope};
@@ -401,6 +401,7 @@ async fn release_still_running_has_an_unknown_outcome() {
     let error = used(&server, &all).close(Exit::Completed).await.unwrap_err();
     assert!(error.problems().iter().any(|problem| matches!(problem, Problem::StillReleasing { .. })), "{error}");
     assert!(error.is_unknown_outcome());
+    assert!(Class::find(&error).is_some_and(|class| class.is_unknown_outcome()), "a server must not invite a repeat");
     all[0].on(Verb::Release).ok();
     server.finish().await;
 }
