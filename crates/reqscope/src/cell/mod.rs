@@ -108,8 +108,8 @@ pub(crate) enum Phase<L, S, K> {
     Unused,
     Acquiring(Option<K>),
     Held(HandleState<L>, S),
-    /// The value is being released early. Each end has a number, like an attempt.
-    Ending,
+    /// The value is being released early, with this exit or a worse one. Each end has a number, like an attempt.
+    Ending(Exit),
 }
 
 /// Where the value of a cell is.
@@ -207,8 +207,8 @@ impl PartialEq for WaitFor {
 pub(crate) enum Found<L, S, K> {
     /// The value is lent, and its stub stays in the cell until it is returned.
     Lent(Site),
-    /// The value is being released early, which ends by itself.
-    Ending,
+    /// The value is being released early, with this exit or a worse one, which ends by itself.
+    Ending(Exit),
     /// Any other phase, whose contents the caller owns now.
     Over(Phase<L, S, K>),
 }
@@ -242,7 +242,7 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
             Phase::Acquiring(_) => LazyState::Acquiring,
             Phase::Held(HandleState::Idle(_), _) => LazyState::Ready,
             Phase::Held(HandleState::Lent(_), _) => LazyState::Lent,
-            Phase::Ending => LazyState::Ending,
+            Phase::Ending(_) => LazyState::Ending,
         }
     }
 
@@ -262,7 +262,7 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
             _ if state.sealed => Some(Obstacle::Closed),
             Phase::Unused | Phase::Held(HandleState::Idle(_), _) => None,
             Phase::Acquiring(_) => Some(Obstacle::Acquiring),
-            Phase::Ending => Some(Obstacle::Ending),
+            Phase::Ending(_) => Some(Obstacle::Ending),
             Phase::Held(HandleState::Lent(loan), _) => Some(Obstacle::Lent(loan.since)),
         }
     }
@@ -464,20 +464,20 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
     /// Returns whether this end is not over.
     pub(crate) fn is_ending(&self, number: u32) -> bool {
         let state = self.state.lock();
-        matches!(state.phase, Phase::Ending) && state.attempt == number
+        matches!(state.phase, Phase::Ending(_)) && state.attempt == number
     }
 
     /// Returns the number of the end that is not over.
     pub(crate) fn ending(&self) -> Option<u32> {
         let state = self.state.lock();
-        matches!(state.phase, Phase::Ending).then_some(state.attempt)
+        matches!(state.phase, Phase::Ending(_)).then_some(state.attempt)
     }
 
     /// Makes the cell unused after an early end, and passes the result to all that wait for it. Does nothing if the end
     /// has been given up.
     pub(crate) fn ended(&self, number: u32, outcome: Result<Exit, &E>) {
         let mut state = self.state.lock();
-        if matches!(state.phase, Phase::Ending) && state.attempt == number {
+        if matches!(state.phase, Phase::Ending(_)) && state.attempt == number {
             state.phase = Phase::Unused;
             let wakers = state.waiters.end(outcome);
             drop(state);
@@ -507,7 +507,7 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
         state.sealed = true;
         let found = match &state.phase {
             Phase::Held(HandleState::Lent(loan), _) => Found::Lent(loan.since),
-            Phase::Ending => Found::Ending,
+            Phase::Ending(exit) => Found::Ending(*exit),
             _ => Found::Over(mem::replace(&mut state.phase, Phase::Unused)),
         };
         if state.mark.take().is_some() {
@@ -592,7 +592,7 @@ impl<L, S, E, K> CellState<L, S, E, K> {
             _ if self.sealed => return Take::Closed,
             Phase::Acquiring(_) => return Take::Wait(WaitFor::Attempt(self.attempt)),
             Phase::Held(HandleState::Lent(loan), _) => return Take::Wait(WaitFor::Loan(*loan)),
-            Phase::Ending => return Take::Wait(WaitFor::End(self.attempt)),
+            Phase::Ending(_) => return Take::Wait(WaitFor::End(self.attempt)),
             Phase::Held(HandleState::Idle(_), _) => true,
             Phase::Unused => false,
         };
@@ -639,7 +639,7 @@ impl<L, S, E, K> CellState<L, S, E, K> {
     /// leaves its mark.
     fn end(&mut self, exit: Exit, marked: &mut bool) -> End<L, S, E> {
         match &self.phase {
-            Phase::Ending => End::Wait(WaitFor::End(self.attempt)),
+            Phase::Ending(_) => End::Wait(WaitFor::End(self.attempt)),
             _ if self.sealed => End::Closed,
             Phase::Unused | Phase::Acquiring(_) => End::Unused,
             Phase::Held(HandleState::Lent(loan), _) => {
@@ -649,7 +649,7 @@ impl<L, S, E, K> CellState<L, S, E, K> {
                 }
                 End::Wait(WaitFor::Loan(*loan))
             }
-            Phase::Held(HandleState::Idle(_), _) => match mem::replace(&mut self.phase, Phase::Ending) {
+            Phase::Held(HandleState::Idle(_), _) => match mem::replace(&mut self.phase, Phase::Ending(exit)) {
                 Phase::Held(HandleState::Idle(lent), stub) => End::Begin(self.begin_end(lent, stub, exit)),
                 _ => unreachable!("it is idle"),
             },
@@ -662,7 +662,7 @@ impl<L, S, E, K> CellState<L, S, E, K> {
         let stub = self.stub();
         match self.mark.take() {
             Some(exit) if !self.sealed => {
-                self.phase = Phase::Ending;
+                self.phase = Phase::Ending(exit);
                 Returned::Ends(self.begin_end(lent, stub, exit))
             }
             _ => Returned::Refused(lent, stub),

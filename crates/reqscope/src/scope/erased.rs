@@ -36,7 +36,7 @@ pub(crate) trait ErasedSlot: Any + Send + Sync {
     fn resource(&self) -> &'static str;
 
     /// Runs all three phases of a close at once, for the only slot of a scope. Without a settling slot, no problem can
-    /// change the verdict, which it returns. Returns `None`, and does nothing, if this slot settles.
+    /// change the verdict, which it returns. Returns `None`, and releases nothing, if this slot settles.
     fn close_alone(&self, requested: Exit, caller: Caller) -> Option<Exit>;
 }
 

@@ -230,7 +230,7 @@ impl<R: Resource> Slot<R> {
         match found {
             Found::Over(Phase::Acquiring(Some(cancel))) => cancel.abort(),
             Found::Lent(since) => self.still_lent(since),
-            Found::Over(_) | Found::Ending => {}
+            Found::Over(_) | Found::Ending(_) => {}
         }
     }
 
@@ -284,8 +284,9 @@ impl<R: Resource> ErasedSlot for Slot<R> {
         self.cancel_or_report(&found);
         let problem = match found {
             Found::Over(Phase::Unused) => return Sealing::Nothing,
-            Found::Ending if self.settles(requested) => return Sealing::Ending,
-            Found::Ending => return Sealing::Nothing,
+            // Its own exit decides, not that of the scope: what was completed early is committed although the request fails.
+            Found::Ending(exit) if self.settles(exit) => return Sealing::Ending,
+            Found::Ending(_) => return Sealing::Nothing,
             Found::Over(Phase::Held(HandleState::Idle(handle), account)) => {
                 if self.settles(requested) && probe_or_dead(&*self.resource, &handle) == Health::Dead {
                     problems.push(Problem::Dead { resource });
@@ -339,6 +340,12 @@ impl<R: Resource> ErasedSlot for Slot<R> {
         }
         let found = self.cell.seal();
         self.cancel_or_report(&found);
+        if let Found::Ending(exit) = found {
+            if self.settles(exit) {
+                // The close has to wait for it. It finds the same when it seals the cell again.
+                return None;
+            }
+        }
         let verdict = requested.worst(self.scope.marked_exit());
         if let Found::Over(Phase::Held(HandleState::Idle(handle), account)) = found {
             // An error has been reported to the observer.

@@ -104,6 +104,30 @@ async fn complete_that_waits_for_a_guard_is_overtaken_by_no_get() {
     server.finish().await;
 }
 
+/// Its COMMIT has effects, whatever becomes of the request.
+#[tokio::test(start_paused = true)]
+async fn end_of_a_failed_scope_waits_for_an_early_commit() {
+    for exit in [Some(Exit::Failed), None] {
+        let server = server();
+        server.probe.on(Verb::Release).close();
+        let scope = server.scopes.open();
+        let (lazy, request) = (scope.lazy(&server.probe), scope.handle().clone());
+        drop(get_now(&lazy));
+        assert!(poll_once(pin!(lazy.complete())).is_pending());
+        match exit {
+            Some(exit) => drop(tokio::spawn(scope.close(exit))),
+            None => drop(scope),
+        }
+        settle().await;
+        let mut ended = pin!(request.ended());
+        assert!(poll_once(ended.as_mut()).is_pending());
+        server.probe.on(Verb::Release).ok();
+        assert_eq!(bounded(ended).await.unwrap(), exit.unwrap_or(Exit::Cancelled));
+        server.finish().await;
+        assert_eq!(server.exits(), [Exit::Completed]);
+    }
+}
+
 /// What was to be rolled back must not be committed because another caller gave up.
 #[tokio::test(start_paused = true)]
 async fn complete_that_times_out_leaves_the_mark_of_a_cut_fail() {
