@@ -14,16 +14,14 @@ use crate::cell::state::LazyState;
 use crate::details::Details;
 use crate::error::{Error, Situation, Stage};
 use crate::lease::Lease;
-use crate::lease::acquire::{
-    AcquireTaskHandle, Acquisition, GRACE, NOT_DRIVEN, PendingAttempt, Sink, TryAcquire, begin, is_lost,
-};
+use crate::lease::acquire::{Acquisition, GRACE, NOT_DRIVEN, PendingAttempt, Sink, TryAcquire, begin, is_lost};
 use crate::lease::context::{AcquireContext, Origin};
 use crate::observer::Subject;
 use crate::reaper::Reaper;
 use crate::reaper::account::Acquiring;
 use crate::resource::{Health, Resource};
 use crate::rt::catch::{self, QuietArc};
-use crate::rt::runtime::coop;
+use crate::rt::runtime::{AbortHandle, coop};
 use crate::rt::sync::Mutex;
 use crate::rt::time::Deadline;
 use crate::rt::wakers::{WakerList, WakerTicket};
@@ -149,7 +147,7 @@ struct Attempt<R: Resource> {
 
 struct Progress<C> {
     ended: Option<Ended<C>>,
-    cancel: Option<AcquireTaskHandle>,
+    cancel: Option<AbortHandle>,
     waiters: WakerList,
 }
 
@@ -172,7 +170,7 @@ impl<R: Resource> Attempt<R> {
     }
 
     /// Ends the attempt, unless it has ended already. Returns `next` then, and how to cancel its task otherwise.
-    fn end(&self, next: Current<R>, ended: Ended<R::Cause>) -> Result<Option<AcquireTaskHandle>, Current<R>> {
+    fn end(&self, next: Current<R>, ended: Ended<R::Cause>) -> Result<Option<AbortHandle>, Current<R>> {
         let is_this =
             |current: &Current<R>| matches!(current, Current::Acquiring(other) if std::ptr::eq(&**other, self));
         // Dropped last, because it may be the last reference to this attempt.
@@ -181,7 +179,7 @@ impl<R: Resource> Attempt<R> {
     }
 
     /// Wakes the waiters of an attempt that the state refers to no more.
-    fn conclude(&self, ended: Ended<R::Cause>) -> Option<AcquireTaskHandle> {
+    fn conclude(&self, ended: Ended<R::Cause>) -> Option<AbortHandle> {
         let mut progress = self.progress.lock();
         progress.ended = Some(ended);
         let cancel = progress.cancel.take();
@@ -256,7 +254,7 @@ where
         self.end(Current::Unused, ended(error.clone())).is_ok()
     }
 
-    fn set_cancel(&self, _: u32, cancel: AcquireTaskHandle) -> Option<AcquireTaskHandle> {
+    fn set_cancel(&self, _: u32, cancel: AbortHandle) -> Option<AbortHandle> {
         let mut progress = self.progress.lock();
         match progress.ended {
             // Called once for each attempt, so this is `None`.

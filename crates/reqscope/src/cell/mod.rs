@@ -330,11 +330,6 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
         }
     }
 
-    /// Returns what `read` returns for the cancel of this attempt, if the attempt is in progress and can be cancelled.
-    pub(crate) fn read_cancel<T>(&self, attempt: u32, read: impl FnOnce(&K) -> T) -> Option<T> {
-        self.state.lock().attempt(attempt)?.as_ref().map(read)
-    }
-
     /// Stores how to cancel an attempt. Returns it if the attempt has ended; the caller then cancels it.
     pub(crate) fn set_cancel(&self, attempt: u32, cancel: K) -> Option<K> {
         let mut state = self.state.lock();

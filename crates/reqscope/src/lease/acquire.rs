@@ -13,7 +13,7 @@ use crate::reaper::Reaper;
 use crate::reaper::account::Acquiring;
 use crate::resource::Resource;
 use crate::rt::catch::{self, QuietArc};
-use crate::rt::runtime::{AbortHandle, Runtime, RuntimeId};
+use crate::rt::runtime::{AbortHandle, Runtime};
 use crate::rt::time::{self, Deadline};
 
 /// These constructors are here, and not in `lease/mod.rs`, because an acquisition creates leases, and a lease does not
@@ -201,25 +201,7 @@ pub(crate) trait Sink<R: Resource>: Send + Sync + 'static {
     fn fail(&self, attempt: u32, error: &Error<R::Cause>) -> bool;
 
     /// Stores how to cancel the attempt. Returns it if the attempt has ended; the caller then cancels it.
-    fn set_cancel(&self, attempt: u32, cancel: AcquireTaskHandle) -> Option<AcquireTaskHandle>;
-}
-
-/// The running task of an acquisition.
-pub(crate) struct AcquireTaskHandle {
-    task: AbortHandle,
-    runtime: RuntimeId,
-}
-
-impl AcquireTaskHandle {
-    pub(crate) fn abort(&self) {
-        self.task.abort();
-    }
-
-    /// Returns whether the task runs on the runtime of the caller: a task that is polled by this runtime can rely on the
-    /// deadline of a task that is polled by it too.
-    pub(crate) fn is_on_current_runtime(&self) -> bool {
-        Runtime::try_current().is_ok_and(|current| current.id() == self.runtime)
-    }
+    fn set_cancel(&self, attempt: u32, cancel: AbortHandle) -> Option<AbortHandle>;
 }
 
 /// Returns whether an attempt has failed because of where its caller polled it: outside of any runtime, on one without
@@ -270,7 +252,7 @@ pub(crate) fn begin<R: Resource, S: Sink<R>>(
     };
     #[cfg(feature = "tracing")]
     let task = tracing::Instrument::in_current_span(task);
-    let task = AcquireTaskHandle { task: runtime.spawn(task).abort_handle(), runtime: runtime.id() };
+    let task = runtime.spawn(task).abort_handle();
     if let Some(cancel) = sink.set_cancel(number, task) {
         // Either the attempt has ended, and this has no effect, or the cell was sealed before it knew how to cancel the
         // attempt.

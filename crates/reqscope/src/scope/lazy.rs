@@ -361,9 +361,6 @@ impl<R: Resource> Get<R> {
     fn poll_wait(&mut self, reason: WaitFor, cx: &mut Context<'_>) -> Poll<Option<Error<R::Cause>>> {
         let slot = self.slot.as_ref().expect(UNENDED);
         let stage = match reason {
-            // If this future is polled again, so is the attempt, which has a deadline: a second timer on the same
-            // runtime would notice nothing else.
-            WaitFor::Attempt(attempt) if slot.is_attempt_here(attempt) => return Poll::Pending,
             WaitFor::Attempt(_) => Stage::Acquiring,
             WaitFor::Loan(_) | WaitFor::Turn(_) => Stage::Waiting,
             WaitFor::End(_) => Stage::Releasing,

@@ -9,7 +9,7 @@ use crate::cell::waiters::WaiterId;
 use crate::cell::{Cell, Found, HandleState, Phase, Returned, Site, Take, WaitFor};
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::lease::acquire::{self, AcquireTaskHandle, Acquisition, GRACE, PendingAttempt, Sink, TryAcquire, is_lost};
+use crate::lease::acquire::{self, Acquisition, GRACE, PendingAttempt, Sink, TryAcquire, is_lost};
 use crate::lease::context::{AcquireContext, Origin};
 use crate::lease::{Caller, Lease, Release, end, probe_or_dead};
 use crate::observer::Subject;
@@ -17,13 +17,14 @@ use crate::reaper::Reaper;
 use crate::reaper::account::{Account, Acquiring};
 use crate::resource::{Health, Resource};
 use crate::rt::catch::{self, QuietArc};
+use crate::rt::runtime::AbortHandle;
 use crate::rt::sync::{AtomicUsize, Ordering};
 use crate::rt::time::Deadline;
 use crate::scope::close_error::Problem;
 use crate::scope::erased::{ErasedRelease, ErasedSlot, Sealing};
 use crate::scope::state::StateRef;
 
-type SlotCell<R> = Cell<<R as Resource>::Handle, Account<R>, Error<<R as Resource>::Cause>, AcquireTaskHandle>;
+type SlotCell<R> = Cell<<R as Resource>::Handle, Account<R>, Error<<R as Resource>::Cause>, AbortHandle>;
 
 /// The slot of one resource in one scope: the state machine of the cell, and all that it needs around it.
 pub(crate) struct Slot<R: Resource> {
@@ -149,11 +150,6 @@ impl<R: Resource> Slot<R> {
         TryGet::Failed(error)
     }
 
-    /// Returns whether the caller can rely on the deadline of this attempt itself, because it runs on its runtime.
-    pub(crate) fn is_attempt_here(&self, attempt: u32) -> bool {
-        self.cell.read_cancel(attempt, AcquireTaskHandle::is_on_current_runtime).unwrap_or(false)
-    }
-
     /// Returns the deadline of a wait that begins now.
     pub(crate) fn limit(&self, reason: WaitFor) -> Deadline {
         let limits = &self.scope.accounting().limits;
@@ -165,7 +161,7 @@ impl<R: Resource> Slot<R> {
                 let acquire = limits.acquire.saturating_add(GRACE);
                 Deadline::after(acquire).or_of_request(request.and_then(|at| at.checked_add(GRACE)))
             }
-            WaitFor::End(_) => Deadline::after(limits.release.saturating_add(GRACE)),
+            WaitFor::End(_) => Deadline::after(limits.release.saturating_add(GRACE)).or_of_request(request),
         }
     }
 
@@ -226,7 +222,7 @@ impl<R: Resource> Slot<R> {
     }
 
     /// Cancels the attempt or reports the loan that a seal has found.
-    fn cancel_or_report(&self, found: &Found<R::Handle, Account<R>, AcquireTaskHandle>) {
+    fn cancel_or_report(&self, found: &Found<R::Handle, Account<R>, AbortHandle>) {
         match found {
             Found::Over(Phase::Acquiring(Some(cancel))) => cancel.abort(),
             Found::Lent(since) => self.still_lent(since),
@@ -264,7 +260,7 @@ impl<R: Resource> Sink<R> for Slot<R> {
         if is_lost(error) { self.cell.lose(attempt, error) } else { self.cell.fail(attempt, error) }
     }
 
-    fn set_cancel(&self, attempt: u32, cancel: AcquireTaskHandle) -> Option<AcquireTaskHandle> {
+    fn set_cancel(&self, attempt: u32, cancel: AbortHandle) -> Option<AbortHandle> {
         self.cell.set_cancel(attempt, cancel)
     }
 }

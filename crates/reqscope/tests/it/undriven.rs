@@ -188,3 +188,33 @@ fn waiter_without_a_runtime_does_not_wait() {
     assert!(error.is_runtime(), "{error}");
     drop(home.block_on(get).unwrap());
 }
+
+/// tokio lets no other worker steal the task that a worker has spawned last, so the attempt does not run while the worker
+/// that began it is busy with something else.
+#[test]
+fn waiter_keeps_its_deadline_while_the_worker_of_the_attempt_is_busy() {
+    let server = Server::configured(Probe::new(), |builder| builder.acquire_timeout(Duration::from_millis(100)));
+    server.probe.on(Verb::Acquire).never();
+    let threads = Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
+    let scope = server.scopes.open();
+    let (beginner, waiter) = (scope.lazy(&server.probe), scope.lazy(&server.probe));
+    let (begun, has_begun) = tokio::sync::oneshot::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let busy = threads.spawn(async move {
+        let mut get = Box::pin(beginner.get());
+        assert!(poll_once(get.as_mut()).is_pending());
+        begun.send(()).unwrap();
+        // Until the waiter has its result.
+        released.recv().unwrap_err();
+    });
+    let waited = threads.spawn(async move {
+        has_begun.await.unwrap();
+        let error = waiter.get().await.unwrap_err();
+        drop(release);
+        error
+    });
+    threads.block_on(async {
+        assert!(waited.await.unwrap().is_timeout());
+        busy.await.unwrap();
+    });
+}
