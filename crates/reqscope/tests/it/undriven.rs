@@ -192,7 +192,7 @@ fn waiter_without_a_runtime_does_not_wait() {
 /// tokio lets no other worker steal the task that a worker has spawned last, so the attempt does not run while the worker
 /// that began it is busy with something else.
 #[test]
-fn waiter_keeps_its_deadline_while_the_worker_of_the_attempt_is_busy() {
+fn waiter_keeps_its_deadline_beside_a_busy_worker() {
     let server = Server::configured(Probe::new(), |builder| builder.acquire_timeout(Duration::from_millis(100)));
     server.probe.on(Verb::Acquire).never();
     let threads = Builder::new_multi_thread().worker_threads(2).enable_time().build().unwrap();
