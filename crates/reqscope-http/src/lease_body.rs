@@ -52,8 +52,9 @@ use crate::{Classify, LeaseBodyError};
 ///   ([`min_rate`](LeaseBody::min_rate)), but never more than was used. So a client that takes one frame every 29 s can
 ///   only go on if it takes 7 kB each time.
 ///
-/// A frame must be taken within 30 s, however large it is. With frames of up to 16 kB a client that reads 1 kB per
-/// second is served to the end over HTTP/2.
+/// A frame must be taken within 30 s, however large it is. Over HTTP/2 the server asks for the next one when the client
+/// opens its window again. Many clients do so only when they have read half of the window, so such a client must read
+/// half of its window in 30 s: 1.1 kB per second with the usual 64 kB, and more with a larger window.
 ///
 /// Over HTTP/1 the kernel decides when the server asks for more: it buffers up to some megabytes, and takes more only
 /// when a third of that has been read. Over Linux's loopback, which buffers most, it asks for 1.4 MB at a time, so a
