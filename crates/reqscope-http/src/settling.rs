@@ -1,7 +1,6 @@
 //! How the lease of a body ends: its release, and the work that follows it.
 
 use std::future::Future;
-use std::iter;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -71,7 +70,7 @@ fn end_in_task<R: Resource>(lease: Lease<R>, work: Vec<Work>) -> oneshot::Receiv
         };
         (Box::pin(after), at)
     });
-    reaper.spawn_in_order(iter::once((Box::pin(first) as _, at)).chain(work));
+    reaper.spawn_in_order(Some((Box::pin(first), at)), work);
     outcome
 }
 
@@ -97,7 +96,18 @@ impl<R: Resource> Settling<R> {
 #[cfg(feature = "tracing")]
 impl<R: Resource> Drop for Settling<R> {
     fn drop(&mut self) {
-        let Awaited::Here(release) = std::mem::replace(&mut self.0, Awaited::Done) else { return };
+        let release = match std::mem::replace(&mut self.0, Awaited::Done) {
+            Awaited::Here(release) => release,
+            Awaited::InTask(mut outcome) => {
+                // If the task comes later, it finds the channel closed and reports the error itself.
+                outcome.close();
+                if let Ok(Err(error)) = outcome.try_recv() {
+                    release_failed::<R>(&error, true);
+                }
+                return;
+            }
+            Awaited::Done => return,
+        };
         // Otherwise the release goes to the reaper, and its error to the observer alone.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             drop(runtime.spawn(async move {

@@ -10,7 +10,7 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty, Full};
 use reqscope::{Error, Exit, Lease, Reaper};
 use reqscope_http::{ByGrpcStatus, LeaseBody, LeaseBodyError};
-use reqscope_testkit::{Probe, Scripted, Verb, expect_panic, poll_once, quiet_panic};
+use reqscope_testkit::{Outcome, Probe, Scripted, Verb, expect_panic, poll_once, quiet_panic};
 
 pub(crate) type Scene = (Arc<Probe>, Reaper, Lease<Probe>);
 
@@ -341,6 +341,21 @@ mod on_completed {
         let ran = Arc::new(AtomicUsize::new(0));
         let adds = Arc::clone(&ran);
         (ran, async move { assert_eq!(adds.fetch_add(1, Relaxed), 0) })
+    }
+
+    /// The release has a timeout of its own.
+    #[tokio::test(start_paused = true)]
+    async fn commit_may_take_longer_than_a_task() {
+        let probe = Arc::new(Probe::new().settling());
+        probe.on(Verb::Release).next(Outcome::ok().after(Duration::from_secs(40)));
+        let seconds = Duration::from_secs;
+        let reaper = Reaper::builder().release_timeout(seconds(60)).task_timeout(seconds(1)).build();
+        let lease = Lease::acquire_in(&reaper, &probe).await.unwrap();
+        let (ran, work) = counted();
+        let body = LeaseBody::new(Full::<Bytes>::from("all"), lease).on_completed(work);
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "all");
+        assert_eq!(exit(&probe, &reaper).await, Exit::Completed);
+        assert_eq!(ran.load(Relaxed), 1);
     }
 
     /// The second panic in the drop of a list aborts the process.

@@ -249,7 +249,7 @@ impl Reaper {
     pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let spawned_at = Location::caller();
         let context = AcquireContext::of_work(self.clone(), Details::NONE, spawned_at);
-        self.spawn_in_order([(context.wrap(Box::pin(work)), spawned_at)]);
+        self.spawn_in_order(None, [(context.wrap(Box::pin(work)), spawned_at)]);
     }
 }
 

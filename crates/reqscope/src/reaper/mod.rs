@@ -57,6 +57,9 @@ pub struct Reaper {
     accounting: Arc<Accounting>,
 }
 
+/// A future, and the line of code that passed it to its caller.
+type LocatedFuture = (Pin<Box<dyn Future<Output = ()> + Send>>, &'static Location<'static>);
+
 impl Reaper {
     /// Creates a reaper with the defaults of [`ReaperBuilder`].
     pub fn new() -> Self {
@@ -128,13 +131,12 @@ impl Reaper {
     }
 
     /// Runs futures as [`spawn`](Reaper::spawn) does, one after the other, with the lines of code that passed them to the
-    /// caller. For front ends.
+    /// caller. For front ends. `release`, which comes first, has a deadline of its own and not that of tasks.
     #[doc(hidden)]
-    pub fn spawn_in_order(
-        &self,
-        work: impl IntoIterator<Item = (Pin<Box<dyn Future<Output = ()> + Send>>, &'static Location<'static>)>,
-    ) {
-        let work = work.into_iter().map(|(future, spawned_at)| Work::new(future, spawned_at)).collect();
+    pub fn spawn_in_order(&self, release: Option<LocatedFuture>, work: impl IntoIterator<Item = LocatedFuture>) {
+        let release = release.map(|(future, spawned_at)| Work::new(future, spawned_at).unlimited());
+        let work = work.into_iter().map(|(future, spawned_at)| Work::new(future, spawned_at));
+        let work = release.into_iter().chain(work).collect();
         spawn(None, WorkTask::new(Arc::clone(&self.accounting), work));
     }
 

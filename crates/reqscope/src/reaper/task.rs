@@ -19,6 +19,8 @@ pub(crate) struct Work {
     /// Each is quiet by itself: of two that panic in the drop of a list, the second would abort the process.
     future: Quiet<Pin<Box<dyn Future<Output = ()> + Send>>>,
     spawned_at: &'static Location<'static>,
+    /// Whether the limit of tasks applies. A release has one of its own, and must not be cut before it.
+    is_limited: bool,
 }
 
 impl Work {
@@ -26,7 +28,12 @@ impl Work {
         future: Pin<Box<dyn Future<Output = ()> + Send>>,
         spawned_at: &'static Location<'static>,
     ) -> Self {
-        Work { future: Quiet::new(future), spawned_at }
+        Work { future: Quiet::new(future), spawned_at, is_limited: true }
+    }
+
+    /// Removes the limit, for a future that ends by itself.
+    pub(crate) fn unlimited(self) -> Self {
+        Work { is_limited: false, ..self }
     }
 }
 
@@ -55,7 +62,7 @@ impl WorkTask {
     /// Ends the first future, and reports its failure.
     fn end_first(&mut self, failure: Option<Error<Infallible>>) {
         self.deadline = None;
-        let Some(Work { future, spawned_at }) = self.queue.pop_front() else { return };
+        let Some(Work { future, spawned_at, .. }) = self.queue.pop_front() else { return };
         drop(future);
         if let Some(error) = failure {
             self.accounting.task_failed(spawned_at, &error);
@@ -73,6 +80,7 @@ impl Future for WorkTask {
             let deadline = this.deadline.get_or_insert_with(|| Deadline::after(limit));
             let failure = match catch::call(|| work.future.as_mut().poll(cx)) {
                 Ok(Poll::Ready(())) => None,
+                Ok(Poll::Pending) if !work.is_limited => return Poll::Pending,
                 Ok(Poll::Pending) => Some(ready!(deadline.poll_missed(Stage::Background, cx))),
                 Err(panic) => Some(Error::panicked(Stage::Background, panic.payload())),
             };
