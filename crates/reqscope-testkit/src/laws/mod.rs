@@ -37,7 +37,8 @@ pub use report::{Breach, Law, Report};
 /// `make` creates the resource, anew for each case. If it builds on the [`Probe`] that it is passed, as a wrapper or a
 /// pool can, the suite counts inside and outside of it. If it ignores the probe, as an adapter does, the suite counts
 /// outside only, until it is given [a use of a handle](Laws::with_use) and [a census](Laws::with_census) of the server.
-/// Every future is cancelled at each of its awaits in turn: at poll 0, 1, 2, … until it finishes.
+/// Every future is cancelled at each of its awaits in turn: at poll 0, 1, 2, … until it finishes. In one case the probe
+/// [settles](Resource::settles), and so must a resource that passes a `Completed` on to it.
 ///
 /// The macro [`laws!`](crate::laws!) creates a test that awaits this. [`Laws::judge`] returns a [`Report`] instead of
 /// panicking.
@@ -283,6 +284,7 @@ impl<'a, R: Resource> Laws<'a, R> {
             L7 verbs::failed_acquire_is_tried_again Probe,
             L9 verbs::exit_is_passed_on Probe,
             L11 verbs::settling_is_consistent Sight,
+            L11 verbs::inner_settle_is_not_hidden Probe,
             L3 cancel::cancelled_acquire_leaves_nothing Sight,
             L3 cancel::cancelled_acquires_leave_nothing_open Census,
             L6 cancel::late_handle_is_released Probe,

@@ -17,6 +17,9 @@ use crate::probe::{Probe, Verb};
 /// How long a second acquire may be pending before the suite takes it for one that waits for the first handle.
 const WAITS: Duration = Duration::from_millis(50);
 
+/// What to do about an outcome that is hidden from the client.
+const FORWARD_SETTLES: &str = "forward `settles` to the resource inside, or the response does not wait for its COMMIT, and hides one that fails";
+
 /// L4: while one request has a handle, another one gets its own, or waits for the first one's release.
 ///
 /// Everything else builds on this, so a resource that breaks it ends the run.
@@ -156,6 +159,28 @@ pub(super) async fn settling_is_consistent<R: Resource>(setup: Setup<'_, R>) -> 
     let any = EXITS.into_iter().any(|exit| fixture.resource.settles(exit));
     fixture.expect(!any || fixture.resource.settles(Exit::Completed), "it settles some exit, but not Completed")?;
     fixture.end().await
+}
+
+/// L11: a release that settles inside settles outside, too. A wrapper that does not forward `settles` hides it.
+pub(super) async fn inner_settle_is_not_hidden<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+    for exit in EXITS {
+        let probe = Probe::new().settling();
+        let fixture =
+            setup.fixture_over(probe, Mode::Waiting, format!("release as {exit} over a probe that settles"));
+        let handle = fixture.acquire().await?;
+        let before = fixture.probe.releases().len();
+        fixture.release(handle, exit).await?;
+        yield_a_few_times().await; // a task that was spawned for it has begun by now
+        let settled =
+            fixture.probe.releases().into_iter().skip(before).find(|inner| fixture.probe.settles(inner.exit));
+        if let (Some(inner), false) = (settled, fixture.resource.settles(exit)) {
+            let inner = inner.exit;
+            let hidden = format!("`settles({exit:?})` is false, but the release inside settled as {inner}");
+            return fixture.breach(hidden).map_err(|breach: Breach| breach.advise(FORWARD_SETTLES));
+        }
+        fixture.end().await?;
+    }
+    Ok(())
 }
 
 /// L2: creating the resource acquires nothing.

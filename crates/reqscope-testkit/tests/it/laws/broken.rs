@@ -1,4 +1,4 @@
-//! Five resources that are each wrong in one way, beside a twin that is right. The suite must name the law that the one
+//! Six resources that are each wrong in one way, beside a twin that is right. The suite must name the law that the one
 //! breaks, and let the other pass.
 use std::panic::resume_unwind;
 use std::sync::Arc;
@@ -44,6 +44,10 @@ mod double_release {
                 None => Ok(()),
             }
         }
+
+        fn settles(&self, exit: Exit) -> bool {
+            self.probe.settles(exit)
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -81,6 +85,10 @@ mod release_lost_on_cancel {
         async fn release(&self, handle: ProbeHandle, exit: Exit) -> Result<(), Error<Scripted>> {
             self.0.release(handle, exit).await
         }
+
+        fn settles(&self, exit: Exit) -> bool {
+            self.0.settles(exit)
+        }
     }
 
     /// The same with an owner for the half-made handle.
@@ -98,6 +106,10 @@ mod release_lost_on_cancel {
 
         async fn release(&self, lease: Lease<Probe>, exit: Exit) -> Result<(), Error<Scripted>> {
             Lease::end(lease, exit).await
+        }
+
+        fn settles(&self, exit: Exit) -> bool {
+            self.0.settles(exit)
         }
     }
 
@@ -132,6 +144,10 @@ mod late_arrival_leaked {
         async fn release(&self, handle: ProbeHandle, exit: Exit) -> Result<(), Error<Scripted>> {
             self.0.release(handle, exit).await
         }
+
+        fn settles(&self, exit: Exit) -> bool {
+            self.0.settles(exit)
+        }
     }
 
     /// The same with a lease, which releases the handle when it is dropped.
@@ -147,6 +163,10 @@ mod late_arrival_leaked {
 
         async fn release(&self, lease: Lease<Probe>, exit: Exit) -> Result<(), Error<Scripted>> {
             Lease::end(lease, exit).await
+        }
+
+        fn settles(&self, exit: Exit) -> bool {
+            self.0.settles(exit)
         }
     }
 
@@ -257,6 +277,10 @@ mod blocking_drop {
                 None => Ok(()),
             }
         }
+
+        fn settles(&self, exit: Exit) -> bool {
+            self.probe.settles(exit)
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -267,5 +291,68 @@ mod blocking_drop {
     #[tokio::test(start_paused = true)]
     async fn twin_passes() {
         assert_eq!(broken(|probe| Blocking { probe, waits: false }).await, []);
+    }
+}
+
+mod settles_not_forwarded {
+    use super::*;
+
+    /// A wrapper that adds nothing. If it is `silent`, it leaves out `settles`, which has a default: the response does
+    /// not wait for the COMMIT inside, and a COMMIT that fails is a success for the client.
+    struct Wrapper {
+        inner: Probe,
+        silent: bool,
+    }
+
+    impl Resource for Wrapper {
+        type Handle = ProbeHandle;
+        type Cause = Scripted;
+
+        async fn acquire(&self) -> Result<ProbeHandle, Error<Scripted>> {
+            self.inner.acquire().await
+        }
+
+        async fn validate(&self, handle: &mut ProbeHandle) -> Result<(), Error<Scripted>> {
+            self.inner.validate(handle).await
+        }
+
+        async fn release(&self, handle: ProbeHandle, exit: Exit) -> Result<(), Error<Scripted>> {
+            self.inner.release(handle, exit).await
+        }
+
+        fn try_acquire(&self) -> Option<ProbeHandle> {
+            self.inner.try_acquire()
+        }
+
+        fn probe(&self, handle: &ProbeHandle) -> Health {
+            self.inner.probe(handle)
+        }
+
+        fn reclaim(&self, handle: ProbeHandle, exit: Exit) -> Result<(), ProbeHandle> {
+            self.inner.reclaim(handle, exit)
+        }
+
+        fn settles(&self, exit: Exit) -> bool {
+            !self.silent && self.inner.settles(exit)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn is_caught_as_l11() {
+        assert_eq!(broken(|inner| Wrapper { inner, silent: true }).await, [Law::L11]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn report_says_what_to_forward() {
+        let report = laws(|inner| Wrapper { inner, silent: true }).judge().await.to_string();
+        assert!(
+            report.contains("L11: release as completed over a probe that settles: `settles(Completed)` is false")
+        );
+        assert!(report.contains("what to do: forward `settles` to the resource inside"), "{report}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn twin_passes() {
+        assert_eq!(broken(|inner| Wrapper { inner, silent: false }).await, []);
     }
 }

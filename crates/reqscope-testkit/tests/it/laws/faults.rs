@@ -101,7 +101,7 @@ impl Resource for Faulty {
     }
 
     fn settles(&self, exit: Exit) -> bool {
-        self.fault == Fault::SettlesFailures && exit == Exit::Failed
+        if self.fault == Fault::SettlesFailures { exit == Exit::Failed } else { self.inner.settles(exit) }
     }
 }
 
