@@ -11,7 +11,12 @@ use reqscope::stats::{DrainReport, Stats};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Waits until every scope is closed and every handle is released, and panics at the caller's line if that takes longer
-/// than 10 s of tokio's clock, or if a handle was abandoned meanwhile.
+/// than 10 s of tokio's clock, if a handle was abandoned meanwhile, or if work in the background has failed.
+///
+/// Work in the background is a future of [`on_completed`](reqscope::ScopeHandle::on_completed) or
+/// [`Reaper::spawn`](reqscope::Reaper::spawn), and each call of the observer. No caller sees that it panicked or timed
+/// out, so this looks at all that has failed since the `Scopes` was built. A test that expects such a failure calls
+/// [`Scopes::drain`] and looks at the [`Stats`] itself.
 ///
 /// Call it at the end of a test of handlers, after the responses were read or dropped. The message says what is left:
 /// scopes that are open, acquisitions that are running, handles that are live, releases that are running. For the lines
@@ -23,7 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// # Panics
 ///
-/// Panics at the caller's line if something is left after 10 s, or a handle was abandoned during the drain.
+/// Panics at the caller's line if something is left after 10 s, a handle was abandoned during the drain, a future in the
+/// background has failed, or the observer has panicked.
 ///
 /// # Cancel safety
 ///
@@ -56,10 +62,12 @@ pub fn drained(scopes: &Scopes) -> impl Future<Output = ()> + Send + use<> {
 /// Waits like [`drained`], and returns what is left.
 pub(crate) async fn drain(scopes: &Scopes) -> Result<(), Left> {
     let report = scopes.drain(PATIENCE).await;
-    if report.is_clean() { Ok(()) } else { Err(Left { report, stats: scopes.stats() }) }
+    let stats = scopes.stats();
+    let is_clean = report.is_clean() && stats.tasks_failed == 0 && stats.observer_panics == 0;
+    if is_clean { Ok(()) } else { Err(Left { report, stats }) }
 }
 
-/// What a drain has left, or lost.
+/// What a drain has left, and what was lost before it or during it.
 pub(crate) struct Left {
     report: DrainReport,
     stats: Stats,
@@ -104,6 +112,18 @@ impl fmt::Display for Left {
             "handle was abandoned",
             "handles were abandoned",
             "its release missed its deadline, or its runtime has ended",
+        )?;
+        line(
+            self.stats.tasks_failed,
+            "task has failed",
+            "tasks have failed",
+            "a future of `on_completed` or `Reaper::spawn` panicked, missed its deadline or lost its runtime",
+        )?;
+        line(
+            self.stats.observer_panics,
+            "call of the observer has panicked",
+            "calls of the observer have panicked",
+            "the panic was caught, so an assertion in it fails no test by itself",
         )
     }
 }

@@ -151,7 +151,8 @@ impl Ledger {
     ///
     /// # Panics
     ///
-    /// Panics at the caller's line if something is left after 10 s, or a handle was abandoned during the drain.
+    /// Panics at the caller's line if something is left after 10 s, a handle was abandoned during the drain, a future in
+    /// the background has failed, or the observer has panicked.
     ///
     /// # Cancel safety
     ///

@@ -1,8 +1,11 @@
+use std::future::pending;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
-use reqscope::{Exit, Lease, Scopes};
-use reqscope_testkit::{Ledger, Probe, Verb, drained, expect_panic};
+use reqscope::observer::Subject;
+use reqscope::{Exit, Lease, Observer, Scopes};
+use reqscope_testkit::{Ledger, Probe, Verb, drained, expect_panic, quiet_panic};
 
 /// Runs the future on a paused clock, and returns the message of its panic.
 fn message(code: impl AsyncFnOnce()) -> String {
@@ -65,6 +68,52 @@ fn abandoned_release_is_named() {
         drained(&scopes).await;
     });
     assert!(said.contains("after 5.0s:\n  1 handle was abandoned: its release missed its deadline"), "{said}");
+}
+
+/// The mail that was not sent was seen by no test: a drain waits for the future of `on_completed`, and asks only whether
+/// it has ended.
+#[test]
+fn failed_task_is_named() {
+    let said = message(async || {
+        let scopes = Scopes::new();
+        let scope = scopes.open();
+        scope.handle().on_completed(async { quiet_panic("no mail server") }).unwrap();
+        scope.close(Exit::Completed).await.unwrap();
+        drained(&scopes).await;
+    });
+    assert!(said.contains("1 task has failed: a future of `on_completed` or `Reaper::spawn` panicked"), "{said}");
+}
+
+/// A future that has failed before the drain began is found, too.
+#[test]
+fn task_that_failed_before_the_drain_is_named() {
+    let said = message(async || {
+        let (ledger, scopes) = (Ledger::new(), Scopes::new());
+        scopes.reaper().spawn(pending());
+        tokio::time::sleep(Duration::from_secs(31)).await;
+        assert_eq!(scopes.stats().tasks_failed, 1);
+        ledger.drained(&scopes).await;
+    });
+    assert!(said.contains("1 task has failed"), "{said}");
+}
+
+/// An assertion in an observer was caught as any panic in an observer is, and the test passed.
+#[test]
+fn panic_in_the_observer_is_named() {
+    struct Asserting;
+    impl Observer for Asserting {
+        fn released(&self, _of: Subject, exit: Exit) {
+            quiet_panic(format!("expected another exit than {exit}"));
+        }
+    }
+    let said = message(async || {
+        let scopes = Scopes::builder().observer(Asserting).build();
+        let scope = scopes.open();
+        drop(scope.lazy(&Arc::new(Probe::new())).get().await.unwrap());
+        scope.close(Exit::Completed).await.unwrap();
+        drained(&scopes).await;
+    });
+    assert!(said.contains("1 call of the observer has panicked"), "{said}");
 }
 
 #[test]
