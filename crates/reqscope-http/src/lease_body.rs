@@ -56,9 +56,12 @@ use crate::{Classify, LeaseBodyError};
 /// opens its window again. Many clients do so only when they have read half of the window, so such a client must read
 /// half of its window in 30 s: 1.1 kB per second with the usual 64 kB, and more with a larger window.
 ///
-/// Over HTTP/1 the kernel decides when the server asks for more: it buffers up to some megabytes, and takes more only
-/// when a third of that has been read. Over Linux's loopback, which buffers most, it asks for 1.4 MB at a time, so a
-/// long download needs 50 kB per second. Raise the timeout of routes that send more than that to slow clients.
+/// Over HTTP/1 the kernel decides when the server asks for more, and it takes a part of the response ahead of the
+/// client. On sockets that `reqscope-hyper` accepts on Linux (`Tcp::notsent_lowat`), it takes about 250 kB and then
+/// asks for 130 kB at a time, so a download that is longer than that needs 5 kB per second. On the sockets of other
+/// servers, and on other systems, it may take up to some megabytes, and more only when a third of that has been read:
+/// over Linux's loopback 1.4 MB at a time, which needs 50 kB per second. Raise the timeout of routes that send more to
+/// slower clients.
 ///
 /// The timer runs on the runtime that polled the body last, at first on the one that created it. A body that is created
 /// outside of a runtime begins to count at its first poll. On a runtime without timers there is no limit, and the panic
@@ -146,8 +149,8 @@ where
     /// `next` is called when the server asks for a frame. It receives the lease and returns it with the next chunk, or
     /// with `None` at the end. An empty chunk is not the end, and is sent as an empty frame.
     ///
-    /// If `next` returns an error instead, the lease was dropped inside it and ends as `Cancelled`, which is right for a
-    /// handle whose operation failed midway: a pool proves it before its next use. To end it as `Failed`, pass it to
+    /// If `next` returns an error instead, the lease was dropped inside it and ends as `Cancelled`, which is right for
+    /// a handle whose operation failed midway: a pool proves it before its next use. To end it as `Failed`, pass it to
     /// [`Lease::fail`] before returning the error.
     ///
     /// The future of a chunk owns the lease while it runs, and it cannot borrow from the closure. What changes from
@@ -349,12 +352,13 @@ where
         self
     }
 
-    /// Registers work that must happen only if the lease is completed: a mail about what the transaction of this body has
-    /// written.
+    /// Registers work that must happen only if the lease is completed: a mail about what the transaction of this body
+    /// has written.
     ///
-    /// The future runs once, after the lease has ended as [`Exit::Completed`](reqscope::Exit::Completed) and its release
-    /// (a COMMIT) has succeeded, before or after the last frame is sent. In every other case it is dropped without having
-    /// been polled: the body or the release failed, the client disconnected or stalled, something panicked.
+    /// The future runs once, after the lease has ended as [`Exit::Completed`](reqscope::Exit::Completed) and its
+    /// release (a COMMIT) has succeeded, before or after the last frame is sent. In every other case it is dropped
+    /// without having been polled: the body or the release failed, the client disconnected or stalled, something
+    /// panicked.
     ///
     /// It runs in a task of the lease's reaper, which a drain waits for. Several futures run in the order of their
     /// registration. Each has a [deadline](reqscope::reaper::ReaperBuilder::task_timeout), 30 s by default, and its

@@ -11,8 +11,8 @@ use crate::{DisconnectWatch, Listener};
 const MOST_SECONDS: u64 = 32_767;
 const MOST_PROBES: u32 = 127;
 
-/// A TCP listener whose sockets detect a dead peer: one that has disappeared without closing the connection, after a
-/// power cut, a pulled cable or a lost NAT entry.
+/// A TCP listener whose sockets detect a dead peer, and do not hide a slow one. A dead peer has disappeared without
+/// closing the connection, after a power cut, a pulled cable or a lost NAT entry.
 ///
 /// A plain [`TcpListener`] uses the defaults of this type. Without these options a dead peer would never be noticed:
 /// while nothing is sent, its connection looks like that of an idle client, and the handler would keep its handles.
@@ -24,13 +24,18 @@ const MOST_PROBES: u32 = 127;
 /// | interval | 10 s | the time between two probes |
 /// | count | 3 | the number of lost probes after which the peer counts as dead; one or two may be lost on a bad link |
 /// | user timeout | 60 s | the time for which sent bytes may stay unacknowledged; what the probes add up to for an idle peer |
+/// | unsent bytes | 16 KiB | how much of a response the kernel takes before it can send it |
 ///
 /// So a dead peer is detected within a minute: the kernel closes the connection, the [watch](crate::DisconnectWatch)
 /// notices it, and the handler is dropped. Nagle's algorithm is off, so that a response is sent as soon as it is
 /// written.
 ///
-/// The user timeout is available on Linux and Android, the interval and the count there and on Apple's systems, FreeBSD
-/// and Windows. Elsewhere the system's defaults apply.
+/// The limit on [unsent bytes](Tcp::notsent_lowat) makes the server ask for the next part of a response when its client
+/// has read the last one. Without it, Linux takes up to some megabytes at once, and then nothing until a third of them
+/// is read; to a [`LeaseBody`](crate::LeaseBody) a slow client would look like one that has stalled.
+///
+/// The user timeout and the limit on unsent bytes are available on Linux and Android, the interval and the count there
+/// and on Apple's systems, FreeBSD and Windows. Elsewhere the system's defaults apply.
 ///
 /// # Examples
 ///
@@ -125,6 +130,37 @@ impl Tcp {
         self
     }
 
+    /// Sets how many bytes of a response the kernel takes while it cannot send them yet (`TCP_NOTSENT_LOWAT`). Defaults
+    /// to 16 KiB, the size of one TLS record, because the kernel then asks for the next part in small steps while the
+    /// client still reads the last one. A higher value is not faster: what the client has room for is sent at once and
+    /// does not count.
+    ///
+    /// `None` and `Some(0)` leave it to the system, whose default is no limit (`net.ipv4.tcp_notsent_lowat`). The
+    /// kernel may then take megabytes at once, up to 4 MB over loopback, and ask again when a third of them is read. A
+    /// client that reads less than 50 kB per second then looks for more than 30 s as if it read nothing, and loses a
+    /// [`LeaseBody`](crate::LeaseBody#stalled-clients), unless the stall timeout of the body is raised. With the
+    /// default the limit is about 5 kB per second.
+    ///
+    /// Only available on Linux and Android; elsewhere it has no effect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use reqscope_hyper::Tcp;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// let listener = Tcp::new(tokio::net::TcpListener::bind("127.0.0.1:0").await?).notsent_lowat(Some(128 << 10));
+    /// # drop(listener);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn notsent_lowat(mut self, bytes: Option<u32>) -> Self {
+        self.options.notsent_lowat = bytes;
+        self
+    }
+
     /// Returns a reference to the inner listener.
     pub fn get_ref(&self) -> &TcpListener {
         &self.listener
@@ -181,6 +217,7 @@ struct Options {
     interval: Duration,
     count: u32,
     user_timeout: Option<Duration>,
+    notsent_lowat: Option<u32>,
 }
 
 impl Options {
@@ -190,6 +227,7 @@ impl Options {
         interval: Duration::from_secs(10),
         count: 3,
         user_timeout: Some(Duration::from_secs(60)),
+        notsent_lowat: Some(16 << 10),
     };
 
     /// Sets the options of a socket. Errors are ignored: the kernel accepts all values, so only a socket that is
@@ -200,7 +238,7 @@ impl Options {
         if self.keepalive {
             socket.set_tcp_keepalive(&sys::probes(self, TcpKeepalive::new().with_time(self.idle))).ok();
         }
-        sys::set_user_timeout(self, &socket);
+        sys::set_others(self, &socket);
     }
 }
 
@@ -214,8 +252,11 @@ mod sys {
         keepalive.with_interval(options.interval).with_retries(options.count)
     }
 
-    pub(super) fn set_user_timeout(options: &Options, socket: &SockRef<'_>) {
+    pub(super) fn set_others(options: &Options, socket: &SockRef<'_>) {
         socket.set_tcp_user_timeout(options.user_timeout).ok();
+        if let Some(bytes) = options.notsent_lowat {
+            socket.set_tcp_notsent_lowat(bytes).ok();
+        }
     }
 }
 
@@ -235,5 +276,5 @@ mod sys {
         keepalive
     }
 
-    pub(super) fn set_user_timeout(_options: &Options, _socket: &SockRef<'_>) {}
+    pub(super) fn set_others(_options: &Options, _socket: &SockRef<'_>) {}
 }

@@ -2,6 +2,7 @@
 //! even with a reset. The timers are the kernel's, whose smallest value is a second.
 
 use std::convert::Infallible;
+use std::io;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use reqscope_testkit::{Probe, expect_panic, until};
 use socket2::{SockFilter, SockRef};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 
 use crate::support::{Answer, BOUND, Context, Event, Server, Serving, Setup, full};
 
@@ -54,6 +56,7 @@ async fn plain_listener_sets_the_default_options() {
         assert_eq!(socket.tcp_keepalive_interval().unwrap(), 10 * SECOND);
         assert_eq!(socket.tcp_keepalive_retries().unwrap(), 3);
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(60 * SECOND));
+        assert_eq!(socket.tcp_notsent_lowat().unwrap(), 16 << 10);
     }
 }
 
@@ -64,19 +67,47 @@ async fn options_are_set_on_the_socket() {
         .keepalive_idle(4 * SECOND)
         .keepalive_interval(2 * SECOND)
         .keepalive_count(5)
-        .user_timeout(Some(Duration::from_millis(2500)));
+        .user_timeout(Some(Duration::from_millis(2500)))
+        .notsent_lowat(Some(1 << 20));
     let socket = accepted(&mut tcp, address).await;
     let socket = SockRef::from(&socket);
     assert_eq!(socket.tcp_keepalive_time().unwrap(), 4 * SECOND);
     assert_eq!(socket.tcp_keepalive_interval().unwrap(), 2 * SECOND);
     assert_eq!(socket.tcp_keepalive_retries().unwrap(), 5);
     assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_millis(2500)));
+    assert_eq!(socket.tcp_notsent_lowat().unwrap(), 1 << 20);
 
-    let mut tcp = tcp.keepalive(false).user_timeout(None);
+    let by_system = SockRef::from(tcp.get_ref()).tcp_notsent_lowat().unwrap();
+    let mut tcp = tcp.keepalive(false).user_timeout(None).notsent_lowat(None);
     let socket = accepted(&mut tcp, address).await;
     let socket = SockRef::from(&socket);
     assert!(!socket.keepalive().unwrap());
     assert_eq!(socket.tcp_user_timeout().unwrap(), None);
+    assert_eq!(socket.tcp_notsent_lowat().unwrap(), by_system);
+}
+
+/// The kernel once took up to 4 MB of a response for a client that had read nothing, and then asked for no more until a
+/// third of that was read. A reader of 40 kB per second looked as if it had stalled.
+#[tokio::test]
+async fn kernel_takes_little_ahead_of_a_slow_reader() {
+    let (mut tcp, address) = bind().await;
+    let _unread = TcpStream::connect(address).await.unwrap();
+    let (socket, _peer) = tcp.accept().await.unwrap();
+    let mut taken = 0;
+    loop {
+        match socket.try_write(&[0; 16 << 10]) {
+            Ok(bytes) => taken += bytes,
+            // The client's kernel acknowledges what it takes at once, so nothing more fits.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                match timeout(SECOND / 5, socket.writable()).await {
+                    Ok(writable) => writable.unwrap(),
+                    Err(_nothing_was_read) => break,
+                }
+            }
+            Err(error) => panic!("{error}"),
+        }
+        assert!(taken < 1 << 20, "the kernel takes megabytes");
+    }
 }
 
 #[tokio::test]
