@@ -1,4 +1,5 @@
 use std::future::Future;
+use std::mem;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -29,9 +30,8 @@ use crate::{Classify, LeaseBodyError};
 /// | returns its last frame, or its end | `Completed` |
 /// | returns an error | `Failed`; with `from_fn` and `unfold` `Cancelled`, unless the closure has ended the lease |
 /// | panics while it is polled | `Panicked` |
-/// | is dropped before its end | `Cancelled`, or `Panicked` while unwinding |
+/// | is dropped before its end, or without having been polled, even if it is empty | `Cancelled`, or `Panicked` while unwinding |
 /// | is not read by its client, or too slowly ([stalls](#stalled-clients)) | `Cancelled` |
-/// | is empty and dropped without having been polled (204, 304) | `Completed` |
 ///
 /// A [settling](Resource::settles) release, such as a COMMIT, is awaited *before* the last frame is returned. If it
 /// fails, the body fails, and the client sees a truncated response instead of a complete one. Any other release is left
@@ -72,16 +72,26 @@ use crate::{Classify, LeaseBodyError};
 ///
 /// # Pitfalls
 ///
-/// - Neither the end nor the drop of a body proves that the client has received it.
+/// - `Completed` means that the server has asked for the end of the body, not that the client has received it. Neither
+///   the end nor the drop of a body proves that.
 /// - A server never polls a body of known length for its end, only for its bytes. The length is taken from the body's
 ///   `size_hint`. If you set a `content-length` by hand on a body that does not know its length, set it here too
 ///   ([`with_length`](LeaseBody::with_length)), or the lease ends as `Cancelled`.
-/// - The body of a response to HEAD is dropped without being polled; unless it is empty, the lease ends as `Cancelled`.
-///   Over HTTP/2 plain hyper does poll it, and sends frames that clients treat as an error, so respond to HEAD without
-///   a body there.
-/// - An empty body over a settling lease reports no length, so that the server polls it to its end; it is sent as an
-///   empty chunked body. With 204 and 304 it is not polled at all, and a failed release is not reported to the client:
-///   complete the lease in the handler instead.
+/// - An empty body reports no length, so that the server polls it to its end; over HTTP/1 it is sent as an empty
+///   chunked body. A server does not poll it where a response has no body: with 204 and 304 over HTTP/1, with a
+///   `content-length: 0` set by hand, and with HEAD. The lease then ends as `Cancelled`, because such a body cannot be
+///   told from one whose response was never sent. Complete the lease in the handler instead ([`Lease::complete`]), and
+///   return a body without it.
+/// - The body of a response to HEAD is dropped without being polled, so its lease ends as `Cancelled`. Over HTTP/2
+///   plain hyper does poll it, and sends frames that clients treat as an error, so respond to HEAD without a body
+///   there.
+/// - With [`classify_trailers`](LeaseBody::classify_trailers) the body reports no length, because a server that knows
+///   the length does not ask for trailers.
+/// - To a client that speaks HTTP/1.0, a body of unknown length ends where the connection closes. Such a client cannot
+///   tell a body that was cut (an error, a stall, a failed COMMIT) from a complete one. Where HTTP/1.0 is spoken, as by
+///   some proxies, send a length: set it with [`with_length`](LeaseBody::with_length), or collect the body in the
+///   handler. Or end the body with something by which its reader knows the end: a last line, a closing bracket, a
+///   checksum.
 ///
 /// # Examples
 ///
@@ -116,6 +126,8 @@ where
     /// Tells the cell that the source has something new, and then wakes the server.
     waker: Waker,
     hints: Hints,
+    /// Whether a poll has panicked, which the next one reports.
+    has_panicked: bool,
 }
 
 /// What the server asks between polls. Kept here, so that the source is not asked under a lock.
@@ -277,7 +289,9 @@ where
     /// because few bodies have trailers: a body that reaches its end then ends its lease as `Completed`, as does a body
     /// without trailers.
     ///
-    /// The classifier is called as for a head, with the status 200.
+    /// The classifier is called as for a head, with the status 200. With a classifier the body reports no length, also
+    /// not that of [`with_length`](LeaseBody::with_length), because a server does not ask a body of known length for
+    /// trailers.
     ///
     /// # Examples
     ///
@@ -397,11 +411,34 @@ where
     /// Changes a body that is not polled yet.
     fn change(&mut self, change: impl FnOnce(Pin<&mut Streaming<B, R>>)) {
         // `None` if it has stalled already.
-        if let Some(contents) = self.cell.begin_poll(None) {
-            let mut turn = Turn { cell: &self.cell, contents: Some(contents) };
-            change(turn.contents());
-            self.hints = Hints::of(turn.contents().as_ref().get_ref());
-            turn.end(Polled::Nothing);
+        self.with_contents(None, |streaming, _| {
+            change(streaming);
+            ((), Polled::Nothing)
+        });
+    }
+
+    /// Takes the contents out of the cell and uses them, for the task of this waker or for none. Returns `None` if
+    /// there are none.
+    fn with_contents<T>(
+        &mut self,
+        server: Option<&Waker>,
+        use_once: impl FnOnce(Pin<&mut Streaming<B, R>>, &Waker) -> (T, Polled),
+    ) -> Option<T> {
+        let mut contents = self.cell.begin_poll(server)?;
+        let panicking = OnPanic { cell: &self.cell, has_panicked: &mut self.has_panicked };
+        let (used, polled) = use_once(contents.as_mut(), &self.waker);
+        self.hints = Hints::of(&contents);
+        mem::forget(panicking);
+        self.cell.end_poll(contents, polled);
+        Some(used)
+    }
+
+    /// Returns why there are no contents, once. Returns `None` after the end.
+    #[cold]
+    fn take_reason(&mut self) -> Option<LeaseBodyError<R::Cause>> {
+        match mem::take(&mut self.has_panicked) {
+            true => Some(LeaseBodyError::Body("an earlier poll of the response body panicked".into())),
+            false => self.cell.take_stall().map(LeaseBodyError::stalled),
         }
     }
 }
@@ -415,7 +452,7 @@ where
     let streaming = Streaming::new(source, lease);
     let hints = Hints::of(&streaming);
     let cell = LeaseCell::new(streaming);
-    LeaseBody { waker: Waker::from(Arc::clone(&cell)), cell, hints }
+    LeaseBody { waker: Waker::from(Arc::clone(&cell)), cell, hints, has_panicked: false }
 }
 
 impl<B, R> Body for LeaseBody<B, R>
@@ -431,21 +468,19 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let this = self.get_mut();
-        let Some(contents) = this.cell.begin_poll(Some(cx.waker())) else {
-            return Poll::Ready(this.cell.take_stall().map(|stall| Err(LeaseBodyError::stalled(stall))));
-        };
-        let mut turn = Turn { cell: &this.cell, contents: Some(contents) };
-        let frame = turn.contents().poll_frame(&mut Context::from_waker(&this.waker));
-        let streaming = turn.contents();
-        this.hints = Hints::of(&streaming);
-        let polled = match &frame {
-            _ if streaming.has_ended() => Polled::End,
-            Poll::Pending => Polled::Pending,
-            Poll::Ready(Some(Ok(frame))) => Polled::Frame(frame.data_ref().map_or(0, |data| data.remaining() as u64)),
-            Poll::Ready(_) => Polled::Nothing,
-        };
-        turn.end(polled);
-        frame
+        let polled = this.with_contents(Some(cx.waker()), |mut streaming, waker| {
+            let frame = streaming.as_mut().poll_frame(&mut Context::from_waker(waker));
+            let polled = match &frame {
+                _ if streaming.has_ended() => Polled::End,
+                Poll::Pending => Polled::Pending,
+                Poll::Ready(Some(Ok(frame))) => {
+                    Polled::Frame(frame.data_ref().map_or(0, |data| data.remaining() as u64))
+                }
+                Poll::Ready(_) => Polled::Nothing,
+            };
+            (frame, polled)
+        });
+        polled.unwrap_or_else(|| Poll::Ready(this.take_reason().map(Err)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -474,30 +509,16 @@ impl Hints {
     }
 }
 
-/// The contents of a cell while they are used. They return to the cell even if the source panics.
-struct Turn<'a, B: FrameSource<R>, R: Resource> {
+/// Empties the cell if a poll panics. The contents are dropped by the same panic, so the lease ends as `Panicked`;
+/// later, when nothing unwinds any more, it would end as `Cancelled`.
+struct OnPanic<'a, B: FrameSource<R>, R: Resource> {
     cell: &'a LeaseCell<Streaming<B, R>>,
-    /// `None` after the end.
-    contents: Option<Pin<Box<Streaming<B, R>>>>,
+    has_panicked: &'a mut bool,
 }
 
-impl<B: FrameSource<R>, R: Resource> Turn<'_, B, R> {
-    fn contents(&mut self) -> Pin<&mut Streaming<B, R>> {
-        self.contents.as_mut().expect("only the end takes them").as_mut()
-    }
-
-    fn end(mut self, polled: Polled) {
-        if let Some(contents) = self.contents.take() {
-            self.cell.end_poll(contents, polled);
-        }
-    }
-}
-
-impl<B: FrameSource<R>, R: Resource> Drop for Turn<'_, B, R> {
+impl<B: FrameSource<R>, R: Resource> Drop for OnPanic<'_, B, R> {
     fn drop(&mut self) {
-        if let Some(contents) = self.contents.take() {
-            // Unwinding: the lease has ended as `Panicked`.
-            self.cell.end_poll(contents, Polled::End);
-        }
+        *self.has_panicked = true;
+        drop(self.cell.close());
     }
 }

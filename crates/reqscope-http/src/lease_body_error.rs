@@ -2,7 +2,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
-use reqscope::Error;
+use reqscope::{Error, Exit};
 
 use crate::source::BoxError;
 use crate::stall::Stall;
@@ -12,7 +12,7 @@ use crate::stall::Stall;
 /// # Examples
 ///
 /// ```
-/// use reqscope::Error;
+/// use reqscope::{Error, Exit};
 /// use reqscope_http::LeaseBodyError;
 /// use std::error::Error as _;
 /// # use std::io;
@@ -28,20 +28,24 @@ pub enum LeaseBodyError<C> {
     Body(BoxError),
     /// The release of the handle failed, such as the COMMIT of the data that the body consists of.
     Release(Error<C>),
-    /// The client did not take the body, or too slowly, so its handle was released as `Cancelled`. See
+    /// The client did not take the body, or too slowly, so the body was dropped with its handle. See
     /// [`LeaseBody`](crate::LeaseBody#stalled-clients).
     #[non_exhaustive]
     Stalled {
         /// For how long the server had not asked for a frame.
         waited: Duration,
-        /// The same together with what was left of earlier waits: the [`stall_timeout`](crate::LeaseBody::stall_timeout).
+        /// The same together with what was left of earlier waits: the
+        /// [`stall_timeout`](crate::LeaseBody::stall_timeout).
         behind: Duration,
+        /// How the handle was released: `Cancelled`, unless the body had reached its end and its release (a COMMIT) had
+        /// begun before the client stalled.
+        exit: Exit,
     },
 }
 
 impl<C> LeaseBodyError<C> {
     pub(crate) fn stalled(stall: Stall) -> Self {
-        LeaseBodyError::Stalled { waited: stall.waited, behind: stall.behind }
+        LeaseBodyError::Stalled { waited: stall.waited, behind: stall.behind, exit: stall.exit }
     }
 }
 
@@ -50,7 +54,7 @@ impl<C> fmt::Display for LeaseBodyError<C> {
         match self {
             LeaseBodyError::Body(_) => f.write_str("the response body failed"),
             LeaseBodyError::Release(_) => f.write_str("failed to release the handle of the response body"),
-            LeaseBodyError::Stalled { waited, behind } => write!(f, "{}", Stall { waited: *waited, behind: *behind }),
+            &LeaseBodyError::Stalled { waited, behind, exit } => Stall { waited, behind, exit }.fmt(f),
         }
     }
 }

@@ -11,6 +11,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Wake, Waker};
 
+use reqscope::Exit;
 use tokio::runtime::Handle;
 use tokio::task::unconstrained;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -19,6 +20,9 @@ use crate::stall::{Clock, Polled, Stall};
 
 /// What a cell owns.
 pub(crate) trait Contents: Send + 'static {
+    /// Returns how the lease ends if the body stalls now. Calls nothing of the source or the resource.
+    fn exit(&self) -> Exit;
+
     /// Ends everything, because the body has stalled.
     fn cancel(self: Pin<Box<Self>>, stall: Stall);
 }
@@ -85,7 +89,7 @@ impl<C> LeaseCell<C> {
 
     /// Takes the contents for a poll by this task, or for something else. They are `None` after a stall or a close.
     ///
-    /// [`end_poll`](LeaseCell::end_poll) must follow, even if the poll panics.
+    /// [`end_poll`](LeaseCell::end_poll) must follow, or [`close`](LeaseCell::close) if the poll panics.
     pub(crate) fn begin_poll(&self, server: Option<&Waker>) -> Option<Pin<Box<C>>> {
         let server = server.cloned();
         let runtime = Handle::try_current().ok();
@@ -161,7 +165,8 @@ impl<C: Contents> Check for LeaseCell<C> {
             timer.armed = false;
         }
         // By rule 2 the contents are in the cell if the clock runs.
-        let Some(stall) = state.clock.stall(Instant::now()) else { return state.arm() };
+        let exit = state.contents.as_ref().map_or(Exit::Cancelled, |contents| contents.exit());
+        let Some(stall) = state.clock.stall(Instant::now(), exit) else { return state.arm() };
         state.stall = Some(stall);
         let (contents, unused) = (state.contents.take(), state.timer.take());
         drop(state);

@@ -40,8 +40,8 @@
 //!
 //! - `tracing`: failures that no client can see are events. Target `reqscope::scope`, level ERROR: a scope that could not
 //!   be closed as requested, with its label and all causes, also if its client has disconnected meanwhile. Target
-//!   `reqscope::body`: a failed release that a [`LeaseBody`] waited for (ERROR), and a body whose client does not read
-//!   it (WARN).
+//!   `reqscope::body`: a [`LeaseBody`] that failed, or whose release failed (ERROR), one whose client does not read it
+//!   (WARN), and an empty one that was dropped without having been polled (WARN).
 mod unwind;
 mod request;
 mod classify;

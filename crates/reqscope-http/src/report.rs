@@ -7,6 +7,11 @@ use std::task::{Context, Poll};
 use reqscope::future::Close;
 use reqscope::{CloseError, Exit, Scope};
 
+#[cfg(feature = "tracing")]
+pub(crate) use events::{body_failed, empty_unpolled, release_failed, stalled};
+#[cfg(not(feature = "tracing"))]
+pub(crate) use silence::{body_failed, empty_unpolled, release_failed, stalled};
+
 /// Where the response of a scope that could not be closed as requested went.
 #[derive(Clone, Copy)]
 pub(crate) enum Sent {
@@ -80,8 +85,23 @@ impl Drop for ReportedClose {
     }
 }
 
+#[cfg(not(feature = "tracing"))]
+mod silence {
+    use std::error::Error;
+
+    use crate::stall::Stall;
+
+    pub(crate) fn body_failed(_: &'static str, _: &(dyn Error + 'static)) {}
+
+    pub(crate) fn empty_unpolled(_: &'static str) {}
+
+    pub(crate) fn release_failed(_: &'static str, _: &(dyn Error + 'static), _client_is_gone: bool) {}
+
+    pub(crate) fn stalled(_: &'static str, _: Stall) {}
+}
+
 #[cfg(feature = "tracing")]
-pub(crate) mod events {
+mod events {
     use std::error::Error;
     use std::fmt;
 
@@ -111,7 +131,25 @@ pub(crate) mod events {
         );
     }
 
-    /// A release that a body waited for has failed.
+    /// A body has failed after the head of its response was sent, so that only the client sees it, as a truncated body.
+    #[cold]
+    pub(crate) fn body_failed(resource: &'static str, error: &(dyn Error + 'static)) {
+        error!(target: "reqscope::body", resource, error = %Chain(error), "a response body failed");
+    }
+
+    /// An empty body was dropped unpolled: its response was not sent, or has no body by its status.
+    #[cold]
+    pub(crate) fn empty_unpolled(resource: &'static str) {
+        warn!(
+            target: "reqscope::body",
+            resource,
+            "an empty response body was dropped without having been polled, so its lease was not completed; with a \
+             204, a 304 or a HEAD, complete the lease in the handler",
+        );
+    }
+
+    /// A release that a body waited for, or would have, has failed.
+    #[cold]
     pub(crate) fn release_failed(resource: &'static str, error: &(dyn Error + 'static), client_is_gone: bool) {
         error!(
             target: "reqscope::body",

@@ -1,5 +1,6 @@
 //! How the lease of a body ends: its release, and the work that follows it.
 
+use std::any::type_name;
 use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
@@ -12,6 +13,7 @@ use reqscope::{Error, Exit, Lease, Resource};
 use tokio::sync::oneshot;
 
 use crate::LeaseBodyError;
+use crate::report::release_failed;
 use crate::unwind::QuietFuture;
 
 /// A future of [`LeaseBody::on_completed`](crate::LeaseBody::on_completed), and the line of code that passed it.
@@ -20,7 +22,10 @@ pub(crate) type Work = (QuietFuture, &'static Location<'static>);
 type Boxed = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A release that the body waits for.
-pub(crate) struct Settling<R: Resource>(Awaited<R>);
+pub(crate) struct Settling<R: Resource> {
+    exit: Exit,
+    awaited: Awaited<R>,
+}
 
 enum Awaited<R: Resource> {
     /// Boxed, because it leaves the body if the body is dropped before.
@@ -36,12 +41,12 @@ pub(crate) fn end<R: Resource>(lease: Lease<R>, exit: Exit, work: Vec<Work>) -> 
     let settles = Lease::resource(&lease).settles(exit);
     if exit.is_completed() && !work.is_empty() {
         let outcome = end_in_task(lease, work);
-        return settles.then_some(Settling(Awaited::InTask(outcome)));
+        return settles.then_some(Settling { exit, awaited: Awaited::InTask(outcome) });
     }
     // From here on the reaper owns the release, no matter whether its future is awaited or dropped.
     let release = Lease::end(lease, exit);
     drop(work);
-    settles.then(|| Settling(Awaited::Here(Box::pin(release))))
+    settles.then(|| Settling { exit, awaited: Awaited::Here(Box::pin(release)) })
 }
 
 /// Ends a lease as `Completed` in a task of its reaper, which a drain waits for from now on.
@@ -57,7 +62,7 @@ fn end_in_task<R: Resource>(lease: Lease<R>, work: Vec<Work>) -> oneshot::Receiv
             let released = release.await;
             succeeded.store(released.is_ok(), Relaxed); // read in the same task
             if let Err(Err(error)) = send.send(released) {
-                release_failed::<R>(&error, true);
+                release_failed(type_name::<R>(), &error, true);
             }
         }
     };
@@ -75,9 +80,14 @@ fn end_in_task<R: Resource>(lease: Lease<R>, work: Vec<Work>) -> oneshot::Receiv
 }
 
 impl<R: Resource> Settling<R> {
+    /// Returns the exit that was passed to the release.
+    pub(crate) fn exit(&self) -> Exit {
+        self.exit
+    }
+
     /// Waits for the release.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LeaseBodyError<R::Cause>>> {
-        let released = match &mut self.0 {
+        let released = match &mut self.awaited {
             Awaited::Here(release) => ready!(release.as_mut().poll(cx)),
             Awaited::InTask(outcome) => match ready!(Pin::new(outcome).poll(cx)) {
                 Ok(released) => released,
@@ -85,9 +95,9 @@ impl<R: Resource> Settling<R> {
             },
             Awaited::Done => Ok(()),
         };
-        self.0 = Awaited::Done;
+        self.awaited = Awaited::Done;
         Poll::Ready(released.map_err(|error| {
-            release_failed::<R>(&error, false);
+            release_failed(type_name::<R>(), &error, false);
             LeaseBodyError::Release(error)
         }))
     }
@@ -96,13 +106,13 @@ impl<R: Resource> Settling<R> {
 #[cfg(feature = "tracing")]
 impl<R: Resource> Drop for Settling<R> {
     fn drop(&mut self) {
-        let release = match std::mem::replace(&mut self.0, Awaited::Done) {
+        let release = match std::mem::replace(&mut self.awaited, Awaited::Done) {
             Awaited::Here(release) => release,
             Awaited::InTask(mut outcome) => {
                 // If the task comes later, it finds the channel closed and reports the error itself.
                 outcome.close();
                 if let Ok(Err(error)) = outcome.try_recv() {
-                    release_failed::<R>(&error, true);
+                    release_failed(type_name::<R>(), &error, true);
                 }
                 return;
             }
@@ -112,20 +122,11 @@ impl<R: Resource> Drop for Settling<R> {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             drop(runtime.spawn(async move {
                 if let Err(error) = release.await {
-                    release_failed::<R>(&error, true);
+                    release_failed(type_name::<R>(), &error, true);
                 }
             }));
         }
     }
-}
-
-/// Reports a release that the body waited for, or would have.
-#[cold]
-fn release_failed<R: Resource>(error: &Error<R::Cause>, client_is_gone: bool) {
-    #[cfg(feature = "tracing")]
-    crate::report::events::release_failed(std::any::type_name::<R>(), error, client_is_gone);
-    #[cfg(not(feature = "tracing"))]
-    let _unused = (error, client_is_gone);
 }
 
 /// Whether it has succeeded is unknown, so the response must not be complete.

@@ -1,4 +1,5 @@
-//! Where a [`LeaseBody`](crate::LeaseBody) gets its frames from: a body that does not use the handle, or closures that do.
+//! Where a [`LeaseBody`](crate::LeaseBody) gets its frames from: a body that does not use the handle, or closures that
+//! do.
 
 use std::error::Error;
 use std::future::Future;
@@ -23,11 +24,17 @@ pub trait FrameSource<R: Resource> {
     ) -> Poll<Option<Result<Frame<Self::Data>, BoxError>>>;
 
     /// Returns whether the source has taken the lease and not returned it.
-    fn holds_lease(&self) -> bool;
+    fn holds_lease(&self) -> bool {
+        false
+    }
 
-    fn is_end_stream(&self) -> bool;
+    fn is_end_stream(&self) -> bool {
+        false
+    }
 
-    fn size_hint(&self) -> SizeHint;
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
 }
 
 impl<B, R> FrameSource<R> for B
@@ -46,16 +53,39 @@ where
         Body::poll_frame(self, cx).map(|frame| frame.map(|frame| frame.map_err(Into::into)))
     }
 
-    fn holds_lease(&self) -> bool {
-        false
-    }
-
     fn is_end_stream(&self) -> bool {
         Body::is_end_stream(self)
     }
 
     fn size_hint(&self) -> SizeHint {
         Body::size_hint(self)
+    }
+}
+
+pin_project! {
+    /// The future of the next chunk, while it runs. It owns the lease: if it is dropped, the lease ends as cancelled.
+    #[derive(Debug)]
+    struct NextChunk<Fut> {
+        #[pin]
+        running: Option<Fut>,
+    }
+}
+
+impl<Fut: Future> NextChunk<Fut> {
+    /// Polls the future, and begins it if none runs. Returns `None` if `begin` does, because there is no lease.
+    fn poll(
+        self: Pin<&mut Self>,
+        begin: impl FnOnce() -> Option<Fut>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Fut::Output>> {
+        let mut running = self.project().running;
+        if running.is_none() {
+            let Some(next) = begin() else { return Poll::Ready(None) };
+            running.set(Some(next));
+        }
+        let made = ready!(running.as_mut().as_pin_mut().expect("it was set above").poll(cx));
+        running.set(None);
+        Poll::Ready(Some(made))
     }
 }
 
@@ -84,15 +114,14 @@ pin_project! {
     #[derive(Debug)]
     pub struct Chunks<F, Fut> {
         next: F,
-        // Owns the lease while it runs: if it is dropped, the lease ends as cancelled.
         #[pin]
-        running: Option<Fut>,
+        chunk: NextChunk<Fut>,
     }
 }
 
 impl<F, Fut> Chunks<F, Fut> {
     pub(crate) fn new(next: F) -> Self {
-        Chunks { next, running: None }
+        Chunks { next, chunk: NextChunk { running: None } }
     }
 }
 
@@ -111,34 +140,19 @@ where
         lease: &mut Option<Lease<R>>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<D>, BoxError>>> {
-        let mut this = self.project();
-        if this.running.is_none() {
-            // Without a lease the body has ended already.
-            let Some(lease) = lease.take() else { return Poll::Ready(None) };
-            this.running.set(Some((this.next)(lease)));
-        }
-        let running = this.running.as_mut().as_pin_mut().expect("it was set above");
-        let made = ready!(running.poll(cx));
-        this.running.set(None);
-        Poll::Ready(match made {
-            Ok((back, chunk)) => {
+        let this = self.project();
+        Poll::Ready(match ready!(this.chunk.poll(|| lease.take().map(this.next), cx)) {
+            Some(Ok((back, chunk))) => {
                 *lease = Some(back);
                 chunk.map(|data| Ok(Frame::data(data)))
             }
-            Err(error) => Some(Err(error.into())),
+            Some(Err(error)) => Some(Err(error.into())),
+            None => None,
         })
     }
 
     fn holds_lease(&self) -> bool {
-        self.running.is_some()
-    }
-
-    fn is_end_stream(&self) -> bool {
-        false
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
+        self.chunk.running.is_some()
     }
 }
 
@@ -165,17 +179,16 @@ pin_project! {
     #[derive(Debug)]
     pub struct Unfold<S, F, Fut> {
         next: F,
-        // `None` while `running` owns it, and after an error.
+        // `None` while the future of a chunk owns it, and after an error.
         state: Option<S>,
-        // Owns the lease while it runs: if it is dropped, the lease ends as cancelled.
         #[pin]
-        running: Option<Fut>,
+        chunk: NextChunk<Fut>,
     }
 }
 
 impl<S, F, Fut> Unfold<S, F, Fut> {
     pub(crate) fn new(state: S, next: F) -> Self {
-        Unfold { next, state: Some(state), running: None }
+        Unfold { next, state: Some(state), chunk: NextChunk { running: None } }
     }
 }
 
@@ -194,35 +207,23 @@ where
         lease: &mut Option<Lease<R>>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<D>, BoxError>>> {
-        let mut this = self.project();
-        if this.running.is_none() {
-            // Without a lease the body has ended already.
-            let Some(lease) = lease.take() else { return Poll::Ready(None) };
-            let state = this.state.take().expect("it was returned with the lease");
-            this.running.set(Some((this.next)(lease, state)));
-        }
-        let running = this.running.as_mut().as_pin_mut().expect("it was set above");
-        let made = ready!(running.poll(cx));
-        this.running.set(None);
-        Poll::Ready(match made {
-            Ok((back, state, chunk)) => {
+        let this = self.project();
+        let begin = || {
+            let lease = lease.take()?;
+            Some((this.next)(lease, this.state.take().expect("it was returned with the lease")))
+        };
+        Poll::Ready(match ready!(this.chunk.poll(begin, cx)) {
+            Some(Ok((back, state, chunk))) => {
                 *lease = Some(back);
                 *this.state = Some(state);
                 chunk.map(|data| Ok(Frame::data(data)))
             }
-            Err(error) => Some(Err(error.into())),
+            Some(Err(error)) => Some(Err(error.into())),
+            None => None,
         })
     }
 
     fn holds_lease(&self) -> bool {
-        self.running.is_some()
-    }
-
-    fn is_end_stream(&self) -> bool {
-        false
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::default()
+        self.chunk.running.is_some()
     }
 }

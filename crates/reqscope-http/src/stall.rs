@@ -9,6 +9,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use reqscope::Exit;
 use tokio::time::Instant;
 
 /// Long enough for any network that still works, and the usual limit on idle connections.
@@ -27,6 +28,8 @@ pub(crate) struct Stall {
     pub(crate) waited: Duration,
     /// The same, with what is left of earlier waits.
     pub(crate) behind: Duration,
+    /// How the lease ends, or was about to end when the body stalled.
+    pub(crate) exit: Exit,
 }
 
 impl fmt::Display for Stall {
@@ -35,8 +38,10 @@ impl fmt::Display for Stall {
         write!(
             f,
             "no frame of the response body was asked for in {waited:.1} s ({behind:.1} s behind the minimum rate in \
-             all): the client does not read, or too slowly; the handle was released as cancelled; send smaller frames \
-             or raise the stall timeout of the body"
+             all): the client does not read, or too slowly; the handle was released as {}{}; send smaller frames or \
+             raise the stall timeout of the body",
+            self.exit,
+            if self.exit == Exit::Cancelled { "" } else { " before" },
         )
     }
 }
@@ -149,15 +154,15 @@ impl Clock {
         }
     }
 
-    /// Ends the clock if the body has stalled.
-    pub(crate) fn stall(&mut self, now: Instant) -> Option<Stall> {
+    /// Ends the clock if the body has stalled. `exit` is how its lease ends then.
+    pub(crate) fn stall(&mut self, now: Instant, exit: Exit) -> Option<Stall> {
         let (Some(timeout), Phase::Owing { since }) = (self.timeout, self.phase) else { return None };
         let waited = now.saturating_duration_since(since);
         if waited < self.left {
             return None;
         }
         self.phase = Phase::Ended;
-        Some(Stall { waited, behind: timeout.saturating_sub(self.left).saturating_add(waited) })
+        Some(Stall { waited, behind: timeout.saturating_sub(self.left).saturating_add(waited), exit })
     }
 
     pub(crate) fn end(&mut self) {
@@ -192,7 +197,7 @@ mod tests {
         /// Lets time pass, and returns whether the body stalls.
         fn stalls_after(&mut self, time: Duration) -> bool {
             self.now += time;
-            self.clock.stall(self.now).is_some()
+            self.clock.stall(self.now, Exit::Cancelled).is_some()
         }
 
         /// Takes frames of this size, one after each `pause`, and returns after how many of them the body stalls.

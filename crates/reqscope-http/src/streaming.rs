@@ -1,9 +1,14 @@
 //! What a [`LeaseBody`](crate::LeaseBody) owns: the source of its frames, the lease, and the lease's release.
+//!
+//! The lease is completed only by a poll that has returned the last frame or the end. A body that is dropped unpolled
+//! may belong to a response that was never sent, even if it is empty. A server does not poll a body that reports its
+//! end or a length of 0, so none is reported while there is a lease.
 
+use std::any::type_name;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::{mem, thread};
 
 use bytes::Buf;
 use http::StatusCode;
@@ -12,10 +17,11 @@ use pin_project_lite::pin_project;
 use reqscope::{Exit, Lease, Resource};
 
 use crate::lease_cell::Contents;
+use crate::report;
 use crate::settling::{Settling, Work, end};
 use crate::source::FrameSource;
 use crate::stall::Stall;
-use crate::unwind::{DropOnUnwind, drop_quietly};
+use crate::unwind::drop_quietly;
 use crate::{Classify, LeaseBodyError};
 
 type FrameResult<B, R> = Result<Frame<<B as FrameSource<R>>::Data>, LeaseBodyError<<R as Resource>::Cause>>;
@@ -27,13 +33,13 @@ pin_project! {
         B: FrameSource<R>,
         R: Resource,
     {
+        // `None` only while it is dropped.
         #[pin]
-        source: B,
+        source: Option<B>,
         // The bytes that the body has still to return, if its length was set by hand.
         pub(crate) remaining: Option<u64>,
         lease: Option<Lease<R>>,
-        // Whether a `Completed` end of the lease must be awaited.
-        settles: bool,
+        is_polled: bool,
         pub(crate) trailers: Option<Arc<dyn Classify>>,
         // What runs after the release of a completed lease.
         pub(crate) work: Vec<Work>,
@@ -48,14 +54,21 @@ pin_project! {
         R: Resource,
     {
         fn drop(this: Pin<&mut Self>) {
-            let this = this.project();
-            // Only an empty body that was never polled still has its lease at its end. Without the first check a panic
-            // elsewhere in the connection would commit.
-            if !thread::panicking() && is_at_end::<B, R>(&this.source, *this.remaining) {
-                if let Some(lease) = this.lease.take() {
-                    drop(end(lease, Exit::Completed, mem::take(this.work)));
-                }
+            let mut this = this.project();
+            if this.lease.is_some() && !*this.is_polled {
+                // Almost a success, so it must not be silent.
+                drop_quietly(|| {
+                    let source = this.source.as_ref().as_pin_ref();
+                    if source.is_some_and(|source| is_empty::<B, R>(&source, *this.remaining)) {
+                        report::empty_unpolled(type_name::<R>());
+                    }
+                });
             }
+            // Each part by itself: of two panics in the drop of a struct, the second would abort the process. The lease
+            // is the last, because the source may use what it protects.
+            drop_quietly(|| this.source.set(None));
+            drop_quietly(|| *this.held = None);
+            drop_quietly(|| *this.trailers = None);
         }
     }
 }
@@ -66,12 +79,11 @@ where
     R: Resource,
 {
     pub(crate) fn new(source: B, lease: Lease<R>) -> Self {
-        let settles = Lease::resource(&lease).settles(Exit::Completed);
         Streaming {
-            source,
+            source: Some(source),
             remaining: None,
             lease: Some(lease),
-            settles,
+            is_polled: false,
             trailers: None,
             work: Vec::new(),
             release: None,
@@ -79,16 +91,17 @@ where
         }
     }
 
+    /// Returns the next frame. If it panics, the contents must be dropped while the panic unwinds.
     pub(crate) fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<FrameResult<B, R>>> {
-        let mut this = self.project();
+        let this = self.project();
+        *this.is_polled = true;
         if this.release.is_none() {
-            let unwinding = DropOnUnwind(this.lease);
-            let polled = this.source.as_mut().poll_frame(unwinding.0, cx);
-            mem::forget(unwinding);
-            let frame = match ready!(polled) {
+            let mut source = this.source.as_pin_mut().expect("it is dropped with the contents");
+            let frame = match ready!(source.as_mut().poll_frame(this.lease, cx)) {
                 Some(Ok(frame)) => Some(frame),
                 None => None,
                 Some(Err(error)) => {
+                    report::body_failed(type_name::<R>(), &*error);
                     if let Some(lease) = this.lease.take() {
                         drop(Lease::fail(lease));
                     }
@@ -100,7 +113,9 @@ where
                 *remaining = remaining.saturating_sub(data.remaining() as u64);
             }
             let trailers = frame.as_ref().and_then(Frame::trailers_ref);
-            let is_last = frame.is_none() || trailers.is_some() || is_at_end::<B, R>(&this.source, *this.remaining);
+            // The server may know the length, and ask for no more. With a classifier it does not, see `size_hint`.
+            let is_at_end = || this.trailers.is_none() && is_empty::<B, R>(&source, *this.remaining);
+            let is_last = frame.is_none() || trailers.is_some() || is_at_end();
             let Some(lease) = this.lease.take_if(|_| is_last) else {
                 return Poll::Ready(frame.map(Ok));
             };
@@ -126,11 +141,11 @@ where
 
     /// Returns whether the lease has ended, and its release need not be polled.
     pub(crate) fn has_ended(&self) -> bool {
-        self.lease.is_none() && self.release.is_none() && !self.source.holds_lease()
+        self.is_settled() && !self.source.as_ref().is_some_and(FrameSource::holds_lease)
     }
 
     pub(crate) fn is_end_stream(&self) -> bool {
-        self.is_settled() && self.source.is_end_stream()
+        self.is_settled() && self.source.as_ref().is_none_or(FrameSource::is_end_stream)
     }
 
     pub(crate) fn size_hint(&self) -> SizeHint {
@@ -139,19 +154,21 @@ where
         }
         let hint = match self.remaining {
             Some(remaining) => SizeHint::with_exact(remaining),
-            None => self.source.size_hint(),
+            None => self.source.as_ref().map(FrameSource::size_hint).unwrap_or_default(),
         };
-        // A server does not poll a body of length 0, so the release would not be awaited.
-        if !self.is_settled() && hint.exact() == Some(0) { SizeHint::default() } else { hint }
+        // Of a body whose length it knows, a server polls neither the end nor the trailers.
+        let is_needed = hint.exact() == Some(0) || self.trailers.is_some();
+        if !self.is_settled() && is_needed { SizeHint::default() } else { hint }
     }
 
+    /// Returns whether neither the lease nor its release is here.
     fn is_settled(&self) -> bool {
-        self.release.is_none() && !(self.settles && self.lease.is_some())
+        self.release.is_none() && self.lease.is_none()
     }
 }
 
-/// Returns whether the server will not poll for another frame.
-fn is_at_end<B: FrameSource<R>, R: Resource>(source: &B, remaining: Option<u64>) -> bool {
+/// Returns whether nothing follows, as far as is known without a poll.
+fn is_empty<B: FrameSource<R>, R: Resource>(source: &B, remaining: Option<u64>) -> bool {
     remaining == Some(0) || source.is_end_stream() || source.size_hint().exact() == Some(0)
 }
 
@@ -160,17 +177,11 @@ where
     B: FrameSource<R, Data: Send + 'static> + Send + 'static,
     R: Resource,
 {
-    fn cancel(mut self: Pin<Box<Self>>, stall: Stall) {
-        #[cfg(feature = "tracing")]
-        crate::report::events::stalled(std::any::type_name::<R>(), stall);
-        #[cfg(not(feature = "tracing"))]
-        let _unused = stall;
-        let lease = self.as_mut().project().lease.take();
-        // The source first: it may use what the lease protects. A release that is running goes to the reaper. A panic
-        // of the source's `Drop` must not decide about the lease.
-        drop_quietly(self);
-        if let Some(lease) = lease {
-            drop(Lease::end(lease, Exit::Cancelled));
-        }
+    fn exit(&self) -> Exit {
+        self.release.as_ref().map_or(Exit::Cancelled, Settling::exit)
+    }
+
+    fn cancel(self: Pin<Box<Self>>, stall: Stall) {
+        report::stalled(type_name::<R>(), stall);
     }
 }

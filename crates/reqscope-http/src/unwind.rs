@@ -6,21 +6,22 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// Drops a scope or a lease while the panic of a handler or a body unwinds. `mem::forget` it after a poll that
-/// returned.
-///
-/// A caller that catches the panic drops the rest only later, when nothing unwinds any more. The scope or lease would
-/// then end as cancelled, or even as completed.
-pub(crate) struct DropOnUnwind<'a, T>(pub(crate) &'a mut Option<T>);
+use reqscope::Scope;
 
-impl<T> Drop for DropOnUnwind<'_, T> {
+/// Drops a scope while the panic of a handler unwinds. `mem::forget` it after a poll that returned.
+///
+/// A caller that catches the panic drops the rest only later, when nothing unwinds any more. The scope would then end
+/// as cancelled.
+pub(crate) struct DropOnUnwind<'a>(pub(crate) &'a mut Option<Scope>);
+
+impl Drop for DropOnUnwind<'_> {
     fn drop(&mut self) {
         drop(self.0.take());
     }
 }
 
-/// A user's future, which is dropped without a panic. In a list each needs this for itself: of two panics in the drop of
-/// the list, the second would abort the process.
+/// A user's future, which is dropped without a panic. In a list each needs this for itself: of two panics in the drop
+/// of the list, the second would abort the process.
 pub(crate) struct QuietFuture(Option<Pin<Box<dyn Future<Output = ()> + Send>>>);
 
 impl QuietFuture {
@@ -39,13 +40,13 @@ impl Future for QuietFuture {
 
 impl Drop for QuietFuture {
     fn drop(&mut self) {
-        drop_quietly(self.0.take());
+        drop_quietly(|| self.0 = None);
     }
 }
 
-/// Drops a user's value, whose panic must not decide how something else ends.
-pub(crate) fn drop_quietly<T>(value: T) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
+/// Runs the drop of a user's value, whose panic must not decide how something else ends.
+pub(crate) fn drop_quietly(drop: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(drop)) {
         // Dropping the payload might panic again.
         mem::forget(payload);
     }

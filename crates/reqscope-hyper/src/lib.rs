@@ -26,7 +26,8 @@
 //! None is on by default.
 //!
 //! - `tracing`: a scope that could not be closed as requested, such as a failed COMMIT, is an ERROR event with target
-//!   `reqscope::scope`; a body that stalled, or whose release failed, is an event with target `reqscope::body`.
+//!   `reqscope::scope`; a body that failed or stalled, or whose release failed, is an event with target
+//!   `reqscope::body`.
 mod service;
 mod serve;
 mod accept;

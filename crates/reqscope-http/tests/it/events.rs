@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Empty, Full};
 use reqscope::{Error, Exit, Resource, Scopes};
 use reqscope_http::{LeaseBody, Policy, RequestExt, ResponseFuture};
 use reqscope_testkit::{Probe, Verb, poll_once};
@@ -19,7 +19,7 @@ use tracing::subscriber::{DefaultGuard, set_default};
 use tracing::{Event, Metadata, Subscriber};
 use tracing_core::span::Current;
 
-use crate::lease_body::{exit, scene};
+use crate::lease_body::{Chunk, Frames, data, exit, scene};
 
 type Answer = Result<Response<Full<Bytes>>, &'static str>;
 
@@ -196,4 +196,39 @@ async fn stalled_body_is_a_warning() {
     let [line] = &log.lines()[..] else { panic!("{:?}", log.lines()) };
     assert!(line.starts_with("WARN reqscope::body ") && line.contains("asked for in 30.0 s"), "{line}");
     drop(body);
+}
+
+/// The client sees a truncated body, and nothing says why.
+#[tokio::test]
+async fn failed_body_is_an_error() {
+    let (log, _guard) = Log::new();
+    let (_probe, _reaper, lease) = scene(Probe::new()).await;
+    assert!(LeaseBody::new(Frames(vec![data("a"), Err("torn")]), lease).collect().await.is_err());
+    let (probe, _reaper, lease) = scene(Probe::new()).await;
+    probe.on(Verb::Operate).error();
+    let chunks = LeaseBody::from_fn(lease, |mut lease| async move {
+        lease.operate().await?;
+        Ok((lease, Some(Bytes::new()))) as Chunk
+    });
+    assert!(chunks.collect().await.is_err());
+    let lines = log.lines();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(
+        lines.iter().all(|line| line.starts_with("ERROR reqscope::body ") && line.contains("Probe")),
+        "{lines:?}"
+    );
+    assert!(lines[0].contains("error=torn") && lines[1].contains("scripted failure"), "{lines:?}");
+}
+
+#[tokio::test]
+async fn empty_body_never_polled_is_a_warning() {
+    let (log, _guard) = Log::new();
+    let (_probe, _reaper, lease) = scene(Probe::new()).await;
+    drop(LeaseBody::new(Empty::<Bytes>::new(), lease));
+    let (_probe, _reaper, lease) = scene(Probe::new()).await;
+    drop(LeaseBody::new(Full::<Bytes>::from("all"), lease));
+    let (_probe, _reaper, lease) = scene(Probe::new()).await;
+    assert_eq!(LeaseBody::new(Empty::<Bytes>::new(), lease).collect().await.unwrap().to_bytes(), "");
+    let [line] = &log.lines()[..] else { panic!("{:?}", log.lines()) };
+    assert!(line.starts_with("WARN reqscope::body ") && line.contains("without having been polled"), "{line}");
 }

@@ -177,24 +177,74 @@ async fn full_body_never_polled_is_cancelled() {
     assert_eq!(exit(&probe, &reaper).await, Exit::Cancelled);
 }
 
+/// The response was never sent: a middleware has answered in its place, or the client left before the head. The drop
+/// was once taken for a body that a server does not poll because it knows that nothing follows.
 #[tokio::test]
-async fn empty_body_never_polled_is_completed() {
+async fn empty_body_never_polled_is_cancelled() {
     for probe in [Probe::new(), Probe::new().settling()] {
         let (probe, reaper, lease) = scene(probe).await;
         drop(LeaseBody::new(Empty::<Bytes>::new(), lease));
+        assert_eq!(exit(&probe, &reaper).await, Exit::Cancelled);
+    }
+}
+
+#[tokio::test]
+async fn length_of_zero_set_by_hand_completes_nothing_unpolled() {
+    let (probe, reaper, lease) = scene(Probe::new()).await;
+    let body = LeaseBody::new(Frames(vec![]), lease).with_length(0);
+    assert_eq!((body.is_end_stream(), body.size_hint().exact()), (false, None));
+    drop(body);
+    assert_eq!(exit(&probe, &reaper).await, Exit::Cancelled);
+}
+
+/// A server does not poll a body that reports its end, or a length of 0.
+#[tokio::test]
+async fn empty_body_reports_neither_end_nor_length() {
+    for probe in [Probe::new(), Probe::new().settling()] {
+        let (probe, reaper, lease) = scene(probe).await;
+        let mut body = LeaseBody::new(Empty::<Bytes>::new(), lease);
+        assert_eq!((body.is_end_stream(), body.size_hint().exact()), (false, None));
+        assert!(body.frame().await.is_none());
+        assert_eq!((body.is_end_stream(), body.size_hint().exact()), (true, Some(0)));
         assert_eq!(exit(&probe, &reaper).await, Exit::Completed);
     }
 }
 
 #[tokio::test]
-async fn empty_body_over_settling_lease_reports_no_length() {
+async fn failed_settle_of_an_empty_body_fails_it() {
     let (probe, _reaper, lease) = scene(Probe::new().settling()).await;
     probe.on(Verb::Release).error();
     let mut body = LeaseBody::new(Empty::<Bytes>::new(), lease);
-    assert!(!body.is_end_stream());
-    assert_eq!(body.size_hint().exact(), None);
     assert!(matches!(body.frame().await, Some(Err(LeaseBodyError::Release(_)))));
     assert!(body.is_end_stream());
+}
+
+/// A body whose end is reached by itself, without a poll that has returned it.
+#[tokio::test]
+async fn end_reached_between_two_polls_completes_nothing() {
+    struct Flips(bool);
+    impl Body for Flips {
+        type Data = Bytes;
+        type Error = &'static str;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+            self.0 = true;
+            Poll::Pending
+        }
+
+        fn is_end_stream(&self) -> bool {
+            self.0
+        }
+    }
+    let (probe, reaper, lease) = scene(Probe::new().settling()).await;
+    let mut body = LeaseBody::new(Flips(false), lease);
+    assert!(poll_once(pin!(body.frame())).is_pending());
+    assert!(!body.is_end_stream());
+    drop(body);
+    assert_eq!(exit(&probe, &reaper).await, Exit::Cancelled);
 }
 
 #[tokio::test]
@@ -205,9 +255,6 @@ async fn size_and_end_are_those_of_the_body() {
     assert!(!body.is_end_stream());
     body.frame().await.unwrap().unwrap();
     assert!(body.is_end_stream());
-
-    let (_probe, _reaper, lease) = scene(Probe::new()).await;
-    assert!(LeaseBody::new(Empty::<Bytes>::new(), lease).is_end_stream());
 
     let (_probe, _reaper, lease) = scene(Probe::new()).await;
     let hint = LeaseBody::new(Frames(vec![]), lease).size_hint();
@@ -232,6 +279,23 @@ async fn classified_trailers_decide_the_exit() {
         let (probe, reaper, lease) = scene(Probe::new().settling()).await;
         let frames = Frames(vec![data("a"), trailers(status)]);
         let mut body = LeaseBody::new(frames, lease).classify_trailers(ByGrpcStatus);
+        while let Some(frame) = body.frame().await {
+            frame.unwrap();
+        }
+        assert_eq!(exit(&probe, &reaper).await, expected);
+    }
+}
+
+/// The last bytes of a known length were once taken for the end, so the trailers could not say that the call had
+/// failed.
+#[tokio::test]
+async fn trailers_after_a_known_length_decide_the_exit() {
+    for (status, expected) in [("0", Exit::Completed), ("13", Exit::Failed)] {
+        let (probe, reaper, lease) = scene(Probe::new().settling()).await;
+        let trailers = trailers(status).unwrap().into_trailers().unwrap();
+        let call = Full::<Bytes>::from("reply").with_trailers(std::future::ready(Some(Ok(trailers))));
+        let mut body = LeaseBody::new(call, lease).classify_trailers(ByGrpcStatus);
+        assert_eq!(body.size_hint().exact(), None, "a server that knows the length asks for no trailers");
         while let Some(frame) = body.frame().await {
             frame.unwrap();
         }
@@ -272,6 +336,145 @@ async fn caught_panic_of_the_body_completes_nothing() {
     expect_panic(|| poll_once(pin!(body.frame())));
     drop(body);
     assert_eq!(exit(&probe, &reaper).await, Exit::Panicked);
+}
+
+/// A panic after the frame was returned, in a method that is asked about it.
+#[tokio::test]
+async fn panic_of_a_size_hint_ends_the_lease_as_panicked() {
+    struct Hint(bool);
+    impl Body for Hint {
+        type Data = Bytes;
+        type Error = &'static str;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+            self.0 = true;
+            Poll::Ready(Some(data("a")))
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            if self.0 { quiet_panic("in a size hint") } else { SizeHint::default() }
+        }
+    }
+    let (probe, reaper, lease) = scene(Probe::new()).await;
+    let mut body = LeaseBody::new(Hint(false), lease);
+    expect_panic(|| poll_once(pin!(body.frame())));
+    assert_eq!(exit(&probe, &reaper).await, Exit::Panicked);
+    drop(body);
+}
+
+/// A panicking drop of one part must neither leave the drop of the body nor decide how the lease ends. Two of them in
+/// one list or struct would abort the process.
+mod panicking_drops {
+    use super::*;
+
+    struct Bomb;
+
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            quiet_panic("in a drop")
+        }
+    }
+
+    /// Returns a frame once. Its drop panics, and so does that of the frame.
+    struct Source(Bomb, Option<Explosive>);
+
+    struct Explosive(Bomb);
+
+    impl bytes::Buf for Explosive {
+        fn remaining(&self) -> usize {
+            1
+        }
+
+        fn chunk(&self) -> &[u8] {
+            b"a"
+        }
+
+        fn advance(&mut self, _: usize) {}
+    }
+
+    impl Body for Source {
+        type Data = Explosive;
+        type Error = &'static str;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Explosive>, &'static str>>> {
+            Poll::Ready(self.1.take().map(|data| Ok(Frame::data(data))))
+        }
+    }
+
+    fn all_parts(lease: Lease<Probe>) -> LeaseBody<Source, Probe> {
+        let bomb = Bomb;
+        let work = Bomb;
+        LeaseBody::new(Source(Bomb, None), lease)
+            .classify_trailers(move |_: StatusCode, _: &HeaderMap| {
+                let _owned = &bomb;
+                Exit::Completed
+            })
+            .on_completed(async move { drop(work) })
+    }
+
+    #[tokio::test]
+    async fn unpolled_body_is_dropped_quietly() {
+        let (probe, reaper, lease) = scene(Probe::new()).await;
+        drop(all_parts(lease));
+        assert_eq!(exit(&probe, &reaper).await, Exit::Cancelled);
+    }
+
+    #[tokio::test]
+    async fn body_with_a_held_frame_is_dropped_quietly() {
+        let (probe, reaper, lease) = scene(Probe::new().settling()).await;
+        probe.on(Verb::Release).close();
+        let mut body = LeaseBody::new(Source(Bomb, Some(Explosive(Bomb))), lease).with_length(1);
+        assert!(poll_once(pin!(body.frame())).is_pending());
+        drop(body);
+        probe.on(Verb::Release).ok();
+        assert_eq!(exit(&probe, &reaper).await, Exit::Completed);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stalled_body_is_dropped_quietly() {
+        let (probe, reaper, lease) = scene(Probe::new()).await;
+        let body = all_parts(lease);
+        tokio::time::sleep(Duration::from_secs(31)).await;
+        assert_eq!(exit(&probe, &reaper).await, Exit::Cancelled);
+        drop(body);
+    }
+
+    /// The drop runs while a panic elsewhere unwinds: a second panic that leaves it would abort the process.
+    #[tokio::test]
+    async fn body_is_dropped_quietly_while_unwinding() {
+        let (probe, reaper, lease) = scene(Probe::new()).await;
+        let body = all_parts(lease);
+        expect_panic(move || {
+            let _body = body;
+            panic!("elsewhere in the connection");
+        });
+        assert_eq!(exit(&probe, &reaper).await, Exit::Panicked);
+    }
+
+    /// The future of a chunk owns the lease and the bomb.
+    #[tokio::test]
+    async fn future_of_a_chunk_is_dropped_quietly() {
+        let (probe, reaper, lease) = scene(Probe::new()).await;
+        probe.on(Verb::Operate).never();
+        let bomb = Arc::new(Bomb);
+        let mut body = Box::pin(LeaseBody::from_fn(lease, move |mut lease: Lease<Probe>| {
+            let bomb = Arc::clone(&bomb);
+            async move {
+                lease.operate().await?;
+                drop(bomb);
+                Ok((lease, Some(Bytes::new()))) as Chunk
+            }
+        }));
+        assert!(poll_once(pin!(poll_fn(|cx| body.as_mut().poll_frame(cx)))).is_pending());
+        drop(body);
+        assert_eq!(exit(&probe, &reaper).await, Exit::Cancelled);
+    }
 }
 
 pub(crate) type Chunk = Result<(Lease<Probe>, Option<Bytes>), Error<Scripted>>;
@@ -331,8 +534,30 @@ async fn panic_in_a_chunk_ends_the_lease_as_panicked() {
     assert_eq!(exit(&probe, &reaper).await, Exit::Panicked);
 }
 
+/// A future that keeps the lease when it panics. The body once kept it for as long as the server kept the body, because
+/// the panic had ended the clock too.
+#[tokio::test]
+async fn panicked_future_that_keeps_the_lease_is_dropped() {
+    let (probe, reaper, lease) = scene(Probe::new()).await;
+    let mut body = LeaseBody::from_fn(lease, |lease: Lease<Probe>| {
+        poll_fn(move |_| {
+            let _kept = &lease;
+            quiet_panic("in the body");
+            #[expect(unreachable_code, reason = "names the output type")]
+            Poll::<Chunk>::Pending
+        })
+    });
+    expect_panic(|| poll_once(pin!(body.frame())));
+    assert_eq!(exit(&probe, &reaper).await, Exit::Panicked);
+    let error = body.frame().await.unwrap().unwrap_err();
+    assert!(std::error::Error::source(&error).unwrap().to_string().contains("panicked"), "{error:?}");
+    assert!(body.frame().await.is_none());
+}
+
 mod on_completed {
     use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    use tokio::sync::oneshot;
 
     use super::*;
 
@@ -397,12 +622,16 @@ mod on_completed {
     async fn drain_waits_for_the_work() {
         let (_probe, reaper, lease) = scene(Probe::new()).await;
         let (ran, work) = counted();
+        let (go, waits) = oneshot::channel();
         let body = LeaseBody::new(Full::<Bytes>::from("all"), lease).on_completed(async {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            waits.await.unwrap();
             work.await;
         });
         drop(body.collect().await.unwrap());
-        assert!(reaper.drain(Duration::from_secs(60)).await.is_clean());
+        let mut drain = pin!(reaper.drain(Duration::from_secs(60)));
+        assert!(poll_once(drain.as_mut()).is_pending());
+        go.send(()).unwrap();
+        assert!(drain.await.is_clean());
         assert_eq!(ran.load(Relaxed), 1);
     }
 
@@ -419,13 +648,14 @@ mod on_completed {
         assert_eq!(ran.load(Relaxed), 1);
     }
 
+    /// The mail about a response that was never sent was once sent.
     #[tokio::test]
-    async fn work_of_an_empty_body_never_polled_runs() {
+    async fn work_of_an_empty_body_never_polled_is_dropped() {
         let (probe, reaper, lease) = scene(Probe::new()).await;
         let (ran, work) = counted();
         drop(LeaseBody::new(Empty::<Bytes>::new(), lease).on_completed(work));
-        assert_eq!(exit(&probe, &reaper).await, Exit::Completed);
-        assert_eq!(ran.load(Relaxed), 1);
+        assert_eq!(exit(&probe, &reaper).await, Exit::Cancelled);
+        assert_eq!((ran.load(Relaxed), Arc::strong_count(&ran)), (0, 1));
     }
 
     #[tokio::test]

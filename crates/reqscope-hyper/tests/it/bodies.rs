@@ -67,19 +67,31 @@ async fn body_of_a_head_response_is_dropped_unpolled() {
     server.expect_released(Exit::Cancelled).await;
 }
 
+/// hyper asks for the end of an empty body, because it reports no length. It does not ask where a response has no body.
 #[tokio::test]
-async fn empty_responses_complete() {
-    for status in [200, 204, 304] {
+async fn empty_body_completes_where_a_response_has_a_body() {
+    for (status, exit) in [(200, Exit::Completed), (204, Exit::Cancelled), (304, Exit::Cancelled)] {
         for probe in [Probe::new(), Probe::new().settling()] {
             let server = Server::start_with(Setup::default(), probe, no_body).await;
             let answer = answer_to(&server, &get(&format!("/{status}"))).await;
             assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")));
-            server.expect_released(Exit::Completed).await;
+            server.expect_released(exit).await;
         }
     }
 }
 
-/// hyper polls an empty body only if it reports no length.
+/// The response was never sent, so its transaction must not be committed, nor its mail sent.
+#[tokio::test]
+async fn empty_body_of_an_unsent_response_is_cancelled() {
+    async fn replaced(request: Request<Incoming>, context: Context) -> Answer {
+        drop(no_body(request, context).await?);
+        Ok(Response::builder().status(500).body(crate::support::empty())?)
+    }
+    let server = Server::start_with(Setup::default(), Probe::new().settling(), replaced).await;
+    assert!(answer_to(&server, &get("/200")).await.starts_with("HTTP/1.1 500 "));
+    server.expect_released(Exit::Cancelled).await;
+}
+
 #[tokio::test]
 async fn failed_commit_of_an_empty_body_cuts_the_response() {
     let probe = Probe::new().settling();

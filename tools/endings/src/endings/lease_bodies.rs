@@ -15,7 +15,7 @@ use crate::event::{Event, let_through};
 use crate::fixture::Call;
 use crate::handler::{ROW, gated_rows, lease_body, stream_lease};
 use crate::server::TestServer;
-use crate::{Ending, Expected, Resources, Seen};
+use crate::{Ending, Exception, Expected, Protocol, Resources, Seen};
 
 pub(super) const ENDINGS: &[Ending] = &[
     Ending {
@@ -40,13 +40,25 @@ pub(super) const ENDINGS: &[Ending] = &[
     },
     Ending {
         name: "lease-body-no-content",
-        sentence: "the body of a 204 owns its handle, and is never polled",
+        sentence: "the body of a 204 owns its handle, and is never polled over HTTP/1",
         handler: |call| Box::pin(lease_body(call, 204, Empty::new())),
         expected: Expected {
             seen: Seen::Complete(204),
-            events: &[Event::Returned, Event::BodyDropped],
+            exits: &[Exit::Cancelled],
+            events: &[Event::Returned, Event::BodyUnpolled],
+            unsettled: Some("a body that is never polled may belong to a response that was never sent"),
             ..Expected::COMPLETED
         },
+        exceptions: &[Exception {
+            stack: None,
+            protocol: Protocol::Http2,
+            why: "over HTTP/2 hyper polls the body of a 204, too",
+            expected: Expected {
+                seen: Seen::Complete(204),
+                events: &[Event::Returned, Event::BodyPolled, Event::BodyEnded],
+                ..Expected::COMPLETED
+            },
+        }],
         ..Ending::PLAIN
     },
     Ending {
