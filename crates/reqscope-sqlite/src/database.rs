@@ -6,20 +6,41 @@ use std::sync::{Arc, LazyLock, Weak};
 use std::{fs, io, thread};
 
 use parking_lot::Mutex;
+use reqscope::context::AcquireContext;
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 /// All databases by their canonical path, so that two resources for one file share one queue of writers.
 static DATABASES: LazyLock<Mutex<HashMap<PathBuf, Weak<Database>>>> = LazyLock::new(Mutex::default);
 
+/// The writers of one database, of which one has its turn.
+struct Writers {
+    turn: Arc<Semaphore>,
+    /// `None` while no writer has its turn, and for a moment at its beginning and end.
+    holder: Mutex<Option<Holder>>,
+}
+
+/// The writer that has its turn.
+#[derive(Clone)]
+pub(crate) struct Holder {
+    /// `None` if the transaction was begun outside of any lease or scope.
+    pub(crate) context: Option<AcquireContext>,
+    pub(crate) since: Instant,
+}
+
 /// The permit to write, one per database. It is dropped where the transaction ends, on the connection's thread.
-pub(crate) type WriterPermit = OwnedSemaphorePermit;
+pub(crate) struct WriterPermit {
+    writers: Arc<Writers>,
+    /// Dropped after `WriterPermit::drop`, which would otherwise remove the next holder.
+    _turn: OwnedSemaphorePermit,
+}
 
 /// A database file with its queue of writers.
 pub(crate) struct Database {
     path: PathBuf,
-    writer: Arc<Semaphore>,
+    writers: Arc<Writers>,
     /// A connection that is never used. While it is open, no other connection is the last one to close. Otherwise every
     /// request would pay for a checkpoint, and for the removal and creation of the write-ahead log.
     keeper: Mutex<Option<Connection>>,
@@ -48,7 +69,8 @@ impl Database {
     }
 
     fn new(path: PathBuf, folder: Option<TempDir>) -> Self {
-        Database { path, writer: Arc::new(Semaphore::new(1)), keeper: Mutex::new(None), folder }
+        let writers = Arc::new(Writers { turn: Arc::new(Semaphore::new(1)), holder: Mutex::new(None) });
+        Database { path, writers, keeper: Mutex::new(None), folder }
     }
 
     /// Returns the path of the file.
@@ -62,12 +84,24 @@ impl Database {
     ///
     /// Cancel safe. Dropping the future leaves the queue, or passes on a permit that was just granted.
     pub(crate) async fn writer(&self) -> WriterPermit {
-        Arc::clone(&self.writer).acquire_owned().await.expect("this semaphore is never closed")
+        let turn = Arc::clone(&self.writers.turn).acquire_owned().await.expect("this semaphore is never closed");
+        self.permit(turn)
     }
 
     /// Returns the permit to write if it is free and no writer waits for it.
     pub(crate) fn try_writer(&self) -> Option<WriterPermit> {
-        Arc::clone(&self.writer).try_acquire_owned().ok()
+        Some(self.permit(Arc::clone(&self.writers.turn).try_acquire_owned().ok()?))
+    }
+
+    fn permit(&self, turn: OwnedSemaphorePermit) -> WriterPermit {
+        let holder = Holder { context: AcquireContext::current(), since: Instant::now() };
+        *self.writers.holder.lock() = Some(holder);
+        WriterPermit { writers: Arc::clone(&self.writers), _turn: turn }
+    }
+
+    /// Returns the writer that has its turn, for messages.
+    pub(crate) fn holder(&self) -> Option<Holder> {
+        self.writers.holder.lock().clone()
     }
 
     /// Returns whether a connection keeps the database open.
@@ -84,6 +118,14 @@ impl Database {
         // Two threads may open the first two connections at once. Closing does I/O, so it must not happen under the
         // lock.
         drop(surplus);
+    }
+}
+
+impl Drop for WriterPermit {
+    fn drop(&mut self) {
+        let holder = self.writers.holder.lock().take();
+        // Its reaper may be the last one, and drop an observer, which is user code.
+        drop(holder);
     }
 }
 

@@ -1,12 +1,22 @@
 use std::fmt;
+use std::future::{Future, poll_fn};
 use std::ops::{Deref, DerefMut};
+use std::pin::pin;
 use std::sync::{Arc, OnceLock};
+use std::task::Poll;
+use std::time::Duration;
 
+use reqscope::context::AcquireContext;
 use reqscope::error::Stage;
 use reqscope::{Error, Exit, Health, Lease, Resource};
+use tokio::time::Instant;
 
-use crate::database::{Database, WriterPermit};
+use crate::database::{Database, Holder, WriterPermit};
 use crate::{SqliteConn, SqliteError};
+
+/// How long before the end of its acquisition a writer may leave the queue, because it begins to wait a moment after the
+/// acquisition has begun. Otherwise the error would be that of the acquisition, which cannot name the holder.
+const AHEAD: Duration = Duration::from_millis(10);
 
 /// A resource of transactions, around any resource of SQLite connections, bare or pooled: `acquire` begins a
 /// transaction and `release` ends it.
@@ -25,6 +35,12 @@ use crate::{SqliteConn, SqliteError};
 /// Create one `Transaction` per database and share it: a new one first has to acquire a connection to find its queue.
 /// Do not acquire two writing transactions of one database in one scope: they would wait for each other until the
 /// deadline.
+///
+/// A writer waits for its turn until its acquisition times out
+/// ([`acquire_timeout`](reqscope::scope::ScopesBuilder::acquire_timeout), 60 s by default), or until the deadline of its
+/// request. The error says how long it has waited, and which request has the turn: its label, how long it has had it, and
+/// the line of code that began its transaction. Under [`ResourceExt::timeout`](reqscope::ResourceExt::timeout), whose
+/// timeout the transaction does not know, the error names neither.
 ///
 /// # Readers do not wait
 ///
@@ -136,6 +152,7 @@ where
 {
     /// Waits for the turn to write, and then acquires a connection.
     async fn writer(&self) -> Result<(WriterPermit, Lease<P>), Error<SqliteError>> {
+        let began = Instant::now();
         let database = match self.database.get() {
             Some(database) => database,
             None => {
@@ -150,7 +167,10 @@ where
             }
         };
         // If this is dropped here, it leaves the queue; if it is dropped later, the permit goes to the next writer.
-        let permit = database.writer().await;
+        let permit = match database.try_writer() {
+            Some(permit) => permit,
+            None => wait_for_turn(database, began).await?,
+        };
         let lease = Lease::acquire(&self.connections).await?;
         if !Arc::ptr_eq(database, lease.as_ref().database()) {
             Lease::complete(lease).await?;
@@ -158,6 +178,46 @@ where
         }
         Ok((permit, lease))
     }
+}
+
+/// Waits for the turn to write until the acquisition that `began` then has to end. It keeps no timer: at its deadline, an
+/// acquisition is polled once more.
+async fn wait_for_turn(database: &Database, began: Instant) -> Result<WriterPermit, Error<SqliteError>> {
+    let context = AcquireContext::current();
+    let end = context.as_ref().and_then(|context| {
+        let timeout = context.acquire_timeout();
+        let request = context.deadline().map(Instant::from_std);
+        let end = began.checked_add(timeout).into_iter().chain(request).min()?;
+        end.checked_sub(AHEAD.min(timeout / 10))
+    });
+    let mut turn = pin!(database.writer());
+    poll_fn(|cx| match turn.as_mut().poll(cx) {
+        Poll::Ready(permit) => Poll::Ready(Ok(permit)),
+        Poll::Pending if end.is_some_and(|end| Instant::now() >= end) => {
+            Poll::Ready(Err(waited_too_long(database, context.as_ref(), began.elapsed())))
+        }
+        Poll::Pending => Poll::Pending,
+    })
+    .await
+}
+
+#[cold]
+fn waited_too_long(database: &Database, own: Option<&AcquireContext>, waited: Duration) -> Error<SqliteError> {
+    let error = Error::timeout(Stage::Waiting, waited);
+    let turn = format!("for the turn to write to {}", database.path().display());
+    let Some(Holder { context, since }) = database.holder() else { return error.with_context(turn) };
+    let held = since.elapsed().as_secs_f64();
+    let Some(holder) = context else {
+        return error.with_context(format!("{turn}, which another transaction has had for {held:.1} s"));
+    };
+    let context = match holder.label() {
+        _ if own.is_some_and(|own| own.is_same_scope(&holder)) => {
+            format!("{turn}, which this request itself has had for {held:.1} s: write in one transaction per request")
+        }
+        Some(label) => format!("{turn}, which {label} has had for {held:.1} s"),
+        None => format!("{turn}, which another transaction has had for {held:.1} s"),
+    };
+    error.with_context(context).with_holder(holder.taken_at())
 }
 
 impl<P> Resource for Transaction<P>
@@ -171,7 +231,9 @@ where
     ///
     /// # Errors
     ///
-    /// Returns the error of the connections' resource, or `SQLITE_BUSY` if another process writes for too long.
+    /// Returns the error of the connections' resource, or `SQLITE_BUSY` if another process writes for too long. A timeout
+    /// of the queue has the [stage](Error::stage) `Waiting`, and its [`holder`](Error::holder) is the line of code that
+    /// has the turn.
     ///
     /// # Cancel safety
     ///

@@ -2,7 +2,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use reqscope::{Lease, Reaper, Scopes};
+use reqscope::error::Stage;
+use reqscope::{Lease, Reaper, Scope, Scopes};
 use reqscope_sqlite::{Sqlite, Transaction};
 use reqscope_testkit::{poll_once, until};
 use tokio::sync::{mpsc, oneshot};
@@ -227,6 +228,64 @@ async fn begin_times_out_and_passes_on_its_turn() {
     }
     other.execute_batch("ROLLBACK").unwrap();
     Lease::complete(Lease::acquire(&tx).await.unwrap()).await.unwrap();
+}
+
+/// Returns what a request gets that waits for the turn of a writer until the clock, which is paused, has passed its
+/// timeout or deadline. The holder has begun 30 s before.
+async fn message_of_the_queue(tx: &Arc<Transaction<Sqlite>>, waiter: &Scope) -> String {
+    tokio::time::advance(Duration::from_secs(30)).await;
+    let error = waiter.lazy(tx).get().await.map(drop).unwrap_err();
+    assert!(error.is_timeout() && error.stage() == Some(Stage::Waiting), "{error}");
+    assert!(error.holder().is_some_and(|at| at.file().ends_with("queue.rs")), "{error:?}");
+    error.to_string()
+}
+
+/// The error was "timed out after 60.0 s while acquiring", as if the database did not answer.
+#[tokio::test]
+async fn timeout_in_the_queue_names_the_request_that_writes() {
+    let (sqlite, scopes) = (sqlite(), Scopes::new());
+    let tx = writing(&sqlite);
+    let holder = scopes.open();
+    holder.set_label("POST /orders");
+    let _open = holder.lazy(&tx).get().await.unwrap();
+    let line = line!() - 1;
+    tokio::time::pause();
+
+    let said = message_of_the_queue(&tx, &scopes.open()).await;
+    let path = sqlite.path().canonicalize().unwrap();
+    let turn = format!("waiting: for the turn to write to {}, which POST /orders has had for 90.0 s", path.display());
+    assert!(said.starts_with("timed out after 60.0 s while "), "{said}");
+    assert!(said.contains(&turn), "{said}");
+    assert!(said.ends_with(&format!("; the handle was taken at {}:{line}", file!())), "{said}");
+}
+
+#[tokio::test]
+async fn deadline_of_a_request_in_the_queue_names_the_writer() {
+    let (tx, scopes) = (writing(&sqlite()), Scopes::new());
+    let _open = Lease::acquire(&tx).await.unwrap();
+    tokio::time::pause();
+    let waiter = scopes.open();
+    waiter.set_deadline((tokio::time::Instant::now() + Duration::from_secs(32)).into_std());
+    let said = message_of_the_queue(&tx, &waiter).await;
+    assert!(said.starts_with("timed out after 2.0 s while waiting: for the turn"), "{said}");
+    assert!(said.contains("which another transaction has had for 32.0 s; the handle was taken at"), "{said}");
+}
+
+#[tokio::test]
+async fn request_that_waits_for_its_own_turn_is_named() {
+    let (sqlite, scopes) = (sqlite(), Scopes::builder().acquire_timeout(Duration::from_secs(1)).build());
+    let scope = scopes.open();
+    let _open = scope.lazy(&writing(&sqlite)).get().await.unwrap();
+    let second = writing(&sqlite);
+    // It learns from a connection which queue to wait in.
+    let reaper = Reaper::new();
+    let learning = tokio::spawn(Lease::acquire_in(&reaper, &second));
+    until(LIMIT, || reaper.stats().released == 1).await;
+    learning.abort();
+    tokio::time::pause();
+    let said = message_of_the_queue(&second, &scope).await;
+    assert!(said.contains("which this request itself has had for 31."), "{said}");
+    assert!(said.contains(": write in one transaction per request; the handle was taken at"), "{said}");
 }
 
 #[cfg(unix)]

@@ -285,6 +285,22 @@ impl AcquireContext {
         self.details.deadline()
     }
 
+    /// Returns how long the acquisition may take: the [`acquire_timeout`](crate::scope::ScopesBuilder::acquire_timeout),
+    /// or the [`create_timeout`](crate::pool::PoolBuilder::create_timeout) of a pool. The
+    /// [deadline](AcquireContext::deadline) of the request may come earlier.
+    ///
+    /// When it has passed, the acquisition is polled once more before it is dropped. A resource that waits for its turn
+    /// can look at the clock in that poll, and return an error that says what it has waited for.
+    pub fn acquire_timeout(&self) -> Duration {
+        self.reaper.accounting().limits.acquire
+    }
+
+    /// Returns whether both acquisitions are of the same scope. If one waits for the other, the request waits for itself,
+    /// and an error can say so. Leases outside of any scope are never of the same scope.
+    pub fn is_same_scope(&self, other: &AcquireContext) -> bool {
+        self.origin.scope.is_some() && self.origin.scope == other.origin.scope
+    }
+
     /// Returns the line of code that began the acquisition: the call of `Lazy::get` or `Lease::acquire`.
     pub fn taken_at(&self) -> &'static Location<'static> {
         self.origin.taken_at
