@@ -1,3 +1,5 @@
+use std::future::Future;
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,31 +94,36 @@ where
     ///         .await
     /// }
     /// ```
-    pub async fn run<T, E, F>(self: &Arc<Self>, attempts: u32, mut work: F) -> Result<T, E>
+    #[track_caller]
+    pub fn run<T, E, F>(self: &Arc<Self>, attempts: u32, mut work: F) -> impl Future<Output = Result<T, E>>
     where
         F: AsyncFnMut(&mut OpenTransaction<P>) -> Result<T, E>,
         E: From<Error<MySqlError>> + TryAgain,
     {
-        let mut attempt = 1;
-        loop {
-            let error = match self.attempt(&mut work).await {
-                Err(error) if attempt < attempts && error.is_try_again() => error,
-                outcome => return outcome,
-            };
-            drop(error);
-            let longest = Duration::from_millis(1 << attempt.min(8));
-            tokio::time::sleep(longest.mul_f64(fastrand::f64())).await;
-            attempt += 1;
+        // Before the future begins, because an `async fn` does not know its caller.
+        let caller = Location::caller();
+        async move {
+            let mut attempt = 1;
+            loop {
+                let error = match self.attempt(caller, &mut work).await {
+                    Err(error) if attempt < attempts && error.is_try_again() => error,
+                    outcome => return outcome,
+                };
+                drop(error);
+                let longest = Duration::from_millis(1 << attempt.min(8));
+                tokio::time::sleep(longest.mul_f64(fastrand::f64())).await;
+                attempt += 1;
+            }
         }
     }
 
     /// Runs `work` once in a transaction.
-    async fn attempt<T, E, F>(self: &Arc<Self>, work: &mut F) -> Result<T, E>
+    async fn attempt<T, E, F>(self: &Arc<Self>, caller: &'static Location<'static>, work: &mut F) -> Result<T, E>
     where
         F: AsyncFnMut(&mut OpenTransaction<P>) -> Result<T, E>,
         E: From<Error<MySqlError>> + TryAgain,
     {
-        let mut lease = Lease::acquire(self).await?;
+        let mut lease = Lease::acquire_from(self, caller).await?;
         // If this is dropped here, or during a panic, the lease rolls back.
         match work(&mut lease).await {
             Ok(value) => {

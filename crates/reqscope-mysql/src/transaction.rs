@@ -1,5 +1,7 @@
 use std::fmt;
+use std::future::Future;
 use std::ops::{Deref, DerefMut};
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -126,18 +128,23 @@ where
     ///
     /// If the future is dropped, the connection is released as [`Exit::Cancelled`]. If the START TRANSACTION was cut,
     /// the connection is closed.
-    async fn acquire(&self) -> Result<OpenTransaction<P>, Error<MySqlError>> {
-        let mut lease = Lease::acquire(&self.connections).await?;
-        let conn = lease.as_mut();
-        // If this is dropped here, the lease ends as cancelled.
-        match conn.execute(&self.start.statement()).await {
-            Ok(()) => {
-                conn.session.transaction = TransactionState::Open;
-                Ok(OpenTransaction { lease })
-            }
-            Err(cause) => {
-                drop(Lease::fail(lease));
-                Err(cause.at(Stage::Acquiring))
+    #[track_caller]
+    fn acquire(&self) -> impl Future<Output = Result<OpenTransaction<P>, Error<MySqlError>>> + Send {
+        // The line of code of a direct call. That of an acquisition is in its context.
+        let caller = Location::caller();
+        async move {
+            let mut lease = Lease::acquire_from(&self.connections, caller).await?;
+            let conn = lease.as_mut();
+            // If this is dropped here, the lease ends as cancelled.
+            match conn.execute(&self.start.statement()).await {
+                Ok(()) => {
+                    conn.session.transaction = TransactionState::Open;
+                    Ok(OpenTransaction { lease })
+                }
+                Err(cause) => {
+                    drop(Lease::fail(lease));
+                    Err(cause.at(Stage::Acquiring))
+                }
             }
         }
     }

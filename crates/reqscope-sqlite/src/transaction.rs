@@ -1,6 +1,7 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::ops::{Deref, DerefMut};
+use std::panic::Location;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
@@ -151,12 +152,15 @@ where
     P: Resource<Handle: AsRef<SqliteConn> + AsMut<SqliteConn>, Cause = SqliteError>,
 {
     /// Waits for the turn to write, and then acquires a connection.
-    async fn writer(&self) -> Result<(WriterPermit, Lease<P>), Error<SqliteError>> {
+    async fn writer(
+        &self,
+        caller: &'static Location<'static>,
+    ) -> Result<(WriterPermit, Lease<P>), Error<SqliteError>> {
         let began = Instant::now();
         let database = match self.database.get() {
             Some(database) => database,
             None => {
-                let lease = Lease::acquire(&self.connections).await?;
+                let lease = Lease::acquire_from(&self.connections, caller).await?;
                 let database = self.database.get_or_init(|| Arc::clone(lease.as_ref().database()));
                 if let Some(permit) = database.try_writer() {
                     return Ok((permit, lease));
@@ -171,7 +175,7 @@ where
             Some(permit) => permit,
             None => wait_for_turn(database, began).await?,
         };
-        let lease = Lease::acquire(&self.connections).await?;
+        let lease = Lease::acquire_from(&self.connections, caller).await?;
         if !Arc::ptr_eq(database, lease.as_ref().database()) {
             Lease::complete(lease).await?;
             return Err(Error::permanent(SqliteError::OtherDatabase));
@@ -239,21 +243,26 @@ where
     ///
     /// Cancel safe: a dropped future leaves the queue. A BEGIN that waits for another process is stopped, and the
     /// connection is released with [`Exit::Cancelled`].
-    async fn acquire(&self) -> Result<OpenTransaction<P>, Error<SqliteError>> {
-        let (permit, mut lease) = match self.mode {
-            Mode::Write => {
-                let (permit, lease) = self.writer().await?;
-                (Some(permit), lease)
-            }
-            Mode::Read => (None, Lease::acquire(&self.connections).await?),
-        };
-        // If this is dropped here, the lease is released as cancelled. The permit is with the connection's thread,
-        // which drops it when no transaction is open any more.
-        match lease.as_mut().begin(permit).await {
-            Ok(()) => Ok(OpenTransaction { lease }),
-            Err(cause) => {
-                drop(Lease::fail(lease));
-                Err(Error::from(cause).at(Stage::Acquiring))
+    #[track_caller]
+    fn acquire(&self) -> impl Future<Output = Result<OpenTransaction<P>, Error<SqliteError>>> + Send {
+        // The line of code of a direct call. That of an acquisition is in its context.
+        let caller = Location::caller();
+        async move {
+            let (permit, mut lease) = match self.mode {
+                Mode::Write => {
+                    let (permit, lease) = self.writer(caller).await?;
+                    (Some(permit), lease)
+                }
+                Mode::Read => (None, Lease::acquire_from(&self.connections, caller).await?),
+            };
+            // If this is dropped here, the lease is released as cancelled. The permit is with the connection's thread,
+            // which drops it when no transaction is open any more.
+            match lease.as_mut().begin(permit).await {
+                Ok(()) => Ok(OpenTransaction { lease }),
+                Err(cause) => {
+                    drop(Lease::fail(lease));
+                    Err(Error::from(cause).at(Stage::Acquiring))
+                }
             }
         }
     }

@@ -282,6 +282,8 @@ impl<R: Resource> Resource for Arc<R> {
     type Handle = R::Handle;
     type Cause = R::Cause;
 
+    // For the inner resource, where it looks at the line of code of its caller.
+    #[track_caller]
     fn acquire(&self) -> impl Future<Output = Result<Self::Handle, Error<Self::Cause>>> + Send {
         R::acquire(self)
     }

@@ -5,6 +5,7 @@
 mod connection;
 mod faults;
 mod laws;
+mod locations;
 mod pool;
 mod queue;
 mod runtimes;

@@ -38,7 +38,52 @@ impl<R: Resource> Lease<R> {
     /// If the future is dropped, the acquisition is dropped with it, and cleans up what it has half-made (law L3).
     #[track_caller]
     pub fn acquire(resource: &Arc<R>) -> impl Future<Output = Result<Self, Error<R::Cause>>> + Send + use<R> {
-        let origin = Origin { taken_at: Location::caller(), scope: None };
+        Self::acquire_from(resource, Location::caller())
+    }
+
+    /// Acquires a handle of `resource` for a caller at another line of code, which events and messages show.
+    ///
+    /// For an async function that acquires for its caller. `#[track_caller]` has no effect on an `async fn`, so write a
+    /// function that returns a future, and look at [`Location::caller`] before the future begins. Otherwise this is
+    /// [`acquire`](Lease::acquire).
+    ///
+    /// # Errors
+    ///
+    /// The same as those of [`acquire`](Lease::acquire).
+    ///
+    /// # Cancel safety
+    ///
+    /// The same as that of [`acquire`](Lease::acquire).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use reqscope::{Error, Lease, Resource};
+    /// use std::{panic::Location, sync::Arc};
+    ///
+    /// /// Acquires a handle, and tries a second time if that fails.
+    /// #[track_caller]
+    /// fn acquire_twice<R: Resource>(
+    ///     resource: &Arc<R>,
+    /// ) -> impl Future<Output = Result<Lease<R>, Error<R::Cause>>> + use<'_, R> {
+    ///     let caller = Location::caller();
+    ///     async move {
+    ///         match Lease::acquire_from(resource, caller).await {
+    ///             Err(error) if !error.is_permanent() => Lease::acquire_from(resource, caller).await,
+    ///             outcome => outcome,
+    ///         }
+    ///     }
+    /// }
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// # let failing = Arc::new(reqscope::resource_fn(|| async { Err::<(), _>(Error::failed(std::io::Error::other(""))) }));
+    /// # assert!(acquire_twice(&failing).await.is_err());
+    /// # });
+    /// ```
+    pub fn acquire_from(
+        resource: &Arc<R>,
+        taken_at: &'static Location<'static>,
+    ) -> impl Future<Output = Result<Self, Error<R::Cause>>> + Send + use<R> {
+        let origin = Origin { taken_at, scope: None };
         let context = AcquireContext::current().unwrap_or_else(|| AcquireContext {
             reaper: Reaper::global().own(),
             details: Details::NONE,

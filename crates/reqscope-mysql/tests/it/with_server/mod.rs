@@ -8,6 +8,7 @@ mod faults;
 mod hang_up;
 mod laws;
 mod limits;
+mod locations;
 mod namespace;
 mod network;
 mod operations;
