@@ -4,6 +4,9 @@
 //! cargo run --example axum_sqlite --features axum -- 8080
 //! curl -d 'buy milk' http://localhost:8080/notes
 //! ```
+//!
+//! Outside of this repository it needs the dependencies of the README, axum's feature `macros` for `FromRef`, and
+//! `serde` with its feature `derive`.
 use std::sync::Arc;
 use std::time::Duration;
 

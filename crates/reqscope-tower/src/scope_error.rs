@@ -30,9 +30,9 @@ use reqscope_http::MissingScope;
 /// # The client's own fault
 ///
 /// A body that does not parse, a name that is taken, an order that does not exist: `?` turns these errors into a 500 as
-/// well, if the handler returns a `ScopeError`. Nothing tells the client what to change. A handler that can fail by its
-/// client's fault returns an error type of the application, with a variant for each answer, and converts into
-/// `ScopeError` only what is left:
+/// well, if the handler returns a `ScopeError`. The client is not told what to change, and the log blames the server. A
+/// handler that can fail by its client's fault returns an error type of the application, with a variant for each
+/// answer, and converts into `ScopeError` only what is left:
 ///
 /// ```
 /// use axum::response::{IntoResponse, Response};
@@ -40,40 +40,75 @@ use reqscope_http::MissingScope;
 /// use reqscope_sqlite::SqliteError;
 /// use reqscope_tower::ScopeError;
 ///
+/// #[derive(Debug, thiserror::Error)]
 /// enum AppError {
-///     Invalid(&'static str), // answered with a 422
-///     Internal(ScopeError),
-/// }
-///
-/// /// `?` on a `get`.
-/// impl From<reqscope::Error<SqliteError>> for AppError {
-///     fn from(error: reqscope::Error<SqliteError>) -> Self {
-///         AppError::Internal(error.into())
-///     }
-/// }
-///
-/// /// `?` on a `call`.
-/// impl From<SqliteError> for AppError {
-///     fn from(error: SqliteError) -> Self {
-///         AppError::Internal(error.into())
-///     }
+///     #[error("this name is taken")]
+///     NameTaken,
+///     #[error("the body does not parse: {0}")]
+///     Unparsable(#[from] serde_json::Error),
+///     #[error(transparent)]
+///     Get(#[from] reqscope::Error<SqliteError>), // `?` on a `get`
+///     #[error(transparent)]
+///     Call(#[from] SqliteError), // `?` on a `call`
 /// }
 ///
 /// impl IntoResponse for AppError {
 ///     fn into_response(self) -> Response {
 ///         match self {
-///             AppError::Invalid(text) => (StatusCode::UNPROCESSABLE_ENTITY, text).into_response(),
-///             AppError::Internal(error) => error.into_response(),
+///             AppError::NameTaken => (StatusCode::CONFLICT, self.to_string()).into_response(),
+///             AppError::Unparsable(_) => (StatusCode::UNPROCESSABLE_ENTITY, self.to_string()).into_response(),
+///             AppError::Get(_) | AppError::Call(_) => ScopeError::from(self).into_response(), // 503 or 500
 ///         }
 ///     }
 /// }
-/// # assert_eq!(AppError::Invalid("no lines").into_response().status(), 422);
-/// # let app = AppError::from(reqscope::Error::<SqliteError>::closed());
-/// # assert_eq!(app.into_response().status(), 503);
+/// # assert_eq!(AppError::NameTaken.into_response().status(), 409);
+/// # assert_eq!(AppError::from(serde_json::from_str::<u8>("{").unwrap_err()).into_response().status(), 422);
+/// # assert_eq!(AppError::from(reqscope::Error::<SqliteError>::closed()).into_response().status(), 503);
+/// # assert_eq!(AppError::from(SqliteError::InDoubt).into_response().status(), 500);
 /// ```
 ///
-/// These two impls let no other error through, so a parse error without a variant of its own does not compile. One
-/// generic impl is shorter, and makes a 500 of every error that has no variant:
+/// `?` on an error without a variant does not compile, so no parse error becomes a 500 unnoticed. A constraint of the
+/// database does: that a name is taken is an error of `call`, as is a table that does not exist. Look at it before the
+/// `?`:
+///
+/// ```
+/// # use reqscope_sqlite::SqliteError;
+/// use reqscope_sqlite::SqliteConn;
+/// use reqscope_sqlite::rusqlite::ErrorCode;
+///
+/// # enum AppError { NameTaken, Call(SqliteError) }
+/// # impl From<SqliteError> for AppError { fn from(error: SqliteError) -> Self { AppError::Call(error) } }
+/// async fn insert(conn: &mut SqliteConn, name: String) -> Result<(), AppError> {
+///     match conn.call(move |db| db.execute("INSERT INTO users VALUES (?1)", [name])).await {
+///         Err(error) if error.code() == Some(ErrorCode::ConstraintViolation) => Err(AppError::NameTaken),
+///         inserted => Ok(inserted.map(drop)?),
+///     }
+/// }
+/// # let _ = (insert, |error| match error { AppError::NameTaken => None, AppError::Call(error) => Some(error) });
+/// ```
+///
+/// A `ScopeError` that a function of the application returns cannot be a `#[from]` field of thiserror, because it is
+/// [not an `Error`](#not-an-error). Write that conversion by hand:
+///
+/// ```
+/// # use reqscope_tower::ScopeError;
+/// #[derive(Debug, thiserror::Error)]
+/// enum AppError {
+///     #[error("{0}")]
+///     Internal(ScopeError), // neither `#[from]` nor `#[source]`
+/// }
+///
+/// impl From<ScopeError> for AppError {
+///     fn from(error: ScopeError) -> Self {
+///         AppError::Internal(error)
+///     }
+/// }
+/// # let AppError::Internal(_) = AppError::from(ScopeError::new("no"));
+/// ```
+///
+/// Without thiserror, one generic impl converts everything. It also makes a 500 of every error that has no variant, the
+/// client's faults included, so use it only where extractors such as `Json` and `Path` parse what clients send: they
+/// answer with a 4xx themselves.
 ///
 /// ```
 /// # use reqscope_tower::ScopeError;

@@ -327,3 +327,77 @@ mod app_error {
         assert_eq!(AppError::from(scope_error().unwrap_err()).into_response().status(), 500);
     }
 }
+
+/// The error type of an application that uses thiserror, as the docs of `ScopeError` have it.
+mod with_thiserror {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    enum AppError {
+        #[error("the body does not parse: {0}")]
+        Unparsable(#[from] serde_json::Error),
+        #[error(transparent)]
+        Get(#[from] Error<SqliteError>),
+        #[error(transparent)]
+        MyGet(#[from] Error<MySqlError>),
+        #[error(transparent)]
+        Call(#[from] SqliteError),
+        #[error("the cache failed")]
+        Cache(#[from] io::Error),
+        #[error("{0}")]
+        Internal(ScopeError),
+    }
+
+    impl From<ScopeError> for AppError {
+        fn from(error: ScopeError) -> Self {
+            AppError::Internal(error)
+        }
+    }
+
+    impl IntoResponse for AppError {
+        fn into_response(self) -> Response {
+            match self {
+                AppError::Unparsable(_) => (StatusCode::UNPROCESSABLE_ENTITY, self.to_string()).into_response(),
+                AppError::Internal(error) => error.into_response(),
+                _ => ScopeError::from(self).into_response(),
+            }
+        }
+    }
+
+    async fn handler(Scoped(tx): Scoped<Writes>, Scoped(my): Scoped<MyWrites>, body: String) -> Result<(), AppError> {
+        let amount: u32 = serde_json::from_str(&body)?;
+        let mut tx = tx.get().await?;
+        tx.call(move |db| db.execute("…", [amount])).await?;
+        drop(my.get().await?);
+        Err(ScopeError::new("a function of the application"))?
+    }
+
+    /// The client's fault was a 500 with an empty body where the documented impl converted every error.
+    #[test]
+    fn each_error_has_its_answer() {
+        let _route: MethodRouter<App> = post(handler);
+        let parsed = serde_json::from_str::<u32>("{").map_err(AppError::from);
+        assert_eq!(parsed.unwrap_err().into_response().status(), StatusCode::UNPROCESSABLE_ENTITY);
+        let status = |error: AppError| error.into_response().status().as_u16();
+        assert_eq!(status(Error::<SqliteError>::exhausted().into()), 503, "the class is found through `transparent`");
+        assert_eq!(status(Error::<MySqlError>::closed().into()), 503);
+        assert_eq!(status(io::Error::other(Error::<SqliteError>::exhausted()).into()), 503);
+        assert_eq!(status(SqliteError::InDoubt.into()), 500);
+        assert_eq!(status(ScopeError::from(Error::<SqliteError>::exhausted()).into()), 503);
+    }
+
+    #[derive(Clone)]
+    struct App(Arc<Writes>, Arc<MyWrites>);
+
+    impl axum::extract::FromRef<App> for Arc<Writes> {
+        fn from_ref(app: &App) -> Self {
+            app.0.clone()
+        }
+    }
+
+    impl axum::extract::FromRef<App> for Arc<MyWrites> {
+        fn from_ref(app: &App) -> Self {
+            app.1.clone()
+        }
+    }
+}
