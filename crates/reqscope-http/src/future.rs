@@ -4,14 +4,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::{Response, StatusCode};
+use http::header::RETRY_AFTER;
+use http::{HeaderValue, Response, StatusCode};
 use pin_project_lite::pin_project;
 use reqscope::{CloseError, Exit, Scope};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::report::{ReportedClose, Sent};
+use crate::report::{self, ReportedClose, Sent};
 use crate::unwind::DropOnUnwind;
-use crate::{Policy, ScopeBody};
+use crate::{HandlerTimeout, Policy, ScopeBody};
 
 pin_project! {
     /// Runs a handler and then closes the scope of its request. The response future of every front end.
@@ -19,7 +20,7 @@ pin_project! {
     /// | what happens | the scope |
     /// |---|---|
     /// | the handler returns | closes with the exit of the response, or as `Failed` for an error of the service; the response is returned when all settling releases have ended |
-    /// | the [timeout](crate::Policy::timeout) elapses | closes as `Cancelled` after the handler was dropped; the response is a 503 |
+    /// | the [timeout](crate::Policy::timeout) elapses | closes as `Cancelled` after the handler was dropped; the response is a 503 with a [`HandlerTimeout`] in its extensions |
     /// | the handler panics | closes as `Panicked` while the panic unwinds |
     /// | the future is dropped while the handler runs | closes as `Cancelled`, or `Panicked` while unwinding, after the handler was dropped |
     /// | the future is dropped while the scope closes | continues to close in the reaper, with the same exit |
@@ -117,7 +118,13 @@ where
                         (this.policy.verdict(&response), Ok(response.map(ScopeBody::handler)))
                     }
                     Poll::Ready(Err(error)) => (Exit::Failed, Err(error)),
-                    Poll::Pending => (Exit::Cancelled, Ok(unavailable())),
+                    Poll::Pending => {
+                        let deadline = deadline.as_ref().expect("it has passed").deadline();
+                        (
+                            Exit::Cancelled,
+                            Ok(timed_out(this.policy.handler_timeout(deadline, scope.handle().label()))),
+                        )
+                    }
                 };
                 // Drop the handler first: a guard that it still holds then returns its handle before the scope closes.
                 this.state.set(State::Done);
@@ -158,9 +165,13 @@ fn failed<B, E>(
     policy.failed_settle(answer, error)
 }
 
-/// Returns the empty 503 for a handler that exceeded its timeout.
-fn unavailable<B>() -> Response<ScopeBody<B>> {
+/// Reports a handler that exceeded its timeout, and returns the empty 503 for it.
+#[cold]
+fn timed_out<B>(timeout: HandlerTimeout) -> Response<ScopeBody<B>> {
+    report::handler_timed_out(&timeout);
     let mut response = Response::new(ScopeBody::bytes(Default::default()));
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response.extensions_mut().insert(timeout);
     response
 }

@@ -39,12 +39,14 @@
 //! None is on by default.
 //!
 //! - `tracing`: failures that no client can see are events. Target `reqscope::scope`, level ERROR: a scope that could not
-//!   be closed as requested, with its label and all causes, also if its client has disconnected meanwhile. Target
+//!   be closed as requested, with its label and all causes, also if its client has disconnected meanwhile; level WARN:
+//!   a handler that exceeded its timeout. Target
 //!   `reqscope::body`: a [`LeaseBody`] that failed, or whose release failed (ERROR), one whose client does not read it
 //!   (WARN), and an empty one that was dropped without having been polled (WARN).
 mod unwind;
 mod request;
 mod classify;
+mod handler_timeout;
 mod policy;
 mod stall;
 mod report;
@@ -61,6 +63,7 @@ mod lease_body;
 pub use body::ScopeBody;
 pub use classify::{ByGrpcStatus, ByStatus, Classify};
 pub use future::ResponseFuture;
+pub use handler_timeout::HandlerTimeout;
 pub use lease_body::LeaseBody;
 pub use lease_body_error::LeaseBodyError;
 pub use opened::Opened;

@@ -8,7 +8,7 @@ use reqscope::context::Label;
 use reqscope::{CloseError, Exit};
 use tokio::time::Instant;
 
-use crate::{ByStatus, Classify, RequestHead, ScopeBody};
+use crate::{ByStatus, Classify, HandlerTimeout, RequestHead, ScopeBody};
 
 /// Decides how the scopes of requests are closed and what the client receives, in the same way for every front end.
 ///
@@ -90,7 +90,10 @@ impl Policy {
     /// Sets the maximum time a handler may take to return its response. Defaults to no limit, because only the
     /// application knows how long its slowest response takes.
     ///
-    /// A handler that exceeds it is dropped, its scope closes as [`Exit::Cancelled`], and the response is an empty 503.
+    /// A handler that exceeds it is dropped, its scope closes as [`Exit::Cancelled`], and the response is an empty 503
+    /// with `Retry-After: 1`, as for an acquisition that timed out. A [`HandlerTimeout`] in its extensions says how
+    /// long the handler ran, with the label of the request; with the feature `tracing` it is also a WARN event.
+    ///
     /// The time runs from [`open`](Policy::open) until the handler returns: neither the close of the scope, which has a
     /// limit of its own in [`Scopes`](reqscope::Scopes), nor the response body counts. Handlers read the deadline with
     /// [`ScopeHandle::deadline`](reqscope::ScopeHandle::deadline), and their acquisitions wait no longer than until then.
@@ -215,6 +218,12 @@ impl Policy {
         self.timeout.and_then(|timeout| Instant::now().checked_add(timeout))
     }
 
+    /// Returns why a handler was dropped, now, at this deadline.
+    pub(crate) fn handler_timeout(&self, deadline: Instant, label: Option<Label>) -> HandlerTimeout {
+        let timeout = self.timeout.unwrap_or_default();
+        HandlerTimeout { label, timeout, elapsed: timeout.saturating_add(deadline.elapsed()) }
+    }
+
     /// Returns the exit that the handler put into the response, else the classifier's.
     pub(crate) fn verdict<B>(&self, response: &Response<B>) -> Exit {
         match response.extensions().get() {
@@ -230,9 +239,13 @@ impl Policy {
         answer: Result<Response<ScopeBody<B>>, E>,
         error: &CloseError,
     ) -> Result<Response<ScopeBody<B>>, E> {
-        answer.map(|_unsent| {
+        answer.map(|unsent| {
             let mut response = (self.on_failed_settle)(error).map(ScopeBody::bytes);
             response.extensions_mut().insert(error.clone());
+            // The other reason why the handler's response was not sent.
+            if let Some(timeout) = unsent.extensions().get::<HandlerTimeout>() {
+                response.extensions_mut().insert(timeout.clone());
+            }
             response
         })
     }

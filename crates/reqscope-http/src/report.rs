@@ -8,9 +8,9 @@ use reqscope::future::Close;
 use reqscope::{CloseError, Exit, Scope};
 
 #[cfg(feature = "tracing")]
-pub(crate) use events::{body_failed, empty_unpolled, release_failed, stalled};
+pub(crate) use events::{body_failed, empty_unpolled, handler_timed_out, release_failed, stalled};
 #[cfg(not(feature = "tracing"))]
-pub(crate) use silence::{body_failed, empty_unpolled, release_failed, stalled};
+pub(crate) use silence::{body_failed, empty_unpolled, handler_timed_out, release_failed, stalled};
 
 /// Where the response of a scope that could not be closed as requested went.
 #[derive(Clone, Copy)]
@@ -89,11 +89,14 @@ impl Drop for ReportedClose {
 mod silence {
     use std::error::Error;
 
+    use crate::HandlerTimeout;
     use crate::stall::Stall;
 
     pub(crate) fn body_failed(_: &'static str, _: &(dyn Error + 'static)) {}
 
     pub(crate) fn empty_unpolled(_: &'static str) {}
+
+    pub(crate) fn handler_timed_out(_: &HandlerTimeout) {}
 
     pub(crate) fn release_failed(_: &'static str, _: &(dyn Error + 'static), _client_is_gone: bool) {}
 
@@ -111,6 +114,7 @@ mod events {
     use tracing::{error, warn};
 
     use super::Sent;
+    use crate::HandlerTimeout;
     use crate::stall::Stall;
 
     pub(super) fn not_closed(scope: &ScopeHandle, error: &CloseError, sent: Sent) {
@@ -145,6 +149,18 @@ mod events {
             resource,
             "an empty response body was dropped without having been polled, so its lease was not completed; with a \
              204, a 304 or a HEAD, complete the lease in the handler",
+        );
+    }
+
+    /// The client has received a 503 that does not say why.
+    #[cold]
+    pub(crate) fn handler_timed_out(timeout: &HandlerTimeout) {
+        warn!(
+            target: "reqscope::scope",
+            label = timeout.label().map(tracing::field::display),
+            elapsed = ?timeout.elapsed(),
+            timeout = ?timeout.timeout(),
+            "a handler exceeded its timeout and was dropped; its client received a 503",
         );
     }
 

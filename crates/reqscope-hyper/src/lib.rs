@@ -26,8 +26,8 @@
 //! None is on by default.
 //!
 //! - `tracing`: a scope that could not be closed as requested, such as a failed COMMIT, is an ERROR event with target
-//!   `reqscope::scope`; a body that failed or stalled, or whose release failed, is an event with target
-//!   `reqscope::body`.
+//!   `reqscope::scope`, and a handler that exceeded its timeout a WARN event; a body that failed or stalled, or whose
+//!   release failed, is an event with target `reqscope::body`.
 mod service;
 mod serve;
 mod accept;
@@ -58,8 +58,8 @@ pub use listener::Listener;
 pub use metrics::ServeMetrics;
 pub use report::{ServeEvent, ServeReport};
 pub use reqscope_http::{
-    ByGrpcStatus, ByStatus, Chunks, Classify, LeaseBody, LeaseBodyError, MissingScope, Policy, RequestExt,
-    RequestHead, ResponseFuture, ScopeBody, Unfold,
+    ByGrpcStatus, ByStatus, Chunks, Classify, HandlerTimeout, LeaseBody, LeaseBodyError, MissingScope, Policy,
+    RequestExt, RequestHead, ResponseFuture, ScopeBody, Unfold,
 };
 pub use requests::RequestLine;
 pub use serve::{Serve, serve};

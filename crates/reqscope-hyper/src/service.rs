@@ -21,7 +21,7 @@ use reqscope_http::{Classify, Policy, RequestHead, ResponseFuture, ScopeBody};
 /// | returns 4xx, 5xx | `Failed` | the response |
 /// | returns a response with an [`Exit`](reqscope::Exit) in its extensions | that exit | as above |
 /// | returns an error | `Failed` | nothing: hyper closes the connection |
-/// | exceeds the [`timeout`](ScopeService::timeout) | `Cancelled` | 503 |
+/// | exceeds the [`timeout`](ScopeService::timeout) | `Cancelled` | 503 with `Retry-After` |
 /// | is dropped | `Cancelled` | nothing |
 /// | panics | `Panicked` | nothing |
 ///
@@ -102,8 +102,9 @@ impl<S> ScopeService<S> {
     /// Sets the maximum time a handler may take to return its response; see [`Policy::timeout`]. Defaults to no limit,
     /// because only the application knows how long its slowest response takes.
     ///
-    /// A handler that exceeds it is dropped and answered with a 503. Handlers read the deadline with
-    /// [`ScopeHandle::deadline`](reqscope::ScopeHandle::deadline).
+    /// A handler that exceeds it is dropped and answered with a 503. A [`HandlerTimeout`](crate::HandlerTimeout) in the
+    /// extensions of that response says how long it ran; with the feature `tracing` it is also a WARN event. Handlers
+    /// read the deadline with [`ScopeHandle::deadline`](reqscope::ScopeHandle::deadline).
     ///
     /// # Panics
     ///

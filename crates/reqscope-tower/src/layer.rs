@@ -24,7 +24,7 @@ use crate::service::Settings;
 /// | returns 4xx, 5xx | `Failed` | the response |
 /// | returns a response with an [`Exit`](reqscope::Exit) in its extensions | that exit | as above |
 /// | returns an error | `Failed` | what the outer services make of the error |
-/// | exceeds the [`timeout`](ScopeLayer::timeout) | `Cancelled` | 503 |
+/// | exceeds the [`timeout`](ScopeLayer::timeout) | `Cancelled` | 503 with `Retry-After` |
 /// | is dropped | `Cancelled` | nothing |
 /// | panics | `Panicked` | nothing |
 ///
@@ -172,8 +172,10 @@ impl ScopeLayer {
     /// Sets the maximum time a handler may take to return its response; see [`Policy::timeout`]. Defaults to no limit,
     /// because only the application knows how long its slowest response takes.
     ///
-    /// A handler that exceeds it is dropped and answered with a 503. Unlike with a timeout layer, handlers can read the
-    /// deadline ([`ScopeHandle::deadline`](reqscope::ScopeHandle::deadline)), and the wait for the COMMIT is never cut.
+    /// A handler that exceeds it is dropped and answered with a 503. A [`HandlerTimeout`](crate::HandlerTimeout) in the
+    /// extensions of that response says how long it ran; with the feature `tracing` it is also a WARN event. Unlike
+    /// with a timeout layer, handlers can read the deadline
+    /// ([`ScopeHandle::deadline`](reqscope::ScopeHandle::deadline)), and the wait for the COMMIT is never cut.
     ///
     /// # Panics
     ///

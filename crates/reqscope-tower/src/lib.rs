@@ -15,8 +15,8 @@
 //! - `axum`: the extractors `Scoped`, for the request's handle of a resource in the router's state, and `RequestScope`,
 //!   for the scope itself; `ScopeError`, an error that is a response; labels from the routes of a router.
 //! - `tracing`: a scope that could not be closed as requested, such as a failed COMMIT, is an ERROR event with target
-//!   `reqscope::scope`; a body that failed or stalled, or whose release failed, is an event with target
-//!   `reqscope::body`.
+//!   `reqscope::scope`, and a handler that exceeded its timeout a WARN event; a body that failed or stalled, or whose
+//!   release failed, is an event with target `reqscope::body`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "axum")]
@@ -32,8 +32,8 @@ mod scoped;
 
 pub use layer::ScopeLayer;
 pub use reqscope_http::{
-    ByGrpcStatus, ByStatus, Chunks, Classify, LeaseBody, LeaseBodyError, MissingScope, Policy, RequestExt,
-    RequestHead, ResponseFuture, ScopeBody, Unfold,
+    ByGrpcStatus, ByStatus, Chunks, Classify, HandlerTimeout, LeaseBody, LeaseBodyError, MissingScope, Policy,
+    RequestExt, RequestHead, ResponseFuture, ScopeBody, Unfold,
 };
 #[cfg(feature = "axum")]
 pub use request_scope::RequestScope;

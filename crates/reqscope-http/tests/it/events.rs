@@ -2,7 +2,6 @@
 
 use std::fmt::{Debug, Write};
 use std::future::Future;
-use std::io;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Empty, Full};
-use reqscope::{Error, Exit, Resource, Scopes};
+use reqscope::{Exit, Resource, Scopes};
 use reqscope_http::{LeaseBody, Policy, RequestExt, ResponseFuture};
 use reqscope_testkit::{Probe, Verb, poll_once};
 use tracing::field::{Field, Visit};
@@ -20,6 +19,7 @@ use tracing::{Event, Metadata, Subscriber};
 use tracing_core::span::Current;
 
 use crate::lease_body::{Chunk, Frames, data, exit, scene};
+use crate::response::Strict;
 
 type Answer = Result<Response<Full<Bytes>>, &'static str>;
 
@@ -134,24 +134,16 @@ async fn failed_commit_after_the_client_disconnected_is_an_event() {
     assert!(line.contains("the client has disconnected") && line.contains("scripted failure"), "{line}");
 }
 
-/// A resource whose every release matters to the client, and fails.
-struct Strict;
-
-impl Resource for Strict {
-    type Handle = ();
-    type Cause = io::Error;
-
-    async fn acquire(&self) -> Result<(), Error<io::Error>> {
-        Ok(())
-    }
-
-    async fn release(&self, (): (), _: Exit) -> Result<(), Error<io::Error>> {
-        Err(io::Error::other("disk full").into())
-    }
-
-    fn settles(&self, _: Exit) -> bool {
-        true
-    }
+#[tokio::test(start_paused = true)]
+async fn handler_over_its_timeout_is_a_warning_with_label_and_time() {
+    let (log, _guard) = Log::new();
+    let mut request = Request::new(());
+    let opened = Arc::new(Policy::new().timeout(Duration::from_secs(3))).open(&Scopes::new(), &mut request);
+    request.scope().set_label("PUT /orders/{id}");
+    assert_eq!(opened.answer(std::future::pending::<Answer>()).await.unwrap().status(), 503);
+    let [line] = &log.lines()[..] else { panic!("{:?}", log.lines()) };
+    assert!(line.starts_with("WARN reqscope::scope ") && line.contains("label=PUT /orders/{id} "), "{line}");
+    assert!(line.contains("elapsed=3") && line.contains("timeout=3s"), "{line}");
 }
 
 #[tokio::test]

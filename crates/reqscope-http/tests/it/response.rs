@@ -1,5 +1,6 @@
 use std::convert::Infallible;
 use std::future::{Future, pending};
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -11,11 +12,31 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use reqscope::context::Label;
-use reqscope::{CloseError, Exit, Guard, ScopeHandle, Scopes};
-use reqscope_http::{Policy, RequestExt, ResponseFuture, ScopeBody};
+use reqscope::{CloseError, Error, Exit, Guard, Resource, ScopeHandle, Scopes};
+use reqscope_http::{HandlerTimeout, Policy, RequestExt, ResponseFuture, ScopeBody};
 use reqscope_testkit::{Outcome, Probe, Verb, expect_panic, poll_n, poll_once, quiet_panic};
 
 type Answer = Result<Response<Full<Bytes>>, &'static str>;
+
+/// A resource whose every release matters to the client, and fails.
+pub(crate) struct Strict;
+
+impl Resource for Strict {
+    type Handle = ();
+    type Cause = io::Error;
+
+    async fn acquire(&self) -> Result<(), Error<io::Error>> {
+        Ok(())
+    }
+
+    async fn release(&self, (): (), _: Exit) -> Result<(), Error<io::Error>> {
+        Err(io::Error::other("disk full").into())
+    }
+
+    fn settles(&self, _: Exit) -> bool {
+        true
+    }
+}
 
 struct Scene {
     probe: Arc<Probe>,
@@ -354,6 +375,39 @@ async fn handler_over_its_timeout_is_cancelled_with_503() {
     assert_eq!(began.elapsed().as_secs(), 3);
     assert!(dropped.load(Relaxed));
     assert_eq!(scene.exit().await, Exit::Cancelled);
+}
+
+/// The 503 once said nothing about its reason, neither to the client nor to the other layers.
+#[tokio::test(start_paused = true)]
+async fn timeout_is_in_the_extensions_with_label_and_time() {
+    let policy = Policy::new().timeout(Duration::from_secs(3)).label(|_| Some(Label::new("PUT /orders/{id}")));
+    let scene = Scene::new(Probe::new()).with_policy(policy);
+    let mut response = Box::pin(scene.request(holds));
+    assert!(poll_once(response.as_mut()).is_pending());
+    tokio::time::advance(Duration::from_millis(4500)).await;
+    let response = response.await.unwrap();
+    assert_eq!((response.status().as_u16(), response.headers()["retry-after"].as_bytes()), (503, &b"1"[..]));
+    let timeout: &HandlerTimeout = response.extensions().get().unwrap();
+    assert_eq!(timeout.label().unwrap().as_str(), "PUT /orders/{id}");
+    assert_eq!((timeout.timeout().as_millis(), timeout.elapsed().as_millis()), (3000, 4500));
+    let text = "the handler of PUT /orders/{id} was dropped after 4.5 s, its timeout is 3.0 s; ";
+    assert!(timeout.to_string().starts_with(text), "{timeout}");
+}
+
+/// A resource whose ROLLBACK matters to the client fails after the timeout: the response tells both.
+#[tokio::test(start_paused = true)]
+async fn timeout_is_in_the_extensions_of_a_failed_settle_too() {
+    let (scopes, mut request) = (Scopes::new(), Request::new(()));
+    let opened = Arc::new(Policy::new().timeout(Duration::from_secs(3))).open(&scopes, &mut request);
+    let strict = Arc::new(Strict);
+    let response = opened.answer(async move {
+        drop(request.scope().lazy(&strict).get().await.unwrap());
+        pending::<Answer>().await
+    });
+    let response = response.await.unwrap();
+    assert_eq!(response.status(), 500);
+    assert!(response.extensions().get::<CloseError>().is_some());
+    assert!(response.extensions().get::<HandlerTimeout>().is_some());
 }
 
 #[tokio::test(start_paused = true)]
