@@ -100,6 +100,9 @@ pub enum ServeEvent<'a> {
     HandshakeFailed(&'a io::Error),
     /// A connection ended with an error: malformed HTTP, a first request that did not arrive in time, a service or a
     /// body that failed. A client that disconnects is not an error.
+    ///
+    /// Over HTTP/2 a service or a body that fails ends only its stream, and hyper does not report it. A
+    /// [`LeaseBody`](crate::LeaseBody) that fails is an event of the feature `tracing` over both.
     ConnectionFailed(&'a (dyn Error + Send + Sync + 'static)),
     /// The handler of this request did not return within the [`request_grace`](crate::Serve::request_grace) of a
     /// shutdown, and is dropped now.

@@ -1,5 +1,7 @@
 //! How hyper polls response bodies, and how the lease in a body ends.
 
+use std::io;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,11 +9,15 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
-use reqscope::{Exit, Guard, Lease};
-use reqscope_hyper::{LeaseBody, RequestExt};
-use reqscope_testkit::{Probe, Verb};
+use hyper::service::service_fn;
+use reqscope::error::Chain;
+use reqscope::{Error, Exit, Guard, Lease, Scopes};
+use reqscope_hyper::{LeaseBody, RequestExt, ScopeService, ServeEvent, serve};
+use reqscope_testkit::{Probe, Scripted, Verb};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use tokio::time::sleep;
 
-use crate::support::{Answer, Client, Context, Event, Server, Setup};
+use crate::support::{Answer, Client, Context, Event, InMemory, Server, Setup, Step};
 
 fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
@@ -207,16 +213,61 @@ mod streamed_body {
         }
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn outlives_the_timeout_of_the_handler() {
-        let setup = Setup { timeout: Some(Duration::from_millis(20)), ..Setup::default() };
-        let mut server = Server::start(setup, streams).await;
-        let mut client = Client::connect(server.address).await;
-        client.send(get("/")).await;
+        let setup = Setup { timeout: Some(Duration::from_secs(1)), ..Setup::default() };
+        let (mut client, io) = duplex(1024);
+        let mut server = Server::start_on(InMemory::new([Step::Accepts(io)]), setup, Probe::new(), streams);
+        client.write_all(get("/").as_bytes()).await.unwrap();
         server.expect_event(Event::Waits).await;
-        server.expect_handler_to_finish().await;
-        client.read_until("chunk 2").await;
+        sleep(Duration::from_secs(600)).await;
+        server.open_gate();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.contains("chunk 2") && answer.ends_with("0\r\n\r\n"), "{answer}");
+        server.expect_event(Event::Finished).await;
+        server.expect_released(Exit::Completed).await;
     }
+}
+
+/// The client sees that the response is not complete; the hook of the server sees why.
+#[tokio::test(start_paused = true)]
+async fn body_that_fails_midway_is_reported_as_event() {
+    let (mut client, io) = duplex(1024);
+    let scopes = Scopes::new();
+    let probe = Arc::new(Probe::new());
+    let service = ScopeService::new(
+        &scopes,
+        service_fn(move |request: Request<Incoming>| {
+            let lazy = request.scope().lazy(&probe);
+            async move {
+                let lease = Guard::detach(lazy.get().await?);
+                let body = LeaseBody::unfold(lease, 2, |lease, left| async move {
+                    match left {
+                        0 => Err(io::Error::other("the disk is full")),
+                        _ => Ok((lease, left - 1, Some(Bytes::from_static(b"row")))),
+                    }
+                });
+                Ok::<_, Error<Scripted>>(Response::new(body))
+            }
+        }),
+    );
+    let events: Arc<Mutex<Vec<String>>> = Arc::default();
+    let reported = Arc::clone(&events);
+    let serving = serve(InMemory::new([Step::Accepts(io)]), service, &scopes)
+        .on_event(move |event| match event {
+            ServeEvent::ConnectionFailed(error) => reported.lock().unwrap().push(Chain(error).to_string()),
+            _ => unreachable!(),
+        })
+        .graceful(async move {
+            client.write_all(get("/").as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            assert!(!answer.ends_with("0\r\n\r\n"), "{answer}");
+        });
+    assert_eq!(serving.await.failed, 1);
+    let events = events.lock().unwrap();
+    assert!(events.len() == 1 && events[0].contains("response body failed: the disk is full"), "{events:?}");
 }
 
 /// hyper drops a body before its last write, so the drop does not mean that the client has received it.

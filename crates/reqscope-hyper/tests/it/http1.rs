@@ -265,10 +265,10 @@ mod timeout {
     async fn is_readable_by_the_handler() {
         let reads_deadline = |request: Request<Incoming>, _context| async move {
             let left = request.scope().deadline().unwrap() - std::time::Instant::now();
-            assert!(left <= SOON);
+            assert!(left <= BOUND);
             Ok(Response::new(full("read")))
         };
-        let server = Server::start(Setup { timeout: Some(SOON), ..Setup::default() }, reads_deadline).await;
+        let server = Server::start(Setup { timeout: Some(BOUND), ..Setup::default() }, reads_deadline).await;
         let mut client = Client::connect(server.address).await;
         client.send(GET).await;
         client.read_until("read").await;
