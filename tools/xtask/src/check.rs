@@ -24,6 +24,7 @@ pub(crate) fn run(tree: &Tree, servers: &servers::Options, report: &mut Report) 
     report.step("check: names of functions", || names::check(tree));
     report.step("check: verbs at the beginning of the docs", || verbs::check(tree));
     report.step("check: paths in .cargo/mutants.toml", || mutants::check_paths(tree));
+    report.step("check: models in the note about them", || loom::check_note(tree));
     report.step("check: links in the documents", || links::check(tree));
     report.step("check: marks of the generated figures", || {
         bench::check_marks(tree)?;
