@@ -17,10 +17,10 @@ use crate::ScopeError;
 /// returned, panicked or exceeded its timeout, or its client has disconnected. A COMMIT is awaited before the head of
 /// the response is sent.
 ///
-/// The state is an `Arc<R>`, or has a field of that type and derives axum's `FromRef`. Create the `Arc` once: a
-/// `FromRef` that creates a new one for each request creates a new resource for each, with a [pool](reqscope::Pool) of
-/// its own, and handlers and middlewares of a request share no handle. This mistake is reported to the observer
-/// ([`second_resource`](reqscope::Observer::second_resource)).
+/// The state is an `Arc<R>`, or has a field of that type and derives axum's `FromRef` (axum's feature `macros`). Create
+/// the `Arc` once: a `FromRef` that creates a new one for each request creates a new resource for each, with a
+/// [pool](reqscope::Pool) of its own, and handlers and middlewares of a request share no handle. This mistake is reported
+/// to the observer ([`second_resource`](reqscope::Observer::second_resource)).
 ///
 /// `Option<Scoped<R>>` is `None` if no layer has opened a scope.
 ///
