@@ -6,6 +6,7 @@ mod support;
 mod axum;
 mod bodies;
 mod endings;
+mod hang_ups;
 mod handshake;
 mod http1;
 mod http2;

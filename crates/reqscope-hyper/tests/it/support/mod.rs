@@ -5,7 +5,7 @@ mod serving;
 
 pub(crate) use client::Client;
 pub(crate) use listener::{InMemory, Step, too_many_files};
-pub(crate) use server::{Answer, Context, Event, Server, Setup, empty, full};
+pub(crate) use server::{Answer, BoxError, Context, Event, Server, Setup, empty, full};
 pub(crate) use serving::Serving;
 
 use std::time::Duration;
