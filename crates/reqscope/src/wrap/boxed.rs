@@ -59,21 +59,7 @@ impl<H: Send + 'static, C: std::error::Error + Send + Sync + 'static> Resource f
         self.inner.release(handle, exit)
     }
 
-    fn try_acquire(&self) -> Option<H> {
-        self.inner.try_acquire()
-    }
-
-    fn probe(&self, handle: &H) -> Health {
-        self.inner.probe(handle)
-    }
-
-    fn reclaim(&self, handle: H, exit: Exit) -> Result<(), H> {
-        self.inner.reclaim(handle, exit)
-    }
-
-    fn settles(&self, exit: Exit) -> bool {
-        self.inner.settles(exit)
-    }
+    forward_shortcuts!();
 }
 
 impl<H, C> fmt::Debug for BoxResource<H, C> {

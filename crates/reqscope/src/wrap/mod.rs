@@ -1,5 +1,27 @@
 //! Resources made from a closure or around another resource: a timeout, a retry, a tag, a box.
 
+/// Forwards the shortcuts and `settles` to the field `inner`. A wrapper that left one out would still compile, because
+/// all of them have defaults.
+macro_rules! forward_shortcuts {
+    () => {
+        fn try_acquire(&self) -> Option<Self::Handle> {
+            self.inner.try_acquire()
+        }
+
+        fn probe(&self, handle: &Self::Handle) -> $crate::Health {
+            self.inner.probe(handle)
+        }
+
+        fn reclaim(&self, handle: Self::Handle, exit: $crate::Exit) -> Result<(), Self::Handle> {
+            self.inner.reclaim(handle, exit)
+        }
+
+        fn settles(&self, exit: $crate::Exit) -> bool {
+            self.inner.settles(exit)
+        }
+    };
+}
+
 mod function;
 mod timeout;
 mod retry;

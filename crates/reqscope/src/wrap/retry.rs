@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::context::AcquireContext;
 use crate::error::{Error, Stage};
 use crate::exit::Exit;
-use crate::resource::{Health, Resource};
+use crate::resource::Resource;
 use crate::rt::rand;
 use crate::rt::runtime::coop;
 use crate::rt::time::Deadline;
@@ -112,21 +112,7 @@ impl<R: Resource> Resource for Retry<R> {
         self.inner.release(handle, exit).await
     }
 
-    fn try_acquire(&self) -> Option<R::Handle> {
-        self.inner.try_acquire()
-    }
-
-    fn probe(&self, handle: &R::Handle) -> Health {
-        self.inner.probe(handle)
-    }
-
-    fn reclaim(&self, handle: R::Handle, exit: Exit) -> Result<(), R::Handle> {
-        self.inner.reclaim(handle, exit)
-    }
-
-    fn settles(&self, exit: Exit) -> bool {
-        self.inner.settles(exit)
-    }
+    forward_shortcuts!();
 }
 
 /// The number of attempts of a [`Retry`], and the pauses between them.

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::resource::{Health, Resource};
+use crate::resource::Resource;
 
 /// Gives a resource another type, for two resources of one type.
 ///
@@ -97,21 +97,7 @@ impl<R: Resource, Tag: 'static> Resource for Tagged<R, Tag> {
         self.inner.release(handle, exit)
     }
 
-    fn try_acquire(&self) -> Option<R::Handle> {
-        self.inner.try_acquire()
-    }
-
-    fn probe(&self, handle: &R::Handle) -> Health {
-        self.inner.probe(handle)
-    }
-
-    fn reclaim(&self, handle: R::Handle, exit: Exit) -> Result<(), R::Handle> {
-        self.inner.reclaim(handle, exit)
-    }
-
-    fn settles(&self, exit: Exit) -> bool {
-        self.inner.settles(exit)
-    }
+    forward_shortcuts!();
 }
 
 impl<R: Clone, Tag> Clone for Tagged<R, Tag> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Stage};
 use crate::exit::Exit;
-use crate::resource::{Health, Resource};
+use crate::resource::Resource;
 use crate::rt::time::Deadline;
 
 /// Limits the time of each verb of a resource.
@@ -119,21 +119,7 @@ impl<R: Resource> Resource for Timeout<R> {
         within(self.release, Stage::Releasing, self.inner.release(handle, exit)).await
     }
 
-    fn try_acquire(&self) -> Option<R::Handle> {
-        self.inner.try_acquire()
-    }
-
-    fn probe(&self, handle: &R::Handle) -> Health {
-        self.inner.probe(handle)
-    }
-
-    fn reclaim(&self, handle: R::Handle, exit: Exit) -> Result<(), R::Handle> {
-        self.inner.reclaim(handle, exit)
-    }
-
-    fn settles(&self, exit: Exit) -> bool {
-        self.inner.settles(exit)
-    }
+    forward_shortcuts!();
 }
 
 /// Runs `work` under a deadline. If the deadline is missed or this future is dropped, `work` is dropped here and cleans
