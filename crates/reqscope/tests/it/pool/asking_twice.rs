@@ -4,27 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqscope::{Error, Exit, Lease, Pool, Resource, Scopes};
-use reqscope_testkit::{Probe, Scripted};
+use reqscope::{Exit, Scopes};
+use reqscope_testkit::Probe;
 
-use super::rig::Rig;
+use super::rig::{Around, Rig};
 use crate::support::bounded;
-
-/// A wrapper transactions a pool, like a transaction.
-struct Transactions(Arc<Pool<Probe>>);
-
-impl Resource for Transactions {
-    type Handle = Lease<Pool<Probe>>;
-    type Cause = Scripted;
-
-    async fn acquire(&self) -> Result<Self::Handle, Error<Scripted>> {
-        Lease::acquire(&self.0).await
-    }
-
-    async fn release(&self, lease: Self::Handle, exit: Exit) -> Result<(), Error<Scripted>> {
-        Lease::end(lease, exit).await
-    }
-}
 
 fn rig() -> Rig {
     Rig::configured(Probe::new(), |builder| builder.max_size(1).acquire_timeout(Duration::from_secs(2)))
@@ -43,7 +27,7 @@ async fn request_asking_twice_gets_the_same_handle() {
 #[tokio::test(start_paused = true)]
 async fn request_waiting_for_itself_gets_the_line_of_its_handle() {
     let (rig, scope) = (rig(), Scopes::new().open());
-    let transactions = Arc::new(Transactions(Arc::clone(&rig.pool)));
+    let transactions = Arc::new(Around(Arc::clone(&rig.pool)));
     let (get, line) = (scope.lazy(&transactions).get(), line!());
     let transaction = get.await.unwrap();
     let error = bounded(scope.lazy(&rig.pool).get()).await.unwrap_err();
@@ -58,7 +42,7 @@ async fn request_waiting_for_itself_gets_the_line_of_its_handle() {
 #[tokio::test(start_paused = true)]
 async fn wrapper_waiting_for_its_own_request_gets_the_line() {
     let (rig, scope) = (rig(), Scopes::new().open());
-    let transactions = Arc::new(Transactions(Arc::clone(&rig.pool)));
+    let transactions = Arc::new(Around(Arc::clone(&rig.pool)));
     let direct = scope.lazy(&rig.pool).get().await.unwrap();
     let error = bounded(scope.lazy(&transactions).get()).await.unwrap_err();
     assert_eq!(error.shortage().unwrap().own.map(std::panic::Location::file), Some(file!()));

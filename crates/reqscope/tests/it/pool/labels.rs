@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use reqscope::observer::Subject;
-use reqscope::{Exit, Lease, Observer, Pool, Pooled, Resource, Scopes};
-use reqscope_testkit::{Probe, Scripted};
+use reqscope::{Exit, Observer, Pool, Pooled, Scopes};
+use reqscope_testkit::Probe;
 
 use super::aging::{ROUND, SECOND, pass, without_limits};
+use super::rig::Around;
 
 /// An observer that records label, tenant and pool of each event.
 #[derive(Clone, Default)]
@@ -49,19 +50,6 @@ async fn holders_show_the_label_of_their_request() {
     let labels: Vec<_> = pool.holders().into_iter().map(|holding| holding.label).collect();
     assert_eq!(labels.iter().flatten().map(ToString::to_string).collect::<Vec<_>>(), ["GET /orders/{id}"]);
     assert_eq!(labels.len(), 2);
-}
-
-/// A resource around a lease, like a transaction.
-struct Around(Arc<Pool<Probe>>);
-
-impl Resource for Around {
-    type Handle = Lease<Pool<Probe>>;
-    type Cause = Scripted;
-
-    async fn acquire(&self) -> Result<Self::Handle, reqscope::Error<Scripted>> {
-        tokio::task::yield_now().await;
-        Lease::acquire(&self.0).await
-    }
 }
 
 #[tokio::test(start_paused = true)]

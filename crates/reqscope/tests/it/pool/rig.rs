@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use reqscope::future::PoolGet;
 use reqscope::pool::PoolBuilder;
-use reqscope::{Pool, Pooled};
-use reqscope_testkit::{Outcome, Probe, Verb, poll_once};
+use reqscope::{Error, Exit, Lease, Pool, Pooled, Resource};
+use reqscope_testkit::{Outcome, Probe, Scripted, Verb, poll_once};
 use tokio::runtime::Runtime;
 
 use crate::support::{bounded, settle};
@@ -16,6 +16,23 @@ use crate::watchdog::watch;
 pub(super) struct Rig {
     pub(super) pool: Arc<Pool<Probe>>,
     pub(super) probe: Probe,
+}
+
+/// A resource around a lease of a pool, like a transaction.
+pub(super) struct Around(pub(super) Arc<Pool<Probe>>);
+
+impl Resource for Around {
+    type Handle = Lease<Pool<Probe>>;
+    type Cause = Scripted;
+
+    async fn acquire(&self) -> Result<Self::Handle, Error<Scripted>> {
+        tokio::task::yield_now().await; // so that the acquisition moves to a task
+        Lease::acquire(&self.0).await
+    }
+
+    async fn release(&self, lease: Self::Handle, exit: Exit) -> Result<(), Error<Scripted>> {
+        Lease::end(lease, exit).await
+    }
 }
 
 /// A `get` that waits, after its first poll.
