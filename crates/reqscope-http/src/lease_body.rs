@@ -60,8 +60,8 @@ use crate::{Classify, LeaseBodyError};
 /// client. On sockets that `reqscope-hyper` accepts on Linux (`Tcp::notsent_lowat`), it takes about 250 kB and then
 /// asks for 130 kB at a time, so a download that is longer than that needs 5 kB per second. On the sockets of other
 /// servers, and on other systems, it may take up to some megabytes, and more only when a third of that has been read:
-/// over Linux's loopback 1.4 MB at a time, which needs 50 kB per second. Raise the timeout of routes that send more to
-/// slower clients.
+/// over Linux's loopback 1.4 MB at a time, which needs 50 kB per second. Set `TCP_NOTSENT_LOWAT` on the sockets of such
+/// a server, or raise the timeout of routes that send more to slower clients.
 ///
 /// The timer runs on the runtime that polled the body last, at first on the one that created it. A body that is created
 /// outside of a runtime begins to count at its first poll. On a runtime without timers there is no limit, and the panic
@@ -410,27 +410,28 @@ where
 
     /// Changes a body that is not polled yet.
     fn change(&mut self, change: impl FnOnce(Pin<&mut Streaming<B, R>>)) {
-        // `None` if it has stalled already.
+        // There are none if it has stalled already.
         self.with_contents(None, |streaming, _| {
             change(streaming);
-            ((), Polled::Nothing)
+            Polled::Nothing
         });
     }
 
-    /// Takes the contents out of the cell and uses them, for the task of this waker or for none. Returns `None` if
-    /// there are none.
-    fn with_contents<T>(
+    /// Takes the contents out of the cell and uses them, for the task of this waker or for none. Returns whether there
+    /// are any.
+    #[inline]
+    fn with_contents(
         &mut self,
         server: Option<&Waker>,
-        use_once: impl FnOnce(Pin<&mut Streaming<B, R>>, &Waker) -> (T, Polled),
-    ) -> Option<T> {
-        let mut contents = self.cell.begin_poll(server)?;
+        use_them: impl FnOnce(Pin<&mut Streaming<B, R>>, &Waker) -> Polled,
+    ) -> bool {
+        let Some(mut contents) = self.cell.begin_poll(server) else { return false };
         let panicking = OnPanic { cell: &self.cell, has_panicked: &mut self.has_panicked };
-        let (used, polled) = use_once(contents.as_mut(), &self.waker);
+        let polled = use_them(contents.as_mut(), &self.waker);
         self.hints = Hints::of(&contents);
         mem::forget(panicking);
         self.cell.end_poll(contents, polled);
-        Some(used)
+        true
     }
 
     /// Returns why there are no contents, once. Returns `None` after the end.
@@ -468,19 +469,19 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
         let this = self.get_mut();
-        let polled = this.with_contents(Some(cx.waker()), |mut streaming, waker| {
-            let frame = streaming.as_mut().poll_frame(&mut Context::from_waker(waker));
-            let polled = match &frame {
+        let mut frame = Poll::Pending;
+        let has_contents = this.with_contents(Some(cx.waker()), |mut streaming, waker| {
+            frame = streaming.as_mut().poll_frame(&mut Context::from_waker(waker));
+            match &frame {
                 _ if streaming.has_ended() => Polled::End,
                 Poll::Pending => Polled::Pending,
                 Poll::Ready(Some(Ok(frame))) => {
                     Polled::Frame(frame.data_ref().map_or(0, |data| data.remaining() as u64))
                 }
                 Poll::Ready(_) => Polled::Nothing,
-            };
-            (frame, polled)
+            }
         });
-        polled.unwrap_or_else(|| Poll::Ready(this.take_reason().map(Err)))
+        if has_contents { frame } else { Poll::Ready(this.take_reason().map(Err)) }
     }
 
     fn is_end_stream(&self) -> bool {

@@ -157,8 +157,8 @@ where
             None => self.source.as_ref().map(FrameSource::size_hint).unwrap_or_default(),
         };
         // Of a body whose length it knows, a server polls neither the end nor the trailers.
-        let is_needed = hint.exact() == Some(0) || self.trailers.is_some();
-        if !self.is_settled() && is_needed { SizeHint::default() } else { hint }
+        let must_be_polled = !self.is_settled() && (hint.upper() == Some(0) || self.trailers.is_some());
+        if must_be_polled { SizeHint::default() } else { hint }
     }
 
     /// Returns whether neither the lease nor its release is here.

@@ -4,5 +4,6 @@
 #[cfg(feature = "tracing")]
 mod events;
 mod lease_body;
+mod random_bodies;
 mod response;
 mod stalls;
