@@ -5,7 +5,8 @@
 //! - [`Gate`] stops the calls of a probe's method until the test decides how they end ([`Outcome`]: succeed, fail,
 //!   wait, hang, panic).
 //! - [`Ledger`] fails the test if an acquisition is neither released nor abandoned, and names the line that acquired.
-//! - [`drained`] ends a test of handlers: it waits until nothing is open, and fails with what is left.
+//! - [`drained`] ends a test of handlers: it waits until nothing is open, and fails with what is left, or with the work
+//!   in the background that has failed.
 //! - [`laws`](fn@laws) runs any resource through a suite that cancels each future at every await in turn.
 //! - [`poll_once`], [`poll_n`], [`cancel_at`], [`Wakes`] and [`until`] poll futures by hand, cancel them at a chosen
 //!   await, and wait without sleeping.
@@ -62,7 +63,7 @@
 //! - A client that disconnects is a future that is dropped: `cancel_at(3, app.oneshot(request))` drops the request at
 //!   its third await. Then look into the database for what must not be there.
 //! - Work after the commit ([`on_completed`](reqscope::ScopeHandle::on_completed)) is awaited by the drain, so check for
-//!   its mail or event after it.
+//!   its mail or event after it. If that work panics or times out, the drain fails the test.
 //! - A database on threads or servers of its own needs the real clock: a paused clock lets the drain's time pass while
 //!   they work.
 #![cfg_attr(docsrs, feature(doc_cfg))]
