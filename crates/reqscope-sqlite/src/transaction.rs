@@ -208,20 +208,24 @@ async fn wait_for_turn(database: &Database, began: Instant) -> Result<WriterPerm
 #[cold]
 fn waited_too_long(database: &Database, own: Option<&AcquireContext>, waited: Duration) -> Error<SqliteError> {
     let error = Error::timeout(Stage::Waiting, waited);
-    let turn = format!("for the turn to write to {}", database.path().display());
-    let Some(Holder { context, since }) = database.holder() else { return error.with_context(turn) };
+    let turn = format!("the turn to write to {}", database.path().display());
+    let Some(Holder { context, since }) = database.holder() else {
+        return error.with_context(format!("another transaction had {turn}"));
+    };
     let held = since.elapsed().as_secs_f64();
-    let Some(holder) = context else {
-        return error.with_context(format!("{turn}, which another transaction has had for {held:.1} s"));
-    };
-    let context = match holder.label() {
-        _ if own.is_some_and(|own| own.is_same_scope(&holder)) => {
-            format!("{turn}, which this request itself has had for {held:.1} s: write in one transaction per request")
+    let is_own = context.as_ref().zip(own).is_some_and(|(holder, own)| holder.is_same_scope(own));
+    let label = context.as_ref().and_then(AcquireContext::label);
+    let message = match label {
+        _ if is_own => {
+            format!("this request itself has had {turn} for {held:.1} s: write in one transaction per request")
         }
-        Some(label) => format!("{turn}, which {label} has had for {held:.1} s"),
-        None => format!("{turn}, which another transaction has had for {held:.1} s"),
+        Some(label) => format!("{label} has had {turn} for {held:.1} s"),
+        None => format!("another transaction has had {turn} for {held:.1} s"),
     };
-    error.with_context(context).with_holder(holder.taken_at())
+    match context {
+        Some(holder) => error.with_context(message).with_holder(holder.taken_at()),
+        None => error.with_context(message),
+    }
 }
 
 impl<P> Resource for Transaction<P>
