@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use reqscope::CloseError;
 use reqscope::error::Chain;
 use reqscope_sqlite::SqliteError;
-use reqscope_tower::ScopeError;
+use reqscope_tower::{HandlerTimeout, ScopeError};
 use serde_json::json;
 
 /// The error of a job that runs outside of any request, where no client gets an answer.
@@ -61,7 +61,8 @@ impl IntoResponse for AppError {
     }
 }
 
-/// Logs the cause of every 503 and 500 of the scoped routes: a [`ScopeError`], or a COMMIT that failed.
+/// Logs the cause of every 503 and 500 of the scoped routes: a [`ScopeError`], a COMMIT that failed, or a handler that
+/// exceeded its timeout.
 pub(crate) async fn log_failures(request: Request, next: Next) -> Response {
     let line = format!("{} {}", request.method(), request.uri().path());
     let response = next.run(request).await;
@@ -70,6 +71,9 @@ pub(crate) async fn log_failures(request: Request, next: Next) -> Response {
     }
     if let Some(error) = response.extensions().get::<CloseError>() {
         eprintln!("{line}: {}", Chain(error));
+    }
+    if let Some(timeout) = response.extensions().get::<HandlerTimeout>() {
+        eprintln!("{line}: {timeout}");
     }
     response
 }

@@ -457,22 +457,33 @@ mod panicking_drops {
         assert_eq!(exit(&probe, &reaper).await, Exit::Panicked);
     }
 
-    /// The future of a chunk owns the lease and the bomb.
+    /// The future of a chunk, whose drop panics before it gets to the lease.
+    struct Holds(Bomb, Lease<Probe>);
+
+    impl Future for Holds {
+        type Output = Chunk;
+
+        fn poll(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<Chunk> {
+            let _owned = &self.1;
+            Poll::Pending
+        }
+    }
+
     #[tokio::test]
     async fn future_of_a_chunk_is_dropped_quietly() {
         let (probe, reaper, lease) = scene(Probe::new()).await;
-        probe.on(Verb::Operate).never();
-        let bomb = Arc::new(Bomb);
-        let mut body = Box::pin(LeaseBody::from_fn(lease, move |mut lease: Lease<Probe>| {
-            let bomb = Arc::clone(&bomb);
-            async move {
-                lease.operate().await?;
-                drop(bomb);
-                Ok((lease, Some(Bytes::new()))) as Chunk
-            }
-        }));
-        assert!(poll_once(pin!(poll_fn(|cx| body.as_mut().poll_frame(cx)))).is_pending());
+        let mut body = LeaseBody::from_fn(lease, |lease| Holds(Bomb, lease));
+        assert!(poll_once(pin!(body.frame())).is_pending());
         drop(body);
+        assert_eq!(exit(&probe, &reaper).await, Exit::Panicked, "the lease is dropped while its future unwinds");
+    }
+
+    #[tokio::test]
+    async fn state_of_the_chunks_is_dropped_quietly() {
+        let (probe, reaper, lease) = scene(Probe::new()).await;
+        drop(LeaseBody::unfold(lease, Bomb, |lease, bomb| async move {
+            Ok::<_, Error<Scripted>>((lease, bomb, Some(Bytes::new())))
+        }));
         assert_eq!(exit(&probe, &reaper).await, Exit::Cancelled);
     }
 }
