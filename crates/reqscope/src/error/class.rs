@@ -65,6 +65,8 @@ pub struct Class {
     pub(super) kind: Kind,
     pub(super) stage: Option<Stage>,
     pub(super) permanent: bool,
+    /// Whether the sources say nothing about the whole, so that [`Class::find`] does not look at them.
+    pub(super) concludes: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,15 +100,22 @@ impl Class {
     /// The class of an error for which [`is_unknown_outcome`](Class::is_unknown_outcome) returns `true`.
     pub const UNKNOWN_OUTCOME: Class = Class::of(Kind::UnknownOutcome);
 
+    /// The class of the error of a close. One release was refused, but another one may have committed, so the whole is no
+    /// refusal.
+    pub(crate) const CLOSE: Class =
+        Class { stage: Some(Stage::Releasing), concludes: true, ..Class::of(Kind::Failed) };
+
     pub(super) const fn of(kind: Kind) -> Self {
-        Class { kind, stage: None, permanent: false }
+        Class { kind, stage: None, permanent: false, concludes: false }
     }
 
     /// Returns the class of `error`: that of the first level in its chain of sources that is more than
     /// [failed](Class::is_failed), else that of the first level with a class, else `None`.
     ///
     /// So an error that says no more than "the resource failed" has the class of its cause: a pool that is exhausted
-    /// stays recognizable when a second resource returns the pool's error as the cause of its own.
+    /// stays recognizable when a second resource returns the pool's error as the cause of its own. A
+    /// [`CloseError`](crate::CloseError) does not have the class of its cause: it is failed, or has an unknown outcome. Its
+    /// cause is the error of one release, and another release of the same scope may have committed.
     ///
     /// Calls `source` on each level, at most 128 of them.
     ///
@@ -130,7 +139,7 @@ impl Class {
             // transparent wrapper skips a level, but calls the `source` of that level.
             level = error.source().map(|source| source as _);
             match witness.take() {
-                Some(class) if !class.is_failed() => return Some(class),
+                Some(class) if class.is_last() => return Some(class),
                 class => first = first.or(class),
             }
         }
@@ -146,10 +155,15 @@ impl Class {
         // `Err` while the thread ends, when no `find` runs.
         let _ended = NOTED.try_with(|noted| {
             if let Noted::On(kept) = noted.get() {
-                let keep = kept.is_some_and(|kept| !kept.is_failed() || self.is_failed());
+                let keep = kept.is_some_and(|kept| kept.is_last() || !self.is_last());
                 noted.set(Noted::On(if keep { kept } else { Some(self) }));
             }
         });
+    }
+
+    /// Returns whether a search ends with this class.
+    fn is_last(self) -> bool {
+        self.concludes || !self.is_failed()
     }
 
     /// Returns whether the resource returned an error of its own that says no more than that. All other predicates are

@@ -10,7 +10,7 @@ use super::{Error, ErrorInner, Stage};
 impl<C> fmt::Display for Error<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ErrorInner { class, situation, context, elapsed, holder, shortage, cause: _ } = &*self.0;
-        let Class { kind, stage, permanent } = class;
+        let Class { kind, stage, permanent, .. } = class;
         let text = match kind {
             Kind::Failed if *permanent => "the resource failed permanently",
             Kind::Failed => "the resource failed",

@@ -133,15 +133,20 @@ impl CloseError {
     /// This is the case if a release says so ([`Error::is_unknown_outcome`](crate::Error::is_unknown_outcome)), also
     /// because it missed its deadline, panicked or lost its runtime, and if one is [still
     /// running](Problem::StillReleasing). Otherwise no release of the problems has taken effect; those of other
-    /// resources in the same scope may have.
+    /// resources in the same scope may have, and so may an [early one](crate::Lazy::complete).
     ///
-    /// A client that gets this as a 500 must not simply repeat its request:
+    /// A request of this error must not simply be repeated, whether the outcome is known or not, so
+    /// [`Class::find`] returns no class for it that invites a retry, not even if its cause is an unavailable backend:
     ///
     /// ```
     /// use reqscope::CloseError;
     ///
     /// fn advice(error: &CloseError) -> &'static str {
-    ///     if error.is_unknown_outcome() { "look whether the order exists before you repeat it" } else { "try again" }
+    ///     if error.is_unknown_outcome() {
+    ///         "look whether the order exists before you repeat it"
+    ///     } else {
+    ///         "the parts that are named in the log were not stored"
+    ///     }
     /// }
     /// ```
     pub fn is_unknown_outcome(&self) -> bool {
@@ -183,10 +188,10 @@ impl fmt::Display for CloseError {
 impl Error for CloseError {
     /// Returns the error of the first failed release, if there is one.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        // The first failed release may say something else.
-        if self.is_unknown_outcome() {
-            Class::UNKNOWN_OUTCOME.note();
-        }
+        // Before the first failed release, which may say something else: "unavailable" would invite a client to repeat a
+        // request that has partly been committed.
+        let class = if self.is_unknown_outcome() { Class::UNKNOWN_OUTCOME } else { Class::CLOSE };
+        class.note();
         self.0.problems.iter().find_map(|problem| match problem {
             Problem::ReleaseFailed { error, .. } => Some(&**error as _),
             _ => None,

@@ -1,6 +1,8 @@
 //! The verdict, the order and the problems of a close: L10 its three phases, L11 no success without a commit.
 
+use std::convert::Infallible;
 use std::error::Error as _;
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +10,7 @@ use std::time::Duration;
 use reqscope::error::{Class, Stage};
 use reqscope::future::Close;
 use reqscope::scope::{Problem, TryGetError};
-use reqscope::{CloseError, Error, Exit, Guard, Health, Scope};
+use reqscope::{CloseError, Error, Exit, Guard, Health, Resource, Scope};
 use reqscope_testkit::{Gate, Probe, Scripted, Verb, expect_panic, poll_once, quiet_panic};
 
 use crate::hooked::{At, Hooked};
@@ -404,4 +406,43 @@ async fn release_still_running_has_an_unknown_outcome() {
     assert!(Class::find(&error).is_some_and(|class| class.is_unknown_outcome()), "a server must not invite a repeat");
     all[0].on(Verb::Release).ok();
     server.finish().await;
+}
+
+/// The fault: the class of the first failed release was found, so a client was invited by a 503 to repeat a request of
+/// which another resource had committed its part.
+#[tokio::test(start_paused = true)]
+async fn close_error_does_not_have_the_class_of_one_release() {
+    struct Refusing;
+
+    impl Resource for Refusing {
+        type Handle = ();
+        type Cause = Infallible;
+
+        async fn acquire(&self) -> Result<(), Error<Infallible>> {
+            Ok(())
+        }
+
+        async fn release(&self, (): (), _exit: Exit) -> Result<(), Error<Infallible>> {
+            Err(Error::unavailable())
+        }
+
+        fn settles(&self, exit: Exit) -> bool {
+            exit.is_completed()
+        }
+    }
+
+    let server = Server::with(Probe::new().settling());
+    let scope = server.scopes.open();
+    drop(get_now(&scope.lazy(&Arc::new(Refusing))));
+    drop(get_now(&scope.lazy(&server.probe)));
+    let error = scope.close(Exit::Completed).await.unwrap_err();
+    assert_eq!(server.exits(), [Exit::Completed], "the other one has committed");
+    assert!(!error.is_unknown_outcome(), "{error}");
+    let in_a_resource = Error::failed(error.clone());
+    let in_another_error = io::Error::other(error.clone());
+    for error in [&error as &dyn std::error::Error, &in_a_resource, &in_another_error] {
+        let class = Class::find(error).unwrap();
+        assert!(class.is_failed() && !class.is_unavailable(), "{class:?}");
+        assert_eq!(class.stage(), Some(Stage::Releasing));
+    }
 }
