@@ -1,9 +1,11 @@
 //! What a request says about itself to the acquisitions that it makes: a label, a tenant key and a deadline.
 
 use std::borrow::Cow;
-use std::fmt::{self, Write};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
+
+use crate::escape::Escaped;
 
 /// The details of a scope: one pointer, which is null for a scope that has none.
 ///
@@ -59,7 +61,6 @@ impl Details {
         self.set().deadline = Some(at);
     }
 
-    /// Returns the details for writing: in place if no snapshot shares them, else in a copy.
     /// Removes the deadline, for work that follows the request.
     pub(crate) fn without_deadline(mut self) -> Self {
         if self.deadline().is_some() {
@@ -68,6 +69,7 @@ impl Details {
         self
     }
 
+    /// Returns the details for writing: in place if no snapshot shares them, else in a copy.
     fn set(&mut self) -> &mut Set {
         Arc::make_mut(self.0.get_or_insert_default())
     }
@@ -219,14 +221,8 @@ const MOST: usize = 128;
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars().take(MOST) {
-            match c {
-                // `escape_debug` would escape these, too.
-                '\'' | '"' | '\\' => f.write_char(c)?,
-                _ => c.escape_debug().try_for_each(|c| f.write_char(c))?,
-            }
-        }
-        Ok(())
+        let end = self.0.char_indices().nth(MOST).map_or(self.0.len(), |(end, _)| end);
+        Escaped(&self.0[..end]).fmt(f)
     }
 }
 

@@ -128,6 +128,7 @@
 
 // In reading order: each module imports only from the modules above it.
 mod exit;
+mod escape;
 mod details;
 pub mod error;
 mod resource;

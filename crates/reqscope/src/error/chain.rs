@@ -2,6 +2,7 @@ use std::error::Error as StdError;
 use std::fmt;
 
 use super::class::MAX_LEVELS;
+use crate::escape::Escaped;
 
 /// Displays an error together with its sources: each level's text, separated by colons, in one line.
 ///
@@ -10,6 +11,10 @@ use super::class::MAX_LEVELS;
 ///
 /// A level is left out if the text before it contains its text, because some errors repeat their source in their own
 /// message. At most 128 levels are looked at.
+///
+/// The text of a cause may come from a peer: from a database server, from a client whose input it quotes. Line breaks and
+/// other control characters are escaped, so that no text can forge a line of a log. The `Display` of a single error
+/// escapes nothing.
 ///
 /// ```
 /// use reqscope::Error;
@@ -20,6 +25,9 @@ use super::class::MAX_LEVELS;
 /// let error = Error::failed(refused).at(Stage::Acquiring);
 /// assert_eq!(error.to_string(), "the resource failed while acquiring");
 /// assert_eq!(Chain(&error).to_string(), "the resource failed while acquiring: connection refused");
+///
+/// let forged = io::Error::other("no row\nERROR forged");
+/// assert_eq!(Chain(&forged).to_string(), r"no row\nERROR forged");
 /// ```
 ///
 /// An observer that logs failed releases:
@@ -43,13 +51,13 @@ pub struct Chain<'a>(pub &'a dyn StdError);
 impl fmt::Display for Chain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = self.0.to_string();
-        f.write_str(&shown)?;
+        write!(f, "{}", Escaped(&shown))?;
         let mut level = self.0;
         for _ in 1..MAX_LEVELS {
             let Some(source) = level.source() else { break };
             let text = source.to_string();
             if !shown.contains(&text) {
-                write!(f, ": {text}")?;
+                write!(f, ": {}", Escaped(&text))?;
                 shown = text;
             }
             level = source;

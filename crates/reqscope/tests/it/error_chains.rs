@@ -84,3 +84,19 @@ fn shortage_shows_why_the_last_connect_failed() {
     let end = "; last connect failure 0.0 s ago: sqlite failed: database is locked";
     assert!(error.to_string().ends_with(end), "{error}");
 }
+
+/// A server, or a peer that passes for one, chooses the text of its errors. The fault: a line break in it began a line of
+/// the log.
+#[test]
+fn chain_escapes_what_could_forge_a_line() {
+    let forged = "no table\r\nERROR \u{1b}[2J\u{7f}\u{85}\u{2028}\u{202e}\0";
+    let escaped = r"no table\r\nERROR \u{1b}[2J\u{7f}\u{85}\u{2028}\u{202e}\0";
+    assert_line(&[forged], escaped);
+    assert_line(&["no order", forged, "no table"], &format!("no order: {escaped}"));
+    let failure = ConnectFailure::new(&Error::failed(levels(&[forged])), Duration::ZERO);
+    assert!(format!("{failure:?}").contains(escaped), "{failure:?}");
+
+    // All else stays as it is.
+    let readable = r#"near "x'y": `C:\data`, prix élevé, naïve, 価格, हिन्दी"#;
+    assert_line(&[readable], readable);
+}
