@@ -1,6 +1,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::iter::successors;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum_core::response::{IntoResponse, Response};
@@ -16,6 +17,7 @@ use reqscope_http::MissingScope;
 /// |---|---|
 /// | unavailable, exhausted, timeout, closed | 503 with `Retry-After: 1`, because a pool checks within a second whether its backend is back |
 /// | unknown outcome: a COMMIT or another release without an answer | 500, because a client must not simply repeat such a request |
+/// | the `CloseError` of a scope, whatever its cause | 500, for the same reason: another release may have committed |
 /// | any other, and errors without a class | 500 |
 /// | the [`ScopeLayer`](crate::ScopeLayer) is missing | 500 with a text that says so |
 ///
@@ -124,8 +126,45 @@ use reqscope_http::MissingScope;
 /// # Not an `Error`
 ///
 /// As `anyhow::Error`, this type does not implement [`std::error::Error`]: the conversion from every error type and
-/// that trait exclude each other. Use [`ScopeError::source`] for the error inside, [`ScopeError::new`] for a message,
-/// for a boxed error and for an `anyhow::Error`, and `?` in a function that returns a `Box<dyn Error + Send + Sync>`.
+/// that trait exclude each other. It derefs to the error inside, so it can be a `#[from]` or a `#[source]` of thiserror:
+///
+/// ```
+/// use reqscope_tower::ScopeError;
+///
+/// #[derive(Debug, thiserror::Error)]
+/// enum ReportError {
+///     #[error("the report could not be read")]
+///     Read(#[from] ScopeError),
+///     #[error("the report is empty")]
+///     Empty,
+/// }
+///
+/// fn sum(lines: &[&str]) -> Result<u32, ScopeError> {
+///     Ok(lines.iter().map(|line| line.parse::<u32>()).sum::<Result<_, _>>()?)
+/// }
+///
+/// fn report(lines: &[&str]) -> Result<u32, ReportError> {
+///     if lines.is_empty() { Err(ReportError::Empty) } else { Ok(sum(lines)?) }
+/// }
+/// assert_eq!(report(&["1", "2"]).unwrap(), 3);
+/// assert!(matches!(report(&["one"]), Err(ReportError::Read(_))));
+/// ```
+///
+/// Use [`ScopeError::source`] for the error inside, [`ScopeError::new`] for a message, for a boxed error and for an
+/// `anyhow::Error`, and `?` in a function that returns a `Box<dyn Error + Send + Sync>`. The box contains the error inside,
+/// so it can be downcast:
+///
+/// ```
+/// use reqscope_tower::ScopeError;
+/// use std::error::Error;
+/// use std::num::ParseIntError;
+///
+/// let boxed: Box<dyn Error + Send + Sync> = ScopeError::from("one".parse::<u32>().unwrap_err()).into();
+/// assert!(boxed.is::<ParseIntError>());
+/// ```
+///
+/// If a clone of the `ScopeError` exists, the box contains an error with the same text, whose
+/// [`source`](std::error::Error::source) is the error inside.
 ///
 /// # Examples
 ///
@@ -167,7 +206,8 @@ use reqscope_http::MissingScope;
 #[derive(Clone, Debug)]
 pub struct ScopeError {
     status: StatusCode,
-    source: Arc<dyn StdError + Send + Sync>,
+    /// In a box, which the last clone gives away.
+    source: Arc<Box<dyn StdError + Send + Sync>>,
 }
 
 impl ScopeError {
@@ -188,10 +228,10 @@ impl ScopeError {
     /// assert_eq!(convert(100.0).unwrap(), 108.0);
     /// ```
     pub fn new(error: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
-        Self::of(Arc::from(error.into()))
+        Self::of(error.into())
     }
 
-    fn of(source: Arc<dyn StdError + Send + Sync>) -> Self {
+    fn of(source: Box<dyn StdError + Send + Sync>) -> Self {
         let is_temporary = |class: Class| {
             let is_refusal = class.is_unavailable() || class.is_exhausted() || class.is_closed();
             (is_refusal || class.is_timeout()) && !class.is_unknown_outcome()
@@ -200,7 +240,7 @@ impl ScopeError {
             Some(class) if is_temporary(class) => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        ScopeError { status, source }
+        ScopeError { status, source: Arc::new(source) }
     }
 
     /// Returns the status of the response: 503 or 500.
@@ -233,12 +273,12 @@ impl ScopeError {
     /// assert!(error.source().downcast_ref::<Error<io::Error>>().is_some_and(Error::is_failed));
     /// ```
     pub fn source(&self) -> &(dyn StdError + Send + Sync + 'static) {
-        &*self.source
+        &**self.source
     }
 
     /// Returns the error that says that the layer is missing, at any level.
     fn missing_scope(&self) -> Option<&MissingScope> {
-        let source: &(dyn StdError + 'static) = &*self.source;
+        let source: &(dyn StdError + 'static) = self.source();
         // A chain that leads back to itself ends.
         successors(Some(source), |&error| error.source()).take(128).find_map(|error| error.downcast_ref())
     }
@@ -247,21 +287,52 @@ impl ScopeError {
 /// Converts any error, with its class. A `ScopeError` that a callee returned is passed on as it is.
 impl<E: StdError + Send + Sync + 'static> From<E> for ScopeError {
     fn from(error: E) -> Self {
-        Self::of(Arc::new(error))
+        Self::of(Box::new(error))
     }
 }
 
-/// Returns the error that was converted into the `ScopeError`.
+/// Derefs to the error that was converted into this one.
+impl Deref for ScopeError {
+    type Target = dyn StdError + Send + Sync + 'static;
+
+    fn deref(&self) -> &Self::Target {
+        self.source()
+    }
+}
+
+/// Returns the error that was converted into the `ScopeError`, or, if that has a clone, an error whose source it is.
 impl From<ScopeError> for Box<dyn StdError + Send + Sync> {
     fn from(error: ScopeError) -> Self {
-        Box::new(error.source)
+        Arc::try_unwrap(error.source).unwrap_or_else(|shared| Box::new(SharedError(shared)))
     }
 }
 
-/// Returns the error that was converted into the `ScopeError`.
+/// Returns the error that was converted into the `ScopeError`, or, if that has a clone, an error whose source it is.
 impl From<ScopeError> for Box<dyn StdError> {
     fn from(error: ScopeError) -> Self {
-        Box::new(error.source)
+        Box::<dyn StdError + Send + Sync>::from(error)
+    }
+}
+
+/// An error that a clone of its `ScopeError` refers to as well. It is its own source, so that code that looks for a type
+/// in the chain finds it.
+struct SharedError(Arc<Box<dyn StdError + Send + Sync>>);
+
+impl StdError for SharedError {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(&**self.0)
+    }
+}
+
+impl fmt::Debug for SharedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Display for SharedError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
     }
 }
 
@@ -281,9 +352,10 @@ impl IntoResponse for ScopeError {
     }
 }
 
-/// Shows the status and all levels of the error inside, in one line for the log.
+/// Shows the status and all levels of the error inside, in one line for the log. Line breaks in them are escaped, as by
+/// [`Chain`].
 impl fmt::Display for ScopeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "answered with {}: {}", self.status, Chain(&*self.source))
+        write!(f, "answered with {}: {}", self.status, Chain(self.source()))
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, post};
 use http::StatusCode;
-use reqscope::error::Stage;
+use reqscope::error::{Chain, Stage};
 use reqscope::{CloseError, Error, Exit, Lease, Pool, ScopeHandle, Scopes};
 use reqscope_mysql::mysql_async::prelude::Queryable;
 use reqscope_mysql::{MySql, MySqlConn, MySqlError, mysql_async};
@@ -264,6 +264,41 @@ mod others {
         let shown = |error: &dyn StdError| error.to_string();
         assert_eq!(shown(&*job().unwrap_err()), shown(&*main().unwrap_err()));
         assert!(any().is_err());
+    }
+
+    /// The fault: the box held an `Arc` of the error, so neither a downcast nor a walk along the sources found its type.
+    #[test]
+    fn boxed_scope_error_is_the_error_inside() {
+        let boxed = Box::<dyn StdError + Send + Sync>::from(callee("{").unwrap_err());
+        assert!(boxed.is::<serde_json::Error>());
+        assert!(Box::<dyn StdError>::from(callee("{").unwrap_err()).is::<serde_json::Error>());
+
+        let error = callee("{").unwrap_err();
+        let boxed = Box::<dyn StdError + Send + Sync>::from(error.clone());
+        assert!(boxed.source().is_some_and(|inside| inside.is::<serde_json::Error>()));
+        assert_eq!(Chain(&*boxed).to_string(), Chain(error.source()).to_string());
+    }
+
+    /// `#[from]` and `#[source]` of thiserror need an error, or what derefs to one.
+    #[test]
+    fn scope_error_can_be_a_source_of_thiserror() {
+        #[derive(Debug, thiserror::Error)]
+        enum Job {
+            #[error("the job failed")]
+            Nested(#[from] ScopeError),
+            #[error(transparent)]
+            Transparent(ScopeError),
+        }
+
+        fn job() -> Result<(), Job> {
+            callee("{")?;
+            Ok(())
+        }
+        let full = || ScopeError::from(Error::<io::Error>::exhausted());
+        assert!(job().unwrap_err().source().is_some_and(|inside| inside.is::<serde_json::Error>()));
+        for job in [Job::Nested(full()), Job::Transparent(full())] {
+            assert_eq!(ScopeError::from(job).status(), StatusCode::SERVICE_UNAVAILABLE);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::error::Error as _;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use axum::routing::any;
 use http::StatusCode;
 use http::header::RETRY_AFTER;
 use reqscope::error::Stage;
-use reqscope::{Error, Scopes};
+use reqscope::{Error, Exit, Resource, Scopes};
 use reqscope_testkit::{Gate, Probe, Scripted, Verb, poll_once};
 use reqscope_tower::{ScopeError, ScopeLayer, Scoped};
 use tower::ServiceExt;
@@ -117,4 +118,40 @@ async fn outer_layer_finds_the_error_in_the_response() {
     let log = text(app.oneshot(Request::new(Body::empty())).await.unwrap()).await;
     let line = "answered with 500 Internal Server Error: the resource failed while acquiring: scripted failure";
     assert_eq!(log, line);
+}
+
+/// A resource of which a release is refused says that it can be repeated, but another one may have committed.
+#[tokio::test]
+async fn error_of_a_close_is_a_500_although_its_cause_is_a_503() {
+    struct Refusing;
+
+    impl Resource for Refusing {
+        type Handle = ();
+        type Cause = Scripted;
+
+        async fn acquire(&self) -> Result<(), Error<Scripted>> {
+            Ok(())
+        }
+
+        async fn release(&self, (): (), _exit: Exit) -> Result<(), Error<Scripted>> {
+            Err(Error::unavailable().with_cause(scripted()))
+        }
+
+        fn settles(&self, exit: Exit) -> bool {
+            exit.is_completed()
+        }
+    }
+
+    let scope = Scopes::new().open();
+    drop(scope.lazy(&Arc::new(Refusing)).get().await.unwrap());
+    let error = scope.close(Exit::Completed).await.unwrap_err();
+    let response = ScopeError::from(error).into_response();
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(response.headers().is_empty());
+}
+
+#[test]
+fn display_escapes_the_text_of_a_peer() {
+    let error = ScopeError::new("no row\nERROR forged");
+    assert_eq!(error.to_string(), r"answered with 500 Internal Server Error: no row\nERROR forged");
 }
