@@ -1,5 +1,6 @@
 use std::error::Error;
 use std::io;
+use std::mem;
 use std::sync::Arc;
 
 use reqscope::stats::DrainReport;
@@ -177,8 +178,14 @@ impl Tally {
                 self.failed += 1;
                 (self.on_event)(ServeEvent::ConnectionFailed(&*error));
             }
-            Err(error) if error.is_panic() => self.panicked += 1,
-            Err(_cancelled) => self.cut += 1,
+            Err(error) => match error.try_into_panic() {
+                Ok(payload) => {
+                    self.panicked += 1;
+                    // A handler's own type, whose drop may panic as well. That must not end the accept loop.
+                    mem::forget(payload);
+                }
+                Err(_cancelled) => self.cut += 1,
+            },
         }
     }
 

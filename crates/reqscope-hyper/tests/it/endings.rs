@@ -30,6 +30,35 @@ async fn panic_ends_the_connection_and_closes_as_panicked() {
     assert!(report.is_clean(), "a panic is not a leak: {report:?}");
 }
 
+/// The fault: the payload of the panic was dropped by the accept loop, which ended with a panic of its own.
+#[tokio::test]
+async fn panic_whose_payload_panics_leaves_the_server_running() {
+    struct Bomb;
+
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            quiet_panic("the payload of a panic goes off");
+        }
+    }
+
+    async fn panics(request: Request<Incoming>, context: Context) -> Answer {
+        let _handle = request.scope().lazy(&context.probe).get().await?;
+        if context.probe.counts().acquired == 1 {
+            std::panic::resume_unwind(Box::new(Bomb));
+        }
+        Ok(Response::new(full("second")))
+    }
+    let server = Server::start(Setup::default(), panics).await;
+    let mut client = Client::connect(server.address).await;
+    client.send(GET).await;
+    assert!(client.read_to_end().await.is_empty());
+    server.expect_released(Exit::Panicked).await;
+    let mut client = Client::connect(server.address).await;
+    client.send(GET).await;
+    client.read_until("second").await;
+    assert_eq!(server.stop().await.panicked, 1);
+}
+
 #[tokio::test]
 async fn panic_over_http2_ends_only_its_request() {
     async fn panics(request: Request<Incoming>, context: Context) -> Answer {

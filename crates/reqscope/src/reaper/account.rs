@@ -15,7 +15,7 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::num::NonZeroUsize;
 use std::ops::Deref;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -294,7 +294,7 @@ impl Accounting {
 
     #[cold]
     fn notify_cold(&self, observer: &dyn Observer, event: impl FnOnce(&dyn Observer)) {
-        if catch_unwind(AssertUnwindSafe(|| event(observer))).is_err() {
+        if catch::call(|| event(observer)).is_err() {
             self.counters.observer_panics.add();
         }
     }

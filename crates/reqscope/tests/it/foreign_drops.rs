@@ -4,12 +4,13 @@
 use std::error::Error as StdError;
 use std::fmt;
 use std::future::pending;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
+use reqscope::observer::Subject;
 use reqscope::wrap::RetryPolicy;
 use reqscope::{
     BoxResource, Error, Exit, Guard, Health, Lease, Observer, Pool, Reaper, Resource, ResourceExt, Scope, Scopes,
@@ -482,4 +483,31 @@ fn waker_that_panics_when_dropped_makes_no_drop_panic() {
         drop(wait_with_bomb(pool.get()));
         drop(handle);
     });
+}
+
+/// The fault: the panic of an observer was caught and its payload dropped outside of the catch, so a payload that panics
+/// when it is dropped left the drop of a lease, and the handle was never counted as ended.
+#[test]
+fn observer_whose_panic_panics_again_makes_no_drop_panic() {
+    struct PanicsTwice;
+
+    impl Observer for PanicsTwice {
+        fn acquired(&self, _of: Subject, _waited: Duration) {
+            resume_unwind(Box::new(Bomb(true)));
+        }
+
+        fn released(&self, _of: Subject, _exit: Exit) {
+            resume_unwind(Box::new(Bomb(true)));
+        }
+    }
+
+    watch();
+    let scopes = Scopes::builder().observer(PanicsTwice).build();
+    runtime().block_on(async {
+        drop(lease(&scopes, plain(Part::Cause)).await);
+        drop(used(&scopes, plain(Part::Cause)).await);
+        settle().await;
+    });
+    let stats = scopes.stats();
+    assert_eq!((stats.released, stats.live, stats.observer_panics), (2, 0, 4), "{stats:?}");
 }
