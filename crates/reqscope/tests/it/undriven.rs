@@ -15,7 +15,7 @@ use reqscope_testkit::{Outcome, Probe, Verb, poll_once};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 
-use crate::support::{Event, Server, bounded, runtime, settle};
+use crate::support::{Event, Server, bounded, get_now, real_time_runtime, runtime, settle};
 
 /// A server whose acquisitions may take one second.
 fn server() -> Server {
@@ -216,5 +216,23 @@ fn waiter_keeps_its_deadline_beside_a_busy_worker() {
     threads.block_on(async {
         assert!(waited.await.unwrap().is_timeout());
         busy.await.unwrap();
+    });
+}
+
+/// The fault: a deadline trusted its timer alone, and no timer fires while nothing runs the runtime's driver. A task that
+/// blocks its thread between two polls waited on after its deadline.
+#[test]
+fn deadline_is_kept_on_a_runtime_whose_timers_do_not_fire() {
+    real_time_runtime().block_on(async {
+        let lend = Duration::from_millis(20);
+        let server = Server::configured(Probe::new(), |builder| builder.lend_timeout(lend));
+        let scope = server.scopes.open();
+        let lazy = scope.lazy(&server.probe);
+        let _guard = get_now(&lazy);
+        let mut get = pin!(lazy.get());
+        assert!(poll_once(get.as_mut()).is_pending());
+        std::thread::sleep(2 * lend);
+        let Poll::Ready(Err(error)) = poll_once(get.as_mut()) else { panic!("it waits on") };
+        assert!(error.is_timeout(), "{error}");
     });
 }
