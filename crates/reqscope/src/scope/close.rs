@@ -327,8 +327,8 @@ impl Drop for Closing {
     }
 }
 
-/// Runs releases that no client waits for concurrently in one task, started in their order. A release that hangs does
-/// not delay the others.
+/// Runs releases that no client waits for, started in their order. Those that have to wait continue concurrently, so a
+/// release that hangs does not delay the others: each in a task of its own, or else every wake-up would poll all of them.
 struct ConcurrentReleases(Vec<ErasedRelease>);
 
 impl Future for ConcurrentReleases {
@@ -337,6 +337,11 @@ impl Future for ConcurrentReleases {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         // Errors have been reported to the observer.
         self.0.retain_mut(|release| release.future.as_mut().poll(cx).is_pending());
+        // The last one stays. A task polls its release before anything else, so no wake-up is lost.
+        let first = self.0.len().min(1);
+        for ErasedRelease { future, .. } in self.0.split_off(first) {
+            reaper::spawn(None, async move { drop(future.await) });
+        }
         if self.0.is_empty() { Poll::Ready(()) } else { Poll::Pending }
     }
 }

@@ -1,10 +1,16 @@
 //! L12 in a close: the deadlines of its releases, shared and separate.
 
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use reqscope::Exit;
+use parking_lot::Mutex;
 use reqscope::observer::Abandoned;
 use reqscope::scope::Problem;
+use reqscope::{Error, Exit, Resource, Scopes};
 use reqscope_testkit::{Gate, Outcome, Probe, Verb};
 use tokio::time::Instant;
 
@@ -84,4 +90,66 @@ async fn close_timeout_can_be_set() {
     let began = Instant::now();
     assert!(release_error(&problem(scope.close(Exit::Completed)).await).is_timeout());
     assert_eq!(began.elapsed().as_secs(), 1);
+}
+
+/// A resource whose release waits for the test, and counts its polls.
+#[derive(Default)]
+struct Counted {
+    polls: Arc<AtomicUsize>,
+    may_end: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Counted {
+    fn let_end(&self) {
+        self.may_end.store(true, Ordering::Relaxed);
+        let waker = self.waker.lock().take();
+        waker.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Resource for Counted {
+    type Handle = ();
+    type Cause = Infallible;
+
+    async fn acquire(&self) -> Result<(), Error<Infallible>> {
+        Ok(())
+    }
+
+    fn release(&self, (): (), _exit: Exit) -> impl Future<Output = Result<(), Error<Infallible>>> + Send {
+        poll_fn(|cx| {
+            self.polls.fetch_add(1, Ordering::Relaxed);
+            *self.waker.lock() = Some(cx.waker().clone());
+            if self.may_end.load(Ordering::Relaxed) { Poll::Ready(Ok(())) } else { Poll::Pending }
+        })
+    }
+}
+
+/// The fault: one task polled all releases of a scope whenever one of them woke it, which took half a million polls here.
+#[tokio::test(start_paused = true)]
+async fn releases_that_end_one_by_one_are_polled_a_few_times_each() {
+    const MANY: usize = 1_000;
+    for by_drop in [false, true] {
+        let polls = Arc::new(AtomicUsize::new(0));
+        let resource = || Arc::new(Counted { polls: Arc::clone(&polls), ..Counted::default() });
+        let resources: Vec<_> = (0..MANY).map(|_| resource()).collect();
+        let scopes = Scopes::new();
+        let scope = scopes.open();
+        for resource in &resources {
+            drop(scope.lazy(resource).get().await.unwrap());
+        }
+        if by_drop {
+            drop(scope);
+        } else {
+            scope.close(Exit::Completed).await.unwrap();
+        }
+        settle().await;
+        for resource in resources {
+            resource.let_end();
+            tokio::task::yield_now().await;
+        }
+        assert!(scopes.drain(Duration::from_secs(1)).await.is_clean());
+        let polls = polls.load(Ordering::Relaxed);
+        assert!(polls <= 5 * MANY, "{polls} polls");
+    }
 }
