@@ -25,6 +25,7 @@ pub(crate) struct Releasing<R: Resource> {
 }
 
 struct Running<R: Resource> {
+    /// Owns the handle, and what ends with it.
     future: ReleaseFuture<Result<(), Error<R::Cause>>>,
     account: Account<R>,
 }
@@ -37,12 +38,27 @@ impl<R: Resource> Releasing<R> {
     pub(crate) fn start(
         resource: &QuietArc<R>,
         handle: R::Handle,
+        account: Account<R>,
+        exit: Exit,
+        deadline: impl FnOnce(Duration) -> Deadline,
+    ) -> Result<Option<Self>, Error<R::Cause>> {
+        Self::start_with((), resource, handle, account, exit, deadline)
+    }
+
+    /// Begins a release as [`start`](Self::start) does, and drops `attached` after the handle and before the account is
+    /// closed. A drain that ends has waited for it.
+    #[inline]
+    pub(crate) fn start_with(
+        attached: impl Send + 'static,
+        resource: &QuietArc<R>,
+        handle: R::Handle,
         mut account: Account<R>,
         exit: Exit,
         deadline: impl FnOnce(Duration) -> Deadline,
     ) -> Result<Option<Self>, Error<R::Cause>> {
         match catch::call(|| resource.reclaim(handle, exit)) {
             Ok(Ok(())) => {
+                drop(attached);
                 account.released(exit);
                 Ok(None)
             }
@@ -50,10 +66,16 @@ impl<R: Resource> Releasing<R> {
                 account.begin_release(exit);
                 let deadline = deadline(account.accounting().limits.release);
                 let resource = resource.clone();
-                let future = Box::pin(async move { resource.release(handle, exit).await });
+                let future = Box::pin(async move {
+                    // A future that is cut drops these in the order of their use, too.
+                    let outcome = resource.release(handle, exit).await;
+                    drop(attached);
+                    outcome
+                });
                 Ok(Some(Releasing { running: Some(Running { future, account }), exit, deadline }))
             }
             Err(panic) => {
+                drop(attached);
                 let error = Error::panicked(Stage::Releasing, panic.payload());
                 account.release_failed(exit, &error);
                 Err(error)

@@ -12,8 +12,9 @@ use crate::cell::Site;
 use crate::details::Details;
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::lease::Lease;
 use crate::lease::context::Origin;
-use crate::lease::{self, Lease};
+use crate::lease::release::Releasing;
 use crate::reaper::account::Account;
 use crate::reaper::{self, Reaper};
 use crate::resource::Resource;
@@ -190,18 +191,18 @@ impl<R: Resource> Inner<R> {
         }
     }
 
-    /// Retires a handle whose slot is `Ending`. The slot is freed when the release has ended (L13).
+    /// Retires a handle whose slot is `Ending`. The slot is freed when the release has ended (L13), and before it is
+    /// counted, so that a close that has waited for all handles finds all slots free.
     #[cold]
     pub(super) fn retire(self: &Arc<Self>, slot: u32, handle: R::Handle, meta: HandleMeta<R>, exit: Exit) {
         let ending = Ending { pool: Arc::clone(self), slot };
         Counters::add(&self.counters.uses, self.config.uses(meta.uses_left));
-        if let Ok(Some(release)) = lease::end(&self.resource, handle, meta.account, exit, Deadline::after) {
+        let exit = meta.account.verdict(exit);
+        // An error has been reported to the observer.
+        let running = Releasing::start_with(ending, &self.resource, handle, meta.account, exit, Deadline::after);
+        if let Ok(Some(release)) = running {
             let home = release.runtime().cloned();
-            reaper::spawn(home, async move {
-                // Its error was reported to the observer.
-                drop(release.await);
-                drop(ending);
-            });
+            reaper::spawn(home, async move { drop(release.await) });
         }
     }
 

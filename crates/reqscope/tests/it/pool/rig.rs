@@ -9,7 +9,7 @@ use reqscope::{Error, Exit, Lease, Pool, Pooled, Resource};
 use reqscope_testkit::{Outcome, Probe, Scripted, Verb, poll_once};
 use tokio::runtime::Runtime;
 
-use crate::support::{bounded, settle};
+use crate::support::bounded;
 use crate::watchdog::watch;
 
 /// A pool over a probe, whose counters are checked at the end of each test.
@@ -114,7 +114,6 @@ impl Rig {
     pub(super) async fn closes_clean(self, abandoned: u64) {
         let report = self.pool.close(Duration::from_secs(60)).await;
         assert!(report.is_clean(), "{report:?}");
-        settle().await;
         assert_eq!(self.counts(), [0; 5], "{:?}", self.pool);
         self.assert_balanced(abandoned);
     }
