@@ -18,7 +18,7 @@ use crate::observer::Observer;
 use crate::reaper::account::{Accounting, Limits};
 use crate::reaper::task::{Work, WorkTask};
 use crate::rt::catch::Quiet;
-use crate::rt::runtime::Runtime;
+use crate::rt::runtime::{Runtime, coop};
 use crate::rt::time::{self, Deadline};
 use crate::stats::{DrainReport, Stats};
 
@@ -111,10 +111,14 @@ impl Reaper {
             let before = accounting.stats();
             let mut deadline = Deadline::after(timeout);
             let mut idle = accounting.idle();
-            poll_fn(|cx| match Pin::new(&mut idle).poll(cx) {
-                Poll::Ready(()) => Poll::Ready(()),
-                // Without timers there is no deadline: return the report rather than wait without a limit.
-                Poll::Pending => deadline.poll_missed::<Infallible>(Stage::Waiting, cx).map(drop),
+            poll_fn(|cx| {
+                let budget = ready!(coop::poll_proceed(cx));
+                if Pin::new(&mut idle).poll(cx).is_pending() {
+                    // Without timers there is no deadline: return the report rather than wait without a limit.
+                    drop(ready!(deadline.poll_missed::<Infallible>(Stage::Waiting, cx)));
+                }
+                budget.made_progress();
+                Poll::Ready(())
             })
             .await;
             let after = accounting.stats();

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use crate::error::{Error, Stage};
 use crate::exit::Exit;
+use crate::rt::runtime::coop;
 use crate::rt::time::Deadline;
 use crate::rt::wakers::WakerTicket;
 use crate::scope::close_error::{CloseError, Problem};
@@ -36,11 +37,15 @@ impl Future for Ended {
     type Output = Result<Exit, CloseError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let budget = ready!(coop::poll_proceed(cx));
         let this = &mut *self;
         let requested = match this.scope.poll_ended(&mut this.waiter, cx.waker()) {
             EndPoll::Open => return Poll::Pending,
             EndPoll::Sealed(requested) => requested,
-            EndPoll::Ended(outcome) => return Poll::Ready(outcome),
+            EndPoll::Ended(outcome) => {
+                budget.made_progress();
+                return Poll::Ready(outcome);
+            }
         };
         let limit = this.scope.accounting().limits.close.saturating_add(GRACE);
         let deadline = this.deadline.get_or_insert_with(|| Deadline::after(limit));

@@ -19,6 +19,7 @@ use crate::observer::Subject;
 use crate::reaper;
 use crate::reaper::account::Account;
 use crate::resource::Resource;
+use crate::rt::runtime::coop;
 use crate::rt::time::Deadline;
 use crate::scope::close_error::Problem;
 use crate::scope::slot::{Slot, failed};
@@ -86,7 +87,16 @@ impl<R: Resource> Future for Completion<R> {
     type Output = Result<(), Error<R::Cause>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
+        let budget = ready!(coop::poll_proceed(cx));
+        let outcome = ready!(self.poll_end(cx));
+        budget.made_progress();
+        Poll::Ready(outcome)
+    }
+}
+
+impl<R: Resource> Completion<R> {
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error<R::Cause>>> {
+        let this = self;
         loop {
             match this.slot.cell.end(&mut this.waiter, cx.waker(), this.exit, &mut this.marked) {
                 End::Begin(ending) => {

@@ -18,7 +18,7 @@ use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use crate::details::{Label, Tenant};
@@ -26,6 +26,7 @@ use crate::exit::Exit;
 use crate::lease::Caller;
 use crate::reaper::account::Accounting;
 use crate::resource::Resource;
+use crate::rt::runtime::coop;
 use crate::rt::wakers::WakerTicket;
 use crate::scope::close::Close;
 use crate::scope::ended::Ended;
@@ -482,8 +483,11 @@ impl Future for Closed {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let budget = ready!(coop::poll_proceed(cx));
         let this = &mut *self;
-        this.scope.poll_closed(&mut this.waiter, cx.waker())
+        ready!(this.scope.poll_closed(&mut this.waiter, cx.waker()));
+        budget.made_progress();
+        Poll::Ready(())
     }
 }
 

@@ -61,6 +61,24 @@ async fn check_outs_of_an_idle_handle_leave_turns_to_other_tasks() {
     assert!(turns > 50, "{turns} turns");
 }
 
+/// The fault: these are ready at once when there is nothing to wait for, and did not use up the budget either.
+#[tokio::test]
+async fn waits_for_nothing_leave_turns_to_other_tasks() {
+    let scopes = Scopes::new();
+    let (open, ended) = (scopes.open(), scopes.open().handle().clone());
+    let lazy = open.lazy(&Arc::new(Probe::new()));
+    let idle = Scopes::new();
+    for turns in [
+        turns_of_another_task(|| async { lazy.complete().await.unwrap() }).await,
+        turns_of_another_task(|| async { lazy.fail().await.unwrap() }).await,
+        turns_of_another_task(|| async { ended.ended().await.map(drop).unwrap() }).await,
+        turns_of_another_task(|| async { ended.closed().await }).await,
+        turns_of_another_task(|| async { assert!(idle.drain(Duration::from_secs(1)).await.is_clean()) }).await,
+    ] {
+        assert!(turns > 50, "{turns} turns");
+    }
+}
+
 /// On the real clock, because a paused one advances only while all tasks wait.
 #[test]
 fn sleep_ends_while_another_task_gets_in_a_loop() {
