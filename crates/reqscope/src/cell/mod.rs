@@ -456,10 +456,13 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
         drop(old);
     }
 
-    /// Returns whether this end is not over.
-    pub(crate) fn is_ending(&self, number: u32) -> bool {
+    /// Returns the exit of this end, if it is not over.
+    pub(crate) fn ending_as(&self, number: u32) -> Option<Exit> {
         let state = self.state.lock();
-        matches!(state.phase, Phase::Ending(_)) && state.attempt == number
+        match state.phase {
+            Phase::Ending(exit) if state.attempt == number => Some(exit),
+            _ => None,
+        }
     }
 
     /// Returns the number of the end that is not over.

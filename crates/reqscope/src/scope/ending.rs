@@ -167,7 +167,7 @@ impl<R: Resource> Slot<R> {
         match outcome {
             Ok(()) => self.cell.ended(number, Ok(exit)),
             Err(error) => {
-                if self.cell.is_ending(number) && self.settles(exit) {
+                if self.cell.ending_as(number).is_some() && self.settles(exit) {
                     self.scope.failed_early(failed::<R>(error.clone()));
                 }
                 self.cell.ended(number, Err(&error));
@@ -175,9 +175,12 @@ impl<R: Resource> Slot<R> {
         }
     }
 
-    /// Gives an end up that has missed its deadline, because its task is not polled. The outcome is unknown.
+    /// Gives an end up that has missed its deadline, because its task is not polled. The outcome is unknown, which
+    /// matters to the client only if the end itself does: not for a ROLLBACK.
     pub(crate) fn give_up_end(&self, number: u32, missed: &Error<R::Cause>) {
-        self.ended(number, Exit::Completed, Err(missed.clone()));
+        if let Some(exit) = self.cell.ending_as(number) {
+            self.ended(number, exit, Err(missed.clone()));
+        }
     }
 
     /// Returns the future with which a close waits for an early end, or `None` if that is over. Its failure is in the

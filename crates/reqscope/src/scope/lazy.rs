@@ -216,7 +216,8 @@ impl<R: Resource> Lazy<R> {
     }
 
     /// Releases the request's handle now, as failed: a transaction is rolled back, and the next [`get`](Lazy::get)
-    /// acquires another handle. The request itself is not marked as failed.
+    /// acquires another handle. The request itself is not marked as failed, not even if the release fails or is given up,
+    /// unless a failure to release as failed [matters to the client](Resource::settles).
     ///
     /// In everything else it is like [`complete`](Lazy::complete).
     ///
@@ -226,7 +227,9 @@ impl<R: Resource> Lazy<R> {
     ///
     /// # Cancel safety
     ///
-    /// The same as that of [`complete`](Lazy::complete).
+    /// The same as that of [`complete`](Lazy::complete): if the future is dropped while it waits for a guard, the handle is
+    /// still released as failed when the guard is dropped, and so are the writes that the guard has made meanwhile. The
+    /// request is not marked as failed, so its response may be a success.
     ///
     /// # Examples
     ///

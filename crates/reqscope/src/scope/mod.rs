@@ -109,8 +109,11 @@ impl Scope {
         self.handle.lazy(resource)
     }
 
-    /// Sets the deadline of the request. Defaults to none. A later call replaces an earlier one, for acquisitions that
-    /// begin later.
+    /// Sets the deadline of the request. Defaults to none. A later call replaces an earlier one, for acquisitions and waits
+    /// that begin later.
+    ///
+    /// A wait that has begun keeps the deadline with which it began: an acquisition that is running, a
+    /// [`get`](Lazy::get) that waits for it or for a guard. So set it before the handler runs, as front ends do.
     ///
     /// After the deadline, no acquisition begins for this scope, and a [`get`](Lazy::get) that waits returns a timeout
     /// error at the deadline, if its own timeout has not passed before. Handles that the scope has acquired can still
@@ -155,8 +158,12 @@ impl Scope {
     ///
     /// # Errors
     ///
-    /// Returns a [`CloseError`] if a release that matters to the client failed, or if `exit` is a success and the
-    /// verdict is not.
+    /// Returns a [`CloseError`] if a release that matters to the client failed, or if `exit` is a success, the verdict is
+    /// not, and a handle whose release would have mattered was therefore not completed.
+    ///
+    /// If there is no such handle, the result is `Ok` although the verdict is a failure: nothing was undone of which the
+    /// client has to know. So a scope that is [marked as failed](ScopeHandle::mark_failed) does not turn a success
+    /// response into an error by itself; [`ended`](ScopeHandle::ended) returns the verdict.
     ///
     /// # Cancel safety
     ///
@@ -242,6 +249,10 @@ impl ScopeHandle {
 
     /// Marks the scope as failed: the verdict becomes at least [`Exit::Failed`]. This cannot be undone (law L9), and
     /// has no effect if the scope is already closed.
+    ///
+    /// The response is another matter. If a transaction of the request is therefore rolled back,
+    /// [`close`](Scope::close) returns an error, and a success response becomes an error response. If the request has
+    /// used nothing whose release matters to the client, the response stays what the handler has returned.
     ///
     /// Use it for a failure that the response does not show, such as one after the status of a streamed response has
     /// been sent:

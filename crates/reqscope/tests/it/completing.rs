@@ -355,3 +355,25 @@ fn complete_outside_of_a_runtime_waits_for_nothing() {
     drop(scope);
     server.assert_balanced();
 }
+
+/// The fault: an end that was given up counted as a COMMIT whose outcome is unknown, also if it was a ROLLBACK, so the
+/// request failed although nothing of it could have been stored or lost.
+#[test]
+fn fail_that_is_given_up_does_not_fail_the_request() {
+    let (still, live, server) = (runtime(), runtime(), server());
+    server.probe.on(Verb::Release).slow(2);
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    still.block_on(async {
+        drop(lazy.get().await.unwrap());
+        assert!(poll_once(pin!(lazy.fail())).is_pending());
+    });
+    live.block_on(async {
+        assert!(bounded(lazy.get()).await.unwrap_err().is_timeout());
+        assert_eq!(bounded(lazy.get()).await.unwrap().id(), 1);
+        server.probe.on(Verb::Release).ok();
+        scope.close(Exit::Completed).await.unwrap();
+    });
+    still.block_on(settle());
+    live.block_on(server.finish());
+}
