@@ -58,10 +58,10 @@ use crate::{Classify, LeaseBodyError};
 ///
 /// Over HTTP/1 the kernel decides when the server asks for more, and it takes a part of the response ahead of the
 /// client. On sockets that `reqscope-hyper` accepts on Linux (`Tcp::notsent_lowat`), it takes about 250 kB and then
-/// asks for 130 kB at a time, so a download that is longer than that needs 5 kB per second. On the sockets of other
-/// servers, and on other systems, it may take up to some megabytes, and more only when a third of that has been read:
-/// over Linux's loopback 1.4 MB at a time, which needs 50 kB per second. Set `TCP_NOTSENT_LOWAT` on the sockets of such
-/// a server, or raise the timeout of routes that send more to slower clients.
+/// asks for up to 170 kB at a time, so a download that is longer than that needs 6 kB per second. On the sockets of
+/// other servers, and on other systems, it may take up to some megabytes, and more only when a third of that has been
+/// read: over Linux's loopback 1.4 MB at a time, which needs 50 kB per second. Set `TCP_NOTSENT_LOWAT` on the sockets
+/// of such a server, or raise the timeout of routes that send more to slower clients.
 ///
 /// The timer runs on the runtime that polled the body last, at first on the one that created it. A body that is created
 /// outside of a runtime begins to count at its first poll. On a runtime without timers there is no limit, and the panic
@@ -371,8 +371,8 @@ where
     ///
     /// The future runs once, after the lease has ended as [`Exit::Completed`](reqscope::Exit::Completed) and its
     /// release (a COMMIT) has succeeded, before or after the last frame is sent. In every other case it is dropped
-    /// without having been polled: the body or the release failed, the client disconnected or stalled, something
-    /// panicked.
+    /// without having been polled: the body or the release failed, the client disconnected or stalled, the response was
+    /// never sent, something panicked.
     ///
     /// It runs in a task of the lease's reaper, which a drain waits for. Several futures run in the order of their
     /// registration. Each has a [deadline](reqscope::reaper::ReaperBuilder::task_timeout), 30 s by default, and its

@@ -91,8 +91,10 @@ impl Policy {
     /// application knows how long its slowest response takes.
     ///
     /// A handler that exceeds it is dropped, its scope closes as [`Exit::Cancelled`], and the response is an empty 503
-    /// with `Retry-After: 1`, as for an acquisition that timed out. A [`HandlerTimeout`] in its extensions says how
-    /// long the handler ran, with the label of the request; with the feature `tracing` it is also a WARN event.
+    /// with `Retry-After: 1`, as for an acquisition that timed out: its transaction is rolled back, so the request can
+    /// be repeated. If handlers have effects that are not rolled back, remove the header in a layer outside. A
+    /// [`HandlerTimeout`] in its extensions says how long the handler ran, with the label of the request; with the
+    /// feature `tracing` it is also a WARN event.
     ///
     /// The time runs from [`open`](Policy::open) until the handler returns: neither the close of the scope, which has a
     /// limit of its own in [`Scopes`](reqscope::Scopes), nor the response body counts. Handlers read the deadline with

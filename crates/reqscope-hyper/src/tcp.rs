@@ -139,7 +139,7 @@ impl Tcp {
     /// kernel may then take megabytes at once, up to 4 MB over loopback, and ask again when a third of them is read. A
     /// client that reads less than 50 kB per second then looks for more than 30 s as if it read nothing, and loses a
     /// [`LeaseBody`](crate::LeaseBody#stalled-clients), unless the stall timeout of the body is raised. With the
-    /// default the limit is about 5 kB per second.
+    /// default the limit is about 6 kB per second.
     ///
     /// Only available on Linux and Android; elsewhere it has no effect.
     ///
