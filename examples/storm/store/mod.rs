@@ -8,13 +8,22 @@ pub(crate) mod sqlite;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use reqscope::Resource;
 
+use crate::options::ServerOptions;
 use crate::server::shutdown::PoolShutdown;
 use crate::server::stats::{Database, Pool};
 use crate::server::tracked::{SINGLE, TRANSACTION, Tracked};
+
+/// Returns how long a handler waits for a connection. It takes milliseconds on an idle machine and seconds on a busy one,
+/// and must be below the time that a client waits for its answer. Where slots are lost on purpose, many handlers wait
+/// that long.
+pub(crate) fn acquire_timeout(options: &ServerOptions) -> Duration {
+    Duration::from_secs(if options.r#break.is_some() { 2 } else { 25 })
+}
 
 /// Two resources over the same data: handles for single uses, and transactions.
 pub(crate) trait Store: Sized + Send + Sync + 'static {

@@ -21,9 +21,6 @@ const SCHEMA: &str = "
     CREATE TABLE tags (id INTEGER PRIMARY KEY, tag INTEGER NOT NULL);
     INSERT INTO latest VALUES (1, 0);";
 
-/// How long a handler waits for a connection. It takes milliseconds, unless slots are lost.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// How long the last connections may take to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -52,7 +49,7 @@ impl SqliteStore {
         Lease::complete(conn).await?;
 
         let connections = Arc::new(Accounting::new());
-        let pool = Pool::builder().max_size(options.pool.into()).acquire_timeout(ACQUIRE_TIMEOUT);
+        let pool = Pool::builder().max_size(options.pool.into()).acquire_timeout(store::acquire_timeout(options));
         let pool = Arc::new(pool.build(Tracked::new(Sqlite::new(&file), &connections, Duration::ZERO)));
         let singles = Arc::new(Tracked::new(Arc::clone(&pool), accounting, options.acquire_ms));
         let transactions = Transaction::new(Arc::clone(&pool));

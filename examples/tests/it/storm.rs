@@ -73,9 +73,19 @@ fn stack_that_was_not_built_is_named() {
     assert!(stderr(&output).contains("--features axum"), "{}", stderr(&output));
 }
 
+/// Runs a storm that cuts requests at every stage.
+///
+/// The clients hang up within 10 ms. On a busy machine, a storm may cut no request at one of the stages. That says nothing
+/// about the server, so the storm is repeated.
+pub(crate) fn storm_at_every_stage(arguments: &[&str]) -> (Output, Value) {
+    let mut storms = (0..5).map(|_| storm(arguments));
+    let at_every_stage = storms.find(|(_, report)| broken(report) != ["every stage is cut"]);
+    at_every_stage.expect("one of the storms cuts requests at every stage")
+}
+
 /// Runs a storm that must succeed, and returns its report.
 pub(crate) fn survives(arguments: &[&str]) -> Value {
-    let (output, report) = storm(arguments);
+    let (output, report) = storm_at_every_stage(arguments);
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(broken(&report), [""; 0]);
 
@@ -184,8 +194,17 @@ fn same_seed_draws_the_same_scenarios() {
 #[test]
 fn storm_on_another_server_leaves_nothing_behind() {
     let server = Server::start(example("storm").args(["serve", "--port", "0"]));
-    let (output, report) =
-        storm(&["attack", "--target", &server.address, "--requests", "1500", "--connections", "16", "--seed", "6"]);
+    let (output, report) = storm_at_every_stage(&[
+        "attack",
+        "--target",
+        &server.address,
+        "--requests",
+        "1500",
+        "--connections",
+        "16",
+        "--seed",
+        "6",
+    ]);
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(broken(&report), [""; 0]);
     let (status, text) = server.interrupt();

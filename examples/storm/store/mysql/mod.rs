@@ -40,9 +40,6 @@ const REMOVE: &str = "DROP TABLE IF EXISTS reqscope_storm_latest, reqscope_storm
 /// Allows one storm in each database. The lock ends with its connection.
 const LOCK: &str = "SELECT GET_LOCK(CONCAT('reqscope_storm.', DATABASE()), 0)";
 
-/// How long a handler waits for a connection. It takes milliseconds, unless slots are lost.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// How long the last connections may take to close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -82,7 +79,7 @@ impl MySqlStore {
 }
 
 fn pool<R: Resource>(options: &ServerOptions) -> PoolBuilder<R> {
-    Pool::builder().max_size(options.pool.into()).acquire_timeout(ACQUIRE_TIMEOUT)
+    Pool::builder().max_size(options.pool.into()).acquire_timeout(store::acquire_timeout(options))
 }
 
 /// Takes the lock and creates the tables. A statement that reads takes at most `slow`.

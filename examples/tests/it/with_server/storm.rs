@@ -3,7 +3,7 @@ use reqscope_testkit::MariaDb;
 use serde_json::Value;
 
 use crate::process::{Server, example, run};
-use crate::storm::{broken, stderr, storm, survives};
+use crate::storm::{broken, stderr, storm, storm_at_every_stage, survives};
 
 fn statements(report: &Value, name: &str) -> u64 {
     report["server"]["database"][name].as_u64().unwrap()
@@ -40,7 +40,7 @@ async fn storm_by_url_removes_its_tables_and_hides_the_password() {
                  CREATE USER storm@'127.0.0.1' IDENTIFIED BY 's3cr3t'; GRANT ALL ON test.* TO storm@'127.0.0.1'";
     mariadb.query(grant).await.unwrap();
     let url = mariadb.url().replace("root@", "storm:s3cr3t@");
-    let (output, report) = storm(&on_mysql(&["--seed", "4", "--connections", "16", "--url", &url]));
+    let (output, report) = storm_at_every_stage(&on_mysql(&["--seed", "4", "--connections", "16", "--url", &url]));
     let all_output = format!("{}{}{report}", stderr(&output), String::from_utf8_lossy(&output.stdout));
     assert!(output.status.success(), "{}", stderr(&output));
     assert!(!all_output.contains("s3cr3t"), "{all_output}");
