@@ -154,7 +154,7 @@ pub(crate) enum Obstacle {
 pub(crate) enum WaitFor {
     /// The end of the attempt with this number.
     Attempt(u32),
-    /// The end of this loan.
+    /// The end of this loan. To a caller in the queue, its number is how many waiters have left the head of the queue.
     Loan(Loan),
     /// The waiter at the head, which has been woken for the turn with this number.
     Turn(u32),
@@ -589,7 +589,10 @@ impl<L, S, E, K> CellState<L, S, E, K> {
         let idle = match &self.phase {
             _ if self.sealed => return Take::Closed,
             Phase::Acquiring(_) => return Take::Wait(WaitFor::Attempt(self.attempt)),
-            Phase::Held(HandleState::Lent(loan), _) => return Take::Wait(WaitFor::Loan(*loan)),
+            // The queue is what it waits for: if only the loan changes, it was overtaken, and its deadline stays.
+            Phase::Held(HandleState::Lent(loan), _) => {
+                return Take::Wait(WaitFor::Loan(Loan { number: self.waiters.served(), ..*loan }));
+            }
             Phase::Ending(_) => return Take::Wait(WaitFor::End(self.attempt)),
             Phase::Held(HandleState::Idle(_), _) => true,
             Phase::Unused => false,

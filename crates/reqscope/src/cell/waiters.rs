@@ -26,6 +26,8 @@ struct List<E> {
     last: Link,
     /// Incremented whenever the waiter at the head may proceed.
     turn: u32,
+    /// How many waiters have left the list from the head of the queue, served or not.
+    served: u32,
 }
 
 type Link = Option<u32>;
@@ -109,7 +111,7 @@ impl Wakers {
 impl<E> List<E> {
     #[inline(never)]
     fn new() -> Box<Self> {
-        Box::new(List { entries: Vec::new(), unused: None, first: None, last: None, turn: 0 })
+        Box::new(List { entries: Vec::new(), unused: None, first: None, last: None, turn: 0, served: 0 })
     }
 
     fn entry(&mut self, index: u32) -> &mut Entry<E> {
@@ -211,6 +213,11 @@ impl<E> CellWaiters<E> {
         self.list.as_ref().map_or(0, |list| list.turn)
     }
 
+    /// Returns how many waiters have left the head of the queue.
+    pub(crate) fn served(&self) -> u32 {
+        self.list.as_ref().map_or(0, |list| list.served)
+    }
+
     /// Returns whether it is the waiter's turn if the cell has something to take. A waiter that was set aside goes back
     /// to the head, because it is being polled.
     pub(crate) fn is_next(&mut self, waiter: &WaiterId) -> bool {
@@ -272,6 +279,7 @@ impl<E> CellWaiters<E> {
         let list = self.list.as_mut()?;
         if list.first == Some(index) {
             list.turn = list.turn.wrapping_add(1);
+            list.served = list.served.wrapping_add(1);
         }
         list.unlink(index);
         let unused = list.unused.replace(index);

@@ -76,8 +76,9 @@ impl<R: Resource> Lazy<R> {
     /// - the error that [`Resource::acquire`] returned, shared by all callers that waited for that attempt; the next
     ///   `get` tries again (law L7)
     /// - [`is_timeout`](Error::is_timeout) after the [acquire timeout](crate::scope::ScopesBuilder::acquire_timeout)
-    ///   (60 s by default), or after the [lend timeout](crate::scope::ScopesBuilder::lend_timeout) (5 s) if another
-    ///   guard of this request was held for that long; [`holder`](Error::holder) then returns the line that took it.
+    ///   (60 s by default), or after the [lend timeout](crate::scope::ScopesBuilder::lend_timeout) (5 s) if the waiter at
+    ///   the head of the queue was not served for that long, because another guard of this request was held, or several by
+    ///   [`try_get`](Lazy::try_get); [`holder`](Error::holder) then returns the line that took it.
     ///   Each caller keeps these deadlines itself: one that waits for an acquisition on a runtime that has stopped
     ///   running tasks gives it up, and the next caller begins another one
     /// - [`is_timeout`](Error::is_timeout) once the [deadline of the request](crate::Scope::set_deadline) has passed: at
@@ -102,7 +103,9 @@ impl<R: Resource> Lazy<R> {
 
     /// Borrows the handle without waiting, if it is idle or if [`try_acquire`](Resource::try_acquire) returns one.
     ///
-    /// `try_get` does not queue: it takes an idle handle even if there are waiters.
+    /// `try_get` does not queue: it takes an idle handle even if there are waiters. A task that calls it in a loop can keep
+    /// the handle from them until their [lend timeout](crate::scope::ScopesBuilder::lend_timeout) has passed; use
+    /// [`get`](Lazy::get) there.
     ///
     /// # Errors
     ///
@@ -303,7 +306,8 @@ pub struct Get<R: Resource> {
     slot: Option<Arc<Slot<R>>>,
     site: Site,
     waiter: WaiterId,
-    /// What this future waits for, and the deadline of that wait, which restarts with each loan and each attempt.
+    /// What this future waits for, and the deadline of that wait, which restarts with each attempt, and with each waiter
+    /// before this one that is served.
     wait: Option<(WaitFor, Deadline)>,
 }
 

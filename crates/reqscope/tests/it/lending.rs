@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use reqscope::error::Stage;
@@ -77,11 +78,12 @@ async fn first_loan_of_a_new_handle_starts_its_own_timeout() {
     let holder = bounded(lazy.get()).await.unwrap_err().holder().unwrap();
     assert_eq!((holder.file().ends_with("lending.rs"), holder.line()), (true, line));
 
-    let mut waiter = pin!(lazy.get());
+    let (mut next, mut waiter) = (pin!(lazy.get()), pin!(lazy.get()));
+    assert!(poll_once(next.as_mut()).is_pending());
     assert!(poll_once(waiter.as_mut()).is_pending());
     advance(Duration::from_secs(3)).await;
     drop(Guard::detach(first));
-    let second = get_now(&lazy);
+    let Poll::Ready(Ok(second)) = poll_once(next.as_mut()) else { panic!("it is the next one") };
     assert!(poll_once(waiter.as_mut()).is_pending());
     advance(Duration::from_secs(3)).await;
     assert!(poll_once(waiter.as_mut()).is_pending(), "no guard was held for 5 seconds");

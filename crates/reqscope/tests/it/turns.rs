@@ -188,6 +188,39 @@ async fn deadline_of_a_wait_holds_after_a_turn_that_was_missed() {
     assert!(poll_once(asleep.as_mut()).is_pending());
     let began = Instant::now();
     assert!(bounded(asleep).await.unwrap_err().is_timeout());
-    assert_eq!(began.elapsed().as_secs(), 5);
+    // It has waited for a second already. It was overtaken since then, and not served.
+    assert_eq!(began.elapsed().as_secs(), 4);
     drop(guard);
+}
+
+/// The fault: a task that called `try_get` in a loop took the handle before each turn of the waiter, and the deadline of
+/// the waiter began again with each of these loans, so it waited without a limit.
+#[tokio::test(start_paused = true)]
+async fn waiter_that_is_overtaken_by_try_get_keeps_its_deadline() {
+    let server = Server::new();
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    let guard = get_now(&lazy);
+    let began = Instant::now();
+    let first = tokio::spawn(lazy.get());
+    let greedy = lazy.clone();
+    let greedy = tokio::spawn(async move {
+        let mut guard = guard;
+        loop {
+            sleep(Duration::from_millis(100)).await;
+            drop(guard);
+            guard = greedy.try_get().unwrap();
+        }
+    });
+    sleep(Duration::from_secs(1)).await;
+    let waiters = [first, tokio::spawn(lazy.get())];
+    let mut waited = Vec::new();
+    for waiter in waiters {
+        let error = bounded(waiter).await.unwrap().unwrap_err();
+        assert!(error.is_timeout() && error.holder().is_some(), "{error}");
+        waited.push(began.elapsed().as_secs());
+    }
+    // The second one has the usual time from the moment on at which it is the next.
+    assert_eq!(waited, [5, 10]);
+    greedy.abort();
 }
