@@ -19,6 +19,8 @@ struct Set {
     label: Option<Arc<str>>,
     tenant: Option<Tenant>,
     deadline: Option<Instant>,
+    /// The name of the pool from which the handle of this acquisition comes. Set only for an observer.
+    pool: Option<Arc<str>>,
 }
 
 impl Details {
@@ -41,7 +43,7 @@ impl Details {
     pub(crate) fn to_label(&self) -> Option<Label> {
         let set = self.0.as_ref()?;
         let label = set.label.clone()?;
-        let alone = set.tenant.is_none() && set.deadline.is_none();
+        let alone = set.tenant.is_none() && set.deadline.is_none() && set.pool.is_none();
         Some(Label(if alone { Arc::clone(set) } else { Arc::new(Set { label: Some(label), ..Set::default() }) }))
     }
 
@@ -59,6 +61,22 @@ impl Details {
 
     pub(crate) fn set_deadline(&mut self, at: Instant) {
         self.set().deadline = Some(at);
+    }
+
+    pub(crate) fn pool(&self) -> Option<&Arc<str>> {
+        self.0.as_ref()?.pool.as_ref()
+    }
+
+    pub(crate) fn set_pool(&mut self, name: &Option<Arc<str>>) {
+        if self.pool() != name.as_ref() {
+            self.set().pool.clone_from(name);
+        }
+    }
+
+    /// Removes the pool, for an acquisition within another one.
+    pub(crate) fn without_pool(mut self) -> Self {
+        self.set_pool(&None);
+        self
     }
 
     /// Removes the deadline, for work that follows the request.

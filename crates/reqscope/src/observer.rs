@@ -146,11 +146,15 @@ impl Subject {
         self
     }
 
-    /// Returns the [name](crate::pool::PoolBuilder::name) of the pool that reports the event, or the type of its
-    /// resource if it has no name. Returns `None` in the events of scopes, leases and shared handles, also if their
-    /// handles come from a pool: [`resource`](Subject::resource) tells which.
+    /// Returns the [name](crate::pool::PoolBuilder::name) of the pool that reports the event, or of the pool from which the
+    /// handle comes, or the type of that pool's resource if it has no name. So the events of two pools of one type that
+    /// are used in one scope can be told apart.
+    ///
+    /// Returns `None` for handles that come from no pool, for a resource around a [`Lease`](crate::Lease), such as a
+    /// transaction, whose lease has events of its own, and in the events about a guard:
+    /// [`still_lent`](Observer::still_lent) and [`lent_too_long`](Observer::lent_too_long).
     pub fn pool(&self) -> Option<&str> {
-        self.pool.as_deref()
+        self.pool.as_deref().or_else(|| self.details.pool().map(|name| &**name))
     }
 
     /// Returns the [label](crate::ScopeHandle::set_label) that the request had when it acquired the handle, such as

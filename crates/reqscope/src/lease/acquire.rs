@@ -84,11 +84,8 @@ impl<R: Resource> Lease<R> {
         taken_at: &'static Location<'static>,
     ) -> impl Future<Output = Result<Self, Error<R::Cause>>> + Send + use<R> {
         let origin = Origin { taken_at, scope: None };
-        let context = AcquireContext::current().unwrap_or_else(|| AcquireContext {
-            reaper: Reaper::global().own(),
-            details: Details::NONE,
-            origin,
-        });
+        let outside = || AcquireContext { reaper: Reaper::global().own(), details: Details::NONE, origin };
+        let context = AcquireContext::current().map_or_else(outside, AcquireContext::inner);
         Self::acquire_under(context, QuietArc::new(resource))
     }
 

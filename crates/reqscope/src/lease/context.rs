@@ -197,10 +197,16 @@ fn replace(new: &mut Option<Counted>) -> Option<Counted> {
 }
 
 impl Details {
-    /// Returns the details of the acquisition that this thread is polling right now.
+    /// Returns the details of the acquisition that this thread is polling right now, for a pool from which it takes its
+    /// handle. If there is an observer, it sees the name of that pool in the events of this handle.
     #[inline(never)]
-    pub(crate) fn current() -> Details {
+    pub(crate) fn current_for(pool: &Reaper) -> Details {
         let mut current = replace(&mut None);
+        if let Some((reaper, details)) = &mut current {
+            if reaper.accounting().has_observer() {
+                details.set_pool(pool.accounting().pool());
+            }
+        }
         let details = current.as_ref().map(|(_, details)| details.clone());
         drop(replace(&mut current));
         details.unwrap_or_default()
@@ -357,6 +363,11 @@ impl AcquireContext {
     pub fn report_failed_attempt<R: Resource>(&self, error: &Error<R::Cause>) {
         let subject = Subject::of::<R>(self.origin.taken_at, &self.details);
         self.reaper.accounting().acquire_failed(subject, error);
+    }
+
+    /// Returns the context of an acquisition within this one, which may take its handle from another pool, or from none.
+    pub(crate) fn inner(self) -> Self {
+        AcquireContext { details: self.details.without_pool(), ..self }
     }
 
     /// Returns the context of work that follows a request. It has no deadline: that of the request may have passed.

@@ -177,7 +177,7 @@ impl<R: Resource> Inner<R> {
     pub(super) fn holder(&self, site: Site) -> Holder {
         let since = self.clock.now();
         match Origin::current() {
-            Some(origin) => Holder { origin, details: Details::current(), since },
+            Some(origin) => Holder { origin, details: Details::current_for(&self.reaper), since },
             None => Holder { origin: Origin { taken_at: site, scope: None }, details: Details::NONE, since },
         }
     }

@@ -285,6 +285,15 @@ impl Accounting {
         catch::drop_quietly(waker);
     }
 
+    pub(crate) fn has_observer(&self) -> bool {
+        self.shared.observer.is_some()
+    }
+
+    /// Returns the name of the pool whose handles these are.
+    pub(crate) fn pool(&self) -> &Option<Arc<str>> {
+        &self.shared.pool
+    }
+
     #[inline]
     fn notify(&self, event: impl FnOnce(&dyn Observer)) {
         if let Some(observer) = &self.shared.observer {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use reqscope::observer::Subject;
-use reqscope::{Exit, Observer, Pool, Pooled, Scopes};
-use reqscope_testkit::Probe;
+use reqscope::{Error, Exit, Lease, Observer, Pool, Pooled, Resource, ResourceExt, Scopes};
+use reqscope_testkit::{Probe, Scripted};
 
 use super::aging::{ROUND, SECOND, pass, without_limits};
 use super::rig::Around;
@@ -114,5 +114,51 @@ async fn events_of_a_pool_without_a_name_have_its_type() {
     drop(scope.lazy(&pool).get().await.unwrap());
     scope.close(Exit::Completed).await.unwrap();
     assert_eq!(of_pool.take(), [names([None, None, Some(std::any::type_name::<Probe>())])]);
-    assert_eq!(of_scopes.take(), [names([None, None, None])]);
+    assert_eq!(of_scopes.take(), [names([None, None, Some(std::any::type_name::<Probe>())])]);
+}
+
+/// The fault: two pools of one type could not be told apart in the events of a scope.
+#[tokio::test(start_paused = true)]
+async fn events_of_a_scope_name_the_pool_of_the_handle() {
+    let of_scopes = Names::default();
+    let pool = |name: &'static str| Arc::new(Pool::builder().name(name).build(Probe::new()));
+    let (orders, reports) = (pool("orders"), pool("reports"));
+    let scopes = Scopes::builder().observer(of_scopes.clone()).build();
+    // The first use of a pool waits for a creation, the second one finds an idle handle.
+    for _ in 0..2 {
+        let scope = scopes.open();
+        scope.set_label("GET /");
+        let bounded = Arc::new(Arc::clone(&reports).timeout(SECOND));
+        drop(scope.lazy(&orders).get().await.unwrap());
+        drop(scope.lazy(&bounded).get().await.unwrap());
+        let plain = Arc::new(Probe::new());
+        drop(scope.lazy(&plain).get().await.unwrap());
+        scope.close(Exit::Completed).await.unwrap();
+        let label = Some("GET /");
+        let seen =
+            [names([label, None, Some("orders")]), names([label, None, Some("reports")]), names([label, None, None])];
+        assert_eq!(of_scopes.take(), seen);
+    }
+}
+
+/// The pool that a resource uses first is not the pool of what it acquires next.
+#[tokio::test(start_paused = true)]
+async fn lease_inside_of_a_resource_does_not_inherit_its_pool() {
+    struct Pair(Pool<Probe>, Arc<Probe>);
+
+    impl Resource for Pair {
+        type Handle = (Pooled<Probe>, Lease<Probe>);
+        type Cause = Scripted;
+
+        async fn acquire(&self) -> Result<Self::Handle, Error<Scripted>> {
+            Ok((self.0.get().await?, Lease::acquire(&self.1).await?))
+        }
+    }
+
+    let seen = Names::default();
+    let scopes = Scopes::builder().observer(seen.clone()).build();
+    let pair = Arc::new(Pair(Pool::builder().name("orders").build(Probe::new()), Arc::new(Probe::new())));
+    let scope = scopes.open();
+    drop(scope.lazy(&pair).get().await.unwrap());
+    assert_eq!(seen.take(), [names([None, None, None]), names([None, None, Some("orders")])]);
 }
