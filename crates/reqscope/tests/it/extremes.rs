@@ -167,7 +167,7 @@ async fn task_timeout_is_kept_at_its_extremes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn validation_and_release_of_a_timeout_are_kept_at_their_extremes() {
+async fn validation_and_release_of_a_timeout_keep_their_extremes() {
     hangs(async |limit| {
         let bounded = hanging(Verb::Validate).timeout(Duration::MAX).validate_within(limit);
         let mut handle = bounded.acquire().await.unwrap();
