@@ -17,7 +17,10 @@ const PING_LIMIT: Duration = Duration::from_secs(1);
 pub(crate) struct Observations {
     /// Whether every ping was answered in time.
     pub(crate) serves: bool,
-    /// The median time of the refusals.
+    /// How many requests were refused.
+    pub(crate) refusals: usize,
+    /// The median time of the refusals, without those of requests that were a probe: they have waited for the backend
+    /// until its timeout. On a busy machine there are few others.
     pub(crate) refused_in: Option<Duration>,
     /// When the first echo came.
     pub(crate) back_after: Option<Duration>,
@@ -52,10 +55,16 @@ pub(crate) async fn observe(
     if let Some((.., text, _)) = echoes.iter().rfind(|(_, status, ..)| *status == 503) {
         println!("               the last: {text}");
     }
-    let refused = took(&echoes, 503);
+    let (probes, refusals): (Vec<_>, Vec<_>) =
+        echoes.iter().cloned().partition(|(_, _, text, _)| text.starts_with("timed out"));
+    if !probes.is_empty() {
+        println!("               {} of them were probes", probes.len());
+    }
+    let refused = took(&refusals, 503);
     let first = echoes.iter().find(|(_, status, ..)| *status == 200);
     Ok(Observations {
         serves: pings.iter().all(|(_, status, _, took)| *status == 200 && *took < PING_LIMIT),
+        refusals: took(&echoes, 503).len(),
         refused_in: refused.get(refused.len() / 2).copied(),
         back_after: first.map(|(at, ..)| *at - now),
     })
