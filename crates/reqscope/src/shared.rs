@@ -469,7 +469,7 @@ where
         let origin = Origin { taken_at: self.site, scope: None };
         // None of a request: the handle outlives the request that happens to acquire it.
         let details = Details::NONE;
-        let context = AcquireContext { reaper: self.state.reaper.clone(), details, origin };
+        let context = AcquireContext { shard: self.state.reaper.own_shard(), details, origin };
         let mut waiter = WakerTicket::default();
         let outcome = match Acquisition::<R>::try_acquire(resource, context) {
             TryAcquire::Acquired(handle, context) => {

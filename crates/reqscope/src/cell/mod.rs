@@ -5,13 +5,18 @@
 //!
 //! | phase        | `take`        | `deliver` ok  | `fail`, `lose`, `give_up` | `give_back`      | `detach`   | `seal`           |
 //! |--------------|---------------|---------------|---------------------------|------------------|------------|------------------|
-//! | `Unused`     | → `Acquiring` | -             | -                         | -                | -          | -                |
+//! | `Unused`     | → `Trying`    | -             | -                         | -                | -          | -                |
+//! | `Trying`     | waits         | → `Idle`      | → `Unused`                | -                | -          | orphaned         |
 //! | `Acquiring`  | waits         | → `Idle`      | → `Unused`                | -                | -          | → `Unused`, K    |
 //! | `Idle(L, S)` | → `Lent`      | -             | -                         | -                | -          | → `Unused`, L, S |
 //! | `Lent(S)`    | waits         | -             | -                         | → `Idle`         | → `Unused` | -                |
 //! | marked       | waits         | -             | -                         | → `Ending`, L, S | → `Unused` | no mark          |
 //! | `Ending`     | waits         | -             | -                         | -                | -          | -                |
 //! | sealed       | closed        | refused: late | ignored                   | refused, S       | S          | -                |
+//!
+//! An attempt is `Trying` until it has to wait ([`Cell::wait`]): its caller is in the middle of a call, which nothing can
+//! cancel, and which ends by itself. If the cell is sealed meanwhile, the attempt is an orphan until its caller has
+//! noticed, and a drain waits for it ([`Cell::adopt`]).
 //!
 //! A value can end early: `end` takes an idle one (→ `Ending`), marks one that is lent, so that it ends when it is
 //! returned, and waits. `ended` → `Unused`, in a sealed cell too.
@@ -29,8 +34,7 @@
 //!    another deadline.
 //! 6. A waiter removes itself from the list, when it gets its result or is dropped.
 //! 7. Nothing foreign (a waker, an `L`, an `E`, a `K`) is cloned, woken or dropped under the lock, except `E::clone`,
-//!    which only increments a reference count. The beginning of an attempt is counted under the lock too, so that a
-//!    seal that finds the attempt comes after the count.
+//!    which only increments a reference count.
 
 pub(crate) mod state;
 pub(crate) mod waiters;
@@ -43,7 +47,7 @@ use crate::cell::state::LazyState;
 use crate::cell::waiters::{CellWaiters, Join, WaiterId, Wakers};
 use crate::exit::Exit;
 use crate::rt::catch;
-use crate::rt::sync::Mutex;
+use crate::rt::sync::{Mutex, MutexGuard};
 
 /// The line of code that takes a handle.
 pub(crate) type Site = &'static Location<'static>;
@@ -56,9 +60,9 @@ struct CellState<L, S, E, K> {
     phase: Phase<L, S, K>,
     /// Set by the close, permanently: no more loans.
     sealed: bool,
-    /// The number of the last attempt, so that a late result of an earlier one is ignored (2).
-    attempt: u32,
-    loans: u32,
+    /// The number of the last attempt, loan or early end. There is at most one of them at a time, so the late result of
+    /// another one is recognized by its number (2).
+    number: u32,
     /// The exit with which the value that is lent ends when it is returned.
     mark: Marks,
     waiters: CellWaiters<E>,
@@ -73,7 +77,7 @@ struct Marks {
 
 impl Marks {
     fn is_set(&self) -> bool {
-        self.completed != 0 || self.failed != 0
+        (self.completed | self.failed) != 0
     }
 
     fn of(&mut self, exit: Exit) -> &mut u16 {
@@ -106,6 +110,7 @@ impl Marks {
 /// The phase of a cell, as in the table above.
 pub(crate) enum Phase<L, S, K> {
     Unused,
+    Trying,
     Acquiring(Option<K>),
     Held(HandleState<L>, S),
     /// The value is being released early, with this exit or a worse one. Each end has a number, like an attempt.
@@ -115,7 +120,8 @@ pub(crate) enum Phase<L, S, K> {
 /// Where the value of a cell is.
 pub(crate) enum HandleState<L> {
     Idle(L),
-    Lent(Loan),
+    /// Lent to this line of code.
+    Lent(Site),
 }
 
 /// One loan of the value. The number tells two loans apart that the same line of code took.
@@ -126,11 +132,11 @@ pub(crate) struct Loan {
 }
 
 /// The result of [`Cell::take`].
-pub(crate) enum Take<L, E, C> {
+pub(crate) enum Take<L, E> {
     /// The value, now lent to the caller.
     Lent(L),
-    /// The caller begins the attempt with this number, and keeps the second field, which counts it, until it has ended.
-    Begin(u32, C),
+    /// The caller begins the attempt with this number.
+    Begin(u32),
     /// The caller is registered as a waiter.
     Wait(WaitFor),
     /// The value is idle, but others have waited for longer: the caller is registered and has woken itself.
@@ -207,6 +213,8 @@ impl PartialEq for WaitFor {
 pub(crate) enum Found<L, S, K> {
     /// The value is lent, and its stub stays in the cell until it is returned.
     Lent(Site),
+    /// The caller that began the attempt is in the middle of a call, and finds the seal after it.
+    Trying,
     /// The value is being released early, with this exit or a worse one, which ends by itself.
     Ending(Exit),
     /// Any other phase, whose contents the caller owns now.
@@ -226,8 +234,7 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
         let state = CellState {
             phase: Phase::Unused,
             sealed,
-            attempt: 0,
-            loans: 0,
+            number: 0,
             mark: Marks::default(),
             waiters: CellWaiters::new(),
         };
@@ -239,7 +246,7 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
         match state.phase {
             _ if state.sealed => LazyState::Closed,
             Phase::Unused => LazyState::Unused,
-            Phase::Acquiring(_) => LazyState::Acquiring,
+            Phase::Trying | Phase::Acquiring(_) => LazyState::Acquiring,
             Phase::Held(HandleState::Idle(_), _) => LazyState::Ready,
             Phase::Held(HandleState::Lent(_), _) => LazyState::Lent,
             Phase::Ending(_) => LazyState::Ending,
@@ -249,9 +256,9 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
     /// Borrows the value or begins an attempt, if neither needs to wait. Returns `None` if it has to wait, or if there
     /// are waiters and the caller may not `overtake` them.
     #[inline]
-    pub(crate) fn try_take<C>(&self, overtake: bool, site: Site, count: impl FnOnce() -> C) -> Option<Take<L, E, C>> {
+    pub(crate) fn try_take(&self, overtake: bool, site: Site) -> Option<Take<L, E>> {
         let mut state = self.state.lock();
-        if overtake || state.waiters.is_empty() { state.take(site, count) } else { None }
+        if overtake || state.waiters.is_empty() { state.take(site) } else { None }
     }
 
     /// Returns why [`try_take`](Cell::try_take) returns `None` to a caller that overtakes. It may differ from what that
@@ -261,27 +268,20 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
         match &state.phase {
             _ if state.sealed => Some(Obstacle::Closed),
             Phase::Unused | Phase::Held(HandleState::Idle(_), _) => None,
-            Phase::Acquiring(_) => Some(Obstacle::Acquiring),
+            Phase::Trying | Phase::Acquiring(_) => Some(Obstacle::Acquiring),
             Phase::Ending(_) => Some(Obstacle::Ending),
-            Phase::Held(HandleState::Lent(loan), _) => Some(Obstacle::Lent(loan.since)),
+            Phase::Held(HandleState::Lent(since), _) => Some(Obstacle::Lent(since)),
         }
     }
 
-    /// Borrows the value, begins an attempt, or registers the caller as a waiter. `count` is called under the lock if
-    /// an attempt begins.
-    pub(crate) fn take<C>(
-        &self,
-        waiter: &mut WaiterId,
-        site: Site,
-        waker: &Waker,
-        count: impl Fn() -> C,
-    ) -> Take<L, E, C> {
+    /// Borrows the value, begins an attempt, or registers the caller as a waiter.
+    pub(crate) fn take(&self, waiter: &mut WaiterId, site: Site, waker: &Waker) -> Take<L, E> {
         let mut spare = None;
         loop {
             let mut state = self.state.lock();
             let step = match state.waiters.take_error(waiter) {
                 Some(error) => Take::Failed(error),
-                None => state.take_in_turn(waiter, site, &count),
+                None => state.take_in_turn(waiter, site),
             };
             let join = match step {
                 Take::Wait(_) => Join::Last,
@@ -330,13 +330,36 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
         }
     }
 
+    /// Lets an attempt that has to wait go on. Returns `false` if the cell has been sealed.
+    pub(crate) fn wait(&self, attempt: u32) -> bool {
+        let mut state = self.state.lock();
+        let goes_on = state.is_trying(attempt) && !state.sealed;
+        if goes_on {
+            state.phase = Phase::Acquiring(None);
+        }
+        goes_on
+    }
+
+    /// Returns whether an attempt that the cell refused to end was orphaned by the seal, which has counted it. Its caller
+    /// ends that count.
+    #[cold]
+    pub(crate) fn adopt(&self, attempt: u32) -> bool {
+        let mut state = self.state.lock();
+        let is_orphan = state.is_trying(attempt) && state.sealed;
+        if is_orphan {
+            state.phase = Phase::Unused;
+        }
+        is_orphan
+    }
+
     /// Stores how to cancel an attempt. Returns it if the attempt has ended; the caller then cancels it.
     pub(crate) fn set_cancel(&self, attempt: u32, cancel: K) -> Option<K> {
         let mut state = self.state.lock();
-        match state.attempt(attempt) {
+        let state = &mut *state;
+        match &mut state.phase {
             // Called once for each attempt, so this is `None`.
-            Some(none) => none.replace(cancel),
-            None => Some(cancel),
+            Phase::Acquiring(none) if state.number == attempt => none.replace(cancel),
+            _ => Some(cancel),
         }
     }
 
@@ -345,14 +368,14 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
     /// # Errors
     ///
     /// Returns the stub if the cell has been sealed: the handle is late.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn lend_out(&self, attempt: u32, stub: S, since: Site) -> Result<(), S> {
-        self.advance(CellWaiters::all, |state| {
-            let Some(cancel) = state.attempt(attempt).map(Option::take) else { return Err(stub) };
-            state.loans = state.loans.wrapping_add(1);
-            state.phase = Phase::Held(HandleState::Lent(Loan { since, number: state.loans }), stub);
+        let step = move |state: &mut CellState<L, S, E, K>| {
+            let Ok(cancel) = state.end_attempt(attempt) else { return Err(stub) };
+            state.phase = Phase::Held(HandleState::Lent(since), stub);
             Ok(cancel)
-        })?;
+        };
+        self.advance(CellWaiters::all, step)?;
         Ok(())
     }
 
@@ -363,7 +386,7 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
     /// Returns the value and its stub if the cell has been sealed: the handle is late.
     pub(crate) fn deliver(&self, attempt: u32, lent: L, stub: S) -> Result<(), (L, S)> {
         self.advance(CellWaiters::all, |state| {
-            let Some(cancel) = state.attempt(attempt).map(Option::take) else { return Err((lent, stub)) };
+            let Ok(cancel) = state.end_attempt(attempt) else { return Err((lent, stub)) };
             state.phase = Phase::Held(HandleState::Idle(lent), stub);
             Ok(cancel)
         })?;
@@ -384,9 +407,12 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
     }
 
     /// Ends an attempt without a result; the next waiter begins another one. Returns how to cancel the attempt, for
-    /// the caller to do so, or an error if the attempt had already ended.
-    pub(crate) fn give_up(&self, attempt: u32) -> Result<Option<K>, AlreadyEnded> {
-        self.advance(CellWaiters::all, |state| state.end_attempt(attempt))
+    /// the caller to do so.
+    pub(crate) fn give_up(&self, attempt: u32) -> Result<Option<K>, NotGivenUp> {
+        self.advance(CellWaiters::all, |state| match &state.phase {
+            Phase::Trying if state.number == attempt && !state.sealed => Err(NotGivenUp::Trying),
+            _ => state.end_attempt(attempt).map_err(|AlreadyEnded| NotGivenUp::AlreadyEnded),
+        })
     }
 
     /// Returns a loan to the cell.
@@ -460,7 +486,7 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
     pub(crate) fn ending_as(&self, number: u32) -> Option<Exit> {
         let state = self.state.lock();
         match state.phase {
-            Phase::Ending(exit) if state.attempt == number => Some(exit),
+            Phase::Ending(exit) if state.number == number => Some(exit),
             _ => None,
         }
     }
@@ -468,14 +494,14 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
     /// Returns the number of the end that is not over.
     pub(crate) fn ending(&self) -> Option<u32> {
         let state = self.state.lock();
-        matches!(state.phase, Phase::Ending(_)).then_some(state.attempt)
+        matches!(state.phase, Phase::Ending(_)).then_some(state.number)
     }
 
     /// Makes the cell unused after an early end, and passes the result to all that wait for it. Does nothing if the end
     /// has been given up.
     pub(crate) fn ended(&self, number: u32, outcome: Result<Exit, &E>) {
         let mut state = self.state.lock();
-        if matches!(state.phase, Phase::Ending(_)) && state.attempt == number {
+        if matches!(state.phase, Phase::Ending(_)) && state.number == number {
             state.phase = Phase::Unused;
             let wakers = state.waiters.end(outcome);
             drop(state);
@@ -498,24 +524,27 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
         true
     }
 
-    /// Ends all lending. The caller owns an idle value, and may [put it back](Cell::keep_idle).
+    /// Ends all lending. The caller owns an idle value, and may [put it back](Cell::keep_idle). `count` is called under
+    /// the lock, for an attempt that becomes an orphan.
     #[inline]
-    pub(crate) fn seal(&self) -> Found<L, S, K> {
+    pub(crate) fn seal(&self, count: impl FnOnce()) -> Found<L, S, K> {
         let mut state = self.state.lock();
         state.sealed = true;
         let found = match &state.phase {
-            Phase::Held(HandleState::Lent(loan), _) => Found::Lent(loan.since),
+            Phase::Trying => {
+                count();
+                Found::Trying
+            }
+            Phase::Held(HandleState::Lent(since), _) => Found::Lent(since),
             Phase::Ending(exit) => Found::Ending(*exit),
             _ => Found::Over(mem::replace(&mut state.phase, Phase::Unused)),
         };
-        if state.mark.take().is_some() {
-            let enders = state.waiters.enders().and(state.waiters.all());
+        if state.waiters.have_registered() {
+            // Those that have marked the value, too: it does not end early any more.
+            state.mark.take();
+            let all = state.waiters.enders().and(state.waiters.all());
             drop(state);
-            enders.wake();
-        } else if !state.waiters.is_empty() {
-            let wakers = state.waiters.all();
-            drop(state);
-            wakers.wake();
+            all.wake();
         }
         found
     }
@@ -523,6 +552,14 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
     /// Puts the idle value that the seal found back, for [`Cell::take_idle`].
     pub(crate) fn keep_idle(&self, lent: L, stub: S) {
         self.state.lock().phase = Phase::Held(HandleState::Idle(lent), stub);
+    }
+
+    /// Reads the stub, if there is a value.
+    pub(crate) fn stub<T>(&self, read: impl FnOnce(&S) -> T) -> Option<T> {
+        match &self.state.lock().phase {
+            Phase::Held(_, stub) => Some(read(stub)),
+            _ => None,
+        }
     }
 
     /// Takes the value that was put back.
@@ -558,7 +595,7 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
 
     /// Moves to another phase, and wakes the waiters that `wake` selects (3, 5). The caller drops what the step returns
     /// (7).
-    #[inline]
+    #[inline(always)]
     fn advance<T, F>(
         &self,
         wake: impl FnOnce(&mut CellWaiters<E>) -> Wakers,
@@ -566,18 +603,29 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
     ) -> Result<T, F> {
         let mut state = self.state.lock();
         let out = step(&mut state)?;
-        if state.waiters.is_empty() {
-            return Ok(out);
+        if !state.waiters.is_empty() {
+            Self::wake(state, wake);
         }
+        Ok(out)
+    }
+
+    #[cold]
+    fn wake(mut state: MutexGuard<'_, CellState<L, S, E, K>>, wake: impl FnOnce(&mut CellWaiters<E>) -> Wakers) {
         let wakers = wake(&mut state.waiters);
         drop(state);
         wakers.wake();
-        Ok(out)
     }
 }
 
 /// The attempt had already ended.
 pub(crate) struct AlreadyEnded;
+
+/// Why an attempt was not given up.
+pub(crate) enum NotGivenUp {
+    AlreadyEnded,
+    /// Its caller is in the middle of a call that must not block, and that another attempt would call as well.
+    Trying,
+}
 
 impl<L, S, E, K> CellState<L, S, E, K> {
     fn is_available(&self) -> bool {
@@ -585,22 +633,22 @@ impl<L, S, E, K> CellState<L, S, E, K> {
     }
 
     /// Decides what a caller may do that is registered as `waiter` or not yet.
-    fn take_in_turn<C>(&mut self, waiter: &WaiterId, site: Site, count: impl Fn() -> C) -> Take<L, E, C> {
+    fn take_in_turn(&mut self, waiter: &WaiterId, site: Site) -> Take<L, E> {
         let idle = match &self.phase {
             _ if self.sealed => return Take::Closed,
-            Phase::Acquiring(_) => return Take::Wait(WaitFor::Attempt(self.attempt)),
+            Phase::Trying | Phase::Acquiring(_) => return Take::Wait(WaitFor::Attempt(self.number)),
             // The queue is what it waits for: if only the loan changes, it was overtaken, and its deadline stays.
-            Phase::Held(HandleState::Lent(loan), _) => {
-                return Take::Wait(WaitFor::Loan(Loan { number: self.waiters.served(), ..*loan }));
+            Phase::Held(HandleState::Lent(since), _) => {
+                return Take::Wait(WaitFor::Loan(Loan { since, number: self.waiters.served() }));
             }
-            Phase::Ending(_) => return Take::Wait(WaitFor::End(self.attempt)),
+            Phase::Ending(_) => return Take::Wait(WaitFor::End(self.number)),
             Phase::Held(HandleState::Idle(_), _) => true,
             Phase::Unused => false,
         };
         let newcomer = !waiter.is_registered();
         // A newcomer that begins an attempt takes nothing that a waiter could have had already.
         if self.waiters.is_next(waiter) || newcomer && !idle {
-            if let Some(taken) = self.take(site, count) {
+            if let Some(taken) = self.take(site) {
                 return taken;
             }
         }
@@ -608,26 +656,31 @@ impl<L, S, E, K> CellState<L, S, E, K> {
     }
 
     /// Ends this attempt, and returns how to cancel it.
+    #[inline]
     fn end_attempt(&mut self, attempt: u32) -> Result<Option<K>, AlreadyEnded> {
-        let cancel = self.attempt(attempt).ok_or(AlreadyEnded)?.take();
+        let cancel = match &mut self.phase {
+            _ if self.number != attempt || self.sealed => return Err(AlreadyEnded),
+            Phase::Trying => None,
+            Phase::Acquiring(cancel) => cancel.take(),
+            _ => return Err(AlreadyEnded),
+        };
         self.phase = Phase::Unused;
         Ok(cancel)
     }
 
     /// Lends the idle value or begins an attempt, if the phase allows it.
     #[inline]
-    fn take<C>(&mut self, since: Site, count: impl FnOnce() -> C) -> Option<Take<L, E, C>> {
+    fn take(&mut self, since: Site) -> Option<Take<L, E>> {
         match &mut self.phase {
             _ if self.sealed => None,
             Phase::Unused => {
-                self.attempt = self.attempt.wrapping_add(1);
-                self.phase = Phase::Acquiring(None);
-                Some(Take::Begin(self.attempt, count()))
+                self.number = self.number.wrapping_add(1);
+                self.phase = Phase::Trying;
+                Some(Take::Begin(self.number))
             }
             Phase::Held(held @ HandleState::Idle(_), _) => {
-                self.loans = self.loans.wrapping_add(1);
-                let loan = HandleState::Lent(Loan { since, number: self.loans });
-                match mem::replace(held, loan) {
+                self.number = self.number.wrapping_add(1);
+                match mem::replace(held, HandleState::Lent(since)) {
                     HandleState::Idle(lent) => Some(Take::Lent(lent)),
                     HandleState::Lent(_) => None,
                 }
@@ -640,15 +693,15 @@ impl<L, S, E, K> CellState<L, S, E, K> {
     /// leaves its mark.
     fn end(&mut self, exit: Exit, marked: &mut bool) -> End<L, S, E> {
         match &self.phase {
-            Phase::Ending(_) => End::Wait(WaitFor::End(self.attempt)),
+            Phase::Ending(_) => End::Wait(WaitFor::End(self.number)),
             _ if self.sealed => End::Closed,
-            Phase::Unused | Phase::Acquiring(_) => End::Unused,
-            Phase::Held(HandleState::Lent(loan), _) => {
+            Phase::Unused | Phase::Trying | Phase::Acquiring(_) => End::Unused,
+            Phase::Held(HandleState::Lent(since), _) => {
                 if !*marked {
                     self.mark.add(exit);
                     *marked = true;
                 }
-                End::Wait(WaitFor::Loan(*loan))
+                End::Wait(self.loan(since))
             }
             Phase::Held(HandleState::Idle(_), _) => match mem::replace(&mut self.phase, Phase::Ending(exit)) {
                 Phase::Held(HandleState::Idle(lent), stub) => End::Begin(self.begin_end(lent, stub, exit)),
@@ -671,8 +724,13 @@ impl<L, S, E, K> CellState<L, S, E, K> {
     }
 
     fn begin_end(&mut self, lent: L, stub: S, exit: Exit) -> Ending<L, S> {
-        self.attempt = self.attempt.wrapping_add(1);
-        Ending { lent, stub, exit, number: self.attempt }
+        self.number = self.number.wrapping_add(1);
+        Ending { lent, stub, exit, number: self.number }
+    }
+
+    /// Returns what a caller waits for while the value is lent to this line of code.
+    fn loan(&self, since: Site) -> WaitFor {
+        WaitFor::Loan(Loan { since, number: self.number })
     }
 
     /// Ends a loan, and returns its stub.
@@ -683,11 +741,7 @@ impl<L, S, E, K> CellState<L, S, E, K> {
         }
     }
 
-    /// Returns how to cancel the attempt with this number, if it is still in progress.
-    fn attempt(&mut self, number: u32) -> Option<&mut Option<K>> {
-        match &mut self.phase {
-            Phase::Acquiring(cancel) if self.attempt == number => Some(cancel),
-            _ => None,
-        }
+    fn is_trying(&self, attempt: u32) -> bool {
+        matches!(self.phase, Phase::Trying) && self.number == attempt
     }
 }

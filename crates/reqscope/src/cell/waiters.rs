@@ -203,6 +203,11 @@ impl<E> CellWaiters<E> {
         self.list.as_ref().is_none_or(|list| list.first.is_none())
     }
 
+    /// Returns whether any waiter has ever been registered. Without one, no value is marked to end early.
+    pub(crate) fn have_registered(&self) -> bool {
+        self.list.is_some()
+    }
+
     fn find(&mut self, waiter: &WaiterId) -> Option<&mut Entry<E>> {
         let index = waiter.index?;
         self.list.as_mut().map(|list| list.entry(index))

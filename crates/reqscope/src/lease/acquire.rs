@@ -84,7 +84,7 @@ impl<R: Resource> Lease<R> {
         taken_at: &'static Location<'static>,
     ) -> impl Future<Output = Result<Self, Error<R::Cause>>> + Send + use<R> {
         let origin = Origin { taken_at, scope: None };
-        let outside = || AcquireContext { reaper: Reaper::global().own(), details: Details::NONE, origin };
+        let outside = || AcquireContext { shard: Reaper::global().own_shard(), details: Details::NONE, origin };
         let context = AcquireContext::current().map_or_else(outside, AcquireContext::inner);
         Self::acquire_under(context, QuietArc::new(resource))
     }
@@ -115,7 +115,7 @@ impl<R: Resource> Lease<R> {
         resource: &QuietArc<R>,
         origin: Origin,
     ) -> impl Future<Output = Result<Self, Error<R::Cause>>> + Send + use<R> {
-        let context = AcquireContext { reaper: reaper.own(), details: Details::NONE, origin };
+        let context = AcquireContext { shard: reaper.own_shard(), details: Details::NONE, origin };
         Self::acquire_under(context, resource.clone())
     }
 
@@ -153,7 +153,7 @@ pub(crate) enum TryAcquire<R: Resource> {
 
 impl<R: Resource> Acquisition<R> {
     /// Acquires a handle without waiting, if one is ready.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn try_acquire(resource: &R, context: AcquireContext) -> TryAcquire<R> {
         if let Some(late) = context.refuse_late() {
             context.report_failed_attempt::<R>(&late);

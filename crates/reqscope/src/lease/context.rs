@@ -2,12 +2,14 @@
 //! which a wrapper's inner lease belongs, the line of code and the scope of the outermost call, and what the request has
 //! said about itself.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::mem;
 use std::num::NonZeroU64;
 use std::panic::Location;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -15,7 +17,7 @@ use crate::details::{Details, Tenant};
 use crate::error::{Error, Stage};
 use crate::observer::Subject;
 use crate::reaper::Reaper;
-use crate::reaper::account::Account;
+use crate::reaper::account::{Account, Accounting};
 use crate::resource::Resource;
 use crate::rt::catch::{self, Panic};
 use crate::rt::sync::thread_local;
@@ -129,7 +131,7 @@ use crate::rt::time::Deadline;
 /// ```
 #[derive(Clone)]
 pub struct AcquireContext {
-    pub(crate) reaper: Reaper,
+    pub(crate) shard: Arc<Accounting>,
     pub(crate) details: Details,
     pub(crate) origin: Origin,
 }
@@ -180,49 +182,16 @@ thread_local! {
     static NEXT_ID: Cell<u64> = const { Cell::new(0) };
 }
 
-/// The part of a context that is reference-counted.
-type Counted = (Reaper, Details);
-
-// Two variables, because this part has to be moved out, and the origin is `Copy` and can be read in place.
+// The context of the acquisition that this thread is polling right now.
 thread_local! {
-    static COUNTED: Cell<Option<Counted>> = const { Cell::new(None) };
-}
-thread_local! {
-    static ORIGIN: Cell<Option<Origin>> = const { Cell::new(None) };
-}
-
-/// Replaces the counted part of this thread's context. A thread that is being torn down has none.
-fn replace(new: &mut Option<Counted>) -> Option<Counted> {
-    COUNTED.try_with(|current| current.replace(new.take())).ok().flatten()
-}
-
-impl Details {
-    /// Returns the details of the acquisition that this thread is polling right now, for a pool from which it takes its
-    /// handle. If there is an observer, it sees the name of that pool in the events of this handle.
-    #[inline(never)]
-    pub(crate) fn current_for(pool: &Reaper) -> Details {
-        let mut current = replace(&mut None);
-        if let Some((reaper, details)) = &mut current {
-            if reaper.accounting().has_observer() {
-                details.set_pool(pool.accounting().pool());
-            }
-        }
-        let details = current.as_ref().map(|(_, details)| details.clone());
-        drop(replace(&mut current));
-        details.unwrap_or_default()
-    }
+    static CURRENT: RefCell<Option<AcquireContext>> = const { RefCell::new(None) };
 }
 
 impl Origin {
     /// Returns the origin of the acquisition that this thread is polling right now. This is very cheap.
     #[inline]
     pub(crate) fn current() -> Option<Origin> {
-        ORIGIN.try_with(Cell::get).ok().flatten()
-    }
-
-    #[inline]
-    fn enter(origin: Option<Origin>) -> Option<Origin> {
-        ORIGIN.try_with(|current| current.replace(origin)).ok().flatten()
+        AcquireContext::read(|context| context.origin)
     }
 }
 
@@ -254,7 +223,7 @@ impl Reaper {
     #[track_caller]
     pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let spawned_at = Location::caller();
-        let context = AcquireContext::of_work(self.clone(), Details::NONE, spawned_at);
+        let context = AcquireContext::of_work(Arc::clone(self.accounting()), Details::NONE, spawned_at);
         self.spawn_in_order(None, [(context.wrap(Box::pin(work)), spawned_at)]);
     }
 }
@@ -263,12 +232,29 @@ impl AcquireContext {
     /// Returns the context of the acquisition that this thread is polling right now. Returns `None` outside of any
     /// acquisition, and in a task that one has spawned without [`instrument`](AcquireContext::instrument).
     pub fn current() -> Option<AcquireContext> {
-        let origin = Origin::current()?;
-        let mut current = replace(&mut None);
-        let counted = current.clone();
-        drop(replace(&mut current));
-        let (reaper, details) = counted?;
-        Some(AcquireContext { reaper, details, origin })
+        Self::read(AcquireContext::clone)
+    }
+
+    /// Returns the origin and the details of the acquisition that this thread is polling right now, for a pool from which
+    /// it takes its handle. If there is an observer, it sees the name of that pool in the events of this handle.
+    #[inline]
+    pub(crate) fn for_handle_of(pool: &Reaper) -> Option<(Origin, Details)> {
+        let enter = |current: &RefCell<Option<Self>>| {
+            let mut current = current.borrow_mut();
+            let context = current.as_mut()?;
+            if context.shard.has_observer() {
+                context.details.set_pool(pool.accounting().pool());
+            }
+            Some((context.origin, context.details.clone()))
+        };
+        CURRENT.try_with(enter).ok().flatten()
+    }
+
+    /// Reads the context of the acquisition that this thread is polling right now. This is very cheap.
+    #[inline]
+    fn read<T>(read: impl FnOnce(&AcquireContext) -> T) -> Option<T> {
+        // A thread that is being torn down has none.
+        CURRENT.try_with(|current| current.borrow().as_ref().map(read)).ok().flatten()
     }
 
     /// Returns the [label](crate::ScopeHandle::set_label) of the request, cut and escaped. Returns `None` if it has
@@ -298,7 +284,7 @@ impl AcquireContext {
     /// When it has passed, the acquisition is polled once more before it is dropped. A resource that waits for its turn
     /// can look at the clock in that poll, and return an error that says what it has waited for.
     pub fn acquire_timeout(&self) -> Duration {
-        self.reaper.accounting().limits.acquire
+        self.shard.limits.acquire
     }
 
     /// Returns whether both acquisitions are of the same scope. If one waits for the other, the request waits for itself,
@@ -313,8 +299,8 @@ impl AcquireContext {
     }
 
     /// Returns the reaper that counts the handles of this acquisition and runs their releases.
-    pub fn reaper(&self) -> &Reaper {
-        &self.reaper
+    pub fn reaper(&self) -> Reaper {
+        Reaper::of_shard(&self.shard)
     }
 
     /// Calls `code` in this context, on this thread. Afterwards, even if it panics, the thread has its former context
@@ -362,7 +348,7 @@ impl AcquireContext {
     /// reported by the acquisition itself.
     pub fn report_failed_attempt<R: Resource>(&self, error: &Error<R::Cause>) {
         let subject = Subject::of::<R>(self.origin.taken_at, &self.details);
-        self.reaper.accounting().acquire_failed(subject, error);
+        self.shard.acquire_failed(subject, error);
     }
 
     /// Returns the context of an acquisition within this one, which may take its handle from another pool, or from none.
@@ -371,8 +357,8 @@ impl AcquireContext {
     }
 
     /// Returns the context of work that follows a request. It has no deadline: that of the request may have passed.
-    pub(crate) fn of_work(reaper: Reaper, details: Details, taken_at: &'static Location<'static>) -> Self {
-        AcquireContext { reaper, details: details.without_deadline(), origin: Origin { taken_at, scope: None } }
+    pub(crate) fn of_work(shard: Arc<Accounting>, details: Details, taken_at: &'static Location<'static>) -> Self {
+        AcquireContext { shard, details: details.without_deadline(), origin: Origin { taken_at, scope: None } }
     }
 
     /// Wraps a future of work, so that it runs in this context.
@@ -386,12 +372,12 @@ impl AcquireContext {
     /// Opens the account of a handle that was acquired in this context.
     #[inline]
     pub(crate) fn open<R>(self, waited: Duration) -> Account<R> {
-        Account::open(self.reaper.into_accounting(), self.origin.taken_at, self.details, waited)
+        Account::open(self.shard, self.origin.taken_at, self.details, waited)
     }
 
     /// Returns the time limit of an acquisition that begins now.
     pub(crate) fn limit(&self) -> Deadline {
-        Deadline::after(self.reaper.accounting().limits.acquire).or_of_request(self.details.deadline())
+        Deadline::after(self.shard.limits.acquire).or_of_request(self.details.deadline())
     }
 
     /// Returns an error if the deadline of the request has passed.
@@ -400,18 +386,19 @@ impl AcquireContext {
         self.details.deadline().and_then(|request| Deadline::refuse_late(request, Stage::Acquiring))
     }
 
-    /// Calls user code in this context, and returns its panic as an error. The context is moved into the thread-locals
+    /// Calls user code in this context, and returns its panic as an error. The context is moved into the thread-local
     /// meanwhile, not cloned, because every first use takes this path.
+    #[inline(always)]
     pub(crate) fn call<T>(self, code: impl FnOnce() -> T) -> (Result<T, Panic>, Self) {
-        let AcquireContext { reaper, details, origin } = self;
-        let outer_origin = Origin::enter(Some(origin));
-        let mut own = Some((reaper, details));
-        let mut outer = replace(&mut own);
+        // A thread that is being torn down has no place for it, and keeps it here.
+        let exchange = |context: &mut Option<Self>| {
+            CURRENT.try_with(|current| mem::swap(&mut *current.borrow_mut(), context)).unwrap_or(());
+        };
+        let mut context = Some(self);
+        exchange(&mut context);
         let answer = catch::call(code);
-        let own = own.or_else(|| replace(&mut outer));
-        Origin::enter(outer_origin);
-        let (reaper, details) = own.expect("a nested call restores the outer context before it returns");
-        (answer, AcquireContext { reaper, details, origin })
+        exchange(&mut context);
+        (answer, context.expect("a nested call restores the outer context before it returns"))
     }
 }
 
@@ -427,7 +414,6 @@ impl fmt::Debug for AcquireContext {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
-    use std::sync::Arc;
 
     use super::*;
     use crate::Guard;
@@ -533,7 +519,7 @@ mod tests {
     async fn origin_can_be_read_twice_and_only_inside() {
         assert_eq!(Origin::current(), None);
         let origin = Origin { taken_at: Location::caller(), scope: Some(ScopeId::next()) };
-        let context = AcquireContext { reaper: Reaper::new(), details: Details::NONE, origin };
+        let context = AcquireContext { shard: Reaper::new().own_shard(), details: Details::NONE, origin };
         let (seen, own) = context.call(|| [Origin::current(), Origin::current()]);
         assert_eq!(seen.ok(), Some([Some(origin); 2]));
         assert_eq!(own.origin, origin);
@@ -543,7 +529,7 @@ mod tests {
     #[test]
     fn nested_call_restores_the_outer_context() {
         let [outer, inner] = [(); 2].map(|()| Origin { taken_at: Location::caller(), scope: Some(ScopeId::next()) });
-        let context = |origin| AcquireContext { reaper: Reaper::new(), details: Details::NONE, origin };
+        let context = |origin| AcquireContext { shard: Reaper::new().own_shard(), details: Details::NONE, origin };
         let (seen, _) = context(outer).call(|| {
             let (panicked, _) = context(inner).call(|| {
                 assert_eq!(Origin::current(), Some(inner));

@@ -152,7 +152,7 @@ impl<R: Resource> Lease<R> {
     /// # });
     /// ```
     pub fn reaper(lease: &Self) -> Reaper {
-        Reaper::from_accounting(Arc::clone(lease.parts().account.accounting()))
+        Reaper::of_shard(lease.parts().account.accounting())
     }
 
     /// Takes the handle out of the lease, for implementations of wrappers. The handle is no longer counted, and the

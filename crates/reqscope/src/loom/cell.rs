@@ -20,10 +20,12 @@ fn here() -> Site {
 }
 
 fn begin<L, S, E: Clone, K>(cell: &Cell<L, S, E, K>) -> u32 {
-    match cell.take(&mut WaiterId::default(), here(), Waker::noop(), || ()) {
-        Take::Begin(attempt, ()) => attempt,
+    let attempt = match cell.take(&mut WaiterId::default(), here(), Waker::noop()) {
+        Take::Begin(attempt) => attempt,
         _ => panic!("another attempt is in progress"),
-    }
+    };
+    assert!(cell.wait(attempt));
+    attempt
 }
 
 #[test]
@@ -33,7 +35,7 @@ fn cancel_reaches_the_close_or_is_returned() {
         let attempt = begin(&cell);
         let setter = Arc::clone(&cell);
         let setter = thread::spawn(move || setter.set_cancel(attempt, ()).is_some());
-        let found = matches!(cell.seal(), Found::Over(Phase::Acquiring(Some(()))));
+        let found = matches!(cell.seal(|| ()), Found::Over(Phase::Acquiring(Some(()))));
         endings.note(match (found, setter.join().unwrap()) {
             (true, false) => "found by the seal",
             (false, true) => "returned",
@@ -94,7 +96,7 @@ async fn value(cell: &Cell<usize, (), (), ()>, impatient: bool) -> usize {
     let mut waiter = WaiterId::default();
     poll_fn(|cx| {
         loop {
-            match cell.take(&mut waiter, here(), cx.waker(), || ()) {
+            match cell.take(&mut waiter, here(), cx.waker()) {
                 Take::Lent(value) => return Poll::Ready(value),
                 Take::Wait(WaitFor::Turn(turn)) if impatient => cell.overtake(turn),
                 Take::Wait(_) | Take::Yield => return Poll::Pending,
@@ -140,7 +142,7 @@ fn waiter_that_sleeps_keeps_the_value_from_no_other() {
         let cell = lent();
         // Registered before the others, and never polled again.
         let mut asleep = WaiterId::default();
-        assert!(matches!(cell.take(&mut asleep, here(), Waker::noop(), || ()), Take::Wait(WaitFor::Loan(_))));
+        assert!(matches!(cell.take(&mut asleep, here(), Waker::noop()), Take::Wait(WaitFor::Loan(_))));
         let theirs = Arc::clone(&cell);
         let other = thread::spawn(move || assert!(theirs.give_back(block_on(value(&theirs, true))).is_ok()));
         assert!(cell.give_back(0).is_ok());
@@ -154,7 +156,7 @@ fn waiters_that_leave_pass_the_turn_on() {
     model_within(2, [], |_| {
         let cell = lent();
         let mut first = WaiterId::default();
-        assert!(matches!(cell.take(&mut first, here(), Waker::noop(), || ()), Take::Wait(WaitFor::Loan(_))));
+        assert!(matches!(cell.take(&mut first, here(), Waker::noop()), Take::Wait(WaitFor::Loan(_))));
         let (theirs, other) = (Arc::clone(&cell), Arc::clone(&cell));
         let leaver = thread::spawn(move || theirs.leave(&mut first));
         let other = thread::spawn(move || assert!(other.give_back(block_on(value(&other, false))).is_ok()));
@@ -175,7 +177,7 @@ fn cell_can_be_called_by_all_code_that_it_calls() {
             drop(cell.lend_out(attempt, CellCaller::clone(&lent), here()));
             drop(cell.give_back(lent));
         },
-        |cell, _, _| drop(cell.seal()),
+        |cell, _, _| drop(cell.seal(|| ())),
     ];
     for ending in endings {
         model([], move |_| {
@@ -183,15 +185,15 @@ fn cell_can_be_called_by_all_code_that_it_calls() {
             let attempt = begin(&cell);
             // An earlier waiter makes the other one yield, and leave with a waker that was not woken.
             let mut before = WaiterId::default();
-            assert!(matches!(cell.take(&mut before, here(), Waker::noop(), || ()), Take::Wait(WaitFor::Attempt(_))));
+            assert!(matches!(cell.take(&mut before, here(), Waker::noop()), Take::Wait(WaitFor::Attempt(_))));
             let (theirs, counted) = (Arc::clone(&cell), Arc::clone(&alive));
             let waiter = thread::spawn(move || {
                 let mut waiter = WaiterId::default();
                 for _ in 0..2 {
                     // Another waker at each poll, which replaces the earlier one.
                     let waker = Waker::from(Arc::new(CellCaller::new(&theirs, &counted)));
-                    match theirs.take(&mut waiter, here(), &waker, || ()) {
-                        Take::Begin(attempt, ()) => drop(theirs.give_up(attempt)),
+                    match theirs.take(&mut waiter, here(), &waker) {
+                        Take::Begin(attempt) => drop(theirs.give_up(attempt)),
                         Take::Lent(lent) => drop(theirs.give_back(lent)),
                         _ => {}
                     }
@@ -202,7 +204,7 @@ fn cell_can_be_called_by_all_code_that_it_calls() {
             ending(&cell, attempt, CellCaller::new(&cell, &alive));
             waiter.join().unwrap();
             cell.leave(&mut before);
-            drop(cell.seal());
+            drop(cell.seal(|| ()));
             assert_eq!(alive.load(Ordering::Relaxed), 0);
         });
     }

@@ -1,8 +1,7 @@
 //! The replacement for [`crate::rt::sync`] in models.
 
-use loom::sync::MutexGuard;
-
-pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+pub(crate) use loom::sync::MutexGuard;
+pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Loom's mutex, with the interface of parking_lot's.
 #[derive(Default)]

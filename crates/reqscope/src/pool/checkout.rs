@@ -20,7 +20,7 @@ use crate::details::Details;
 use crate::error::{Error, Stage};
 use crate::exit::Exit;
 use crate::lease::acquire::is_lost;
-use crate::lease::context::Origin;
+use crate::lease::context::{AcquireContext, Origin};
 use crate::lease::{Caller, probe_or_dead};
 use crate::resource::{Health, Resource};
 use crate::rt::catch::{self, Quiet};
@@ -176,10 +176,9 @@ impl<R: Resource> Inner<R> {
     #[inline]
     pub(super) fn holder(&self, site: Site) -> Holder {
         let since = self.clock.now();
-        match Origin::current() {
-            Some(origin) => Holder { origin, details: Details::current_for(&self.reaper), since },
-            None => Holder { origin: Origin { taken_at: site, scope: None }, details: Details::NONE, since },
-        }
+        let (origin, details) = AcquireContext::for_handle_of(&self.reaper)
+            .unwrap_or((Origin { taken_at: site, scope: None }, Details::NONE));
+        Holder { origin, details, since }
     }
 
     /// Returns whether many callers wait, as far as can be seen without the lock.

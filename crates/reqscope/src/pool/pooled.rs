@@ -128,7 +128,7 @@ impl<R: Resource> Inner<R> {
     ///
     /// A handle that is not ready is validated before it becomes idle: it could hold a lock, and its next user would
     /// have to wait for the validation. That is a release, and not done here, because this is called from drops.
-    #[inline]
+    #[inline(always)]
     pub(super) fn reclaim(pooled: Pooled<R>, exit: Exit) -> Result<(), Pooled<R>> {
         let pool = pooled.pool();
         if exit.is_in_doubt() || pool.config.reset == Reset::Always {

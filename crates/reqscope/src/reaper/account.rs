@@ -14,13 +14,12 @@ use std::error::Error;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::num::NonZeroUsize;
-use std::ops::Deref;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-use std::{iter, mem, ptr};
+use std::{iter, mem};
 
 use crate::details::Details;
 use crate::exit::Exit;
@@ -95,11 +94,15 @@ const TAKEN: usize = 2;
 
 impl Accounting {
     /// Creates the first shard.
-    pub(crate) fn new(limits: Limits, observer: Option<Quiet<Box<dyn Observer>>>, pool: Option<Arc<str>>) -> Self {
+    pub(crate) fn new(
+        limits: Limits,
+        observer: Option<Quiet<Box<dyn Observer>>>,
+        pool: Option<Arc<str>>,
+    ) -> Arc<Self> {
         let (duplicated_types, drains) = Default::default();
         let next_shard = AtomicUsize::new(1);
         let shared = Arc::new(Shared { observer, pool, duplicated_types, drains, next_shard });
-        Self::shard(limits, shared, true)
+        Arc::new(Self::shard(limits, shared, true))
     }
 
     fn shard(limits: Limits, shared: Arc<Shared>, is_first: bool) -> Self {
@@ -193,6 +196,13 @@ impl Accounting {
     #[inline]
     pub(crate) fn scope_closed(&self) {
         self.ended(self.counters.scopes.end(0));
+    }
+
+    /// Counts an attempt. [`Acquiring::begun`] takes over its end.
+    pub(crate) fn acquisition_begun(&self) {
+        if !self.counters.acquisitions.begin() {
+            self.spread();
+        }
     }
 
     /// Wakes the drains, after an end.
@@ -317,6 +327,8 @@ pub(crate) struct Account<R> {
     /// The runtime on which the handle was acquired, for a drop outside of any runtime.
     runtime: Option<Runtime>,
     state: AccountState,
+    /// The number of the acquisition in its scope.
+    order: u32,
     resource: PhantomData<fn() -> R>,
 }
 
@@ -342,9 +354,12 @@ impl<R> Account<R> {
         }
         let runtime = Runtime::try_current().ok();
         let state = AccountState::Open(Exit::Completed);
-        let account = Account { accounting, taken_at, details, runtime, state, resource: PhantomData };
-        account.accounting.notify(|observer| observer.acquired(account.subject(), waited));
-        account
+        // Before the account exists: it need not be in memory then.
+        accounting.notify(|observer| {
+            let subject = Subject::of::<R>(taken_at, &details).in_pool(&accounting.shared.pool);
+            observer.acquired(subject, waited);
+        });
+        Account { accounting, taken_at, details, runtime, state, order: 0, resource: PhantomData }
     }
 
     pub(crate) fn accounting(&self) -> &Arc<Accounting> {
@@ -357,6 +372,14 @@ impl<R> Account<R> {
 
     pub(crate) fn runtime(&self) -> Option<&Runtime> {
         self.runtime.as_ref()
+    }
+
+    pub(crate) fn order(&self) -> u32 {
+        self.order
+    }
+
+    pub(crate) fn set_order(&mut self, order: u32) {
+        self.order = order;
     }
 
     fn subject(&self) -> Subject {
@@ -435,35 +458,24 @@ impl<R> Drop for Account<R> {
     }
 }
 
-/// Counts an attempt that a cell has begun, until it is dropped. If the scope is closed in the middle of a poll of the
-/// attempt, that poll may still return a handle, so a drain that did not wait for it would report a clean end before
-/// the last release has begun.
-pub(crate) struct Acquiring<A: Deref<Target = Accounting> = Arc<Accounting>>(A);
+/// Counts an attempt, until it is dropped. If the scope is closed in the middle of a poll of the attempt, that poll may
+/// still return a handle, so a drain that did not wait for it would report a clean end before the last release has
+/// begun.
+pub(crate) struct Acquiring(Arc<Accounting>);
 
 impl Acquiring {
     pub(crate) fn begin(accounting: &Arc<Accounting>) -> Self {
-        Acquiring::begin_in(accounting).keep(accounting)
-    }
-}
-
-impl<'a> Acquiring<&'a Accounting> {
-    /// Counts an attempt that probably does not have to wait, and so need not keep the accounting alive.
-    pub(crate) fn begin_in(accounting: &'a Accounting) -> Self {
-        if !accounting.counters.acquisitions.begin() {
-            accounting.spread();
-        }
-        Acquiring(accounting)
+        accounting.acquisition_begun();
+        Self::begun(accounting)
     }
 
-    /// Keeps the count for an attempt that has to wait.
-    pub(crate) fn keep(self, accounting: &Arc<Accounting>) -> Acquiring {
-        debug_assert!(ptr::eq(self.0, &**accounting));
-        mem::forget(self);
+    /// Takes over an attempt that has been counted.
+    pub(crate) fn begun(accounting: &Arc<Accounting>) -> Self {
         Acquiring(Arc::clone(accounting))
     }
 }
 
-impl<A: Deref<Target = Accounting>> Drop for Acquiring<A> {
+impl Drop for Acquiring {
     fn drop(&mut self) {
         self.0.ended(self.0.counters.acquisitions.end(0));
     }
@@ -519,7 +531,7 @@ mod tests {
     use super::*;
 
     fn accounting() -> Arc<Accounting> {
-        Arc::new(Accounting::new(Limits::default(), None, None))
+        Accounting::new(Limits::default(), None, None)
     }
 
     fn is_idle(accounting: &Accounting) -> bool {

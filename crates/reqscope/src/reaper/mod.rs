@@ -54,6 +54,7 @@ use crate::stats::{DrainReport, Stats};
 /// ```
 #[derive(Clone)]
 pub struct Reaper {
+    /// The first shard.
     accounting: Arc<Accounting>,
 }
 
@@ -144,18 +145,14 @@ impl Reaper {
         spawn(None, WorkTask::new(Arc::clone(&self.accounting), work));
     }
 
-    /// Returns the reaper that counts in this shard.
-    pub(crate) fn from_accounting(accounting: Arc<Accounting>) -> Self {
-        Reaper { accounting }
+    /// Returns the reaper to which a shard belongs.
+    pub(crate) fn of_shard(shard: &Arc<Accounting>) -> Self {
+        Reaper { accounting: Arc::clone(shard) }
     }
 
-    /// Returns the reaper that counts in the shard of this thread.
-    pub(crate) fn own(&self) -> Reaper {
-        Reaper { accounting: Arc::clone(self.accounting.own()) }
-    }
-
-    pub(crate) fn into_accounting(self) -> Arc<Accounting> {
-        self.accounting
+    /// Returns the shard of this thread.
+    pub(crate) fn own_shard(&self) -> Arc<Accounting> {
+        Arc::clone(self.accounting.own())
     }
 
     pub(crate) fn accounting(&self) -> &Arc<Accounting> {
@@ -290,7 +287,7 @@ impl ReaperBuilder {
 
     /// Creates the reaper. This does no I/O and needs no runtime.
     pub fn build(self) -> Reaper {
-        Reaper { accounting: Arc::new(Accounting::new(self.limits, self.observer, self.pool)) }
+        Reaper { accounting: Accounting::new(self.limits, self.observer, self.pool) }
     }
 }
 

@@ -2,13 +2,13 @@
 
 #[cfg(not(all(test, reqscope_loom)))]
 pub(crate) use {
-    parking_lot::Mutex,
+    parking_lot::{Mutex, MutexGuard},
     std::sync::OnceLock,
-    std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering},
+    std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     std::thread_local,
 };
 
 #[cfg(all(test, reqscope_loom))]
 pub(crate) use crate::loom::sync::{
-    AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Mutex, OnceLock, Ordering, thread_local,
+    AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Mutex, MutexGuard, OnceLock, Ordering, thread_local,
 };

@@ -53,7 +53,8 @@ enum CloseState {
 }
 
 impl Close {
-    pub(crate) fn begin(scope: &StateRef, requested: Exit, caller: Caller) -> Self {
+    /// Closes the scope. Returns `None` if nothing is left to wait for, and nothing has failed.
+    pub(crate) fn begin(scope: &StateRef, requested: Exit, caller: Caller) -> Option<Self> {
         let Sealed { slots, work } = scope.seal(requested);
         // Also if user code panics, or else every later drain would wait for this scope until its timeout.
         let _counted = CountClosed(scope);
@@ -63,14 +64,18 @@ impl Close {
             ErasedSlots::One(only) => only.close_alone(requested, caller),
             ErasedSlots::Many(_) => None,
         };
-        let state = match alone {
+        match alone {
             Some(verdict) => {
                 scope.end(verdict);
-                CloseState::Ended(Ok(()))
+                None
             }
-            None => Closing::begin(scope.clone(), slots, work, requested, caller),
-        };
-        Close(state)
+            None => Some(Close(Closing::begin(scope.clone(), slots, work, requested, caller))),
+        }
+    }
+
+    /// Returns the close of a scope that needed none of it.
+    pub(crate) fn ended() -> Self {
+        Close(CloseState::Ended(Ok(())))
     }
 }
 

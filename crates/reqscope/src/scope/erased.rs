@@ -17,7 +17,7 @@ pub(crate) trait ErasedSlot: Any + Send + Sync {
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 
     /// Returns the number of the acquisition of its handle within the scope.
-    fn order(&self) -> usize;
+    fn order(&self) -> u32;
 
     /// Ends all lending, and returns what is left to do. Adds a problem if the slot cannot settle as `requested`.
     fn seal(&self, requested: Exit, problems: &mut Vec<Problem>) -> Sealing;
@@ -38,25 +38,6 @@ pub(crate) trait ErasedSlot: Any + Send + Sync {
     /// Runs all three phases of a close at once, for the only slot of a scope. Without a settling slot, no problem can
     /// change the verdict, which it returns. Returns `None`, and releases nothing, if this slot settles.
     fn close_alone(&self, requested: Exit, caller: Caller) -> Option<Exit>;
-}
-
-/// The identity of a resource. No two resources have the same address, because the slot keeps the `Arc`; the type is
-/// compared too, because unsafe code of a user may have changed the type of an `Arc`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Key {
-    /// The first field, because it is different for almost all keys that are compared.
-    address: usize,
-    resource: TypeId,
-}
-
-impl Key {
-    pub(crate) fn of<R: 'static>(resource: &Arc<R>) -> Self {
-        Key { address: Arc::as_ptr(resource).addr(), resource: TypeId::of::<R>() }
-    }
-
-    pub(crate) fn resource(self) -> TypeId {
-        self.resource
-    }
 }
 
 /// What a seal leaves to do.
@@ -88,10 +69,23 @@ pub(crate) enum ErasedSlots {
     Many(Box<SlotList>),
 }
 
-/// A slot and its key, which is kept here so that a look-up compares keys without calling the slots.
+/// A slot and the address of its resource, which is kept here so that a look-up does not call the other slots.
 pub(crate) struct KeyedSlot {
-    key: Key,
+    address: usize,
     slot: Arc<dyn ErasedSlot>,
+}
+
+impl KeyedSlot {
+    /// Returns the slot, if it is a `T`. No two resources have the same address, because their slots keep them alive,
+    /// unless unsafe code has changed the type of an `Arc`: these are two resources, too.
+    #[inline]
+    fn downcast<T: ErasedSlot>(&self) -> Option<Arc<T>> {
+        Arc::clone(&self.slot).into_any().downcast().ok()
+    }
+
+    fn slot_type(&self) -> TypeId {
+        (*self.slot).type_id()
+    }
 }
 
 impl Deref for KeyedSlot {
@@ -103,19 +97,20 @@ impl Deref for KeyedSlot {
 }
 
 impl ErasedSlots {
-    /// Returns the slot with this key.
+    /// Returns the slot of the resource with this address, which is a `T`.
     #[inline]
-    pub(crate) fn find(&self, key: Key) -> Option<&Arc<dyn ErasedSlot>> {
+    pub(crate) fn find<T: ErasedSlot>(&self, address: usize) -> Option<Arc<T>> {
         match self {
             ErasedSlots::None => None,
-            ErasedSlots::One(only) => (only.key == key).then_some(&only.slot),
-            ErasedSlots::Many(list) => list.find(key),
+            ErasedSlots::One(only) if only.address == address => only.downcast(),
+            ErasedSlots::One(_) => None,
+            ErasedSlots::Many(list) => list.find(address),
         }
     }
 
-    /// Adds a slot with a new key. Returns whether there was a slot of the same type.
-    pub(crate) fn push(&mut self, key: Key, slot: Arc<dyn ErasedSlot>) -> bool {
-        let new = KeyedSlot { key, slot };
+    /// Adds the slot of another resource. Returns whether there was a slot of the same type.
+    pub(crate) fn push(&mut self, address: usize, slot: Arc<dyn ErasedSlot>) -> bool {
+        let new = KeyedSlot { address, slot };
         match self {
             ErasedSlots::None => {
                 *self = ErasedSlots::One(new);
@@ -198,7 +193,7 @@ pub(crate) struct SlotList {
 /// The places of the slots in their list, and their types. Maps with an order, whose look-ups need no random seed.
 #[derive(Default)]
 struct SlotIndex {
-    places: BTreeMap<Key, usize>,
+    places: BTreeMap<(usize, TypeId), usize>,
     types: BTreeSet<TypeId>,
 }
 
@@ -207,18 +202,17 @@ struct SlotIndex {
 const SCANNED: usize = 16;
 
 impl SlotList {
-    fn find(&self, key: Key) -> Option<&Arc<dyn ErasedSlot>> {
-        let found = match &self.index {
-            None => self.slots.iter().find(|slot| slot.key == key),
-            Some(index) => index.places.get(&key).and_then(|&place| self.slots.get(place)),
-        };
-        found.map(|found| &found.slot)
+    fn find<T: ErasedSlot>(&self, address: usize) -> Option<Arc<T>> {
+        match &self.index {
+            None => self.slots.iter().filter(|slot| slot.address == address).find_map(KeyedSlot::downcast),
+            Some(index) => self.slots.get(*index.places.get(&(address, TypeId::of::<T>()))?)?.downcast(),
+        }
     }
 
     fn push(&mut self, new: KeyedSlot) -> bool {
         let has_type = match &self.index {
-            None => self.slots.iter().any(|slot| slot.key.resource == new.key.resource),
-            Some(index) => index.types.contains(&new.key.resource),
+            None => self.slots.iter().any(|slot| slot.slot_type() == new.slot_type()),
+            Some(index) => index.types.contains(&new.slot_type()),
         };
         match &mut self.index {
             Some(index) => index.add(&new, self.slots.len()),
@@ -235,7 +229,7 @@ impl SlotList {
 
 impl SlotIndex {
     fn add(&mut self, slot: &KeyedSlot, place: usize) {
-        self.places.insert(slot.key, place);
-        self.types.insert(slot.key.resource);
+        self.places.insert((slot.address, slot.slot_type()), place);
+        self.types.insert(slot.slot_type());
     }
 }

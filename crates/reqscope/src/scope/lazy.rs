@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use crate::cell::state::LazyState;
 use crate::cell::waiters::WaiterId;
-use crate::cell::{Obstacle, Site, Take, WaitFor};
+use crate::cell::{NotGivenUp, Obstacle, Site, Take, WaitFor};
 use crate::error::{Error, Situation, Stage};
 use crate::exit::Exit;
 use crate::lease::acquire::NOT_DRIVEN;
@@ -144,7 +144,7 @@ impl<R: Resource> Lazy<R> {
                 TryGet::Failed(error) => return Err(TryGetError::Failed(error)),
                 TryGet::Started(attempt) => {
                     // A caller that has joined the queue meanwhile starts the next attempt.
-                    self.slot.give_up(attempt.number);
+                    drop(self.slot.give_up(attempt.number));
                     return Err(TryGetError::WouldWait);
                 }
                 TryGet::Busy => match self.slot.cell.obstacle() {
@@ -347,9 +347,9 @@ impl<R: Resource> Get<R> {
                 TryGet::Lent(handle) => return self.lent(handle),
                 TryGet::Failed(error) => return Poll::Ready(Err(error)),
                 TryGet::Started(attempt) => slot.make(attempt, self.site, &mut self.waiter, cx),
-                TryGet::Busy => match slot.cell.take(&mut self.waiter, self.site, cx.waker(), || slot.count()) {
+                TryGet::Busy => match slot.cell.take(&mut self.waiter, self.site, cx.waker()) {
                     Take::Lent(handle) => TryGet::Lent(handle),
-                    Take::Begin(number, counted) => slot.try_make(number, counted, self.site),
+                    Take::Begin(number) => slot.try_make_late(number, self.site),
                     Take::Wait(reason) => match ready!(self.poll_wait(reason, cx)) {
                         Some(error) => return Poll::Ready(Err(error)),
                         None => TryGet::Busy,
@@ -394,13 +394,16 @@ impl<R: Resource> Get<R> {
                 return Poll::Ready(Some(missed));
             }
             WaitFor::Attempt(attempt) if missed.is_timeout() => {
-                if !slot.give_up(attempt) {
-                    // It has ended meanwhile, so this is not the wait whose deadline has passed.
+                let given_up = slot.give_up(attempt);
+                if let Err(NotGivenUp::AlreadyEnded) = given_up {
+                    // This is not the wait whose deadline has passed.
                     return Poll::Ready(None);
                 }
                 let missed = if deadline.is_requests() { missed } else { missed.with_context(NOT_DRIVEN) };
                 slot.cell.leave(&mut self.waiter);
-                slot.report_given_up(self.site, &missed);
+                if given_up.is_ok() {
+                    slot.report_given_up(self.site, &missed);
+                }
                 return Poll::Ready(Some(missed));
             }
             _ => {}

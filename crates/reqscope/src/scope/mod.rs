@@ -30,7 +30,6 @@ use crate::rt::runtime::coop;
 use crate::rt::wakers::WakerTicket;
 use crate::scope::close::Close;
 use crate::scope::ended::Ended;
-use crate::scope::erased::Key;
 use crate::scope::slot::Slot;
 use crate::scope::state::StateRef;
 
@@ -186,14 +185,15 @@ impl Scope {
     /// ```
     pub fn close(mut self, exit: Exit) -> Close {
         self.open = false;
-        Close::begin(&self.handle.state, exit, Caller::Code)
+        Close::begin(&self.handle.state, exit, Caller::Code).unwrap_or_else(Close::ended)
     }
 }
 
 impl Drop for Scope {
+    #[inline]
     fn drop(&mut self) {
         if self.open {
-            // Dropping the future hands the releases to the reaper.
+            // Dropping the close hands the releases to the reaper.
             drop(Close::begin(&self.handle.state, Exit::of_drop(), Caller::Drop));
         }
     }
@@ -242,8 +242,8 @@ impl ScopeHandle {
     /// right for two databases of one type, but a mistake if each call creates a new `Arc`, so it is reported to the
     /// [`Observer`](crate::Observer::second_resource), once per type.
     pub fn lazy<R: Resource>(&self, resource: &Arc<R>) -> Lazy<R> {
-        let key = Key::of(resource);
-        let slot = self.state.slot(key, || Slot::new(&self.state, resource));
+        let address = Arc::as_ptr(resource).addr();
+        let slot = self.state.slot(address, || Slot::new(&self.state, resource));
         Lazy::new(slot.unwrap_or_else(|| Arc::new(Slot::closed(&self.state, resource))))
     }
 

@@ -6,19 +6,17 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::cell::waiters::WaiterId;
-use crate::cell::{Cell, Found, HandleState, Phase, Returned, Site, Take, WaitFor};
+use crate::cell::{Cell, Found, HandleState, NotGivenUp, Phase, Returned, Site, Take, WaitFor};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::lease::acquire::{self, Acquisition, GRACE, PendingAttempt, Sink, TryAcquire, is_lost};
 use crate::lease::context::{AcquireContext, Origin};
 use crate::lease::{Caller, Lease, Release, end, probe_or_dead};
 use crate::observer::Subject;
-use crate::reaper::Reaper;
 use crate::reaper::account::{Account, Acquiring};
 use crate::resource::{Health, Resource};
 use crate::rt::catch::{self, QuietArc};
 use crate::rt::runtime::AbortHandle;
-use crate::rt::sync::{AtomicUsize, Ordering};
 use crate::rt::time::Deadline;
 use crate::scope::close_error::Problem;
 use crate::scope::erased::{ErasedRelease, ErasedSlot, Sealing};
@@ -31,7 +29,6 @@ pub(crate) struct Slot<R: Resource> {
     pub(crate) cell: SlotCell<R>,
     pub(crate) scope: StateRef,
     resource: QuietArc<R>,
-    order: AtomicUsize,
 }
 
 /// How long a waiter waits for another one that has been woken but is not polled (L5).
@@ -58,54 +55,59 @@ impl<R: Resource> Slot<R> {
     }
 
     fn around(cell: SlotCell<R>, scope: &StateRef, resource: &Arc<R>) -> Self {
-        Slot { cell, scope: scope.clone(), resource: QuietArc::new(resource), order: AtomicUsize::new(0) }
+        Slot { cell, scope: scope.clone(), resource: QuietArc::new(resource) }
     }
 
     /// Takes a handle without waiting, if possible. Waiters come first, unless the caller may `overtake` them.
     #[inline]
     pub(crate) fn try_take(&self, overtake: bool, site: Site) -> TryGet<R> {
-        let accounting = self.scope.accounting();
-        match self.cell.try_take(overtake, site, || Acquiring::begin_in(accounting)) {
+        match self.cell.try_take(overtake, site) {
             Some(Take::Lent(handle)) => TryGet::Lent(handle),
-            Some(Take::Begin(number, counted)) => {
-                self.try_make_counted(number, counted, site, |counted| counted.keep(accounting))
-            }
+            Some(Take::Begin(number)) => self.try_make(number, site),
             _ => TryGet::Busy,
         }
     }
 
-    /// Counts an attempt. The cell calls it when it begins one: a close that finds the attempt counts its scope as
-    /// closed later, so that no drain ends between the two.
-    pub(crate) fn count(&self) -> Acquiring {
-        Acquiring::begin(self.scope.accounting())
+    /// Runs the first half of an attempt, which acquires a handle without waiting. For a caller that was a waiter.
+    #[cold]
+    pub(crate) fn try_make_late(&self, number: u32, site: Site) -> TryGet<R> {
+        self.try_make(number, site)
     }
 
-    /// Runs the first half of an attempt, which acquires a handle without waiting.
-    pub(crate) fn try_make(&self, number: u32, counted: Acquiring, site: Site) -> TryGet<R> {
-        self.try_make_counted(number, counted, site, |counted| counted)
-    }
-
-    /// `keep` is called if the attempt has to wait.
-    #[inline]
-    fn try_make_counted<C>(
-        &self,
-        number: u32,
-        counted: C,
-        site: Site,
-        keep: impl FnOnce(C) -> Acquiring,
-    ) -> TryGet<R> {
+    #[inline(always)]
+    fn try_make(&self, number: u32, site: Site) -> TryGet<R> {
         let origin = Origin { taken_at: site, scope: Some(self.scope.id) };
-        let reaper = Reaper::from_accounting(Arc::clone(self.scope.accounting()));
-        let context = AcquireContext { reaper, details: self.scope.details(), origin };
+        let shard = Arc::clone(self.scope.accounting());
+        let context = AcquireContext { shard, details: self.scope.details(), origin };
         match Acquisition::<R>::try_acquire(&self.resource, context) {
             TryAcquire::Acquired(handle, context) => {
                 self.lend_out(number, handle, context.open(Duration::ZERO), site)
             }
             TryAcquire::Failed(error) => self.failed(number, error),
-            TryAcquire::NotReady(context) => {
-                TryGet::Started(PendingAttempt { number, counted: keep(counted), context })
-            }
+            TryAcquire::NotReady(context) => self.wait(number, context),
         }
+    }
+
+    /// Counts an attempt that has to wait, unless the scope has been closed. From here on it is not an orphan, so it is
+    /// counted first: a drain must not end between the two.
+    #[cold]
+    fn wait(&self, number: u32, context: AcquireContext) -> TryGet<R> {
+        let counted = Acquiring::begin(self.scope.accounting());
+        if self.cell.wait(number) {
+            return TryGet::Started(PendingAttempt { number, counted, context });
+        }
+        drop(self.orphan(number));
+        TryGet::Busy
+    }
+
+    /// Returns the count of an attempt that the seal has orphaned, to be dropped when nothing of the attempt is left.
+    #[cold]
+    fn orphan(&self, attempt: u32) -> Option<Acquiring> {
+        self.cell.adopt(attempt).then(|| Acquiring::begun(self.scope.accounting()))
+    }
+
+    fn seal_cell(&self) -> Found<R::Handle, Account<R>, AbortHandle> {
+        self.cell.seal(|| self.scope.accounting().acquisition_begun())
     }
 
     /// Runs the second half of an attempt, which acquires a handle in place, or in a task that delivers it to this
@@ -120,22 +122,27 @@ impl<R: Resource> Slot<R> {
         let number = attempt.number;
         let enqueue = |waker: &Waker| self.cell.enqueue(waiter, waker, number);
         match acquire::begin(self, &self.resource, attempt, enqueue, cx) {
-            Some(Ok(lease)) => {
-                let (handle, account) = lease.into_parts();
-                self.lend_out(number, handle, account, site)
-            }
+            Some(Ok(lease)) => self.lend_out_late(number, lease, site),
             Some(Err(error)) => self.failed(number, error),
             None => TryGet::Busy,
         }
     }
 
+    #[cold]
+    fn lend_out_late(&self, attempt: u32, lease: Lease<R>, site: Site) -> TryGet<R> {
+        let (handle, account) = lease.into_parts();
+        self.lend_out(attempt, handle, account, site)
+    }
+
     /// Lends the new handle to the caller, unless the scope has been closed.
-    #[inline]
-    fn lend_out(&self, attempt: u32, handle: R::Handle, account: Account<R>, site: Site) -> TryGet<R> {
-        self.number();
+    #[inline(always)]
+    fn lend_out(&self, attempt: u32, handle: R::Handle, mut account: Account<R>, site: Site) -> TryGet<R> {
+        account.set_order(self.scope.acquired());
         match self.cell.lend_out(attempt, account, site) {
             Ok(()) => TryGet::Lent(handle),
             Err(account) => {
+                // The handle is counted.
+                drop(self.orphan(attempt));
                 self.lease(handle, account).late();
                 TryGet::Busy
             }
@@ -146,7 +153,9 @@ impl<R: Resource> Slot<R> {
     /// unless it is the fault of this caller.
     #[cold]
     fn failed(&self, attempt: u32, error: Error<R::Cause>) -> TryGet<R> {
-        self.fail(attempt, &error);
+        if !self.fail(attempt, &error) {
+            drop(self.orphan(attempt));
+        }
         TryGet::Failed(error)
     }
 
@@ -171,14 +180,13 @@ impl<R: Resource> Slot<R> {
         self.scope.accounting().acquire_failed(subject, missed);
     }
 
-    /// Gives an attempt up that has missed its deadline, because its task is not polled. Returns `false` if it had ended
-    /// already. A handle that arrives later is late.
-    pub(crate) fn give_up(&self, attempt: u32) -> bool {
-        let Ok(cancel) = self.cell.give_up(attempt) else { return false };
-        if let Some(cancel) = cancel {
+    /// Gives an attempt up that has missed its deadline, because its task is not polled. A handle that arrives later is
+    /// late.
+    pub(crate) fn give_up(&self, attempt: u32) -> Result<(), NotGivenUp> {
+        if let Some(cancel) = self.cell.give_up(attempt)? {
             cancel.abort();
         }
-        true
+        Ok(())
     }
 
     /// Returns the handle of a guard to the cell. After the seal it is released like that of a dropped lease (L8).
@@ -216,17 +224,12 @@ impl<R: Resource> Slot<R> {
         Lease::new(handle, self.resource.clone(), account)
     }
 
-    fn number(&self) {
-        // Relaxed: it is read after the seal, which is ordered by the lock of the cell.
-        self.order.store(self.scope.acquired(), Ordering::Relaxed);
-    }
-
     /// Cancels the attempt or reports the loan that a seal has found.
     fn cancel_or_report(&self, found: &Found<R::Handle, Account<R>, AbortHandle>) {
         match found {
             Found::Over(Phase::Acquiring(Some(cancel))) => cancel.abort(),
             Found::Lent(since) => self.still_lent(since),
-            Found::Over(_) | Found::Ending(_) => {}
+            Found::Over(_) | Found::Trying | Found::Ending(_) => {}
         }
     }
 
@@ -249,8 +252,8 @@ impl<R: Resource> Slot<R> {
 
 impl<R: Resource> Sink<R> for Slot<R> {
     fn deliver(&self, attempt: u32, lease: Lease<R>) {
-        self.number();
-        let (handle, account) = lease.into_parts();
+        let (handle, mut account) = lease.into_parts();
+        account.set_order(self.scope.acquired());
         if let Err((handle, account)) = self.cell.deliver(attempt, handle, account) {
             self.lease(handle, account).late();
         }
@@ -270,13 +273,13 @@ impl<R: Resource> ErasedSlot for Slot<R> {
         self
     }
 
-    fn order(&self) -> usize {
-        self.order.load(Ordering::Relaxed)
+    fn order(&self) -> u32 {
+        self.cell.stub(Account::order).unwrap_or_default()
     }
 
     fn seal(&self, requested: Exit, problems: &mut Vec<Problem>) -> Sealing {
         let resource = type_name::<R>();
-        let found = self.cell.seal();
+        let found = self.seal_cell();
         self.cancel_or_report(&found);
         let problem = match found {
             Found::Over(Phase::Unused) => return Sealing::Nothing,
@@ -290,7 +293,7 @@ impl<R: Resource> ErasedSlot for Slot<R> {
                 self.cell.keep_idle(handle, account);
                 return Sealing::Idle;
             }
-            Found::Over(_) => Problem::StillAcquiring { resource },
+            Found::Trying | Found::Over(_) => Problem::StillAcquiring { resource },
             Found::Lent(since) => Problem::StillLent { resource, since },
         };
         if self.settles(requested) {
@@ -334,7 +337,7 @@ impl<R: Resource> ErasedSlot for Slot<R> {
         if self.settles(requested) {
             return None;
         }
-        let found = self.cell.seal();
+        let found = self.seal_cell();
         self.cancel_or_report(&found);
         if let Found::Ending(exit) = found {
             if self.settles(exit) {

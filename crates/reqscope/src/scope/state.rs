@@ -1,5 +1,6 @@
 //! The state that a scope shares with its handles and cells.
 
+use std::any::TypeId;
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -12,15 +13,14 @@ use std::task::{Poll, Waker};
 use crate::details::Details;
 use crate::exit::Exit;
 use crate::lease::context::{AcquireContext, ScopeId};
-use crate::reaper::Reaper;
 use crate::reaper::account::Accounting;
 use crate::reaper::task::{Work, WorkTask};
 use crate::rt::catch;
 use crate::rt::runtime::Runtime;
-use crate::rt::sync::{AtomicBool, AtomicUsize, Mutex, Ordering, thread_local};
+use crate::rt::sync::{AtomicBool, AtomicU32, Mutex, Ordering, thread_local};
 use crate::rt::wakers::{WakerList, WakerTicket};
 use crate::scope::close_error::{CloseError, Problem};
-use crate::scope::erased::{ErasedSlot, ErasedSlots, Key};
+use crate::scope::erased::{ErasedSlot, ErasedSlots};
 use crate::scope::progress::{Progress, ProgressCell};
 
 /// The state of one scope.
@@ -32,7 +32,7 @@ pub(crate) struct ScopeState {
     /// Whether the scope has details, so that one without them does not pay for the lock.
     described: AtomicBool,
     progress: ProgressCell,
-    acquisitions: AtomicUsize,
+    acquisitions: AtomicU32,
     locked: Mutex<LockedState>,
 }
 
@@ -96,7 +96,7 @@ impl StateRef {
         // A thread that is being torn down has no spare one.
         if let Ok(Some(mut spare)) = SPARE.try_with(Cell::take) {
             if let Some(place) = Arc::get_mut(&mut spare) {
-                *place = ScopeState::new(accounting);
+                place.renew(accounting);
                 return StateRef(spare);
             }
         }
@@ -122,22 +122,10 @@ impl Drop for StateRef {
             return;
         }
         let Some(state) = Arc::get_mut(&mut self.0) else { return };
-        // The observer of a server must not outlive it in the spare one. The details are only text, and are dropped when
-        // the next scope is opened.
-        drop(state.accounting.take());
-        if let Some(rare) = state.locked.get_mut().rare.take() {
-            catch::drop_quietly(rare);
-        }
+        state.clear();
         let spare = Some(Arc::clone(&self.0));
         // The one that it replaces, if any, is only memory as well.
         drop(SPARE.try_with(|place| place.replace(spare)));
-    }
-}
-
-impl RareState {
-    #[cold]
-    fn seal(&mut self) -> (Vec<Waker>, VecDeque<Work>, Option<Runtime>) {
-        (self.waiters.take_all(), mem::take(&mut self.work), self.home.take())
     }
 }
 
@@ -150,9 +138,37 @@ impl ScopeState {
             failed: AtomicBool::new(false),
             described: AtomicBool::new(false),
             progress: ProgressCell::new(),
-            acquisitions: AtomicUsize::new(0),
+            acquisitions: AtomicU32::new(0),
             locked: Mutex::default(),
         }
+    }
+
+    /// Drops what the scope refers to: the observer of a server, for example, must not outlive it in the spare one.
+    #[inline]
+    fn clear(&mut self) {
+        drop(self.accounting.take());
+        if self.described.load(Ordering::Relaxed) || self.locked.get_mut().rare.is_some() {
+            self.clear_more();
+        }
+    }
+
+    #[cold]
+    fn clear_more(&mut self) {
+        self.described = AtomicBool::new(false);
+        let locked = self.locked.get_mut();
+        drop(mem::take(&mut locked.details));
+        catch::drop_quietly(locked.rare.take());
+    }
+
+    /// Makes this the state of a new scope. What is behind the lock is empty already: the seal took the slots, and
+    /// `clear` the rest.
+    #[inline]
+    fn renew(&mut self, accounting: Arc<Accounting>) {
+        self.id = ScopeId::next();
+        self.accounting = Some(accounting);
+        self.failed = AtomicBool::new(false);
+        self.progress = ProgressCell::new();
+        self.acquisitions = AtomicU32::new(0);
     }
 
     pub(crate) fn accounting(&self) -> &Arc<Accounting> {
@@ -160,7 +176,7 @@ impl ScopeState {
     }
 
     /// Returns the number of the next acquisition.
-    pub(crate) fn acquired(&self) -> usize {
+    pub(crate) fn acquired(&self) -> u32 {
         // Relaxed: the number reaches other threads together with the handle, through the lock of its cell.
         self.acquisitions.fetch_add(1, Ordering::Relaxed)
     }
@@ -208,21 +224,22 @@ impl ScopeState {
         self.described.store(true, Ordering::Relaxed);
     }
 
-    /// Returns the slot with this key, and creates it with `new` if there is none. Returns `None` if the scope is
-    /// sealed.
-    pub(crate) fn slot<T: ErasedSlot>(&self, key: Key, new: impl FnOnce() -> T) -> Option<Arc<T>> {
+    /// Returns the slot of the resource with this address, and creates it with `new` if there is none. Returns `None` if
+    /// the scope is sealed.
+    #[inline]
+    pub(crate) fn slot<T: ErasedSlot>(&self, address: usize, new: impl FnOnce() -> T) -> Option<Arc<T>> {
         let mut locked = self.locked.lock();
         if self.is_closed() {
             return None;
         }
-        if let Some(known) = locked.slots.find(key) {
-            return Arc::clone(known).into_any().downcast().ok();
+        if let Some(known) = locked.slots.find(address) {
+            return Some(known);
         }
         let slot = Arc::new(new());
-        let duplicated_type = locked.slots.push(key, slot.clone());
+        let duplicated_type = locked.slots.push(address, slot.clone());
         drop(locked);
         if duplicated_type {
-            self.accounting().second_resource(key.resource(), slot.resource());
+            self.accounting().second_resource(TypeId::of::<T>(), slot.resource());
         }
         Some(slot)
     }
@@ -234,17 +251,18 @@ impl ScopeState {
         let slots = mem::take(&mut locked.slots);
         // Under the lock, so that a caller that gets `Ready` from `poll_closed` reads it too.
         self.progress.set(Progress::Sealed(requested));
-        let rare = locked.rare.as_mut().map(|rare| rare.seal());
+        let has_more = locked.rare.is_some();
         drop(locked);
-        Sealed { slots, work: rare.and_then(|rare| self.sealed(rare)) }
+        Sealed { slots, work: if has_more { self.seal_more() } else { None } }
     }
 
-    /// Wakes the waiters that a seal has found, and counts the work.
+    /// Wakes the waiters of a sealed scope, and counts its work. There are no others once it is sealed.
     #[cold]
-    fn sealed(
-        &self,
-        (wakers, work, home): (Vec<Waker>, VecDeque<Work>, Option<Runtime>),
-    ) -> Option<Box<PendingWork>> {
+    fn seal_more(&self) -> Option<Box<PendingWork>> {
+        let mut locked = self.locked.lock();
+        let rare = locked.rare.as_mut()?;
+        let (wakers, work, home) = (rare.waiters.take_all(), mem::take(&mut rare.work), rare.home.take());
+        drop(locked);
         catch::wake_all(wakers);
         let accounting = self.accounting();
         (!work.is_empty()).then(|| Box::new(PendingWork { task: WorkTask::new(Arc::clone(accounting), work), home }))
@@ -279,8 +297,7 @@ impl ScopeState {
         F: Future<Output = ()> + Send + 'static,
     {
         let home = Runtime::try_current().ok();
-        let reaper = Reaper::from_accounting(Arc::clone(self.accounting()));
-        let context = AcquireContext::of_work(reaper, self.details(), at);
+        let context = AcquireContext::of_work(Arc::clone(self.accounting()), self.details(), at);
         let mut locked = self.locked.lock();
         if self.is_closed() {
             return Err(work);
