@@ -16,7 +16,7 @@ use std::marker::PhantomData;
 use std::num::NonZeroUsize;
 use std::panic::Location;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use std::{iter, mem};
@@ -44,6 +44,7 @@ pub(crate) struct Accounting {
 
 /// What the shards of a reaper share. It is rarely written to.
 struct Shared {
+    first: Weak<Accounting>,
     observer: Option<Quiet<Box<dyn Observer>>>,
     /// The name of the pool whose handles these are.
     pool: Option<Arc<str>>,
@@ -101,12 +102,22 @@ impl Accounting {
     ) -> Arc<Self> {
         let (duplicated_types, drains) = Default::default();
         let next_shard = AtomicUsize::new(1);
-        let shared = Arc::new(Shared { observer, pool, duplicated_types, drains, next_shard });
-        Arc::new(Self::shard(limits, shared, true))
+        Arc::new_cyclic(|first| {
+            let first = Weak::clone(first);
+            let shared = Arc::new(Shared { first, observer, pool, duplicated_types, drains, next_shard });
+            Self::shard(limits, shared, true)
+        })
     }
 
     fn shard(limits: Limits, shared: Arc<Shared>, is_first: bool) -> Self {
         Accounting { limits, shared, is_first, others: OnceLock::new(), counters: Counters::default() }
+    }
+
+    /// Returns the first shard. It has no others any more if all that could drain it have been dropped; then this shard
+    /// stands for itself.
+    pub(crate) fn first(self: &Arc<Self>) -> Arc<Self> {
+        let first = if self.is_first { None } else { self.shared.first.upgrade() };
+        first.unwrap_or_else(|| Arc::clone(self))
     }
 
     /// Returns the shards after the first one.
@@ -529,6 +540,7 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::reaper::Reaper;
 
     fn accounting() -> Arc<Accounting> {
         Accounting::new(Limits::default(), None, None)
@@ -594,6 +606,30 @@ mod tests {
         let shards = thread::scope(|scope| [(); 2].map(|()| scope.spawn(own)).map(|thread| thread.join().unwrap()));
         assert_ne!(shards[0], shards[1]);
         assert!((accounting.others().len() + 1).is_power_of_two());
+    }
+
+    /// The fault: the reaper of a lease was the shard that counted it, and its drain was clean while the other shards
+    /// were not.
+    #[test]
+    fn reaper_of_each_shard_is_the_whole_reaper() {
+        let accounting = accounting();
+        accounting.scope_opened();
+        accounting.spread();
+        for shard in accounting.others().iter().chain([&accounting]) {
+            let reaper = Reaper::of_shard(shard);
+            assert_eq!(reaper.stats().open_scopes, 1);
+            assert!(!is_idle(reaper.accounting()));
+        }
+    }
+
+    #[test]
+    fn shard_outlives_the_reaper_that_it_belongs_to() {
+        let accounting = accounting();
+        accounting.spread();
+        let shard = Arc::clone(&accounting.others()[0]);
+        shard.scope_opened();
+        drop(accounting);
+        assert_eq!(Reaper::of_shard(&shard).stats().open_scopes, 1);
     }
 
     struct Woken(AtomicUsize);

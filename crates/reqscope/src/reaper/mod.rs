@@ -147,7 +147,7 @@ impl Reaper {
 
     /// Returns the reaper to which a shard belongs.
     pub(crate) fn of_shard(shard: &Arc<Accounting>) -> Self {
-        Reaper { accounting: Arc::clone(shard) }
+        Reaper { accounting: shard.first() }
     }
 
     /// Returns the shard of this thread.
