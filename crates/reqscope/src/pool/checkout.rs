@@ -199,7 +199,7 @@ impl<R: Resource> Inner<R> {
     }
 
     /// Takes a handle that needs neither waiting nor a validation. Returns its slot and the handle, for a [`Pooled`].
-    #[inline]
+    #[inline(always)]
     pub(super) fn take_now(self: &Arc<Self>, site: Site) -> Option<(u32, R::Handle)> {
         let holder = self.holder(site);
         let mut state = self.state.lock();

@@ -44,17 +44,18 @@ use crate::scope::state::{PendingWork, Sealed, StateRef};
 /// # });
 /// ```
 #[must_use = "if this is dropped, the releases continue, but their result is lost"]
-pub struct Close(CloseState);
+pub struct Close(
+    /// `None` if nothing is left to wait for, and nothing has failed: for most closes from the beginning on.
+    Option<Box<CloseState>>,
+);
 
 enum CloseState {
-    Running(Box<Closing>),
-    /// For most closes from the beginning on.
-    Ended(Result<(), CloseError>),
+    Running(Closing),
+    Failed(CloseError),
 }
 
 impl Close {
-    /// Closes the scope. Returns `None` if nothing is left to wait for, and nothing has failed.
-    pub(crate) fn begin(scope: &StateRef, requested: Exit, caller: Caller) -> Option<Self> {
+    pub(crate) fn begin(scope: &StateRef, requested: Exit, caller: Caller) -> Self {
         let Sealed { slots, work } = scope.seal(requested);
         // Also if user code panics, or else every later drain would wait for this scope until its timeout.
         let _counted = CountClosed(scope);
@@ -67,15 +68,10 @@ impl Close {
         match alone {
             Some(verdict) => {
                 scope.end(verdict);
-                None
+                Close(None)
             }
-            None => Some(Close(Closing::begin(scope.clone(), slots, work, requested, caller))),
+            None => Close(Closing::begin(scope.clone(), slots, work, requested, caller).map(Box::new)),
         }
-    }
-
-    /// Returns the close of a scope that needed none of it.
-    pub(crate) fn ended() -> Self {
-        Close(CloseState::Ended(Ok(())))
     }
 }
 
@@ -91,12 +87,21 @@ impl Drop for CountClosed<'_> {
 impl Future for Close {
     type Output = Result<(), CloseError>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let outcome = match &mut self.0 {
-            CloseState::Running(closing) => ready!(Pin::new(&mut **closing).poll(cx)),
-            CloseState::Ended(outcome) => return Poll::Ready(mem::replace(outcome, Ok(()))),
+        if self.0.is_none() { Poll::Ready(Ok(())) } else { self.poll_rest(cx) }
+    }
+}
+
+impl Close {
+    #[cold]
+    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CloseError>> {
+        let Some(state) = &mut self.0 else { return Poll::Ready(Ok(())) };
+        let outcome = match &mut **state {
+            CloseState::Running(closing) => ready!(Pin::new(closing).poll(cx)),
+            CloseState::Failed(error) => Err(error.clone()),
         };
-        self.0 = CloseState::Ended(Ok(()));
+        self.0 = None;
         Poll::Ready(outcome)
     }
 }
@@ -104,29 +109,25 @@ impl Future for Close {
 impl Drop for Close {
     #[inline]
     fn drop(&mut self) {
-        if let CloseState::Running(_) = self.0 {
-            self.hand_over();
+        if let Some(state) = self.0.take() {
+            hand_over_close(state);
         }
     }
 }
 
-impl Close {
-    /// Hands the rest of the close to the reaper.
-    #[cold]
-    fn hand_over(&mut self) {
-        if let CloseState::Running(closing) = mem::replace(&mut self.0, CloseState::Ended(Ok(()))) {
-            let runtime = closing.current.as_ref().and_then(|release| release.runtime.clone());
-            reaper::spawn(runtime, async move {
-                // Each release is counted by itself.
-                drop(closing.await);
-            });
-        }
+/// Hands the rest of a close to the reaper.
+#[cold]
+fn hand_over_close(state: Box<CloseState>) {
+    if let CloseState::Running(closing) = *state {
+        let runtime = closing.current.as_ref().and_then(|release| release.runtime.clone());
+        // Each release is counted by itself.
+        reaper::spawn(runtime, async move { drop(closing.await) });
     }
 }
 
 impl fmt::Debug for Close {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Close").field("done", &matches!(self.0, CloseState::Ended(_))).finish_non_exhaustive()
+        f.debug_struct("Close").field("done", &self.0.is_none()).finish_non_exhaustive()
     }
 }
 
@@ -162,7 +163,7 @@ impl Closing {
         work: Option<Box<PendingWork>>,
         requested: Exit,
         caller: Caller,
-    ) -> CloseState {
+    ) -> Option<CloseState> {
         let mut problems = Vec::new();
         let mut ending = Vec::new();
         slots.retain(|slot| {
@@ -198,9 +199,9 @@ impl Closing {
         };
         closing.begin_next(caller);
         if closing.current.is_none() {
-            return CloseState::Ended(closing.end());
+            return closing.end().err().map(CloseState::Failed);
         }
-        CloseState::Running(Box::new(closing))
+        Some(CloseState::Running(closing))
     }
 
     /// Ends the close: stores its result in the scope, and starts or drops the futures of `on_completed`. Returns the

@@ -185,7 +185,7 @@ impl Scope {
     /// ```
     pub fn close(mut self, exit: Exit) -> Close {
         self.open = false;
-        Close::begin(&self.handle.state, exit, Caller::Code).unwrap_or_else(Close::ended)
+        Close::begin(&self.handle.state, exit, Caller::Code)
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqscope::{Exit, Guard};
-use reqscope_testkit::{Outcome, Probe, Verb};
+use reqscope_testkit::{Outcome, Probe, Verb, poll_once};
 
 use crate::support::Server;
 
@@ -87,7 +87,10 @@ async fn drain_racing_with_new_scopes_ends_when_they_do() {
     let scopes = server.scopes.clone();
     let probe = Arc::clone(&server.probe);
     let first = scopes.open();
-    let drain = tokio::spawn(server.scopes.drain(Duration::from_secs(600)));
+    let mut drain = Box::pin(server.scopes.drain(Duration::from_secs(600)));
+    // It counts from its first poll on.
+    assert!(poll_once(drain.as_mut()).is_pending());
+    let drain = tokio::spawn(drain);
     let worker = tokio::spawn(async move {
         let mut open = vec![first];
         for _ in 0..SCOPES {
