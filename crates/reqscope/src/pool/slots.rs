@@ -143,7 +143,7 @@ impl<T, S, N: Clone> Slots<T, S, N> {
     }
 
     /// Takes the handle that was used last, if `good` accepts it. Returns `None` if a caller waits.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take(&mut self, holder: N, good: impl FnOnce(&S) -> bool) -> Option<(u32, T)> {
         if self.mode != Mode::Open || !self.waiters.is_idle() {
             return None;
