@@ -49,6 +49,7 @@ pub struct Close(
     Option<Box<CloseState>>,
 );
 
+#[expect(clippy::large_enum_variant, reason = "it is boxed, and few closes have one")]
 enum CloseState {
     Running(Closing),
     Failed(CloseError),
