@@ -447,6 +447,7 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
     }
 
     /// Takes the value out of the cell to end early, or waits: until it is returned, or for its end, if that has begun.
+    /// It marks a value that is lent, once: a caller that is dropped leaves its mark.
     pub(crate) fn end(&self, waiter: &mut WaiterId, waker: &Waker, exit: Exit, marked: &mut bool) -> End<L, S, E> {
         let mut spare = None;
         loop {
@@ -454,7 +455,7 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
             let step = match (state.waiters.take_error(waiter), state.waiters.exit(waiter)) {
                 (Some(error), _) => End::Failed(error),
                 (None, Some(exit)) => End::Ended(exit),
-                (None, None) => state.end(exit, marked),
+                (None, None) => state.end(exit),
             };
             if !matches!(step, End::Wait(_)) {
                 let left = state.waiters.remove(waiter);
@@ -467,6 +468,10 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
                 drop(state);
                 spare = Some(waker.clone());
                 continue;
+            }
+            // Not before the caller is in the list: the end of a marked value passes its result to those that are.
+            if matches!(step, End::Wait(WaitFor::Loan(_))) && !mem::replace(marked, true) {
+                state.mark.add(exit);
             }
             let old = state.waiters.register(waiter, spare.take(), Join::Ender);
             drop(state);
@@ -689,20 +694,13 @@ impl<L, S, E, K> CellState<L, S, E, K> {
         }
     }
 
-    /// Decides what a caller does that wants the value to end with `exit`. It marks a value once: a caller that is dropped
-    /// leaves its mark.
-    fn end(&mut self, exit: Exit, marked: &mut bool) -> End<L, S, E> {
+    /// Decides what a caller does that wants the value to end with `exit`.
+    fn end(&mut self, exit: Exit) -> End<L, S, E> {
         match &self.phase {
             Phase::Ending(_) => End::Wait(WaitFor::End(self.number)),
             _ if self.sealed => End::Closed,
             Phase::Unused | Phase::Trying | Phase::Acquiring(_) => End::Unused,
-            Phase::Held(HandleState::Lent(since), _) => {
-                if !*marked {
-                    self.mark.add(exit);
-                    *marked = true;
-                }
-                End::Wait(self.loan(since))
-            }
+            Phase::Held(HandleState::Lent(since), _) => End::Wait(WaitFor::Loan(Loan { since, number: self.number })),
             Phase::Held(HandleState::Idle(_), _) => match mem::replace(&mut self.phase, Phase::Ending(exit)) {
                 Phase::Held(HandleState::Idle(lent), stub) => End::Begin(self.begin_end(lent, stub, exit)),
                 _ => unreachable!("it is idle"),
@@ -726,11 +724,6 @@ impl<L, S, E, K> CellState<L, S, E, K> {
     fn begin_end(&mut self, lent: L, stub: S, exit: Exit) -> Ending<L, S> {
         self.number = self.number.wrapping_add(1);
         Ending { lent, stub, exit, number: self.number }
-    }
-
-    /// Returns what a caller waits for while the value is lent to this line of code.
-    fn loan(&self, since: Site) -> WaitFor {
-        WaitFor::Loan(Loan { since, number: self.number })
     }
 
     /// Ends a loan, and returns its stub.

@@ -12,7 +12,8 @@ use loom::thread;
 
 use super::{model, model_within};
 use crate::cell::waiters::WaiterId;
-use crate::cell::{Cell, Found, Phase, Site, Take, WaitFor};
+use crate::cell::{Cell, End, Found, Phase, Returned, Site, Take, WaitFor};
+use crate::exit::Exit;
 use crate::scope::LazyState;
 
 fn here() -> Site {
@@ -250,4 +251,29 @@ impl Drop for CellCaller {
         self.alive.fetch_sub(1, Ordering::Relaxed);
         self.call();
     }
+}
+
+/// The fault: the caller had marked the value before it was in the list, and an end between the two found no caller to
+/// pass its failure to.
+#[test]
+fn caller_that_marks_a_loan_gets_the_result_of_its_end() {
+    model(["ended by the mark", "ended by the caller"], |endings| {
+        let cell = lent();
+        let theirs = Arc::clone(&cell);
+        let user = thread::spawn(move || match theirs.give_back(0) {
+            Err(Returned::Ends(ending)) => {
+                theirs.ended(ending.number, Err(&()));
+                true
+            }
+            _ => false,
+        });
+        let (mut waiter, mut marked) = (WaiterId::default(), false);
+        let failed = block_on(poll_fn(|cx| match cell.end(&mut waiter, cx.waker(), Exit::Completed, &mut marked) {
+            End::Wait(_) => Poll::Pending,
+            End::Failed(()) | End::Begin(_) => Poll::Ready(true),
+            _ => Poll::Ready(false),
+        }));
+        assert!(failed, "the failure is lost");
+        endings.note(if user.join().unwrap() { "ended by the mark" } else { "ended by the caller" });
+    });
 }
