@@ -1,14 +1,18 @@
 //! A scope reuses the allocation of an earlier one, and nothing else of it.
 
 use std::cell::RefCell;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use reqscope::{Exit, Observer, Scope, Scopes};
-use reqscope_testkit::Probe;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use reqscope::{Exit, Observer, Scope, ScopeHandle, Scopes};
+use reqscope_testkit::{Probe, Verb, poll_once};
 
-use crate::support::{get_now, runtime};
+use crate::support::{Server, get_now, runtime, settle};
 
 #[test]
 fn new_scope_keeps_nothing_of_the_one_before() {
@@ -88,5 +92,117 @@ fn scope_may_be_dropped_last_in_its_thread() {
         });
         thread.join().expect("the drop does not panic");
         assert_eq!(scopes.stats().open_scopes, 0);
+    }
+}
+
+/// What happens in one scope.
+#[derive(Clone, Debug)]
+struct Life {
+    described: bool,
+    marked: bool,
+    waited_for: bool,
+    /// Futures of `on_completed`.
+    works: usize,
+    /// Whether a handle is completed early, and whether that succeeds.
+    early: Option<bool>,
+    /// Whether a handle is left to the close.
+    used: bool,
+    /// The exit of the close, and whether a COMMIT in it fails. The scope is dropped without one.
+    close: Option<(bool, bool)>,
+    /// Whether a `ScopeHandle` lives on during the next scope.
+    kept: bool,
+}
+
+fn lives() -> impl Strategy<Value = Life> {
+    let flags = any::<[bool; 5]>();
+    (flags, 0..3_usize, any::<Option<bool>>(), any::<Option<(bool, bool)>>()).prop_map(
+        |(flags, works, early, close)| {
+            let [described, marked, waited_for, used, kept] = flags;
+            Life { described, marked, waited_for, works, early, used, close, kept }
+        },
+    )
+}
+
+/// Lives one life, and compares its end with what this life alone explains.
+async fn live(server: &Server, life: &Life) -> ScopeHandle {
+    let scope = server.scopes.open();
+    let request = scope.handle().clone();
+    assert_eq!((request.label(), request.tenant(), request.deadline()), (None, None, None));
+    assert!(!request.is_closed());
+    assert!(poll_once(pin!(request.closed())).is_pending() && poll_once(pin!(request.ended())).is_pending());
+
+    if life.described {
+        scope.set_label("GET /");
+        scope.set_tenant("acme");
+        scope.set_deadline(Instant::now() + Duration::from_secs(3600));
+    }
+    let ran = Arc::new(AtomicUsize::new(0));
+    for _ in 0..life.works {
+        let ran = ran.clone();
+        let count = async move { _ = ran.fetch_add(1, Ordering::Relaxed) };
+        request.on_completed(count).unwrap();
+    }
+    let waiters = life.waited_for.then(|| (tokio::spawn(request.closed()), tokio::spawn(request.ended())));
+    settle().await;
+    let lazy = scope.lazy(&server.probe);
+    if let Some(succeeds) = life.early {
+        drop(get_now(&lazy));
+        if !succeeds {
+            server.probe.on(Verb::Release).error();
+        }
+        assert_eq!(lazy.complete().await.is_ok(), succeeds);
+    }
+    if life.marked {
+        request.mark_failed();
+    }
+    if life.used {
+        drop(get_now(&lazy));
+    }
+
+    let failed = life.marked || life.early == Some(false);
+    let (outcome, verdict) = match life.close {
+        None => {
+            drop(scope);
+            (true, Exit::Cancelled)
+        }
+        Some((completes, refused)) => {
+            let requested = if completes { Exit::Completed } else { Exit::Failed };
+            let commits = life.used && completes && !failed;
+            if commits && refused {
+                server.probe.on(Verb::Release).error();
+            }
+            let outcome = scope.close(requested).await.is_ok();
+            let undone = life.early == Some(false) || life.marked && life.used;
+            assert_eq!(outcome, !(commits && refused || completes && undone));
+            (outcome, if failed { Exit::Failed } else { requested })
+        }
+    };
+    let ended = request.ended().await;
+    assert_eq!(ended.as_ref().ok(), outcome.then_some(&verdict));
+    settle().await;
+    let runs = outcome && verdict.is_completed();
+    assert_eq!(ran.load(Ordering::Relaxed), if runs { life.works } else { 0 });
+    if let Some((closed, end)) = waiters {
+        closed.await.unwrap();
+        assert_eq!(end.await.unwrap().ok(), ended.ok());
+    }
+    request
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_scope_shows_nothing_of_those_before(lives in vec(lives(), 1..12)) {
+        runtime().block_on(async {
+            let server = Server::with(Probe::new().settling());
+            let mut kept = None;
+            for life in &lives {
+                let request = live(&server, life).await;
+                kept = life.kept.then_some(request);
+            }
+            drop(kept);
+            server.finish().await;
+        });
     }
 }
