@@ -33,13 +33,15 @@ pub(crate) struct Completion<R: Resource> {
     marked: bool,
     waiter: WaiterId,
     wait: Option<(WaitFor, Deadline)>,
+    /// The result, while the budget of its task is used up.
+    outcome: Option<Result<(), Error<R::Cause>>>,
 }
 
 impl<R: Resource> Completion<R> {
     #[track_caller]
     pub(crate) fn new(slot: &Arc<Slot<R>>, exit: Exit) -> Self {
-        let site = Location::caller();
-        Completion { slot: Arc::clone(slot), site, exit, marked: false, waiter: WaiterId::default(), wait: None }
+        let (slot, site) = (Arc::clone(slot), Location::caller());
+        Completion { slot, site, exit, marked: false, waiter: WaiterId::default(), wait: None, outcome: None }
     }
 
     /// Waits until the deadline of this wait has passed, which this future keeps by itself. Returns `None` if the handle has
@@ -87,10 +89,21 @@ impl<R: Resource> Future for Completion<R> {
     type Output = Result<(), Error<R::Cause>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let budget = ready!(coop::poll_proceed(cx));
-        let outcome = ready!(self.poll_end(cx));
-        budget.made_progress();
-        Poll::Ready(outcome)
+        // The end begins in the first poll, also without a budget: a caller that is dropped after it has been promised that.
+        let outcome = match self.outcome.take() {
+            Some(outcome) => outcome,
+            None => ready!(self.poll_end(cx)),
+        };
+        match coop::poll_proceed(cx) {
+            Poll::Ready(budget) => {
+                budget.made_progress();
+                Poll::Ready(outcome)
+            }
+            Poll::Pending => {
+                self.outcome = Some(outcome);
+                Poll::Pending
+            }
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use reqscope::error::Stage;
 use reqscope::scope::{LazyState, Problem, TryGetError};
 use reqscope::{Exit, Guard};
 use reqscope_testkit::{Outcome, Probe, Verb, cancel_at, poll_once};
+use tokio::task::coop;
 use tokio::time::Instant;
 
 use crate::support::{Event, Server, bounded, get_now, runtime, settle};
@@ -78,6 +79,23 @@ async fn complete_cut_at_any_poll_goes_on_in_the_reaper() {
             break;
         }
     }
+}
+
+/// The fault: in a task whose budget was used up, the first poll did nothing, and a caller that was cut after it had not
+/// completed the handle.
+#[tokio::test(start_paused = true)]
+async fn first_poll_of_complete_begins_without_a_budget_too() {
+    let server = server();
+    let scope = server.scopes.open();
+    let lazy = scope.lazy(&server.probe);
+    drop(get_now(&lazy));
+    while coop::has_budget_remaining() {
+        assert!(poll_once(pin!(coop::consume_budget())).is_ready());
+    }
+    assert!(poll_once(pin!(lazy.complete())).is_pending());
+    scope.close(Exit::Failed).await.unwrap();
+    server.finish().await;
+    assert_eq!(server.exits(), [Exit::Completed]);
 }
 
 #[tokio::test(start_paused = true)]
