@@ -19,6 +19,7 @@ use reqscope_hyper::{ScopeService, ServeReport, serve};
 use reqscope_testkit::until;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio::task::block_in_place;
 use tokio::time::timeout;
 
 use crate::http2::{get_path, goaway, rst_stream};
@@ -56,7 +57,9 @@ async fn stopped(request: Vec<u8>, behavior: Client, request_grace: Duration, re
         async move {
             begins.store(true, Relaxed);
             if request.uri().path() == "/block" {
-                released.lock().unwrap().recv_timeout(BOUND).ok();
+                // The poll of the handler does not return. All else that its worker would run goes on elsewhere: a task
+                // that it alone could run, or the events of its sockets, may be what the end of the server waits for.
+                block_in_place(|| released.lock().unwrap().recv_timeout(BOUND).ok());
             } else {
                 std::future::pending::<()>().await;
             }
