@@ -540,7 +540,6 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::reaper::Reaper;
 
     fn accounting() -> Arc<Accounting> {
         Accounting::new(Limits::default(), None, None)
@@ -606,30 +605,6 @@ mod tests {
         let shards = thread::scope(|scope| [(); 2].map(|()| scope.spawn(own)).map(|thread| thread.join().unwrap()));
         assert_ne!(shards[0], shards[1]);
         assert!((accounting.others().len() + 1).is_power_of_two());
-    }
-
-    /// The fault: the reaper of a lease was the shard that counted it, and its drain was clean while the other shards
-    /// were not.
-    #[test]
-    fn reaper_of_each_shard_is_the_whole_reaper() {
-        let accounting = accounting();
-        accounting.scope_opened();
-        accounting.spread();
-        for shard in accounting.others().iter().chain([&accounting]) {
-            let reaper = Reaper::of_shard(shard);
-            assert_eq!(reaper.stats().open_scopes, 1);
-            assert!(!is_idle(reaper.accounting()));
-        }
-    }
-
-    #[test]
-    fn shard_outlives_the_reaper_that_it_belongs_to() {
-        let accounting = accounting();
-        accounting.spread();
-        let shard = Arc::clone(&accounting.others()[0]);
-        shard.scope_opened();
-        drop(accounting);
-        assert_eq!(Reaper::of_shard(&shard).stats().open_scopes, 1);
     }
 
     struct Woken(AtomicUsize);

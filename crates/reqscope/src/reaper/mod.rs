@@ -296,3 +296,35 @@ impl fmt::Debug for ReaperBuilder {
         f.debug_struct("ReaperBuilder").finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, not(reqscope_loom)))]
+mod tests {
+    use super::*;
+
+    fn of_two_shards() -> (Reaper, Arc<Accounting>) {
+        let reaper = Reaper::new();
+        reaper.accounting.spread();
+        let shard = reaper.own_shard();
+        assert!(!Arc::ptr_eq(&shard, &reaper.accounting));
+        (reaper, shard)
+    }
+
+    /// The fault: the reaper of a lease was the shard that counted it, and its drain was clean while the other shards
+    /// were not.
+    #[test]
+    fn reaper_of_each_shard_is_the_whole_reaper() {
+        let (reaper, other) = of_two_shards();
+        reaper.accounting.scope_opened();
+        for shard in [&other, &reaper.accounting] {
+            assert_eq!(Reaper::of_shard(shard).stats().open_scopes, 1);
+        }
+    }
+
+    #[test]
+    fn shard_that_outlives_its_reaper_stands_for_itself() {
+        let (reaper, shard) = of_two_shards();
+        drop(reaper);
+        shard.scope_opened();
+        assert_eq!(Reaper::of_shard(&shard).stats().open_scopes, 1);
+    }
+}
