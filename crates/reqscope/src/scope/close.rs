@@ -52,6 +52,7 @@ pub struct Close(
 #[expect(clippy::large_enum_variant, reason = "it is boxed, and few closes have one")]
 enum CloseState {
     Running(Closing),
+    /// Nothing is left to wait for.
     Failed(CloseError),
 }
 
@@ -128,7 +129,8 @@ fn hand_over_close(state: Box<CloseState>) {
 
 impl fmt::Debug for Close {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Close").field("done", &self.0.is_none()).finish_non_exhaustive()
+        let is_running = matches!(self.0.as_deref(), Some(CloseState::Running(_)));
+        f.debug_struct("Close").field("done", &!is_running).finish_non_exhaustive()
     }
 }
 

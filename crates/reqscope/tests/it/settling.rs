@@ -446,3 +446,14 @@ async fn close_error_does_not_have_the_class_of_one_release() {
         assert_eq!(class.stage(), Some(Stage::Releasing));
     }
 }
+
+#[tokio::test]
+async fn close_that_failed_at_once_is_shown_as_done() {
+    let (server, all) = resources([true]);
+    let scope = used(&server, &all);
+    let lent = get_now(&scope.lazy(&all[0]));
+    let close = scope.close(Exit::Completed);
+    assert!(format!("{close:?}").contains("done: true"), "{close:?}");
+    close.await.unwrap_err();
+    drop(lent);
+}
