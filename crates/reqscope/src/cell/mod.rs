@@ -6,7 +6,7 @@
 //! | phase        | `take`        | `deliver` ok  | `fail`, `lose`, `give_up` | `give_back`      | `detach`   | `seal`           |
 //! |--------------|---------------|---------------|---------------------------|------------------|------------|------------------|
 //! | `Unused`     | → `Trying`    | -             | -                         | -                | -          | -                |
-//! | `Trying`     | waits         | → `Idle`      | → `Unused`                | -                | -          | orphaned         |
+//! | `Trying`     | waits         | → `Idle`      | → `Unused`; not `give_up` | -                | -          | orphaned         |
 //! | `Acquiring`  | waits         | → `Idle`      | → `Unused`                | -                | -          | → `Unused`, K    |
 //! | `Idle(L, S)` | → `Lent`      | -             | -                         | -                | -          | → `Unused`, L, S |
 //! | `Lent(S)`    | waits         | -             | -                         | → `Idle`         | → `Unused` | -                |
@@ -15,11 +15,12 @@
 //! | sealed       | closed        | refused: late | ignored                   | refused, S       | S          | -                |
 //!
 //! An attempt is `Trying` until it has to wait ([`Cell::wait`]): its caller is in the middle of a call, which nothing can
-//! cancel, and which ends by itself. If the cell is sealed meanwhile, the attempt is an orphan until its caller has
-//! noticed, and a drain waits for it ([`Cell::adopt`]).
+//! cancel, and which ends by itself; [`Cell::lend_out`] then lends it the value. If the cell is sealed meanwhile, the
+//! attempt is an orphan until its caller has noticed, and a drain waits for it ([`Cell::adopt`]).
 //!
-//! A value can end early: `end` takes an idle one (→ `Ending`), marks one that is lent, so that it ends when it is
-//! returned, and waits. `ended` → `Unused`, in a sealed cell too.
+//! A value can end early: `end` takes an idle one (→ `Ending`), or marks one that is lent, so that it ends when it is
+//! returned, and waits. The caller is in the list when it sets the mark, because the end passes its result to those
+//! that are. `ended` → `Unused`, in a sealed cell too.
 //!
 //! Invariants:
 //!
@@ -469,7 +470,7 @@ impl<L, S, E: Clone, K> Cell<L, S, E, K> {
                 spare = Some(waker.clone());
                 continue;
             }
-            // Not before the caller is in the list: the end of a marked value passes its result to those that are.
+            // Not before this: the end of a marked value passes its result to the callers in the list.
             if matches!(step, End::Wait(WaitFor::Loan(_))) && !mem::replace(marked, true) {
                 state.mark.add(exit);
             }

@@ -256,7 +256,8 @@ impl ScopeState {
         Sealed { slots, work: if has_more { self.seal_more() } else { None } }
     }
 
-    /// Wakes the waiters of a sealed scope, and counts its work. There are no others once it is sealed.
+    /// Wakes the waiters of a sealed scope, and counts its work, of which there is no more from the seal on. A waiter for
+    /// the end that has come since the seal is woken too, and registers again.
     #[cold]
     fn seal_more(&self) -> Option<Box<PendingWork>> {
         let mut locked = self.locked.lock();
