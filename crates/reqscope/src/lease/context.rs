@@ -298,7 +298,8 @@ impl AcquireContext {
         self.origin.taken_at
     }
 
-    /// Returns the reaper that counts the handles of this acquisition and runs their releases.
+    /// Returns the reaper that counts the handles of this acquisition and runs their releases. Once its
+    /// [`Scopes`](crate::Scopes) has been dropped, it may be a part of it, as with [`Lease::reaper`](crate::Lease::reaper).
     pub fn reaper(&self) -> Reaper {
         Reaper::of_shard(&self.shard)
     }

@@ -141,6 +141,9 @@ impl<R: Resource> Lease<R> {
 
     /// Returns the reaper that counts the handle and runs its release.
     ///
+    /// Keep a clone of the [`Scopes`](crate::Scopes) or the [`Reaper`] whose handles you drain. Once all of them have been
+    /// dropped, the reaper that this returns may count and drain only a part of those handles, this one among them.
+    ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
     /// # use reqscope::{Error, Lease, Reaper, resource_fn};
