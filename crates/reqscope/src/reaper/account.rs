@@ -113,8 +113,8 @@ impl Accounting {
         Accounting { limits, shared, is_first, others: OnceLock::new(), counters: Counters::default() }
     }
 
-    /// Returns the first shard. It has no others any more if all that could drain it have been dropped; then this shard
-    /// stands for itself.
+    /// Returns the first shard, which owns the others. Returns this one if the first is gone, because every reaper that
+    /// referred to it has been dropped.
     pub(crate) fn first(self: &Arc<Self>) -> Arc<Self> {
         let first = if self.is_first { None } else { self.shared.first.upgrade() };
         first.unwrap_or_else(|| Arc::clone(self))

@@ -135,7 +135,7 @@ impl CloseError {
     /// running](Problem::StillReleasing). Otherwise no release of the problems has taken effect; those of other
     /// resources in the same scope may have, and so may an [early one](crate::Lazy::complete).
     ///
-    /// A request of this error must not simply be repeated, whether the outcome is known or not, so
+    /// A request that ended with this error must not simply be repeated, whether the outcome is known or not, so
     /// [`Class::find`] returns no class for it that invites a retry, not even if its cause is an unavailable backend:
     ///
     /// ```
