@@ -32,6 +32,19 @@ fn new_scope_keeps_nothing_of_the_one_before() {
     assert_eq!(exits, [Exit::Failed, Exit::Completed]);
 }
 
+/// The details of a scope are read only if it has set any, so they are looked at after it has.
+#[test]
+fn first_detail_of_a_scope_brings_none_of_the_one_before() {
+    let scopes = Scopes::new();
+    let before = scopes.open();
+    before.set_tenant("acme");
+    before.set_deadline(Instant::now());
+    drop(before);
+    let after = scopes.open();
+    after.set_label("GET /");
+    assert_eq!((after.handle().tenant(), after.handle().deadline()), (None, None));
+}
+
 #[test]
 fn scope_handle_stays_with_its_own_scope() {
     let scopes = Scopes::new();
