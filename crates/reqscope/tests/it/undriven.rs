@@ -207,14 +207,11 @@ fn waiter_keeps_its_deadline_beside_a_busy_worker() {
         // Until the waiter has its result.
         released.recv().unwrap_err();
     });
-    let waited = threads.spawn(async move {
-        has_begun.await.unwrap();
-        let error = waiter.get().await.unwrap_err();
-        drop(release);
-        error
-    });
+    // Not in a task, which the busy worker would wake last and keep in turn.
     threads.block_on(async {
-        assert!(waited.await.unwrap().is_timeout());
+        has_begun.await.unwrap();
+        assert!(waiter.get().await.unwrap_err().is_timeout());
+        drop(release);
         busy.await.unwrap();
     });
 }
