@@ -131,6 +131,7 @@ mod exit;
 mod escape;
 mod details;
 pub mod error;
+mod identity;
 mod resource;
 mod rt;
 pub mod observer;
@@ -150,6 +151,7 @@ pub mod future;
 pub use error::Error;
 pub use exit::Exit;
 pub use ext::ResourceExt;
+pub use identity::Identity;
 pub use lease::Lease;
 #[doc(inline)]
 pub use observer::Observer;
@@ -157,7 +159,7 @@ pub use observer::Observer;
 pub use pool::{Pool, Pooled};
 #[doc(inline)]
 pub use reaper::Reaper;
-pub use resource::{Health, Resource};
+pub use resource::{Health, Reset, Resource};
 #[doc(inline)]
 pub use scope::{CloseError, Guard, Lazy, Scope, ScopeHandle, Scopes};
 pub use shared::{Shared, SharedHandle};

@@ -3,13 +3,16 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::exit::Exit;
+use crate::identity::Identity;
 
 /// A resource whose handles are acquired, used and released: a connection, a transaction, a file, a lock.
 ///
 /// The trait has three verbs: [`acquire`](Resource::acquire), which is required, [`validate`](Resource::validate) and
 /// [`release`](Resource::release). Each verb has a shortcut that does not wait: [`try_acquire`](Resource::try_acquire),
-/// [`probe`](Resource::probe) and [`reclaim`](Resource::reclaim). Wrappers must forward the shortcuts and
-/// [`settles`](Resource::settles); other resources may keep the defaults.
+/// [`probe`](Resource::probe) and [`reclaim`](Resource::reclaim). The other methods say what the resource is:
+/// [`settles`](Resource::settles), [`ends_with_request`](Resource::ends_with_request), [`reset`](Resource::reset),
+/// [`fault`](Resource::fault) and [`identity`](Resource::identity). A wrapper forwards all of them; any other resource
+/// may keep the defaults.
 ///
 /// A `Resource` is the *factory* of handles, not a handle. It is shared by the whole server, usually in an [`Arc`], and
 /// holds no state of a single request.
@@ -22,7 +25,7 @@ use crate::exit::Exit;
 ///
 /// # In a drop
 ///
-/// The drop of a scope, guard, lease or pooled handle calls the shortcuts `probe`, `reclaim` and `settles` on its own
+/// The drop of a scope, guard, lease or pooled handle calls `probe`, `reclaim`, `settles` and `fault` on its own
 /// thread, which may hold any lock of the program. So these must not block, and must not take a lock that a thread may
 /// hold while it drops such a value. The verbs never run in a drop, only in a task (law L15).
 ///
@@ -191,12 +194,32 @@ pub trait Resource: Send + Sync + 'static {
     /// Returns what is known about a handle's health without any I/O: the shortcut for
     /// [`validate`](Resource::validate).
     ///
-    /// The default returns [`Health::Unknown`]. An adapter whose operations may be cut in the middle returns
-    /// [`Health::Dead`] for a handle with a cut operation. A scope fails if one of its guards is dropped with a dead
-    /// handle.
+    /// The default returns [`Health::Unknown`], which is always right: a pool then validates the handle before its next
+    /// user. To save that round trip, return a variant that asserts more. A pool relies on it (law L14):
     ///
-    /// Called each time a guard is dropped, and by each [`Shared::get`](crate::Shared::get), so it must be very cheap
-    /// and [must not block](Resource#in-a-drop). A panic in it counts as `Dead`.
+    /// | answer | asserts | validated before the next use |
+    /// |---|---|---|
+    /// | [`Clean`](Health::Clean) | alive, and no user has left anything, however the uses ended | no |
+    /// | [`Ready`](Health::Ready) | alive, and a *completed* use leaves nothing | unless the use was completed |
+    /// | [`Unknown`](Health::Unknown) | nothing | yes, when the handle is needed again |
+    /// | [`Dirty`](Health::Dirty) | alive, but something is left that should not wait | yes, at once |
+    /// | [`Dead`](Health::Dead) | broken | it is released |
+    ///
+    /// "Nothing" includes an operation in flight. A use is completed if its handle is released as
+    /// [`Completed`](Exit::Completed) or [`Failed`](Exit::Failed), or put back with [`Pool::put`](crate::Pool::put), and
+    /// not dropped or cut. Independently of the answer, a pool validates handles that were idle for longer than its
+    /// [`validate_after`](crate::pool::PoolBuilder::validate_after).
+    ///
+    /// `Ready` is for handles that cannot see what their user has left behind, such as session settings. `Clean` is for
+    /// those that see all of it, or that have no state: it is proof even for a handle that was dropped in the middle of
+    /// its use. If in doubt between two variants, return the one further down.
+    ///
+    /// An adapter whose operations may be cut in the middle returns `Dead` for a handle with a cut operation. A scope
+    /// fails if one of its guards is dropped with a dead handle. Scopes, leases and [`Shared`](crate::Shared) make no
+    /// difference between the other variants.
+    ///
+    /// Called each time a guard or a pooled handle is dropped, and by each [`Shared::get`](crate::Shared::get), so it
+    /// must be very cheap and [must not block](Resource#in-a-drop). A panic in it counts as `Dead`.
     fn probe(&self, handle: &Self::Handle) -> Health {
         let _handle = handle;
         Health::Unknown
@@ -244,9 +267,100 @@ pub trait Resource: Send + Sync + 'static {
         let _exit = exit;
         false
     }
+
+    /// Returns whether a handle must end with the request that acquired it, as a transaction must.
+    ///
+    /// Such a resource can be neither pooled nor shared: the release at the end of the request would not be its own, so
+    /// one request would go on in the transaction of another. [`PoolBuilder::build`](crate::pool::PoolBuilder::build)
+    /// and [`Shared::new`](crate::Shared::new) panic if this method returns `true`.
+    ///
+    /// The default returns `true` if a completed release [settles](Resource::settles). Return `true` for a handle whose
+    /// release has no outcome that matters, but which is the state of one request nevertheless: a read-only
+    /// transaction, or a lock.
+    ///
+    /// It must always return the same value. A panic in it counts as `true`.
+    ///
+    /// ```
+    /// # use reqscope::{Error, Resource};
+    /// # use std::convert::Infallible;
+    /// # struct Snapshots;
+    /// # impl Resource for Snapshots {
+    /// #     type Handle = ();
+    /// #     type Cause = Infallible;
+    /// #     async fn acquire(&self) -> Result<(), Error<Infallible>> { Ok(()) }
+    /// fn ends_with_request(&self) -> bool {
+    ///     true // A snapshot of one request is out of date for the next one.
+    /// }
+    /// # }
+    /// ```
+    fn ends_with_request(&self) -> bool {
+        self.settles(Exit::Completed)
+    }
+
+    /// Returns which returned handles a pool must validate before their next use.
+    ///
+    /// The default returns [`Reset::AfterDoubt`], which is right if a completed use leaves nothing behind. Return
+    /// [`Reset::Always`] if uses leave state in the session that [`validate`](Resource::validate) removes. A call of
+    /// [`PoolBuilder::reset`](crate::pool::PoolBuilder::reset) takes precedence.
+    ///
+    /// Called once, when a pool is built. A panic in it counts as `Always`.
+    fn reset(&self) -> Reset {
+        Reset::AfterDoubt
+    }
+
+    /// Returns why a handle cannot be used any more, if the resource knows.
+    ///
+    /// Called by a pool for a returned handle that is [`Dead`](Health::Dead) or has failed its validation, before its
+    /// release. A pool takes an [unavailable](Error::is_unavailable) or [exhausted](Error::is_exhausted) error as a
+    /// sign that its backend is down: if there are more than a few of them within a short time, callers fail at once
+    /// with this cause, as after failed creations. One connection that the server has closed opens nothing. Any other
+    /// error is ignored.
+    ///
+    /// The default returns `None`. Return an error only if the *backend* has failed: a handle that is dead because its
+    /// caller was cut says nothing about it.
+    ///
+    /// Often called in a drop, so it [must not block](Resource#in-a-drop). A panic in it counts as `None`.
+    ///
+    /// A connection that keeps the error of its last read or write:
+    ///
+    /// ```
+    /// # use reqscope::{Error, Resource};
+    /// # use std::io;
+    /// # struct Line { failure: Option<io::ErrorKind> }
+    /// # struct Lines;
+    /// # impl Resource for Lines {
+    /// #     type Handle = Line;
+    /// #     type Cause = io::Error;
+    /// #     async fn acquire(&self) -> Result<Line, Error<io::Error>> { Ok(Line { failure: None }) }
+    /// fn fault(&self, line: &Line) -> Option<Error<io::Error>> {
+    ///     let failure = line.failure?; // What the last read or write has returned.
+    ///     Some(Error::unavailable().with_cause(failure.into()))
+    /// }
+    /// # }
+    /// ```
+    fn fault(&self, handle: &Self::Handle) -> Option<Error<Self::Cause>> {
+        let _handle = handle;
+        None
+    }
+
+    /// Returns the identity of this resource, if it has one apart from the [`Arc`] that it is in.
+    ///
+    /// A scope has one cell for each resource. The default returns `None`: each `Arc` is a resource of its own, which
+    /// is right for two databases of one type. A resource whose clones are the same resource, as those of a
+    /// [`Pool`](crate::Pool) are, returns the identity of the state that they share. Then all of them have one cell in
+    /// a scope, also if each is in an `Arc` of its own, and a request gets one handle.
+    ///
+    /// Only resources of the same type share a cell; see [`Identity`] for what else must be true.
+    ///
+    /// Called by each [`ScopeHandle::lazy`](crate::ScopeHandle::lazy), so it must be very cheap. A panic in it counts as
+    /// `None`.
+    fn identity(&self) -> Option<Identity> {
+        None
+    }
 }
 
-/// The health of a handle, as returned by [`Resource::probe`].
+/// The health of a handle, as returned by [`Resource::probe`], whose docs say what each variant asserts. From the best
+/// to the worst.
 ///
 /// ```
 /// use reqscope::{Error, Health, Resource};
@@ -270,12 +384,43 @@ pub trait Resource: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Health {
-    /// Alive and clean, as far as is known without I/O.
+    /// Alive, nothing in flight, and nothing left behind by any user: proof enough even after a use that was dropped in
+    /// the middle. Only for resources that know this without I/O.
+    Clean,
+    /// Alive and clean as far as is known without I/O. A completed use leaves nothing behind; a use that was cut or
+    /// dropped may have.
     Ready,
-    /// Only [`validate`](Resource::validate) can tell.
+    /// Only [`validate`](Resource::validate) can tell, and the handle can wait until it is needed again.
     Unknown,
+    /// Alive, but the last user left something behind that should not wait for the next one, such as an open
+    /// transaction or unread rows, which may hold locks on the server.
+    Dirty,
     /// Broken: the handle is closed, or one of its operations was cut in the middle.
     Dead,
+}
+
+/// Which returned handles a pool validates before their next use.
+///
+/// A validation checks that a handle is alive *and* clean for its next user, so it is also what resets the handle. The
+/// resource says what it needs ([`Resource::reset`]); a pool's
+/// [builder](crate::pool::PoolBuilder::reset) can set it explicitly.
+///
+/// ```
+/// use reqscope::Reset;
+///
+/// assert_eq!(Reset::default(), Reset::AfterDoubt);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reset {
+    /// Validates handles in doubt only: the use ended as `Cancelled` or `Panicked`, or the probe returns neither
+    /// `Clean` nor `Ready`. Right if a completed use leaves nothing behind, as with transactions that end with their
+    /// handle.
+    #[default]
+    AfterDoubt,
+    /// Validates each handle after each use. This costs a round trip per use, for which no caller waits unless all
+    /// handles are in use. Right if uses leave something behind: session settings, temporary tables, locks.
+    Always,
 }
 
 impl<R: Resource> Resource for Arc<R> {
@@ -314,5 +459,22 @@ impl<R: Resource> Resource for Arc<R> {
 
     fn settles(&self, exit: Exit) -> bool {
         R::settles(self, exit)
+    }
+
+    fn ends_with_request(&self) -> bool {
+        R::ends_with_request(self)
+    }
+
+    fn reset(&self) -> Reset {
+        R::reset(self)
+    }
+
+    fn fault(&self, handle: &Self::Handle) -> Option<Error<Self::Cause>> {
+        R::fault(self, handle)
+    }
+
+    // Clones of an `Arc` are one resource, also if each is in another `Arc`.
+    fn identity(&self) -> Option<Identity> {
+        R::identity(self).or_else(|| Some(Identity::of_arc(self)))
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::observer::Observer;
 use crate::reaper::{Reaper, ReaperBuilder};
-use crate::resource::Resource;
+use crate::resource::{Reset, Resource};
 
 /// Waiters per slot. In a queue of this length, a caller is served in time only if a use takes less than 0.3 s.
 const WAITERS_PER_SLOT: usize = 100;
@@ -61,27 +61,6 @@ pub(super) struct Config {
     pub(super) keepalive: Option<Duration>,
     pub(super) max_uses: Option<u32>,
     pub(super) leak_after: Option<Duration>,
-}
-
-/// Which returned handles are validated before their next use.
-///
-/// A validation checks that a handle is alive *and* clean for its next user, so it is also what resets the handle.
-///
-/// ```
-/// use reqscope::pool::Reset;
-///
-/// assert_eq!(Reset::default(), Reset::AfterDoubt);
-/// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Reset {
-    /// Validates handles in doubt only: the use ended as `Cancelled` or `Panicked`, or the probe does not return
-    /// `Ready`. Right if a completed use leaves nothing behind, as with transactions that end with their handle.
-    #[default]
-    AfterDoubt,
-    /// Validates each handle after each use. This costs a round trip per use, for which no caller waits unless all
-    /// handles are in use. Right if uses leave something behind: session settings, temporary tables, locks.
-    Always,
 }
 
 impl<R: Resource> PoolBuilder<R> {

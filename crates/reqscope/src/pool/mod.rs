@@ -21,15 +21,18 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use config::{PoolBuilder, Reset};
+pub use config::PoolBuilder;
 pub use pooled::Pooled;
 pub use status::PoolStatus;
+
+pub use crate::resource::Reset;
 
 use self::checkout::PoolGet;
 use self::clock::Tick;
 use self::inner::Inner;
 use crate::error::{Error, Holding};
 use crate::exit::Exit;
+use crate::identity::Identity;
 use crate::resource::{Health, Resource};
 use crate::rt::catch;
 use crate::stats::DrainReport;
@@ -354,6 +357,19 @@ impl<R: Resource> Resource for Pool<R> {
     #[inline]
     fn reclaim(&self, pooled: Pooled<R>, exit: Exit) -> Result<(), Pooled<R>> {
         Inner::reclaim(pooled, exit)
+    }
+
+    fn reset(&self) -> Reset {
+        self.inner.resource.reset()
+    }
+
+    fn fault(&self, pooled: &Pooled<R>) -> Option<Error<R::Cause>> {
+        self.inner.resource.fault(pooled)
+    }
+
+    #[inline]
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(&*self.inner))
     }
 }
 

@@ -2,12 +2,11 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
-use super::config::Reset;
 use super::inner::Inner;
 use super::validate::Unvalidated;
 use crate::exit::Exit;
 use crate::lease::{Caller, probe_or_dead};
-use crate::resource::{Health, Resource};
+use crate::resource::{Health, Reset, Resource};
 
 /// A handle that is checked out of a [`Pool`](super::Pool).
 ///
@@ -134,7 +133,7 @@ impl<R: Resource> Inner<R> {
         if exit.is_in_doubt() || pool.config.reset == Reset::Always {
             return Err(pooled);
         }
-        if probe_or_dead(&*pool.resource, &pooled) != Health::Ready {
+        if !matches!(probe_or_dead(&*pool.resource, &pooled), Health::Clean | Health::Ready) {
             return Err(pooled);
         }
         let Parts { pool, slot, handle } = pooled.into_parts();

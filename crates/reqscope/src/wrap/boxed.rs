@@ -5,7 +5,8 @@ use std::pin::Pin;
 
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::resource::{Health, Resource};
+use crate::identity::Identity;
+use crate::resource::{Health, Reset, Resource};
 
 /// A resource with its type erased, so that it can be chosen at run time.
 ///
@@ -59,7 +60,7 @@ impl<H: Send + 'static, C: std::error::Error + Send + Sync + 'static> Resource f
         self.inner.release(handle, exit)
     }
 
-    forward_shortcuts!();
+    forward_other_methods!();
 }
 
 impl<H, C> fmt::Debug for BoxResource<H, C> {
@@ -79,6 +80,10 @@ trait DynResource<H, C>: Send + Sync {
     fn probe(&self, handle: &H) -> Health;
     fn reclaim(&self, handle: H, exit: Exit) -> Result<(), H>;
     fn settles(&self, exit: Exit) -> bool;
+    fn ends_with_request(&self) -> bool;
+    fn reset(&self) -> Reset;
+    fn fault(&self, handle: &H) -> Option<Error<C>>;
+    fn identity(&self) -> Option<Identity>;
 }
 
 impl<R: Resource> DynResource<R::Handle, R::Cause> for R {
@@ -108,5 +113,21 @@ impl<R: Resource> DynResource<R::Handle, R::Cause> for R {
 
     fn settles(&self, exit: Exit) -> bool {
         Resource::settles(self, exit)
+    }
+
+    fn ends_with_request(&self) -> bool {
+        Resource::ends_with_request(self)
+    }
+
+    fn reset(&self) -> Reset {
+        Resource::reset(self)
+    }
+
+    fn fault(&self, handle: &R::Handle) -> Option<Error<R::Cause>> {
+        Resource::fault(self, handle)
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Resource::identity(self)
     }
 }

@@ -1,8 +1,8 @@
 //! Resources made from a closure or around another resource: a timeout, a retry, a tag, a box.
 
-/// Forwards the shortcuts and `settles` to the field `inner`. A wrapper that left one out would still compile, because
-/// all of them have defaults.
-macro_rules! forward_shortcuts {
+/// Forwards all methods but the verbs to the field `inner`. A wrapper that left one out would still compile, because all
+/// of them have defaults.
+macro_rules! forward_other_methods {
     () => {
         fn try_acquire(&self) -> Option<Self::Handle> {
             self.inner.try_acquire()
@@ -18,6 +18,22 @@ macro_rules! forward_shortcuts {
 
         fn settles(&self, exit: $crate::Exit) -> bool {
             self.inner.settles(exit)
+        }
+
+        fn ends_with_request(&self) -> bool {
+            self.inner.ends_with_request()
+        }
+
+        fn reset(&self) -> $crate::Reset {
+            self.inner.reset()
+        }
+
+        fn fault(&self, handle: &Self::Handle) -> Option<$crate::Error<Self::Cause>> {
+            self.inner.fault(handle)
+        }
+
+        fn identity(&self) -> Option<$crate::Identity> {
+            self.inner.identity()
         }
     };
 }

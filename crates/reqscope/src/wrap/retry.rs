@@ -112,7 +112,7 @@ impl<R: Resource> Resource for Retry<R> {
         self.inner.release(handle, exit).await
     }
 
-    forward_shortcuts!();
+    forward_other_methods!();
 }
 
 /// The number of attempts of a [`Retry`], and the pauses between them.

@@ -13,8 +13,8 @@ use crate::resource::Resource;
 /// a type of its own: that of the first one, with a tag. The tag is any type of the program; no value of it is ever
 /// created. Tags with different names are different types, even around the same resource.
 ///
-/// All verbs, their shortcuts and [`settles`](Resource::settles) are forwarded, so the wrapper changes nothing but the
-/// type, and costs nothing.
+/// All methods are forwarded, so the wrapper changes nothing but the type, and costs nothing. Around two clones of one
+/// [`Pool`](crate::Pool), two tags make two resources: a request that uses both gets two handles.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -97,7 +97,7 @@ impl<R: Resource, Tag: 'static> Resource for Tagged<R, Tag> {
         self.inner.release(handle, exit)
     }
 
-    forward_shortcuts!();
+    forward_other_methods!();
 }
 
 impl<R: Clone, Tag> Clone for Tagged<R, Tag> {

@@ -119,7 +119,7 @@ impl<R: Resource> Resource for Timeout<R> {
         within(self.release, Stage::Releasing, self.inner.release(handle, exit)).await
     }
 
-    forward_shortcuts!();
+    forward_other_methods!();
 }
 
 /// Runs `work` under a deadline. If the deadline is missed or this future is dropped, `work` is dropped here and cleans

@@ -8,7 +8,7 @@ use std::time::Duration;
 use reqscope::error::Stage;
 use reqscope::observer::Abandoned;
 use reqscope::wrap::{RetryPolicy, Timeout};
-use reqscope::{Error, Exit, Health, Lease, Resource, ResourceExt};
+use reqscope::{BoxResource, Error, Exit, Health, Identity, Lease, Reset, Resource, ResourceExt};
 use reqscope_testkit::{Outcome, Probe, Scripted, Verb, poll_once};
 use tokio::time::Instant;
 
@@ -183,4 +183,57 @@ async fn one_resource_under_two_tags_has_two_handles() {
     drop(scope);
     server.finish().await;
     assert_eq!(server.events.count(Event::SecondResource), 0, "they have different types");
+}
+
+/// A resource that answers no question as the defaults do.
+struct Unusual(Box<u8>);
+
+impl Resource for Unusual {
+    type Handle = u8;
+    type Cause = Scripted;
+
+    async fn acquire(&self) -> Result<u8, Error<Scripted>> {
+        Ok(*self.0)
+    }
+
+    fn probe(&self, _: &u8) -> Health {
+        Health::Dirty
+    }
+
+    fn ends_with_request(&self) -> bool {
+        true
+    }
+
+    fn reset(&self) -> Reset {
+        Reset::Always
+    }
+
+    fn fault(&self, handle: &u8) -> Option<Error<Scripted>> {
+        Some(Error::unavailable().with_context(format!("number {handle}")))
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Some(Identity::of(&*self.0))
+    }
+}
+
+fn check_unusual(name: &str, wrap: impl FnOnce(Unusual) -> BoxResource<u8, Scripted>) {
+    let unusual = Unusual(Box::new(7));
+    let identity = unusual.identity();
+    let wrapped = wrap(unusual);
+    assert_eq!(wrapped.probe(&7), Health::Dirty, "{name}");
+    assert!(wrapped.ends_with_request(), "{name}");
+    assert_eq!(wrapped.reset(), Reset::Always, "{name}");
+    let fault = wrapped.fault(&7).expect(name);
+    assert!(fault.is_unavailable() && fault.to_string().contains("number 7"), "{name}: {fault}");
+    assert_eq!(wrapped.identity(), identity, "{name}");
+}
+
+#[test]
+fn wrappers_forward_what_a_resource_says_about_itself() {
+    check_unusual("BoxResource", |unusual| unusual.boxed());
+    check_unusual("Arc", |unusual| Arc::new(unusual).boxed());
+    check_unusual("Timeout", |unusual| unusual.timeout(Duration::from_secs(1)).boxed());
+    check_unusual("Retry", |unusual| unusual.retry(RetryPolicy::new()).boxed());
+    check_unusual("Tagged", |unusual| unusual.tagged::<Audit>().boxed());
 }

@@ -1,0 +1,42 @@
+use std::ptr;
+use std::sync::Arc;
+
+/// The identity of a [`Resource`](crate::Resource): two resources of one type with the same identity share one cell of
+/// a scope.
+///
+/// It is the address of a value that the resource keeps alive. This is what must be true for a resource that returns
+/// one from [`identity`](crate::Resource::identity):
+///
+/// - The resource keeps the value alive and at the same address, in an [`Arc`] or a `Box`, and always returns the same
+///   identity.
+/// - Resources of one type that return the same identity are interchangeable. The cell uses the resource for which it
+///   was created, so a setting in which they differ applies or does not, depending on which of them a request uses
+///   first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Identity {
+    address: usize,
+}
+
+impl Identity {
+    /// Creates the identity of a value: its address.
+    ///
+    /// A value without a size does not compile, because several of them can have the same address:
+    ///
+    /// ```compile_fail,E0080
+    /// # use reqscope::Identity;
+    /// struct Marker;
+    ///
+    /// let identity = Identity::of(&Marker);
+    /// ```
+    #[inline]
+    pub fn of<T>(value: &T) -> Self {
+        const { assert!(size_of::<T>() > 0, "a value without a size has no identity") };
+        Identity { address: ptr::from_ref(value).addr() }
+    }
+
+    /// Creates the identity of the allocation of an `Arc`, which has a size even if its value has none.
+    #[inline]
+    pub(crate) fn of_arc<T>(arc: &Arc<T>) -> Self {
+        Identity { address: Arc::as_ptr(arc).addr() }
+    }
+}
