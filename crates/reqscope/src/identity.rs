@@ -12,6 +12,42 @@ use std::sync::Arc;
 /// - Resources of one type that return the same identity are interchangeable. The cell uses the resource for which it
 ///   was created, so a setting in which they differ applies or does not, depending on which of them a request uses
 ///   first.
+///
+/// # Examples
+///
+/// A client whose clones share their connections:
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// use reqscope::{Error, Exit, Identity, Resource, Scopes};
+/// # use std::convert::Infallible;
+/// use std::sync::{Arc, Mutex};
+///
+/// #[derive(Clone, Default)]
+/// struct Numbers(Arc<Mutex<u32>>);
+///
+/// impl Resource for Numbers {
+///     type Handle = u32;
+///     type Cause = Infallible;
+///
+///     async fn acquire(&self) -> Result<u32, Error<Infallible>> {
+///         let mut last = self.0.lock().unwrap();
+///         *last += 1;
+///         Ok(*last)
+///     }
+///
+///     fn identity(&self) -> Option<Identity> {
+///         Some(Identity::of(&*self.0))
+///     }
+/// }
+///
+/// let numbers = Numbers::default();
+/// let scope = Scopes::new().open();
+/// assert_eq!(*scope.lazy(&Arc::new(numbers.clone())).get().await.unwrap(), 1);
+/// assert_eq!(*scope.lazy(&Arc::new(numbers.clone())).get().await.unwrap(), 1); // The same handle.
+/// scope.close(Exit::Completed).await.unwrap();
+/// # });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Identity {
     address: usize,
@@ -38,5 +74,10 @@ impl Identity {
     #[inline]
     pub(crate) fn of_arc<T>(arc: &Arc<T>) -> Self {
         Identity { address: Arc::as_ptr(arc).addr() }
+    }
+
+    /// Returns the address, by which identities can be sorted.
+    pub(crate) fn address(self) -> usize {
+        self.address
     }
 }

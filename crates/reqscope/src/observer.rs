@@ -98,8 +98,8 @@ pub trait Observer: Send + Sync + 'static {
     }
 
     /// Called when two different `Arc`s of one resource type were used in one scope, which makes them two resources
-    /// with two handles. This is right for two databases, but a mistake if each request creates a new `Arc`. Reported
-    /// once per type.
+    /// with two handles, unless they have one [identity](crate::Resource::identity). This is right for two databases,
+    /// but a mistake if each request creates a new `Arc`. Reported once per type.
     fn second_resource(&self, resource: &'static str) {
         let _unused = resource;
     }

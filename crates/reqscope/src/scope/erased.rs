@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::{mem, slice};
 
 use crate::exit::Exit;
+use crate::identity::Identity;
 use crate::lease::Caller;
 use crate::rt::runtime::Runtime;
 use crate::rt::time::Deadline;
@@ -69,15 +70,16 @@ pub(crate) enum ErasedSlots {
     Many(Box<SlotList>),
 }
 
-/// A slot and the address of its resource, which is kept here so that a look-up does not call the other slots.
+/// A slot and the identity of its resource, which is kept here so that a look-up does not call the other slots.
 pub(crate) struct KeyedSlot {
-    address: usize,
+    identity: Identity,
     slot: Arc<dyn ErasedSlot>,
 }
 
 impl KeyedSlot {
-    /// Returns the slot, if it is a `T`. No two resources have the same address, because their slots keep them alive,
-    /// unless unsafe code has changed the type of an `Arc`: these are two resources, too.
+    /// Returns the slot, if it is a `T`. Resources of two types are two resources, also if they have one identity, as two
+    /// wrappers around clones of one pool have. An identity is an address that is not used again, because the slot keeps
+    /// its resource alive.
     #[inline]
     fn downcast<T: ErasedSlot>(&self) -> Option<Arc<T>> {
         Arc::clone(&self.slot).into_any().downcast().ok()
@@ -97,20 +99,20 @@ impl Deref for KeyedSlot {
 }
 
 impl ErasedSlots {
-    /// Returns the slot of the resource with this address, which is a `T`.
+    /// Returns the slot of the resource with this identity, which is a `T`.
     #[inline]
-    pub(crate) fn find<T: ErasedSlot>(&self, address: usize) -> Option<Arc<T>> {
+    pub(crate) fn find<T: ErasedSlot>(&self, identity: Identity) -> Option<Arc<T>> {
         match self {
             ErasedSlots::None => None,
-            ErasedSlots::One(only) if only.address == address => only.downcast(),
+            ErasedSlots::One(only) if only.identity == identity => only.downcast(),
             ErasedSlots::One(_) => None,
-            ErasedSlots::Many(list) => list.find(address),
+            ErasedSlots::Many(list) => list.find(identity),
         }
     }
 
     /// Adds the slot of another resource. Returns whether there was a slot of the same type.
-    pub(crate) fn push(&mut self, address: usize, slot: Arc<dyn ErasedSlot>) -> bool {
-        let new = KeyedSlot { address, slot };
+    pub(crate) fn push(&mut self, identity: Identity, slot: Arc<dyn ErasedSlot>) -> bool {
+        let new = KeyedSlot { identity, slot };
         match self {
             ErasedSlots::None => {
                 *self = ErasedSlots::One(new);
@@ -202,10 +204,10 @@ struct SlotIndex {
 const SCANNED: usize = 16;
 
 impl SlotList {
-    fn find<T: ErasedSlot>(&self, address: usize) -> Option<Arc<T>> {
+    fn find<T: ErasedSlot>(&self, identity: Identity) -> Option<Arc<T>> {
         match &self.index {
-            None => self.slots.iter().filter(|slot| slot.address == address).find_map(KeyedSlot::downcast),
-            Some(index) => self.slots.get(*index.places.get(&(address, TypeId::of::<T>()))?)?.downcast(),
+            None => self.slots.iter().filter(|slot| slot.identity == identity).find_map(KeyedSlot::downcast),
+            Some(index) => self.slots.get(*index.places.get(&(identity.address(), TypeId::of::<T>()))?)?.downcast(),
         }
     }
 
@@ -229,7 +231,7 @@ impl SlotList {
 
 impl SlotIndex {
     fn add(&mut self, slot: &KeyedSlot, place: usize) {
-        self.places.insert((slot.address, slot.slot_type()), place);
+        self.places.insert((slot.identity.address(), slot.slot_type()), place);
         self.types.insert(slot.slot_type());
     }
 }

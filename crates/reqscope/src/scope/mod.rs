@@ -23,9 +23,11 @@ use std::time::Instant;
 
 use crate::details::{Label, Tenant};
 use crate::exit::Exit;
+use crate::identity::Identity;
 use crate::lease::Caller;
 use crate::reaper::account::Accounting;
 use crate::resource::Resource;
+use crate::rt::catch;
 use crate::rt::runtime::coop;
 use crate::rt::wakers::WakerTicket;
 use crate::scope::close::Close;
@@ -236,14 +238,15 @@ pub struct ScopeHandle {
 }
 
 impl ScopeHandle {
-    /// Returns the cell of `resource` in this scope: the same cell for the same `Arc`.
+    /// Returns the cell of `resource` in this scope: the same cell for the same `Arc`, and for all clones of one
+    /// [`Pool`](crate::Pool), also if each is in an `Arc` of its own.
     ///
-    /// This acquires nothing. Another `Arc` of the same type is another resource, with a handle of its own. This is
-    /// right for two databases of one type, but a mistake if each call creates a new `Arc`, so it is reported to the
-    /// [`Observer`](crate::Observer::second_resource), once per type.
+    /// This acquires nothing. Another `Arc` of the same type is another resource, with a handle of its own, unless the
+    /// two have the same [identity](Resource::identity). This is right for two databases of one type, but a mistake if
+    /// each call creates a new `Arc`, so it is reported to the [`Observer`](crate::Observer::second_resource), once per
+    /// type.
     pub fn lazy<R: Resource>(&self, resource: &Arc<R>) -> Lazy<R> {
-        let address = Arc::as_ptr(resource).addr();
-        let slot = self.state.slot(address, || Slot::new(&self.state, resource));
+        let slot = self.state.slot(identity(resource), || Slot::new(&self.state, resource));
         Lazy::new(slot.unwrap_or_else(|| Arc::new(Slot::closed(&self.state, resource))))
     }
 
@@ -476,6 +479,13 @@ impl ScopeHandle {
     pub fn tenant(&self) -> Option<Tenant> {
         self.state.details().tenant().cloned()
     }
+}
+
+/// Returns the identity of a resource, which is its `Arc` unless it has one of its own.
+#[inline]
+fn identity<R: Resource>(resource: &Arc<R>) -> Identity {
+    let own = catch::call(|| resource.identity()).unwrap_or(None);
+    own.unwrap_or_else(|| Identity::of_arc(resource))
 }
 
 impl fmt::Debug for ScopeHandle {

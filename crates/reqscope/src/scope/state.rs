@@ -12,6 +12,7 @@ use std::task::{Poll, Waker};
 
 use crate::details::Details;
 use crate::exit::Exit;
+use crate::identity::Identity;
 use crate::lease::context::{AcquireContext, ScopeId};
 use crate::reaper::account::Accounting;
 use crate::reaper::task::{Work, WorkTask};
@@ -224,19 +225,19 @@ impl ScopeState {
         self.described.store(true, Ordering::Relaxed);
     }
 
-    /// Returns the slot of the resource with this address, and creates it with `new` if there is none. Returns `None` if
+    /// Returns the slot of the resource with this identity, and creates it with `new` if there is none. Returns `None` if
     /// the scope is sealed.
     #[inline]
-    pub(crate) fn slot<T: ErasedSlot>(&self, address: usize, new: impl FnOnce() -> T) -> Option<Arc<T>> {
+    pub(crate) fn slot<T: ErasedSlot>(&self, identity: Identity, new: impl FnOnce() -> T) -> Option<Arc<T>> {
         let mut locked = self.locked.lock();
         if self.is_closed() {
             return None;
         }
-        if let Some(known) = locked.slots.find(address) {
+        if let Some(known) = locked.slots.find(identity) {
             return Some(known);
         }
         let slot = Arc::new(new());
-        let duplicated_type = locked.slots.push(address, slot.clone());
+        let duplicated_type = locked.slots.push(identity, slot.clone());
         drop(locked);
         if duplicated_type {
             self.accounting().second_resource(TypeId::of::<T>(), slot.resource());

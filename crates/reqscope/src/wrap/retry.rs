@@ -20,6 +20,9 @@ use crate::rt::time::Deadline;
 /// for where to put a [`Timeout`](crate::wrap::Timeout). Pauses need a tokio runtime with timers; without one, a failed
 /// `acquire` returns an error instead of retrying.
 ///
+/// Two retries around clones of one [`Pool`](crate::Pool) are one resource with one handle in a scope. The policy of the
+/// one that the request uses first applies.
+///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
 /// use reqscope::wrap::{Retry, RetryPolicy};

@@ -17,6 +17,9 @@ use crate::rt::time::Deadline;
 /// verb that is ready at its first poll is always in time. A verb that has to wait needs a tokio runtime with timers,
 /// and returns an error without one.
 ///
+/// Two timeouts around clones of one [`Pool`](crate::Pool) are one resource with one handle in a scope. The limits of
+/// the one that the request uses first apply.
+///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(async {
 /// use reqscope::error::Stage;

@@ -18,6 +18,7 @@ mod failure;
 mod first_use;
 mod foreign_drops;
 mod hooked;
+mod identity;
 mod jobs;
 mod leases;
 mod lending;
