@@ -1,35 +1,27 @@
 //! Measures many tasks that share the one handle of their request, as the resolvers of one GraphQL request share its
-//! transaction, beside as many tasks that share a `Mutex` of tokio. Both take turns in each round, so that the load of
-//! the machine affects both; the `Mutex` has two turns, whose difference is noise.
+//! transaction, beside as many tasks that share a `Mutex` of tokio.
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use reqscope::Scopes;
 use reqscope_records::bench::CrowdRun;
+use tokio::runtime;
 use tokio::sync::Mutex;
 use tokio::task::{JoinSet, yield_now};
 
 use crate::ready::{IN_A_CROWD, Ready};
+use crate::turns::{each, play};
 
 const TASKS: usize = 1000;
 /// How often each task uses the handle.
 const USES: usize = 10;
 
 /// Measures so many rounds, and prints them.
-#[tokio::main(flavor = "current_thread")]
-pub(crate) async fn run(rounds: usize) -> anyhow::Result<()> {
-    let mut run = CrowdRun { tasks: TASKS as u64, uses: (TASKS * USES) as u64, ..CrowdRun::default() };
-    for round in 0..=rounds {
-        let (mutex, lazy, again) = (with_mutex().await, with_lazy().await, with_mutex().await);
-        // The first round warms up.
-        if round > 0 {
-            run.mutex.push(mutex);
-            run.lazy.push(lazy);
-            run.again.push(again);
-        }
-    }
+pub(crate) fn run(rounds: usize) -> anyhow::Result<()> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let turns = play(rounds, || runtime.block_on(with_mutex()), || runtime.block_on(with_lazy()));
+    let run = CrowdRun { tasks: TASKS as u64, uses: (TASKS * USES) as u64, turns };
     println!("{}", serde_json::to_string(&run)?);
     Ok(())
 }
@@ -67,22 +59,19 @@ where
     U: Fn() -> F + Clone + Send + 'static,
     F: Future<Output = ()> + Send,
 {
-    let began = Instant::now();
-    let mut tasks = JoinSet::new();
-    for _ in 0..TASKS {
-        let uses = uses.clone();
-        tasks.spawn(async move {
-            for _ in 0..USES {
-                uses().await;
-            }
-        });
-    }
-    while let Some(ended) = tasks.join_next().await {
-        ended.expect("no task panics");
-    }
-    nanos(began.elapsed()) / (TASKS * USES) as f64
-}
-
-fn nanos(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e9
+    each(TASKS * USES, async || {
+        let mut tasks = JoinSet::new();
+        for _ in 0..TASKS {
+            let uses = uses.clone();
+            tasks.spawn(async move {
+                for _ in 0..USES {
+                    uses().await;
+                }
+            });
+        }
+        while let Some(ended) = tasks.join_next().await {
+            ended.expect("no task panics");
+        }
+    })
+    .await
 }

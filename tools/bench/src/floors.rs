@@ -68,23 +68,51 @@ pub(crate) mod lazy {
     }
 }
 
-/// A [`tokio::sync::Semaphore`] in front of a stack under a lock: the smallest pool in which callers can wait.
+/// A [`tokio::sync::Semaphore`] in front of a stack under a lock: the smallest pool in which callers can wait. As with
+/// every pool, what it lends borrows nothing, so that it can be held anywhere. `cargo xtask compare` has the same one.
 pub(crate) mod semaphore {
     use std::hint::black_box;
+    use std::sync::Arc;
 
     use parking_lot::Mutex;
-    use tokio::sync::Semaphore;
+    use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
     use crate::poll::now;
     use crate::ready::HANDLE;
 
+    struct Pool {
+        permits: Arc<Semaphore>,
+        stack: Arc<Mutex<Vec<u64>>>,
+    }
+
+    struct Lent {
+        /// `None` only during the drop.
+        handle: Option<u64>,
+        stack: Arc<Mutex<Vec<u64>>>,
+        /// Dropped last, when the handle is back on the stack.
+        _permit: OwnedSemaphorePermit,
+    }
+
+    impl Pool {
+        async fn get(&self) -> Lent {
+            let permit = Arc::clone(&self.permits).acquire_owned().await.expect("it is never closed");
+            let handle = self.stack.lock().pop();
+            Lent { handle, stack: Arc::clone(&self.stack), _permit: permit }
+        }
+    }
+
+    impl Drop for Lent {
+        fn drop(&mut self) {
+            self.stack.lock().extend(self.handle.take());
+        }
+    }
+
     pub(crate) fn get(times: usize) {
-        let (permits, stack) = (Semaphore::new(1), Mutex::new(vec![HANDLE]));
+        let pool = Pool { permits: Arc::new(Semaphore::new(1)), stack: Arc::new(Mutex::new(vec![HANDLE])) };
         for _ in 0..times {
-            let permit = now(black_box(&permits).acquire()).expect("it is never closed");
-            let handle = black_box(&stack).lock().pop();
-            black_box(&stack).lock().extend(black_box(handle));
-            drop(permit);
+            let lent = now(black_box(&pool).get());
+            black_box(lent.handle);
+            drop(lent);
         }
     }
 }

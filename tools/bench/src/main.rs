@@ -3,9 +3,12 @@
 //! `run` repeats one operation and does nothing else. Valgrind counts a run of so many repetitions and one of twice as
 //! many: the difference is the operation alone. `memory` attacks a server in a process of its own (`serve`), and prints
 //! how much memory it holds. `outage` stops the backend of a pool under load. `throughput` times requests over
-//! loopback. `crowd` times many tasks that share one handle. `mysql`, a feature, measures connections to a MariaDB.
+//! loopback. `crowd` times many tasks that share one handle, `checkout` a pool, and `departures` the callers that leave
+//! its line. `mysql`, a feature, measures connections to a MariaDB.
 
+mod checkout;
 mod crowd;
+mod departures;
 mod floors;
 mod http;
 mod memory;
@@ -21,6 +24,7 @@ mod scope;
 mod server;
 mod throughput;
 mod tower;
+mod turns;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use tokio::runtime;
@@ -61,6 +65,19 @@ enum Command {
     },
     /// Lets 1,000 tasks share one handle, and one `Mutex` of tokio, in turns, and prints how long they took, as JSON.
     Crowd {
+        /// How many turns each has.
+        #[arg(default_value_t = 25)]
+        rounds: usize,
+    },
+    /// Checks a handle out of a pool and returns it, and does the same with a `Semaphore` and a stack, in turns, and
+    /// prints how long they took, as JSON.
+    Checkout {
+        /// How many turns each has.
+        #[arg(default_value_t = 25)]
+        rounds: usize,
+    },
+    /// Lets 100,000 waiters leave a pool, and a `Semaphore`, in turns, and prints how long they took, as JSON.
+    Departures {
         /// How many turns each has.
         #[arg(default_value_t = 25)]
         rounds: usize,
@@ -106,6 +123,9 @@ enum Operation {
     RouterUnused,
     RouterUsed,
     PoolGet,
+    PoolPlaces,
+    PoolDropped,
+    PoolValidated,
     PoolFirst,
     PoolLater,
     PoolLeave,
@@ -139,6 +159,9 @@ impl Operation {
             Operation::RouterUnused => router::unused(times),
             Operation::RouterUsed => router::used(times),
             Operation::PoolGet => pool::get(times),
+            Operation::PoolPlaces => pool::places(times),
+            Operation::PoolDropped => pool::dropped(times),
+            Operation::PoolValidated => pool::validated(times),
             Operation::PoolFirst => pool::first(times),
             Operation::PoolLater => pool::later(times),
             Operation::PoolLeave => pool::leave(times),
@@ -161,6 +184,8 @@ fn main() -> anyhow::Result<()> {
         Command::Outage { restarts } => outage::run(restarts),
         Command::Throughput { rounds } => throughput::run(rounds),
         Command::Crowd { rounds } => crowd::run(rounds),
+        Command::Checkout { rounds } => checkout::run(rounds),
+        Command::Departures { rounds } => departures::run(rounds),
         Command::Scaling { rounds } => scaling::run(rounds),
         Command::Serve => server::run(),
         #[cfg(feature = "mysql")]

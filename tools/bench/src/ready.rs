@@ -15,6 +15,9 @@ pub(crate) const OVER_LOOPBACK: u8 = 3;
 pub(crate) const AMONG_MANY: u8 = 4;
 pub(crate) const IN_A_ROUTER: u8 = 5;
 pub(crate) const IN_A_CROWD: u8 = 6;
+pub(crate) const IN_FOUR_PLACES: u8 = 7;
+pub(crate) const VALIDATED: u8 = 8;
+pub(crate) const LEFT_BY_WAITERS: u8 = 9;
 
 pub(crate) const HANDLE: u64 = 7;
 
@@ -52,5 +55,18 @@ impl Resource for Plain {
 
     async fn release(&self, _handle: u64, _exit: Exit) -> Result<(), Error<Infallible>> {
         Ok(())
+    }
+}
+
+/// A resource with no more than it must have: the pool knows nothing about its handles, as about those of a manager that
+/// was written for another pool.
+pub(crate) struct Bare;
+
+impl Resource for Bare {
+    type Handle = u64;
+    type Cause = Infallible;
+
+    async fn acquire(&self) -> Result<u64, Error<Infallible>> {
+        Ok(HANDLE)
     }
 }

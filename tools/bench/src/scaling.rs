@@ -34,9 +34,8 @@ pub(crate) fn run(rounds: usize) -> anyhow::Result<()> {
             counters[thread].0.fetch_add(1, Ordering::Relaxed);
         };
         run.alone.push(alone.as_secs_f64() * 1e9);
-        run.scopes.push(turn([0, 1], &open).as_secs_f64() * 1e9);
-        run.counters.push(turn([0, 1], &count).as_secs_f64() * 1e9);
-        run.again.push(turn([0, 1], &count).as_secs_f64() * 1e9);
+        let both = [turn([0, 1], &open), turn([0, 1], &count), turn([0, 1], &count)];
+        run.turns.push(both.map(|took| took.as_secs_f64() * 1e9));
     }
     println!("{}", serde_json::to_string(&run)?);
     Ok(())

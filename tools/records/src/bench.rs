@@ -30,33 +30,46 @@ pub struct ThroughputRun {
     pub used: Vec<f64>,
 }
 
-/// Many tasks that share one handle, and one `Mutex` of tokio, in turns: `crowd`. One number for each round, the time
-/// of one use.
+/// An operation of reqscope and the one that it is compared with, in turns, one number for each round: `checkout` and
+/// `departures`.
+#[derive(Debug, Default, Deserialize, Serialize)]
+pub struct Turns {
+    /// Ours.
+    pub ours: Vec<f64>,
+    /// What ours is compared with.
+    pub floor: Vec<f64>,
+    /// The floor once more: the difference is noise.
+    pub again: Vec<f64>,
+}
+
+impl Turns {
+    /// Adds one round.
+    pub fn push(&mut self, [ours, floor, again]: [f64; 3]) {
+        self.ours.push(ours);
+        self.floor.push(floor);
+        self.again.push(again);
+    }
+}
+
+/// Many tasks that share one handle, and one `Mutex` of tokio, in turns: `crowd`.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub struct CrowdRun {
     /// How many tasks there are.
     pub tasks: u64,
     /// How many uses all of them have in one turn.
     pub uses: u64,
-    /// The handle of a scope.
-    pub lazy: Vec<f64>,
-    /// The `Mutex`.
-    pub mutex: Vec<f64>,
-    /// The `Mutex` once more: the difference is noise.
-    pub again: Vec<f64>,
+    /// The time of one use of the handle of a scope, and of the `Mutex`.
+    pub turns: Turns,
 }
 
-/// The time of one operation, one number for each round: `scaling`.
+/// The time of one operation: `scaling`.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub struct ScalingRun {
-    /// One thread opens and drops scopes.
+    /// One thread opens and drops scopes; one number for each round.
     pub alone: Vec<f64>,
-    /// Two threads open and drop scopes of one `Scopes`.
-    pub scopes: Vec<f64>,
-    /// Two threads count in counters of their own, and do as much local work.
-    pub counters: Vec<f64>,
-    /// The same once more: the difference is noise.
-    pub again: Vec<f64>,
+    /// Two threads open and drop scopes of one `Scopes`. The floor is two threads that count in counters of their own,
+    /// and do as much local work.
+    pub turns: Turns,
 }
 
 /// A backend that stops and comes back under a pool: `outage` and `mysql recovery`.
@@ -89,27 +102,7 @@ pub struct OutageRun {
     pub delays: Vec<u64>,
 }
 
-/// Operations of reqscope and of the driver in turns, one number for each round.
-#[derive(Debug, Default, Deserialize, Serialize)]
-pub struct Turns {
-    /// Ours.
-    pub reqscope: Vec<f64>,
-    /// The driver's.
-    pub driver: Vec<f64>,
-    /// The driver's once more: the difference is noise.
-    pub again: Vec<f64>,
-}
-
-impl Turns {
-    /// Adds one round.
-    pub fn push(&mut self, [reqscope, driver, again]: [f64; 3]) {
-        self.reqscope.push(reqscope);
-        self.driver.push(driver);
-        self.again.push(again);
-    }
-}
-
-/// A connection checked out of a pool and returned: `mysql checkout`.
+/// A connection checked out of a pool and returned: `mysql checkout`. The floor is the driver.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub struct CheckoutRun {
     /// The version of the server.
@@ -137,7 +130,7 @@ pub struct Questions {
     pub kept: i64,
 }
 
-/// Prepared queries: `mysql query`.
+/// Prepared queries: `mysql query`. The floor is the driver.
 #[derive(Debug, Default, Deserialize, Serialize)]
 pub struct QueryRun {
     /// With another timer on the runtime.

@@ -31,6 +31,7 @@ mod names;
 mod namespace;
 mod packages;
 mod portable;
+mod ratio;
 mod readme;
 mod readme_project;
 mod report;

@@ -175,6 +175,27 @@ const ROWS: &[Row] = &[
         ],
     },
     Row {
+        operation: "the same from four places of the program in turn",
+        run: "pool-places",
+        over: None,
+        must: Some(Must { instructions: 320, allocations: Some(0) }),
+        floors: &[],
+    },
+    Row {
+        operation: "pool: get, drop; the probe knows nothing",
+        run: "pool-dropped",
+        over: None,
+        must: Some(Must { instructions: 5_500, allocations: Some(4) }),
+        floors: &[],
+    },
+    Row {
+        operation: "pool: get with a validation, return",
+        run: "pool-validated",
+        over: None,
+        must: Some(Must { instructions: 1_500, allocations: Some(1) }),
+        floors: &[],
+    },
+    Row {
         operation: "pool in a scope: open, first get, return the guard, close",
         run: "pool-first",
         over: None,

@@ -12,13 +12,18 @@ use serde::Serialize;
 
 use crate::valgrind::{TIMES, Valgrind};
 
-/// What a request that uses a resource executed before the counters were sharded: it must not be more again. Most of the
-/// others are in locks and reference counts of its own; see docs/design/0012-counters.md.
-const MUST: u64 = 45;
+/// The operations whose locked instructions are counted, the title of each, and the most that it may execute.
+const COUNTED: [(&str, &str, u64); 2] = [
+    // What a request that uses a resource executed before the counters were sharded: it must not be more again. Most of
+    // the others are in locks and reference counts of its own; see docs/design/0012-counters.md.
+    ("scope-first", "open, first get, return the guard, close", 45),
+    ("pool-get", "pool: get, return", 6),
+];
 
-/// The locked instructions of one request that uses a resource.
+/// The locked instructions of one operation.
 #[derive(Serialize)]
 pub(super) struct Locked {
+    operation: &'static str,
     instructions: u64,
     must: u64,
     pub(super) holds: bool,
@@ -26,25 +31,28 @@ pub(super) struct Locked {
 
 impl fmt::Display for Locked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Locked { instructions, must, .. } = self;
-        write!(f, "Locked instructions of open, first get, return the guard, close: {instructions} (must: <= {must})")
+        let Locked { operation, instructions, must, .. } = self;
+        write!(f, "Locked instructions of {operation}: {instructions} (must: <= {must})")
     }
 }
 
-/// Counts them in the operation `scope-first`.
-pub(super) fn measure(valgrind: &Valgrind, program: &Path) -> anyhow::Result<Locked> {
+/// Counts them in each of the operations.
+pub(super) fn measure(valgrind: &Valgrind, program: &Path) -> anyhow::Result<Vec<Locked>> {
     let locked = addresses(&disassemble(program)?);
     ensure!(!locked.is_empty(), "the disassembly of {} shows no locked instruction", program.display());
     let dump = program.with_extension("callgrind");
-    let count = |times| -> anyhow::Result<u64> {
-        valgrind.count_instructions(program, &["run", "scope-first"], times, &dump)?;
+    let count = |run: &str, times| -> anyhow::Result<u64> {
+        valgrind.count_instructions(program, &["run", run], times, &dump)?;
         let text = fs::read_to_string(&dump).with_context(|| dump.display().to_string())?;
         fs::remove_file(&dump)?;
         executed(&text, program, &locked)
     };
-    let (once, twice) = (count(TIMES)?, count(2 * TIMES)?);
-    let instructions = twice.checked_sub(once).context("twice as many took less")?.div_ceil(TIMES);
-    Ok(Locked { instructions, must: MUST, holds: instructions <= MUST })
+    let each = COUNTED.map(|(run, operation, must)| {
+        let (once, twice) = (count(run, TIMES)?, count(run, 2 * TIMES)?);
+        let instructions = twice.checked_sub(once).context("twice as many took less")?.div_ceil(TIMES);
+        Ok(Locked { operation, instructions, must, holds: instructions <= must })
+    });
+    each.into_iter().collect()
 }
 
 fn disassemble(program: &Path) -> anyhow::Result<String> {

@@ -11,6 +11,7 @@ mod memory;
 mod mysql;
 mod outage;
 mod overhead;
+mod pool;
 mod scaling;
 mod table;
 mod throughput;
@@ -26,7 +27,7 @@ use serde::de::DeserializeOwned;
 
 use crate::cargo::Cargo;
 use crate::conditions::Conditions;
-use crate::findings::{Evidence, Output};
+use crate::findings::{Evidence, Output, Verdict};
 use crate::readme::Marks;
 use crate::tree::Tree;
 use crate::valgrind::Valgrind;
@@ -35,6 +36,7 @@ use figures::Figure;
 use locked::Locked;
 use memory::Memory;
 use overhead::Overhead;
+use pool::Pool;
 use scaling::Scaling;
 use throughput::Throughput;
 
@@ -49,6 +51,9 @@ pub(crate) struct Options {
     /// Measures the operations only, what a pool takes per object, locked instructions, and two threads at once.
     #[arg(long, group = "part")]
     operations: bool,
+    /// Measures only how long a pool takes beside a `Semaphore`, and how long waiters that leave it take.
+    #[arg(long, group = "part")]
+    pool: bool,
     /// Measures the memory of a server only.
     #[arg(long, group = "part")]
     memory: bool,
@@ -79,8 +84,9 @@ struct Findings {
     conditions: Conditions,
     figures: Vec<Figure>,
     overhead: Option<Overhead>,
-    locked: Option<Locked>,
+    locked: Vec<Locked>,
     scaling: Option<Scaling>,
+    pool: Option<Pool>,
     memory: Option<Memory>,
     outage: Option<OutageRun>,
     throughput: Option<Throughput>,
@@ -89,18 +95,20 @@ struct Findings {
 
 impl Findings {
     /// Returns the promises that are sentences and not rows, and whether they hold.
-    fn promises(&self) -> Vec<(String, bool)> {
-        let overhead = self.overhead.iter().map(|overhead| (overhead.to_string(), overhead.holds));
-        let memory = self.memory.iter().map(|memory| (memory.to_string(), memory.holds));
-        let crowd = self.crowd.iter().map(|crowd| (crowd.to_string(), crowd.holds));
-        let locked = self.locked.iter().map(|locked| (locked.to_string(), locked.holds));
-        let scaling = self.scaling.iter().map(|scaling| (scaling.to_string(), scaling.holds));
+    fn promises(&self) -> Vec<(String, Verdict)> {
+        let overhead = self.overhead.iter().map(|overhead| (overhead.to_string(), overhead.holds.into()));
+        let memory = self.memory.iter().map(|memory| (memory.to_string(), memory.holds.into()));
+        let crowd = self.crowd.iter().map(|crowd| (crowd.to_string(), crowd.ratio.verdict));
+        let locked = self.locked.iter().map(|locked| (locked.to_string(), locked.holds.into()));
+        let scaling = self.scaling.iter().map(|scaling| (scaling.to_string(), scaling.ratio.verdict));
+        let outage = self.outage.iter().flat_map(outage::promises);
         overhead
             .chain(locked)
+            .chain(self.pool.iter().flat_map(Pool::promises))
             .chain(scaling)
             .chain(memory)
             .chain(crowd)
-            .chain(self.outage.iter().flat_map(outage::promises))
+            .chain(outage.map(|(promise, holds)| (promise, holds.into())))
             .collect()
     }
 }
@@ -110,9 +118,9 @@ impl Evidence for Findings {
         table::render(self)
     }
 
-    fn broken(&self) -> Vec<String> {
-        let figures = self.figures.iter().map(|figure| (figure.to_string(), figure.holds));
-        figures.chain(self.promises()).filter(|(_, holds)| !holds).map(|(line, _)| line).collect()
+    fn verdicts(&self) -> Vec<(String, Verdict)> {
+        let figures = self.figures.iter().map(|figure| (figure.to_string(), figure.holds.into()));
+        figures.chain(self.promises()).collect()
     }
 }
 
@@ -130,14 +138,20 @@ pub(crate) fn run(tree: &Tree, options: &Options) -> anyhow::Result<ExitCode> {
         return mysql::run(tree, options, &valgrind, conditions);
     }
     let program = build(tree, "")?;
-    let all = !(options.operations || options.memory || options.outage || options.throughput || options.crowd);
+    let all = !(options.operations
+        || options.pool
+        || options.memory
+        || options.outage
+        || options.throughput
+        || options.crowd);
     let operations = all || options.operations;
     let findings = Findings {
         conditions,
         figures: if operations { figures::measure(&valgrind, &program)? } else { Vec::new() },
         overhead: operations.then(|| overhead::measure(&valgrind, &program)).transpose()?,
-        locked: operations.then(|| locked::measure(&valgrind, &program)).transpose()?,
+        locked: if operations { locked::measure(&valgrind, &program)? } else { Vec::new() },
         scaling: operations.then(|| scaling::measure(&program)).transpose()?,
+        pool: (all || options.pool).then(|| pool::measure(&program)).transpose()?,
         memory: (all || options.memory).then(|| memory::measure(&program)).transpose()?,
         outage: (all || options.outage).then(|| outage::measure(&program)).transpose()?,
         throughput: (all || options.throughput).then(|| throughput::measure(&program)).transpose()?,

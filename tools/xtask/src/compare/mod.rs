@@ -21,7 +21,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::conditions::Conditions;
-use crate::findings::{Evidence, Output};
+use crate::findings::{Evidence, Output, Verdict};
 use crate::readme::Marks;
 use crate::tree::Tree;
 use crate::valgrind::Valgrind;
@@ -77,11 +77,11 @@ impl Evidence for Findings {
         table::render(self)
     }
 
-    fn broken(&self) -> Vec<String> {
-        let musts = self.musts.iter().filter(|must| !must.holds).map(ToString::to_string);
+    fn verdicts(&self) -> Vec<(String, Verdict)> {
+        let musts = self.musts.iter().map(|must| (must.to_string(), must.holds.into()));
         let notes = self.honesty.iter().flat_map(Honesty::notes);
         let ours = notes.filter(|note| note.contender.is_ours());
-        let ours = ours.map(|note| format!("{}: {note}", note.row.title));
+        let ours = ours.map(|note| (format!("{}: {note}", note.row.title), Verdict::Broken));
         musts.chain(ours).collect()
     }
 }

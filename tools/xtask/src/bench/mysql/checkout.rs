@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     fn is_compared(reqscope: i64, driver: i64, kept: i64) -> bool {
-        let turns = || Turns { reqscope: vec![1.0], driver: vec![1.0], again: vec![1.0] };
+        let turns = || Turns { ours: vec![1.0], floor: vec![1.0], again: vec![1.0] };
         let run = CheckoutRun {
             server: "11.4".to_owned(),
             checkouts: 200,

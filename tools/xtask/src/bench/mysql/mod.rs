@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use super::{Options, ask, build, outage};
 use crate::conditions::Conditions;
-use crate::findings::{Evidence, Output};
+use crate::findings::{Evidence, Output, Verdict};
 use crate::readme::Marks;
 use crate::tree::Tree;
 use crate::valgrind::Valgrind;
@@ -46,9 +46,11 @@ impl Findings {
     }
 
     /// Returns the promises that are sentences and not rows, and whether they hold.
-    fn promises(&self) -> [(String, bool); 2] {
+    fn promises(&self) -> [(String, Verdict); 2] {
         let (served, in_time) = outage::served(&self.recovery);
-        [(format!("{served}, {}", outage::timer_lag(&self.recovery)), in_time), frozen::promise(&self.frozen)]
+        let (answered, at_deadline) = frozen::promise(&self.frozen);
+        let served = format!("{served}, {}", outage::timer_lag(&self.recovery));
+        [(served, in_time.into()), (answered, at_deadline.into())]
     }
 }
 
@@ -57,9 +59,8 @@ impl Evidence for Findings {
         table::render(self)
     }
 
-    fn broken(&self) -> Vec<String> {
-        let ratios = self.ratios().map(|ratio| (ratio.to_string(), ratio.holds));
-        ratios.chain(self.promises()).filter(|(_, holds)| !holds).map(|(line, _)| line).collect()
+    fn verdicts(&self) -> Vec<(String, Verdict)> {
+        self.ratios().map(|ratio| (ratio.to_string(), ratio.holds.into())).chain(self.promises()).collect()
     }
 }
 

@@ -49,12 +49,12 @@ impl fmt::Display for Must {
 
 /// Compares the turns of each round.
 pub(super) fn judge(turns: &Turns, operation: &'static str, must: Option<Must>) -> anyhow::Result<Ratio> {
-    let over = |these: &[f64]| Spread::of_half(these.iter().zip(&turns.driver).map(|(this, driver)| this / driver));
-    let (ours, noise) = (over(&turns.reqscope), over(&turns.again));
+    let over = |these: &[f64]| Spread::of_half(these.iter().zip(&turns.floor).map(|(this, driver)| this / driver));
+    let (ours, noise) = (over(&turns.ours), over(&turns.again));
     let (ours, noise) = (ours.context("no round was played")?, noise.context("no round was played twice")?);
-    let driver = Spread::of_half(turns.driver.iter().copied()).context("the driver did not play")?;
+    let driver = Spread::of_half(turns.floor.iter().copied()).context("the driver did not play")?;
     let holds = must.is_none_or(|must| must.holds(ours, noise));
-    Ok(Ratio { operation, rounds: turns.driver.len(), ours, noise, driver, must, holds })
+    Ok(Ratio { operation, rounds: turns.floor.len(), ours, noise, driver, must, holds })
 }
 
 impl fmt::Display for Ratio {
@@ -69,10 +69,10 @@ impl fmt::Display for Ratio {
 mod tests {
     use super::*;
 
-    fn turns(reqscope: f64, again: f64) -> Turns {
-        let driver = vec![10.0, 1_000.0];
-        let times = |ratio: f64| driver.iter().map(|nanos| nanos * ratio).collect();
-        Turns { reqscope: times(reqscope), again: times(again), driver }
+    fn turns(ours: f64, again: f64) -> Turns {
+        let floor = vec![10.0, 1_000.0];
+        let times = |ratio: f64| floor.iter().map(|nanos| nanos * ratio).collect();
+        Turns { ours: times(ours), again: times(again), floor }
     }
 
     fn holds(turns: &Turns, must: Must) -> bool {
@@ -94,7 +94,6 @@ mod tests {
 
     #[test]
     fn ratio_without_rounds_is_an_error() {
-        let none = Turns { reqscope: Vec::new(), driver: Vec::new(), again: Vec::new() };
-        assert!(judge(&none, "queries", None).is_err());
+        assert!(judge(&Turns::default(), "queries", None).is_err());
     }
 }

@@ -12,9 +12,8 @@ pub(super) fn render(findings: &Findings) -> String {
     );
     text.extend(findings.ratios().map(row));
     text.push('\n');
-    for (promise, holds) in findings.promises() {
-        let verdict = if holds { "holds" } else { "**does not hold**" };
-        text.push_str(&format!("{promise}: {verdict}.\n\n"));
+    for (promise, verdict) in findings.promises() {
+        text.push_str(&format!("{promise}: {}.\n\n", verdict.in_words()));
     }
     let Instructions { reqscope, driver } = &findings.instructions;
     text.push_str(&format!(
