@@ -38,11 +38,18 @@ impl Refused {
 
 /// A backend that never waits, so that only the pool is measured.
 ///
-/// There are two of it, so that the functions whose instructions are counted have a single caller: a function with one
-/// caller is inlined, one with two callers is called.
-pub(crate) struct Ready<const COUNTED: bool>;
+/// Each kind of work has one of its own, so that the functions whose instructions are counted have no more callers than
+/// that work has: a function with one caller is inlined, one with two callers is called.
+pub(crate) struct Ready<const WORK: u8>;
 
-impl<const COUNTED: bool> Backend for Ready<COUNTED> {
+/// Many tasks, whose work is timed.
+pub(crate) const CONTENDED: u8 = 0;
+/// One task that gets at one place of the program.
+pub(crate) const AT_ONE_PLACE: u8 = 1;
+/// One task that gets at four places in turn.
+pub(crate) const AT_FOUR_PLACES: u8 = 2;
+
+impl<const WORK: u8> Backend for Ready<WORK> {
     type Handle = u64;
 
     const IS_NOTHING: bool = true;

@@ -21,12 +21,15 @@ use crate::contender::Contender;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Name {
     Reqscope,
+    ReqscopeBare,
     Deadpool,
     DeadpoolTimeouts,
     Bb8,
     Mobc,
     Fastpool,
+    FastpoolTimeout,
     Asyncband,
+    AsyncbandTimeout,
     R2d2,
     Sqlx,
     Semaphore,
@@ -45,12 +48,15 @@ impl Name {
     pub(crate) fn visit<V: Visitor>(self, visitor: V) -> V::Output {
         match self {
             Name::Reqscope => visitor.visit::<reqscope::Reqscope>(),
+            Name::ReqscopeBare => visitor.visit::<reqscope::Bare>(),
             Name::Deadpool => visitor.visit::<deadpool::Deadpool>(),
             Name::DeadpoolTimeouts => visitor.visit::<deadpool::DeadpoolTimeouts>(),
             Name::Bb8 => visitor.visit::<bb8::Bb8>(),
             Name::Mobc => visitor.visit::<mobc::Mobc>(),
             Name::Fastpool => visitor.visit::<fastpool::Fastpool>(),
+            Name::FastpoolTimeout => visitor.visit::<fastpool::FastpoolTimeout>(),
             Name::Asyncband => visitor.visit::<fastpool::Asyncband>(),
+            Name::AsyncbandTimeout => visitor.visit::<fastpool::AsyncbandTimeout>(),
             Name::R2d2 => visitor.visit::<r2d2::R2d2>(),
             Name::Sqlx => visitor.visit::<sqlx::Sqlx>(),
             Name::Mutex => visitor.visit::<mutex::BareMutex>(),

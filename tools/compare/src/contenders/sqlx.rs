@@ -10,8 +10,8 @@ use crate::backend::{Backend, Refused};
 use crate::contender::{Contender, Settings};
 
 /// Its pool over SQLite in memory, because it pools only database connections. A handle of the backend is attached to
-/// each connection, in a commit hook that never runs, and is dropped with it. Without such a handle it is sqlx as it
-/// comes, with a ping at each check-out.
+/// each connection, in a commit hook that never runs, and is dropped with it. Its ping at each check-out is on where
+/// handles are validated; its ping at each return cannot be switched off.
 pub(crate) struct Sqlx;
 
 pub(crate) struct Pool<B: Backend> {
@@ -96,6 +96,7 @@ impl Contender for Sqlx {
         let mut options = SqlitePoolOptions::new()
             .max_connections(size)
             .min_connections(min_idle)
+            .test_before_acquire(settings.validates)
             .acquire_timeout(settings.timeout);
         if !B::IS_NOTHING {
             let (at_connect, at_return) = (Arc::clone(&handles), Arc::clone(&handles));

@@ -10,7 +10,7 @@ use tokio::runtime;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::sleep;
 
-use crate::backend::{Ready, Refused};
+use crate::backend::{CONTENDED, Ready, Refused};
 use crate::contender::{Contender, Settings};
 use crate::contenders::Visitor;
 
@@ -35,7 +35,7 @@ impl Visitor for Turn {
 
 /// Repeatedly checks a handle out, lets other tasks run, as a wait for a database does, and returns it. The result is
 /// how often.
-async fn count<C: Contender>(pool: Arc<C::Pool<Ready<false>>>, ended: Arc<AtomicBool>) -> Result<u64, Refused> {
+async fn count<C: Contender>(pool: Arc<C::Pool<Ready<CONTENDED>>>, ended: Arc<AtomicBool>) -> Result<u64, Refused> {
     let mut served = 0;
     while !ended.load(Ordering::Relaxed) {
         let guard = C::get(&pool).await.map_err(Refused::by)?;
@@ -50,7 +50,7 @@ async fn count<C: Contender>(pool: Arc<C::Pool<Ready<false>>>, ended: Arc<Atomic
 /// handles.
 pub(super) fn contend<C, F, T>(
     time: Duration,
-    task: impl Fn(Arc<C::Pool<Ready<false>>>, Arc<AtomicBool>) -> F,
+    task: impl Fn(Arc<C::Pool<Ready<CONTENDED>>>, Arc<AtomicBool>) -> F,
 ) -> anyhow::Result<Option<Vec<T>>>
 where
     C: Contender,
@@ -62,7 +62,7 @@ where
     }
     let runtime = runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
     runtime.block_on(async {
-        let pool = Arc::new(C::build(Arc::new(Ready::<false>), &Settings::new(HANDLES)).await);
+        let pool = Arc::new(C::build(Arc::new(Ready::<CONTENDED>), &Settings::new(HANDLES)).await);
         let ended = Arc::new(AtomicBool::new(false));
         let mut tasks: JoinSet<_> = (0..TASKS).map(|_| task(Arc::clone(&pool), Arc::clone(&ended))).collect();
         sleep(time).await;

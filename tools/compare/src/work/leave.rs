@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use tokio::time::sleep;
 
-use crate::backend::{Ready, Refused};
+use crate::backend::{CONTENDED, Ready, Refused};
 use crate::contender::{Contender, Settings};
 
 /// Some contenders return handles in a task of their own, which cannot be awaited.
@@ -16,7 +16,7 @@ const GIVEN_BACK: Duration = Duration::from_millis(300);
 /// Leaks a pool with so many idle handles.
 pub(super) async fn handles<C: Contender>(handles: usize) -> anyhow::Result<()> {
     ensure!(C::lends(handles) == handles, "it does not lend {handles} handles");
-    let pool = C::build(Arc::new(Ready::<false>), &Settings::new(handles)).await;
+    let pool = C::build(Arc::new(Ready::<CONTENDED>), &Settings::new(handles)).await;
     let mut taken = Vec::with_capacity(handles);
     for _ in 0..handles {
         taken.push(C::get(&pool).await.map_err(Refused::by)?);

@@ -11,6 +11,8 @@ use crate::contenders::Visitor;
 pub(crate) enum Operation {
     /// Get and return.
     Get,
+    /// Get and return, at four places of the program in turn.
+    Places,
     /// Get and return, with a validation each time.
     Validated,
     /// Leaks an idle handle.
@@ -35,9 +37,10 @@ impl Visitor for Run {
                 // The runtime and its tasks keep the pool and its handles.
                 std::mem::forget(runtime);
             }
+            // Without tokio's budget, whose yields would be counted as the pool's.
+            Operation::Places => runtime.block_on(unconstrained(uncontended::repeat_at_four_places::<C>(times)))?,
             Operation::Get | Operation::Validated => runtime.block_on(async {
                 let pool = uncontended::filled::<C>(operation == Operation::Validated).await?;
-                // Without tokio's budget, whose yields would be counted as the pool's.
                 unconstrained(uncontended::repeat::<C>(&pool, times)).await
             })?,
         }

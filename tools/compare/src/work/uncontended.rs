@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime;
 use tokio::task::unconstrained;
 
-use crate::backend::{Ready, Refused};
+use crate::backend::{AT_FOUR_PLACES, AT_ONE_PLACE, Ready, Refused};
 use crate::contender::{Contender, Settings};
 use crate::contenders::Visitor;
 
@@ -43,18 +43,42 @@ impl Visitor for Turn {
 }
 
 /// Returns a pool whose only handle is idle.
-pub(super) async fn filled<C: Contender>(validates: bool) -> Result<C::Pool<Ready<true>>, Refused> {
+pub(super) async fn filled<C: Contender>(validates: bool) -> Result<C::Pool<Ready<AT_ONE_PLACE>>, Refused> {
     let settings = Settings { validates, ..Settings::new(1) };
-    let pool = C::build(Arc::new(Ready::<true>), &settings).await;
+    let pool = C::build(Arc::new(Ready::<AT_ONE_PLACE>), &settings).await;
     repeat::<C>(&pool, 1).await?;
     Ok(pool)
 }
 
-pub(super) async fn repeat<C: Contender>(pool: &C::Pool<Ready<true>>, times: usize) -> Result<(), Refused> {
+pub(super) async fn repeat<C: Contender>(pool: &C::Pool<Ready<AT_ONE_PLACE>>, times: usize) -> Result<(), Refused> {
     for _ in 0..times {
         let guard = C::get(black_box(pool)).await.map_err(Refused::by)?;
         black_box(&guard);
         C::put(pool, guard);
     }
+    Ok(())
+}
+
+/// Does the same at four places of the program in turn, with a pool of its own. What has one caller is inlined there, and
+/// what has several is called, as in a server, whose handlers each have a get of their own.
+pub(super) async fn repeat_at_four_places<C: Contender>(times: usize) -> Result<(), Refused> {
+    let pool = C::build(Arc::new(Ready::<AT_FOUR_PLACES>), &Settings::new(1)).await;
+    for time in 0..times {
+        match time % 4 {
+            0 => place::<C, 0>(&pool).await?,
+            1 => place::<C, 1>(&pool).await?,
+            2 => place::<C, 2>(&pool).await?,
+            _ => place::<C, 3>(&pool).await?,
+        }
+    }
+    Ok(())
+}
+
+/// Each place shows its number, so that the compiler does not merge them.
+async fn place<C: Contender, const NUMBER: u8>(pool: &C::Pool<Ready<AT_FOUR_PLACES>>) -> Result<(), Refused> {
+    black_box(NUMBER);
+    let guard = C::get(black_box(pool)).await.map_err(Refused::by)?;
+    black_box(&guard);
+    C::put(pool, guard);
     Ok(())
 }

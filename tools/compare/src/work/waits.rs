@@ -10,7 +10,7 @@ use reqscope_records::compare::Waits;
 use tokio::task::yield_now;
 
 use super::contended::contend;
-use crate::backend::{Ready, Refused};
+use crate::backend::{CONTENDED, Ready, Refused};
 use crate::contender::Contender;
 use crate::contenders::Visitor;
 
@@ -37,7 +37,7 @@ pub(super) fn percentiles(waits: &Histogram<u64>) -> Waits {
 
 /// Repeatedly checks a handle out and returns it. The result is how long each get waited.
 async fn clock<C: Contender>(
-    pool: Arc<C::Pool<Ready<false>>>,
+    pool: Arc<C::Pool<Ready<CONTENDED>>>,
     ended: Arc<AtomicBool>,
 ) -> Result<Histogram<u64>, Refused> {
     let mut waits = histogram();

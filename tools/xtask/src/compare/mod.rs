@@ -78,7 +78,7 @@ impl Evidence for Findings {
     }
 
     fn verdicts(&self) -> Vec<(String, Verdict)> {
-        let musts = self.musts.iter().map(|must| (must.to_string(), must.holds.into()));
+        let musts = self.musts.iter().map(|must| (must.to_string(), must.verdict));
         let notes = self.honesty.iter().flat_map(Honesty::notes);
         let ours = notes.filter(|note| note.contender.is_ours());
         let ours = ours.map(|note| (format!("{}: {note}", note.row.title), Verdict::Broken));

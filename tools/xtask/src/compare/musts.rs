@@ -3,23 +3,30 @@
 use std::fmt;
 
 use anyhow::Context;
+use reqscope_records::compare::OURS;
 use serde::Serialize;
 
-use super::work::{Work, Worked};
+use super::rounds::Series;
+use super::work::{CONTENDER, Work, Worked};
+use crate::findings::Verdict;
+use crate::ratio::{Bound, Ratio};
 
 /// Get and return must take this many times fewer instructions than with these.
 const INSTRUCTIONS: [(&str, f64); 3] = [("deadpool", 4.5), ("deadpool-timeouts", 7.0), ("bb8", 3.5)];
 
-/// The contender against which 64 tasks on 8 handles are judged.
-const CONTENDER: &str = "deadpool";
-const THROUGHPUT: f64 = 1.4;
-const P99: f64 = 0.75;
+/// Our throughput with 64 tasks on 8 handles, over that of the contender.
+const THROUGHPUT: Bound = Bound::AtLeast(1.3);
+/// The 99th percentile of the waits.
+const P99: Bound = Bound::AtMost(0.9);
+/// The time of a storm of 1000 gets on an empty pool.
+const STORM: Bound = Bound::AtMost(1.4);
+
 const EVENNESS: f64 = 0.9;
 
 /// How many of the 8 handles must be back when half of the waiters have left.
 const BACK: f64 = 8.0;
 
-/// How many handles a storm of 1000 gets must create, and how many gets it must serve.
+/// How many handles a storm must create, and how many gets it must serve.
 const CREATED: f64 = 100.0;
 const SERVED: f64 = 1000.0;
 
@@ -29,7 +36,7 @@ pub(super) struct Must {
     what: &'static str,
     saw: String,
     must: String,
-    pub(super) holds: bool,
+    pub(super) verdict: Verdict,
 }
 
 impl fmt::Display for Must {
@@ -45,14 +52,17 @@ pub(super) fn judge(work: &Work) -> anyhow::Result<Vec<Must>> {
         let found = work.each.iter().find(|worked| worked.contender.name == name);
         found.with_context(|| format!("{name} took no part"))
     };
-    let ours = work.each.iter().find(|worked| worked.contender.is_ours()).context("ours took no part")?;
+    let ours = find(OURS)?;
     let mut musts = Vec::new();
     for (name, least) in INSTRUCTIONS {
         musts.push(instructions(ours, find(name)?, least));
     }
-    musts.extend(contended(ours, find(CONTENDER)?).context("64 tasks on 8 handles were not measured")?);
+    musts.push(time("64 tasks on 8 handles, throughput", &work.judged.throughput, THROUGHPUT)?);
+    musts.push(time("64 tasks on 8 handles, wait (p99)", &work.judged.p99, P99)?);
+    musts.push(evenness(ours).context("64 tasks on 8 handles were not measured")?);
     musts.push(cancelled(ours).context("half-cancelled waiters were not measured")?);
     musts.push(storm(ours).context("a storm was not measured")?);
+    musts.push(time("1000 gets at once on an empty pool of 100, time", &work.judged.storm, STORM)?);
     Ok(musts)
 }
 
@@ -65,32 +75,33 @@ fn instructions(ours: &Worked, theirs: &Worked, least: f64) -> Must {
             theirs.contender.title, theirs.alone.ratio
         ),
         must: format!(">= {least}"),
-        holds: ratio >= least,
+        verdict: (ratio >= least).into(),
     }
 }
 
-fn contended(ours: &Worked, theirs: &Worked) -> Option<[Must; 3]> {
-    let (of_ours, of_theirs, title) = (ours.contended.as_ref()?, theirs.contended.as_ref()?, &theirs.contender.title);
-    Some([
-        Must {
-            what: "64 tasks on 8 handles, throughput",
-            saw: format!("{:.2} times that of {title}", of_theirs.ours_per_second),
-            must: format!(">= {THROUGHPUT}"),
-            holds: of_theirs.ours_per_second.median >= THROUGHPUT,
-        },
-        Must {
-            what: "64 tasks on 8 handles, wait (p99)",
-            saw: format!("{:.2} times that of {title}", of_theirs.ours_p99),
-            must: format!("<= {P99}"),
-            holds: of_theirs.ours_p99.median <= P99,
-        },
-        Must {
-            what: "64 tasks on 8 handles, operations of the task served least, of those of the one served most",
-            saw: format!("{:.2}", of_ours.evenness),
-            must: format!(">= {EVENNESS}"),
-            holds: of_ours.evenness.median >= EVENNESS,
-        },
-    ])
+/// Judges a figure that is a time, or a number of operations in a time.
+fn time(what: &'static str, Series { figures, null }: &Series, must: Bound) -> anyhow::Result<Must> {
+    let ratio = Ratio::of(figures, null, must).with_context(|| format!("{what}: no round was played"))?;
+    let Ratio { rounds, figure, null, must, verdict } = ratio;
+    Ok(Must {
+        what,
+        saw: format!(
+            "{figure:.2} times that of {CONTENDER}, the middle half of {rounds} rounds; ours once more {null:.2}, which is \
+             the noise"
+        ),
+        must: must.to_string(),
+        verdict,
+    })
+}
+
+fn evenness(ours: &Worked) -> Option<Must> {
+    let evenness = ours.contended.as_ref()?.evenness;
+    Some(Must {
+        what: "64 tasks on 8 handles, operations of the task served least, of those of the one served most",
+        saw: format!("{evenness:.2}"),
+        must: format!(">= {EVENNESS}"),
+        verdict: (evenness.median >= EVENNESS).into(),
+    })
 }
 
 fn cancelled(ours: &Worked) -> Option<Must> {
@@ -99,26 +110,27 @@ fn cancelled(ours: &Worked) -> Option<Must> {
         what: "1000 waiters of which half leave",
         saw: format!("{} hung, {} refused, {} handles back", cancelled.hung, cancelled.refused, cancelled.back),
         must: format!("0, 0, {BACK}"),
-        holds: cancelled.hung == 0.0 && cancelled.refused == 0.0 && cancelled.back == BACK,
+        verdict: (cancelled.hung == 0.0 && cancelled.refused == 0.0 && cancelled.back == BACK).into(),
     })
 }
 
 fn storm(ours: &Worked) -> Option<Must> {
     let storm = ours.storm.as_ref()?;
+    let holds = [storm.created.least, storm.created.most] == [CREATED; 2] && storm.served.least == SERVED;
     Some(Must {
         what: "1000 gets at once on an empty pool of 100",
         saw: format!("{:.0} created, {:.0} served", storm.created, storm.served),
         must: format!("{CREATED}, {SERVED}"),
-        holds: [storm.created.least, storm.created.most] == [CREATED; 2] && storm.served.least == SERVED,
+        verdict: holds.into(),
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use reqscope_records::compare::{ContenderInfo, OURS};
+    use reqscope_records::compare::ContenderInfo;
 
     use super::*;
-    use crate::compare::work::{Alone, Cancelled, Contended, Noise, Storm};
+    use crate::compare::work::{Alone, Cancelled, Contended, Judged, Noise, Storm};
     use crate::spread::Spread;
     use crate::valgrind::Cost;
 
@@ -133,20 +145,22 @@ mod tests {
 
     /// Returns figures that meet every bound, with so many instructions.
     fn worked(name: &str, instructions: u64) -> Worked {
-        let alone = || Alone { cost: Cost { instructions, allocations: 0 }, nanos: always(1.0), ratio: always(1.0) };
+        let cost = Cost { instructions, allocations: 0 };
+        let alone = || Alone { cost, nanos: always(1.0), ratio: always(1.0) };
         Worked {
             contender: contender(name),
             alone: alone(),
+            places: cost,
             validated: alone(),
             bytes: None,
             contended: Some(Contended {
                 per_second: always(1.0),
-                ours_per_second: always(THROUGHPUT),
+                ours_per_second: always(1.0),
                 evenness: always(EVENNESS),
                 median: always(1.0),
                 p99: always(1.0),
                 longest: always(1.0),
-                ours_p99: always(P99),
+                ours_p99: always(1.0),
             }),
             cancelled: Some(Cancelled { hung: 0.0, refused: 0.0, back: BACK, nanos: always(1.0) }),
             storm: Some(Storm {
@@ -158,61 +172,75 @@ mod tests {
         }
     }
 
+    /// Returns a series whose every ratio meets the bound exactly, without noise.
+    fn series((Bound::AtMost(figure) | Bound::AtLeast(figure)): Bound) -> Series {
+        Series { figures: vec![figure; 3], null: vec![1.0; 3] }
+    }
+
     /// Returns figures that meet every bound exactly.
     fn work() -> Work {
         let each = [(OURS, 200), ("deadpool", 900), ("deadpool-timeouts", 1400), ("bb8", 700)];
         Work {
             each: each.map(|(name, instructions)| worked(name, instructions)).into(),
             noise: Noise { nanos: always(1.0), per_second: always(1.0), p99: always(1.0) },
+            judged: Judged { throughput: series(THROUGHPUT), p99: series(P99), storm: series(STORM) },
         }
     }
 
-    /// Returns the bounds that do not hold after a change to the figures of reqscope and deadpool.
-    fn broken(change: impl FnOnce(&mut Worked, &mut Worked)) -> Vec<&'static str> {
+    /// Returns the bounds that are not met after a change to the figures.
+    fn unmet(change: impl FnOnce(&mut Work)) -> Vec<(&'static str, Verdict)> {
         let mut work = work();
-        let [ours, deadpool, ..] = &mut work.each[..] else { panic!("there are four") };
-        change(ours, deadpool);
-        judge(&work).unwrap().into_iter().filter(|must| !must.holds).map(|must| must.what).collect()
+        change(&mut work);
+        let unmet = judge(&work).unwrap().into_iter().filter(|must| must.verdict != Verdict::Holds);
+        unmet.map(|must| (must.what, must.verdict)).collect()
     }
 
     #[test]
     fn bound_includes_its_own_figure() {
-        assert_eq!(judge(&work()).unwrap().len(), 8);
-        assert!(broken(|_, _| ()).is_empty());
+        assert_eq!(judge(&work()).unwrap().len(), 9);
+        assert!(unmet(|_| ()).is_empty());
     }
 
     #[test]
     fn one_instruction_too_many_breaks_each_ratio() {
-        assert_eq!(broken(|ours, _| ours.alone.cost.instructions += 1), ["get and return, instructions"; 3]);
-        assert_eq!(broken(|_, deadpool| deadpool.alone.cost.instructions -= 1).len(), 1);
+        let each = unmet(|work| work.each[0].alone.cost.instructions += 1);
+        assert_eq!(each, [("get and return, instructions", Verdict::Broken); 3]);
+        assert_eq!(unmet(|work| work.each[1].alone.cost.instructions -= 1).len(), 1);
     }
 
     #[test]
-    fn throughput_and_waits_are_judged_by_medians_of_ratios() {
-        let change = |spread: &mut Spread, median: f64| spread.median = median;
-        let theirs = |deadpool: &mut Worked| deadpool.contended.take().unwrap();
-        let slow = broken(|_, deadpool| {
-            let mut contended = theirs(deadpool);
-            change(&mut contended.ours_per_second, THROUGHPUT - 0.01);
-            deadpool.contended = Some(contended);
-        });
-        assert_eq!(slow, ["64 tasks on 8 handles, throughput"]);
-        let late = broken(|_, deadpool| {
-            let mut contended = theirs(deadpool);
-            change(&mut contended.ours_p99, P99 + 0.01);
-            contended.ours_per_second.least = 0.0;
-            deadpool.contended = Some(contended);
-        });
-        assert_eq!(late, ["64 tasks on 8 handles, wait (p99)"]);
+    fn another_contender_of_our_package_is_not_judged() {
+        assert!(
+            unmet(|work| {
+                work.each.insert(
+                    0,
+                    Worked {
+                        contender: ContenderInfo { name: "bare".into(), ..contender(OURS) },
+                        ..worked(OURS, 900)
+                    },
+                );
+            })
+            .is_empty()
+        );
+    }
+
+    #[test]
+    fn times_are_judged_by_the_median_and_the_null_row() {
+        let slow = unmet(|work| work.judged.throughput.figures = vec![1.0, 1.29, 9.0]);
+        assert_eq!(slow, [("64 tasks on 8 handles, throughput", Verdict::Broken)]);
+        let late = unmet(|work| work.judged.p99.figures = vec![0.1, 0.91, 1.0]);
+        assert_eq!(late, [("64 tasks on 8 handles, wait (p99)", Verdict::Broken)]);
+        let noisy = unmet(|work| work.judged.storm.null = vec![0.9, 1.0, 1.1]);
+        assert_eq!(noisy, [("1000 gets at once on an empty pool of 100, time", Verdict::NotJudged)]);
     }
 
     #[test]
     fn one_bad_round_of_a_crowd_breaks_its_bound() {
-        assert_eq!(broken(|ours, _| ours.cancelled.as_mut().unwrap().hung = 1.0).len(), 1);
-        assert_eq!(broken(|ours, _| ours.cancelled.as_mut().unwrap().back = 7.0).len(), 1);
-        assert_eq!(broken(|ours, _| ours.storm.as_mut().unwrap().created.least = 99.0).len(), 1);
-        assert_eq!(broken(|ours, _| ours.storm.as_mut().unwrap().created.most = 101.0).len(), 1);
-        assert_eq!(broken(|ours, _| ours.storm.as_mut().unwrap().served.least = 999.0).len(), 1);
+        assert_eq!(unmet(|work| work.each[0].cancelled.as_mut().unwrap().hung = 1.0).len(), 1);
+        assert_eq!(unmet(|work| work.each[0].cancelled.as_mut().unwrap().back = 7.0).len(), 1);
+        assert_eq!(unmet(|work| work.each[0].storm.as_mut().unwrap().created.least = 99.0).len(), 1);
+        assert_eq!(unmet(|work| work.each[0].storm.as_mut().unwrap().created.most = 101.0).len(), 1);
+        assert_eq!(unmet(|work| work.each[0].storm.as_mut().unwrap().served.least = 999.0).len(), 1);
     }
 
     #[test]
@@ -223,5 +251,8 @@ mod tests {
         let mut without = work();
         without.each[0].storm = None;
         assert!(judge(&without).is_err(), "a row of ours is missing");
+        let mut without = work();
+        without.judged.p99.figures.clear();
+        assert!(judge(&without).is_err(), "no round was played");
     }
 }

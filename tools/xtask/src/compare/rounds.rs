@@ -1,5 +1,5 @@
 use reqscope_records::compare::Round;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::spread::Spread;
 
@@ -16,15 +16,34 @@ impl<T> Rounds<T> {
 
     /// Returns the ratio of a figure of `this` to that of `that`, both in the same round.
     pub(super) fn ratio(&self, this: &str, that: &str, figure: impl Fn(&T) -> f64) -> Option<Spread> {
-        Spread::of(
-            self.0.iter().filter_map(|round| Some(figure(round.each.get(this)?) / figure(round.each.get(that)?))),
-        )
+        Spread::of(self.ratios(this, that, figure))
     }
 
     /// Returns the ratio of two turns of one contender in the same round: the difference from 1 is noise.
     pub(super) fn noise(&self, name: &str, figure: impl Fn(&T) -> f64) -> Option<Spread> {
-        Spread::of(self.0.iter().filter_map(|round| Some(figure(&round.again) / figure(round.each.get(name)?))))
+        Spread::of(self.noises(name, figure))
     }
+
+    /// Returns the same for each round, as a judge needs it.
+    pub(super) fn series(&self, this: &str, that: &str, figure: impl Fn(&T) -> f64) -> Series {
+        Series { figures: self.ratios(this, that, &figure), null: self.noises(this, figure) }
+    }
+
+    fn ratios(&self, this: &str, that: &str, figure: impl Fn(&T) -> f64) -> Vec<f64> {
+        let ratio = |round: &Round<T>| Some(figure(round.each.get(this)?) / figure(round.each.get(that)?));
+        self.0.iter().filter_map(ratio).collect()
+    }
+
+    fn noises(&self, name: &str, figure: impl Fn(&T) -> f64) -> Vec<f64> {
+        self.0.iter().filter_map(|round| Some(figure(&round.again) / figure(round.each.get(name)?))).collect()
+    }
+}
+
+/// The ratio of a figure to that of another contender in each round, and that of two turns of the same contender.
+#[derive(Serialize)]
+pub(super) struct Series {
+    pub(super) figures: Vec<f64>,
+    pub(super) null: Vec<f64>,
 }
 
 #[cfg(test)]
@@ -43,6 +62,8 @@ mod tests {
         assert_eq!(rounds.of("ours", |n| *n), Spread::of([10.0, 10.0, 100.0]));
         assert_eq!(rounds.ratio("theirs", "ours", |n| *n), Spread::of([3.0, 2.0, 4.0]));
         assert_eq!(rounds.noise("ours", |n| *n), Spread::of([1.1, 1.0, 0.8]));
+        let Series { figures, null } = rounds.series("ours", "late", |n| *n);
+        assert_eq!((figures, null), (vec![100.0], vec![1.1, 1.0, 0.8]));
     }
 
     #[test]

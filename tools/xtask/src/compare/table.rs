@@ -28,8 +28,7 @@ pub(super) fn render(findings: &Findings) -> String {
         text.push_str(&of_work(work));
     }
     for must in &findings.musts {
-        let verdict = if must.holds { "holds" } else { "**does not hold**" };
-        text.push_str(&format!("- {must}: {verdict}\n"));
+        text.push_str(&format!("- {must}: {}\n", must.verdict.in_words()));
     }
     if !findings.musts.is_empty() {
         text.push('\n');
@@ -65,7 +64,10 @@ fn table<T>(head: &[&str], align: &str, rows: impl IntoIterator<Item = T>, row: 
 
 fn of_work(work: &Work) -> String {
     let noise = &work.noise;
-    let mut text = String::from("Get and return by one task, and with a validation at each get:\n\n");
+    let mut text = String::from(
+        "Get and return by one task, the same at four places of the program in turn, and with a validation at each \
+         get:\n\n",
+    );
     text.push_str(&alone(&work.each));
     text.push_str("64 tasks on 8 handles on 2 workers:\n\n");
     text.push_str(&contended(&work.each));
@@ -89,6 +91,7 @@ fn alone(each: &[Worked]) -> String {
         "allocations",
         "ns",
         "times our time",
+        "four places: instructions",
         "validated: instructions",
         "allocations",
         "ns",
@@ -102,6 +105,7 @@ fn alone(each: &[Worked]) -> String {
             alone.cost.allocations.to_string(),
             format!("{:.0}", alone.nanos),
             format!("{:.2}", alone.ratio),
+            worked.places.instructions.to_string(),
             validated.cost.instructions.to_string(),
             validated.cost.allocations.to_string(),
             format!("{:.0}", validated.nanos),

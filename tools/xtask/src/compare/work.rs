@@ -10,7 +10,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::program::Program;
-use super::rounds::Rounds;
+use super::rounds::{Rounds, Series};
+use crate::ratio::ROUNDS;
 use crate::spread::Spread;
 use crate::valgrind::{Cost, Valgrind};
 
@@ -18,11 +19,26 @@ use crate::valgrind::{Cost, Valgrind};
 /// handle, and valgrind limits threads.
 const LEFT: u64 = 200;
 
+/// The contender against which our times are judged.
+pub(super) const CONTENDER: &str = "deadpool";
+
 /// The figures of all contenders.
 #[derive(Serialize)]
 pub(super) struct Work {
     pub(super) each: Vec<Worked>,
     pub(super) noise: Noise,
+    pub(super) judged: Judged,
+}
+
+/// The ratios of our figures to those of the [`CONTENDER`], from rounds of these two alone.
+#[derive(Serialize)]
+pub(super) struct Judged {
+    /// Of operations a second.
+    pub(super) throughput: Series,
+    /// Of the 99th percentile of the waits.
+    pub(super) p99: Series,
+    /// Of the time until the last of 1000 gets has ended.
+    pub(super) storm: Series,
 }
 
 /// The ratio of two turns of reqscope in each round.
@@ -38,6 +54,8 @@ pub(super) struct Noise {
 pub(super) struct Worked {
     pub(super) contender: ContenderInfo,
     pub(super) alone: Alone,
+    /// Get and return at four places of the program in turn.
+    pub(super) places: Cost,
     pub(super) validated: Alone,
     /// This and the rest are `None` if it does not lend so many handles.
     pub(super) bytes: Option<u64>,
@@ -113,6 +131,25 @@ impl Timed {
     }
 }
 
+impl Judged {
+    fn measure(program: &Program) -> anyhow::Result<Judged> {
+        let served: Rounds<ContendedTurn> = pair(program, "contended", 1000)?;
+        let waits: Rounds<Waits> = pair(program, "waits", 300)?;
+        // A turn of a storm ends with its last get.
+        let weathered: Rounds<StormTurn> = pair(program, "storm", 0)?;
+        Ok(Judged {
+            throughput: served.series(OURS, CONTENDER, |served| served.per_second),
+            p99: waits.series(OURS, CONTENDER, |waits| waits.p99 as f64),
+            storm: weathered.series(OURS, CONTENDER, |weathered| weathered.took as f64),
+        })
+    }
+}
+
+/// Runs as many rounds of us and the [`CONTENDER`] as a bound on a time needs, with turns of so many milliseconds.
+fn pair<T: DeserializeOwned>(program: &Program, work: &str, time: u64) -> anyhow::Result<Rounds<T>> {
+    rounds(program, &format!("{work} {OURS} {CONTENDER} --rounds {ROUNDS} --time {time}"))
+}
+
 fn rounds<T: DeserializeOwned>(program: &Program, words: &str) -> anyhow::Result<Rounds<T>> {
     eprintln!("measuring {words}");
     program.ask(&words.split(' ').collect::<Vec<_>>())
@@ -124,7 +161,8 @@ type Counted = BTreeMap<(&'static str, String), Cost>;
 /// Measures everything.
 pub(super) fn measure(program: &Program, valgrind: &Valgrind, contenders: &[ContenderInfo]) -> anyhow::Result<Work> {
     let timed = Timed::measure(program)?;
-    let operations = ["get", "validated"];
+    let judged = Judged::measure(program)?;
+    let operations = ["get", "places", "validated"];
     let counted =
         count(contenders, &operations, |operation, name| valgrind.cost(program.path(), &["run", operation, name]))?;
     let bounded = |contender: &&ContenderInfo| timed.weathered.of(&contender.name, |_| 0.0).is_some();
@@ -134,7 +172,7 @@ pub(super) fn measure(program: &Program, valgrind: &Valgrind, contenders: &[Cont
     })?;
     let each = contenders.iter().map(|contender| worked(contender, &timed, &counted, &left)).collect::<Option<_>>();
     let noise = noise(&timed).context("ours took no part")?;
-    Ok(Work { each: each.context("a contender was not measured")?, noise })
+    Ok(Work { each: each.context("a contender was not measured")?, noise, judged })
 }
 
 /// Counts each operation of each contender, two at a time, which does not change counts.
@@ -178,6 +216,7 @@ fn worked(
     Some(Worked {
         contender: contender.clone(),
         alone: alone("get", &timed.alone)?,
+        places: *counted.get(&("places", name.to_owned()))?,
         validated: alone("validated", &timed.validated)?,
         bytes: left.get(&("leave", name.to_owned())).copied(),
         contended: contended(name, timed),
