@@ -43,7 +43,7 @@ use crate::{MySqlConn, MySqlError};
 ///
 /// Put the `Transaction` around a [`Pool`](reqscope::Pool), so that each request begins its own transaction, on a
 /// connection that may have been used before. A pool around transactions would hand the transaction of one request to
-/// the next, and never commit it.
+/// the next, and never commit it, so to build one panics, as does a [`Shared`](reqscope::Shared).
 ///
 /// ```
 /// use reqscope_mysql::mysql_async::IsolationLevel;
@@ -208,6 +208,11 @@ where
     /// Returns `true` for a COMMIT. The end of a read-only transaction does not matter to the client.
     fn settles(&self, exit: Exit) -> bool {
         !self.start.read_only && exit.is_completed()
+    }
+
+    /// Returns `true`, also for a read-only transaction: the next request must not read the data as of an earlier one.
+    fn ends_with_request(&self) -> bool {
+        true
     }
 }
 

@@ -53,12 +53,15 @@ pub fn quiet_panic(message: impl Into<String>) -> ! {
 /// If the code returns.
 #[track_caller]
 pub fn expect_panic<T>(code: impl FnOnce() -> T) -> String {
-    install_hook();
-    let payload = {
-        let _expecting = Expecting::new();
-        catch_unwind(AssertUnwindSafe(code)).err()
-    };
+    let payload = catch_quietly(code).err();
     message(&*payload.expect("the code returned, where it had to panic")).to_owned()
+}
+
+/// Runs code that may panic. The panic is not printed.
+pub(crate) fn catch_quietly<T>(code: impl FnOnce() -> T) -> thread::Result<T> {
+    install_hook();
+    let _expecting = Expecting::new();
+    catch_unwind(AssertUnwindSafe(code))
 }
 
 /// Returns the message of a panic.

@@ -56,6 +56,12 @@ pub trait ResourceExt: Resource + Sized {
     /// pool.put(number);
     /// # });
     /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the handles of this resource must [end with their request](Resource::ends_with_request), as transactions must:
+    /// these go around a pool, not into it.
+    #[track_caller]
     fn pooled(self, builder: PoolBuilder<Self>) -> Pool<Self> {
         builder.build(self)
     }
@@ -72,6 +78,11 @@ pub trait ResourceExt: Resource + Sized {
     /// assert_eq!(*client.get().await.unwrap(), "client");
     /// # });
     /// ```
+    ///
+    /// # Panics
+    ///
+    /// If the handles of this resource must [end with their request](Resource::ends_with_request).
+    #[track_caller]
     fn shared(self) -> Shared<Self> {
         Shared::new(self)
     }

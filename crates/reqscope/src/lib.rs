@@ -134,6 +134,7 @@ pub mod error;
 mod identity;
 mod resource;
 mod rt;
+mod stack;
 pub mod observer;
 pub mod stats;
 pub mod reaper;

@@ -25,6 +25,7 @@ use crate::rt::runtime::{AbortHandle, coop};
 use crate::rt::sync::Mutex;
 use crate::rt::time::Deadline;
 use crate::rt::wakers::{WakerList, WakerTicket};
+use crate::stack;
 
 /// One handle for the whole server, used without a scope: a client that multiplexes, a memory-mapped file, a cache.
 ///
@@ -39,7 +40,8 @@ use crate::rt::wakers::{WakerList, WakerTicket};
 ///
 /// # What it is not
 ///
-/// `Shared` is not a [`Resource`] itself, because a scope would release a handle that other requests still use.
+/// `Shared` is not a [`Resource`] itself, because a scope would release a handle that other requests still use. It is not
+/// for handles that [end with their request](Resource::ends_with_request), such as transactions.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -266,6 +268,11 @@ where
 
 impl<R: Resource> Shared<R> {
     /// Creates a shared handle whose timeouts, observer and counters are those of [`Reaper::global`].
+    ///
+    /// # Panics
+    ///
+    /// If the handles of `inner` must [end with their request](Resource::ends_with_request).
+    #[track_caller]
     pub fn new(inner: R) -> Self {
         Self::new_in(Reaper::global(), inner)
     }
@@ -285,7 +292,13 @@ impl<R: Resource> Shared<R> {
     /// assert_eq!(scopes.stats().live, 1);
     /// # });
     /// ```
+    ///
+    /// # Panics
+    ///
+    /// Same as [`new`](Self::new).
+    #[track_caller]
     pub fn new_in(reaper: &Reaper, inner: R) -> Self {
+        stack::assert_shareable(&inner);
         Shared {
             state: Arc::new(SharedState {
                 current: Mutex::new(Current::Unused),

@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
-use reqscope::{Error, Exit, Health, Lease, Resource, Scopes};
+use reqscope::{Error, Exit, Health, Lease, Pool, Resource, ResourceExt, Scopes, Shared};
 use reqscope_sqlite::{Sqlite, SqliteError, Transaction, rusqlite};
+use reqscope_testkit::expect_panic;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
@@ -249,4 +250,20 @@ async fn transaction_refuses_a_second_database() {
     let error = Lease::acquire(&tx).await.unwrap_err();
     assert!(error.is_permanent());
     assert!(matches!(error.cause(), Some(SqliteError::OtherDatabase)));
+}
+
+/// A pool around transactions answered success without a COMMIT.
+#[test]
+fn transactions_cannot_be_pooled_or_shared() {
+    for make in [Transaction::new, Transaction::read_only] {
+        let transactions = || make(Arc::new(Sqlite::new("app.db")));
+        let messages = [
+            expect_panic(|| Pool::new(transactions())),
+            expect_panic(|| Pool::new(transactions().timeout(LIMIT))),
+            expect_panic(|| Pool::new(Arc::new(transactions()).boxed())),
+            expect_panic(|| Shared::new(transactions())),
+        ];
+        assert!(messages[0].contains("Put the pool inside: Transaction<Pool<Sqlite>>"), "{messages:?}");
+        assert!(messages[3].contains("Transaction<Pool<Sqlite>>"), "{messages:?}");
+    }
 }

@@ -38,7 +38,8 @@ pub use report::{Breach, Law, Report};
 /// pool can, the suite counts inside and outside of it. If it ignores the probe, as an adapter does, the suite counts
 /// outside only, until it is given [a use of a handle](Laws::with_use) and [a census](Laws::with_census) of the server.
 /// Every future is cancelled at each of its awaits in turn: at poll 0, 1, 2, … until it finishes. In one case the probe
-/// [settles](Resource::settles), and so must a resource that passes a `Completed` on to it.
+/// [settles](Resource::settles), and so must a resource that passes a `Completed` on to it; a resource that keeps
+/// handles, such as a pool, must refuse this probe by a panic in `make`.
 ///
 /// The macro [`laws!`](crate::laws!) creates a test that awaits this. [`Laws::judge`] returns a [`Report`] instead of
 /// panicking.

@@ -12,6 +12,7 @@ use super::limits::ROUNDS;
 use super::report::{Breach, Verdict};
 use super::unwind::catch_panic;
 use crate::outcome::Outcome;
+use crate::panics::catch_quietly;
 use crate::probe::{Probe, Verb};
 
 /// How long a second acquire may be pending before the suite takes it for one that waits for the first handle.
@@ -19,6 +20,10 @@ const WAITS: Duration = Duration::from_millis(50);
 
 /// What to do about an outcome that is hidden from the client.
 const FORWARD_SETTLES: &str = "forward `settles` to the resource inside, or the response does not wait for its COMMIT, and hides one that fails";
+
+/// What to do about a pool that keeps a handle whose outcome the client has to know.
+const REFUSE_SETTLING: &str = "panic where it is built if `ends_with_request` of the resource inside is true, or one request goes on in the \
+                               transaction of another";
 
 /// L4: while one request has a handle, another one gets its own, or waits for the first one's release.
 ///
@@ -161,12 +166,14 @@ pub(super) async fn settling_is_consistent<R: Resource>(setup: Setup<'_, R>) -> 
     fixture.end().await
 }
 
-/// L11: a release that settles inside settles outside, too. A wrapper that does not forward `settles` hides it.
+/// L11: a release that settles inside settles outside, too. A wrapper that does not forward `settles` hides it, and a
+/// pool hides it if it can be built around such a resource.
 pub(super) async fn inner_settle_is_not_hidden<R: Resource>(setup: Setup<'_, R>) -> Verdict {
     for exit in EXITS {
-        let probe = Probe::new().settling();
-        let fixture =
-            setup.fixture_over(probe, Mode::Waiting, format!("release as {exit} over a probe that settles"));
+        let case = format!("release as {exit} over a probe that settles");
+        let make = || setup.fixture_over(Probe::new().settling(), Mode::Waiting, case);
+        // A panic refuses the probe, as a pool must. No other probe was refused, or the suite would not get here.
+        let Ok(fixture) = catch_quietly(make) else { return Ok(()) };
         let handle = fixture.acquire().await?;
         let before = fixture.probe.releases().len();
         fixture.release(handle, exit).await?;
@@ -177,6 +184,10 @@ pub(super) async fn inner_settle_is_not_hidden<R: Resource>(setup: Setup<'_, R>)
             let inner = inner.exit;
             let hidden = format!("`settles({exit:?})` is false, but the release inside settled as {inner}");
             return fixture.breach(hidden).map_err(|breach: Breach| breach.advise(FORWARD_SETTLES));
+        }
+        if exit.is_completed() && fixture.inside().live() > 0 && !fixture.resource.settles(exit) {
+            let kept = "`settles(Completed)` is false, and the handle inside was kept instead of settled";
+            return fixture.breach(kept).map_err(|breach: Breach| breach.advise(REFUSE_SETTLING));
         }
         fixture.end().await?;
     }

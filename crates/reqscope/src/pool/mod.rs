@@ -35,6 +35,7 @@ use crate::exit::Exit;
 use crate::identity::Identity;
 use crate::resource::{Health, Resource};
 use crate::rt::catch;
+use crate::stack;
 use crate::stats::DrainReport;
 
 /// A bounded set of handles of one resource that are reused.
@@ -108,6 +109,10 @@ impl<R: Resource> Pool<R> {
     }
 
     /// Creates a pool with the defaults: at most 10 handles.
+    ///
+    /// # Panics
+    ///
+    /// Same as [`PoolBuilder::build`].
     #[track_caller]
     pub fn new(resource: R) -> Self {
         Pool::builder().build(resource)
@@ -316,8 +321,15 @@ impl<R: Resource> PoolBuilder<R> {
     ///
     /// A handle that the pool creates for [`min_idle`](PoolBuilder::min_idle), and for no caller, is reported to the
     /// observer as taken at the line of this call.
+    ///
+    /// # Panics
+    ///
+    /// If the handles of `resource` must [end with their request](Resource::ends_with_request), as transactions must. A
+    /// pool would pass the transaction of one request on to the next one, and never commit it. Put the pool inside, as in
+    /// `Transaction<Pool<Sqlite>>`.
     #[track_caller]
     pub fn build(self, resource: R) -> Pool<R> {
+        stack::assert_poolable(&resource);
         let (config, reaper) = self.into_parts();
         Pool { inner: Arc::new(Inner::new(config, reaper, resource, Location::caller())) }
     }

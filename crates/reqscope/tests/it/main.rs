@@ -39,6 +39,7 @@ mod sharing;
 mod shortages;
 #[cfg(feature = "tracing")]
 mod spans;
+mod stacks;
 mod support;
 mod turns;
 mod undriven;

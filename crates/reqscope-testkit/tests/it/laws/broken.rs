@@ -195,6 +195,11 @@ mod handle_reused_in_doubt {
 
     impl MiniPool {
         fn over(probe: Probe, trusting: bool) -> Self {
+            assert!(!probe.ends_with_request(), "the wrong way round");
+            MiniPool::around_anything(probe, trusting)
+        }
+
+        fn around_anything(probe: Probe, trusting: bool) -> Self {
             MiniPool { inner: Arc::new(probe), reaper: Reaper::new(), idle: Mutex::default(), trusting }
         }
     }
@@ -237,6 +242,14 @@ mod handle_reused_in_doubt {
     #[tokio::test(start_paused = true)]
     async fn twin_passes() {
         assert_eq!(broken(|probe| MiniPool::over(probe, false)).await, []);
+    }
+
+    /// It answers success without a COMMIT, and the next request goes on in the same transaction.
+    #[tokio::test(start_paused = true)]
+    async fn pool_around_what_settles_is_caught_as_l11() {
+        let report = laws(|probe| MiniPool::around_anything(probe, false)).judge().await;
+        assert_eq!(report.breaches().iter().map(|breach| breach.law).collect::<Vec<_>>(), [Law::L11], "{report}");
+        assert!(report.to_string().contains("panic where it is built"), "{report}");
     }
 }
 
