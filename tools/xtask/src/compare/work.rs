@@ -120,11 +120,11 @@ impl Timed {
     fn measure(program: &Program) -> anyhow::Result<Timed> {
         Ok(Timed {
             // In one second two tasks may differ by a tenth by chance. Waits depend on what else the machine does, so
-            // those rounds are many and short.
+            // those rounds are many and short. What is judged has rounds of its own.
             alone: rounds(program, "uncontended --rounds 15 --time 20")?,
             validated: rounds(program, "uncontended --validates --rounds 15 --time 20")?,
-            served: rounds(program, "contended --rounds 5 --time 1500")?,
-            waits: rounds(program, "waits --rounds 15 --time 150")?,
+            served: rounds(program, "contended --rounds 3 --time 1500")?,
+            waits: rounds(program, "waits --rounds 9 --time 150")?,
             left: rounds(program, "cancelled --rounds 7")?,
             weathered: rounds(program, "storm --rounds 5")?,
         })
@@ -133,8 +133,8 @@ impl Timed {
 
 impl Judged {
     fn measure(program: &Program) -> anyhow::Result<Judged> {
-        let served: Rounds<ContendedTurn> = pair(program, "contended", 1000)?;
-        let waits: Rounds<Waits> = pair(program, "waits", 300)?;
+        let served: Rounds<ContendedTurn> = pair(program, "contended", 600)?;
+        let waits: Rounds<Waits> = pair(program, "waits", 200)?;
         // A turn of a storm ends with its last get.
         let weathered: Rounds<StormTurn> = pair(program, "storm", 0)?;
         Ok(Judged {
