@@ -104,7 +104,7 @@ impl IntoResponse for AppError {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let port = std::env::args().nth(1).map_or(Ok(0), |port| port.parse())?;
     let url = std::env::var("DATABASE_URL").map_err(|error| format!("DATABASE_URL: {error}"))?;
-    let connections = Arc::new(MySql::pool_builder().max_size(10).build(MySql::new(&url)?));
+    let connections = Arc::new(Pool::builder().max_size(10).build(MySql::new(&url)?));
     let mut connection = Lease::acquire(&connections).await?;
     connection.query_drop(SCHEMA).await?;
     Lease::complete(connection).await?;

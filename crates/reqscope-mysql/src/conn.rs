@@ -10,6 +10,7 @@ use reqscope::Health;
 use crate::MySqlError;
 use crate::connect::Connected;
 use crate::control::ControlConnection;
+use crate::fault::Fault;
 use crate::server::ROLE;
 use crate::session::{Activity, Session, TransactionState};
 use crate::settings::HOUSEKEEPING_TIMEOUT;
@@ -126,10 +127,18 @@ impl MySqlConn {
     pub(crate) fn health(&self) -> Health {
         match self.session.activity {
             _ if !self.is_usable() || self.session.is_evicted => Health::Dead,
-            // The remaining rows have to be read first, and their number is unknown.
-            Activity::Rows => Health::Unknown,
+            // The remaining rows have to be read first, and their number is unknown. Until then the server keeps their
+            // statement and its locks.
+            Activity::Rows => Health::Dirty,
             _ => Health::Ready,
         }
+    }
+
+    /// Returns how the server has failed this connection. A server that only refuses writes has failed it if
+    /// `require_writable`.
+    pub(crate) fn fault(&self, require_writable: bool) -> Option<MySqlError> {
+        let fault = self.session.fault.as_ref().filter(|fault| require_writable || !fault.is_of_writes_only());
+        fault.map(Fault::to_error)
     }
 
     /// Prepares the connection for an operation: checks that it is usable and that the transaction is still open, and
@@ -170,6 +179,7 @@ impl MySqlConn {
         let MySqlConn { conn, session, role, .. } = self;
         session.check_usable(conn)?;
         let may_outlive_reset = session.may_outlive_reset;
+        let fault = session.fault.take();
         let reset = async {
             if may_outlive_reset {
                 restore_database(conn, role.as_deref()).await?;
@@ -184,6 +194,11 @@ impl MySqlConn {
         // the connection.
         let outcome = session.run(Activity::Idle, reset).await;
         session.may_outlive_reset = outcome.is_err();
+        if outcome.is_err() {
+            // A connection that was lost while it was idle says nothing: servers and firewalls close these.
+            let refused = session.fault.take().filter(|fault| !fault.is_lost());
+            session.fault = refused.or(fault);
+        }
         Ok(outcome?)
     }
 

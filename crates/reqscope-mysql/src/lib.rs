@@ -24,6 +24,7 @@ mod settings;
 mod server;
 mod connect;
 mod control;
+mod fault;
 mod session;
 mod text;
 mod prepared;

@@ -2,8 +2,7 @@ use std::fmt;
 
 use mysql_async::Opts;
 use reqscope::error::Stage;
-use reqscope::pool::{PoolBuilder, Reset};
-use reqscope::{Error, Exit, Health, Pool, Resource};
+use reqscope::{Error, Exit, Health, Reset, Resource};
 
 use crate::builder::MySqlBuilder;
 use crate::connect::connect;
@@ -14,8 +13,15 @@ use crate::{MySqlConn, MySqlError};
 /// Connections to one MySQL or MariaDB server.
 ///
 /// Each acquisition connects and each release disconnects: 0.2 ms on one machine, several round trips over a network. A
-/// [`Pool`] around the resource keeps connections for the next request; build it with
-/// [`pool_builder`](MySql::pool_builder), so that each connection is reset for its next user.
+/// [`Pool`](reqscope::Pool) around the resource keeps connections for the next request.
+///
+/// # A clean session for each user
+///
+/// A pool resets each connection (`COM_RESET_CONNECTION`, 20 us on one machine) before its next user gets it
+/// ([`Reset::Always`]), because a `BEGIN`, a `SET`, a temporary table or a lock that was sent as text cannot be detected
+/// afterwards. The reset runs after the return, so no request waits for it unless all connections are in use. Statements
+/// have to be prepared again after it. If no user leaves anything behind, `.reset(Reset::AfterDoubt)` on the
+/// [builder](reqscope::pool::PoolBuilder::reset) of the pool saves the round trip.
 ///
 /// # The control connection
 ///
@@ -27,14 +33,14 @@ use crate::{MySqlConn, MySqlError};
 /// # Examples
 ///
 /// ```no_run
-/// use reqscope::Scopes;
+/// use reqscope::{Pool, Scopes};
 /// use reqscope_mysql::mysql_async::prelude::Queryable;
 /// use reqscope_mysql::{MySql, Transaction};
 /// use std::sync::Arc;
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let pool = Arc::new(MySql::pool_builder().max_size(10).build(MySql::new("mysql://app:secret@db.internal/shop")?));
+/// let pool = Arc::new(Pool::builder().max_size(10).build(MySql::new("mysql://app:secret@db.internal/shop")?));
 /// let transactions = Arc::new(Transaction::new(pool));
 ///
 /// let scopes = Scopes::new();
@@ -72,21 +78,6 @@ impl MySql {
     pub fn builder(url: &str) -> Result<MySqlBuilder, MySqlError> {
         let opts = Opts::from_url(url).map_err(mysql_async::Error::from)?;
         Ok(MySqlBuilder::from_opts(opts))
-    }
-
-    /// Creates the builder of a pool with [`Reset::Always`], which MySQL needs.
-    ///
-    /// Each connection is reset (`COM_RESET_CONNECTION`, 20 us on one machine) before its next user gets it, because a
-    /// `BEGIN`, a `SET`, a temporary table or a lock that was sent as text cannot be detected afterwards. The reset
-    /// runs after the return, so no request waits for it unless all connections are in use. Statements have to be
-    /// prepared again after it.
-    ///
-    /// `R` is this resource or a wrapper around it.
-    pub fn pool_builder<R>() -> PoolBuilder<R>
-    where
-        R: Resource<Handle: AsRef<MySqlConn>, Cause = MySqlError>,
-    {
-        Pool::builder().reset(Reset::Always)
     }
 
     pub(crate) fn with(settings: Settings) -> Self {
@@ -146,8 +137,23 @@ impl Resource for MySql {
         conn.close().await.map_err(|cause| cause.at(Stage::Releasing))
     }
 
+    /// Returns `Dead` for a connection that is closed or has a cut operation, or whose server refuses writes, and
+    /// `Dirty` for one with rows left to read.
     fn probe(&self, conn: &MySqlConn) -> Health {
         conn.health()
+    }
+
+    /// Returns `Always`: what a user leaves in its session cannot be detected.
+    fn reset(&self) -> Reset {
+        Reset::Always
+    }
+
+    /// Returns an unavailable error if the server closed the connection in an operation, shuts down (1053), or has lost
+    /// its cluster (1047). With [`require_writable`](crate::MySqlBuilder::require_writable) also if it refuses writes.
+    /// A connection that was cut by its user, or lost while it was idle, has no fault.
+    fn fault(&self, conn: &MySqlConn) -> Option<Error<MySqlError>> {
+        let cause = conn.fault(self.settings.require_writable)?;
+        Some(Error::unavailable().with_cause(cause))
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::time::timeout_at;
 
 use crate::MySqlError;
 use crate::error::refuses_writes;
+use crate::fault::Fault;
 use crate::settings::deadline;
 
 /// What happens on a connection at the moment.
@@ -47,6 +48,8 @@ pub(crate) struct Session {
     /// The connection must not be reused: the server refused a write because it is read-only, or the outcome of a
     /// COMMIT is unknown.
     pub(crate) is_evicted: bool,
+    /// How the server has failed the last operation, or the one because of which the connection is evicted.
+    pub(crate) fault: Option<Fault>,
     /// A statement may have changed what a reset does not restore: the database or the role.
     pub(crate) may_outlive_reset: bool,
     pub(crate) operation_timeout: Option<Duration>,
@@ -62,6 +65,7 @@ impl Session {
             activity: Activity::Idle,
             transaction: TransactionState::None,
             is_evicted: false,
+            fault: None,
             may_outlive_reset: false,
             operation_timeout,
             savepoints: 0,
@@ -100,6 +104,9 @@ impl Session {
     ) -> Result<T, Error> {
         let began = self.operation_timeout.map(|timeout| (deadline(timeout), timeout));
         self.activity = Activity::Busy;
+        if !self.is_evicted {
+            self.fault = None;
+        }
         let outcome = match began {
             None => operation.await,
             Some((until, after)) => match timeout_at(until, operation).await {
@@ -110,8 +117,9 @@ impl Session {
         self.activity = if outcome.is_ok() { leaves } else { Activity::Idle };
         // A procedure may have changed the database or the role before it failed.
         self.may_outlive_reset |= outcome.is_err();
-        if let Err(Error::Server(error)) = &outcome {
-            self.is_evicted |= refuses_writes(error);
+        if let Err(error) = &outcome {
+            self.is_evicted |= matches!(error, Error::Server(error) if refuses_writes(error));
+            self.fault = Fault::of(error).or(self.fault.take());
         }
         if self.transaction != TransactionState::None {
             self.transaction = TransactionState::Unknown;

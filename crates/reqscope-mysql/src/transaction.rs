@@ -46,11 +46,12 @@ use crate::{MySqlConn, MySqlError};
 /// the next, and never commit it, so to build one panics, as does a [`Shared`](reqscope::Shared).
 ///
 /// ```
+/// use reqscope::Pool;
 /// use reqscope_mysql::mysql_async::IsolationLevel;
 /// use reqscope_mysql::{MySql, Transaction};
 /// use std::sync::Arc;
 ///
-/// let pool = Arc::new(MySql::pool_builder().build(MySql::new("mysql://app:secret@db.internal/shop")?));
+/// let pool = Arc::new(Pool::new(MySql::new("mysql://app:secret@db.internal/shop")?));
 /// let writing = Arc::new(Transaction::new(pool.clone()));
 /// let strict = Arc::new(Transaction::new(pool.clone()).isolation_level(IsolationLevel::Serializable));
 /// let report = Arc::new(Transaction::read_only(pool).consistent_snapshot());

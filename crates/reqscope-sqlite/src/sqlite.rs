@@ -166,10 +166,12 @@ impl Resource for Sqlite {
         conn.close().await.map_err(|cause| Error::from(cause).at(Stage::Releasing))
     }
 
+    /// Returns `Dirty` for a connection with an open transaction, which keeps others from writing, and `Dead` for one in
+    /// doubt.
     fn probe(&self, conn: &SqliteConn) -> Health {
         match conn.is_idle() {
             false => Health::Dead,
-            true if conn.has_transaction() => Health::Unknown,
+            true if conn.has_transaction() => Health::Dirty,
             true => Health::Ready,
         }
     }

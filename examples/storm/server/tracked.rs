@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Chain;
-use reqscope::{Error, Exit, Health, Resource};
+use reqscope::{Error, Exit, Health, Reset, Resource};
 
 use crate::server::accounting::{Accounting, Tracker};
 use crate::server::pause::pause;
@@ -107,6 +107,18 @@ impl<R: Resource, const ROLE: u8> Resource for Tracked<R, ROLE> {
 
     fn settles(&self, exit: Exit) -> bool {
         self.inner.settles(exit)
+    }
+
+    fn ends_with_request(&self) -> bool {
+        self.inner.ends_with_request()
+    }
+
+    fn reset(&self) -> Reset {
+        self.inner.reset()
+    }
+
+    fn fault(&self, handle: &Self::Handle) -> Option<Error<R::Cause>> {
+        self.inner.fault(&handle.inner)
     }
 }
 

@@ -198,7 +198,7 @@ async fn transaction_left_open_is_rolled_back_by_validate() {
     let sqlite = sqlite();
     let mut conn = sqlite.acquire().await.unwrap();
     conn.call(|db| db.execute_batch("BEGIN; INSERT INTO t (v) VALUES (1)")).await.unwrap();
-    assert_eq!(sqlite.probe(&conn), Health::Unknown);
+    assert_eq!(sqlite.probe(&conn), Health::Dirty);
     sqlite.validate(&mut conn).await.unwrap();
     assert_eq!(sqlite.probe(&conn), Health::Ready);
     assert_eq!(count(&mut conn).await, 0);

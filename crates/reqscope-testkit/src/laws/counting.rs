@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use reqscope::error::Stage;
-use reqscope::{Error, Exit, Health, Resource};
+use reqscope::{Error, Exit, Health, Identity, Reset, Resource};
 
 use super::unwind::{catch_panic, resume};
 use crate::gate::Gate;
@@ -159,5 +159,21 @@ impl<R: Resource> Resource for Counting<R> {
 
     fn settles(&self, exit: Exit) -> bool {
         matches!(self.mode, Mode::Settling) && exit.is_completed() || self.resource.settles(exit)
+    }
+
+    fn ends_with_request(&self) -> bool {
+        matches!(self.mode, Mode::Settling) || self.resource.ends_with_request()
+    }
+
+    fn reset(&self) -> Reset {
+        self.resource.reset()
+    }
+
+    fn fault(&self, handle: &Self::Handle) -> Option<Error<R::Cause>> {
+        self.resource.fault(&handle.handle)
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        None // The handles of one fixture are counted apart from those of all others.
     }
 }

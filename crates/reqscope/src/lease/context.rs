@@ -67,7 +67,7 @@ use crate::rt::time::Deadline;
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
 /// use reqscope::context::AcquireContext;
-/// use reqscope::{Error, Exit, Health, Resource};
+/// use reqscope::{Error, Exit, Health, Identity, Reset, Resource};
 /// use std::sync::Arc;
 /// use tokio::task::JoinSet;
 ///
@@ -118,6 +118,18 @@ use crate::rt::time::Deadline;
 /// #   }
 /// #   fn settles(&self, exit: Exit) -> bool {
 /// #       self.0.settles(exit)
+/// #   }
+/// #   fn ends_with_request(&self) -> bool {
+/// #       self.0.ends_with_request()
+/// #   }
+/// #   fn reset(&self) -> Reset {
+/// #       self.0.reset()
+/// #   }
+/// #   fn fault(&self, handle: &R::Handle) -> Option<Error<R::Cause>> {
+/// #       self.0.fault(handle)
+/// #   }
+/// #   fn identity(&self) -> Option<Identity> {
+/// #       self.0.identity()
 /// #   }
 /// }
 /// # use reqscope::{Scopes, resource_fn};

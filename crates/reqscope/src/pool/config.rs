@@ -55,7 +55,8 @@ pub(super) struct Config {
     pub(super) validate_after: Duration,
     pub(super) validate_timeout: Duration,
     pub(super) release_timeout: Duration,
-    pub(super) reset: Reset,
+    /// What the resource says, unless it was set. Set once the pool is built.
+    pub(super) reset: Option<Reset>,
     pub(super) max_lifetime: Option<Duration>,
     pub(super) idle_timeout: Option<Duration>,
     pub(super) keepalive: Option<Duration>,
@@ -76,7 +77,7 @@ impl<R: Resource> PoolBuilder<R> {
             validate_after: Duration::from_secs(1),
             validate_timeout: Duration::from_secs(2),
             release_timeout: Duration::from_secs(5),
-            reset: Reset::AfterDoubt,
+            reset: None,
             max_lifetime: Some(Duration::from_secs(30 * 60)),
             idle_timeout: Some(Duration::from_secs(10 * 60)),
             keepalive: None,
@@ -213,10 +214,10 @@ impl<R: Resource> PoolBuilder<R> {
         self
     }
 
-    /// Sets which returned handles are validated. Defaults to [`Reset::AfterDoubt`], because most uses leave nothing
-    /// behind.
+    /// Sets which returned handles are validated. Defaults to what the resource says ([`Resource::reset`]), because it
+    /// knows what its uses leave behind.
     pub fn reset(mut self, reset: Reset) -> Self {
-        self.config.reset = reset;
+        self.config.reset = Some(reset);
         self
     }
 

@@ -330,7 +330,8 @@ impl<R: Resource> PoolBuilder<R> {
     #[track_caller]
     pub fn build(self, resource: R) -> Pool<R> {
         stack::assert_poolable(&resource);
-        let (config, reaper) = self.into_parts();
+        let (mut config, reaper) = self.into_parts();
+        config.reset.get_or_insert_with(|| catch::call(|| resource.reset()).unwrap_or(Reset::Always));
         Pool { inner: Arc::new(Inner::new(config, reaper, resource, Location::caller())) }
     }
 }
@@ -372,7 +373,7 @@ impl<R: Resource> Resource for Pool<R> {
     }
 
     fn reset(&self) -> Reset {
-        self.inner.resource.reset()
+        self.inner.config.reset.unwrap_or_default()
     }
 
     fn fault(&self, pooled: &Pooled<R>) -> Option<Error<R::Cause>> {

@@ -130,7 +130,7 @@ impl<R: Resource> Inner<R> {
     #[inline(always)]
     pub(super) fn reclaim(pooled: Pooled<R>, exit: Exit) -> Result<(), Pooled<R>> {
         let pool = pooled.pool();
-        if exit.is_in_doubt() || pool.config.reset == Reset::Always {
+        if exit.is_in_doubt() || pool.config.reset == Some(Reset::Always) {
             return Err(pooled);
         }
         if !matches!(probe_or_dead(&*pool.resource, &pooled), Health::Clean | Health::Ready) {

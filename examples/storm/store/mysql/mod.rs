@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use reqscope::pool::{PoolBuilder, Reset};
+use reqscope::pool::PoolBuilder;
 use reqscope::{Lease, Pool, Pooled, Resource};
 use reqscope_mysql::mysql_async::Row;
 use reqscope_mysql::mysql_async::prelude::Queryable;
@@ -68,7 +68,7 @@ impl MySqlStore {
 
         let (registry, connections) = (Arc::default(), Arc::new(Accounting::new()));
         let mysql = Registered::new(MySql::new(database.url())?, &registry, options.r#break == Some(Fault::Orphan));
-        let pool = pool(options).reset(Reset::Always).build(Tracked::new(mysql, &connections, Duration::ZERO));
+        let pool = pool(options).build(Tracked::new(mysql, &connections, Duration::ZERO));
         let pool = Arc::new(pool);
         let singles = Arc::new(Tracked::new(Arc::clone(&pool), accounting, options.acquire_ms));
         let transactions = Transaction::new(Arc::clone(&pool));

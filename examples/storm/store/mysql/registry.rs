@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use reqscope::{Error, Exit, Health, Resource};
+use reqscope::{Error, Exit, Health, Reset, Resource};
 use reqscope_mysql::MySqlConn;
 use reqscope_mysql::mysql_async::prelude::Queryable;
 
@@ -110,6 +110,14 @@ impl<R: Resource<Handle: AnyConnection>> Resource for Registered<R> {
 
     fn probe(&self, connection: &R::Handle) -> Health {
         self.inner.probe(connection)
+    }
+
+    fn reset(&self) -> Reset {
+        self.inner.reset()
+    }
+
+    fn fault(&self, connection: &R::Handle) -> Option<Error<R::Cause>> {
+        self.inner.fault(connection)
     }
 }
 

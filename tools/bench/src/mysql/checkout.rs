@@ -36,7 +36,7 @@ pub(super) fn run(rounds: usize) -> anyhow::Result<()> {
 async fn measure(rounds: usize) -> anyhow::Result<CheckoutRun> {
     let server = MariaDb::start().await?;
     let mysql = || MySql::new(&server.url());
-    let ours = |size: u32| Ok::<_, anyhow::Error>(MySql::pool_builder().max_size(size as usize).build(mysql()?));
+    let ours = |size: u32| Ok::<_, anyhow::Error>(Pool::builder().max_size(size as usize).build(mysql()?));
     let [one, many] = [ours(1)?, ours(MANY)?];
     let kept = Pool::builder().reset(Reset::AfterDoubt).max_size(1).build(mysql()?);
     let [driver_one, again_one] = [driver(&server, 1)?, driver(&server, 1)?];

@@ -36,7 +36,7 @@ pub(super) fn run(freezes: usize) -> anyhow::Result<()> {
 async fn measure(freezes: usize) -> anyhow::Result<FrozenRun> {
     let server = MariaDb::start().await?;
     let mysql = MySql::builder(&server.url())?.connect_timeout(DEADLINE).operation_timeout(DEADLINE).build();
-    let pool = Arc::new(MySql::pool_builder().max_size(CONNECTIONS).acquire_timeout(DEADLINE).build(mysql));
+    let pool = Arc::new(Pool::builder().max_size(CONNECTIONS).acquire_timeout(DEADLINE).build(mysql));
     let log = Arc::new(Log::default());
     let mut callers = JoinSet::new();
     for _ in 0..CALLERS {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, Opts};
+use reqscope::Pool;
 use reqscope_mysql::{MySql, MySqlConn};
 use reqscope_testkit::MariaDb;
 
@@ -16,7 +17,7 @@ use crate::outage::{Ask, BOUND, Backend, Client, Log, apart, watch};
 pub(super) fn run(restarts: usize) -> anyhow::Result<()> {
     apart(async |elsewhere| {
         let server = MariaDb::start().await?;
-        let pool = MySql::pool_builder().max_size(10).acquire_timeout(BOUND).build(MySql::new(&server.url())?);
+        let pool = Pool::builder().max_size(10).acquire_timeout(BOUND).build(MySql::new(&server.url())?);
         watch(restarts, elsewhere, server, pool, Arc::new(Log::default())).await
     })
 }

@@ -89,7 +89,7 @@ async fn small_query_cut_at_any_poll_never_answers_the_next() {
 async fn large_answer_cut_at_any_poll_never_reaches_the_next_query() {
     // More than two packets in one row.
     let url = format!("{}?max_allowed_packet=67108864", shared().await.url());
-    let pool = Arc::new(MySql::pool_builder().max_size(1).build(MySql::new(&url).unwrap()));
+    let pool = Arc::new(Pool::builder().max_size(1).build(MySql::new(&url).unwrap()));
     let huge = "SELECT REPEAT('x', 9000000), REPEAT('y', 9000000)";
     let large = "SELECT REPEAT('x', 1000) FROM seq_1_to_300";
     for text in [huge, large] {
@@ -170,7 +170,7 @@ async fn stream_cut_while_it_waits_for_a_row_is_drained() {
     let rest = async { while stream.next().await.is_some() {} };
     cut_at_work(&mut eye, id, "SLEEP(2)", rest).await;
     drop(stream);
-    assert_eq!(pool.probe(&lease), Health::Unknown, "the rows have to be read first");
+    assert_eq!(pool.probe(&lease), Health::Dirty, "the rows have to be read first");
     assert_eq!(lease.query_first("SELECT 7").await.unwrap(), Some(7_u64));
     assert_eq!(pool.probe(&lease), Health::Ready);
     Lease::complete(lease).await.unwrap();
@@ -197,7 +197,7 @@ async fn stream_cut_between_two_result_sets_is_in_doubt() {
 #[tokio::test]
 async fn endless_rows_cost_the_connection_and_are_stopped() {
     let mut eye = bare(shared().await).await;
-    let builder = MySql::pool_builder().max_size(1).validate_timeout(Duration::from_millis(50));
+    let builder = Pool::builder().max_size(1).validate_timeout(Duration::from_millis(50));
     let pool = Arc::new(builder.build(mysql().await));
     let mut lease = Lease::acquire(&pool).await.unwrap();
     let id = lease.as_ref().id();

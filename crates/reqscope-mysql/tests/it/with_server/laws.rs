@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use reqscope::{Pool, Resource, ResourceExt};
+use reqscope::{Pool, Reset, Resource, ResourceExt};
 use reqscope_mysql::mysql_async::prelude::Queryable;
 use reqscope_mysql::mysql_async::{Conn, Error};
 use reqscope_mysql::{MySql, MySqlConn, Transaction};
@@ -68,15 +68,15 @@ async fn connections_keep_the_laws() {
 #[tokio::test(flavor = "multi_thread")]
 async fn pooled_connections_keep_the_laws() {
     let account = Account::new("laws_pool").await;
-    let pool = |mysql| MySql::pool_builder().build(mysql);
-    account.laws(pool).with_use(async |conn, user| look(conn, user).await).await;
+    account.laws(Pool::new).with_use(async |conn, user| look(conn, user).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_in_a_default_pool_keep_session_variables() {
-    let account = Account::new("laws_default_pool").await;
-    let suite = account.laws(Pool::new).with_use(async |conn, user| look(conn, user).await);
-    suite.known(Law::L14, "was answered with", "only `MySql::pool_builder` resets a session for each user").await;
+async fn connections_in_a_pool_without_resets_keep_session_variables() {
+    let account = Account::new("laws_pool_without_resets").await;
+    let pool = |mysql| Pool::builder().reset(Reset::AfterDoubt).build(mysql);
+    let suite = account.laws(pool).with_use(async |conn, user| look(conn, user).await);
+    suite.known(Law::L14, "was answered with", "only `Reset::Always` resets a session for each user").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,6 +103,6 @@ async fn transactions_over_wrapped_connections_keep_the_laws() {
 #[tokio::test(flavor = "multi_thread")]
 async fn transactions_over_a_pool_keep_the_laws() {
     let account = Account::new("laws_pooled_tx").await;
-    let suite = account.laws(|mysql| Transaction::new(Arc::new(MySql::pool_builder().build(mysql))));
+    let suite = account.laws(|mysql| Transaction::new(Arc::new(Pool::new(mysql))));
     suite.with_use(async |tx, user| look(tx, user).await).await;
 }

@@ -25,7 +25,7 @@ async fn app(server: &MariaDb) -> String {
 }
 
 fn pool(url: &str, size: usize, time: Duration) -> Arc<Pool<MySql>> {
-    Arc::new(MySql::pool_builder().max_size(size).acquire_timeout(time).build(MySql::new(url).unwrap()))
+    Arc::new(Pool::builder().max_size(size).acquire_timeout(time).build(MySql::new(url).unwrap()))
 }
 
 /// Opens connections until the server accepts no more.

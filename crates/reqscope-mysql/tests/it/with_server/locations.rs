@@ -2,15 +2,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqscope::{Exit, Lease, Resource, Scopes};
-use reqscope_mysql::{MySql, MySqlError, Transaction};
+use reqscope::{Exit, Lease, Pool, Resource, Scopes};
+use reqscope_mysql::{MySqlError, Transaction};
 
 use crate::with_server::support::mysql;
 
 /// The only connection is held, so each message names who holds it. `Transaction::run` was `retry.rs`.
 #[tokio::test]
 async fn every_holder_in_a_message_is_the_line_of_its_caller() {
-    let pool = MySql::pool_builder().max_size(1).acquire_timeout(Duration::from_secs(20)).build(mysql().await);
+    let pool = Pool::builder().max_size(1).acquire_timeout(Duration::from_secs(20)).build(mysql().await);
     let pool = Arc::new(pool);
     let tx = Arc::new(Transaction::new(pool.clone()));
     let holder_is_here = async |what: &str| {

@@ -4,6 +4,7 @@ mod retry;
 mod cut;
 mod driver;
 mod ended;
+mod fault;
 mod faults;
 mod hang_up;
 mod laws;

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reqscope::{Lease, Resource};
+use reqscope::{Lease, Pool, Resource};
 use reqscope_mysql::mysql_async::prelude::Queryable;
 use reqscope_mysql::{MySql, MySqlConn, MySqlError, Transaction};
 use reqscope_testkit::MariaDb;
@@ -50,7 +50,7 @@ async fn dropped_packets_cost_each_caller_one_deadline() {
     server.query("CREATE TABLE t (id INT PRIMARY KEY)").await.unwrap();
     let time = Duration::from_secs(1);
     let mysql = MySql::builder(&server.url()).unwrap().connect_timeout(time).operation_timeout(time).build();
-    let pool = Arc::new(MySql::pool_builder().max_size(4).build(mysql));
+    let pool = Arc::new(Pool::builder().max_size(4).build(mysql));
     let transactions = Arc::new(Transaction::new(Arc::clone(&pool)).commit_timeout(time));
     let mut conn = Lease::acquire(&pool).await.unwrap();
     let mut tx = Lease::acquire(&transactions).await.unwrap();

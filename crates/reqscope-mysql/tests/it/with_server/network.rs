@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
-use reqscope::{Error, Lease, Resource};
+use reqscope::{Error, Lease, Pool, Resource};
 use reqscope_mysql::mysql_async::prelude::Queryable;
 use reqscope_mysql::mysql_async::{Opts, OptsBuilder};
 use reqscope_mysql::{MySql, MySqlBuilder, MySqlConn, MySqlError};
@@ -137,7 +137,7 @@ async fn percent_encoded_password_may_have_any_special_character() {
 #[tokio::test]
 async fn each_user_gets_text_in_the_configured_charset() {
     let mysql = MySql::builder(&shared().await.url()).unwrap().charset("latin1").build();
-    let pool = std::sync::Arc::new(MySql::pool_builder().max_size(1).build(mysql));
+    let pool = std::sync::Arc::new(Pool::builder().max_size(1).build(mysql));
     for _user in 0..2 {
         let mut lease = Lease::acquire(&pool).await.unwrap();
         let text: Option<Vec<u8>> = lease.query_first("SELECT CONVERT(x'C3A9' USING utf8mb4)").await.unwrap();

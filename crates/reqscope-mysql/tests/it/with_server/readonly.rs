@@ -47,7 +47,7 @@ async fn is_on(conn: &mut MySqlConn, server: &MariaDb) -> bool {
 async fn refused_write_is_read_only_and_ends_its_connection() {
     let server = MariaDb::start().await.unwrap();
     server.query(APP).await.unwrap();
-    let pool = Arc::new(MySql::pool_builder().max_size(1).build(MySqlBuilder::from_opts(app(&server)).build()));
+    let pool = Arc::new(Pool::builder().max_size(1).build(MySqlBuilder::from_opts(app(&server)).build()));
 
     let mut reading = Lease::acquire(&pool).await.unwrap();
     let id = reading.as_ref().id();
@@ -99,7 +99,7 @@ async fn require_writable_skips_read_only_servers() {
 async fn pool_moves_to_the_new_primary_after_one_refused_write() {
     let (first, second, both) = pair().await;
     let mysql = MySqlBuilder::from_opts(both).require_writable(true).build();
-    let pool: Arc<Pool<MySql>> = Arc::new(MySql::pool_builder().max_size(1).build(mysql));
+    let pool: Arc<Pool<MySql>> = Arc::new(Pool::builder().max_size(1).build(mysql));
     let mut lease = Lease::acquire(&pool).await.unwrap();
     assert!(is_on(lease.as_mut(), &first).await);
 

@@ -70,7 +70,7 @@ fn counts(answers: &Answers) -> Vec<usize> {
 /// Creates a pool with this limit for each stage, and one connection in use before.
 async fn pool(server: &MariaDb, time: Duration) -> Arc<Pool<MySql>> {
     let mysql = MySql::builder(&server.url()).unwrap().connect_timeout(time).operation_timeout(time).build();
-    let pool = MySql::pool_builder().max_size(8).acquire_timeout(time).validate_timeout(time).build(mysql);
+    let pool = Pool::builder().max_size(8).acquire_timeout(time).validate_timeout(time).build(mysql);
     let pool = Arc::new(pool);
     assert!(request(&pool).await.1);
     pool

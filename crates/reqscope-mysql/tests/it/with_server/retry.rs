@@ -91,7 +91,7 @@ async fn impatient() -> Arc<Pooled> {
         .expect("the server's own URL")
         .setup("SET SESSION innodb_lock_wait_timeout = 1")
         .build();
-    Arc::new(Transaction::new(Arc::new(MySql::pool_builder().max_size(1).build(mysql))))
+    Arc::new(Transaction::new(Arc::new(Pool::builder().max_size(1).build(mysql))))
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use reqscope::observer::{Abandoned, Subject};
-use reqscope::{Error, Exit, Lease, Observer, Resource, Scopes};
+use reqscope::{Error, Exit, Lease, Observer, Pool, Resource, Scopes};
 use reqscope_mysql::mysql_async::OptsBuilder;
 use reqscope_mysql::mysql_async::prelude::Queryable;
 use reqscope_mysql::{MySql, MySqlBuilder, MySqlError, Transaction};
@@ -100,7 +100,7 @@ async fn debug_never_shows_the_password() {
     let opts = OptsBuilder::default().user(Some("keeper")).pass(Some(SECRET)).db_name(Some("test"));
     assert_debug_is_silent(&MySqlBuilder::from_opts(opts));
     assert_debug_is_silent(&MySql::new(&url).unwrap());
-    let pool = Arc::new(MySql::pool_builder().name("shop").build(MySql::new(&url).unwrap()));
+    let pool = Arc::new(Pool::builder().name("shop").build(MySql::new(&url).unwrap()));
     let transactions = Arc::new(Transaction::new(Arc::clone(&pool)));
 
     let mut conn = Lease::acquire(&pool).await.unwrap();
@@ -147,7 +147,7 @@ async fn error_of_a_failed_connect_never_shows_the_password() {
         let bare = builder.clone().build();
         let bare: Error<MySqlError> = timeout(PATIENCE, bare.acquire()).await.unwrap().unwrap_err();
         let listener = Listener::default();
-        let pool = Arc::new(MySql::pool_builder().observer(listener.clone()).build(builder.build()));
+        let pool = Arc::new(Pool::builder().observer(listener.clone()).build(builder.build()));
         let pooled = Lease::acquire(&pool).await.unwrap_err();
         let transactions = Arc::new(Transaction::new(Arc::clone(&pool)));
         let begun = Lease::acquire(&transactions).await.unwrap_err();
@@ -169,7 +169,7 @@ async fn error_after_the_server_was_killed_never_shows_the_password() {
     server.query("CREATE USER keeper IDENTIFIED BY 's3cr3t'; GRANT ALL ON test.* TO keeper").await.unwrap();
     let url = format!("mysql://keeper:{SECRET}@{}/test", server.address());
     let listener = Listener::default();
-    let pool = Arc::new(MySql::pool_builder().observer(listener.clone()).build(MySql::new(&url).unwrap()));
+    let pool = Arc::new(Pool::builder().observer(listener.clone()).build(MySql::new(&url).unwrap()));
     let transactions = Arc::new(Transaction::new(Arc::clone(&pool)));
     let mut tx = Lease::acquire(&transactions).await.unwrap();
     let mut conn = Lease::acquire(&pool).await.unwrap();

@@ -14,7 +14,7 @@ use crate::with_server::support::{bare, code, insert, pool, refusal, rows, share
 type Pooled = Lease<Pool<MySql>>;
 
 fn one(builder: MySqlBuilder) -> Arc<Pool<MySql>> {
-    Arc::new(MySql::pool_builder().max_size(1).build(builder.build()))
+    Arc::new(Pool::builder().max_size(1).build(builder.build()))
 }
 
 /// Returns the connection to the pool as completed, and checks it out again.

@@ -30,12 +30,12 @@ pub(crate) async fn mysql() -> MySql {
 
 /// Creates a pool of connections to the shared server.
 pub(crate) async fn pool(size: usize) -> Arc<Pool<MySql>> {
-    Arc::new(MySql::pool_builder().max_size(size).build(mysql().await))
+    Arc::new(Pool::builder().max_size(size).build(mysql().await))
 }
 
 /// Creates a pool of connections to a server of the test's own.
 pub(crate) fn server_pool(server: &MariaDb, size: usize) -> Arc<Pool<MySql>> {
-    Arc::new(MySql::pool_builder().max_size(size).build(MySql::new(&server.url()).expect("the server's own URL")))
+    Arc::new(Pool::builder().max_size(size).build(MySql::new(&server.url()).expect("the server's own URL")))
 }
 
 /// Opens a bare connection of the driver, to observe the server from outside.

@@ -114,7 +114,7 @@ async fn behaves_as(open: &mut MySqlConn) -> &'static str {
 async fn each_isolation_level_applies_to_its_own_transactions() {
     // A statement that would wait for a lock fails at once.
     let mysql = MySql::builder(&shared().await.url()).unwrap().setup("SET innodb_lock_wait_timeout = 0").build();
-    let pool = Arc::new(MySql::pool_builder().max_size(1).build(mysql));
+    let pool = Arc::new(Pool::builder().max_size(1).build(mysql));
     let levels = [
         (IsolationLevel::ReadUncommitted, "READ UNCOMMITTED"),
         (IsolationLevel::ReadCommitted, "READ COMMITTED"),

@@ -21,7 +21,7 @@ const SHORT: Duration = Duration::from_secs(1);
 async fn proxied(commit_timeout: Duration) -> (FaultProxy, Arc<Transaction<Pool<MySql>>>) {
     let proxy = FaultProxy::start(shared().await.address()).expect("a proxy");
     let mysql = MySql::new(&format!("mysql://root@{}/test", proxy.addr())).expect("a URL");
-    let pool = Arc::new(MySql::pool_builder().max_size(1).build(mysql));
+    let pool = Arc::new(Pool::builder().max_size(1).build(mysql));
     (proxy, Arc::new(Transaction::new(pool).commit_timeout(commit_timeout)))
 }
 

@@ -16,6 +16,7 @@ mod laws;
 mod lost;
 mod outage;
 mod pausing;
+mod resetting;
 mod resizing;
 mod retaining;
 mod rig;

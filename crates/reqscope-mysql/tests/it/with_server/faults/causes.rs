@@ -28,7 +28,7 @@ fn mysql(url: &str) -> MySql {
 }
 
 fn pool(url: &str, size: usize) -> Arc<Pool<MySql>> {
-    Arc::new(MySql::pool_builder().max_size(size).acquire_timeout(3 * SHORT).build(mysql(url)))
+    Arc::new(Pool::builder().max_size(size).acquire_timeout(3 * SHORT).build(mysql(url)))
 }
 
 /// Starts a server and waits until it is more than a second old: two starts within a second would count as one run.
@@ -125,7 +125,7 @@ async fn down(fault: &'static str, server: &MariaDb, pool: &Arc<Pool<MySql>>) ->
 pub(super) async fn restarted_just_now() -> Row {
     let server = server().await;
     // A restart may take longer than the idle time after which a connection is validated.
-    let pool = MySql::pool_builder().max_size(2).validate_after(Duration::MAX).build(mysql(&server.url()));
+    let pool = Pool::builder().max_size(2).validate_after(Duration::MAX).build(mysql(&server.url()));
     let pool = Arc::new(pool);
     warm(&pool).await;
     server.restart().await.unwrap();
