@@ -199,16 +199,17 @@ pub trait Resource: Send + Sync + 'static {
     ///
     /// | answer | asserts | validated before the next use |
     /// |---|---|---|
-    /// | [`Clean`](Health::Clean) | alive, and no user has left anything, however the uses ended | no |
+    /// | [`Clean`](Health::Clean) | alive, and no user has left anything, not even one that was dropped | no |
     /// | [`Ready`](Health::Ready) | alive, and a *completed* use leaves nothing | unless the use was completed |
     /// | [`Unknown`](Health::Unknown) | nothing | yes, when the handle is needed again |
     /// | [`Dirty`](Health::Dirty) | alive, but something is left that should not wait | yes, at once |
     /// | [`Dead`](Health::Dead) | broken | it is released |
     ///
     /// "Nothing" includes an operation in flight. A use is completed if its handle is released as
-    /// [`Completed`](Exit::Completed) or [`Failed`](Exit::Failed), or put back with [`Pool::put`](crate::Pool::put), and
-    /// not dropped or cut. Independently of the answer, a pool validates handles that were idle for longer than its
-    /// [`validate_after`](crate::pool::PoolBuilder::validate_after).
+    /// [`Completed`](Exit::Completed) or [`Failed`](Exit::Failed), or put back with [`Pool::put`](crate::Pool::put); a
+    /// handle that is only dropped has a use without a verdict. Independently of the answer, a pool validates handles
+    /// that are released as [`Cancelled`](Exit::Cancelled) or [`Panicked`](Exit::Panicked), those that were idle for
+    /// longer than its [`validate_after`](crate::pool::PoolBuilder::validate_after), and all with [`Reset::Always`].
     ///
     /// `Ready` is for handles that cannot see what their user has left behind, such as session settings. `Clean` is for
     /// those that see all of it, or that have no state: it is proof even for a handle that was dropped in the middle of

@@ -147,8 +147,8 @@ impl<'a, R: Resource> Laws<'a, R> {
     /// The operation is passed a handle and the number of its user. It asks the backend for that number, and returns the
     /// answer. It is cut at each of its awaits in turn, and the handle returns as `Cancelled`, as `Completed`, dropped
     /// without a release, and with its whole request. Then the answers of the next users must be their own. A resource
-    /// that is not a pool is also treated as a pool treats it: a handle whose `probe` is `Ready`, or that `validate` has
-    /// proved, serves the next user.
+    /// that is not a pool is also treated as a pool treats it: a handle whose [`probe`](Resource::probe) is `Clean` or
+    /// `Ready`, or that `validate` has proved, serves the next user.
     ///
     /// ```
     /// # use reqscope::{Error, Exit, Resource};
@@ -296,8 +296,10 @@ impl<'a, R: Resource> Laws<'a, R> {
             L14 uses::cut_use_then_completed_spoils_no_answer Use,
             L14 uses::cut_use_then_dropped_spoils_no_answer Use,
             L14 uses::proved_handle_spoils_no_answer Use,
+            L14 uses::completed_use_leaves_nothing Use,
             L14 uses::cut_request_spoils_no_answer Use,
             L14 reuse::handle_in_doubt_is_validated Probe,
+            L14 reuse::dropped_handle_is_validated_unless_clean Probe,
             L14 reuse::handle_that_fails_validation_is_not_reused Probe,
             L14 reuse::dead_handle_is_not_reused Probe,
             L2 scope::unused_scope_acquires_nothing Sight,

@@ -6,15 +6,22 @@
 use reqscope::{Exit, Health, Resource};
 
 use super::fixture::{Fixture, Setup};
-use super::report::Verdict;
+use super::report::{Breach, Verdict};
 use crate::outcome::Outcome;
 use crate::probe::Verb;
 
-/// Releases as `Cancelled`, as `Panicked`, and as `Completed` where the handle's health is not `Ready`.
+/// What to do about a dropped handle that reaches the next user as it is.
+const ONLY_CLEAN: &str = "validate a handle that was dropped, unless its `probe` returns `Clean`: `Ready` says what a completed use leaves, \
+                          not what one leaves that was dropped";
+
+/// Releases as `Cancelled`, as `Panicked`, and as `Completed` where the handle's health is neither `Clean` nor `Ready`.
 pub(super) async fn handle_in_doubt_is_validated<R: Resource>(setup: Setup<'_, R>) -> Verdict {
-    for (exit, health) in
-        [(Exit::Cancelled, Health::Ready), (Exit::Panicked, Health::Ready), (Exit::Completed, Health::Unknown)]
-    {
+    for (exit, health) in [
+        (Exit::Cancelled, Health::Ready),
+        (Exit::Panicked, Health::Ready),
+        (Exit::Completed, Health::Unknown),
+        (Exit::Completed, Health::Dirty),
+    ] {
         let fixture =
             setup.fixture(format!("a handle released as {exit} while its probe says {health:?}, then acquire"));
         fixture.probe.set_health(health);
@@ -24,6 +31,22 @@ pub(super) async fn handle_in_doubt_is_validated<R: Resource>(setup: Setup<'_, R
         next_user_gets_another_handle(&fixture, "it was not validated", || fixture.inside().validated == validated)
             .await?;
         fixture.end().await?;
+    }
+    Ok(())
+}
+
+/// Drops a handle without a release, so that it is unknown how far its use came. Only `Clean` is proof of what is left.
+pub(super) async fn dropped_handle_is_validated_unless_clean<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+    for health in [Health::Ready, Health::Unknown, Health::Dirty, Health::Clean] {
+        let fixture = setup.fixture(format!("a handle dropped while its probe says {health:?}, then acquire"));
+        fixture.probe.set_health(health);
+        let handle = fixture.acquire().await?;
+        let validated = fixture.inside().validated;
+        drop(handle.into_inner());
+        let in_doubt = || health != Health::Clean && fixture.inside().validated == validated;
+        let next = next_user_gets_another_handle(&fixture, "it was not validated", in_doubt).await;
+        next.map_err(|breach: Breach| breach.advise(ONLY_CLEAN))?;
+        fixture.end_with_abandoned(1).await?;
     }
     Ok(())
 }

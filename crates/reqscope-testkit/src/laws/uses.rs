@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use reqscope::{Exit, Health, Resource, Scopes};
+use reqscope::{Exit, Health, Reset, Resource, Scopes};
 
 use super::fixture::{Fixture, HandleOf, Setup};
 use super::limits::MOST_POLLS;
@@ -15,6 +15,10 @@ use super::report::{Breach, Verdict};
 /// What to do about an answer that belongs to another user.
 const MARK: &str = "mark the handle as in flight before the first await of an operation, and let `probe` return `Dead` \
                     and `validate` fail while the mark is set";
+
+/// What to do about a completed use that leaves something to the next user.
+const LEFT_BEHIND: &str = "return `Reset::Always` from `reset`, so that a pool validates each handle, or let `probe` return `Dirty` or `Unknown` \
+                           where a user has left something";
 
 /// How a handle returns after its operation was cut.
 #[derive(Clone, Copy)]
@@ -99,7 +103,7 @@ pub(super) async fn proved_handle_spoils_no_answer<R: Resource>(setup: Setup<'_,
                 _ if whole => false,
                 Health::Dead => false, // it never reaches another user
                 _ if validates => fixture.within("validate", fixture.resource.validate(&mut handle)).await?.is_ok(),
-                health => health == Health::Ready,
+                health => is_proof(health),
             };
             if proved {
                 uses_well(&setup, &fixture, operation, &mut handle).await?;
@@ -112,6 +116,27 @@ pub(super) async fn proved_handle_spoils_no_answer<R: Resource>(setup: Setup<'_,
         }
     }
     Ok(())
+}
+
+/// A handle is used to the end, and serves another user without a validation, if the resource says that it can.
+pub(super) async fn completed_use_leaves_nothing<R: Resource>(setup: Setup<'_, R>) -> Verdict {
+    let Some(operation) = setup.operation() else { return Ok(()) };
+    let fixture = setup.fixture("a use that ended well, then another user of the same handle without a validation");
+    let mut handle = fixture.acquire().await?;
+    uses_well(&setup, &fixture, operation, &mut handle).await?;
+    let resource = &fixture.resource;
+    let is_lent = !resource.ends_with_request() && resource.reset() == Reset::AfterDoubt;
+    if is_lent && is_proof(resource.probe(&handle)) {
+        let used = uses_well(&setup, &fixture, operation, &mut handle).await;
+        used.map_err(|breach: Breach| breach.advise(LEFT_BEHIND))?;
+    }
+    fixture.release(handle, Exit::Completed).await?;
+    fixture.end().await
+}
+
+/// Returns whether a pool lends a handle on the word of its probe, after a completed use.
+fn is_proof(health: Health) -> bool {
+    matches!(health, Health::Clean | Health::Ready)
 }
 
 /// A whole request is cut at every await in turn: in its acquire, its operation or its close.

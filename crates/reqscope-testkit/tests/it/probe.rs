@@ -133,8 +133,11 @@ async fn shortcuts_are_configurable() {
     let mut handle = probe.try_acquire().unwrap();
     assert!(probe.try_acquire().is_none());
     assert_eq!(probe.probe(&handle), Health::Ready);
-    probe.set_health(Health::Unknown);
-    assert_eq!(probe.probe(&handle), Health::Unknown);
+    for health in [Health::Clean, Health::Ready, Health::Unknown, Health::Dirty, Health::Dead] {
+        probe.set_health(health);
+        assert_eq!(probe.probe(&handle), health);
+    }
+    probe.set_health(Health::Clean);
     handle.kill();
     assert_eq!(probe.probe(&handle), Health::Dead);
     assert!(probe.settles(Exit::Completed) && !probe.settles(Exit::Failed));

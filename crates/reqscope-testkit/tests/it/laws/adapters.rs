@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use parking_lot::Mutex;
-use reqscope::{Error, Exit, Health, Pool, Resource};
+use reqscope::{Error, Exit, Health, Pool, Reset, Resource};
 use reqscope_testkit::{Law, Laws, Report, laws};
 use tokio::task::yield_now;
 
@@ -24,6 +24,10 @@ enum Fault {
     Refuses,
     /// Answers with another number.
     AnswersWrong,
+    /// Keeps the number of its first user as session state, which only `validate` removes.
+    KeepsState,
+    /// The same, and asks pools to validate each handle.
+    KeepsStateAndSaysSo,
     HangsIn(Hang),
 }
 
@@ -69,6 +73,8 @@ struct Conn {
     socket: Socket,
     fault: Fault,
     in_flight: bool,
+    /// The state of its session.
+    state: Option<u32>,
     out: Arc<AtomicUsize>,
 }
 
@@ -91,7 +97,10 @@ impl Conn {
         hang_if(self.fault, Hang::Use).await;
         let answer = self.socket.answers.pop_front().ok_or("no answer")?;
         self.in_flight = false;
-        Ok(answer)
+        match self.fault {
+            Fault::KeepsState | Fault::KeepsStateAndSaysSo => Ok(*self.state.get_or_insert(answer)),
+            _ => Ok(answer),
+        }
     }
 }
 
@@ -133,7 +142,7 @@ impl Resource for Adapter {
         }
         let socket = dialling.socket.take().expect("it was put there");
         self.out.fetch_add(1, SeqCst);
-        Ok(Conn { socket, fault: self.fault, in_flight: false, out: Arc::clone(&self.out) })
+        Ok(Conn { socket, fault: self.fault, in_flight: false, state: None, out: Arc::clone(&self.out) })
     }
 
     async fn validate(&self, conn: &mut Conn) -> Result<(), Error<Infallible>> {
@@ -142,6 +151,7 @@ impl Resource for Adapter {
         if conn.in_flight && self.fault != Fault::ReadsThePreviousAnswer {
             return Err(Error::unavailable());
         }
+        conn.state = None;
         Ok(())
     }
 
@@ -150,6 +160,10 @@ impl Resource for Adapter {
         yield_now().await;
         hang_if(self.fault, Hang::Release).await;
         Ok(())
+    }
+
+    fn reset(&self) -> Reset {
+        if self.fault == Fault::KeepsStateAndSaysSo { Reset::Always } else { Reset::AfterDoubt }
     }
 
     fn probe(&self, conn: &Conn) -> Health {
@@ -199,6 +213,17 @@ async fn pool_that_serves_a_previous_answer_breaks_l14() {
     let breach = &report.breaches()[0];
     assert_eq!((breach.law, report.breaches().len()), (Law::L14, 1), "{report}");
     assert!(breach.seen.contains("was answered with"), "{report}");
+}
+
+/// `Ready` says that a completed use leaves nothing.
+#[tokio::test(start_paused = true)]
+async fn ready_handle_with_state_of_its_last_user_breaks_l14() {
+    let report = one_breach(Fault::KeepsState, Law::L14).await;
+    assert!(report.to_string().contains("return `Reset::Always` from `reset`"), "{report}");
+
+    let server = Server::default();
+    server.laws(Fault::KeepsStateAndSaysSo).await;
+    server.pool_laws(Fault::KeepsStateAndSaysSo).await;
 }
 
 #[tokio::test(start_paused = true)]

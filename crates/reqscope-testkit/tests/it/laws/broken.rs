@@ -222,7 +222,7 @@ mod handle_reused_in_doubt {
                 if health == Health::Dead {
                     return Lease::end(lease, exit).await;
                 }
-                if exit.is_in_doubt() || health != Health::Ready {
+                if exit.is_in_doubt() || !matches!(health, Health::Clean | Health::Ready) {
                     // Cancelled here, the lease is dropped and releases the handle as cancelled.
                     if self.inner.validate(&mut lease).await.is_err() {
                         return Lease::end(lease, exit).await;
@@ -250,6 +250,79 @@ mod handle_reused_in_doubt {
         let report = laws(|probe| MiniPool::around_anything(probe, false)).judge().await;
         assert_eq!(report.breaches().iter().map(|breach| breach.law).collect::<Vec<_>>(), [Law::L11], "{report}");
         assert!(report.to_string().contains("panic where it is built"), "{report}");
+    }
+}
+
+mod dropped_handle_reused {
+    use super::*;
+
+    /// A pool whose handles return to it when they are dropped, if it trusts the answer of their probe.
+    struct Returning {
+        inner: Arc<Probe>,
+        reaper: Reaper,
+        idle: Arc<Mutex<Vec<Lease<Probe>>>>,
+        trusts: fn(Health) -> bool,
+    }
+
+    impl Returning {
+        fn over(probe: Probe, trusts: fn(Health) -> bool) -> Self {
+            assert!(!probe.ends_with_request(), "the wrong way round");
+            Returning { inner: Arc::new(probe), reaper: Reaper::new(), idle: Arc::default(), trusts }
+        }
+    }
+
+    struct Lent {
+        lease: Option<Lease<Probe>>,
+        inner: Arc<Probe>,
+        idle: Arc<Mutex<Vec<Lease<Probe>>>>,
+        trusts: fn(Health) -> bool,
+    }
+
+    impl Drop for Lent {
+        fn drop(&mut self) {
+            // Not put back, the lease releases the handle as cancelled.
+            let Some(lease) = self.lease.take() else { return };
+            if !thread::panicking() && (self.trusts)(self.inner.probe(&lease)) {
+                self.idle.lock().push(lease);
+            }
+        }
+    }
+
+    impl Resource for Returning {
+        type Handle = Lent;
+        type Cause = Scripted;
+
+        async fn acquire(&self) -> Result<Lent, Error<Scripted>> {
+            let idle = self.idle.lock().pop();
+            let lease = match idle {
+                Some(lease) => lease,
+                None => Lease::acquire_in(&self.reaper, &self.inner).await?,
+            };
+            let (inner, idle) = (Arc::clone(&self.inner), Arc::clone(&self.idle));
+            Ok(Lent { lease: Some(lease), inner, idle, trusts: self.trusts })
+        }
+
+        async fn release(&self, mut lent: Lent, exit: Exit) -> Result<(), Error<Scripted>> {
+            let lease = lent.lease.take().expect("only a drop takes it too");
+            Lease::end(lease, exit).await
+        }
+
+        fn probe(&self, lent: &Lent) -> Health {
+            lent.lease.as_ref().map_or(Health::Dead, |lease| self.inner.probe(lease))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn is_caught_as_l14() {
+        let trusts = |health| matches!(health, Health::Clean | Health::Ready);
+        assert_eq!(broken(|probe| Returning::over(probe, trusts)).await, [Law::L14]);
+        let report = laws(|probe| Returning::over(probe, trusts)).judge().await;
+        assert!(report.to_string().contains("a handle dropped while its probe says Ready"), "{report}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn twin_passes() {
+        assert_eq!(broken(|probe| Returning::over(probe, |health| health == Health::Clean)).await, []);
     }
 }
 
