@@ -73,6 +73,8 @@ pub struct Shortage {
     pub resource: Option<&'static str>,
     /// The name of the pool, if it [has a name](crate::pool::PoolBuilder::name).
     pub name: Option<Cow<'static, str>>,
+    /// Whether the pool was [paused](crate::Pool::pause), so that no caller got a handle.
+    pub paused: bool,
     /// The maximum number of handles.
     pub max_size: usize,
     /// The number of handles that were checked out or being returned: a handle is in use until its release has ended
@@ -180,10 +182,24 @@ impl ConnectFailure {
 
 impl fmt::Display for Shortage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Shortage { resource: _, name, max_size, in_use, idle, creating, waiting, oldest, last_failure, own } =
-            self;
+        let Shortage {
+            resource: _,
+            name,
+            paused,
+            max_size,
+            in_use,
+            idle,
+            creating,
+            waiting,
+            oldest,
+            last_failure,
+            own,
+        } = self;
         if let Some(name) = name {
             write!(f, "pool {name}: ")?;
+        }
+        if *paused {
+            f.write_str("paused; ")?;
         }
         write!(f, "{in_use} of {max_size} in use")?;
         for (figure, what) in [(idle, "idle"), (creating, "creating"), (waiting, "waiting")] {

@@ -3,13 +3,15 @@
 //!
 //! No async, no clock, no random numbers: the time and the fraction of the jitter are arguments. `E` is the error.
 //!
-//! | state     | `ask`                     | `failed`, own   | `succeeded`, any | `abandoned`, own |
-//! |-----------|---------------------------|-----------------|------------------|------------------|
-//! | `Closed`  | go                        | → `Open`        | → `Closed`       | -                |
-//! | `Open`    | refused; due: → `Probing` | -               | → `Closed`       | -                |
-//! | `Probing` | refused                   | → `Open`, later | → `Closed`       | → `Open`, due    |
+//! | state     | `ask`                     | `failed`, own             | `succeeded`, any | `abandoned`, own |
+//! |-----------|---------------------------|---------------------------|------------------|------------------|
+//! | `Closed`  | go                        | few: → `Closed`, → `Open` | → `Closed`       | -                |
+//! | `Open`    | refused; due: → `Probing` | -                         | → `Closed`       | -                |
+//! | `Probing` | refused                   | → `Open`, later           | → `Closed`       | → `Open`, due    |
 //!
-//! An attempt is a state's own if there was no transition since it began. Each arrow is a transition, including the one
+//! The breaker opens at the third quick failure in a row, and at the first one for which trying again soon is pointless.
+//!
+//! An attempt is a state's own if there was no transition since it began. Each arrow is a transition, including those
 //! from `Closed` to `Closed`. A failure of any other attempt only updates the last error.
 //!
 //! Invariants:
@@ -30,6 +32,13 @@ use tokio::time::Instant;
 /// A failure within this time was an answer: the backend refuses or resets connections or is starting up, and may be
 /// back at any moment.
 const QUICK: Duration = Duration::from_millis(250);
+/// So many quick failures in a row open the breaker. One refused connect happens on a healthy network; the callers that
+/// wait for it try again within their deadlines.
+const OPENS_AT: u32 = 3;
+/// So many faults of returned handles may be reported within [`WINDOW`]. One connection that an administrator has killed
+/// is no outage.
+const FEW_FAULTS: u32 = 3;
+const WINDOW: Duration = Duration::from_secs(1);
 /// With the jitter at most 25 ms: a backend that is back serves within 50 ms, including its first connect.
 const SOON: Duration = Duration::from_millis(15);
 /// The jitter, which spreads the processes that lost the backend at the same time.
@@ -43,8 +52,12 @@ pub(super) struct Breaker<E> {
     state: BreakerState,
     /// Counts the transitions, to tell whether an attempt began before the last one (3).
     era: u64,
+    /// The number of failures in a row while it is closed.
+    failures: u32,
     /// The number of slow failures in a row.
     slow: u32,
+    /// The number of faults in a window, and when it began.
+    faults: (u32, Option<Instant>),
     last: Option<(E, Instant)>,
 }
 
@@ -65,7 +78,7 @@ struct Outage {
 /// One creation, from the answer that allows it to its end. It is passed to exactly one of
 /// [`succeeded`](Breaker::succeeded), [`failed`](Breaker::failed) and [`abandoned`](Breaker::abandoned). A probe that
 /// is not passed back blocks all later ones.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 #[must_use]
 pub(super) struct Attempt {
     era: u64,
@@ -97,7 +110,7 @@ pub(super) struct Refusal<E> {
 
 impl<E: Clone> Breaker<E> {
     pub(super) fn new() -> Self {
-        Breaker { state: BreakerState::Closed, era: 0, slow: 0, last: None }
+        Breaker { state: BreakerState::Closed, era: 0, failures: 0, slow: 0, faults: (0, None), last: None }
     }
 
     /// Asks whether the caller may begin a creation.
@@ -115,7 +128,7 @@ impl<E: Clone> Breaker<E> {
 
     /// Reports a success.
     pub(super) fn succeeded(&mut self, _whichever: Attempt) {
-        self.slow = 0;
+        (self.slow, self.failures) = (0, 0);
         self.enter(BreakerState::Closed);
     }
 
@@ -133,14 +146,44 @@ impl<E: Clone> Breaker<E> {
         fraction: f64,
     ) -> Option<E> {
         if attempt.era == self.era {
-            let since = match self.state {
-                BreakerState::Closed => now,
-                BreakerState::Open(outage) | BreakerState::Probing(outage) => outage.since,
-            };
             let quick = !backs_off && now.saturating_duration_since(attempt.began) < QUICK;
-            let due = now + self.pause(quick, fraction);
-            self.enter(BreakerState::Open(Outage { since, due }));
+            self.failures += 1;
+            let forgives = matches!(self.state, BreakerState::Closed) && quick && self.failures < OPENS_AT;
+            if forgives {
+                // The attempts that began together with this one do not count again (3).
+                self.enter(BreakerState::Closed);
+            } else {
+                self.open(now, quick, fraction);
+            }
         }
+        self.remember(error, now)
+    }
+
+    /// Reports why a handle that had served before became unusable. More than a few within a second count as a failed
+    /// creation. Returns the previous error, to be dropped outside of the lock.
+    #[must_use = "drop the error outside of the lock"]
+    pub(super) fn fault(&mut self, now: Instant, error: E, fraction: f64) -> Option<E> {
+        if self.faults.1.is_none_or(|since| now.saturating_duration_since(since) > WINDOW) {
+            self.faults = (0, Some(now));
+        }
+        self.faults.0 += 1;
+        if self.faults.0 > FEW_FAULTS && matches!(self.state, BreakerState::Closed) {
+            self.faults = (0, None);
+            self.open(now, true, fraction);
+        }
+        self.remember(error, now)
+    }
+
+    fn open(&mut self, now: Instant, quick: bool, fraction: f64) {
+        let since = match self.state {
+            BreakerState::Closed => now,
+            BreakerState::Open(outage) | BreakerState::Probing(outage) => outage.since,
+        };
+        let due = now + self.pause(quick, fraction);
+        self.enter(BreakerState::Open(Outage { since, due }));
+    }
+
+    fn remember(&mut self, error: E, now: Instant) -> Option<E> {
         self.last.replace((error, now)).map(|(forgotten, _)| forgotten)
     }
 

@@ -2,72 +2,77 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::rt::sync::{AtomicU64, Mutex, Ordering};
-
-/// The coarse clock of a pool. The janitor advances it; check-outs and returns only read it.
-///
-/// It uses tokio's clock, which tests can pause.
+/// The clock of a pool. It is tokio's, which tests can pause, in a form that takes half the memory.
 pub(super) struct Clock {
-    /// The time of its first tick.
-    epoch: Mutex<Instant>,
-    ticks: AtomicU64,
+    /// Long before the pool was built: a paused clock of tokio may be behind that of another runtime.
+    epoch: Instant,
 }
 
-/// Tenths of a second since the pool was built.
+/// A time of a pool's clock, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Tick(u32);
+pub(super) struct Moment(u64);
 
-impl Tick {
-    pub(super) const LENGTH: Duration = Duration::from_millis(100);
-    pub(super) const ZERO: Tick = Tick(0);
-    pub(super) const NEVER: Tick = Tick(u32::MAX);
+/// How far the clocks of two runtimes may be apart.
+const APART: Duration = Duration::from_secs(365 * 24 * 3600);
 
-    pub(super) fn since(self, earlier: Tick) -> Duration {
-        Self::LENGTH * self.0.saturating_sub(earlier.0)
-    }
-
-    #[inline]
-    pub(super) fn ticks_since(self, earlier: Tick) -> u32 {
-        self.0.saturating_sub(earlier.0)
-    }
-
-    /// Returns how many ticks have passed after that time.
-    fn whole(time: Duration) -> u64 {
-        u64::try_from(time.as_millis() / Self::LENGTH.as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// Returns how many ticks make up that time, rounded up.
-    pub(super) fn count(time: Duration) -> u32 {
-        u32::try_from(time.as_millis().div_ceil(Self::LENGTH.as_millis())).unwrap_or(u32::MAX)
-    }
-
-    pub(super) fn after(self, wait: Duration) -> Tick {
-        Tick(self.0.saturating_add(Self::count(wait)))
-    }
-}
+/// In milliseconds.
+const SKEW: u64 = 1000;
 
 impl Clock {
     pub(super) fn new() -> Self {
-        Clock { epoch: Mutex::new(Instant::now()), ticks: AtomicU64::new(0) }
+        let now = Instant::now();
+        Clock { epoch: now.checked_sub(APART).unwrap_or(now) }
     }
 
     #[inline]
-    pub(super) fn now(&self) -> Tick {
-        // Relaxed: the time is accurate to 100 ms only.
-        Tick(self.ticks.load(Ordering::Relaxed) as u32)
+    pub(super) fn now(&self) -> Moment {
+        self.at(Instant::now())
     }
 
-    pub(super) fn advance(&self) {
-        let now = Instant::now();
-        let mut epoch = self.epoch.lock();
-        let ticks = self.ticks.load(Ordering::Relaxed);
-        let passed = Tick::whole(now.saturating_duration_since(*epoch));
-        if passed >= ticks {
-            self.ticks.store(passed, Ordering::Relaxed);
-        } else if let Some(earlier) = now.checked_sub(Tick::LENGTH * ticks as u32) {
-            // The clock of an earlier runtime was paused and ran ahead. Continue from there, instead of standing still
-            // until this runtime's clock has caught up.
-            *epoch = earlier;
-        }
+    #[inline]
+    pub(super) fn at(&self, instant: Instant) -> Moment {
+        let since = instant.saturating_duration_since(self.epoch);
+        // `as_millis` computes with 128 bits.
+        Moment(1 + since.as_secs() * 1000 + u64::from(since.subsec_millis()))
+    }
+
+    /// Returns the instant of a moment, no earlier than it. Returns `None` if that is never.
+    pub(super) fn instant(&self, moment: Moment) -> Option<Instant> {
+        self.epoch.checked_add(Duration::from_millis(moment.0))
+    }
+}
+
+impl Moment {
+    /// Before every other moment.
+    pub(super) const ZERO: Moment = Moment(0);
+    pub(super) const NEVER: Moment = Moment(u64::MAX);
+
+    /// Returns whether this moment is less than that many milliseconds ago. A moment in the future is not, because it is
+    /// of a paused clock that ran ahead of this one, except for the time between a reading of the clock and its use.
+    #[inline]
+    pub(super) fn is_within(self, millis: u64, now: Moment) -> bool {
+        now.0.saturating_sub(self.0) < millis && self.0 <= now.0 + SKEW
+    }
+
+    #[inline]
+    pub(super) fn since(self, earlier: Moment) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    /// Returns the moment after that time, rounded up.
+    #[inline]
+    pub(super) fn after(self, wait: Duration) -> Moment {
+        Moment(self.0.saturating_add(Self::millis(wait)))
+    }
+
+    /// Returns that time in milliseconds, rounded up, for [`is_within`](Moment::is_within). No moment of a pool's clock is
+    /// as close to [`ZERO`](Moment::ZERO).
+    pub(super) fn window(time: Duration) -> u64 {
+        Self::millis(time.min(APART))
+    }
+
+    /// Returns that time in milliseconds, rounded up.
+    fn millis(time: Duration) -> u64 {
+        u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
     }
 }

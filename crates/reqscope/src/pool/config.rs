@@ -8,8 +8,6 @@ use crate::observer::Observer;
 use crate::reaper::{Reaper, ReaperBuilder};
 use crate::resource::{Reset, Resource};
 
-/// Waiters per slot. In a queue of this length, a caller is served in time only if a use takes less than 0.3 s.
-const WAITERS_PER_SLOT: usize = 100;
 /// The largest fraction of the lifetime by which a handle is retired early.
 const LIFETIME_JITTER: f64 = 0.1;
 
@@ -19,7 +17,7 @@ const LIFETIME_JITTER: f64 = 0.1;
 ///
 /// A setting that limits a wait is called a timeout, and starts when the wait begins. It always has a value;
 /// [`Duration::MAX`] is practically no limit. A setting that limits an age also takes `None`, which disables it, and is
-/// accurate to 100 ms, because the pool avoids reading the clock.
+/// accurate to 100 ms, because a task looks ten times a second.
 ///
 /// ```
 /// use reqscope::pool::Reset;
@@ -48,7 +46,7 @@ pub(super) struct Config {
     pub(super) max_size: usize,
     /// May exceed the size, which can shrink later. The smaller of the two applies.
     pub(super) min_idle: usize,
-    pub(super) max_waiters: Option<usize>,
+    pub(super) max_waiters: usize,
     pub(super) acquire_timeout: Duration,
     pub(super) create_timeout: Duration,
     pub(super) create_concurrency: usize,
@@ -60,7 +58,7 @@ pub(super) struct Config {
     pub(super) max_lifetime: Option<Duration>,
     pub(super) idle_timeout: Option<Duration>,
     pub(super) keepalive: Option<Duration>,
-    pub(super) max_uses: Option<u32>,
+    pub(super) max_uses: u32,
     pub(super) leak_after: Option<Duration>,
 }
 
@@ -70,7 +68,7 @@ impl<R: Resource> PoolBuilder<R> {
             name: None,
             max_size: 10,
             min_idle: 0,
-            max_waiters: None,
+            max_waiters: usize::MAX,
             acquire_timeout: Duration::from_secs(30),
             create_timeout: Duration::from_secs(10),
             create_concurrency: 4,
@@ -81,7 +79,7 @@ impl<R: Resource> PoolBuilder<R> {
             max_lifetime: Some(Duration::from_secs(30 * 60)),
             idle_timeout: Some(Duration::from_secs(10 * 60)),
             keepalive: None,
-            max_uses: None,
+            max_uses: u32::MAX,
             leak_after: Some(Duration::from_secs(60)),
         };
         PoolBuilder { config, reaper: Reaper::builder(), resource: PhantomData }
@@ -132,13 +130,14 @@ impl<R: Resource> PoolBuilder<R> {
     }
 
     /// Sets the maximum number of callers that wait for a lent handle. The next caller fails at once, as
-    /// [exhausted](crate::Error::is_exhausted). Defaults to 100 per slot, so 1000 for a pool of 10, because in a longer
-    /// queue most callers would only wait for their [timeout](Self::acquire_timeout): behind 100 others, a caller is
-    /// served in time only if a use takes less than 0.3 s.
+    /// [exhausted](crate::Error::is_exhausted). Defaults to no limit, because the pool cannot know how long a use takes:
+    /// of 2,000 callers, all are served in time if a use takes a millisecond, and the
+    /// [timeout](Self::acquire_timeout) bounds the wait of each in any case.
     ///
-    /// A caller whose handle is being created does not count. With 0, callers fail at once if all handles are in use.
+    /// A caller whose handle is being created or validated does not count. With 0, callers fail at once if all handles
+    /// are in use.
     pub fn max_waiters(mut self, waiters: usize) -> Self {
-        self.config.max_waiters = Some(waiters);
+        self.config.max_waiters = waiters;
         self
     }
 
@@ -146,8 +145,8 @@ impl<R: Resource> PoolBuilder<R> {
     /// validation. Defaults to 30 s, which is common, and less than the 60 s of [`Scopes`](crate::Scopes), because the
     /// error of the pool is more specific.
     ///
-    /// On a multi-thread runtime a timeout of at least 0.5 s may be 10 ms late, because queued callers do not read the
-    /// clock.
+    /// One call can have [another timeout](crate::Pool::get_timeout). If the request of the caller has a
+    /// [deadline](crate::Scope::set_deadline) that is earlier, that one applies.
     ///
     /// If clients give up earlier, set it below their timeout. No work is lost: a connection that is too late for its
     /// caller goes to the next one.
@@ -163,17 +162,18 @@ impl<R: Resource> PoolBuilder<R> {
     /// handshakes and the login, because a lost first packet is sent again after 1, 3 and 7 s.
     ///
     /// When it passes, the creation is dropped, its slot is freed, and the backend counts as down until a creation
-    /// succeeds. It applies even if every caller has left, because a creation belongs to the pool.
+    /// succeeds. If the runtime of the creation is not driven any more, waiters on other runtimes free the slot 250 ms
+    /// later, and begin again. It applies even if every caller has left, because a creation belongs to the pool.
     pub fn create_timeout(mut self, timeout: Duration) -> Self {
         self.config.create_timeout = timeout;
         self
     }
 
-    /// Sets how many handles are created at the same time. Defaults to 4, because a backend that has just come back
-    /// should not face a TLS handshake and a login for every slot of every process at once; a pool of 10 is still full
-    /// after three rounds.
+    /// Sets how many handles are created at the same time to begin with. Defaults to 4, because a backend that has just
+    /// come back should not face a TLS handshake and a login for every slot of every process at once.
     ///
-    /// While the backend is down, one handle at a time is created.
+    /// Each creation that succeeds allows one more at the same time, so a pool of 100 is full after five rounds. A
+    /// failure takes that back. While the backend is down, one handle at a time is created.
     ///
     /// # Panics
     ///
@@ -189,7 +189,11 @@ impl<R: Resource> PoolBuilder<R> {
     ///
     /// This finds connections that died silently (a firewall, a crash) before their next user does. [`Duration::ZERO`]
     /// validates on each check-out, [`Duration::MAX`] only handles in doubt. A returned handle whose probe returns
-    /// [`Unknown`](crate::Health::Unknown) is always validated, in the background.
+    /// [`Unknown`](crate::Health::Unknown) is always validated.
+    ///
+    /// The time is read at each check-out, and for the return the pool takes its latest reading, which is that of this
+    /// check-out or of a later one, or the janitor's. So a long use in a quiet pool may count as idle time for 100 ms, and
+    /// longer on a runtime that is not driven; never the other way round.
     pub fn validate_after(mut self, idle: Duration) -> Self {
         self.config.validate_after = idle;
         self
@@ -264,7 +268,7 @@ impl<R: Resource> PoolBuilder<R> {
     pub fn max_uses(mut self, uses: impl Into<Option<u32>>) -> Self {
         let uses = uses.into();
         assert!(uses != Some(0), "a handle must have at least one use");
-        self.config.max_uses = uses;
+        self.config.max_uses = uses.unwrap_or(u32::MAX);
         self
     }
 
@@ -308,21 +312,6 @@ impl<R> fmt::Debug for PoolBuilder<R> {
 }
 
 impl Config {
-    /// Returns how many callers may wait for a lent handle in a pool of this size.
-    pub(super) fn max_waiters(&self, size: usize) -> usize {
-        self.max_waiters.unwrap_or(size.saturating_mul(WAITERS_PER_SLOT))
-    }
-
-    /// Returns after how many uses a handle is retired.
-    pub(super) fn max_uses(&self) -> u32 {
-        self.max_uses.unwrap_or(u32::MAX)
-    }
-
-    /// Returns how many uses there were, if so many are left.
-    pub(super) fn uses(&self, left: u32) -> u64 {
-        u64::from(self.max_uses() - left)
-    }
-
     /// Returns the lifetime of one handle. `fraction` is a random number between 0 and 1.
     pub(super) fn lifetime(&self, fraction: f64) -> Option<Duration> {
         self.max_lifetime.map(|lifetime| lifetime - lifetime.mul_f64(LIFETIME_JITTER * fraction))
@@ -352,15 +341,6 @@ mod tests {
         }
         let (config, _) = builder().max_lifetime(None).into_parts();
         assert_eq!(config.lifetime(0.5), None);
-    }
-
-    #[test]
-    fn max_waiters_grows_with_the_size_unless_set() {
-        let (config, _) = builder().into_parts();
-        assert_eq!(config.max_waiters(config.max_size), 1000);
-        assert_eq!(config.max_waiters(usize::MAX), usize::MAX);
-        let (config, _) = builder().max_waiters(7).into_parts();
-        assert_eq!(config.max_waiters(1), 7);
     }
 
     #[test]

@@ -4,11 +4,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use tokio::time::Instant;
-
-use super::breaker::Attempt;
 use super::inner::{Begun, Inner};
+use super::validate;
 use crate::cell::Site;
 use crate::error::{Error, Stage};
 use crate::exit::Exit;
@@ -18,9 +17,11 @@ use crate::lease::context::Origin;
 use crate::reaper::account::Acquiring;
 use crate::resource::{Health, Resource};
 use crate::rt::catch;
-use crate::rt::rand;
 use crate::rt::runtime::Runtime;
 use crate::rt::sync::Mutex;
+
+/// How many creations one event begins at most.
+const AT_A_TIME: usize = 16;
 
 /// The error of a creation that was lost because of its caller's runtime, for that caller alone.
 pub(super) type LostError<R> = Arc<Mutex<Option<Error<<R as Resource>::Cause>>>>;
@@ -30,13 +31,15 @@ type Making<R> = Pin<Box<dyn Future<Output = Result<Lease<R>, Error<<R as Resour
 struct Creation<R: Resource> {
     /// Weak, so that a creation does not keep a dropped pool alive.
     pool: Weak<Inner<R>>,
-    slot: u32,
+    begun: Begun,
     /// The number of `clear`s before it began.
     clears: u32,
+    /// Whether the handle is validated when it arrives.
+    validates: bool,
     /// `None` if no caller waits for this creation.
     lost: Option<LostError<R>>,
     /// `None` once it has ended.
-    making: Option<(Making<R>, Attempt)>,
+    making: Option<Making<R>>,
     /// Makes a close wait for the creation. Dropped last.
     _counted: Acquiring,
 }
@@ -45,13 +48,12 @@ struct Creation<R: Resource> {
 /// Returns where the caller finds the error of a lost creation.
 pub(super) fn begin<R: Resource>(
     pool: &Arc<Inner<R>>,
-    slot: u32,
-    attempt: Attempt,
+    begun: Begun,
     taken_at: Site,
     cx: &mut Context<'_>,
 ) -> LostError<R> {
     let lost = LostError::<R>::default();
-    let mut creation = Creation::new(pool, (slot, attempt), taken_at, Some(Arc::clone(&lost)));
+    let mut creation = Creation::new(pool, begun, taken_at, Some(Arc::clone(&lost)));
     if Pin::new(&mut creation).poll(cx).is_ready() {
         return lost;
     }
@@ -65,14 +67,24 @@ pub(super) fn begin<R: Resource>(
 
 impl<R: Resource> Creation<R> {
     /// Creates a creation that was caused at `taken_at`. The handle belongs to no scope, but to the pool.
-    fn new(pool: &Arc<Inner<R>>, (slot, attempt): Begun, taken_at: Site, lost: Option<LostError<R>>) -> Self {
+    fn new(pool: &Arc<Inner<R>>, begun: Begun, taken_at: Site, lost: Option<LostError<R>>) -> Self {
         let origin = Origin { taken_at, scope: None };
         let acquiring = Lease::acquire_at(&pool.reaper, &pool.resource, origin);
-        let making: Making<R> = Box::pin(async move { check_arrival(acquiring.await?).await });
-        let clears = pool.state.lock().clears;
+        let state = pool.state.lock();
+        let (clears, validates) = (state.clears, state.validates_new());
+        drop(state);
+        let timeout = validates.then_some(pool.config.validate_timeout);
+        let making: Making<R> = Box::pin(async move { check_arrival(acquiring.await?, timeout).await });
         let counted = Acquiring::begin(pool.reaper.accounting());
-        let (pool, making) = (Arc::downgrade(pool), Some((making, attempt)));
-        Creation { pool, slot, clears, lost, making, _counted: counted }
+        Creation {
+            pool: Arc::downgrade(pool),
+            begun,
+            clears,
+            validates,
+            lost,
+            making: Some(making),
+            _counted: counted,
+        }
     }
 
     /// Stores the error of a lost creation. Called before the waiters are woken, of which the caller is one.
@@ -83,15 +95,30 @@ impl<R: Resource> Creation<R> {
     }
 }
 
-/// Turns a handle that is dead on arrival into an error. A backend or load balancer that accepts connections and closes
-/// them at once is down, and must not be tried again and again.
-async fn check_arrival<R: Resource>(lease: Lease<R>) -> Result<Lease<R>, Error<R::Cause>> {
-    if lease.probe() != Health::Dead {
-        return Ok(lease);
-    }
+/// Turns a handle that is dead on arrival into an error, and one that fails its validation, if it is to be validated. A
+/// backend or load balancer that accepts connections and closes them at once is down, and must not be tried again and
+/// again.
+async fn check_arrival<R: Resource>(
+    mut lease: Lease<R>,
+    validated: Option<Duration>,
+) -> Result<Lease<R>, Error<R::Cause>> {
+    let error = if lease.probe() == Health::Dead {
+        Error::unavailable().at(Stage::Acquiring).with_context("the new handle was dead on arrival")
+    } else {
+        let resource = Arc::clone(Lease::resource(&lease));
+        let outcome = match validated {
+            Some(timeout) => validate::within(&*resource, &mut lease, timeout).await,
+            None => Ok(()),
+        };
+        match outcome {
+            Ok(()) => return Ok(lease),
+            Err(error) if is_lost(&error) => error,
+            Err(error) => error.into_unavailable().with_context("the new handle failed its first validation"),
+        }
+    };
     // The slot is held until the release has ended (L13). Its error is reported to the observer.
     drop(Lease::end(lease, Exit::Failed).await);
-    Err(Error::unavailable().at(Stage::Acquiring).with_context("the new handle was dead on arrival"))
+    Err(error)
 }
 
 impl<R: Resource> Future for Creation<R> {
@@ -99,18 +126,18 @@ impl<R: Resource> Future for Creation<R> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        let Some((making, _)) = &mut this.making else { return Poll::Ready(()) };
+        let Some(making) = &mut this.making else { return Poll::Ready(()) };
         let outcome = ready!(making.as_mut().poll(cx));
-        let (Some((_, attempt)), Some(pool)) = (this.making.take(), this.pool.upgrade()) else {
+        let (Some(_), Some(pool)) = (this.making.take(), this.pool.upgrade()) else {
             return Poll::Ready(());
         };
         match outcome {
-            Ok(lease) => pool.created(this.slot, attempt, lease, this.clears),
+            Ok(lease) => pool.created(this.begun, lease, this.clears, this.validates),
             Err(error) if is_lost(&error) => {
                 this.set_lost(error);
-                pool.create_lost(this.slot, attempt);
+                pool.create_lost(this.begun);
             }
-            Err(error) => pool.create_failed(this.slot, attempt, error),
+            Err(error) => pool.create_failed(this.begun, error),
         }
         Poll::Ready(())
     }
@@ -118,24 +145,24 @@ impl<R: Resource> Future for Creation<R> {
 
 impl<R: Resource> Drop for Creation<R> {
     fn drop(&mut self) {
-        let Some((making, attempt)) = self.making.take() else { return };
+        let Some(making) = self.making.take() else { return };
         catch::drop_quietly(making);
         if let Some(pool) = self.pool.upgrade() {
-            pool.create_lost(self.slot, attempt);
+            pool.create_lost(self.begun);
         }
     }
 }
 
 impl<R: Resource> Inner<R> {
-    /// Takes a slot for a creation, if one is wanted and the breaker allows it, and returns the line of code that causes
+    /// Claims a slot for a creation, if one is wanted and the breaker allows it, and returns the line of code that causes
     /// it: of the first waiter for which no creation runs yet, else of the pool. If the breaker refuses, wakes the
-    /// waiters, so that they check whether waiting still makes sense.
+    /// waiters that nothing can serve any more.
     fn begin(&self, spare: usize) -> Option<(Begun, Site)> {
         let mut state = self.state.lock();
         let creating = state.slots.counts().creating;
         let cause = state.slots.waiters().nth(creating).map_or(self.built_at, |waiter| waiter.origin.taken_at);
-        let begun = state.begin(&self.config, spare);
-        let wakers = if begun.is_err() { state.slots.waiters().wakers() } else { Vec::new() };
+        let begun = state.begin(self, spare);
+        let wakers = if begun.is_err() { state.hopeless() } else { Vec::new() };
         drop(state);
         catch::wake_all(wakers);
         // The refusal, if any, is dropped here, outside of the lock.
@@ -155,31 +182,28 @@ impl<R: Resource> Inner<R> {
             return catch::wake_all(wakers);
         };
         // The number is bounded: on a runtime that is shutting down, each creation fails at once.
-        for _ in 0..self.config.create_concurrency {
+        for _ in 0..AT_A_TIME {
             let Some((begun, cause)) = self.begin(spare) else { return };
             drop(runtime.spawn(Creation::new(self, begun, cause, lost.cloned())));
         }
     }
 
-    fn create_failed(&self, slot: u32, attempt: Attempt, error: Error<R::Cause>) {
-        let (now, backs_off) = (Instant::now(), error.is_timeout() || error.is_permanent());
+    fn create_failed(self: &Arc<Self>, begun: Begun, error: Error<R::Cause>) {
         let mut state = self.state.lock();
-        state.slots.free(slot);
-        let forgotten = state.breaker.failed(attempt, now, backs_off, error, rand::fraction());
-        // The waiters find the breaker open, with the cause.
-        let wakers = state.slots.waiters().wakers();
+        let forgotten = state.creation_failed(self, begun, error);
+        let wakers = state.hopeless();
         drop(state);
         drop(forgotten);
         catch::wake_all(wakers);
         self.changed.notify_waiters();
+        self.start_creations();
     }
 
     /// Frees the slot of a creation that was dropped with its runtime, or failed because of it. The breaker does not
     /// count it, because it says nothing about the backend. A waiter on another runtime begins again.
-    pub(super) fn create_lost(&self, slot: u32, attempt: Attempt) {
+    pub(super) fn create_lost(&self, begun: Begun) {
         let mut state = self.state.lock();
-        state.slots.free(slot);
-        state.breaker.abandoned(attempt);
+        state.creation_lost(begun);
         let wakers = state.slots.waiters().wakers();
         drop(state);
         catch::wake_all(wakers);

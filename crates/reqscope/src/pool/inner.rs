@@ -1,28 +1,34 @@
 use std::ops::Deref;
 use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::breaker::{Attempt, Breaker, Refusal, Verdict};
-use super::clock::{Clock, Tick};
+use super::clock::{Clock, Moment};
 use super::config::Config;
-use super::slots::{Put, Slots};
+use super::slots::{Claim, Put, Slots, Work};
 use crate::cell::Site;
 use crate::details::Details;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::lease::Lease;
-use crate::lease::context::Origin;
+use crate::lease::context::{AcquireContext, Origin};
 use crate::lease::release::Releasing;
 use crate::reaper::account::Account;
 use crate::reaper::{self, Reaper};
 use crate::resource::Resource;
 use crate::rt::catch::{self, QuietArc};
 use crate::rt::rand;
-use crate::rt::runtime::{RuntimeId, TIME_PASSES};
-use crate::rt::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
+use crate::rt::runtime::RuntimeId;
+use crate::rt::sync::{AtomicU64, AtomicUsize, Mutex, Ordering};
 use crate::rt::time::Deadline;
+
+/// How long work may go on after a waiter has found it overdue. Its own task keeps the timeout, and can say more about a
+/// miss, if it is polled.
+const GRACE: Duration = Duration::from_millis(250);
 
 /// The state shared by a pool, its users and its tasks. The janitor and the creations hold it weakly. A validation and
 /// a release, whose time is bounded, hold it together with their handle.
@@ -34,11 +40,11 @@ pub(super) struct Inner<R: Resource> {
     /// The pool's own: its handles are not counted by any scope.
     pub(super) reaper: Reaper,
     pub(super) clock: Clock,
-    /// `validate_after`, in ticks.
-    pub(super) fresh: u32,
+    /// `validate_after`, in milliseconds.
+    pub(super) fresh: u64,
     pub(super) state: CacheAligned<Mutex<PoolState<R>>>,
-    /// Whether a queue timer runs. Written under the lock. Outside of it, a hint that many callers wait.
-    pub(super) has_queue_timer: AtomicBool,
+    /// The number of `Pool`s. The last one closes the pool.
+    pub(super) pools: AtomicUsize,
     /// Notified when a creation has ended, whatever the outcome.
     pub(super) changed: Notify,
     pub(super) counters: Counters,
@@ -61,14 +67,29 @@ impl<T> Deref for CacheAligned<T> {
 pub(super) struct PoolState<R: Resource> {
     pub(super) slots: Slots<R::Handle, HandleMeta<R>, Holder>,
     pub(super) breaker: Breaker<Error<R::Cause>>,
-    /// The number of `clear`s. A creation that began before the last one is refused.
+    /// The creation that checks whether the backend is back.
+    probe: Option<Begun>,
+    /// How many creations may run at the same time.
+    window: usize,
+    /// How many handles in a row were unsound before they had served anyone. After the second one, the creation of a
+    /// handle includes its validation: a proxy may accept connections while the backend is gone.
+    pub(super) stillborn: u32,
+    /// The number of `clear`s. A creation that began before the last one serves one waiter at most.
     pub(super) clears: u32,
-    /// Whether a janitor runs.
-    pub(super) has_janitor: bool,
+    /// The number of uses that have ended.
+    pub(super) uses: u64,
+    /// The latest reading of the clock. A return takes it for its own time, which costs no reading, and at worst a
+    /// validation that was not necessary.
+    pub(super) latest: Moment,
+    /// When the next round of the janitor is overdue, and a check-out starts another janitor.
+    pub(super) janitor_overdue: Moment,
+    /// The number of the janitor. Any other one ends.
+    pub(super) janitor: u32,
+    /// When a janitor has looked at all handles last, and does so next.
+    pub(super) scanned: Moment,
+    pub(super) scan_at: Moment,
     /// The last runtime without timers on which no janitor could be started.
     pub(super) timerless: Option<RuntimeId>,
-    /// When a janitor last looked for uses that are too long.
-    pub(super) inspected: Tick,
 }
 
 /// Counters of rare events, in addition to those of the reaper.
@@ -77,8 +98,6 @@ pub(super) struct Counters {
     pub(super) timeouts: AtomicU64,
     pub(super) unsound: AtomicU64,
     pub(super) held_too_long: AtomicU64,
-    /// The uses of handles that are gone.
-    pub(super) uses: AtomicU64,
 }
 
 impl Counters {
@@ -91,24 +110,36 @@ impl Counters {
 /// The metadata of a handle, which stays in its slot while the handle is lent.
 pub(super) struct HandleMeta<R> {
     pub(super) account: Account<R>,
+    pub(super) created: Moment,
     /// When the handle was last returned.
-    pub(super) returned: Tick,
-    /// When it was last validated without being used.
-    pub(super) validated: Tick,
-    pub(super) expires: Tick,
-    pub(super) uses_left: u32,
+    pub(super) returned: Moment,
+    /// When the handle was last known to be alive and clean, or `ZERO` if its last use has left that open.
+    pub(super) proved: Moment,
+    /// `ZERO` if the pool was cleared while the handle was lent.
+    pub(super) expires: Moment,
+    /// The number of uses that have ended.
+    pub(super) uses: u32,
+    /// Whether it was found sound since it was created. Until then, finding it dead is a failure of its creation.
+    pub(super) tested: bool,
+    /// Whether its runtime may have ended while it was lent.
+    pub(super) suspect: bool,
 }
 
 impl<R> HandleMeta<R> {
-    /// Returns whether the pool was cleared while the handle was lent.
-    fn is_cleared(&self) -> bool {
-        self.expires == Tick::ZERO
+    /// Returns when the handle was last seen alive.
+    pub(super) fn alive_at(&self) -> Moment {
+        self.returned.max(self.proved)
     }
+}
 
-    /// Returns when the handle was last known to be alive.
-    pub(super) fn alive_at(&self) -> Tick {
-        self.returned.max(self.validated)
-    }
+/// What a handle may still be used for.
+#[derive(Clone, Copy)]
+pub(super) enum Keep {
+    /// It may become idle.
+    Idle,
+    /// It is from before a `clear`. If a caller waits for it, it serves that one.
+    ForWaiter,
+    No,
 }
 
 /// The holder of a handle.
@@ -117,124 +148,96 @@ pub(super) struct Holder {
     pub(super) origin: Origin,
     /// What its request has said about itself.
     pub(super) details: Details,
-    pub(super) since: Tick,
-}
-
-impl Holder {
-    /// Returns whether a user of the pool holds the handle.
-    pub(super) fn is_users(&self) -> bool {
-        self.since != Tick::NEVER
-    }
+    pub(super) since: Moment,
 }
 
 /// A slot for a creation, with the breaker's permission.
-pub(super) type Begun = (u32, Attempt);
+pub(super) type Begun = (Claim, Attempt);
 
 impl<R: Resource> PoolState<R> {
-    /// Takes a slot for a creation. Returns `None` if none is wanted, or enough of them run. `spare` is the number of
+    /// Claims a slot for a creation. Returns `None` if none is wanted, or enough of them run. `spare` is the number of
     /// handles that are to be idle.
     ///
     /// # Errors
     ///
     /// The refusal of the breaker.
-    pub(super) fn begin(&mut self, config: &Config, spare: usize) -> Result<Option<Begun>, Refusal<Error<R::Cause>>> {
-        if !self.slots.wants(config.create_concurrency, spare) {
+    pub(super) fn begin(&mut self, pool: &Inner<R>, spare: usize) -> Result<Option<Begun>, Refusal<Error<R::Cause>>> {
+        if !self.slots.wants(self.window, spare) {
             return Ok(None);
         }
-        match self.breaker.ask(Instant::now()) {
-            Verdict::Go(attempt) | Verdict::Probe(attempt) => Ok(Some((self.slots.begin(), attempt))),
+        let now = Instant::now();
+        let mut overdue = pool.overdue(now, Work::Creating);
+        if self.validates_new() {
+            overdue = overdue.after(pool.config.validate_timeout);
+        }
+        match self.breaker.ask(now) {
+            Verdict::Go(attempt) => Ok(Some((self.slots.begin(overdue), attempt))),
+            Verdict::Probe(attempt) => {
+                let begun = (self.slots.begin(overdue), attempt);
+                self.probe = Some(begun);
+                Ok(Some(begun))
+            }
             Verdict::Refuse(refusal) => Err(refusal),
         }
     }
-}
 
-impl<R: Resource> Inner<R> {
-    /// Puts a sound handle back after a use.
-    #[inline]
-    pub(super) fn put(self: &Arc<Self>, slot: u32, handle: R::Handle) {
-        let now = self.clock.now();
-        let mut state = self.state.lock();
-        let put = state.slots.put_idle(slot, handle, |meta| {
-            meta.returned = now;
-            meta.uses_left -= 1;
-            meta.uses_left > 0 && meta.expires > now
-        });
-        let Err((handle, wanted)) = put else { return };
-        let put = state.slots.put_elsewhere(slot, handle, wanted);
-        drop(state);
-        self.finish_put(slot, put);
+    /// Ends a use of a handle that is not returned. The caller retires the handle, or frees its slot.
+    pub(super) fn end_use(&mut self, slot: u32) -> (Claim, HandleMeta<R>) {
+        self.uses += 1;
+        self.slots.claim(slot, Work::Ending, Moment::NEVER)
     }
 
-    /// Puts a handle back that was not used.
-    pub(super) fn put_back_unused(self: &Arc<Self>, slot: u32, handle: R::Handle) {
-        let put = self.state.lock().slots.put(slot, handle, |meta| !meta.is_cleared());
-        self.finish_put(slot, put);
-    }
-
-    /// Puts a handle back that was validated and not used.
-    pub(super) fn put_back_validated(self: &Arc<Self>, slot: u32, handle: R::Handle) {
-        let now = self.clock.now();
-        let put = self.state.lock().slots.put(slot, handle, |meta| {
-            meta.validated = now;
-            !meta.is_cleared()
-        });
-        self.finish_put(slot, put);
-    }
-
-    /// Finishes a `put` outside of the lock.
-    #[cold]
-    fn finish_put(self: &Arc<Self>, slot: u32, put: Put<R::Handle, HandleMeta<R>>) {
-        match put {
-            Put::Idle => {}
-            Put::Granted(waker) => waker.into_iter().for_each(catch::wake),
-            Put::Refused(handle, meta) => self.retire(slot, handle, meta, Exit::Completed),
+    /// Frees the slots of works that have not ended in time, because their task is not polled. A probe among them is
+    /// abandoned.
+    pub(super) fn give_up_overdue(&mut self, now: Moment) {
+        for claim in self.slots.give_up(now, GRACE) {
+            if let Some((_, attempt)) = self.probe.take_if(|(probe, _)| *probe == claim) {
+                self.breaker.abandoned(attempt);
+            }
         }
     }
 
-    /// Retires a handle whose slot is `Ending`. The slot is freed when the release has ended (L13), and before it is
-    /// counted, so that a close that has waited for all handles finds all slots free.
-    #[cold]
-    pub(super) fn retire(self: &Arc<Self>, slot: u32, handle: R::Handle, meta: HandleMeta<R>, exit: Exit) {
-        let ending = Ending { pool: Arc::clone(self), slot };
-        Counters::add(&self.counters.uses, self.config.uses(meta.uses_left));
-        let exit = meta.account.verdict(exit);
-        // An error has been reported to the observer.
-        let running = Releasing::start_with(ending, &self.resource, handle, meta.account, exit, Deadline::after);
-        if let Ok(Some(release)) = running {
-            let home = release.runtime().cloned();
-            reaper::spawn(home, async move { drop(release.await) });
-        }
+    /// Returns whether a creation includes a validation.
+    pub(super) fn validates_new(&self) -> bool {
+        self.stillborn >= 2
     }
 
-    /// Retires a lent handle that is not sound.
-    pub(super) fn discard(self: &Arc<Self>, slot: u32, handle: R::Handle, exit: Exit) {
-        Counters::add(&self.counters.unsound, 1);
-        let meta = self.state.lock().slots.end(slot);
-        self.retire(slot, handle, meta, exit);
+    /// Counts a failed creation. Returns the previous error, to be dropped outside of the lock.
+    #[must_use = "drop the error outside of the lock"]
+    pub(super) fn creation_failed(
+        &mut self,
+        pool: &Inner<R>,
+        (claim, attempt): Begun,
+        error: Error<R::Cause>,
+    ) -> Option<Error<R::Cause>> {
+        self.end_creation(claim);
+        self.window = pool.config.create_concurrency;
+        let backs_off = error.is_timeout() || error.is_permanent();
+        self.breaker.failed(attempt, Instant::now(), backs_off, error, rand::fraction())
     }
 
-    /// Puts a new handle into the slot of its creation. `clears` is the number of `clear`s when the creation began.
-    pub(super) fn created(self: &Arc<Self>, slot: u32, attempt: Attempt, lease: Lease<R>, clears: u32) {
-        let now = self.clock.now();
-        let taken_at = Lease::taken_at(&lease);
-        let (handle, account) = lease.into_parts();
-        let expires = self.config.lifetime(rand::fraction()).map_or(Tick::NEVER, |lifetime| now.after(lifetime));
-        let mut state = self.state.lock();
-        state.breaker.succeeded(attempt);
-        let uses_left = self.config.max_uses();
-        let meta = HandleMeta { account, returned: now, validated: now, expires, uses_left };
-        let put = if state.clears == clears {
-            let (origin, details) = (Origin { taken_at, scope: None }, Details::NONE);
-            state.slots.created(slot, handle, meta, Holder { origin, details, since: now })
-        } else {
-            state.slots.unwanted(slot);
-            Put::Refused(handle, meta)
-        };
-        drop(state);
-        self.finish_put(slot, put);
-        self.changed.notify_waiters();
-        // For the waiters that were held back while one creation at a time was allowed.
-        self.start_creations();
+    /// Frees the slot of a creation that was lost with its runtime, which says nothing about the backend.
+    pub(super) fn creation_lost(&mut self, (claim, attempt): Begun) {
+        self.end_creation(claim);
+        self.breaker.abandoned(attempt);
+    }
+
+    fn end_creation(&mut self, claim: Claim) {
+        self.probe.take_if(|(probe, _)| *probe == claim);
+        self.slots.free(claim);
+    }
+
+    /// Returns whether a waiter may get a handle although the breaker refuses creations: one that is lent, validated or
+    /// released meanwhile, or that of a creation that began before.
+    pub(super) fn has_sources(&self, probing: bool) -> bool {
+        let counts = self.slots.counts();
+        counts.lent + counts.validating + counts.ending + counts.creating.saturating_sub(usize::from(probing)) > 0
+    }
+
+    /// Returns the wakers of the callers that wait although nothing can serve them, because the breaker is open.
+    pub(super) fn hopeless(&mut self) -> Vec<Waker> {
+        let hopeless = self.breaker.is_open() && !self.has_sources(self.probe.is_some());
+        if hopeless { self.slots.waiters().wakers() } else { Vec::new() }
     }
 }
 
@@ -243,12 +246,19 @@ impl<R: Resource> Inner<R> {
         let state = PoolState {
             slots: Slots::new(config.max_size),
             breaker: Breaker::new(),
+            probe: None,
+            window: config.create_concurrency,
+            stillborn: 0,
             clears: 0,
-            has_janitor: false,
+            uses: 0,
+            latest: Moment::ZERO,
+            janitor_overdue: Moment::ZERO,
+            janitor: 0,
+            scanned: Moment::ZERO,
+            scan_at: Moment::ZERO,
             timerless: None,
-            inspected: Tick::ZERO,
         };
-        let fresh = Tick::count(config.validate_after);
+        let fresh = Moment::window(config.validate_after);
         let (resource, state) = (QuietArc::new(&Arc::new(resource)), Mutex::new(state));
         Inner {
             config,
@@ -258,17 +268,146 @@ impl<R: Resource> Inner<R> {
             clock: Clock::new(),
             fresh,
             state: CacheAligned(state),
-            // A model needs no timers.
-            has_queue_timer: AtomicBool::new(!TIME_PASSES),
+            pools: AtomicUsize::new(1),
             changed: Notify::new(),
             counters: Counters::default(),
         }
     }
 
-    /// Returns the holder for handles that the pool itself holds, which are not reported.
-    pub(super) fn own_holder(&self) -> Holder {
+    /// Returns the holder for a caller at `site`, or for the scope or the wrapper that it acts for.
+    #[inline]
+    pub(super) fn holder(&self, site: Site) -> Holder {
+        let since = self.clock.now();
+        let (origin, details) = AcquireContext::for_handle_of(&self.reaper)
+            .unwrap_or((Origin { taken_at: site, scope: None }, Details::NONE));
+        Holder { origin, details, since }
+    }
+
+    /// Returns when work that begins now is overdue.
+    #[cold]
+    pub(super) fn overdue(&self, now: Instant, work: Work) -> Moment {
+        let timeout = match work {
+            Work::Creating => self.config.create_timeout,
+            Work::Validating => self.config.validate_timeout,
+            Work::Ending => self.config.release_timeout,
+        };
+        self.clock.at(now).after(timeout)
+    }
+
+    /// Puts a handle back after a use. `proved` says whether it is known to be clean; otherwise the next check-out
+    /// validates it.
+    #[inline(always)]
+    pub(super) fn put(self: &Arc<Self>, slot: u32, handle: R::Handle, proved: bool) {
+        let most = self.config.max_uses;
+        let mut state = self.state.lock();
+        let now = state.latest;
+        state.uses += 1;
+        let put = state.slots.put(slot, handle, |meta| {
+            meta.returned = now;
+            meta.uses = meta.uses.saturating_add(1);
+            if proved && !meta.suspect {
+                (meta.proved, meta.tested) = (now, true);
+            } else {
+                (meta.proved, meta.suspect) = (Moment::ZERO, false);
+            }
+            meta.expires > now && meta.uses < most
+        });
+        if proved {
+            state.stillborn = 0;
+        }
+        drop(state);
+        if !matches!(put, Put::Idle) {
+            self.finish_put(put);
+        }
+    }
+
+    /// Puts a handle back whose slot is busy with a creation or a validation.
+    pub(super) fn put_claimed(self: &Arc<Self>, claim: Claim, handle: R::Handle, meta: HandleMeta<R>, keep: Keep) {
+        let holder = self.own_holder();
+        let mut state = self.state.lock();
+        let put = match state.slots.lend_claimed(claim, meta, holder) {
+            Ok(slot) => match keep {
+                Keep::Idle => state.slots.put(slot, handle, |meta| meta.expires != Moment::ZERO),
+                Keep::ForWaiter => state.slots.put_to_waiter(slot, handle),
+                Keep::No => state.slots.put(slot, handle, |_| false),
+            },
+            Err(meta) => {
+                drop(state);
+                return self.retire(None, handle, meta, Exit::Cancelled);
+            }
+        };
+        drop(state);
+        self.finish_put(put);
+    }
+
+    /// Puts a granted handle back that its waiter did not take.
+    #[cold]
+    pub(super) fn put_untaken(self: &Arc<Self>, slot: u32, handle: R::Handle) {
+        let put = self.state.lock().slots.put(slot, handle, |meta| meta.expires != Moment::ZERO);
+        self.finish_put(put);
+    }
+
+    /// Finishes a `put` outside of the lock.
+    #[cold]
+    fn finish_put(self: &Arc<Self>, put: Put<R::Handle, HandleMeta<R>>) {
+        match put {
+            Put::Idle => {}
+            Put::Granted(waker) => waker.into_iter().for_each(catch::wake),
+            Put::Refused(claim, handle, meta) => self.retire(Some(claim), handle, meta, Exit::Completed),
+        }
+    }
+
+    /// Releases a handle. Its slot, if it has one, is freed when the release has ended (L13), and before it is counted,
+    /// so that a close that has waited for all handles finds all slots free.
+    #[cold]
+    pub(super) fn retire(self: &Arc<Self>, claim: Option<Claim>, handle: R::Handle, meta: HandleMeta<R>, exit: Exit) {
+        let overdue = self.overdue(Instant::now(), Work::Ending);
+        let claim = claim.and_then(|claim| self.state.lock().slots.reclaim(claim, Work::Ending, overdue));
+        let ending = claim.map(|claim| Ending { pool: Arc::clone(self), claim });
+        let exit = meta.account.verdict(exit);
+        // An error has been reported to the observer.
+        let running = Releasing::start_with(ending, &self.resource, handle, meta.account, exit, Deadline::after);
+        if let Ok(Some(release)) = running {
+            let home = release.runtime().cloned();
+            reaper::spawn(home, async move { drop(release.await) });
+        }
+    }
+
+    pub(super) fn retire_all(self: &Arc<Self>, handles: Vec<(Claim, R::Handle, HandleMeta<R>)>) {
+        for (claim, handle, meta) in handles {
+            self.retire(Some(claim), handle, meta, Exit::Completed);
+        }
+    }
+
+    /// Puts a new handle into the slot of its creation. `clears` is the number of `clear`s when the creation began, and
+    /// `tested` says whether the handle was validated.
+    pub(super) fn created(self: &Arc<Self>, (claim, attempt): Begun, lease: Lease<R>, clears: u32, tested: bool) {
+        let now = self.clock.now();
+        let (handle, account) = lease.into_parts();
+        let mut state = self.state.lock();
+        state.probe.take_if(|(probe, _)| *probe == claim);
+        state.breaker.succeeded(attempt);
+        state.window = state.window.saturating_add(1);
+        if tested {
+            state.stillborn = 0;
+        }
+        let once = state.clears != clears;
+        drop(state);
+        let lifetime = self.config.lifetime(rand::fraction());
+        let expires =
+            if once { Moment::ZERO } else { lifetime.map_or(Moment::NEVER, |lifetime| now.after(lifetime)) };
+        let (created, returned, proved) = (now, now, now);
+        let meta = HandleMeta { account, created, returned, proved, expires, uses: 0, tested, suspect: false };
+        self.put_claimed(claim, handle, meta, if once { Keep::ForWaiter } else { Keep::Idle });
+        self.changed.notify_waiters();
+        // For the waiters that were held back while few creations at a time were allowed.
+        self.start_creations();
+    }
+
+    /// Returns the holder for handles that the pool itself passes on.
+    fn own_holder(&self) -> Holder {
         let origin = Origin { taken_at: self.built_at, scope: None };
-        Holder { origin, details: Details::NONE, since: Tick::NEVER }
+        Holder { origin, details: Details::NONE, since: Moment::NEVER }
     }
 
     /// Closes the pool. Idle handles are retired now, lent ones when they are returned.
@@ -278,9 +417,48 @@ impl<R: Resource> Inner<R> {
         catch::wake_all(wakers);
     }
 
-    pub(super) fn retire_all(self: &Arc<Self>, handles: Vec<(u32, R::Handle, HandleMeta<R>)>) {
-        for (slot, handle, meta) in handles {
-            self.retire(slot, handle, meta, Exit::Completed);
+    /// Releases the idle handles, and marks the others to be released when they are returned.
+    pub(super) fn clear(self: &Arc<Self>) {
+        let mut state = self.state.lock();
+        state.clears = state.clears.wrapping_add(1);
+        let idle = state.slots.remove_idle(usize::MAX, |_| true);
+        state.slots.metadata().for_each(|meta| meta.expires = Moment::ZERO);
+        drop(state);
+        self.retire_all(idle);
+    }
+
+    /// Lets all handles expire within that time, one after the other.
+    pub(super) fn replace_all(self: &Arc<Self>, over: Duration) {
+        let now = self.clock.now();
+        let mut state = self.state.lock();
+        state.clears = state.clears.wrapping_add(1);
+        let count = u32::try_from(state.slots.metadata().count()).unwrap_or(u32::MAX);
+        for (meta, place) in state.slots.metadata().zip(1..) {
+            let share = over.mul_f64(f64::from(place) / f64::from(count));
+            meta.expires = meta.expires.min(now.after(share));
+        }
+        state.scan_at = Moment::ZERO;
+    }
+
+    /// Marks all handles as unproved, because a runtime has ended on which they may depend.
+    #[cold]
+    pub(super) fn suspect_all(&self) {
+        for meta in self.state.lock().slots.metadata() {
+            (meta.proved, meta.suspect) = (Moment::ZERO, true);
+        }
+    }
+
+    /// Calls `with` for each handle that a user holds, without holding the lock for long.
+    pub(super) fn for_each_holder(&self, mut with: impl FnMut(&Holder)) {
+        const AT_A_TIME: usize = 256;
+        let mut from = 0;
+        loop {
+            let state = self.state.lock();
+            state.slots.lent_in(from..from + AT_A_TIME).for_each(&mut with);
+            from += AT_A_TIME;
+            if from >= state.slots.len() {
+                return;
+            }
         }
     }
 }
@@ -288,12 +466,12 @@ impl<R: Resource> Inner<R> {
 /// Frees the slot of a handle when its release has ended.
 struct Ending<R: Resource> {
     pool: Arc<Inner<R>>,
-    slot: u32,
+    claim: Claim,
 }
 
 impl<R: Resource> Drop for Ending<R> {
     fn drop(&mut self) {
-        self.pool.state.lock().slots.free(self.slot);
+        self.pool.state.lock().slots.free(self.claim);
         self.pool.start_creations();
     }
 }

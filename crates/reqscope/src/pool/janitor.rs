@@ -1,78 +1,86 @@
-//! The janitor: a task that advances the clock, retires handles that are too old or were idle for too long, validates
-//! quiet ones, and creates missing ones. It holds the pool weakly, and ends when there is nothing to do.
+//! The janitor: a task that retires handles that are too old or were idle for too long, validates quiet ones, and creates
+//! missing ones. It holds the pool weakly, and ends when there is nothing to do. No promise about a single handle depends
+//! on it: a check-out reads the clock itself.
 //!
-//! 1. At most one janitor runs. A check-out that finds none starts one on its own runtime, if that has timers. The
-//!    janitor ends with that runtime.
+//! 1. At most one janitor does its rounds. A check-out that finds none, or one whose round is overdue, starts another one
+//!    on its own runtime, if that has timers; the former one ends at its next round.
 //! 2. No idle handle is retired for its age if fewer than `min_idle` would be left, unless there is no free slot for
 //!    its replacement.
 //! 3. It takes a tenth of the idle handles away from users at a time, and at least one.
 
 use std::future::poll_fn;
-use std::mem;
 use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
-use super::clock::Tick;
+use super::clock::Moment;
 use super::create::LostError;
-use super::inner::{Counters, Holder, Inner};
-use super::validate::Unvalidated;
+use super::inner::{Counters, Holder, Inner, Keep, PoolState};
 use crate::error::{Error, Stage};
-use crate::exit::Exit;
-use crate::lease::Caller;
 use crate::observer::Subject;
 use crate::resource::Resource;
 use crate::rt::catch;
 use crate::rt::runtime::{Runtime, TIME_PASSES};
 use crate::rt::time::{self, Deadline};
 
+/// The time between two rounds.
+const ROUND: Duration = Duration::from_millis(100);
+/// How late a round may be before a check-out starts another janitor: its runtime may not be driven.
+const LATE: Duration = Duration::from_secs(1);
 /// How often the pool tries to fill itself while the backend is down and no caller waits.
 const REFILL: Duration = Duration::from_secs(1);
 
-/// Starts a janitor on this runtime, if there is one and no janitor runs. Sets the clock in any case.
+/// Starts a janitor on this runtime, if there is one and the round of the present one is overdue.
 #[cold]
-pub(super) fn start<R: Resource>(pool: &Arc<Inner<R>>) {
+pub(super) fn start<R: Resource>(pool: &Arc<Inner<R>>, now: Moment) {
     if !TIME_PASSES {
         return;
     }
-    pool.clock.advance();
     let Ok(runtime) = Runtime::try_current() else { return };
     let state = pool.state.lock();
-    let starts = !state.has_janitor && state.timerless != Some(runtime.id());
+    let starts = state.janitor_overdue < now && state.timerless != Some(runtime.id());
     drop(state);
     if !starts {
         return;
     }
-    if !time::has_timers() {
+    let timers = time::has_timers();
+    let mut state = pool.state.lock();
+    if !timers {
         // The next check-out on another runtime starts it.
-        pool.state.lock().timerless = Some(runtime.id());
+        state.timerless = Some(runtime.id());
         return;
     }
-    if mem::replace(&mut pool.state.lock().has_janitor, true) {
+    if state.janitor_overdue >= now {
         return;
     }
-    let janitor = Janitor { pool: Arc::downgrade(pool), refill: Tick::ZERO };
+    state.janitor = state.janitor.wrapping_add(1);
+    state.janitor_overdue = now.after(LATE);
+    // The paused clock of a former runtime may have run ahead.
+    (state.latest, state.scan_at) = (now, Moment::ZERO);
+    let janitor = Janitor { pool: Arc::downgrade(pool), number: state.janitor, refill: Moment::ZERO };
+    drop(state);
     drop(runtime.spawn(janitor.work()));
 }
 
-/// A running janitor. However it ends, the next check-out starts another one.
+/// A running janitor.
 struct Janitor<R: Resource> {
     /// Empty once it has signed off.
     pool: Weak<Inner<R>>,
+    number: u32,
     /// When to try to fill the pool next while the backend is down.
-    refill: Tick,
+    refill: Moment,
 }
 
 impl<R: Resource> Janitor<R> {
     async fn work(mut self) {
         // The first tick is immediate.
-        let Ok(mut ticks) = catch::call(|| tokio::time::interval(Tick::LENGTH)) else { return };
+        let Ok(mut ticks) = catch::call(|| tokio::time::interval(ROUND)) else { return };
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             let Some(pool) = self.pool.upgrade() else { return };
-            if !pool.run_round(&mut self.refill) {
+            if !pool.run_round(&mut self) {
                 // It has signed off, and may have a successor already.
                 self.pool = Weak::new();
                 return;
@@ -83,39 +91,85 @@ impl<R: Resource> Janitor<R> {
 
 impl<R: Resource> Drop for Janitor<R> {
     fn drop(&mut self) {
-        if let Some(pool) = self.pool.upgrade() {
-            pool.state.lock().has_janitor = false;
+        // It has not signed off, so its runtime has ended, and with it the sockets that were registered there.
+        let Some(pool) = self.pool.upgrade() else { return };
+        pool.suspect_all();
+        let mut state = pool.state.lock();
+        if state.janitor == self.number {
+            state.janitor_overdue = Moment::ZERO;
         }
     }
 }
 
+impl<R: Resource> PoolState<R> {
+    /// Returns when one of the handles reaches a limit of its age next, or a new one could.
+    fn next_scan(&self, pool: &Inner<R>, now: Moment) -> Moment {
+        let config = &pool.config;
+        let after =
+            |moment: Moment, limit: Option<Duration>| limit.map_or(Moment::NEVER, |limit| moment.after(limit));
+        let limits = [config.idle_timeout, config.keepalive, config.leak_after, config.lifetime(1.0)];
+        let new = after(now, limits.into_iter().flatten().min());
+        let expires = self.slots.metadata_ref().map(|meta| meta.expires);
+        let idle = self
+            .slots
+            .idle()
+            .map(|meta| after(meta.returned, config.idle_timeout).min(after(meta.alive_at(), config.keepalive)));
+        let held = self.slots.lent_in(0..self.slots.len()).map(|holder| after(holder.since, config.leak_after));
+        let due = expires.chain(idle).chain(held.filter(|due| *due > now)).min().unwrap_or(Moment::NEVER);
+        due.max(now.after(ROUND)).min(new)
+    }
+}
+
 impl<R: Resource> Inner<R> {
-    /// Does one round. Returns whether there will be anything to do in the next one.
-    fn run_round(self: &Arc<Self>, refill: &mut Tick) -> bool {
-        self.clock.advance();
+    /// Does one round. Returns whether there will be another one.
+    fn run_round(self: &Arc<Self>, janitor: &mut Janitor<R>) -> bool {
         let now = self.clock.now();
-        self.report_long_uses(now);
-        self.replenish(now, refill);
-        self.retire_idle(now);
-        self.keep_alive(now);
         let mut state = self.state.lock();
+        if state.janitor != janitor.number {
+            return false;
+        }
+        state.janitor_overdue = now.after(LATE);
+        state.latest = state.latest.max(now);
+        state.give_up_overdue(now);
+        let scans = state.scan_at <= now;
+        let outgoing = if scans { state.slots.idle().filter(|meta| meta.expires <= now).count() } else { 0 };
+        let before = state.scanned;
+        if scans {
+            state.scanned = now;
+        }
+        drop(state);
+        self.replenish(now, outgoing, &mut janitor.refill);
+        let mut validates = false;
+        if scans {
+            self.report_long_uses(before, now);
+            self.retire_idle(now);
+            validates = self.keep_alive(now);
+        }
+        let mut state = self.state.lock();
+        if scans {
+            // Handles that were just validated are at the end, as if they had been used, until the next scan.
+            state.scan_at = if validates { now.after(ROUND) } else { state.next_scan(self, now) };
+        }
         let counts = state.slots.counts();
-        let busy = counts.idle + counts.lent + counts.creating + counts.ending + counts.waiting > 0;
+        let busy = counts.idle + counts.lent + counts.waiting + counts.creating + counts.validating + counts.ending;
         let awaited = self.config.min_idle > 0 && !state.slots.is_closed();
-        state.has_janitor = busy || awaited;
-        state.has_janitor
+        if busy == 0 && !awaited {
+            state.janitor_overdue = Moment::ZERO;
+            return false;
+        }
+        true
     }
 
-    /// Reports the uses that have become too long since the last round.
-    fn report_long_uses(&self, now: Tick) {
+    /// Reports the uses that have become too long since the last time.
+    fn report_long_uses(&self, before: Moment, now: Moment) {
         let Some(most) = self.config.leak_after else { return };
-        // A use has the tick of the round before it began, and must not count as too long at once.
-        let most = most.max(Tick::LENGTH);
-        let mut state = self.state.lock();
-        let before = mem::replace(&mut state.inspected, now);
-        let became_long = |holder: &&Holder| (before < holder.since.after(most)) && holder.since.after(most) <= now;
-        let long: Vec<Holder> = state.slots.lent().filter(became_long).cloned().collect();
-        drop(state);
+        let mut long = Vec::new();
+        self.for_each_holder(|holder| {
+            let due = holder.since.after(most);
+            if before < due && due <= now {
+                long.push(holder.clone());
+            }
+        });
         for Holder { origin, details, since } in long {
             Counters::add(&self.counters.held_too_long, 1);
             self.reaper.accounting().held_too_long(Subject::of::<R>(origin.taken_at, &details), now.since(since));
@@ -123,9 +177,8 @@ impl<R: Resource> Inner<R> {
     }
 
     /// Begins the creations that are wanted: for waiters, for `min_idle`, and as replacements of old handles.
-    fn replenish(self: &Arc<Self>, now: Tick, refill: &mut Tick) {
+    fn replenish(self: &Arc<Self>, now: Moment, outgoing: usize, refill: &mut Moment) {
         let state = self.state.lock();
-        let outgoing = state.slots.idle().filter(|meta| meta.expires <= now).count();
         let idly = state.breaker.is_open() && state.slots.counts().waiting == 0;
         drop(state);
         if idly {
@@ -138,10 +191,10 @@ impl<R: Resource> Inner<R> {
     }
 
     /// Retires idle handles that are too old, or were idle for too long.
-    fn retire_idle(self: &Arc<Self>, now: Tick) {
+    fn retire_idle(self: &Arc<Self>, now: Moment) {
         let mut state = self.state.lock();
         let counts = state.slots.counts();
-        let taken = counts.idle + counts.lent + counts.creating + counts.ending;
+        let taken = counts.idle + counts.lent + counts.creating + counts.validating + counts.ending;
         let least = self.config.min_idle.min(counts.max);
         let mut spare = counts.idle.saturating_sub(least);
         // In a full pool, one handle at a time is retired before its replacement is created.
@@ -158,19 +211,14 @@ impl<R: Resource> Inner<R> {
         self.retire_all(out);
     }
 
-    /// Validates idle handles that were quiet for too long.
-    fn keep_alive(self: &Arc<Self>, now: Tick) {
-        let Some(interval) = self.config.keepalive else { return };
+    /// Validates idle handles that were quiet for too long. Returns whether there are any.
+    fn keep_alive(self: &Arc<Self>, now: Moment) -> bool {
+        let Some(interval) = self.config.keepalive else { return false };
         let mut state = self.state.lock();
-        // Handles that were just validated are at the end, as if they had been used.
         state.slots.sort_idle(|meta| meta.returned);
         let most = state.slots.counts().idle.div_ceil(10);
-        let quiet = state.slots.take_idle(most, self.own_holder(), |meta| now.since(meta.alive_at()) >= interval);
         drop(state);
-        // In tasks of their own: one that blocks must not stop the janitor.
-        for (slot, handle) in quiet {
-            Unvalidated::idle(Arc::clone(self), slot, handle).validate_in_background(Caller::Drop);
-        }
+        self.validate_idle(most, |meta| now.since(meta.alive_at()) >= interval) > 0
     }
 }
 
@@ -188,21 +236,17 @@ impl<R: Resource> Inner<R> {
         // One at a time, so that the others can be taken meanwhile. Each goes back to the end, so the order stays the
         // same.
         for slot in slots {
-            let taken = self.state.lock().slots.take_slot(slot, self.own_holder());
-            let Some(handle) = taken else { continue };
+            let claimed = self.state.lock().slots.claim_if_idle(slot);
+            let Some((claim, handle, meta)) = claimed else { continue };
             // A panic of the predicate rejects the handle.
-            if catch::call(|| keep(&handle)).unwrap_or(false) {
-                self.put_back_unused(slot, handle);
-            } else {
-                let meta = self.state.lock().slots.end(slot);
-                self.retire(slot, handle, meta, Exit::Completed);
-                retired += 1;
-            }
+            let keeps = catch::call(|| keep(&handle)).unwrap_or(false);
+            self.put_claimed(claim, handle, meta, if keeps { Keep::Idle } else { Keep::No });
+            retired += usize::from(!keeps);
         }
         retired
     }
 
-    /// Waits until `min_idle` handles are idle, or as many as there can be.
+    /// Waits until `min_idle` handles are idle, and at least one, or as many as there can be.
     pub(super) async fn warm(self: &Arc<Self>) -> Result<(), Error<R::Cause>> {
         let mut deadline = Deadline::after(self.config.acquire_timeout);
         let lost = LostError::<R>::default();
@@ -213,12 +257,12 @@ impl<R: Resource> Inner<R> {
             if Runtime::try_current().is_err() {
                 return Err(Error::runtime("warming a pool needs a tokio runtime"));
             }
-            start(self);
+            start(self, self.clock.now());
             let error = lost.lock().take();
             if let Some(error) = error {
                 return Err(error);
             }
-            self.start_creations_for(self.config.min_idle, Some(&lost));
+            self.start_creations_for(self.config.min_idle.max(1), Some(&lost));
             if let Some(outcome) = self.is_warm() {
                 return outcome;
             }

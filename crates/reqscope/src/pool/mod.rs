@@ -2,17 +2,16 @@
 
 // Each module imports only from those above it.
 mod config;
+mod clock;
 mod waiters;
 mod slots;
 mod breaker;
-mod clock;
 mod inner;
-mod create;
 mod validate;
 mod pooled;
+mod create;
 mod janitor;
-mod queue_timer;
-pub(crate) mod checkout;
+mod checkout;
 mod status;
 
 use std::fmt;
@@ -27,14 +26,13 @@ pub use status::PoolStatus;
 
 pub use crate::resource::Reset;
 
-use self::checkout::PoolGet;
-use self::clock::Tick;
 use self::inner::Inner;
 use crate::error::{Error, Holding};
 use crate::exit::Exit;
 use crate::identity::Identity;
 use crate::resource::{Health, Resource};
 use crate::rt::catch;
+use crate::rt::sync::Ordering;
 use crate::stack;
 use crate::stats::DrainReport;
 
@@ -49,26 +47,34 @@ use crate::stats::DrainReport;
 ///   caller.
 /// - A creation belongs to the pool. If the future of the caller that started it is dropped, the new handle goes to the
 ///   next caller.
-/// - A handle whose use was cut, or that was dropped without [`put`](Pool::put), is [validated](Resource::validate)
-///   before its next use, and released if that fails. Its slot is held until then.
+/// - A handle whose use was cut is [validated](Resource::validate) at once, and released if that fails. Its slot is held
+///   until then. A handle that was dropped without [`put`](Pool::put) is validated before its next use, unless the
+///   resource reports that it is clean: see [`Pooled`].
 /// - When the first handle is found dead, all idle handles are validated at the same time, so a dead backend costs one
 ///   timeout instead of one for each handle.
-/// - While the backend is down, callers fail at once with the cause, and one creation every 15 to 25 ms checks whether
-///   it is back. The interval grows to 1 s if the failures are slow or [permanent](Error::is_permanent).
+/// - A creation that fails is tried again for its caller, within that caller's timeout. After three failures in a row,
+///   or one that is slow or [permanent](Error::is_permanent), the backend counts as down: callers fail at once with the
+///   cause, and one creation every 15 to 25 ms checks whether it is back. The interval grows to 1 s if the failures are
+///   slow or permanent. A new handle that turns out to be dead counts as a failed creation, because a proxy may accept
+///   connections while the backend is gone.
+/// - Clones are the same pool. The last one closes it when it is dropped.
 ///
 /// # Runtimes
 ///
-/// Creations, validations and the janitor run on the runtime of the caller that caused them. If that runtime ends,
-/// their slots are freed, and a waiter on another runtime starts over. So tests with a runtime each can share a static
-/// pool one after the other, if the handles themselves do not depend on a runtime.
+/// Creations, validations and the janitor run on the runtime of the caller that caused them. If that runtime ends, or
+/// is not driven any more and their timeout has passed, their slots are freed, and a waiter on another runtime starts
+/// over. A result that comes later is released. When the runtime of the janitor ends, all handles are validated before
+/// their next use, because sockets end with the runtime on which they were opened. So tests with a runtime each can
+/// share a static pool one after the other.
 ///
 /// A caller outside of any runtime, or on one without timers, cannot wait. If it has to, it gets an error for which
 /// [`is_runtime`](Error::is_runtime) returns `true`. A creation that failed for this reason says nothing about the
 /// backend: the breaker does not count it, and the other callers begin again.
 ///
-/// The janitor is a task that retires idle and old handles every 100 ms, and creates new ones. The first check-out
-/// starts it. It does not keep a dropped pool alive, and ends when there is nothing to do. On a current-thread runtime
-/// that is not driven, the janitor stops, and handles do not age.
+/// The janitor is a task that retires idle and old handles, looking every 100 ms, and creates new ones. The first
+/// check-out starts it. It does not keep a dropped pool alive, and ends when there is nothing to do. If its runtime is
+/// not driven for a second, the next check-out starts another one. Whether a handle has been idle for too long does not
+/// depend on it: each check-out reads the clock.
 ///
 /// # Drop
 ///
@@ -140,34 +146,95 @@ impl<R: Resource> Pool<R> {
     /// A caller that holds a handle and waits for a second one can wait for itself, until the timeout passes. Pass the
     /// first handle on by reference instead.
     ///
+    /// The future consumes the budget of tokio's cooperation, so a task that finds idle handles again and again lets
+    /// other tasks run.
+    ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses its place in the queue. A handle that is being validated for it is retired, because
-    /// the answer to the validation may still be on its way.
+    /// Dropping the future loses its place in the queue: a granted handle goes to the next waiter, and a creation that
+    /// the future has started continues for the pool. A handle that is being validated for the future is retired,
+    /// because the answer to the validation may still be on its way.
     #[track_caller]
     #[inline]
-    pub fn get(&self) -> PoolGet<R> {
-        PoolGet::new(&self.inner, Location::caller())
+    pub fn get(&self) -> impl Future<Output = Result<Pooled<R>, Error<R::Cause>>> + Send + use<R> {
+        self.get_timeout(self.inner.config.acquire_timeout)
+    }
+
+    /// Takes a handle out of the pool as [`get`](Pool::get) does, with a timeout of this call's own instead of the
+    /// acquire timeout.
+    ///
+    /// # Errors
+    ///
+    /// The same as those of [`get`](Pool::get).
+    ///
+    /// # Cancel safety
+    ///
+    /// The same as that of [`get`](Pool::get).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use reqscope::{Error, Pool, resource_fn};
+    /// use std::{convert::Infallible, time::Duration};
+    ///
+    /// let pool = Pool::builder().max_size(1).build(resource_fn(|| async { Ok::<_, Error<Infallible>>(()) }));
+    /// let only = pool.get().await.unwrap();
+    /// let error = pool.get_timeout(Duration::from_millis(10)).await.unwrap_err();
+    /// assert!(error.is_timeout());
+    /// # drop(only);
+    /// # });
+    /// ```
+    #[track_caller]
+    #[inline]
+    pub fn get_timeout(
+        &self,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<Pooled<R>, Error<R::Cause>>> + Send + use<R> {
+        checkout::get(Arc::clone(&self.inner), Location::caller(), timeout)
     }
 
     /// Takes a handle out of the pool without waiting: if one is idle and needs no validation, and no caller waits.
+    ///
+    /// If the next handle needs a validation, this begins it in a task and returns `None`, so that a later call can take
+    /// the handle.
     #[track_caller]
     #[inline]
     pub fn try_get(&self) -> Option<Pooled<R>> {
-        let (slot, handle) = self.inner.take_now(Location::caller())?;
+        let (slot, handle) = self.inner.try_take(Location::caller())?;
         Some(Pooled::new(Arc::clone(&self.inner), slot, handle))
     }
 
     /// Puts a handle back after a use that ended in an orderly way. The caller that has waited longest gets it.
     ///
-    /// If the use was cut or the state of the handle is unknown, drop the handle instead: it is then validated before
-    /// its next use.
-    ///
-    /// A handle whose probe returns [`Unknown`](crate::Health::Unknown) is validated, and the first poll of its
-    /// [`validate`](Resource::validate) may run in this call. A drop never does that: it leaves all of it to a task.
+    /// A drop does the same, but says nothing about the end of the use: see [`Pooled`]. So `put` saves a validation where
+    /// the resource reports [`Ready`](Health::Ready). If the use was cut or the state of the handle is unknown, drop it.
     #[inline]
     pub fn put(&self, pooled: Pooled<R>) {
-        Inner::put_checked_out(pooled);
+        Inner::give_back(pooled, Some(Exit::Completed));
+    }
+
+    /// Releases a handle instead of returning it, and frees its slot when that has ended.
+    ///
+    /// For a handle whose user has found it broken in a way that [`probe`](Resource::probe) cannot see.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use reqscope::{Error, Pool, resource_fn};
+    /// # use std::convert::Infallible;
+    ///
+    /// let pool = Pool::new(resource_fn(|| async { Ok::<_, Error<Infallible>>(()) }));
+    /// pool.discard(pool.get().await.unwrap());
+    /// assert_eq!(pool.status().idle, 0);
+    /// # });
+    /// ```
+    pub fn discard(&self, pooled: Pooled<R>) {
+        Inner::discard(pooled);
+    }
+
+    /// Returns the resource of which the pool holds handles.
+    pub fn get_ref(&self) -> &R {
+        &self.inner.resource
     }
 
     /// Changes the maximum number of handles.
@@ -187,17 +254,37 @@ impl<R: Resource> Pool<R> {
 
     /// Releases all handles: the idle ones at once, the others when they are returned.
     ///
-    /// Use this after a fail-over or a change of the password: all later check-outs get new handles.
+    /// Use this after a fail-over or a change of the password: all later check-outs get new handles. A handle that is
+    /// being created meanwhile serves the caller that waits for it, and is then released, so that a `clear` that is
+    /// repeated faster than a connect takes does not starve the callers. To spread the reconnects, use
+    /// [`replace_all`](Pool::replace_all).
     pub fn clear(&self) {
-        let mut state = self.inner.state.lock();
-        state.clears = state.clears.wrapping_add(1);
-        let all = state.slots.clear(|meta| meta.expires = Tick::ZERO);
-        drop(state);
-        self.inner.retire_all(all);
+        self.inner.clear();
     }
 
-    /// Creates handles until [`min_idle`](PoolBuilder::min_idle) of them are idle or every slot is in use, and waits
-    /// for that.
+    /// Replaces all handles, one after the other within `over`. The old ones serve until then.
+    ///
+    /// Use this if a better server has become available, or before a credential expires: unlike [`clear`](Pool::clear),
+    /// it does not make all callers reconnect at the same time. On a runtime that is not driven, a handle that is due is
+    /// replaced when it is returned.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use reqscope::{Error, Pool, resource_fn};
+    /// use std::{convert::Infallible, time::Duration};
+    ///
+    /// let pool = Pool::new(resource_fn(|| async { Ok::<_, Error<Infallible>>(()) }));
+    /// pool.warm().await.unwrap();
+    /// pool.replace_all(Duration::from_secs(60));
+    /// assert_eq!(pool.status().idle, 1); // For up to a minute.
+    /// # });
+    /// ```
+    pub fn replace_all(&self, over: Duration) {
+        self.inner.replace_all(over);
+    }
+
+    /// Creates handles until [`min_idle`](PoolBuilder::min_idle) of them are idle, and at least one, or every slot is in
+    /// use, and waits for that.
     ///
     /// Without it the first check-out creates its own handle, and the others are created in the background. Use this at
     /// the start of a program, to find a wrong password before the first request.
@@ -289,8 +376,8 @@ impl<R: Resource> Pool<R> {
         self.inner.status()
     }
 
-    /// Returns an entry for each handle that is checked out, the longest use first. The times are accurate to ±100 ms.
-    /// Handles that the pool itself is validating are not included.
+    /// Returns an entry for each handle that is checked out, the longest use first. Handles that the pool itself is
+    /// validating are not included.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -350,8 +437,8 @@ impl<R: Resource> Resource for Pool<R> {
     }
 
     async fn release(&self, pooled: Pooled<R>, exit: Exit) -> Result<(), Error<R::Cause>> {
-        if let Err(unvalidated) = Inner::reclaim(pooled, exit) {
-            Inner::release(unvalidated, exit).await;
+        if let Err(in_doubt) = Inner::reclaim(pooled, Some(exit)) {
+            Inner::release(in_doubt, exit).await;
         }
         Ok(())
     }
@@ -359,7 +446,8 @@ impl<R: Resource> Resource for Pool<R> {
     #[track_caller]
     #[inline]
     fn try_acquire(&self) -> Option<Pooled<R>> {
-        self.try_get()
+        let (slot, handle) = self.inner.take(Location::caller())?;
+        Some(Pooled::new(Arc::clone(&self.inner), slot, handle))
     }
 
     #[inline]
@@ -369,7 +457,7 @@ impl<R: Resource> Resource for Pool<R> {
 
     #[inline]
     fn reclaim(&self, pooled: Pooled<R>, exit: Exit) -> Result<(), Pooled<R>> {
-        Inner::reclaim(pooled, exit)
+        Inner::reclaim(pooled, Some(exit))
     }
 
     fn reset(&self) -> Reset {
@@ -386,9 +474,22 @@ impl<R: Resource> Resource for Pool<R> {
     }
 }
 
+/// A clone is the same pool: a request-scoped cell over any of them has one handle. The last one closes the pool when it
+/// is dropped; handles that are checked out do not keep it open.
+impl<R: Resource> Clone for Pool<R> {
+    fn clone(&self) -> Self {
+        // Relaxed: the clone is made from one that exists.
+        self.inner.pools.fetch_add(1, Ordering::Relaxed);
+        Pool { inner: Arc::clone(&self.inner) }
+    }
+}
+
 impl<R: Resource> Drop for Pool<R> {
     fn drop(&mut self) {
-        self.inner.close();
+        // Relaxed: the close takes the lock, and needs nothing else of the others.
+        if self.inner.pools.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.inner.close();
+        }
     }
 }
 

@@ -1,18 +1,31 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::inner::Inner;
-use super::validate::Unvalidated;
+use super::inner::{HandleMeta, Inner};
+use super::validate::Unproved;
+use crate::error::Error;
 use crate::exit::Exit;
-use crate::lease::{Caller, probe_or_dead};
+use crate::lease::{Lease, probe_or_dead};
 use crate::resource::{Health, Reset, Resource};
 
 /// A handle that is checked out of a [`Pool`](super::Pool).
 ///
-/// It derefs to the handle of the resource. Return it with [`Pool::put`](super::Pool::put). A handle that is held by a
-/// scope or a lease is returned by the scope or the lease, with its exit. A handle that is dropped may be in any state,
-/// so the pool validates it before its next use, or retires it.
+/// It derefs to the handle of the resource. Dropping it returns it to the pool. How a use ended is then unknown, so the
+/// pool decides by what [`probe`](Resource::probe) reports:
+///
+/// | health    | dropped                                            | [put](super::Pool::put)                |
+/// |-----------|----------------------------------------------------|----------------------------------------|
+/// | `Clean`   | idle                                               | idle                                   |
+/// | `Ready`   | idle, and validated by the check-out that takes it | idle                                   |
+/// | `Unknown` | idle, and validated by the check-out that takes it | the same                               |
+/// | `Dirty`   | validated at once, in a task                       | validated at once, in a task           |
+/// | `Dead`    | released                                           | released                               |
+///
+/// A handle that is dropped while the thread unwinds from a panic is validated at once, in a task, and so is each one
+/// with [`Reset::Always`]. A handle that is held by a scope or a lease is returned by the scope or the lease, with its
+/// exit: as by `put`, unless the use was cancelled or has panicked.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
@@ -26,7 +39,7 @@ use crate::resource::{Health, Reset, Resource};
 /// assert_eq!(*pool.get().await.unwrap(), ["first"]); // The same list.
 /// # });
 /// ```
-#[must_use = "a handle that is dropped must be validated before its next use"]
+#[must_use = "a handle that is not used need not be taken"]
 pub struct Pooled<R: Resource> {
     /// `None` only after the parts were taken.
     parts: Option<Parts<R>>,
@@ -37,14 +50,6 @@ pub(super) struct Parts<R: Resource> {
     pub(super) pool: Arc<Inner<R>>,
     pub(super) slot: u32,
     pub(super) handle: R::Handle,
-}
-
-impl<R: Resource> Parts<R> {
-    /// Validates the handle in the background.
-    #[cold]
-    fn validate_in_background(self, caller: Caller) {
-        Unvalidated::new(self.pool, self.slot, self.handle).validate_in_background(caller);
-    }
 }
 
 const NOT_TAKEN: &str = "only methods that consume the handle take its parts";
@@ -59,10 +64,62 @@ impl<R: Resource> Pooled<R> {
         &self.parts.as_ref().expect(NOT_TAKEN).pool
     }
 
-    /// Probes the handle. A panic counts as dead.
-    #[inline]
-    pub(super) fn health(&self) -> Health {
-        probe_or_dead(&*self.pool().resource, self)
+    /// Takes the handle out of the pool, for as long as the caller needs it. Its slot is free at once, so the pool may
+    /// create another handle in its place.
+    ///
+    /// The lease belongs to the reaper of the pool: [`close`](super::Pool::close) waits for it, and it is released, not
+    /// returned, when it ends.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use reqscope::{Error, Lease, Pool, Pooled, resource_fn};
+    /// # use std::convert::Infallible;
+    ///
+    /// let pool = Pool::builder().max_size(1).build(resource_fn(|| async { Ok::<_, Error<Infallible>>(7) }));
+    /// let number: Lease<_> = Pooled::detach(pool.get().await.unwrap());
+    /// assert_eq!(pool.status().in_use, 0);
+    /// let another = pool.get().await.unwrap();
+    /// # pool.put(another);
+    /// Lease::complete(number).await.unwrap();
+    /// # });
+    /// ```
+    pub fn detach(pooled: Self) -> Lease<R> {
+        let Parts { pool, slot, handle } = pooled.into_parts();
+        let mut state = pool.state.lock();
+        let (claim, meta) = state.end_use(slot);
+        state.slots.free(claim);
+        drop(state);
+        pool.start_creations();
+        Lease::new(handle, pool.resource.clone(), meta.account)
+    }
+
+    /// Returns how long ago the handle was created.
+    pub fn age(pooled: &Self) -> Duration {
+        let now = pooled.pool().clock.now();
+        pooled.meta(|meta| now.since(meta.created))
+    }
+
+    /// Returns how many uses of the handle have ended. The present one does not count.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// use reqscope::{Error, Pool, Pooled, resource_fn};
+    /// # use std::convert::Infallible;
+    ///
+    /// let pool = Pool::new(resource_fn(|| async { Ok::<_, Error<Infallible>>(()) }));
+    /// pool.put(pool.get().await.unwrap());
+    /// let handle = pool.get().await.unwrap();
+    /// assert_eq!(Pooled::uses(&handle), 1);
+    /// # });
+    /// ```
+    pub fn uses(pooled: &Self) -> u64 {
+        pooled.meta(|meta| u64::from(meta.uses))
+    }
+
+    fn meta<T>(&self, read: impl FnOnce(&HandleMeta<R>) -> T) -> T {
+        let Parts { pool, slot, .. } = self.parts.as_ref().expect(NOT_TAKEN);
+        let mut state = pool.state.lock();
+        read(state.slots.meta(*slot).expect("the slot of a lent handle has its metadata"))
     }
 
     #[inline]
@@ -108,7 +165,7 @@ impl<R: Resource> Drop for Pooled<R> {
     #[inline]
     fn drop(&mut self) {
         if let Some(parts) = self.parts.take() {
-            parts.validate_in_background(Caller::Drop);
+            Inner::give_back(Pooled { parts: Some(parts) }, None);
         }
     }
 }
@@ -123,37 +180,62 @@ where
 }
 
 impl<R: Resource> Inner<R> {
-    /// Returns the handle to the pool at once, if its use ended in an orderly way and [`Reset`] requires no validation.
+    /// Returns the handle to the pool at once, unless it must be validated before anything else uses it.
     ///
-    /// A handle that is not ready is validated before it becomes idle: it could hold a lock, and its next user would
-    /// have to wait for the validation. That is a release, and not done here, because this is called from drops.
+    /// `verdict` is how the use ended, or `None` if the handle was dropped. A handle in doubt could hold a lock, and is
+    /// validated without waiting for its next user. That is a release, and not done here, because this is called from
+    /// drops.
     #[inline(always)]
-    pub(super) fn reclaim(pooled: Pooled<R>, exit: Exit) -> Result<(), Pooled<R>> {
+    pub(super) fn reclaim(pooled: Pooled<R>, verdict: Option<Exit>) -> Result<(), Pooled<R>> {
         let pool = pooled.pool();
-        if exit.is_in_doubt() || pool.config.reset == Some(Reset::Always) {
-            return Err(pooled);
-        }
-        if !matches!(probe_or_dead(&*pool.resource, &pooled), Health::Clean | Health::Ready) {
+        let proved = match probe_or_dead(&*pool.resource, &pooled) {
+            Health::Dead => {
+                Self::put_dead(pooled, verdict);
+                return Ok(());
+            }
+            Health::Dirty => return Err(pooled),
+            Health::Clean => true,
+            Health::Ready => verdict.is_some(),
+            Health::Unknown => false,
+        };
+        let in_doubt = verdict.map_or_else(std::thread::panicking, Exit::is_in_doubt);
+        if in_doubt || pool.config.reset == Some(Reset::Always) {
             return Err(pooled);
         }
         let Parts { pool, slot, handle } = pooled.into_parts();
-        pool.put(slot, handle);
+        pool.put(slot, handle, proved);
         Ok(())
     }
 
-    /// Returns the handle to the pool after a use that ended in an orderly way.
+    /// Returns a handle that was put or dropped.
     #[inline]
-    pub(super) fn put_checked_out(pooled: Pooled<R>) {
-        if let Err(unvalidated) = Self::reclaim(pooled, Exit::Completed) {
-            unvalidated.into_parts().validate_in_background(Caller::Code);
+    pub(super) fn give_back(pooled: Pooled<R>, verdict: Option<Exit>) {
+        if let Err(in_doubt) = Self::reclaim(pooled, verdict) {
+            Self::unproved(in_doubt, verdict).validate_in_background();
         }
     }
 
     /// Returns the handle to the pool after a validation.
     pub(super) async fn release(pooled: Pooled<R>, exit: Exit) {
-        let Parts { pool, slot, handle } = pooled.into_parts();
         // Dropping this future at any point retires the handle.
-        let unvalidated = Unvalidated::new(pool, slot, handle);
-        unvalidated.validate(exit).await;
+        Self::unproved(pooled, Some(exit)).validate_and_put().await;
+    }
+
+    #[cold]
+    fn unproved(pooled: Pooled<R>, verdict: Option<Exit>) -> Unproved<R> {
+        let Parts { pool, slot, handle } = pooled.into_parts();
+        Unproved::used(pool, slot, handle, verdict)
+    }
+
+    #[cold]
+    fn put_dead(pooled: Pooled<R>, verdict: Option<Exit>) {
+        Self::unproved(pooled, verdict).fail(&Error::unavailable());
+    }
+
+    /// Releases a handle that is lent, instead of returning it.
+    pub(super) fn discard(pooled: Pooled<R>) {
+        let Parts { pool, slot, handle } = pooled.into_parts();
+        let (claim, meta) = pool.state.lock().end_use(slot);
+        pool.retire(Some(claim), handle, meta, Exit::Completed);
     }
 }

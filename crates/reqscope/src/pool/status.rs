@@ -3,7 +3,7 @@ use std::borrow::Cow;
 
 use tokio::time::Instant;
 
-use super::clock::Tick;
+use super::clock::Moment;
 use super::inner::{Holder, Inner, PoolState};
 use crate::error::{ConnectFailure, Error, Holding, Shortage, Situation};
 use crate::resource::Resource;
@@ -49,6 +49,8 @@ pub struct PoolStatus {
     pub ending: usize,
     /// The number of callers that wait.
     pub waiting: usize,
+    /// Whether the pool is [paused](crate::Pool::pause).
+    pub paused: bool,
     /// Whether the backend is down: the last creation failed, and none has succeeded since.
     pub down: bool,
     /// The last failed creation, even if one has succeeded since.
@@ -61,7 +63,7 @@ pub struct PoolStatus {
     pub retired: u64,
     /// The number of handles that were found dead or failed their validation. They are also counted as retired.
     pub unsound: u64,
-    /// The number of uses that ended with a sound handle. Uses that have not ended are not counted.
+    /// The number of uses that have ended, also with a dead handle.
     pub uses: u64,
     /// The number of check-outs that had to wait, for a lent handle or a creation.
     pub waits: u64,
@@ -73,29 +75,30 @@ pub struct PoolStatus {
 
 impl<R: Resource> Inner<R> {
     pub(super) fn status(&self) -> PoolStatus {
-        let state = self.state.lock();
+        let mut state = self.state.lock();
+        let waits = state.slots.waiters().joined();
         let counts = state.slots.counts();
         let (down, last_failure) = (state.breaker.is_open(), state.last_failure());
-        let uses: u64 = state.slots.metadata().map(|meta| self.config.uses(meta.uses_left)).sum();
-        let waits = state.slots.joined();
+        let uses = state.uses;
         drop(state);
         let (accounting, counters) = (self.reaper.stats(), &self.counters);
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         PoolStatus {
             name: self.config.name.clone().unwrap_or(Cow::Borrowed(type_name::<R>())),
             max_size: counts.max,
-            in_use: counts.lent,
+            in_use: counts.lent + counts.validating,
             idle: counts.idle,
             creating: counts.creating,
             ending: counts.ending,
             waiting: counts.waiting,
+            paused: counts.paused,
             down,
             last_failure: last_failure.map(|(error, at)| ConnectFailure::new(&error, at.elapsed())),
             created: accounting.acquired,
             create_failed: accounting.acquire_failed,
             retired: accounting.released + accounting.abandoned,
             unsound: read(&counters.unsound),
-            uses: uses + read(&counters.uses),
+            uses,
             waits,
             timeouts: read(&counters.timeouts),
             held_too_long: read(&counters.held_too_long),
@@ -103,17 +106,16 @@ impl<R: Resource> Inner<R> {
     }
 
     pub(super) fn holders(&self) -> Vec<Holding> {
-        self.clock.advance();
         let now = self.clock.now();
-        let mut lent: Vec<Holder> =
-            self.state.lock().slots.lent().filter(|holder| holder.is_users()).cloned().collect();
+        let mut lent = Vec::new();
+        self.for_each_holder(|holder| lent.push(holder.clone()));
         lent.sort_by_key(|holder| holder.since);
         lent.into_iter().map(|holder| holder.holding(now)).collect()
     }
 }
 
 impl Holder {
-    fn holding(&self, now: Tick) -> Holding {
+    fn holding(&self, now: Moment) -> Holding {
         let holding = Holding::new(self.origin.taken_at, now.since(self.since));
         match self.details.to_label() {
             Some(label) => holding.with_label(label),
@@ -139,23 +141,26 @@ impl<R: Resource> Inner<R> {
         if error.is_closed() {
             return error;
         }
-        self.clock.advance();
         let now = self.clock.now();
+        let (mut oldest, mut own) = (None::<Holder>, None);
+        self.for_each_holder(|holder| {
+            if oldest.as_ref().is_none_or(|oldest| holder.since < oldest.since) {
+                oldest = Some(holder.clone());
+            }
+            if holder.origin.scope.is_some() && holder.origin.scope == waiter.origin.scope {
+                own = own.or(Some(holder.origin.taken_at));
+            }
+        });
         let state = self.state.lock();
         let counts = state.slots.counts();
-        let oldest = state.slots.lent().filter(|holder| holder.is_users()).min_by_key(|holder| holder.since).cloned();
-        let own = state
-            .slots
-            .lent()
-            .find(|holder| holder.origin.scope.is_some() && holder.origin.scope == waiter.origin.scope)
-            .map(|holder| holder.origin.taken_at);
         let last_failure = state.last_failure();
         drop(state);
         error.with_shortage(Shortage {
             resource: Some(type_name::<R>()),
             name: self.config.name.clone(),
+            paused: counts.paused,
             max_size: counts.max,
-            in_use: counts.lent,
+            in_use: counts.lent + counts.validating,
             idle: counts.idle,
             creating: counts.creating,
             waiting: counts.waiting,

@@ -103,6 +103,29 @@ impl Deadline {
         }
     }
 
+    /// Waits until the deadline has passed, as [`poll_missed`](Deadline::poll_missed) does, or until `earlier`. Returns
+    /// `None` if only that has passed.
+    pub(crate) fn poll_missed_or<C>(
+        &mut self,
+        earlier: Option<Instant>,
+        stage: Stage,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Error<C>>> {
+        let Some(earlier) = earlier.filter(|earlier| *earlier < self.at) else {
+            return self.poll_missed(stage, cx).map(Some);
+        };
+        let at = std::mem::replace(&mut self.at, earlier);
+        if let Some(timer) = self.timer.as_mut().filter(|timer| earlier < timer.at) {
+            timer.set(earlier);
+        }
+        let poll = self.poll(cx);
+        self.at = at;
+        match poll {
+            Ok(poll) => poll.map(|()| None),
+            Err(missing) => Poll::Ready(Some(Error::runtime(missing).at(stage))),
+        }
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, &'static str> {
         let began = self.timer.is_some();
         let polled = self.poll_on_time(cx)?;

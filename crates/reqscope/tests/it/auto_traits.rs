@@ -10,12 +10,13 @@ use reqscope::context::{AcquireContext, Label, Tenant};
 use reqscope::error::{ConnectFailure, Holding, Shortage, Stage};
 use reqscope::future::{Close, Get, Release};
 use reqscope::observer::{Abandoned, Subject};
+use reqscope::pool::{PoolBuilder, PoolStatus, Reset};
 use reqscope::reaper::ReaperBuilder;
 use reqscope::scope::{LazyState, MappedGuard, Problem, ScopesBuilder, TryGetError};
 use reqscope::stats::{DrainReport, Stats};
 use reqscope::{
-    CloseError, Error, Exit, Guard, Health, Lazy, Lease, Observer, Reaper, Resource, Scope, ScopeHandle, Scopes,
-    Shared, resource_fn,
+    CloseError, Error, Exit, Guard, Health, Lazy, Lease, Observer, Pool, Pooled, Reaper, Resource, Scope,
+    ScopeHandle, Scopes, Shared, resource_fn,
 };
 use reqscope_testkit::Probe;
 
@@ -53,6 +54,26 @@ fn plain_values_implement_all_auto_traits() {
 fn scope_types_implement_all_auto_traits() {
     everything::<(Scopes, ScopesBuilder, Scope, ScopeHandle, Reaper, ReaperBuilder)>();
     everything::<(Lazy<Probe>, Guard<Probe>, Lease<Probe>, Box<dyn Observer>)>();
+}
+
+#[test]
+fn pool_types_implement_all_auto_traits() {
+    everything::<(Pool<Probe>, Pooled<Probe>, PoolBuilder<Probe>, PoolStatus, Reset)>();
+    // A pool hands a handle to one user at a time.
+    everything::<(Pool<Maker>, PoolBuilder<Maker>)>();
+    send::<Pooled<Maker>>();
+}
+
+#[test]
+fn futures_of_a_pool_are_send_even_if_its_handles_are_not_sync() {
+    let pool = Pool::new(Maker);
+    send_value(&pool.warm());
+    send_value(&pool.close(Duration::ZERO));
+    send_value(&async move {
+        let handle = pool.get().await.unwrap();
+        tokio::task::yield_now().await;
+        pool.put(handle);
+    });
 }
 
 #[test]

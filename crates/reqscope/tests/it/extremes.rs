@@ -298,7 +298,7 @@ async fn leak_after_is_kept_at_its_extremes() {
 
 #[tokio::test(start_paused = true)]
 async fn min_idle_above_the_size_counts_as_the_size() {
-    for (least, idle) in [(0, 0), (1, 1), (3, 3), (usize::MAX, 3)] {
+    for (least, idle) in [(0, 1), (1, 1), (3, 3), (usize::MAX, 3)] {
         let pool = Pool::builder().max_size(3).min_idle(least).create_concurrency(usize::MAX).build(Probe::new());
         pool.warm().await.unwrap();
         sleep(Duration::from_secs(60)).await;

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use reqscope::observer::{Abandoned, Subject};
 use reqscope::pool::PoolBuilder;
 use reqscope::{Error, Exit, Lease, Observer, Pool, Reaper, Resource, ResourceExt, Scopes, Shared};
-use reqscope_testkit::{Probe, Scripted, Verb, poll_once, quiet_panic};
+use reqscope_testkit::{Outcome, Probe, Scripted, Verb, poll_once, quiet_panic};
 use tokio::time::sleep;
 
 use crate::support::{bounded, settle};
@@ -130,7 +130,7 @@ async fn observers_see_no_line_of_this_crate() {
     drop(scope);
     assert!(bounded(outer.close(Duration::from_secs(1))).await.is_clean());
     let failing = Probe::new();
-    failing.on(Verb::Acquire).error().panic();
+    failing.on(Verb::Acquire).next(Outcome::permanent()).panic();
     let pool = lines.pool().min_idle(1).build(failing);
     assert!(pool.get().await.is_err());
     sleep(Duration::from_secs(5)).await;

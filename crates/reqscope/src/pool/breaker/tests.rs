@@ -15,7 +15,15 @@ struct World {
 }
 
 impl World {
+    /// Returns a breaker that the next failure opens.
     fn new() -> Self {
+        let mut world = World::healthy();
+        world.breaker.failures = OPENS_AT - 1;
+        world
+    }
+
+    /// Returns a breaker without any failure.
+    fn healthy() -> Self {
         World { breaker: Breaker::new(), now: Instant::now(), failures: 0 }
     }
 
@@ -83,6 +91,57 @@ fn closed_breaker_lets_every_caller_through() {
     assert_eq!(world.breaker.last_failure(), None);
 }
 
+// The fault: one refused connect failed every caller of the next 20 ms.
+#[test]
+fn third_quick_failure_in_a_row_opens_it() {
+    let mut world = World::healthy();
+    for opens in [false, false, true] {
+        let attempt = world.begin();
+        world.fail(attempt);
+        assert_eq!(world.breaker.is_open(), opens);
+    }
+}
+
+#[test]
+fn success_between_quick_failures_starts_the_count_again() {
+    let mut world = World::healthy();
+    for _ in 0..10 {
+        let attempt = world.begin();
+        world.fail(attempt);
+        let attempt = world.begin();
+        world.breaker.succeeded(attempt);
+    }
+    assert!(!world.breaker.is_open());
+}
+
+#[test]
+fn slow_or_permanent_failure_opens_it_at_once() {
+    let mut world = World::healthy();
+    world.fail_after(SLOWLY, 1.0);
+    assert!(world.breaker.is_open());
+    let mut world = World::healthy();
+    let attempt = world.begin();
+    world.fail_as(attempt, true, 1.0);
+    assert!(world.breaker.is_open());
+}
+
+#[test]
+fn more_than_a_few_faults_within_a_second_open_it() {
+    let mut world = World::healthy();
+    let opens = |world: &mut World, after: Duration| {
+        world.now += after;
+        drop(world.breaker.fault(world.now, Arc::new(1), 1.0));
+        world.breaker.is_open()
+    };
+    for _ in 0..100 {
+        assert!(!opens(&mut world, Duration::from_millis(500)), "two or three a second");
+    }
+    world.now += 2 * WINDOW;
+    let outcomes: Vec<bool> = (0..4).map(|_| opens(&mut world, QUICKLY)).collect();
+    assert_eq!(outcomes, [false, false, false, true]);
+    assert_eq!(world.pause(), SOON + SOON_SPREAD);
+}
+
 #[test]
 fn failure_opens_it_and_refusals_carry_cause_and_times() {
     let mut world = World::new();
@@ -118,7 +177,7 @@ fn outage_lasts_from_first_failure_to_first_success() {
     world.breaker.succeeded(probe);
     assert!(!world.breaker.is_open());
 
-    world.fail_after(QUICKLY, 1.0);
+    world.fail_after(SLOWLY, 1.0);
     assert_eq!(world.refusal().since, world.now);
 }
 
@@ -325,7 +384,7 @@ proptest! {
                     let (attempt, counts) = one_of(&mut under_way, which);
                     world.fail_as(attempt, backs_off, fraction);
                     if counts {
-                        due = Some(world.now + world.pause());
+                        due = world.breaker.is_open().then(|| world.now + world.pause());
                         under_way.iter_mut().for_each(|(_, counts)| *counts = false);
                     }
                     prop_assert_eq!(!world.breaker.is_open(), due.is_none());

@@ -2,9 +2,10 @@
 
 use std::mem;
 
-use super::{Entry, Occupant, Slots};
+use super::{Claim, Entry, Occupant, Slots, Work};
+use crate::pool::clock::Moment;
 
-impl<T, S, N: Clone> Slots<T, S, N> {
+impl<T, S, N> Slots<T, S, N> {
     /// Returns the metadata of the idle handles.
     pub(in crate::pool) fn idle(&self) -> impl Iterator<Item = &S> {
         self.idle.iter().filter_map(|&slot| match &self.entries[slot as usize] {
@@ -14,7 +15,15 @@ impl<T, S, N: Clone> Slots<T, S, N> {
     }
 
     /// Returns the metadata of the idle and the lent handles.
-    pub(in crate::pool) fn metadata(&self) -> impl Iterator<Item = &S> {
+    pub(in crate::pool) fn metadata(&mut self) -> impl Iterator<Item = &mut S> {
+        self.entries.iter_mut().filter_map(|entry| match entry {
+            Entry::Held(_, meta) => Some(meta),
+            _ => None,
+        })
+    }
+
+    /// Returns the same, to be read only.
+    pub(in crate::pool) fn metadata_ref(&self) -> impl Iterator<Item = &S> {
         self.entries.iter().filter_map(|entry| match entry {
             Entry::Held(_, meta) => Some(meta),
             _ => None,
@@ -23,73 +32,61 @@ impl<T, S, N: Clone> Slots<T, S, N> {
 
     /// Returns the idle slots, the longest idle first.
     pub(in crate::pool) fn idle_slots(&self) -> Vec<u32> {
-        self.idle.clone()
+        self.idle.iter().copied().collect()
     }
 
     /// Sorts the idle handles, so that the one with the least key is lent last.
     pub(in crate::pool) fn sort_idle<K: Ord>(&mut self, key: impl Fn(&S) -> K) {
         let entries = &self.entries;
-        self.idle.sort_by_key(|&slot| match &entries[slot as usize] {
+        self.idle.make_contiguous().sort_by_key(|&slot| match &entries[slot as usize] {
             Entry::Held(_, meta) => Some(key(meta)),
             _ => None,
         });
     }
 
-    /// Takes at most `most` of the idle handles that `out` selects out of the pool, the longest idle first.
-    pub(in crate::pool) fn remove_idle(&mut self, most: usize, mut out: impl FnMut(&S) -> bool) -> Vec<(u32, T, S)> {
-        let mut removed = Vec::new();
-        let mut idle = mem::take(&mut self.idle);
-        idle.retain(|&slot| {
-            let entry = &mut self.entries[slot as usize];
-            let goes = removed.len() < most && matches!(entry, Entry::Held(_, meta) if out(meta));
-            if goes {
-                if let Entry::Held(Occupant::Idle(handle), meta) = mem::replace(entry, Entry::Ending) {
-                    removed.push((slot, handle, meta));
-                }
-            }
-            !goes
-        });
-        self.idle = idle;
-        self.ending += removed.len();
-        removed
+    /// Takes at most `most` of the idle handles that `out` selects out of the pool, the longest idle first, to be
+    /// released.
+    pub(in crate::pool) fn remove_idle(&mut self, most: usize, out: impl FnMut(&S) -> bool) -> Vec<(Claim, T, S)> {
+        self.claim_idle(most, Work::Ending, Moment::NEVER, out)
     }
 
-    /// Takes all idle handles out of the pool. `mark` sees the metadata of each lent handle, to have it refused on its
-    /// return.
-    pub(in crate::pool) fn clear(&mut self, mut mark: impl FnMut(&mut S)) -> Vec<(u32, T, S)> {
-        let all = self.remove_idle(usize::MAX, |_| true);
-        for entry in &mut self.entries {
-            if let Entry::Held(_, meta) = entry {
-                mark(meta);
-            }
-        }
-        all
-    }
-
-    /// Lends at most `most` of the idle handles that `which` selects to the pool itself, the longest idle first.
-    pub(in crate::pool) fn take_idle(
+    /// Claims the slots of at most `most` of the idle handles that `which` selects, the longest idle first.
+    pub(in crate::pool) fn claim_idle(
         &mut self,
         most: usize,
-        holder: N,
+        work: Work,
+        overdue: Moment,
         mut which: impl FnMut(&S) -> bool,
-    ) -> Vec<(u32, T)> {
-        let mut taken = Vec::new();
+    ) -> Vec<(Claim, T, S)> {
+        let mut claimed = Vec::new();
         let mut idle = mem::take(&mut self.idle);
         idle.retain(|&slot| {
-            let wanted = taken.len() < most && self.meta(slot).is_some_and(|meta| which(meta));
-            let handle = if wanted { self.lend(slot, holder.clone()) } else { None };
-            let stays = handle.is_none();
-            taken.extend(handle.map(|handle| (slot, handle)));
-            stays
+            let selected = claimed.len() < most
+                && matches!(&self.entries[slot as usize], Entry::Held(Occupant::Idle(_), meta) if which(meta));
+            if selected {
+                claimed.extend(self.claim_idle_slot(slot, work, overdue));
+            }
+            !selected
         });
         self.idle = idle;
-        taken
+        claimed
     }
 
-    /// Lends the handle in this slot to the pool itself, if it is idle.
-    pub(in crate::pool) fn take_slot(&mut self, slot: u32, holder: N) -> Option<T> {
+    fn claim_idle_slot(&mut self, slot: u32, work: Work, overdue: Moment) -> Option<(Claim, T, S)> {
+        let (claim, entry) = self.occupy(slot, work, overdue);
+        match entry {
+            Entry::Held(Occupant::Idle(handle), meta) => Some((claim, handle, meta)),
+            _ => unreachable!("the slot is idle"),
+        }
+    }
+
+    /// Claims the slot of the handle in this slot, if it is idle. The one that is idle longest is found first.
+    pub(in crate::pool) fn claim_if_idle(&mut self, slot: u32) -> Option<(Claim, T, S)> {
+        if !matches!(self.entries.get(slot as usize), Some(Entry::Held(Occupant::Idle(_), _))) {
+            return None;
+        }
         let place = self.idle.iter().position(|idle| *idle == slot)?;
         self.idle.remove(place);
-        self.lend(slot, holder)
+        self.claim_idle_slot(slot, Work::Validating, Moment::NEVER)
     }
 }

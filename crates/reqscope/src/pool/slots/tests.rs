@@ -19,21 +19,23 @@ fn steps() -> impl Strategy<Value = Step> {
     let which = || 0..8_usize;
     prop_oneof![
         6 => prop::bool::weighted(0.8).prop_map(Step::Take),
-        6 => (0..4_usize).prop_map(Step::Join),
+        8 => (0..4_usize).prop_map(Step::Join),
         1 => Just(Step::Rejoin),
-        4 => (0..4_usize).prop_map(Step::Queue),
-        2 => Just(Step::Visit),
         4 => which().prop_map(Step::Register),
         4 => which().prop_map(Step::TakeGrant),
         2 => which().prop_map(Step::Leave),
         6 => (which(), prop::bool::weighted(0.8)).prop_map(|(index, wanted)| Step::Put(index, wanted)),
-        1 => which().prop_map(Step::End),
+        3 => which().prop_map(Step::Validate),
+        3 => (which(), prop::bool::weighted(0.8)).prop_map(|(index, wanted)| Step::PutValidated(index, wanted)),
+        1 => which().prop_map(Step::LendValidated),
+        1 => which().prop_map(Step::EndValidated),
+        2 => (0..6_u64).prop_map(Step::Pass),
         8 => (1..4_usize, 0..3_usize).prop_map(|(limit, spare)| Step::Begin(limit, spare)),
         5 => which().prop_map(Step::Created),
         1 => which().prop_map(Step::FreeCreating),
         3 => which().prop_map(Step::FreeEnding),
         1 => (0..4_usize).prop_map(Step::RemoveIdle),
-        1 => Just(Step::TakeAll),
+        1 => Just(Step::ValidateAll),
         1 => (1..5_usize).prop_map(Step::Resize),
         1 => Just(Step::Pause),
         2 => Just(Step::Resume),
@@ -51,19 +53,29 @@ proptest! {
             let (occupied, waiting) = (world.occupied(), world.slots.counts().waiting);
             world.step(&step);
             world.check();
-            assert!(world.occupied() <= world.slots.max().max(occupied), "too many slots are occupied (2)");
+            assert!(world.occupied() <= world.slots.max.max(occupied), "too many slots are occupied (2)");
             assert!(!world.slots.is_closed() || world.slots.counts().waiting <= waiting, "a caller joined (5)");
         }
         world.end();
     }
 }
 
+/// Puts a new handle into a new slot.
+fn create(slots: &mut Machine, handle: u32) -> Put<u32, u32> {
+    let claim = slots.begin(Moment::NEVER);
+    let slot = slots.lend_claimed(claim, handle, 0).expect("the claim is valid");
+    slots.put(slot, handle, |_| true)
+}
+
+fn join(slots: &mut Machine, holder: u32) -> Ticket {
+    slots.join(holder, Waker::noop().clone(), false)
+}
+
 #[test]
 fn handle_returned_last_goes_out_first() {
     let mut slots = Machine::new(2);
     for handle in [1, 2] {
-        let slot = slots.begin();
-        assert!(matches!(slots.created(slot, handle, handle, 0), Put::Idle));
+        assert!(matches!(create(&mut slots, handle), Put::Idle));
     }
     assert_eq!(slots.take(0, |_| true), Some((1, 2)));
     assert_eq!(slots.take(0, |_| true), Some((0, 1)));
@@ -73,25 +85,51 @@ fn handle_returned_last_goes_out_first() {
 #[test]
 fn caller_that_can_create_does_not_count_as_waiting() {
     let mut slots = Machine::new(2);
-    let join = |slots: &mut Machine| slots.join(0, 0, false).map(drop);
-    assert_eq!(join(&mut slots), Ok(()));
-    slots.begin();
-    assert_eq!(join(&mut slots), Ok(()));
-    assert_eq!(join(&mut slots), Err(JoinError::Full));
+    for _ in 0..2 {
+        assert_eq!(slots.may_join(0), Ok(()));
+        join(&mut slots, 0);
+    }
+    slots.begin(Moment::NEVER);
+    assert_eq!(slots.may_join(0), Err(JoinError::Full));
     assert_eq!(slots.counts().waiting, 2);
+}
+
+// The fault: a handle that the pool itself was validating counted as used by another caller.
+#[test]
+fn caller_whose_handle_is_validated_does_not_count_as_waiting() {
+    let mut slots = Machine::new(1);
+    assert!(matches!(create(&mut slots, 1), Put::Idle));
+    assert_eq!(slots.claim_idle(1, Work::Validating, Moment::NEVER, |_| true).len(), 1);
+    assert_eq!(slots.may_join(0), Ok(()));
+}
+
+// The fault: each keepalive of an idle handle made the pool grow.
+#[test]
+fn handle_that_is_validated_is_as_good_as_idle() {
+    let mut slots = Machine::new(2);
+    assert!(matches!(create(&mut slots, 1), Put::Idle));
+    assert_eq!(slots.claim_idle(1, Work::Validating, Moment::NEVER, |_| true).len(), 1);
+    assert!(!slots.wants(9, 1) && slots.wants(9, 2));
+}
+
+#[test]
+fn unlimited_settings_do_not_overflow() {
+    let mut slots = Machine::new(usize::MAX);
+    join(&mut slots, 0);
+    assert!(slots.wants(usize::MAX, usize::MAX));
+    assert_eq!(slots.may_join(usize::MAX), Ok(()));
 }
 
 #[test]
 fn resume_grants_idle_handles_to_the_head_of_the_queue() {
     let mut slots = Machine::new(1);
     slots.pause();
-    let (first, second) = (slots.join(1, 9, false).expect("open"), slots.join(2, 9, false).expect("open"));
-    let slot = slots.begin();
-    assert!(matches!(slots.created(slot, 7, 7, 0), Put::Idle));
+    let first = join(&mut slots, 1);
     let woken = Arc::new(Woken::default());
-    assert!(slots.waiters().register(&second, Waker::from(Arc::clone(&woken))).is_none());
+    let _second = slots.join(2, Waker::from(Arc::clone(&woken)), false);
+    assert!(matches!(create(&mut slots, 7), Put::Idle));
     slots.resume().into_iter().for_each(Waker::wake);
-    assert_eq!(slots.waiters().take(&first), Some((slot, 7)));
+    assert_eq!(slots.waiters().take(&first), Some((0, 7)));
     // The second waiter may begin a creation, if there is a free slot.
     assert_eq!(woken.count(), 1);
 }
@@ -100,24 +138,36 @@ fn resume_grants_idle_handles_to_the_head_of_the_queue() {
 #[test]
 fn shrinking_releases_only_the_surplus() {
     let mut slots = Machine::new(3);
-    let (first, second, third) = (slots.begin(), slots.begin(), slots.begin());
-    assert!(matches!(slots.created(first, 1, 1, 0), Put::Idle));
-    assert!(matches!(slots.created(second, 2, 2, 0), Put::Idle));
-    assert_eq!(slots.resize(2), [(first, 1, 1)]);
+    assert!(matches!(create(&mut slots, 1), Put::Idle));
+    assert!(matches!(create(&mut slots, 2), Put::Idle));
+    let third = slots.begin(Moment::NEVER);
+    let removed = slots.resize(2);
+    assert!(matches!(removed[..], [(Claim { slot: 0, .. }, 1, 1)]), "{removed:?}");
     assert_eq!(slots.resize(2), []);
-    assert!(matches!(slots.created(third, 3, 3, 0), Put::Idle));
+    let third = slots.lend_claimed(third, 3, 0).unwrap();
+    assert!(matches!(slots.put(third, 3, |_| true), Put::Idle));
     assert_eq!(slots.counts(), Counts { max: 2, idle: 2, ending: 1, ..Counts::default() });
 }
 
 #[test]
 fn surplus_after_a_resize_is_refused_on_return() {
     let mut slots = Machine::new(2);
-    let (first, second) = (slots.begin(), slots.begin());
-    assert!(
-        matches!(slots.created(first, 1, 1, 0), Put::Idle) && matches!(slots.created(second, 2, 2, 0), Put::Idle)
-    );
+    assert!(matches!(create(&mut slots, 1), Put::Idle) && matches!(create(&mut slots, 2), Put::Idle));
     assert!(slots.take(0, |_| true).is_some() && slots.take(0, |_| true).is_some());
     assert_eq!(slots.resize(1), []);
-    assert!(matches!(slots.put(second, 2, |_| true), Put::Refused(2, 2)));
-    assert!(matches!(slots.put(first, 1, |_| true), Put::Idle));
+    assert!(matches!(slots.put(1, 2, |_| true), Put::Refused(Claim { slot: 1, .. }, 2, 2)));
+    assert!(matches!(slots.put(0, 1, |_| true), Put::Idle));
+}
+
+#[test]
+fn claim_of_a_slot_that_was_given_up_is_void() {
+    let mut slots = Machine::new(1);
+    let at = |millis| Moment::ZERO.after(Duration::from_millis(millis));
+    let claim = slots.begin(at(5));
+    for (millis, given_up) in [(4, vec![]), (100, vec![]), (109, vec![]), (110, vec![claim])] {
+        assert_eq!(slots.give_up(at(millis), Duration::from_millis(10)), given_up, "at {millis}");
+    }
+    let next = slots.begin(Moment::NEVER);
+    assert_eq!(slots.lend_claimed(claim, 1, 0), Err(1));
+    assert!(!slots.free(claim) && slots.free(next));
 }

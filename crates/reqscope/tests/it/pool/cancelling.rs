@@ -91,6 +91,8 @@ async fn release_cut_during_a_validation_loses_no_slot() {
             for polls in 0..6 {
                 let rig = slow(|builder| builder.max_size(2));
                 for _ in 0..ROUNDS {
+                    // New handles are validated, too, once several have failed.
+                    rig.probe.on(Verb::Validate).always(Outcome::ok());
                     let handle = rig.take().await;
                     rig.probe.on(Verb::Validate).always(outcome.clone().after_polls(2));
                     let released = cancel_at(polls, rig.pool.release(handle, exit));

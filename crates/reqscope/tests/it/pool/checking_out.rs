@@ -58,29 +58,34 @@ async fn dropped_handle_is_validated_before_its_next_use() {
     let pool = pool(1, probe.clone());
     probe.on(Verb::Validate).slow(1);
     drop(pool.get().await.unwrap());
-    assert_eq!((pool.status().idle, pool.status().in_use), (0, 1));
+    assert_eq!((pool.status().idle, pool.status().in_use), (1, 0));
     let mut next = Box::pin(pool.get());
     assert!(poll_once(next.as_mut()).is_pending());
     pool.put(next.await.unwrap());
     assert_eq!((probe.counts().acquired, probe.counts().validated), (1, 1));
 }
 
+/// Of a resource that does not look at its handles.
 #[tokio::test(start_paused = true)]
-async fn validation_that_needs_no_waiting_ends_in_the_put() {
+async fn handle_of_unknown_health_is_validated_by_its_next_check_out() {
     let probe = Probe::new();
     let pool = pool(1, probe.clone());
     let handle = pool.get().await.unwrap();
     probe.set_health(Health::Unknown);
     pool.put(handle);
-    assert_eq!((pool.status().idle, pool.status().in_use), (1, 0));
+    assert_eq!((pool.status().idle, probe.counts().validated), (1, 0));
+    let handle = pool.get().await.unwrap();
     assert_eq!(probe.counts().validated, 1);
+    pool.put(handle);
 }
 
 #[tokio::test(start_paused = true)]
 async fn drop_leaves_all_of_the_validation_to_a_task() {
     let probe = Probe::new();
     let pool = pool(1, probe.clone());
-    drop(pool.get().await.unwrap());
+    let handle = pool.get().await.unwrap();
+    probe.set_health(Health::Dirty);
+    drop(handle);
     assert_eq!((pool.status().idle, pool.status().in_use), (0, 1));
     settle().await;
     assert_eq!((pool.status().idle, pool.status().in_use), (1, 0));
@@ -120,13 +125,14 @@ async fn caller_with_a_creation_does_not_count_as_waiter() {
 
 /// The handle may have left a transaction open, which would hold its locks for as long as the handle is idle.
 #[tokio::test(start_paused = true)]
-async fn handle_of_unknown_health_is_validated_on_its_return() {
+async fn dirty_handle_is_validated_on_its_return() {
     let probe = Probe::new();
     let pool = pool(1, probe.clone());
     let handle = pool.get().await.unwrap();
-    probe.set_health(Health::Unknown);
+    probe.set_health(Health::Dirty);
     probe.on(Verb::Validate).slow(1);
     pool.put(handle);
+    probe.set_health(Health::Ready);
     assert_eq!((pool.status().idle, pool.status().in_use), (0, 1));
     let again = pool.get().await.unwrap();
     // It is fresh, so the check-out does not validate it again.

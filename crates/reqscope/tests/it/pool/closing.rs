@@ -6,7 +6,7 @@ use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use reqscope::Pool;
+use reqscope::{Health, Pool};
 use reqscope_testkit::{Outcome, Probe, Verb, expect_panic};
 use tokio::time::Instant;
 
@@ -74,7 +74,9 @@ async fn close_waits_for_lent_handles_and_creations() {
     rig.probe.on(Verb::Acquire).close();
     rig.probe.on(Verb::Validate).close();
     let waiter = rig.waiter();
+    rig.probe.set_health(Health::Dirty);
     drop(unvalidated);
+    rig.probe.set_health(Health::Ready);
     settle().await;
     let began = Instant::now();
     let close = rig.pool.close(Duration::from_secs(2));

@@ -13,8 +13,11 @@ use crate::support::{bounded, settle};
 #[tokio::test(start_paused = true)]
 async fn failed_creation_returns_its_cause_and_frees_its_slot() {
     let rig = Rig::new(2);
-    for _ in 0..5 {
-        rig.probe.on(Verb::Acquire).error();
+    for round in 0..5 {
+        // The first three open the breaker. Later, each probe fails by itself.
+        for _ in 0..if round == 0 { 3 } else { 1 } {
+            rig.probe.on(Verb::Acquire).error();
+        }
         let error = bounded(rig.pool.get()).await.unwrap_err();
         assert!(error.is_unavailable() && error.cause().is_some(), "{error}");
         assert_eq!(rig.counts(), [0; 5]);
@@ -27,7 +30,9 @@ async fn failed_creation_returns_its_cause_and_frees_its_slot() {
 async fn panicking_creation_counts_as_failed() {
     let rig = Rig::new(2);
     for polls in 0..5 {
-        rig.probe.on(Verb::Acquire).next(Outcome::panic().after_polls(polls));
+        for _ in 0..if polls == 0 { 3 } else { 1 } {
+            rig.probe.on(Verb::Acquire).next(Outcome::panic().after_polls(polls));
+        }
         let error = bounded(rig.pool.get()).await.unwrap_err();
         assert!(error.is_panicked(), "{error}");
         assert_eq!(rig.counts(), [0; 5]);
@@ -90,7 +95,8 @@ async fn handle_dead_on_arrival_counts_as_a_failed_creation() {
             assert!(error.is_unavailable(), "{error}");
             sleep(Duration::from_millis(1)).await;
         }
-        let most = began.elapsed().as_millis() / 15 + 1;
+        // Three open the breaker.
+        let most = began.elapsed().as_millis() / 15 + 3;
         assert!(u128::from(rig.probe.counts().acquires) <= most, "{:?}", rig.probe.counts());
         rig.probe.set_health(Health::Ready);
         rig.finish(0).await;
@@ -98,7 +104,7 @@ async fn handle_dead_on_arrival_counts_as_a_failed_creation() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn creation_begun_before_a_clear_is_not_kept() {
+async fn creation_begun_before_a_clear_serves_one_caller() {
     let rig = Rig::new(1);
     rig.probe.on(Verb::Acquire).close();
     let mut caller = rig.waiter();
@@ -106,6 +112,9 @@ async fn creation_begun_before_a_clear_is_not_kept() {
     rig.pool.clear();
     rig.probe.on(Verb::Acquire).always(Outcome::ok());
     let handle = bounded(caller.as_mut()).await.unwrap();
+    assert_eq!(handle.id(), 0, "its caller has waited for it");
+    rig.pool.put(handle);
+    let handle = rig.take().await;
     assert_eq!(handle.id(), 1, "the first handle may be connected to the old server");
     rig.pool.put(handle);
     rig.finish(0).await;

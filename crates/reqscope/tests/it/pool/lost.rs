@@ -139,7 +139,9 @@ fn resource_that_needs_io_fails_only_its_caller() {
 #[test]
 fn resource_that_panics_on_a_healthy_runtime_opens_the_breaker() {
     let (healthy, rig) = (runtime(), Rig::new(1));
-    rig.probe.on(Verb::Acquire).next(Outcome::panic());
+    for _ in 0..3 {
+        rig.probe.on(Verb::Acquire).next(Outcome::panic());
+    }
     healthy.block_on(async {
         assert!(rig.pool.get().await.unwrap_err().is_panicked());
         assert!(rig.pool.status().down);
@@ -163,11 +165,8 @@ fn warm_on_a_bad_runtime_returns_its_error() {
 #[test]
 fn validation_of_a_bad_caller_spares_the_other_handles() {
     let (healthy, rig) = (runtime(), Rig::new(4));
-    healthy.block_on(async {
-        rig.fill(4).await;
-        // Until they have to be validated.
-        sleep(Duration::from_secs(10)).await;
-    });
+    // Dropped, they have to be validated before their next use.
+    healthy.block_on(async { drop(rig.take_all(4).await) });
     rig.probe.on(Verb::Validate).always(Outcome::ok().after_polls(1));
     let timerless = without_timers();
     let inside = timerless.enter();

@@ -1,9 +1,9 @@
 use std::collections::HashSet;
+use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqscope::future::PoolGet;
 use reqscope::pool::PoolBuilder;
 use reqscope::{Error, Exit, Lease, Pool, Pooled, Resource};
 use reqscope_testkit::{Outcome, Probe, Scripted, Verb, poll_once};
@@ -36,7 +36,7 @@ impl Resource for Around {
 }
 
 /// A `get` that waits, after its first poll.
-pub(super) type Waiter = Pin<Box<PoolGet<Probe>>>;
+pub(super) type Waiter = Pin<Box<dyn Future<Output = Result<Pooled<Probe>, Error<Scripted>>> + Send>>;
 
 impl Rig {
     pub(super) fn new(size: usize) -> Self {
@@ -74,9 +74,19 @@ impl Rig {
     /// Begins a `get` that has to wait.
     #[track_caller]
     pub(super) fn waiter(&self) -> Waiter {
-        let mut get = Box::pin(self.pool.get());
+        let mut get: Waiter = Box::pin(self.pool.get());
         assert!(poll_once(get.as_mut()).is_pending(), "the get has to wait");
         get
+    }
+
+    /// Begins so many `get`s that have to wait. Between them the task yields, or its budget of polls would end.
+    pub(super) async fn waiters(&self, count: usize) -> Vec<Waiter> {
+        let mut waiters = Vec::new();
+        for _ in 0..count {
+            tokio::task::yield_now().await;
+            waiters.push(self.waiter());
+        }
+        waiters
     }
 
     /// Begins a `get` that has to wait, on this runtime.

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use std::task::Poll;
 use std::time::Duration;
 
-use reqscope::{Exit, Lease, Pool};
+use reqscope::{Exit, Health, Lease, Pool};
 use reqscope_testkit::{Outcome, Probe, Verb, poll_once};
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
@@ -34,10 +34,10 @@ fn pool_serves_one_runtime_after_another() {
     for _ in 0..5 {
         runtime().block_on(use_twice(&rig));
         let held = runtime().block_on(rig.take());
-        // Dropped outside of any runtime after its own has ended: it cannot be validated.
+        // Dropped outside of any runtime after its own has ended: it is validated by the next check-out.
         drop(held);
     }
-    runtime().block_on(rig.finish(5));
+    runtime().block_on(rig.finish(0));
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn waiter_restarts_a_creation_lost_with_its_runtime() {
 #[test]
 fn probe_lost_with_its_runtime_does_not_block_the_next() {
     let (first, second, rig) = (runtime(), runtime(), Rig::new(1));
-    rig.probe.on(Verb::Acquire).error().never();
+    rig.probe.on(Verb::Acquire).next(Outcome::permanent()).never();
     let context = first.enter();
     // Until the breaker lets a probe through, for which this get waits.
     let mut gone = Box::pin(rig.pool.get());
@@ -147,7 +147,10 @@ fn validation_lost_with_its_runtime_frees_its_slot() {
     let (first, second, rig) = (runtime(), runtime(), Rig::new(1));
     rig.probe.on(Verb::Validate).never();
     first.block_on(async {
-        drop(rig.take().await);
+        let handle = rig.take().await;
+        rig.probe.set_health(Health::Dirty);
+        drop(handle);
+        rig.probe.set_health(Health::Ready);
         settle().await;
     });
     assert_eq!(rig.counts(), [1, 0, 0, 0, 0]);
@@ -185,7 +188,9 @@ fn drop_during_shutdown_leaves_the_creation_to_a_waiter() {
     let second = runtime();
     let waiter = rig.waiter_on(&second);
     rig.probe.on(Verb::Validate).slow(1);
+    rig.probe.set_health(Health::Dirty);
     during_shutdown(move || drop(held));
+    rig.probe.set_health(Health::Ready);
     second.block_on(async { rig.pool.put(bounded(waiter).await.unwrap()) });
     second.block_on(rig.finish(1));
 }
@@ -204,11 +209,13 @@ fn pool_without_a_runtime_serves_what_needs_no_waiting() {
 }
 
 #[test]
-fn handle_dropped_without_a_runtime_frees_its_slot() {
+fn dirty_handle_dropped_without_a_runtime_frees_its_slot() {
     let rig = Rig::new(1);
     for _ in 0..3 {
         let Poll::Ready(Ok(handle)) = poll_once(pin!(rig.pool.get())) else { panic!("nothing has to wait") };
+        rig.probe.set_health(Health::Dirty);
         drop(handle);
+        rig.probe.set_health(Health::Ready);
         assert_eq!(rig.counts(), [0; 5]);
     }
     runtime().block_on(rig.finish(3));

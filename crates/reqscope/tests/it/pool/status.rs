@@ -4,7 +4,7 @@ use std::any::type_name;
 use std::panic::Location;
 use std::sync::Arc;
 
-use reqscope_testkit::{Probe, Verb};
+use reqscope_testkit::{Outcome, Probe, Verb};
 
 use super::aging::{ROUND, SECOND, pass, without_limits};
 use crate::support::settle;
@@ -25,7 +25,7 @@ async fn named_pool_shows_its_name_in_errors() {
 async fn status_counts_all_events() {
     let probe = Probe::new();
     let pool = Arc::new(without_limits().max_size(1).acquire_timeout(SECOND).build(probe.clone()));
-    probe.on(Verb::Acquire).error();
+    probe.on(Verb::Acquire).next(Outcome::permanent());
     pool.get().await.unwrap_err();
     pass(SECOND).await;
     let mut handle = pool.get().await.unwrap();
@@ -37,7 +37,7 @@ async fn status_counts_all_events() {
     pool.put(handle);
     let status = pool.status();
     assert_eq!((status.create_failed, status.created, status.retired, status.unsound), (1, 2, 1, 1));
-    assert_eq!((status.waits, status.timeouts, status.uses), (4, 1, 1));
+    assert_eq!((status.waits, status.timeouts, status.uses), (4, 1, 2));
 }
 
 #[tokio::test(start_paused = true)]

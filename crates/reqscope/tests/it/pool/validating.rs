@@ -67,6 +67,7 @@ async fn failed_validation_releases_with_the_exit_of_the_use() {
 async fn handle_that_died_in_use_is_not_validated_or_reused() {
     let rig = Rig::new(1);
     for (number, exit) in [Exit::Completed, Exit::Failed, Exit::Cancelled, Exit::Panicked].into_iter().enumerate() {
+        rig.fill(1).await;
         let mut lease = bounded(Lease::acquire(&rig.pool)).await.unwrap();
         assert_eq!(lease.id(), number as u64);
         lease.kill();
@@ -99,7 +100,10 @@ async fn slot_is_held_until_validation_and_release_end() {
     });
     rig.probe.on(Verb::Validate).never();
     rig.probe.on(Verb::Release).never();
-    drop(rig.take().await);
+    let handle = rig.take().await;
+    rig.probe.set_health(Health::Dirty);
+    drop(handle);
+    rig.probe.set_health(Health::Ready);
     let (began, waiter) = (Instant::now(), rig.waiter());
     settle().await;
     assert_eq!(rig.counts(), [1, 0, 0, 0, 1]);
@@ -130,16 +134,16 @@ async fn slot_is_freed_however_its_release_ends() {
     }
 }
 
-/// No call waits here, so the `get` would loop without end.
+/// No call waits here, so the `get` would loop without end, if failed validations did not open the breaker.
 #[tokio::test(start_paused = true)]
-async fn get_gives_up_after_one_failed_validation_per_slot() {
+async fn get_gives_up_if_no_new_handle_is_sound() {
     let rig = Rig::configured(Probe::new().reclaiming(), |builder| {
         builder.max_size(2).validate_after(Duration::ZERO).reset(Reset::Always)
     });
     rig.probe.on(Verb::Validate).always(Outcome::error());
     let error = bounded(rig.pool.get()).await.unwrap_err();
     assert!(error.is_unavailable() && error.cause().is_some(), "{error}");
-    assert_eq!(rig.probe.counts().acquires, 3);
+    assert!(rig.probe.counts().acquires <= 8, "{:?}", rig.probe.counts());
     rig.finish(0).await;
 }
 
@@ -200,7 +204,9 @@ async fn verb_that_panics_before_its_future_costs_no_slot() {
         for _ in 0..5 {
             match bounded(pool.get()).await {
                 Ok(handle) => drop(handle),
-                Err(error) => assert!(["acquire", "try_acquire", "probe"].contains(&verb), "{verb}: {error}"),
+                Err(error) => {
+                    assert!(["acquire", "try_acquire", "probe", "validate"].contains(&verb), "{verb}: {error}")
+                }
             }
             sleep(Duration::from_secs(5)).await;
             let status = pool.status();

@@ -28,6 +28,8 @@ pub(crate) struct Start {
     pub(crate) always_reset: bool,
     /// Whether the resource reclaims its handles without waiting.
     pub(crate) reclaims: bool,
+    /// Whether idle handles are validated once a second.
+    pub(crate) keepalive: bool,
 }
 
 /// An operation on the pool. A number is an index into what exists, modulo its count.
@@ -66,6 +68,10 @@ pub(crate) enum Step {
     Runtime {
         inside: bool,
     },
+    /// Releases the idle handles whose number leaves this remainder.
+    Retain(u8),
+    /// Warms the pool and polls the future so many times before dropping it.
+    Warm(#[arbitrary(with = few)] u8),
 }
 
 /// The largest size of the pool.
@@ -102,7 +108,7 @@ fn exit(bytes: &mut Unstructured<'_>) -> arbitrary::Result<Exit> {
 }
 
 fn health(bytes: &mut Unstructured<'_>) -> arbitrary::Result<Health> {
-    bytes.choose(&[Health::Ready, Health::Unknown, Health::Dead]).copied()
+    bytes.choose(&[Health::Clean, Health::Ready, Health::Unknown, Health::Dirty, Health::Dead]).copied()
 }
 
 fn verb(bytes: &mut Unstructured<'_>) -> arbitrary::Result<Verb> {

@@ -6,13 +6,21 @@ use reqscope_testkit::Verb;
 use super::{Behavior, MAX_SIZE, MILLIS, Start, Step, play};
 
 fn starts() -> impl Strategy<Value = Start> {
-    any::<[bool; 3]>().prop_map(|[min_idle, always_reset, reclaims]| Start { min_idle, always_reset, reclaims })
+    any::<[bool; 4]>().prop_map(|[min_idle, always_reset, reclaims, keepalive]| Start {
+        min_idle,
+        always_reset,
+        reclaims,
+        keepalive,
+    })
 }
 
 fn steps() -> impl Strategy<Value = Step> {
     let which = || 0..6_u8;
     let exit = prop_oneof![Just(Exit::Completed), Just(Exit::Failed), Just(Exit::Cancelled), Just(Exit::Panicked)];
-    let health = prop_oneof![3 => Just(Health::Ready), 1 => Just(Health::Unknown), 1 => Just(Health::Dead)];
+    let health = prop_oneof![
+        1 => Just(Health::Clean), 3 => Just(Health::Ready), 1 => Just(Health::Unknown), 1 => Just(Health::Dirty),
+        1 => Just(Health::Dead),
+    ];
     let verb = prop_oneof![2 => Just(Verb::Acquire), 1 => Just(Verb::Validate), 1 => Just(Verb::Release)];
     let behavior = prop_oneof![
         1 => Just(Behavior::Ok), 3 => Just(Behavior::Slow), 2 => Just(Behavior::Error), 1 => Just(Behavior::Permanent),
@@ -37,6 +45,8 @@ fn steps() -> impl Strategy<Value = Step> {
         5 => Just(Step::Run),
         2 => prop::sample::select(&MILLIS[..]).prop_map(Step::Pass),
         1 => any::<bool>().prop_map(|inside| Step::Runtime { inside }),
+        1 => which().prop_map(Step::Retain),
+        1 => (0..4_u8).prop_map(Step::Warm),
     ]
 }
 

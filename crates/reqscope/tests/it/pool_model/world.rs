@@ -1,12 +1,12 @@
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use reqscope::future::PoolGet;
 use reqscope::pool::{PoolStatus, Reset};
-use reqscope::{Exit, Health, Pool, Pooled, Resource};
-use reqscope_testkit::{Outcome, Probe, Verb, Wakes, poll_n, poll_once};
+use reqscope::{Error, Exit, Health, Pool, Pooled, Resource};
+use reqscope_testkit::{Outcome, Probe, Scripted, Verb, Wakes, poll_n, poll_once};
 use tokio::time::advance;
 
 use super::{MAX_SIZE, Start, Step};
@@ -24,13 +24,17 @@ pub(super) struct World {
     handles: Vec<Pooled<Probe>>,
     /// The handles in doubt, with their number of validations when the use ended.
     in_doubt: BTreeMap<u64, u64>,
+    /// What all handles report.
+    health: Health,
     paused: bool,
     /// The number of occupied slots after the last step.
     occupied: usize,
 }
 
+type Get = Pin<Box<dyn Future<Output = Result<Pooled<Probe>, Error<Scripted>>> + Send>>;
+
 struct Pending {
-    get: Pin<Box<PoolGet<Probe>>>,
+    get: Get,
     wakes: Wakes,
     /// The number of wake-ups before its last poll.
     seen: u64,
@@ -53,6 +57,7 @@ impl World {
             .min_idle(usize::from(start.min_idle))
             .max_waiters(2)
             .create_concurrency(CREATIONS)
+            .keepalive(start.keepalive.then_some(Duration::from_secs(1)))
             .reset(if start.always_reset { Reset::Always } else { Reset::AfterDoubt })
             .build(probe.clone());
         World {
@@ -61,6 +66,7 @@ impl World {
             gets: Vec::new(),
             handles: Vec::new(),
             in_doubt: BTreeMap::new(),
+            health: Health::Ready,
             paused: false,
             occupied: 0,
         }
@@ -92,8 +98,10 @@ impl World {
             }
             Step::Release(index, exit, polls) => {
                 if let Some(handle) = take(&mut self.handles, index) {
-                    if polls == 0 || matches!(exit, Exit::Cancelled | Exit::Panicked) {
-                        self.doubt(&handle);
+                    // A release that is never polled drops the handle.
+                    let exit_seen = if polls == 0 { Exit::Cancelled } else { exit };
+                    if matches!(exit_seen, Exit::Cancelled | Exit::Panicked) {
+                        self.doubt(&handle, exit_seen);
                     }
                     // What is left of the release runs in the background.
                     drop(poll_n(polls.into(), pin!(self.pool.release(handle, exit))));
@@ -101,7 +109,7 @@ impl World {
             }
             Step::DropHandle(index) => {
                 if let Some(handle) = take(&mut self.handles, index) {
-                    self.doubt(&handle);
+                    self.doubt(&handle, Exit::Cancelled);
                     drop(handle);
                 }
             }
@@ -111,7 +119,10 @@ impl World {
                     handle.kill();
                 }
             }
-            Step::Health(health) => self.probe.set_health(health),
+            Step::Health(health) => {
+                self.probe.set_health(health);
+                self.health = health;
+            }
             Step::Script(verb, fate) => {
                 self.probe.on(verb).next(fate.outcome());
             }
@@ -128,9 +139,17 @@ impl World {
             Step::Close(polls) => drop(poll_n(polls.into(), pin!(self.pool.close(Duration::from_secs(1))))),
             Step::Run => settle().await,
             Step::Pass(millis) => {
+                // A task that is not polled before its time is over is given up.
+                settle().await;
                 advance(Duration::from_millis(millis)).await;
                 settle().await;
             }
+            Step::Retain(remainder) => {
+                let idle = self.pool.status().idle;
+                let retired = self.pool.retain(|handle| handle.id() % 3 != u64::from(remainder % 3));
+                assert!(retired <= idle, "{retired} of {idle} were released");
+            }
+            Step::Warm(polls) => drop(poll_n(polls.into(), pin!(self.pool.warm()))),
             Step::Runtime { .. } => unreachable!("the caller handles this step"),
         }
     }
@@ -153,7 +172,11 @@ impl World {
         self.gets.push(pending);
     }
 
-    fn doubt(&mut self, handle: &Pooled<Probe>) {
+    /// Notes that a use ended in doubt. A clean handle that no panic has left is proof enough.
+    fn doubt(&mut self, handle: &Pooled<Probe>, exit: Exit) {
+        if self.health == Health::Clean && exit != Exit::Panicked {
+            return;
+        }
         self.in_doubt.insert(handle.id(), self.probe.record(handle.id()).validated);
     }
 
@@ -174,14 +197,16 @@ impl World {
         assert_eq!((counts.double_released, counts.used_after_release), (0, 0), "{step:?}");
         let state = format!("{step:?}: {status:?}, {counts:?}");
         let PoolStatus { max_size, in_use, idle, creating, ending, waiting, down, .. } = status;
-        // A handle that is dead on arrival ends in the slot of its creation.
-        let known = (in_use + idle + ending) as u64;
-        assert!((known..=known + creating as u64).contains(&counts.live()), "miscounted handles: {state}");
+        // A handle that is dead on arrival ends in the slot of its creation. A `get` that is not polled while it
+        // validates a handle loses the slot, but has the handle until it is polled.
+        let (known, more) = ((in_use + idle + ending) as u64, (creating + self.gets.len()) as u64);
+        assert!((known..=known + more).contains(&counts.live()), "miscounted handles: {state}");
         assert!(in_use >= self.handles.len(), "a handle is lent and not counted: {state}");
         let occupied = in_use + idle + creating + ending;
         assert!(occupied <= max_size.max(self.occupied), "too many handles: {state}");
         self.occupied = occupied;
-        assert!(creating <= CREATIONS, "{state}");
+        // Each success allows one more.
+        assert!(creating as u64 <= CREATIONS as u64 + status.created, "{state}");
         assert!(waiting <= self.gets.len(), "{state}");
 
         let closed = self.pool.is_closed();

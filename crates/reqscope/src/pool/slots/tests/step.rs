@@ -3,28 +3,33 @@
 pub(super) enum Step {
     /// Takes the handle that was used last, if this accepts it.
     Take(bool),
-    /// Joins the queue, with this limit.
+    /// Takes an idle handle, or joins the queue, with this limit.
     Join(usize),
-    /// Joins the queue at its head.
+    /// Takes an idle handle, or joins the queue at its head.
     Rejoin,
-    /// Joins the queue with a waker, with this limit, if waiting for a lent handle is the only way.
-    Queue(usize),
-    /// Wakes the waiters that have joined since the last visit.
-    Visit,
     /// Stores the waker of a waiter.
     Register(usize),
     /// Lets a waiter check for its grant.
     TakeGrant(usize),
     Leave(usize),
     Put(usize, bool),
-    End(usize),
+    /// Claims the slot of a lent handle for its validation.
+    Validate(usize),
+    /// Puts a handle back that was validated.
+    PutValidated(usize, bool),
+    /// Lends a handle that was validated.
+    LendValidated(usize),
+    /// Claims the slot of a handle that is validated for its release.
+    EndValidated(usize),
     /// Begins a creation if one is wanted, with this limit and this number of spare handles.
     Begin(usize, usize),
     Created(usize),
     FreeCreating(usize),
     FreeEnding(usize),
     RemoveIdle(usize),
-    TakeAll,
+    ValidateAll,
+    /// Lets time pass, and gives up what is overdue.
+    Pass(u64),
     Resize(usize),
     Pause,
     Resume,

@@ -3,6 +3,7 @@ use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Wake, Waker};
+use std::time::Duration;
 
 use super::super::*;
 use super::step::Step;
@@ -14,8 +15,11 @@ pub(super) type Machine = Slots<u32, u32, u32>;
 pub(super) struct World {
     pub(super) slots: Machine,
     lent: Vec<(u32, u32)>,
-    creating: Vec<u32>,
-    ending: Vec<u32>,
+    creating: Vec<(Claim, Moment)>,
+    /// With the handle.
+    validating: Vec<(Claim, Moment, u32)>,
+    ending: Vec<Claim>,
+    now: Moment,
     /// In the order in which they are to be served.
     queue: VecDeque<Waiting>,
     /// Waiters with a grant, and the granted handle.
@@ -24,8 +28,6 @@ pub(super) struct World {
     holders: u32,
     /// How many waiters have joined at the end of the queue.
     joined: usize,
-    /// How many of them have joined since the last visit.
-    newcomers: usize,
 }
 
 struct Waiting {
@@ -33,8 +35,6 @@ struct Waiting {
     holder: u32,
     woken: Arc<Woken>,
     registered: bool,
-    /// The value of `World::joined` when it joined, or 0 if it joined at the head of the queue.
-    joined: usize,
 }
 
 /// Counts how often it is woken.
@@ -59,13 +59,14 @@ impl World {
             slots: Slots::new(max),
             lent: Vec::new(),
             creating: Vec::new(),
+            validating: Vec::new(),
             ending: Vec::new(),
+            now: Moment::ZERO.after(Duration::from_secs(1)),
             queue: VecDeque::new(),
             granted: Vec::new(),
             handles: 0,
             holders: 0,
             joined: 0,
-            newcomers: 0,
         }
     }
 
@@ -85,19 +86,6 @@ impl World {
             }
             Step::Join(limit) => self.join(limit, false),
             Step::Rejoin => self.join(0, true),
-            Step::Queue(limit) => self.queue(limit),
-            Step::Visit => {
-                let newcomers = mem::take(&mut self.newcomers);
-                let wakers = self.slots.waiters().visit();
-                assert_eq!(wakers.is_some(), newcomers > 0, "waiters have joined since the last visit");
-                let wakers = wakers.unwrap_or_default();
-                let new = |waiting: &&mut Waiting| waiting.joined > self.joined - newcomers;
-                let mut registered = 0;
-                for waiting in self.queue.iter_mut().filter(new) {
-                    registered += usize::from(mem::take(&mut waiting.registered));
-                }
-                assert_eq!(wakers.len(), registered, "all newcomers are woken, and no others");
-            }
             Step::Register(index) => {
                 if let Some(waiting) = pick(self.queue.len(), index).map(|index| &mut self.queue[index]) {
                     let waker = Waker::from(Arc::clone(&waiting.woken));
@@ -124,42 +112,89 @@ impl World {
                     self.put(slot, handle, wanted);
                 }
             }
-            Step::End(index) => {
+            Step::Validate(index) => {
                 if let Some(index) = pick(self.lent.len(), index) {
                     let (slot, handle) = self.lent.swap_remove(index);
-                    assert_eq!(self.slots.end(slot), handle);
-                    self.ending.push(slot);
+                    let due = self.due();
+                    let (claim, meta) = self.slots.claim(slot, Work::Validating, due);
+                    assert_eq!(meta, handle);
+                    self.validating.push((claim, due, handle));
+                }
+            }
+            Step::PutValidated(index, wanted) => {
+                if let Some((claim, handle)) = self.pick_validated(index) {
+                    let slot = self.slots.lend_claimed(claim, handle, 0).expect("the claim is valid");
+                    self.put(slot, handle, wanted);
+                }
+            }
+            Step::LendValidated(index) => {
+                if let Some((claim, handle)) = self.pick_validated(index) {
+                    let holder = self.new_holder();
+                    let slot = self.slots.lend_claimed(claim, handle, holder).expect("the claim is valid");
+                    self.lent.push((slot, handle));
+                }
+            }
+            Step::EndValidated(index) => {
+                if let Some((claim, _)) = self.pick_validated(index) {
+                    let ending = self.slots.reclaim(claim, Work::Ending, Moment::NEVER).expect("the claim is valid");
+                    assert!(!self.slots.free(claim), "the former claim is void");
+                    self.ending.push(ending);
                 }
             }
             Step::Begin(limit, spare) => {
                 if self.slots.wants(limit, spare) {
-                    let slot = self.slots.begin();
-                    self.creating.push(slot);
+                    let due = self.due();
+                    let claim = self.slots.begin(due);
+                    self.creating.push((claim, due));
                     let counts = self.slots.counts();
                     assert!(counts.creating <= limit, "more creations than allowed (4)");
+                    let ready = counts.idle + counts.validating;
                     assert!(
-                        counts.creating + counts.idle <= counts.waiting + spare.max(counts.idle),
+                        counts.creating <= counts.waiting + spare.saturating_sub(ready),
                         "a creation without a use (4)"
                     );
                 }
             }
             Step::Created(index) => {
                 if let Some(index) = pick(self.creating.len(), index) {
-                    let slot = self.creating.swap_remove(index);
+                    let (claim, _) = self.creating.swap_remove(index);
                     self.handles += 1;
                     let handle = self.handles;
-                    let put = self.slots.created(slot, handle, handle, 0);
-                    self.has_put(slot, handle, true, put);
+                    let slot = self.slots.lend_claimed(claim, handle, 0).expect("the claim is valid");
+                    self.put(slot, handle, true);
                 }
             }
             Step::FreeCreating(index) => {
                 if let Some(index) = pick(self.creating.len(), index) {
-                    self.slots.free(self.creating.swap_remove(index));
+                    assert!(self.slots.free(self.creating.swap_remove(index).0));
                 }
             }
             Step::FreeEnding(index) => {
                 if let Some(index) = pick(self.ending.len(), index) {
-                    self.slots.free(self.ending.swap_remove(index));
+                    let claim = self.ending.swap_remove(index);
+                    assert!(self.slots.free(claim));
+                    assert!(!self.slots.free(claim), "freed twice");
+                }
+            }
+            Step::Pass(millis) => {
+                self.now = self.now.after(Duration::from_millis(millis));
+                // With no grace, what the first call finds overdue is given up by the second one.
+                assert_eq!(self.slots.give_up(self.now, Duration::ZERO), []);
+                let given_up = self.slots.give_up(self.now, Duration::ZERO);
+                let now = self.now;
+                let mut overdue = 0;
+                self.creating.retain(|(claim, due)| {
+                    overdue += usize::from(*due <= now);
+                    (*due <= now) == given_up.contains(claim) && *due > now
+                });
+                self.validating.retain(|(claim, due, _)| {
+                    overdue += usize::from(*due <= now);
+                    (*due <= now) == given_up.contains(claim) && *due > now
+                });
+                assert_eq!(given_up.len(), overdue, "what is overdue is given up, and nothing else");
+                for claim in given_up {
+                    assert!(!self.slots.free(claim), "the claim is void");
+                    assert_eq!(self.slots.lend_claimed(claim, 7, 0), Err(7), "the claim is void");
                 }
             }
             Step::RemoveIdle(most) => {
@@ -167,11 +202,11 @@ impl World {
                 assert!(removed.len() <= most && removed.iter().all(|(_, handle, _)| handle % 2 == 0));
                 self.have_ended(removed);
             }
-            Step::TakeAll => {
-                let holder = self.new_holder();
-                let all = self.slots.take_idle(usize::MAX, holder, |_| true);
+            Step::ValidateAll => {
+                let due = self.due();
+                let all = self.slots.claim_idle(usize::MAX, Work::Validating, due, |_| true);
                 assert_eq!(self.slots.counts().idle, 0);
-                self.lent.extend(all);
+                self.validating.extend(all.into_iter().map(|(claim, handle, _)| (claim, due, handle)));
             }
             Step::Resize(max) => {
                 let (staying, idle) = (self.staying(), self.slots.counts().idle);
@@ -209,14 +244,19 @@ impl World {
             self.lent.push(taken);
             return;
         }
-        match self.slots.join(holder, limit, again) {
-            Ok(ticket) => {
+        let limit = if again { usize::MAX } else { limit };
+        match self.slots.may_join(limit) {
+            Ok(()) => {
                 assert!(!self.slots.is_closed());
+                let woken = Arc::<Woken>::default();
+                let ticket = self.slots.join(holder, Waker::from(Arc::clone(&woken)), again);
+                let waiting = Waiting { ticket, holder, woken, registered: true };
                 if again {
-                    let woken = Arc::default();
-                    self.queue.push_front(Waiting { ticket, holder, woken, registered: false, joined: 0 });
+                    self.queue.push_front(waiting);
                 } else {
-                    self.has_joined(ticket, holder, Arc::default(), false);
+                    self.joined += 1;
+                    assert_eq!(self.slots.waiters().joined(), self.joined as u64);
+                    self.queue.push_back(waiting);
                 }
             }
             Err(JoinError::Closed) => assert!(self.slots.is_closed()),
@@ -224,26 +264,15 @@ impl World {
         }
     }
 
-    /// Joins the queue, which must work only if no handle is idle and none can be created.
-    fn queue(&mut self, limit: usize) {
-        let (holder, counts, woken) = (self.new_holder(), self.slots.counts(), Arc::<Woken>::default());
-        let mut waker = Some(Waker::from(Arc::clone(&woken)));
-        let taken = counts.idle + counts.lent + counts.creating + counts.ending;
-        let crowded = self.slots.mode == Mode::Open && taken >= counts.max && counts.idle == 0;
-        match self.slots.queue(holder, limit, &mut waker) {
-            Some(ticket) => {
-                assert!(crowded && counts.waiting < limit && waker.is_none());
-                self.has_joined(ticket, holder, woken, true);
-            }
-            None => assert!(waker.is_some() && !(crowded && counts.waiting < limit)),
-        }
+    /// Returns when work is overdue that begins now.
+    fn due(&self) -> Moment {
+        self.now.after(Duration::from_millis(u64::from(self.holders % 7)))
     }
 
-    fn has_joined(&mut self, ticket: Ticket, holder: u32, woken: Arc<Woken>, registered: bool) {
-        self.joined += 1;
-        self.newcomers += 1;
-        assert_eq!(self.slots.joined(), self.joined as u64);
-        self.queue.push_back(Waiting { ticket, holder, woken, registered, joined: self.joined });
+    fn pick_validated(&mut self, index: usize) -> Option<(Claim, u32)> {
+        let index = pick(self.validating.len(), index)?;
+        let (claim, _, handle) = self.validating.swap_remove(index);
+        Some((claim, handle))
     }
 
     fn leave(&mut self, index: usize) {
@@ -275,7 +304,7 @@ impl World {
         match put {
             Put::Idle => {
                 assert!(wanted && self.slots.mode != Mode::Closed);
-                assert!(self.staying() <= self.slots.max(), "a surplus handle was kept (2)");
+                assert!(self.staying() <= self.slots.max, "a surplus handle was kept (2)");
                 assert!(self.queue.is_empty() || self.slots.mode == Mode::Paused, "a waiter was passed over (3)");
             }
             Put::Granted(waker) => {
@@ -285,12 +314,12 @@ impl World {
                 waker.into_iter().for_each(Waker::wake);
                 self.take_new_grants();
             }
-            Put::Refused(refused, meta) => {
-                assert_eq!((refused, meta), (handle, handle));
+            Put::Refused(claim, refused, meta) => {
+                assert_eq!((refused, meta, claim.slot), (handle, handle, slot));
                 // Its own slot is still occupied.
-                let surplus = self.staying() > self.slots.max();
+                let surplus = self.staying() > self.slots.max;
                 assert!(!wanted || surplus || self.slots.is_closed(), "refused for no reason");
-                self.ending.push(slot);
+                self.ending.push(claim);
             }
         }
     }
@@ -324,10 +353,10 @@ impl World {
         }
     }
 
-    fn have_ended(&mut self, handles: Vec<(u32, u32, u32)>) {
-        for (slot, handle, meta) in handles {
+    fn have_ended(&mut self, handles: Vec<(Claim, u32, u32)>) {
+        for (claim, handle, meta) in handles {
             assert_eq!(handle, meta);
-            self.ending.push(slot);
+            self.ending.push(claim);
         }
     }
 
@@ -346,14 +375,17 @@ impl World {
         let counts = self.slots.counts();
         assert_eq!(counts.lent, self.lent.len() + self.granted.len(), "lent handles (1)");
         assert_eq!(counts.creating, self.creating.len(), "creations (1)");
+        assert_eq!(counts.validating, self.validating.len(), "validations (1)");
         assert_eq!(counts.ending, self.ending.len(), "ending slots (1)");
         assert_eq!(counts.waiting, self.queue.len(), "waiters");
         let of = |slot: u32| &self.slots.entries[slot as usize];
         for (slot, handle) in &self.lent {
             assert!(matches!(of(*slot), Entry::Held(Occupant::Lent(_), meta) if meta == handle), "not lent (1)");
         }
-        assert!(self.creating.iter().all(|slot| matches!(of(*slot), Entry::Creating)), "not a creation (1)");
-        assert!(self.ending.iter().all(|slot| matches!(of(*slot), Entry::Ending)), "not ending (1)");
+        let is_valid = |claim: &Claim, with: Work| matches!(of(claim.slot), Entry::Busy { work, claim: number, .. } if *number == claim.number && *work == with);
+        assert!(self.creating.iter().all(|(claim, _)| is_valid(claim, Work::Creating)), "not a creation (1)");
+        assert!(self.validating.iter().all(|(claim, ..)| is_valid(claim, Work::Validating)), "not validated (1)");
+        assert!(self.ending.iter().all(|claim| is_valid(claim, Work::Ending)), "not ending (1)");
     }
 
     /// Removes all waiters, and returns and ends all handles.
@@ -370,11 +402,14 @@ impl World {
         while !self.creating.is_empty() {
             self.step(&Step::Created(0));
         }
+        while !self.validating.is_empty() {
+            self.step(&Step::PutValidated(0, true));
+        }
         while !self.ending.is_empty() {
             self.step(&Step::FreeEnding(0));
             self.check();
         }
-        assert_eq!(self.slots.counts(), Counts { max: self.slots.max(), ..Counts::default() });
+        assert_eq!(self.slots.counts(), Counts { max: self.slots.max, ..Counts::default() });
     }
 }
 
