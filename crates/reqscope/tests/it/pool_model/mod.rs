@@ -1,8 +1,8 @@
 //! Sequences of operations on one pool, and what must hold after each of them.
 //!
 //! After each step: every live handle is in use, idle or ending, no caller waits while a handle is idle, no waiter
-//! sleeps that could go on, no handle has two users, and a handle in doubt was validated before its next use. At the
-//! end the pool lends as many handles as its size, and once it is closed no handle is alive.
+//! sleeps that could go on, no handle has two users, a handle in doubt was validated before its next use, and no handle
+//! is lent that left the pool. At the end the pool lends as many handles as its size, and once it is closed no handle is alive.
 //!
 //! The sequences come from a random generator, from the corpus, and from the fuzzer, which compiles this folder too.
 
@@ -68,10 +68,21 @@ pub(crate) enum Step {
     Runtime {
         inside: bool,
     },
-    /// Releases the idle handles whose number leaves this remainder.
-    Retain(u8),
-    /// Warms the pool and polls the future so many times before dropping it.
-    Warm(#[arbitrary(with = few)] u8),
+    /// Keeps the idle handles with an odd number, or those with an even one. The predicate may panic at the first handle.
+    Retain {
+        odd: bool,
+        panics: bool,
+    },
+    /// Begins to warm the pool and polls that once. It is polled again after each [`Step::Run`] and [`Step::Pass`], and
+    /// dropped by the next step of this kind.
+    Warm,
+    /// Begins a `get` with a timeout of its own and polls it once.
+    GetTimeout(#[arbitrary(with = |bytes: &mut Unstructured<'_>| bytes.choose(&MILLIS).copied())] u64),
+    Discard(u8),
+    /// Takes a handle out of the pool and drops its lease.
+    Detach(u8),
+    /// Replaces all handles, spread over a time.
+    ReplaceAll(#[arbitrary(with = |bytes: &mut Unstructured<'_>| bytes.choose(&MILLIS).copied())] u64),
 }
 
 /// The largest size of the pool.

@@ -45,8 +45,12 @@ fn steps() -> impl Strategy<Value = Step> {
         5 => Just(Step::Run),
         2 => prop::sample::select(&MILLIS[..]).prop_map(Step::Pass),
         1 => any::<bool>().prop_map(|inside| Step::Runtime { inside }),
-        1 => which().prop_map(Step::Retain),
-        1 => (0..4_u8).prop_map(Step::Warm),
+        2 => any::<[bool; 2]>().prop_map(|[odd, panics]| Step::Retain { odd, panics }),
+        2 => Just(Step::Warm),
+        2 => prop::sample::select(&MILLIS[..]).prop_map(Step::GetTimeout),
+        1 => which().prop_map(Step::Discard),
+        1 => which().prop_map(Step::Detach),
+        1 => prop::sample::select(&MILLIS[..]).prop_map(Step::ReplaceAll),
     ]
 }
 

@@ -1,12 +1,13 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::panic::resume_unwind;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use reqscope::pool::{PoolStatus, Reset};
 use reqscope::{Error, Exit, Health, Pool, Pooled, Resource};
-use reqscope_testkit::{Outcome, Probe, Scripted, Verb, Wakes, poll_n, poll_once};
+use reqscope_testkit::{HandleState, Outcome, Probe, Scripted, Verb, Wakes, poll_n, poll_once};
 use tokio::time::advance;
 
 use super::{MAX_SIZE, Start, Step};
@@ -15,6 +16,8 @@ use crate::watchdog::watch;
 
 /// The number of creations that may run at once.
 const CREATIONS: usize = 2;
+/// The timeout of a validation, which is shorter than that of a release.
+const OVERDUE: Duration = Duration::from_secs(2);
 
 /// The pool under test, everything obtained from it, and the state of the model.
 pub(super) struct World {
@@ -24,14 +27,26 @@ pub(super) struct World {
     handles: Vec<Pooled<Probe>>,
     /// The handles in doubt, with their number of validations when the use ended.
     in_doubt: BTreeMap<u64, u64>,
-    /// What all handles report.
+    /// The handles that left the pool: a predicate over the idle ones rejected them, or they were discarded or detached.
+    gone: BTreeSet<u64>,
+    /// The handles that were detached, until they are released.
+    detached: Vec<u64>,
+    /// The last call of `warm`, if it waits.
+    warming: Option<Warming>,
+    always_reset: bool,
+    /// What all handles report that are not dead.
     health: Health,
     paused: bool,
+    /// How far the clock was advanced.
+    passed: Duration,
     /// The number of occupied slots after the last step.
     occupied: usize,
 }
 
 type Get = Pin<Box<dyn Future<Output = Result<Pooled<Probe>, Error<Scripted>>> + Send>>;
+
+/// Whether the pool is warm.
+type Warming = Pin<Box<dyn Future<Output = bool>>>;
 
 struct Pending {
     get: Get,
@@ -66,18 +81,21 @@ impl World {
             gets: Vec::new(),
             handles: Vec::new(),
             in_doubt: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            detached: Vec::new(),
+            warming: None,
+            always_reset: start.always_reset,
             health: Health::Ready,
             paused: false,
+            passed: Duration::ZERO,
             occupied: 0,
         }
     }
 
     pub(super) async fn step(&mut self, step: &Step) {
         match *step {
-            Step::Get => {
-                let get = Box::pin(self.pool.get());
-                self.poll(Pending { get, wakes: Wakes::new(), seen: 0, late: self.pool.is_closed() }, 1);
-            }
+            Step::Get => self.get(Box::pin(self.pool.get())),
+            Step::GetTimeout(millis) => self.get(Box::pin(self.pool.get_timeout(Duration::from_millis(millis)))),
             Step::TryGet => {
                 let idle = self.pool.status().idle;
                 if let Some(handle) = self.pool.try_get() {
@@ -93,23 +111,21 @@ impl World {
             Step::DropGet(index) => drop(take(&mut self.gets, index)),
             Step::Put(index) => {
                 if let Some(handle) = take(&mut self.handles, index) {
+                    self.ended(&handle, Exit::Completed);
                     self.pool.put(handle);
                 }
             }
             Step::Release(index, exit, polls) => {
                 if let Some(handle) = take(&mut self.handles, index) {
                     // A release that is never polled drops the handle.
-                    let exit_seen = if polls == 0 { Exit::Cancelled } else { exit };
-                    if matches!(exit_seen, Exit::Cancelled | Exit::Panicked) {
-                        self.doubt(&handle, exit_seen);
-                    }
+                    self.ended(&handle, if polls == 0 { Exit::Cancelled } else { exit });
                     // What is left of the release runs in the background.
                     drop(poll_n(polls.into(), pin!(self.pool.release(handle, exit))));
                 }
             }
             Step::DropHandle(index) => {
                 if let Some(handle) = take(&mut self.handles, index) {
-                    self.doubt(&handle, Exit::Cancelled);
+                    self.ended(&handle, Exit::Cancelled);
                     drop(handle);
                 }
             }
@@ -137,20 +153,75 @@ impl World {
                 self.paused = false;
             }
             Step::Close(polls) => drop(poll_n(polls.into(), pin!(self.pool.close(Duration::from_secs(1))))),
-            Step::Run => settle().await,
+            Step::Run => {
+                settle().await;
+                self.warm_on();
+            }
             Step::Pass(millis) => {
-                // A task that is not polled before its time is over is given up.
+                let time = Duration::from_millis(millis);
+                self.passed += time;
+                advance(time).await;
                 settle().await;
-                advance(Duration::from_millis(millis)).await;
-                settle().await;
+                self.warm_on();
             }
-            Step::Retain(remainder) => {
-                let idle = self.pool.status().idle;
-                let retired = self.pool.retain(|handle| handle.id() % 3 != u64::from(remainder % 3));
-                assert!(retired <= idle, "{retired} of {idle} were released");
+            Step::Retain { odd, panics } => self.retain(odd, panics),
+            Step::Warm => {
+                let warming = self.pool.warm();
+                // An error says why the pool is not warm.
+                self.warming = Some(Box::pin(async move { warming.await.is_ok() }));
+                self.warm_on();
             }
-            Step::Warm(polls) => drop(poll_n(polls.into(), pin!(self.pool.warm()))),
+            Step::Discard(index) => {
+                if let Some(handle) = take(&mut self.handles, index) {
+                    self.gone.insert(handle.id());
+                    self.pool.discard(handle);
+                }
+            }
+            Step::Detach(index) => {
+                if let Some(handle) = take(&mut self.handles, index) {
+                    let (id, in_use) = (handle.id(), self.pool.status().in_use);
+                    self.gone.insert(id);
+                    self.detached.push(id);
+                    drop(Pooled::detach(handle));
+                    assert_eq!(self.pool.status().in_use, in_use - 1, "its slot is not free");
+                }
+            }
+            Step::ReplaceAll(millis) => self.pool.replace_all(Duration::from_millis(millis)),
             Step::Runtime { .. } => unreachable!("the caller handles this step"),
+        }
+    }
+
+    /// Polls a new `get` once.
+    fn get(&mut self, get: Get) {
+        self.poll(Pending { get, wakes: Wakes::new(), seen: 0, late: self.pool.is_closed() }, 1);
+    }
+
+    fn retain(&mut self, odd: bool, panics: bool) {
+        let (idle, mut shown, mut rejected) = (self.pool.status().idle, BTreeSet::new(), BTreeSet::new());
+        let removed = self.pool.retain(|handle| {
+            let (id, first) = (handle.id(), shown.is_empty());
+            assert!(shown.insert(id), "{id} is shown twice");
+            let keep = (id % 2 == 1) == odd;
+            if !keep || (panics && first) {
+                rejected.insert(id);
+            }
+            if panics && first {
+                // Without the hook of a panic.
+                resume_unwind(Box::new("a predicate that panics"));
+            }
+            keep
+        });
+        assert_eq!((removed, shown.len()), (rejected.len(), idle), "{shown:?}");
+        assert!(self.handles.iter().all(|handle| !shown.contains(&handle.id())), "a handle in use is shown");
+        self.gone.append(&mut rejected);
+    }
+
+    /// Polls the last call of `warm`, if it waits.
+    fn warm_on(&mut self) {
+        let Some(mut warming) = self.warming.take() else { return };
+        match poll_once(warming.as_mut()) {
+            Poll::Pending => self.warming = Some(warming),
+            Poll::Ready(warm) => assert!(!warm || !self.pool.is_closed(), "a closed pool is warm"),
         }
     }
 
@@ -172,17 +243,23 @@ impl World {
         self.gets.push(pending);
     }
 
-    /// Notes that a use ended in doubt. A clean handle that no panic has left is proof enough.
-    fn doubt(&mut self, handle: &Pooled<Probe>, exit: Exit) {
-        if self.health == Health::Clean && exit != Exit::Panicked {
-            return;
+    /// Notes whether the end of a use leaves its handle in doubt.
+    fn ended(&mut self, handle: &Pooled<Probe>, exit: Exit) {
+        let proved = match self.health {
+            // Proof enough, except after a panic.
+            Health::Clean => exit != Exit::Panicked,
+            Health::Ready => matches!(exit, Exit::Completed | Exit::Failed),
+            _ => false,
+        };
+        if self.always_reset || !proved {
+            self.in_doubt.insert(handle.id(), self.probe.record(handle.id()).validated);
         }
-        self.in_doubt.insert(handle.id(), self.probe.record(handle.id()).validated);
     }
 
     fn got(&mut self, mut handle: Pooled<Probe>) {
         let id = handle.id();
         assert!(self.handles.iter().all(|other| other.id() != id), "lent twice (1)");
+        assert!(!self.gone.contains(&id), "{id} has left the pool, and is lent");
         let validated = self.probe.record(id).validated;
         assert!(
             self.in_doubt.remove(&id).is_none_or(|before| validated > before),
@@ -197,10 +274,14 @@ impl World {
         assert_eq!((counts.double_released, counts.used_after_release), (0, 0), "{step:?}");
         let state = format!("{step:?}: {status:?}, {counts:?}");
         let PoolStatus { max_size, in_use, idle, creating, ending, waiting, down, .. } = status;
-        // A handle that is dead on arrival ends in the slot of its creation. A `get` that is not polled while it
-        // validates a handle loses the slot, but has the handle until it is polled.
-        let (known, more) = ((in_use + idle + ending) as u64, (creating + self.gets.len()) as u64);
-        assert!((known..=known + more).contains(&counts.live()), "miscounted handles: {state}");
+        let probe = &self.probe;
+        self.detached.retain(|id| probe.record(*id).state == HandleState::Live);
+        let known = (in_use + idle + ending + self.detached.len()) as u64;
+        assert!(known <= counts.live(), "a handle is counted that is gone: {state}");
+        // A handle that is dead on arrival ends in the slot of its creation. One whose validation or release is overdue
+        // has lost its slot, and ends with that.
+        let all = known + creating as u64;
+        assert!(self.passed >= OVERDUE || counts.live() <= all, "a handle is not counted: {state}");
         assert!(in_use >= self.handles.len(), "a handle is lent and not counted: {state}");
         let occupied = in_use + idle + creating + ending;
         assert!(occupied <= max_size.max(self.occupied), "too many handles: {state}");
@@ -225,6 +306,7 @@ impl World {
     /// Returns every handle, then asserts that the pool still lends as many as its size, and closes clean.
     pub(super) async fn end(mut self) {
         self.gets.clear();
+        self.warming = None;
         self.handles.drain(..).for_each(|handle| self.pool.put(handle));
         self.probe.set_health(Health::Ready);
         for verb in [Verb::Acquire, Verb::Validate, Verb::Release] {
