@@ -13,6 +13,13 @@ use crate::contenders::Visitor;
 
 /// Operations between two readings of the clock.
 const BATCH: usize = 500;
+/// The timeout of contenders that have one. Nothing waits here but for the first handle, which takes seconds under
+/// valgrind if its contender creates it on another thread.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn settings(validates: bool) -> Settings {
+    Settings { validates, timeout: PATIENCE, ..Settings::new(1) }
+}
 
 /// Repeats the operation for at least this time, after one batch as warm-up. The result is nanoseconds per operation.
 pub(crate) struct Turn {
@@ -44,8 +51,7 @@ impl Visitor for Turn {
 
 /// Returns a pool whose only handle is idle.
 pub(super) async fn filled<C: Contender>(validates: bool) -> Result<C::Pool<Ready<AT_ONE_PLACE>>, Refused> {
-    let settings = Settings { validates, ..Settings::new(1) };
-    let pool = C::build(Arc::new(Ready::<AT_ONE_PLACE>), &settings).await;
+    let pool = C::build(Arc::new(Ready::<AT_ONE_PLACE>), &settings(validates)).await;
     repeat::<C>(&pool, 1).await?;
     Ok(pool)
 }
@@ -62,7 +68,7 @@ pub(super) async fn repeat<C: Contender>(pool: &C::Pool<Ready<AT_ONE_PLACE>>, ti
 /// Does the same at four places of the program in turn, with a pool of its own. What has one caller is inlined there, and
 /// what has several is called, as in a server, whose handlers each have a get of their own.
 pub(super) async fn repeat_at_four_places<C: Contender>(times: usize) -> Result<(), Refused> {
-    let pool = C::build(Arc::new(Ready::<AT_FOUR_PLACES>), &Settings::new(1)).await;
+    let pool = C::build(Arc::new(Ready::<AT_FOUR_PLACES>), &settings(false)).await;
     for time in 0..times {
         match time % 4 {
             0 => place::<C, 0>(&pool).await?,

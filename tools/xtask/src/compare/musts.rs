@@ -126,7 +126,7 @@ fn storm(ours: &Worked) -> Option<Must> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use reqscope_records::compare::ContenderInfo;
 
     use super::*;
@@ -178,7 +178,7 @@ mod tests {
     }
 
     /// Returns figures that meet every bound exactly.
-    fn work() -> Work {
+    pub(in crate::compare) fn work() -> Work {
         let each = [(OURS, 200), ("deadpool", 900), ("deadpool-timeouts", 1400), ("bb8", 700)];
         Work {
             each: each.map(|(name, instructions)| worked(name, instructions)).into(),

@@ -220,3 +220,24 @@ fn plain(text: &str) -> String {
 fn absent() -> String {
     ABSENT.to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::musts::tests::work;
+
+    #[test]
+    fn rows_are_as_wide_as_the_head_of_their_table() {
+        let text = of_work(&work());
+        let mut width = None;
+        for line in text.lines() {
+            let columns = line.split('|').count();
+            if line.starts_with('|') {
+                assert_eq!(*width.get_or_insert(columns), columns, "{line}");
+            } else {
+                width = None;
+            }
+        }
+        assert_eq!(text.lines().filter(|line| line.starts_with("| deadpool |")).count(), 3, "{text}");
+    }
+}
