@@ -168,7 +168,7 @@ const ROWS: &[Row] = &[
         run: "pool-get",
         over: None,
         // 28 of them are tokio's cooperative budget.
-        must: Some(Must { instructions: 248, allocations: Some(0) }),
+        must: Some(Must { instructions: 240, allocations: Some(0) }),
         floors: &[
             Compared { name: "`Semaphore` and `Mutex<Vec>`", run: "semaphore-get" },
             Compared { name: "`Mutex<Vec>`", run: "stack-get" },
@@ -185,14 +185,14 @@ const ROWS: &[Row] = &[
         operation: "pool: get, drop; the probe knows nothing",
         run: "pool-dropped",
         over: None,
-        must: Some(Must { instructions: 5_500, allocations: Some(4) }),
+        must: Some(Must { instructions: 350, allocations: Some(0) }),
         floors: &[],
     },
     Row {
         operation: "pool: get with a validation, return",
         run: "pool-validated",
         over: None,
-        must: Some(Must { instructions: 1_500, allocations: Some(1) }),
+        must: Some(Must { instructions: 800, allocations: Some(0) }),
         floors: &[],
     },
     Row {

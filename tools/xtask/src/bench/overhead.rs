@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::valgrind::{TIMES, Valgrind};
 
-const MUST: u64 = 128;
+const MUST: u64 = 96;
 
 /// The heap memory of one more idle handle, which is a `u64`: its slot with the handle in it, and its share of the
 /// capacity of the pool's lists.

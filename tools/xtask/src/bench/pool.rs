@@ -15,7 +15,7 @@ use crate::spread::Spread;
 const CHECKOUT: f64 = 0.9;
 
 /// Of a task that is cancelled in line, over one that waits for a `Semaphore`.
-const DEPARTURE: f64 = 40.0;
+const DEPARTURE: f64 = 2.0;
 
 /// The two figures.
 #[derive(Serialize)]

@@ -19,7 +19,7 @@ const THROUGHPUT: Bound = Bound::AtLeast(1.3);
 /// The 99th percentile of the waits.
 const P99: Bound = Bound::AtMost(0.9);
 /// The time of a storm of 1000 gets on an empty pool.
-const STORM: Bound = Bound::AtMost(1.4);
+const STORM: Bound = Bound::AtMost(1.1);
 
 const EVENNESS: f64 = 0.9;
 
