@@ -434,7 +434,9 @@ impl<R: Resource> Inner<R> {
         state.clears = state.clears.wrapping_add(1);
         let count = u32::try_from(state.slots.metadata().count()).unwrap_or(u32::MAX);
         for (meta, place) in state.slots.metadata().zip(1..) {
-            let share = over.mul_f64(f64::from(place) / f64::from(count));
+            let share = over.as_secs_f64() * f64::from(place) / f64::from(count);
+            // Too long for a `Duration` only by rounding.
+            let share = Duration::try_from_secs_f64(share).unwrap_or(over);
             meta.expires = meta.expires.min(now.after(share));
         }
         state.scan_at = Moment::ZERO;

@@ -30,5 +30,6 @@ mod status;
 mod surprises;
 mod true_time;
 mod undriven;
+mod using;
 mod validating;
 mod watching;
