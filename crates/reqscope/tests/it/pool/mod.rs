@@ -27,6 +27,7 @@ mod rig;
 mod runtimes;
 mod static_pool;
 mod status;
+mod storming;
 mod surprises;
 mod true_time;
 mod undriven;

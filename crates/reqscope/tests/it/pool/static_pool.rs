@@ -135,7 +135,7 @@ fn handle_returned_to_a_waiter_of_the_next_runtime_is_proved() {
 /// Runtimes that overlap, as those of tests in one process do: the handles of one are not lent by the janitor of another
 /// without a look, once it was idle for longer than `validate_after`.
 #[test]
-fn handle_of_an_ended_runtime_is_found_by_the_janitor_of_another() {
+fn handle_of_an_ended_runtime_is_found_by_another_janitor() {
     let pool = pool();
     let lives = runtime();
     lives.block_on(use_once(&pool));

@@ -50,13 +50,13 @@ fn handle_idle_while_the_thread_was_blocked_is_validated() {
 
 /// It is replaced, or validated if nothing has replaced it yet.
 #[test]
-fn handle_aged_while_the_thread_was_blocked_is_not_trusted() {
+fn handle_aged_on_a_blocked_thread_is_not_trusted() {
     let (id, validations) = after_a_blocked_thread(|builder| builder.max_lifetime(LIMIT));
     assert_eq!((id, validations), if id == 0 { (0, 1) } else { (1, 0) });
 }
 
 #[test]
-fn handle_aged_in_its_use_while_the_thread_was_blocked_is_not_trusted() {
+fn handle_aged_in_its_use_on_a_blocked_thread_is_not_trusted() {
     let probe = Probe::new();
     let pool = without_limits().validate_after(Duration::MAX).max_lifetime(LIMIT).build(probe.clone());
     real_time_runtime().block_on(async {
@@ -95,7 +95,7 @@ fn handle_idle_between_two_calls_of_a_runtime_is_validated() {
 }
 
 #[test]
-fn handle_idle_between_calls_of_a_multi_thread_runtime_is_validated() {
+fn handle_idle_between_calls_of_threads_is_validated() {
     call_by_call(&Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap());
 }
 

@@ -246,16 +246,16 @@ fn waiter_finds_an_overdue_release_by_itself() {
 fn validation_of_an_unpolled_check_out_gives_its_slot_up() {
     let scene = Scene::new(|builder| builder.max_size(1));
     scene.rig.probe.on(Verb::Validate).next(Outcome::ok().after(SECOND));
-    let get = scene.still.block_on(async {
+    let mut get = None;
+    scene.still.block_on(async {
         drop(scene.rig.take().await);
-        let get = scene.rig.waiter();
+        get = Some(scene.rig.waiter());
         settle().await;
-        get
     });
     scene.serves_within(VALIDATE);
     // It goes on with the handle that the other caller has put back.
     let handle = scene.still.block_on(async {
-        let handle = bounded(get).await.unwrap();
+        let handle = bounded(get.unwrap()).await.unwrap();
         settle().await;
         handle
     });
