@@ -59,6 +59,9 @@ use crate::stats::DrainReport;
 ///   connections while the backend is gone.
 /// - Clones are the same pool. The last one closes it when it is dropped.
 ///
+/// Users of deadpool, bb8, sqlx, r2d2 and HikariCP find what is called how, and what differs, in [coming from another
+/// pool](https://github.com/reqscope/reqscope/blob/main/docs/COMING-FROM.md).
+///
 /// # Runtimes
 ///
 /// Creations, validations and the janitor run on the runtime of the caller that caused them. If that runtime ends, or
