@@ -42,7 +42,7 @@ fn resource_that_settles_cannot_be_pooled_or_shared() {
 }
 
 #[test]
-fn resource_that_ends_with_its_request_cannot_be_pooled_or_shared() {
+fn resource_that_ends_with_its_request_cannot_be_pooled() {
     assert!(!snapshots().settles(Exit::Completed));
     for message in refusals(snapshots) {
         assert!(message.contains("Snapshots<Pool<Probe>>"), "the right stack is shown: {message}");
