@@ -155,21 +155,21 @@ impl World {
             Step::Close(polls) => drop(poll_n(polls.into(), pin!(self.pool.close(Duration::from_secs(1))))),
             Step::Run => {
                 settle().await;
-                self.warm_on();
+                self.warm_on(true);
             }
             Step::Pass(millis) => {
                 let time = Duration::from_millis(millis);
                 self.passed += time;
                 advance(time).await;
                 settle().await;
-                self.warm_on();
+                self.warm_on(true);
             }
             Step::Retain { odd, panics } => self.retain(odd, panics),
             Step::Warm => {
                 let warming = self.pool.warm();
                 // An error says why the pool is not warm.
                 self.warming = Some(Box::pin(async move { warming.await.is_ok() }));
-                self.warm_on();
+                self.warm_on(false);
             }
             Step::Discard(index) => {
                 if let Some(handle) = take(&mut self.handles, index) {
@@ -216,12 +216,17 @@ impl World {
         self.gone.append(&mut rejected);
     }
 
-    /// Polls the last call of `warm`, if it waits.
-    fn warm_on(&mut self) {
+    /// Polls the last call of `warm`, if it waits. `driven` says that there is a runtime for what it begins.
+    fn warm_on(&mut self, driven: bool) {
         let Some(mut warming) = self.warming.take() else { return };
         match poll_once(warming.as_mut()) {
             Poll::Pending => self.warming = Some(warming),
-            Poll::Ready(warm) => assert!(!warm || !self.pool.is_closed(), "a closed pool is warm"),
+            Poll::Ready(warm) => {
+                let status = self.pool.status();
+                let handles = status.in_use + status.idle + status.ending;
+                assert!(!warm || !driven || self.paused || handles > 0, "warm without a handle: {status:?}");
+                assert!(!warm || !self.pool.is_closed(), "a closed pool is warm");
+            }
         }
     }
 
