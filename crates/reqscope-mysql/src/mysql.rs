@@ -18,9 +18,9 @@ use crate::{MySqlConn, MySqlError};
 /// # A clean session for each user
 ///
 /// A pool resets each connection (`COM_RESET_CONNECTION`, 20 us on one machine) before its next user gets it
-/// ([`Reset::Always`]), because a `BEGIN`, a `SET`, a temporary table or a lock that was sent as text cannot be detected
-/// afterwards. The reset runs after the return, so no request waits for it unless all connections are in use. Statements
-/// have to be prepared again after it. If no user leaves anything behind, `.reset(Reset::AfterDoubt)` on the
+/// ([`Reset::Always`]), because a `BEGIN`, a `SET`, a temporary table or a lock that was sent as text cannot be
+/// detected afterwards. The reset runs after the return, so no request waits for it unless all connections are in use.
+/// Statements have to be prepared again after it. If no user leaves anything behind, `.reset(Reset::AfterDoubt)` on the
 /// [builder](reqscope::pool::PoolBuilder::reset) of the pool saves the round trip.
 ///
 /// # The control connection

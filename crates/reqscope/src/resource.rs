@@ -353,8 +353,8 @@ pub trait Resource: Send + Sync + 'static {
     ///
     /// Only resources of the same type share a cell; see [`Identity`] for what else must be true.
     ///
-    /// Called by each [`ScopeHandle::lazy`](crate::ScopeHandle::lazy), so it must be very cheap. A panic in it counts as
-    /// `None`.
+    /// Called by each [`ScopeHandle::lazy`](crate::ScopeHandle::lazy), so it must be very cheap. A panic in it counts
+    /// as `None`.
     fn identity(&self) -> Option<Identity> {
         None
     }

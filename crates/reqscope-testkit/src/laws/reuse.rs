@@ -11,8 +11,8 @@ use crate::outcome::Outcome;
 use crate::probe::Verb;
 
 /// What to do about a dropped handle that reaches the next user as it is.
-const ONLY_CLEAN: &str = "validate a handle that was dropped, unless its `probe` returns `Clean`: `Ready` says what a completed use leaves, \
-                          not what one leaves that was dropped";
+const ONLY_CLEAN: &str = "validate a handle that was dropped, unless its `probe` returns `Clean`: `Ready` says what a \
+                          completed use leaves, not what one leaves that was dropped";
 
 /// Releases as `Cancelled`, as `Panicked`, and as `Completed` where the handle's health is neither `Clean` nor `Ready`.
 pub(super) async fn handle_in_doubt_is_validated<R: Resource>(setup: Setup<'_, R>) -> Verdict {

@@ -17,8 +17,8 @@ const MARK: &str = "mark the handle as in flight before the first await of an op
                     and `validate` fail while the mark is set";
 
 /// What to do about a completed use that leaves something to the next user.
-const LEFT_BEHIND: &str = "return `Reset::Always` from `reset`, so that a pool validates each handle, or let `probe` return `Dirty` or `Unknown` \
-                           where a user has left something";
+const LEFT_BEHIND: &str = "return `Reset::Always` from `reset`, so that a pool validates each handle, or let `probe` \
+                           return `Dirty` or `Unknown` where a user has left something";
 
 /// How a handle returns after its operation was cut.
 #[derive(Clone, Copy)]

@@ -22,8 +22,8 @@ const WAITS: Duration = Duration::from_millis(50);
 const FORWARD_SETTLES: &str = "forward `settles` to the resource inside, or the response does not wait for its COMMIT, and hides one that fails";
 
 /// What to do about a pool that keeps a handle whose outcome the client has to know.
-const REFUSE_SETTLING: &str = "panic where it is built if `ends_with_request` of the resource inside is true, or one request goes on in the \
-                               transaction of another";
+const REFUSE_SETTLING: &str = "panic where it is built if `ends_with_request` of the resource inside is true, or one \
+                               request goes on in the transaction of another";
 
 /// L4: while one request has a handle, another one gets its own, or waits for the first one's release.
 ///

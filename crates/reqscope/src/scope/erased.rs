@@ -77,9 +77,9 @@ pub(crate) struct KeyedSlot {
 }
 
 impl KeyedSlot {
-    /// Returns the slot, if it is a `T`. Resources of two types are two resources, also if they have one identity, as two
-    /// wrappers around clones of one pool have. An identity is an address that is not used again, because the slot keeps
-    /// its resource alive.
+    /// Returns the slot, if it is a `T`. Resources of two types are two resources, also if they have one identity, as
+    /// two wrappers around clones of one pool have. An identity is an address that is not used again, because the slot
+    /// keeps its resource alive.
     #[inline]
     fn downcast<T: ErasedSlot>(&self) -> Option<Arc<T>> {
         Arc::clone(&self.slot).into_any().downcast().ok()

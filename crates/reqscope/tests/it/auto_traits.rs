@@ -15,7 +15,7 @@ use reqscope::reaper::ReaperBuilder;
 use reqscope::scope::{LazyState, MappedGuard, Problem, ScopesBuilder, TryGetError};
 use reqscope::stats::{DrainReport, Stats};
 use reqscope::{
-    CloseError, Error, Exit, Guard, Health, Lazy, Lease, Observer, Pool, Pooled, Reaper, Resource, Scope,
+    CloseError, Error, Exit, Guard, Health, Identity, Lazy, Lease, Observer, Pool, Pooled, Reaper, Resource, Scope,
     ScopeHandle, Scopes, Shared, resource_fn,
 };
 use reqscope_testkit::Probe;
@@ -45,7 +45,7 @@ impl Resource for Maker {
 
 #[test]
 fn plain_values_implement_all_auto_traits() {
-    everything::<(Exit, Stage, Health, LazyState, Stats, DrainReport, Subject, Abandoned)>();
+    everything::<(Exit, Stage, Health, Identity, LazyState, Stats, DrainReport, Subject, Abandoned)>();
     everything::<(AcquireContext, Label, Tenant, TryGetError<Infallible>)>();
     everything::<(Problem, CloseError, Error<Infallible>, Shortage, Holding, ConnectFailure)>();
 }
