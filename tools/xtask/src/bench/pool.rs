@@ -43,7 +43,8 @@ impl Pool {
     pub(super) fn promises(&self) -> [(String, Verdict); 2] {
         let text = |work: &str, Ratio { rounds, figure, null, must, .. }: &Ratio, floor: &Spread| {
             format!(
-                "{work}, {rounds} rounds, median (middle half): {figure:.2} times its time (must: {must}), which is                  {floor:.0} ns; itself once more {null:.2}, which is the noise"
+                "{work}, {rounds} rounds, median (middle half): {figure:.2} times its time (must: {must}), which is \
+                 {floor:.0} ns; itself once more {null:.2}, which is the noise"
             )
         };
         let (checkout, departure) = (
@@ -66,4 +67,29 @@ pub(super) fn measure(program: &Path) -> anyhow::Result<Pool> {
         ask(program, &[what, &rounds])
     };
     Pool::of(&turns("checkout")?, &turns("departures")?).context("no round was played")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turns(times: f64) -> Turns {
+        let floor = vec![10.0, 1000.0, 20.0];
+        Turns { ours: floor.iter().map(|time| times * time).collect(), again: floor.clone(), floor }
+    }
+
+    #[test]
+    fn each_ratio_has_its_own_bound() {
+        let verdicts = |checkout, departure| {
+            let pool = Pool::of(&turns(checkout), &turns(departure)).unwrap();
+            pool.promises().map(|(text, verdict)| {
+                assert!(!text.contains("  "), "{text}");
+                verdict
+            })
+        };
+        assert_eq!(verdicts(CHECKOUT, DEPARTURE), [Verdict::Holds; 2]);
+        assert_eq!(verdicts(CHECKOUT + 0.1, DEPARTURE), [Verdict::Broken, Verdict::Holds]);
+        assert_eq!(verdicts(CHECKOUT, DEPARTURE + 0.1), [Verdict::Holds, Verdict::Broken]);
+        assert!(Pool::of(&Turns::default(), &turns(1.0)).is_none());
+    }
 }
