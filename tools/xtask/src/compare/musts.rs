@@ -86,8 +86,8 @@ fn time(what: &'static str, Series { figures, null }: &Series, must: Bound) -> a
     Ok(Must {
         what,
         saw: format!(
-            "{figure:.2} times that of {CONTENDER}, the middle half of {rounds} rounds; ours once more {null:.2}, which is \
-             the noise"
+            "{figure:.2} times that of {CONTENDER}, the middle half of {rounds} rounds; ours once more {null:.2}, which \
+             is the noise"
         ),
         must: must.to_string(),
         verdict,
