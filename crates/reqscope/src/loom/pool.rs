@@ -9,7 +9,7 @@ use loom::thread;
 
 use super::probe::{Acquire, Journal, Probe};
 use super::runtime::end_all_tasks;
-use super::{model, poll_once};
+use super::{model, model_within, poll_once};
 use crate::{Exit, Pool};
 
 fn pool(size: usize, acquire: Acquire) -> (Arc<Pool<Probe>>, Arc<Journal>) {
@@ -179,6 +179,67 @@ fn aborted_creation_strands_no_waiter() {
         let waiter = thread::spawn(move || use_one(&other));
         end_all_tasks();
         waiter.join().unwrap();
+        end(&pool, &journal, 1);
+    });
+}
+
+/// The caller that began the creation has left.
+#[test]
+fn failing_creation_answers_the_next_waiter() {
+    model_within(2, [], |_| {
+        let (pool, journal) = pool(1, Acquire::Error);
+        drop(poll_once(pool.get(), Waker::noop()));
+        drop(block_on(pool.get()).unwrap_err());
+        end(&pool, &journal, 0);
+    });
+}
+
+/// The creation is overdue at once, and its task ends while a waiter gives it up and begins another one. That one is
+/// late, too, if it has to be polled twice.
+#[test]
+fn creation_given_up_while_it_ends_frees_its_slot_once() {
+    model_within(1, [], |_| {
+        let probe = Probe::new(Acquire::NotTheFirst);
+        let journal = Arc::clone(&probe.journal);
+        let pool = Arc::new(Pool::builder().max_size(1).create_timeout(Duration::ZERO).build(probe));
+        drop(poll_once(pool.get(), Waker::noop()));
+        let other = Arc::clone(&pool);
+        let waiter = thread::spawn(move || {
+            let mut get = Box::pin(other.get());
+            // It finds the creation overdue, and then gives it up.
+            let taken = (0..2).find_map(|_| poll_once(get.as_mut(), Waker::noop()));
+            drop(get);
+            if let Some(Ok(taken)) = taken {
+                other.put(taken);
+            }
+        });
+        end_all_tasks();
+        waiter.join().unwrap();
+        let report = block_on(pool.close(Duration::from_secs(1)));
+        assert!(report.is_clean(), "{report:?}");
+        end(&pool, &journal, journal.acquired());
+    });
+}
+
+/// The second of three leaves, and its place is a gap.
+#[test]
+fn waiter_that_leaves_from_the_middle_strands_none() {
+    model([], |_| {
+        let (pool, journal) = pool(1, Acquire::AtOnce);
+        let handle = block_on(pool.get()).unwrap();
+        let mut waiters = [(); 3].map(|()| Box::pin(pool.get()));
+        for waiter in &mut waiters {
+            assert!(poll_once(waiter.as_mut(), Waker::noop()).is_none());
+        }
+        let [first, second, third] = waiters;
+        let leaver = thread::spawn(move || drop(second));
+        let returning = Arc::clone(&pool);
+        let user = thread::spawn(move || returning.put(handle));
+        for waiter in [first, third] {
+            pool.put(block_on(waiter).unwrap());
+        }
+        leaver.join().unwrap();
+        user.join().unwrap();
         end(&pool, &journal, 1);
     });
 }

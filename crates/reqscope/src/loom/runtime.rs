@@ -11,7 +11,6 @@ use loom::future::{AtomicWaker, block_on};
 use loom::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 use parking_lot::Mutex;
-use tokio::runtime::RuntimeFlavor;
 use tokio::time::Instant;
 
 /// Tasks that only advance with time, such as a janitor, do not run in models.
@@ -32,11 +31,6 @@ impl Runtime {
     /// Returns the same id for all: there is only one runtime.
     pub(crate) fn id(&self) -> RuntimeId {
         0
-    }
-
-    /// Returns the flavor of a runtime that may stand still.
-    pub(crate) fn runtime_flavor(&self) -> RuntimeFlavor {
-        RuntimeFlavor::CurrentThread
     }
 
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> JoinHandle {
