@@ -1,19 +1,19 @@
 //! The check-out: an idle handle at once, or a wait in the queue; and the validation of a handle that is not proved.
 
-use std::future::poll_fn;
-use std::pin::pin;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use pin_project_lite::pin_project;
 
 use super::clock::Moment;
 use super::create::{self, LostError};
-use super::inner::{Counters, HandleMeta, Holder, Inner};
+use super::inner::{Counters, GRACE, HandleMeta, Holder, Inner};
 use super::janitor;
 use super::pooled::Pooled;
-use super::slots::{JoinError, Work};
+use super::slots::JoinError;
 use super::validate::{Since, Unproved};
 use super::waiters::Ticket;
 use crate::cell::Site;
@@ -23,16 +23,56 @@ use crate::lease::probe_or_dead;
 use crate::resource::{Health, Resource};
 use crate::rt::catch;
 use crate::rt::runtime::{Runtime, coop};
-use crate::rt::time::Deadline;
+use crate::rt::time::{self, Deadline};
 
 pub(super) type PoolResult<R, T> = Result<T, Error<<R as Resource>::Cause>>;
 
 /// Checks a handle out.
-pub(super) async fn get<R: Resource>(pool: Arc<Inner<R>>, site: Site, timeout: Duration) -> PoolResult<R, Pooled<R>> {
-    poll_fn(coop::poll_proceed).await.made_progress();
-    match pool.take(site) {
-        Some((slot, handle)) => Ok(Pooled::new(pool, slot, handle)),
-        None => CheckOut::new(pool, site, timeout).run().await,
+#[inline]
+pub(super) fn get<R: Resource>(
+    pool: Arc<Inner<R>>,
+    site: Site,
+    timeout: Duration,
+) -> impl Future<Output = PoolResult<R, Pooled<R>>> + Send + use<R> {
+    let begin = |(pool, site, timeout)| CheckOut::new(pool, site, timeout).run();
+    Get { first: Some((pool, site, timeout)), begin, rest: None }
+}
+
+/// What a check-out is of.
+type Wanted<R> = (Arc<Inner<R>>, Site, Duration);
+
+pin_project! {
+    /// A check-out: an idle handle in the first poll, or the rest of it. By hand, because an `async fn` moves everything
+    /// into its frame before the first step, which is the only one of most check-outs.
+    struct Get<R: Resource, B, F> {
+        first: Option<Wanted<R>>,
+        begin: B,
+        #[pin]
+        rest: Option<F>,
+    }
+}
+
+impl<R, B, F> Future for Get<R, B, F>
+where
+    R: Resource,
+    B: Fn(Wanted<R>) -> F,
+    F: Future<Output = PoolResult<R, Pooled<R>>>,
+{
+    type Output = PoolResult<R, Pooled<R>>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        if this.first.is_some() {
+            ready!(coop::poll_proceed(cx)).made_progress();
+        }
+        if let Some(wanted) = this.first.take() {
+            match wanted.0.take(wanted.1) {
+                Some((slot, handle)) => return Poll::Ready(Ok(Pooled::new(wanted.0, slot, handle))),
+                None => this.rest.set(Some((this.begin)(wanted))),
+            }
+        }
+        this.rest.as_pin_mut().expect("`Pool::get` polled after completion").poll(cx)
     }
 }
 
@@ -40,8 +80,8 @@ impl<R: Resource> Inner<R> {
     /// Takes a handle that needs neither waiting nor a validation. Returns its slot and the handle, for a [`Pooled`].
     #[inline(always)]
     pub(super) fn take(self: &Arc<Self>, site: Site) -> Option<(u32, R::Handle)> {
-        let holder = self.holder(site);
-        let now = holder.since;
+        let now = self.clock.now();
+        let holder = self.holder(site, now);
         let mut state = self.state.lock();
         if state.janitor_overdue < now {
             drop(state);
@@ -66,7 +106,7 @@ impl<R: Resource> Inner<R> {
     /// Ends the check-out of an idle handle whose probe is bad.
     #[cold]
     fn take_unsound(self: &Arc<Self>, slot: u32, handle: R::Handle) -> Option<(u32, R::Handle)> {
-        let unproved = Unproved::new(Arc::clone(self), slot, handle, Since::Idle);
+        let unproved = Unproved::new(Arc::clone(self), slot, handle, Since::Idle, time::now());
         unproved.fail(&Error::unavailable());
         self.validate_idle(usize::MAX, |_| true);
         None
@@ -116,8 +156,9 @@ struct Lent<R: Resource> {
 
 impl<R: Resource> CheckOut<R> {
     fn new(pool: Arc<Inner<R>>, site: Site, timeout: Duration) -> Self {
-        let holder = pool.holder(site);
-        let deadline = Deadline::after(timeout).or_of_request(holder.details.deadline());
+        let now = time::now();
+        let holder = pool.holder(site, pool.clock.at(now));
+        let deadline = Deadline::from(now, timeout).or_of_request(holder.details.deadline());
         CheckOut { pool, holder, deadline, ticket: None, taken: None, created: None, waited: false }
     }
 
@@ -132,7 +173,7 @@ impl<R: Resource> CheckOut<R> {
             };
             // Dropping this future meanwhile retires the handle. Validating it again would not help: the second
             // validation would read the answer to the first one, and so would every later use.
-            let mut unproved = Unproved::new(Arc::clone(&self.pool), slot, handle, since);
+            let mut unproved = Unproved::new(Arc::clone(&self.pool), slot, handle, since, time::now());
             if unproved.needs_its_runtime() {
                 unproved.validate_in_background();
                 let missing = "validating a handle needs a tokio runtime with timers";
@@ -186,7 +227,7 @@ impl<R: Resource> CheckOut<R> {
         loop {
             // User code, like the drop of a waker: not under the lock.
             let (mut spare, mut again) = (Some(cx.waker().clone()), false);
-            let now = Instant::now();
+            let now = time::now();
             let at = self.pool.clock.at(now);
             let pool = Arc::clone(&self.pool);
             let mut state = pool.state.lock();
@@ -266,9 +307,11 @@ impl<R: Resource> CheckOut<R> {
                 cx.waker().wake_by_ref();
             }
             // Work that begins later is overdue later than this, at which the waiter looks again.
-            let look = overdue.min(pool.overdue(now, Work::Creating));
+            let look = overdue.min(at.after(pool.config.create_timeout.max(GRACE)));
+            // In a model, no time passes.
+            let look = pool.clock.instant(look).filter(|look| *look > now);
             self.waited = true;
-            if let Some(missed) = ready!(self.deadline.poll_missed_or(pool.clock.instant(look), Stage::Waiting, cx)) {
+            if let Some(missed) = ready!(self.deadline.poll_missed_or(look, Stage::Waiting, cx)) {
                 return Poll::Ready(Err(pool.explain(pool.timed_out(missed), &self.holder)));
             }
         }

@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::rt::time;
+
 /// The clock of a pool. It is tokio's, which tests can pause, in a form that takes half the memory.
 pub(super) struct Clock {
     /// Long before the pool was built: a paused clock of tokio may be behind that of another runtime.
@@ -20,13 +22,13 @@ const SKEW: u64 = 1000;
 
 impl Clock {
     pub(super) fn new() -> Self {
-        let now = Instant::now();
+        let now = time::now();
         Clock { epoch: now.checked_sub(APART).unwrap_or(now) }
     }
 
     #[inline]
     pub(super) fn now(&self) -> Moment {
-        self.at(Instant::now())
+        self.at(time::now())
     }
 
     #[inline]

@@ -22,13 +22,13 @@ use crate::reaper::{self, Reaper};
 use crate::resource::Resource;
 use crate::rt::catch::{self, QuietArc};
 use crate::rt::rand;
-use crate::rt::runtime::RuntimeId;
+use crate::rt::runtime::{RuntimeId, TIME_PASSES};
 use crate::rt::sync::{AtomicU64, AtomicUsize, Mutex, Ordering};
-use crate::rt::time::Deadline;
+use crate::rt::time::{self, Deadline};
 
 /// How long work may go on after a waiter has found it overdue. Its own task keeps the timeout, and can say more about a
 /// miss, if it is polled.
-const GRACE: Duration = Duration::from_millis(250);
+pub(super) const GRACE: Duration = if TIME_PASSES { Duration::from_millis(250) } else { Duration::ZERO };
 
 /// The state shared by a pool, its users and its tasks. The janitor and the creations hold it weakly. A validation and
 /// a release, whose time is bounded, hold it together with their handle.
@@ -165,7 +165,7 @@ impl<R: Resource> PoolState<R> {
         if !self.slots.wants(self.window, spare) {
             return Ok(None);
         }
-        let now = Instant::now();
+        let now = time::now();
         let mut overdue = pool.overdue(now, Work::Creating);
         if self.validates_new() {
             overdue = overdue.after(pool.config.validate_timeout);
@@ -213,7 +213,7 @@ impl<R: Resource> PoolState<R> {
         self.end_creation(claim);
         self.window = pool.config.create_concurrency;
         let backs_off = error.is_timeout() || error.is_permanent();
-        self.breaker.failed(attempt, Instant::now(), backs_off, error, rand::fraction())
+        self.breaker.failed(attempt, time::now(), backs_off, error, rand::fraction())
     }
 
     /// Frees the slot of a creation that was lost with its runtime, which says nothing about the backend.
@@ -275,9 +275,8 @@ impl<R: Resource> Inner<R> {
     }
 
     /// Returns the holder for a caller at `site`, or for the scope or the wrapper that it acts for.
-    #[inline]
-    pub(super) fn holder(&self, site: Site) -> Holder {
-        let since = self.clock.now();
+    #[inline(always)]
+    pub(super) fn holder(&self, site: Site, since: Moment) -> Holder {
         let (origin, details) = AcquireContext::for_handle_of(&self.reaper)
             .unwrap_or((Origin { taken_at: site, scope: None }, Details::NONE));
         Holder { origin, details, since }
@@ -361,7 +360,7 @@ impl<R: Resource> Inner<R> {
     /// so that a close that has waited for all handles finds all slots free.
     #[cold]
     pub(super) fn retire(self: &Arc<Self>, claim: Option<Claim>, handle: R::Handle, meta: HandleMeta<R>, exit: Exit) {
-        let overdue = self.overdue(Instant::now(), Work::Ending);
+        let overdue = self.overdue(time::now(), Work::Ending);
         let claim = claim.and_then(|claim| self.state.lock().slots.reclaim(claim, Work::Ending, overdue));
         let ending = claim.map(|claim| Ending { pool: Arc::clone(self), claim });
         let exit = meta.account.verdict(exit);

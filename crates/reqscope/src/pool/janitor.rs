@@ -28,6 +28,8 @@ use crate::rt::time::{self, Deadline};
 const ROUND: Duration = Duration::from_millis(100);
 /// How late a round may be before a check-out starts another janitor: its runtime may not be driven.
 const LATE: Duration = Duration::from_secs(1);
+/// So many creations that are dropped at once mean that their runtime has ended.
+const MOST_DROPPED: u32 = 3;
 /// How often the pool tries to fill itself while the backend is down and no caller waits.
 const REFILL: Duration = Duration::from_secs(1);
 
@@ -250,6 +252,7 @@ impl<R: Resource> Inner<R> {
     pub(super) async fn warm(self: &Arc<Self>) -> Result<(), Error<R::Cause>> {
         let mut deadline = Deadline::after(self.config.acquire_timeout);
         let lost = LostError::<R>::default();
+        let mut dropped = 0;
         loop {
             // Enabled before the check, so that no change after it is missed.
             let mut changed = pin!(self.changed.notified());
@@ -266,6 +269,13 @@ impl<R: Resource> Inner<R> {
             if let Some(outcome) = self.is_warm() {
                 return outcome;
             }
+            if self.state.lock().slots.counts().creating == 0 {
+                // A runtime that has ended drops each creation at once.
+                dropped += 1;
+                if dropped > MOST_DROPPED {
+                    return Err(Error::runtime("this tokio runtime is shutting down"));
+                }
+            }
             // Dropping this future leaves the creations to the pool.
             poll_fn(|cx| match changed.as_mut().poll(cx) {
                 Poll::Ready(()) => Poll::Ready(Ok(())),
@@ -275,16 +285,21 @@ impl<R: Resource> Inner<R> {
         }
     }
 
-    /// Returns `None` while a creation runs.
+    /// Returns `None` if handles are missing, and the backend is not known to be down.
     fn is_warm(&self) -> Option<Result<(), Error<R::Cause>>> {
         let state = self.state.lock();
         if state.slots.is_closed() {
             return Some(Err(self.closed()));
         }
-        if state.slots.counts().creating > 0 {
+        let counts = state.slots.counts();
+        if counts.creating > 0 {
             return None;
         }
-        let cause = state.breaker.last_failure().filter(|_| state.breaker.is_open());
-        Some(cause.map_or(Ok(()), |(cause, _)| Err(cause.clone().into_unavailable())))
+        if let Some((cause, _)) = state.breaker.last_failure().filter(|_| state.breaker.is_open()) {
+            return Some(Err(cause.clone().into_unavailable()));
+        }
+        let taken = counts.lent + counts.idle + counts.validating + counts.ending;
+        let ready = counts.idle + counts.validating;
+        (counts.paused || taken >= counts.max || ready >= self.config.min_idle.max(1)).then_some(Ok(()))
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
+use super::clock::Moment;
 use super::inner::{Counters, HandleMeta, Holder, Inner, Keep};
 use super::slots::{Claim, Work};
 use crate::error::{Error, Stage};
@@ -70,6 +71,8 @@ pub(super) struct Unproved<R: Resource> {
     /// `None` once it was put back, retired or lent.
     parts: Option<(R::Handle, HandleMeta<R>)>,
     since: Since,
+    /// When its validation began. If it succeeds, the handle was alive then, if not later.
+    began: Moment,
 }
 
 /// What a handle has done since it was proved.
@@ -95,21 +98,22 @@ impl Since {
 
 impl<R: Resource> Unproved<R> {
     /// Takes over a handle that is lent.
-    pub(super) fn new(pool: Arc<Inner<R>>, slot: u32, handle: R::Handle, since: Since) -> Self {
-        let overdue = pool.overdue(Instant::now(), Work::Validating);
+    pub(super) fn new(pool: Arc<Inner<R>>, slot: u32, handle: R::Handle, since: Since, now: Instant) -> Self {
+        let overdue = pool.overdue(now, Work::Validating);
         let (claim, meta) = pool.state.lock().slots.claim(slot, Work::Validating, overdue);
-        Unproved { pool, claim, parts: Some((handle, meta)), since }
+        let began = pool.clock.at(now);
+        Unproved { pool, claim, parts: Some((handle, meta)), since, began }
     }
 
     /// Takes over a handle whose use has ended, or that was dropped, if there is no verdict.
     pub(super) fn used(pool: Arc<Inner<R>>, slot: u32, handle: R::Handle, verdict: Option<Exit>) -> Self {
         let cut = verdict.map_or_else(std::thread::panicking, Exit::is_in_doubt);
         let exit = verdict.unwrap_or_else(Exit::of_drop);
-        let mut used = Self::new(pool, slot, handle, Since::Used { exit, cut });
+        let mut used = Self::new(pool, slot, handle, Since::Used { exit, cut }, time::now());
         used.pool.state.lock().uses += 1;
-        let now = used.pool.clock.now();
+        let began = used.began;
         let (_, meta) = used.parts();
-        (meta.returned, meta.uses) = (now, meta.uses.saturating_add(1));
+        (meta.returned, meta.uses) = (began, meta.uses.saturating_add(1));
         used
     }
 
@@ -138,9 +142,9 @@ impl<R: Resource> Unproved<R> {
 
     /// Marks the handle as proved.
     fn prove(&mut self) {
-        let now = self.pool.clock.now();
+        let began = self.began;
         let (_, meta) = self.parts();
-        (meta.proved, meta.tested) = (now, true);
+        (meta.proved, meta.tested) = (began, true);
     }
 
     /// Lends a handle that was validated, and returns its slot and the handle. Returns `None` if its slot was given up;
@@ -167,7 +171,7 @@ impl<R: Resource> Unproved<R> {
 
     /// Validates the handle, and puts it back if it is sound.
     pub(super) async fn validate_and_put(mut self) {
-        let began = self.pool.clock.now();
+        let began = self.began;
         let outcome = self.validate().await;
         let pool = Arc::clone(&self.pool);
         match outcome {
@@ -215,7 +219,7 @@ impl<R: Resource> Inner<R> {
         let fault = catch::call(|| self.resource.fault(handle)).ok().flatten().filter(counts);
         let mut state = self.state.lock();
         state.stillborn = state.stillborn.saturating_add(u32::from(!tested));
-        let forgotten = fault.and_then(|fault| state.breaker.fault(Instant::now(), fault, rand::fraction()));
+        let forgotten = fault.and_then(|fault| state.breaker.fault(time::now(), fault, rand::fraction()));
         let wakers = state.hopeless();
         drop(state);
         drop(forgotten);
@@ -225,12 +229,13 @@ impl<R: Resource> Inner<R> {
     /// Validates at most `most` of the idle handles that `which` selects, all at the same time, each in a task of its
     /// own: one that blocks must not stop the others. Returns how many there are.
     pub(super) fn validate_idle(self: &Arc<Self>, most: usize, which: impl FnMut(&HandleMeta<R>) -> bool) -> usize {
-        let overdue = self.overdue(Instant::now(), Work::Validating);
+        let now = time::now();
+        let (overdue, began) = (self.overdue(now, Work::Validating), self.clock.at(now));
         let suspects = self.state.lock().slots.claim_idle(most, Work::Validating, overdue, which);
         let count = suspects.len();
         for (claim, handle, meta) in suspects {
             let parts = Some((handle, meta));
-            Unproved { pool: Arc::clone(self), claim, parts, since: Since::Idle }.validate_in_background();
+            Unproved { pool: Arc::clone(self), claim, parts, since: Since::Idle, began }.validate_in_background();
         }
         count
     }

@@ -12,6 +12,20 @@ use crate::error::{Error, Stage};
 use crate::rt::catch::Quiet;
 use crate::rt::runtime::{Runtime, RuntimeId, Sleep, coop, sleep_until};
 
+/// Returns the time.
+#[cfg(not(all(test, reqscope_loom)))]
+#[inline]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// Returns the time of a model, in which none passes: each run of an order must take the same branches.
+#[cfg(all(test, reqscope_loom))]
+pub(crate) fn now() -> Instant {
+    static NOW: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    *NOW.get_or_init(Instant::now)
+}
+
 /// A deadline. Its timer is created at the first poll, so an operation that is ready at once does not pay for one.
 pub(crate) struct Deadline {
     began: Instant,
@@ -41,7 +55,11 @@ const REQUEST_LATE: &str = "the deadline of the request has passed";
 
 impl Deadline {
     pub(crate) fn after(timeout: Duration) -> Self {
-        let began = Instant::now();
+        Self::from(now(), timeout)
+    }
+
+    /// Returns the deadline of an operation that began at that time.
+    pub(crate) fn from(began: Instant, timeout: Duration) -> Self {
         // A timeout that overflows the clock becomes a century.
         let at = began.checked_add(timeout).unwrap_or_else(|| began + Duration::from_secs(3_153_600_000));
         Deadline { began, at, timer: None, is_requests: false }
@@ -62,7 +80,7 @@ impl Deadline {
 
     /// Returns the error of an operation in `stage` that a request begins after its deadline.
     pub(crate) fn refuse_late<C>(request: std::time::Instant, stage: Stage) -> Option<Error<C>> {
-        let late = Instant::now() >= Instant::from_std(request);
+        let late = now() >= Instant::from_std(request);
         late.then(|| Error::timeout(stage, Duration::ZERO).with_context(REQUEST_LATE))
     }
 
@@ -79,7 +97,7 @@ impl Deadline {
     }
 
     pub(crate) fn has_passed(&self) -> bool {
-        Instant::now() >= self.at
+        now() >= self.at
     }
 
     pub(crate) fn elapsed(&self) -> Duration {
@@ -141,7 +159,7 @@ impl Deadline {
             // ended, or stand still although it has not.
             if Runtime::try_current().map_or(true, |current| current.id() == timer.runtime) {
                 let mut polled = poll_timer(&mut timer.sleep, cx);
-                if matches!(polled, Ok(Poll::Ready(()))) && Instant::now() < self.at {
+                if matches!(polled, Ok(Poll::Ready(()))) && now() < self.at {
                     timer.set(self.at);
                     polled = poll_timer(&mut timer.sleep, cx);
                 }

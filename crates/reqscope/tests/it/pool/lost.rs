@@ -148,6 +148,20 @@ fn resource_that_panics_on_a_healthy_runtime_opens_the_breaker() {
     });
 }
 
+/// The fault: it returned `Ok`, and there was no handle.
+#[test]
+fn warm_on_an_ended_runtime_is_an_error() {
+    let rig = Rig::new(2);
+    let handle = {
+        let ended = runtime();
+        ended.handle().clone()
+    };
+    let _context = handle.enter();
+    let Poll::Ready(Err(error)) = poll_once(pin!(rig.pool.warm())) else { panic!("it succeeds or waits") };
+    assert!(error.is_runtime(), "{error}");
+    assert_eq!(rig.counts(), [0; 5]);
+}
+
 #[test]
 fn warm_on_a_bad_runtime_returns_its_error() {
     let rig = Rig::configured(Probe::new(), |builder| builder.min_idle(2));
