@@ -1,9 +1,9 @@
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::Waker;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
 use super::breaker::{Attempt, Breaker, Refusal, Verdict};
@@ -22,7 +22,7 @@ use crate::reaper::{self, Reaper};
 use crate::resource::Resource;
 use crate::rt::catch::{self, QuietArc};
 use crate::rt::rand;
-use crate::rt::runtime::{RuntimeId, TIME_PASSES};
+use crate::rt::runtime::{Runtime, RuntimeId, TIME_PASSES};
 use crate::rt::sync::{AtomicU64, AtomicUsize, Mutex, Ordering};
 use crate::rt::time::{self, Deadline};
 
@@ -47,6 +47,8 @@ pub(super) struct Inner<R: Resource> {
     pub(super) pools: AtomicUsize,
     /// Notified when a creation has ended, whatever the outcome.
     pub(super) changed: Notify,
+    /// Has no permits, and is closed with the pool.
+    pub(super) open: Arc<Semaphore>,
     pub(super) counters: Counters,
 }
 
@@ -88,6 +90,8 @@ pub(super) struct PoolState<R: Resource> {
     /// When a janitor has looked at all handles last, and does so next.
     pub(super) scanned: Moment,
     pub(super) scan_at: Moment,
+    /// The runtimes on which handles were created, as far as they have not ended.
+    pub(super) runtimes: Vec<RuntimeId>,
     /// The last runtime without timers on which no janitor could be started.
     pub(super) timerless: Option<RuntimeId>,
 }
@@ -121,7 +125,7 @@ pub(super) struct HandleMeta<R> {
     pub(super) uses: u32,
     /// Whether it was found sound since it was created. Until then, finding it dead is a failure of its creation.
     pub(super) tested: bool,
-    /// Whether its runtime may have ended while it was lent.
+    /// Whether its runtime has ended while it was lent.
     pub(super) suspect: bool,
 }
 
@@ -256,6 +260,7 @@ impl<R: Resource> Inner<R> {
             janitor: 0,
             scanned: Moment::ZERO,
             scan_at: Moment::ZERO,
+            runtimes: Vec::new(),
             timerless: None,
         };
         let fresh = Moment::window(config.validate_after);
@@ -270,6 +275,7 @@ impl<R: Resource> Inner<R> {
             state: CacheAligned(state),
             pools: AtomicUsize::new(1),
             changed: Notify::new(),
+            open: Arc::new(Semaphore::new(0)),
             counters: Counters::default(),
         }
     }
@@ -383,6 +389,9 @@ impl<R: Resource> Inner<R> {
     pub(super) fn created(self: &Arc<Self>, (claim, attempt): Begun, lease: Lease<R>, clears: u32, tested: bool) {
         let now = self.clock.now();
         let (handle, account) = lease.into_parts();
+        if let Some(runtime) = account.runtime() {
+            self.watch(runtime);
+        }
         let mut state = self.state.lock();
         state.probe.take_if(|(probe, _)| *probe == claim);
         state.breaker.succeeded(attempt);
@@ -411,6 +420,7 @@ impl<R: Resource> Inner<R> {
 
     /// Closes the pool. Idle handles are retired now, lent ones when they are returned.
     pub(super) fn close(self: &Arc<Self>) {
+        self.open.close();
         let (idle, wakers) = self.state.lock().slots.close();
         self.retire_all(idle);
         catch::wake_all(wakers);
@@ -441,12 +451,34 @@ impl<R: Resource> Inner<R> {
         state.scan_at = Moment::ZERO;
     }
 
-    /// Marks all handles as unproved, because a runtime has ended on which they may depend.
-    #[cold]
-    pub(super) fn suspect_all(&self) {
-        for meta in self.state.lock().slots.metadata() {
-            (meta.proved, meta.suspect) = (Moment::ZERO, true);
+    /// Marks the handles that were created on this runtime as unproved, because it has ended, and with it the sockets
+    /// that are registered there.
+    fn suspect(&self, runtime: RuntimeId) {
+        let mut state = self.state.lock();
+        state.runtimes.retain(|other| *other != runtime);
+        for meta in state.slots.metadata() {
+            if meta.account.runtime().is_some_and(|home| home.id() == runtime) {
+                (meta.proved, meta.suspect) = (Moment::ZERO, true);
+            }
         }
+    }
+
+    /// Watches the runtime on which a handle was created.
+    fn watch(self: &Arc<Self>, runtime: &Runtime) {
+        let mut state = self.state.lock();
+        // In a model, runtimes do not end.
+        if !TIME_PASSES || state.runtimes.contains(&runtime.id()) {
+            return;
+        }
+        state.runtimes.push(runtime.id());
+        drop(state);
+        let watch = RuntimeWatch { pool: Arc::downgrade(self), runtime: runtime.id() };
+        let open = Arc::clone(&self.open);
+        drop(runtime.spawn(async move {
+            let _watch = watch;
+            // Until the pool is closed.
+            drop(open.acquire().await);
+        }));
     }
 
     /// Calls `with` for each handle that a user holds, without holding the lock for long.
@@ -460,6 +492,20 @@ impl<R: Resource> Inner<R> {
             if from >= state.slots.len() {
                 return;
             }
+        }
+    }
+}
+
+/// Reports the end of a runtime, which drops it with the task that holds it.
+struct RuntimeWatch<R: Resource> {
+    pool: Weak<Inner<R>>,
+    runtime: RuntimeId,
+}
+
+impl<R: Resource> Drop for RuntimeWatch<R> {
+    fn drop(&mut self) {
+        if let Some(pool) = self.pool.upgrade() {
+            pool.suspect(self.runtime);
         }
     }
 }

@@ -93,9 +93,7 @@ impl<R: Resource> Janitor<R> {
 
 impl<R: Resource> Drop for Janitor<R> {
     fn drop(&mut self) {
-        // It has not signed off, so its runtime has ended, and with it the sockets that were registered there.
         let Some(pool) = self.pool.upgrade() else { return };
-        pool.suspect_all();
         let mut state = pool.state.lock();
         if state.janitor == self.number {
             state.janitor_overdue = Moment::ZERO;

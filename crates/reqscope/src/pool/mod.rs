@@ -66,9 +66,10 @@ use crate::stats::DrainReport;
 ///
 /// Creations, validations and the janitor run on the runtime of the caller that caused them. If that runtime ends, or
 /// is not driven any more and their timeout has passed, their slots are freed, and a waiter on another runtime starts
-/// over. A result that comes later is released. When the runtime of the janitor ends, all handles are validated before
-/// their next use, because sockets end with the runtime on which they were opened. So tests with a runtime each can
-/// share a static pool one after the other.
+/// over. A result that comes later is released. When a runtime ends, the handles that were created on it are validated
+/// before their next use, because sockets end with the runtime on which they were opened. So tests with a runtime each
+/// can share a static pool. To notice it, the pool has a task on each runtime on which it has created a handle, until it
+/// is closed.
 ///
 /// A caller outside of any runtime, or on one without timers, cannot wait. If it has to, it gets an error for which
 /// [`is_runtime`](Error::is_runtime) returns `true`. A creation that failed for this reason says nothing about the

@@ -132,17 +132,29 @@ fn handle_returned_to_a_waiter_of_the_next_runtime_is_proved() {
     });
 }
 
-/// Runtimes that overlap, as those of tests in one process do: the handles of one are not lent by the janitor of another
-/// without a look, once it was idle for longer than `validate_after`.
+/// Runtimes that overlap, as those of tests in one process do. The fault: a handle of the runtime that ended was lent, as
+/// long as the janitor of another one went on.
 #[test]
-fn handle_of_an_ended_runtime_is_found_by_another_janitor() {
+fn handle_of_a_runtime_that_ends_beside_another_is_proved() {
     let pool = pool();
     let lives = runtime();
     lives.block_on(use_once(&pool));
     pool.clear();
     runtime().block_on(use_once(&pool));
-    lives.block_on(async {
-        tokio::time::sleep(Duration::from_secs(10)).await;
+    lives.block_on(use_once(&pool));
+}
+
+/// The pool waits for the end of each runtime in a task there.
+#[test]
+fn closed_pool_leaves_no_task_behind() {
+    let pool = pool();
+    let runtime = runtime();
+    runtime.block_on(async {
         use_once(&pool).await;
+        assert!(pool.close(Duration::from_secs(1)).await.is_clean());
+        drop(pool);
+        // The janitor's last round, and the tasks of the handles.
+        tokio::time::sleep(Duration::from_secs(1)).await;
     });
+    assert_eq!(runtime.metrics().num_alive_tasks(), 0);
 }
