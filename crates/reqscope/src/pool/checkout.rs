@@ -280,6 +280,7 @@ impl<R: Resource> CheckOut<R> {
                     // At most one creation per poll: on a runtime that is shutting down, each creation fails at once.
                     // The deadline below reports that, if the runtime has timers.
                     state.creation_lost(creation);
+                    state.slots.free(creation.0);
                     again = true;
                 }
                 Ok(None) => {}

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use super::inner::{Begun, Inner};
+use super::slots::Claim;
 use super::validate;
 use crate::cell::Site;
 use crate::error::{Error, Stage};
@@ -26,7 +27,10 @@ const AT_A_TIME: usize = 16;
 /// The error of a creation that was lost because of its caller's runtime, for that caller alone.
 pub(super) type LostError<R> = Arc<Mutex<Option<Error<<R as Resource>::Cause>>>>;
 
-type Making<R> = Pin<Box<dyn Future<Output = Result<Lease<R>, Error<<R as Resource>::Cause>>> + Send>>;
+type Making<R> = Pin<Box<dyn Future<Output = Result<Lease<R>, Unmade<R>>> + Send>>;
+
+/// Why a creation has failed, and the handle that it has made, if that is unsound.
+type Unmade<R> = (Error<<R as Resource>::Cause>, Option<Lease<R>>);
 
 struct Creation<R: Resource> {
     /// Weak, so that a creation does not keep a dropped pool alive.
@@ -74,7 +78,10 @@ impl<R: Resource> Creation<R> {
         let (clears, validates) = (state.clears, state.validates_new());
         drop(state);
         let timeout = validates.then_some(pool.config.validate_timeout);
-        let making: Making<R> = Box::pin(async move { check_arrival(acquiring.await?, timeout).await });
+        let making: Making<R> = Box::pin(async move {
+            let lease = acquiring.await.map_err(|error| (error, None))?;
+            check_arrival(lease, timeout).await
+        });
         let counted = Acquiring::begin(pool.reaper.accounting());
         Creation {
             pool: Arc::downgrade(pool),
@@ -98,10 +105,7 @@ impl<R: Resource> Creation<R> {
 /// Turns a handle that is dead on arrival into an error, and one that fails its validation, if it is to be validated. A
 /// backend or load balancer that accepts connections and closes them at once is down, and must not be tried again and
 /// again.
-async fn check_arrival<R: Resource>(
-    mut lease: Lease<R>,
-    validated: Option<Duration>,
-) -> Result<Lease<R>, Error<R::Cause>> {
+async fn check_arrival<R: Resource>(mut lease: Lease<R>, validated: Option<Duration>) -> Result<Lease<R>, Unmade<R>> {
     let error = if lease.probe() == Health::Dead {
         Error::unavailable().at(Stage::Acquiring).with_context("the new handle was dead on arrival")
     } else {
@@ -116,9 +120,7 @@ async fn check_arrival<R: Resource>(
             Err(error) => error.into_unavailable().with_context("the new handle failed its first validation"),
         }
     };
-    // The slot is held until the release has ended (L13). Its error is reported to the observer.
-    drop(Lease::end(lease, Exit::Failed).await);
-    Err(error)
+    Err((error, Some(lease)))
 }
 
 impl<R: Resource> Future for Creation<R> {
@@ -133,11 +135,11 @@ impl<R: Resource> Future for Creation<R> {
         };
         match outcome {
             Ok(lease) => pool.created(this.begun, lease, this.clears, this.validates),
-            Err(error) if is_lost(&error) => {
+            Err((error, unsound)) if is_lost(&error) => {
                 this.set_lost(error);
-                pool.create_lost(this.begun);
+                pool.create_lost(this.begun, unsound);
             }
-            Err(error) => pool.create_failed(this.begun, error),
+            Err((error, unsound)) => pool.create_failed(this.begun, error, unsound),
         }
         Poll::Ready(())
     }
@@ -148,7 +150,7 @@ impl<R: Resource> Drop for Creation<R> {
         let Some(making) = self.making.take() else { return };
         catch::drop_quietly(making);
         if let Some(pool) = self.pool.upgrade() {
-            pool.create_lost(self.begun);
+            pool.create_lost(self.begun, None);
         }
     }
 }
@@ -188,12 +190,20 @@ impl<R: Resource> Inner<R> {
         }
     }
 
-    fn create_failed(self: &Arc<Self>, begun: Begun, error: Error<R::Cause>) {
-        let mut state = self.state.lock();
-        let forgotten = state.creation_failed(self, begun, error);
-        let wakers = state.hopeless();
-        drop(state);
+    /// Frees the slot of a creation that has made no sound handle: at once, or when the unsound one is released (L13).
+    fn end_creation(self: &Arc<Self>, claim: Claim, unsound: Option<Lease<R>>) {
+        match unsound.map(Lease::into_parts) {
+            Some((handle, account)) => self.retire(Some(claim), handle, account, Exit::Failed),
+            None => drop(self.state.lock().slots.free(claim)),
+        }
+    }
+
+    fn create_failed(self: &Arc<Self>, begun: Begun, error: Error<R::Cause>, unsound: Option<Lease<R>>) {
+        // The breaker first: the free slot would be used for the next creation.
+        let forgotten = self.state.lock().creation_failed(self, begun, error);
         drop(forgotten);
+        self.end_creation(begun.0, unsound);
+        let wakers = self.state.lock().hopeless();
         catch::wake_all(wakers);
         self.changed.notify_waiters();
         self.start_creations();
@@ -201,11 +211,10 @@ impl<R: Resource> Inner<R> {
 
     /// Frees the slot of a creation that was dropped with its runtime, or failed because of it. The breaker does not
     /// count it, because it says nothing about the backend. A waiter on another runtime begins again.
-    pub(super) fn create_lost(&self, begun: Begun) {
-        let mut state = self.state.lock();
-        state.creation_lost(begun);
-        let wakers = state.slots.waiters().wakers();
-        drop(state);
+    fn create_lost(self: &Arc<Self>, begun: Begun, unsound: Option<Lease<R>>) {
+        self.state.lock().creation_lost(begun);
+        self.end_creation(begun.0, unsound);
+        let wakers = self.state.lock().slots.waiters().wakers();
         catch::wake_all(wakers);
         self.changed.notify_waiters();
     }

@@ -206,7 +206,7 @@ impl<R: Resource> PoolState<R> {
         self.stillborn >= 2
     }
 
-    /// Counts a failed creation. Returns the previous error, to be dropped outside of the lock.
+    /// Counts a failed creation, whose slot is free or ending. Returns the previous error, to be dropped outside of the lock.
     #[must_use = "drop the error outside of the lock"]
     pub(super) fn creation_failed(
         &mut self,
@@ -214,21 +214,16 @@ impl<R: Resource> PoolState<R> {
         (claim, attempt): Begun,
         error: Error<R::Cause>,
     ) -> Option<Error<R::Cause>> {
-        self.end_creation(claim);
+        self.probe.take_if(|(probe, _)| *probe == claim);
         self.window = pool.config.create_concurrency;
         let backs_off = error.is_timeout() || error.is_permanent();
         self.breaker.failed(attempt, time::now(), backs_off, error, rand::fraction())
     }
 
-    /// Frees the slot of a creation that was lost with its runtime, which says nothing about the backend.
+    /// Forgets a creation that was lost with its runtime, which says nothing about the backend.
     pub(super) fn creation_lost(&mut self, (claim, attempt): Begun) {
-        self.end_creation(claim);
-        self.breaker.abandoned(attempt);
-    }
-
-    fn end_creation(&mut self, claim: Claim) {
         self.probe.take_if(|(probe, _)| *probe == claim);
-        self.slots.free(claim);
+        self.breaker.abandoned(attempt);
     }
 
     /// Returns whether a waiter may get a handle although the breaker refuses creations: one that is lent, validated or
@@ -338,7 +333,7 @@ impl<R: Resource> Inner<R> {
             },
             Err(meta) => {
                 drop(state);
-                return self.retire(None, handle, meta, Exit::Cancelled);
+                return self.retire(None, handle, meta.account, Exit::Cancelled);
             }
         };
         drop(state);
@@ -358,20 +353,20 @@ impl<R: Resource> Inner<R> {
         match put {
             Put::Idle => {}
             Put::Granted(waker) => waker.into_iter().for_each(catch::wake),
-            Put::Refused(claim, handle, meta) => self.retire(Some(claim), handle, meta, Exit::Completed),
+            Put::Refused(claim, handle, meta) => self.retire(Some(claim), handle, meta.account, Exit::Completed),
         }
     }
 
     /// Releases a handle. Its slot, if it has one, is freed when the release has ended (L13), and before it is counted,
     /// so that a close that has waited for all handles finds all slots free.
     #[cold]
-    pub(super) fn retire(self: &Arc<Self>, claim: Option<Claim>, handle: R::Handle, meta: HandleMeta<R>, exit: Exit) {
+    pub(super) fn retire(self: &Arc<Self>, claim: Option<Claim>, handle: R::Handle, account: Account<R>, exit: Exit) {
         let overdue = self.overdue(time::now(), Work::Ending);
         let claim = claim.and_then(|claim| self.state.lock().slots.reclaim(claim, Work::Ending, overdue));
         let ending = claim.map(|claim| Ending { pool: Arc::clone(self), claim });
-        let exit = meta.account.verdict(exit);
+        let exit = account.verdict(exit);
         // An error has been reported to the observer.
-        let running = Releasing::start_with(ending, &self.resource, handle, meta.account, exit, Deadline::after);
+        let running = Releasing::start_with(ending, &self.resource, handle, account, exit, Deadline::after);
         if let Ok(Some(release)) = running {
             let home = release.runtime().cloned();
             reaper::spawn(home, async move { drop(release.await) });
@@ -380,7 +375,7 @@ impl<R: Resource> Inner<R> {
 
     pub(super) fn retire_all(self: &Arc<Self>, handles: Vec<(Claim, R::Handle, HandleMeta<R>)>) {
         for (claim, handle, meta) in handles {
-            self.retire(Some(claim), handle, meta, Exit::Completed);
+            self.retire(Some(claim), handle, meta.account, Exit::Completed);
         }
     }
 

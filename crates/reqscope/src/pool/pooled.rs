@@ -236,6 +236,6 @@ impl<R: Resource> Inner<R> {
     pub(super) fn discard(pooled: Pooled<R>) {
         let Parts { pool, slot, handle } = pooled.into_parts();
         let (claim, meta) = pool.state.lock().end_use(slot);
-        pool.retire(Some(claim), handle, meta, Exit::Completed);
+        pool.retire(Some(claim), handle, meta.account, Exit::Completed);
     }
 }

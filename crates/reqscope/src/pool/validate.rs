@@ -245,7 +245,7 @@ impl<R: Resource> Drop for Unproved<R> {
     fn drop(&mut self) {
         if let Some((handle, meta)) = self.parts.take() {
             Counters::add(&self.pool.counters.unsound, 1);
-            self.pool.retire(Some(self.claim), handle, meta, self.since.exit());
+            self.pool.retire(Some(self.claim), handle, meta.account, self.since.exit());
         }
     }
 }

@@ -103,6 +103,21 @@ async fn handle_dead_on_arrival_counts_as_a_failed_creation() {
     }
 }
 
+/// The fault: the release counted as a part of the creation, so a waiter gave the slot up before it had ended.
+#[tokio::test(start_paused = true)]
+async fn slot_of_a_handle_dead_on_arrival_is_held_until_its_release_ends() {
+    let rig = Rig::configured(Probe::new(), |builder| builder.max_size(1).create_timeout(Duration::from_secs(1)));
+    rig.probe.set_health(Health::Dead);
+    rig.probe.on(Verb::Release).next(Outcome::ok().after(Duration::from_secs(3)));
+    let waiter = tokio::spawn(rig.waiter());
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!((rig.counts(), rig.probe.counts().acquires), ([0, 0, 0, 1, 1], 1));
+    rig.probe.set_health(Health::Ready);
+    rig.pool.put(bounded(waiter).await.unwrap().unwrap());
+    assert_eq!(rig.probe.counts().acquires, 2);
+    rig.finish(0).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn creation_begun_before_a_clear_serves_one_caller() {
     let rig = Rig::new(1);
