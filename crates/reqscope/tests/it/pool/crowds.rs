@@ -1,4 +1,4 @@
-//! Crowds of waiters on a runtime with threads, whose timeouts a shared task keeps: the laws hold there too.
+//! Crowds of waiters on a runtime with threads: the laws hold there too.
 
 use std::pin::pin;
 use std::task::Poll;
@@ -13,7 +13,6 @@ use tokio::task::JoinSet;
 use super::rig::{Rig, Waiter};
 use crate::support::{bounded, runtime, settle};
 
-/// Enough that nearly all of them queue while the task that keeps their timeouts runs.
 const CROWD: usize = 100;
 
 fn threads() -> Runtime {
@@ -132,7 +131,7 @@ fn outlive(there: Runtime, end: impl FnOnce(Runtime) -> Option<Runtime>) {
 }
 
 #[test]
-fn timeouts_survive_the_runtime_that_ran_the_timers() {
+fn timeouts_survive_the_end_of_another_runtime() {
     outlive(threads(), |runtime| {
         drop(runtime);
         None

@@ -39,7 +39,7 @@ fn handle_idle_without_a_janitor_is_not_taken_as_fresh() {
     let probe = Probe::new();
     let pool = without_limits().validate_after(ROUND).build(probe.clone());
     runtime().block_on(fill(&pool, 1));
-    // Time passes, and no janitor advances the pool's clock.
+    // Time passes, and no janitor runs.
     let began = std::time::Instant::now();
     while began.elapsed() < 2 * ROUND {
         std::thread::yield_now();

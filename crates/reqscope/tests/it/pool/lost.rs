@@ -46,7 +46,7 @@ fn bad_callers_fail_none_of_200_good_ones() {
                 match poll_once(pin!(rig.pool.get())) {
                     Poll::Ready(Ok(handle)) => rig.pool.put(handle),
                     Poll::Ready(Err(error)) => assert!(error.is_runtime(), "{error}"),
-                    // While many callers wait, it is in the queue until it is woken to create a timer.
+                    // It is in the queue, and leaves it here.
                     Poll::Pending => {}
                 }
             }
