@@ -105,7 +105,7 @@ async fn handle_dead_on_arrival_counts_as_a_failed_creation() {
 
 /// The fault: the release counted as a part of the creation, so a waiter gave the slot up before it had ended.
 #[tokio::test(start_paused = true)]
-async fn slot_of_a_handle_dead_on_arrival_is_held_until_its_release_ends() {
+async fn slot_of_a_dead_arrival_is_held_until_its_release_ends() {
     let rig = Rig::configured(Probe::new(), |builder| builder.max_size(1).create_timeout(Duration::from_secs(1)));
     rig.probe.set_health(Health::Dead);
     rig.probe.on(Verb::Release).next(Outcome::ok().after(Duration::from_secs(3)));
