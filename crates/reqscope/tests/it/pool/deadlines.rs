@@ -296,3 +296,15 @@ async fn waiter_behind_a_thousand_that_left_is_served_at_once() {
     rig.pool.put(bounded(last).await.unwrap());
     rig.finish(0).await;
 }
+
+/// The scope keeps the deadline, too, but only the pool knows what the caller has waited for.
+#[tokio::test(start_paused = true)]
+async fn error_at_the_requests_deadline_has_the_pools_figures() {
+    let rig = Rig::new(1);
+    let held = rig.take().await;
+    let scope = Scopes::new().open();
+    scope.set_deadline((Instant::now() + SECOND).into_std());
+    let error = bounded(scope.lazy(&rig.pool).get()).await.unwrap_err();
+    assert!(error.is_timeout() && error.shortage().is_some(), "{error}");
+    rig.pool.put(held);
+}

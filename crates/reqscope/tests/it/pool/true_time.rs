@@ -12,6 +12,7 @@ use reqscope_testkit::{Probe, Verb};
 use tokio::runtime::{Builder, Runtime};
 
 use super::aging::without_limits;
+use super::rig::Rig;
 use crate::support::real_time_runtime;
 
 /// What the settings under test measure.
@@ -187,4 +188,18 @@ mod frozen {
         lines.for_each(drop);
         assert!(child.wait().unwrap().success(), "it was lent without a validation: see the panic above");
     }
+}
+
+/// A return takes the time of the latest check-out, not that of the validation before it.
+#[tokio::test(start_paused = true)]
+async fn handle_in_use_again_and_again_is_not_validated() {
+    let rig = Rig::configured(Probe::new(), |builder| builder.validate_after(Duration::from_millis(50)));
+    rig.fill(1).await;
+    // Before the second round of the janitor.
+    for _ in 0..3 {
+        tokio::time::advance(Duration::from_millis(30)).await;
+        rig.pool.put(rig.take().await);
+    }
+    assert_eq!(rig.probe.counts().validated, 0);
+    rig.finish(0).await;
 }
