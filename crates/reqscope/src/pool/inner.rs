@@ -123,7 +123,7 @@ pub(super) struct HandleMeta<R> {
     pub(super) expires: Moment,
     /// The number of uses that have ended.
     pub(super) uses: u32,
-    /// Whether it was found sound since it was created. Until then, finding it dead is a failure of its creation.
+    /// Whether it was found sound since it was created. Until then, finding it dead speaks against its creation.
     pub(super) tested: bool,
     /// Whether its runtime has ended while it was lent.
     pub(super) suspect: bool,
@@ -206,7 +206,8 @@ impl<R: Resource> PoolState<R> {
         self.stillborn >= 2
     }
 
-    /// Counts a failed creation, whose slot is free or ending. Returns the previous error, to be dropped outside of the lock.
+    /// Counts a failed creation, whose slot its caller frees. Returns the previous error, to be dropped outside of the
+    /// lock.
     #[must_use = "drop the error outside of the lock"]
     pub(super) fn creation_failed(
         &mut self,

@@ -55,8 +55,8 @@ use crate::stats::DrainReport;
 /// - A creation that fails is tried again for its caller, within that caller's timeout. After three failures in a row,
 ///   or one that is slow or [permanent](Error::is_permanent), the backend counts as down: callers fail at once with the
 ///   cause, and one creation every 15 to 25 ms checks whether it is back. The interval grows to 1 s if the failures are
-///   slow or permanent. A new handle that turns out to be dead counts as a failed creation, because a proxy may accept
-///   connections while the backend is gone.
+///   slow or permanent. After two new handles in a row that turned out to be dead, a creation includes a
+///   [validation](Resource::validate), because a proxy may accept connections while the backend is gone.
 /// - Clones are the same pool. The last one closes it when it is dropped.
 ///
 /// Users of deadpool, bb8, sqlx, r2d2 and HikariCP find what is called how, and what differs, in [coming from another
