@@ -1,13 +1,12 @@
 //! Creations. A creation belongs to the pool: its caller may leave, and the new handle goes to the oldest waiter.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::mem;
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, ready};
+use std::task::Context;
 use std::time::Duration;
 
 use super::inner::{Begun, Inner};
-use super::slots::Claim;
 use super::validate;
 use crate::cell::Site;
 use crate::error::{Error, Stage};
@@ -27,25 +26,24 @@ const AT_A_TIME: usize = 16;
 /// The error of a creation that was lost because of its caller's runtime, for that caller alone.
 pub(super) type LostError<R> = Arc<Mutex<Option<Error<<R as Resource>::Cause>>>>;
 
-type Making<R> = Pin<Box<dyn Future<Output = Result<Lease<R>, Unmade<R>>> + Send>>;
-
 /// Why a creation has failed, and the handle that it has made, if that is unsound.
 type Unmade<R> = (Error<<R as Resource>::Cause>, Option<Lease<R>>);
 
+/// A creation that is under way. If it is dropped with its runtime, it is lost, and its slot is freed.
 struct Creation<R: Resource> {
-    /// Weak, so that a creation does not keep a dropped pool alive.
+    /// Weak, so that a creation does not keep a dropped pool alive. Empty once it has ended.
     pool: Weak<Inner<R>>,
     begun: Begun,
-    /// The number of `clear`s before it began.
-    clears: u32,
-    /// Whether the handle is validated when it arrives.
-    validates: bool,
-    /// `None` if no caller waits for this creation.
-    lost: Option<LostError<R>>,
-    /// `None` once it has ended.
-    making: Option<Making<R>>,
     /// Makes a close wait for the creation. Dropped last.
     _counted: Acquiring,
+}
+
+impl<R: Resource> Drop for Creation<R> {
+    fn drop(&mut self) {
+        if let Some(pool) = self.pool.upgrade() {
+            pool.create_failed(self.begun, None, None);
+        }
+    }
 }
 
 /// Begins a creation, polls it once in place, because many resources are ready at once, and spawns the rest as a task.
@@ -57,47 +55,42 @@ pub(super) fn begin<R: Resource>(
     cx: &mut Context<'_>,
 ) -> LostError<R> {
     let lost = LostError::<R>::default();
-    let mut creation = Creation::new(pool, begun, taken_at, Some(Arc::clone(&lost)));
-    if Pin::new(&mut creation).poll(cx).is_ready() {
-        return lost;
-    }
-    match Runtime::try_current() {
-        // The task polls it before anything else, so no wake-up is lost.
-        Ok(runtime) => drop(runtime.spawn(creation)),
-        Err(_) => creation.set_lost(Error::runtime("waiting for a handle needs a tokio runtime")),
+    let mut creation = Box::pin(create(pool, begun, taken_at, Arc::clone(&lost)));
+    if creation.as_mut().poll(cx).is_pending() {
+        match Runtime::try_current() {
+            // The task polls it before anything else, so no wake-up is lost.
+            Ok(runtime) => drop(runtime.spawn(creation)),
+            // Stored before the creation is dropped, which wakes the waiters, of which the caller is one.
+            Err(_) => *lost.lock() = Some(Error::runtime("waiting for a handle needs a tokio runtime")),
+        }
     }
     lost
 }
 
-impl<R: Resource> Creation<R> {
-    /// Creates a creation that was caused at `taken_at`. The handle belongs to no scope, but to the pool.
-    fn new(pool: &Arc<Inner<R>>, begun: Begun, taken_at: Site, lost: Option<LostError<R>>) -> Self {
-        let origin = Origin { taken_at, scope: None };
-        let acquiring = Lease::acquire_at(&pool.reaper, &pool.resource, origin);
-        let state = pool.state.lock();
-        let (clears, validates) = (state.clears, state.validates_new());
-        drop(state);
-        let timeout = validates.then_some(pool.config.validate_timeout);
-        let making: Making<R> = Box::pin(async move {
-            let lease = acquiring.await.map_err(|error| (error, None))?;
-            check_arrival(lease, timeout).await
-        });
-        let counted = Acquiring::begin(pool.reaper.accounting());
-        Creation {
-            pool: Arc::downgrade(pool),
-            begun,
-            clears,
-            validates,
-            lost,
-            making: Some(making),
-            _counted: counted,
-        }
-    }
-
-    /// Stores the error of a lost creation. Called before the waiters are woken, of which the caller is one.
-    fn set_lost(&self, error: Error<R::Cause>) {
-        if let Some(lost) = &self.lost {
-            *lost.lock() = Some(error);
+/// Creates a handle for a caller at `taken_at`. The handle belongs to no scope, but to the pool.
+fn create<R: Resource>(
+    pool: &Arc<Inner<R>>,
+    begun: Begun,
+    taken_at: Site,
+    lost: LostError<R>,
+) -> impl Future<Output = ()> + Send + use<R> {
+    let counted = Acquiring::begin(pool.reaper.accounting());
+    let mut creation = Creation { pool: Arc::downgrade(pool), begun, _counted: counted };
+    let acquiring = Lease::acquire_at(&pool.reaper, &pool.resource, Origin { taken_at, scope: None });
+    let state = pool.state.lock();
+    let (clears, validates) = (state.clears, state.validates_new());
+    drop(state);
+    let timeout = validates.then_some(pool.config.validate_timeout);
+    async move {
+        let outcome = make(acquiring, timeout).await;
+        let Some(pool) = mem::take(&mut creation.pool).upgrade() else { return };
+        match outcome {
+            Ok(lease) => pool.created(begun, lease, clears, validates),
+            Err((error, unsound)) if is_lost(&error) => {
+                *lost.lock() = Some(error);
+                pool.create_failed(begun, None, unsound);
+            }
+            Err((error, unsound)) => pool.create_failed(begun, Some(error), unsound),
         }
     }
 }
@@ -105,16 +98,17 @@ impl<R: Resource> Creation<R> {
 /// Turns a handle that is dead on arrival into an error, and one that fails its validation, if it is to be validated. A
 /// backend or load balancer that accepts connections and closes them at once is down, and must not be tried again and
 /// again.
-async fn check_arrival<R: Resource>(mut lease: Lease<R>, validated: Option<Duration>) -> Result<Lease<R>, Unmade<R>> {
+async fn make<R: Resource>(
+    acquiring: impl Future<Output = Result<Lease<R>, Error<R::Cause>>>,
+    validated: Option<Duration>,
+) -> Result<Lease<R>, Unmade<R>> {
+    let mut lease = acquiring.await.map_err(|error| (error, None))?;
     let error = if lease.probe() == Health::Dead {
         Error::unavailable().at(Stage::Acquiring).with_context("the new handle was dead on arrival")
     } else {
+        let Some(timeout) = validated else { return Ok(lease) };
         let resource = Arc::clone(Lease::resource(&lease));
-        let outcome = match validated {
-            Some(timeout) => validate::within(&*resource, &mut lease, timeout).await,
-            None => Ok(()),
-        };
-        match outcome {
+        match validate::within(&*resource, &mut lease, timeout).await {
             Ok(()) => return Ok(lease),
             Err(error) if is_lost(&error) => error,
             Err(error) => error.into_unavailable().with_context("the new handle failed its first validation"),
@@ -123,61 +117,15 @@ async fn check_arrival<R: Resource>(mut lease: Lease<R>, validated: Option<Durat
     Err((error, Some(lease)))
 }
 
-impl<R: Resource> Future for Creation<R> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        let Some(making) = &mut this.making else { return Poll::Ready(()) };
-        let outcome = ready!(making.as_mut().poll(cx));
-        let (Some(_), Some(pool)) = (this.making.take(), this.pool.upgrade()) else {
-            return Poll::Ready(());
-        };
-        match outcome {
-            Ok(lease) => pool.created(this.begun, lease, this.clears, this.validates),
-            Err((error, unsound)) if is_lost(&error) => {
-                this.set_lost(error);
-                pool.create_lost(this.begun, unsound);
-            }
-            Err((error, unsound)) => pool.create_failed(this.begun, error, unsound),
-        }
-        Poll::Ready(())
-    }
-}
-
-impl<R: Resource> Drop for Creation<R> {
-    fn drop(&mut self) {
-        let Some(making) = self.making.take() else { return };
-        catch::drop_quietly(making);
-        if let Some(pool) = self.pool.upgrade() {
-            pool.create_lost(self.begun, None);
-        }
-    }
-}
-
 impl<R: Resource> Inner<R> {
-    /// Claims a slot for a creation, if one is wanted and the breaker allows it, and returns the line of code that causes
-    /// it: of the first waiter for which no creation runs yet, else of the pool. If the breaker refuses, wakes the
-    /// waiters that nothing can serve any more.
-    fn begin(&self, spare: usize) -> Option<(Begun, Site)> {
-        let mut state = self.state.lock();
-        let creating = state.slots.counts().creating;
-        let cause = state.slots.waiters().nth(creating).map_or(self.built_at, |waiter| waiter.origin.taken_at);
-        let begun = state.begin(self, spare);
-        let wakers = if begun.is_err() { state.hopeless() } else { Vec::new() };
-        drop(state);
-        catch::wake_all(wakers);
-        // The refusal, if any, is dropped here, outside of the lock.
-        begun.ok().flatten().map(|begun| (begun, cause))
-    }
-
     /// Begins the creations that are wanted. Without a runtime for them, wakes the waiters instead: the first one that
     /// is polled begins its own.
     pub(super) fn start_creations(self: &Arc<Self>) {
         self.start_creations_for(self.config.min_idle, None);
     }
 
-    /// Begins the creations that are wanted if `spare` handles are to be idle.
+    /// Begins the creations that are wanted if `spare` handles are to be idle. If the breaker refuses one, wakes the
+    /// waiters that nothing can serve any more.
     pub(super) fn start_creations_for(self: &Arc<Self>, spare: usize, lost: Option<&LostError<R>>) {
         let Ok(runtime) = Runtime::try_current() else {
             let wakers = self.state.lock().slots.waiters().wakers();
@@ -185,37 +133,48 @@ impl<R: Resource> Inner<R> {
         };
         // The number is bounded: on a runtime that is shutting down, each creation fails at once.
         for _ in 0..AT_A_TIME {
-            let Some((begun, cause)) = self.begin(spare) else { return };
-            drop(runtime.spawn(Creation::new(self, begun, cause, lost.cloned())));
+            let mut state = self.state.lock();
+            // The first waiter for which no creation runs yet causes it, or else the pool.
+            let creating = state.slots.counts().creating;
+            let cause = state.slots.waiters().nth(creating).map_or(self.built_at, |waiter| waiter.origin.taken_at);
+            let begun = state.begin(self, spare);
+            let wakers = if begun.is_err() { state.hopeless() } else { Vec::new() };
+            drop(state);
+            catch::wake_all(wakers);
+            let Ok(Some(begun)) = begun else { return };
+            drop(runtime.spawn(create(self, begun, cause, lost.cloned().unwrap_or_default())));
         }
     }
 
-    /// Frees the slot of a creation that has made no sound handle: at once, or when the unsound one is released (L13).
-    fn end_creation(self: &Arc<Self>, claim: Claim, unsound: Option<Lease<R>>) {
-        match unsound.map(Lease::into_parts) {
-            Some((handle, account)) => self.retire(Some(claim), handle, account, Exit::Failed),
-            None => drop(self.state.lock().slots.free(claim)),
-        }
-    }
-
-    fn create_failed(self: &Arc<Self>, begun: Begun, error: Error<R::Cause>, unsound: Option<Lease<R>>) {
+    /// Ends a creation that has made no sound handle, and frees its slot: at once, or when the unsound one is released
+    /// (L13).
+    ///
+    /// Without an error, it was dropped with its runtime, or failed because of it. The breaker does not count it, because
+    /// it says nothing about the backend. A waiter on another runtime begins again.
+    fn create_failed(self: &Arc<Self>, begun: Begun, failure: Option<Error<R::Cause>>, unsound: Option<Lease<R>>) {
+        let failed = failure.is_some();
+        let mut state = self.state.lock();
         // The breaker first: the free slot would be used for the next creation.
-        let forgotten = self.state.lock().creation_failed(self, begun, error);
+        let forgotten = match failure {
+            Some(error) => state.creation_failed(self, begun, error),
+            None => {
+                state.creation_lost(begun);
+                None
+            }
+        };
+        drop(state);
         drop(forgotten);
-        self.end_creation(begun.0, unsound);
-        let wakers = self.state.lock().hopeless();
+        match unsound.map(Lease::into_parts) {
+            Some((handle, account)) => self.retire(Some(begun.0), handle, account, Exit::Failed),
+            None => drop(self.state.lock().slots.free(begun.0)),
+        }
+        let mut state = self.state.lock();
+        let wakers = if failed { state.hopeless() } else { state.slots.waiters().wakers() };
+        drop(state);
         catch::wake_all(wakers);
         self.changed.notify_waiters();
-        self.start_creations();
-    }
-
-    /// Frees the slot of a creation that was dropped with its runtime, or failed because of it. The breaker does not
-    /// count it, because it says nothing about the backend. A waiter on another runtime begins again.
-    fn create_lost(self: &Arc<Self>, begun: Begun, unsound: Option<Lease<R>>) {
-        self.state.lock().creation_lost(begun);
-        self.end_creation(begun.0, unsound);
-        let wakers = self.state.lock().slots.waiters().wakers();
-        catch::wake_all(wakers);
-        self.changed.notify_waiters();
+        if failed {
+            self.start_creations();
+        }
     }
 }
