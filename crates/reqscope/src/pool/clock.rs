@@ -61,10 +61,10 @@ impl Moment {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
-    /// Returns the moment after that time, rounded up.
+    /// Returns the moment after that time, rounded up. Without a time, that is never.
     #[inline]
-    pub(super) fn after(self, wait: Duration) -> Moment {
-        Moment(self.0.saturating_add(Self::millis(wait)))
+    pub(super) fn after(self, wait: impl Into<Option<Duration>>) -> Moment {
+        Moment(self.0.saturating_add(wait.into().map_or(u64::MAX, Self::millis)))
     }
 
     /// Returns that time in milliseconds, rounded up, for [`is_within`](Moment::is_within). No moment of a pool's clock is

@@ -452,6 +452,8 @@ impl<R: Resource> Inner<R> {
     fn suspect(&self, runtime: RuntimeId) {
         let mut state = self.state.lock();
         state.runtimes.retain(|other| *other != runtime);
+        // Perhaps that of the janitor. If not, the next check-out replaces the janitor.
+        state.janitor_overdue = Moment::ZERO;
         for meta in state.slots.metadata() {
             if meta.account.runtime().is_some_and(|home| home.id() == runtime) {
                 (meta.proved, meta.suspect) = (Moment::ZERO, true);
@@ -459,8 +461,8 @@ impl<R: Resource> Inner<R> {
         }
     }
 
-    /// Watches the runtime on which a handle was created.
-    fn watch(self: &Arc<Self>, runtime: &Runtime) {
+    /// Watches the runtime on which a handle was created, or the janitor works.
+    pub(super) fn watch(self: &Arc<Self>, runtime: &Runtime) {
         let mut state = self.state.lock();
         // In a model, runtimes do not end.
         if !TIME_PASSES || state.runtimes.contains(&runtime.id()) {

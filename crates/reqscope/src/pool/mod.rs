@@ -68,8 +68,8 @@ use crate::stats::DrainReport;
 /// is not driven any more and their timeout has passed, their slots are freed, and a waiter on another runtime starts
 /// over. A result that comes later is released. When a runtime ends, the handles that were created on it are validated
 /// before their next use, because sockets end with the runtime on which they were opened. So tests with a runtime each
-/// can share a static pool. To notice it, the pool has a task on each runtime on which it has created a handle, until it
-/// is closed.
+/// can share a static pool. To notice it, the pool has a task on each runtime on which it has created a handle or run
+/// its janitor, until it is closed.
 ///
 /// A caller outside of any runtime, or on one without timers, cannot wait. If it has to, it gets an error for which
 /// [`is_runtime`](Error::is_runtime) returns `true`. A creation that failed for this reason says nothing about the
@@ -319,8 +319,7 @@ impl<R: Resource> Pool<R> {
     /// # });
     /// ```
     pub fn warm(&self) -> impl Future<Output = Result<(), Error<R::Cause>>> + Send + use<R> {
-        let inner = Arc::clone(&self.inner);
-        async move { inner.warm().await }
+        Arc::clone(&self.inner).warm()
     }
 
     /// Releases the idle handles for which `keep` returns `false`, and returns their number.

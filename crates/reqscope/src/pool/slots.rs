@@ -135,7 +135,7 @@ impl<T, S, N> Slots<T, S, N> {
         }
     }
 
-    fn occupied(&self) -> usize {
+    pub(super) fn occupied(&self) -> usize {
         self.entries.len() - self.vacant.len()
     }
 
