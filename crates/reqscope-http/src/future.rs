@@ -32,8 +32,8 @@ pin_project! {
     ///
     /// # Panics
     ///
-    /// Panics if it is polled after completion. A panic of the handler or of a [`Classify`](crate::Classify)
-    /// propagates.
+    /// Panics if it is polled after completion. If the policy has a timeout, it also panics outside a tokio runtime with
+    /// timers, as soon as the handler waits. A panic of the handler or of a [`Classify`](crate::Classify) propagates.
     ///
     /// # Examples
     ///
@@ -74,8 +74,7 @@ pin_project! {
             // Fields are dropped in this order: the scope must not close while the handler still exists.
             #[pin]
             handler: F,
-            // Boxed, because this future is moved several times and most requests have no deadline.
-            deadline: Option<Pin<Box<Sleep>>>,
+            deadline: Option<HandlerDeadline>,
             scope: Option<Scope>,
         },
         Closing {
@@ -88,7 +87,7 @@ pin_project! {
 
 impl<F, B, E> ResponseFuture<F, B, E> {
     pub(crate) fn new(scope: Scope, deadline: Option<Instant>, policy: Arc<Policy>, handler: F) -> Self {
-        let deadline = deadline.map(|at| Box::pin(sleep_until(at)));
+        let deadline = deadline.map(|at| HandlerDeadline { at, timer: None });
         ResponseFuture { state: State::Handling { handler, deadline, scope: Some(scope) }, policy }
     }
 }
@@ -105,12 +104,11 @@ where
             StateProjection::Handling { handler, deadline, scope } => {
                 let unwinding = DropOnUnwind(scope);
                 let polled = handler.poll(cx);
+                let is_running = polled.is_pending()
+                    && deadline.as_mut().is_none_or(|deadline| deadline.poll_passed(cx).is_pending());
                 mem::forget(unwinding);
-                if polled.is_pending() {
-                    match deadline {
-                        Some(deadline) => ready!(deadline.as_mut().poll(cx)),
-                        None => return Poll::Pending,
-                    }
+                if is_running {
+                    return Poll::Pending;
                 }
                 let scope = scope.take().expect("it is taken only when this state ends");
                 let (exit, answer) = match polled {
@@ -119,7 +117,7 @@ where
                     }
                     Poll::Ready(Err(error)) => (Exit::Failed, Err(error)),
                     Poll::Pending => {
-                        let deadline = deadline.as_ref().expect("it has passed").deadline();
+                        let deadline = deadline.as_ref().expect("it has passed").at;
                         (
                             Exit::Cancelled,
                             Ok(timed_out(this.policy.handler_timeout(deadline, scope.handle().label()))),
@@ -150,6 +148,20 @@ where
             }
             StateProjection::Done => panic!("`ResponseFuture` polled after completion"),
         }
+    }
+}
+
+/// The deadline of a handler.
+struct HandlerDeadline {
+    at: Instant,
+    /// Created when the handler waits for the first time: one that answers at once needs none. Boxed, because the future
+    /// that owns it is moved several times, and few have one.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl HandlerDeadline {
+    fn poll_passed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.timer.get_or_insert_with(|| Box::pin(sleep_until(self.at))).as_mut().poll(cx)
     }
 }
 

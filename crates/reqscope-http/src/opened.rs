@@ -94,10 +94,6 @@ impl Opened {
     }
 
     /// Creates the future that runs the handler and then closes its scope.
-    ///
-    /// # Panics
-    ///
-    /// Panics outside a tokio runtime with timers, if the policy has a timeout.
     pub fn answer<F, B, E>(self, handler: F) -> ResponseFuture<F, B, E>
     where
         F: Future<Output = Result<Response<B>, E>>,

@@ -108,7 +108,7 @@ impl Policy {
     ///
     /// # Panics
     ///
-    /// With a timeout, the front end's `call` panics outside a tokio runtime with timers.
+    /// With a timeout, the response future panics outside a tokio runtime with timers, as soon as the handler waits.
     ///
     /// # Examples
     ///

@@ -179,7 +179,7 @@ impl ScopeLayer {
     ///
     /// # Panics
     ///
-    /// With a timeout, `call` panics outside a tokio runtime with timers.
+    /// With a timeout, the response future panics outside a tokio runtime with timers, as soon as the handler waits.
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
         self.map_policy(|policy| policy.timeout(timeout))

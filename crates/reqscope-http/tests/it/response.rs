@@ -1,5 +1,5 @@
 use std::convert::Infallible;
-use std::future::{Future, pending};
+use std::future::{Future, pending, ready};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -414,6 +414,22 @@ async fn timeout_is_in_the_extensions_of_a_failed_settle_too() {
 async fn response_within_the_timeout_is_unchanged() {
     let scene = Scene::new(Probe::new()).with_policy(Policy::new().timeout(Duration::from_secs(3)));
     assert_eq!(scene.answering(Ok(status(200))).await.unwrap().status(), 200);
+}
+
+/// Without a timer, nothing is allocated for the timeout of such a request.
+#[test]
+fn handler_that_does_not_wait_needs_no_timer() {
+    let scene = Scene::new(Probe::new()).with_policy(Policy::new().timeout(Duration::from_secs(3)));
+    let response = poll_once(pin!(scene.request(|_, _| ready(Ok(status(200))))));
+    assert!(matches!(response, Poll::Ready(Ok(response)) if response.status() == 200));
+}
+
+#[test]
+fn handler_that_waits_without_timers_is_panicked() {
+    let scene = Scene::new(Probe::new()).with_policy(Policy::new().timeout(Duration::from_secs(3)));
+    let mut response = pin!(scene.request(|_, _| pending::<Answer>()));
+    expect_panic(|| poll_once(response.as_mut()));
+    assert_eq!(scene.scopes.stats().open_scopes, 0);
 }
 
 #[tokio::test]
