@@ -1,10 +1,8 @@
 use std::any::type_name;
 use std::borrow::Cow;
 
-use tokio::time::Instant;
-
 use super::clock::Moment;
-use super::inner::{Holder, Inner, PoolState};
+use super::inner::{Holder, Inner};
 use crate::error::{ConnectFailure, Error, Holding, Shortage, Situation};
 use crate::resource::Resource;
 use crate::rt::sync::{AtomicU64, Ordering};
@@ -76,10 +74,9 @@ pub struct PoolStatus {
 impl<R: Resource> Inner<R> {
     pub(super) fn status(&self) -> PoolStatus {
         let mut state = self.state.lock();
-        let waits = state.slots.waiters().joined();
-        let counts = state.slots.counts();
-        let (down, last_failure) = (state.breaker.is_open(), state.last_failure());
-        let uses = state.uses;
+        let (counts, waits, uses) = (state.slots.counts(), state.slots.waiters().joined(), state.uses);
+        let (down, last_failure) = (state.breaker.is_open(), state.breaker.last_failure());
+        let last_failure = last_failure.map(|(error, at)| ConnectFailure::new(error, at.elapsed()));
         drop(state);
         let (accounting, counters) = (self.reaper.stats(), &self.counters);
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -93,7 +90,7 @@ impl<R: Resource> Inner<R> {
             waiting: counts.waiting,
             paused: counts.paused,
             down,
-            last_failure: last_failure.map(|(error, at)| ConnectFailure::new(&error, at.elapsed())),
+            last_failure,
             created: accounting.acquired,
             create_failed: accounting.acquire_failed,
             retired: accounting.released + accounting.abandoned,
@@ -112,25 +109,7 @@ impl<R: Resource> Inner<R> {
         lent.sort_by_key(|holder| holder.since);
         lent.into_iter().map(|holder| holder.holding(now)).collect()
     }
-}
 
-impl Holder {
-    fn holding(&self, now: Moment) -> Holding {
-        let holding = Holding::new(self.origin.taken_at, now.since(self.since));
-        match self.details.to_label() {
-            Some(label) => holding.with_label(label),
-            None => holding,
-        }
-    }
-}
-
-impl<R: Resource> PoolState<R> {
-    fn last_failure(&self) -> Option<(Error<R::Cause>, Instant)> {
-        self.breaker.last_failure().map(|(error, at)| (error.clone(), at))
-    }
-}
-
-impl<R: Resource> Inner<R> {
     /// Returns the error of a caller that comes after the close, or waited until then.
     pub(super) fn closed(&self) -> Error<R::Cause> {
         Error::closed_as(Situation::PoolClosed { name: self.config.name.clone(), resource: type_name::<R>() })
@@ -138,35 +117,29 @@ impl<R: Resource> Inner<R> {
 
     /// Adds the figures of the pool to the error of a caller that got no handle.
     pub(super) fn explain(&self, error: Error<R::Cause>, waiter: &Holder) -> Error<R::Cause> {
-        if error.is_closed() {
-            return error;
-        }
-        let now = self.clock.now();
+        if error.is_closed() { error } else { error.with_shortage(self.shortage(waiter)) }
+    }
+
+    fn shortage(&self, waiter: &Holder) -> Shortage {
         let (mut oldest, mut own) = (None::<Holder>, None);
         self.for_each_holder(|holder| {
             if oldest.as_ref().is_none_or(|oldest| holder.since < oldest.since) {
                 oldest = Some(holder.clone());
             }
             if holder.origin.scope.is_some() && holder.origin.scope == waiter.origin.scope {
-                own = own.or(Some(holder.origin.taken_at));
+                own.get_or_insert(holder.origin.taken_at);
             }
         });
-        let state = self.state.lock();
-        let counts = state.slots.counts();
-        let last_failure = state.last_failure();
-        drop(state);
-        error.with_shortage(Shortage {
-            resource: Some(type_name::<R>()),
-            name: self.config.name.clone(),
-            paused: counts.paused,
-            max_size: counts.max,
-            in_use: counts.lent + counts.validating,
-            idle: counts.idle,
-            creating: counts.creating,
-            waiting: counts.waiting,
-            oldest: oldest.map(|holder| holder.holding(now)),
-            own,
-            last_failure: last_failure.map(|(error, at)| ConnectFailure::new(&error, at.elapsed())),
-        })
+        let oldest = oldest.map(|holder| holder.holding(self.clock.now()));
+        let (resource, name) = (Some(type_name::<R>()), self.config.name.clone());
+        let PoolStatus { paused, max_size, in_use, idle, creating, waiting, last_failure, .. } = self.status();
+        Shortage { resource, name, paused, max_size, in_use, idle, creating, waiting, oldest, last_failure, own }
+    }
+}
+
+impl Holder {
+    fn holding(&self, now: Moment) -> Holding {
+        let held = now.since(self.since);
+        Holding { taken_at: self.origin.taken_at, held, label: self.details.to_label() }
     }
 }
