@@ -18,9 +18,8 @@ use std::time::Duration;
 use tokio::time::{Interval, MissedTickBehavior};
 
 use super::clock::Moment;
-use super::config::Config;
 use super::create::LostError;
-use super::inner::{Counters, Holder, Inner, Keep, PoolState};
+use super::inner::{Counters, HandleMeta, Holder, Inner, Keep};
 use crate::error::{Error, Stage};
 use crate::observer::Subject;
 use crate::resource::Resource;
@@ -77,21 +76,6 @@ async fn work<R: Resource>(pool: Weak<Inner<R>>, number: u32, mut ticks: Interva
     }
 }
 
-impl<R: Resource> PoolState<R> {
-    /// Returns when one of the handles reaches a limit of its age next, or a new one could.
-    fn next_scan(&self, config: &Config, now: Moment) -> Moment {
-        let limits = [config.idle_timeout, config.keepalive, config.leak_after, config.lifetime(1.0)];
-        let new = now.after(limits.into_iter().flatten().min());
-        let expires = self.slots.metadata_ref().map(|meta| meta.expires);
-        let idle = self.slots.idle();
-        let quiet =
-            idle.map(|meta| meta.returned.after(config.idle_timeout).min(meta.alive_at().after(config.keepalive)));
-        let held = self.slots.lent_in(0..usize::MAX).map(|holder| holder.since.after(config.leak_after));
-        let due = expires.chain(quiet).chain(held.filter(|due| *due > now)).min().unwrap_or(Moment::NEVER);
-        due.max(now.after(ROUND)).min(new)
-    }
-}
-
 impl<R: Resource> Inner<R> {
     /// Does one round. Returns whether there will be another one.
     fn run_round(self: &Arc<Self>, number: u32, refill_at: &mut Moment) -> bool {
@@ -125,13 +109,15 @@ impl<R: Resource> Inner<R> {
     /// that are too old and idle until they are replaced.
     fn scan(self: &Arc<Self>, now: Moment) -> usize {
         let config = &self.config;
+        let long_at = |holder: &Holder| holder.since.after(config.leak_after);
+        let unused_at = |meta: &HandleMeta<R>| meta.returned.after(config.idle_timeout);
+        let quiet_at = |meta: &HandleMeta<R>| meta.alive_at().after(config.keepalive);
         let mut state = self.state.lock();
         let (before, counts) = (mem::replace(&mut state.scanned, now), state.slots.counts());
-        let became_long = |holder: &&Holder| {
-            let due = holder.since.after(config.leak_after);
-            before < due && due <= now
-        };
-        let long: Vec<_> = state.slots.lent_in(0..usize::MAX).filter(became_long).cloned().collect();
+        let lent = state.slots.lent_in(0..usize::MAX);
+        let long: Vec<_> =
+            lent.filter(|holder| before < long_at(holder) && long_at(holder) <= now).cloned().collect();
+
         // Handles that were validated are at the end, as if they had been used.
         state.slots.sort_idle(|meta| meta.returned);
         let mut spare = counts.idle.saturating_sub(config.min_idle.min(counts.max));
@@ -140,18 +126,24 @@ impl<R: Resource> Inner<R> {
         let mut exchanged = usize::from(full && counts.creating + counts.ending == 0);
         let out = state.slots.remove_idle(usize::MAX, |meta| {
             let expired = meta.expires <= now;
-            (expired || meta.returned.after(config.idle_timeout) <= now) && take_one(&mut spare)
-                || expired && take_one(&mut exchanged)
+            (expired || unused_at(meta) <= now) && take_one(&mut spare) || expired && take_one(&mut exchanged)
         });
         let outgoing = state.slots.idle().filter(|meta| meta.expires <= now).count();
-        state.scan_at = state.next_scan(config, now);
+
+        // The next time is when a handle reaches a limit, or a new one could.
+        let idle = state.slots.idle().map(|meta| unused_at(meta).min(quiet_at(meta)));
+        let held = state.slots.lent_in(0..usize::MAX).map(long_at).filter(|at| *at > now);
+        let due = state.slots.metadata_ref().map(|meta| meta.expires).chain(idle).chain(held).min();
+        let limits = [config.idle_timeout, config.keepalive, config.leak_after, config.lifetime(1.0)];
+        let new = now.after(limits.into_iter().flatten().min());
+        state.scan_at = due.unwrap_or(Moment::NEVER).max(now.after(ROUND)).min(new);
         drop(state);
         self.retire_all(out);
         for Holder { origin, details, since } in long {
             Counters::add(&self.counters.held_too_long, 1);
             self.reaper.accounting().held_too_long(Subject::of::<R>(origin.taken_at, &details), now.since(since));
         }
-        self.validate_idle(counts.idle.div_ceil(10), |meta| meta.alive_at().after(config.keepalive) <= now);
+        self.validate_idle(counts.idle.div_ceil(10), |meta| quiet_at(meta) <= now);
         outgoing
     }
 }
