@@ -1,7 +1,7 @@
 //! The breaker: while the backend is down, it allows one creation at a time and refuses the others with the cause
 //! (L18).
 //!
-//! No async, no clock, no random numbers: the time and the fraction of the jitter are arguments. `E` is the error.
+//! No async, no clock, no random numbers: the time and the jitter are arguments. `E` is the error.
 //!
 //! | state     | `ask`                     | `failed`, own             | `succeeded`, any | `abandoned`, own |
 //! |-----------|---------------------------|---------------------------|------------------|------------------|
@@ -64,15 +64,10 @@ pub(super) struct Breaker<E> {
 #[derive(Clone, Copy)]
 enum BreakerState {
     Closed,
-    Open(Outage),
-    Probing(Outage),
-}
-
-#[derive(Clone, Copy)]
-struct Outage {
-    since: Instant,
-    /// When the next probe may begin, or when the present one could.
-    due: Instant,
+    /// The next probe may begin at this time.
+    Open(Instant),
+    /// A probe is under way, which could begin at this time.
+    Probing(Instant),
 }
 
 /// One creation, from the answer that allows it to its end. It is passed to exactly one of
@@ -85,45 +80,27 @@ pub(super) struct Attempt {
     began: Instant,
 }
 
-/// The answer to [`Breaker::ask`].
-#[derive(Debug)]
-#[must_use]
-pub(super) enum Verdict<E> {
-    /// The breaker is closed: the caller may create.
-    Go(Attempt),
-    /// The breaker is open and a probe is due: the caller may create, as the only one.
-    Probe(Attempt),
-    Refuse(Refusal<E>),
-}
-
-/// Why a creation is refused.
-#[derive(Debug, PartialEq)]
-pub(super) struct Refusal<E> {
-    /// The latest failure.
-    pub(super) cause: E,
-    pub(super) failed_at: Instant,
-    /// When the outage began.
-    pub(super) since: Instant,
-    /// When to ask again; `None` while a probe is under way.
-    pub(super) next_probe: Option<Instant>,
-}
-
 impl<E: Clone> Breaker<E> {
     pub(super) fn new() -> Self {
         Breaker { state: BreakerState::Closed, era: 0, failures: 0, slow: 0, faults: (0, None), last: None }
     }
 
-    /// Asks whether the caller may begin a creation.
-    pub(super) fn ask(&mut self, now: Instant) -> Verdict<E> {
+    /// Asks whether the caller may begin a creation. If the breaker [is probing](Breaker::is_probing) after a yes, that
+    /// creation is the probe.
+    ///
+    /// # Errors
+    ///
+    /// The latest failure.
+    pub(super) fn ask(&mut self, now: Instant) -> Result<Attempt, E> {
         match self.state {
-            BreakerState::Closed => Verdict::Go(Attempt { era: self.era, began: now }),
-            BreakerState::Open(outage) if now >= outage.due => {
-                self.enter(BreakerState::Probing(outage));
-                Verdict::Probe(Attempt { era: self.era, began: now })
+            BreakerState::Closed => {}
+            BreakerState::Open(due) if due <= now => self.enter(BreakerState::Probing(due)),
+            BreakerState::Open(_) | BreakerState::Probing(_) => {
+                let (cause, _) = self.last.as_ref().expect("only a failure opens the breaker (5)");
+                return Err(cause.clone());
             }
-            BreakerState::Open(outage) => self.refuse(outage.since, Some(outage.due)),
-            BreakerState::Probing(outage) => self.refuse(outage.since, None),
         }
+        Ok(Attempt { era: self.era, began: now })
     }
 
     /// Reports a success.
@@ -132,28 +109,20 @@ impl<E: Clone> Breaker<E> {
         self.enter(BreakerState::Closed);
     }
 
-    /// Reports a failure. `backs_off` is set if trying again soon is pointless however quick the failure was: for a
-    /// timeout, or for a permanent error such as a wrong password, which a server may answer with a ban.
+    /// Reports a failure. `slow` is set if trying again soon is pointless however quick the failure was: for a timeout,
+    /// or for a permanent error such as a wrong password, which a server may answer with a ban.
     ///
-    /// `fraction` is a random number between 0 and 1. Returns the previous error, to be dropped outside of the lock.
+    /// `jitter` is a random number between 0 and 1. Returns the previous error, to be dropped outside of the lock.
     #[must_use = "drop the error outside of the lock"]
-    pub(super) fn failed(
-        &mut self,
-        attempt: Attempt,
-        now: Instant,
-        backs_off: bool,
-        error: E,
-        fraction: f64,
-    ) -> Option<E> {
+    pub(super) fn failed(&mut self, attempt: Attempt, now: Instant, slow: bool, error: E, jitter: f64) -> Option<E> {
         if attempt.era == self.era {
-            let quick = !backs_off && now.saturating_duration_since(attempt.began) < QUICK;
+            let quick = !slow && now.saturating_duration_since(attempt.began) < QUICK;
             self.failures += 1;
-            let forgives = matches!(self.state, BreakerState::Closed) && quick && self.failures < OPENS_AT;
-            if forgives {
+            if quick && self.failures < OPENS_AT && !self.is_open() {
                 // The attempts that began together with this one do not count again (3).
                 self.enter(BreakerState::Closed);
             } else {
-                self.open(now, quick, fraction);
+                self.open(now, quick, jitter);
             }
         }
         self.remember(error, now)
@@ -162,35 +131,22 @@ impl<E: Clone> Breaker<E> {
     /// Reports why a handle that had served before became unusable. More than a few within a second count as a failed
     /// creation. Returns the previous error, to be dropped outside of the lock.
     #[must_use = "drop the error outside of the lock"]
-    pub(super) fn fault(&mut self, now: Instant, error: E, fraction: f64) -> Option<E> {
+    pub(super) fn fault(&mut self, now: Instant, error: E, jitter: f64) -> Option<E> {
         if self.faults.1.is_none_or(|since| now.saturating_duration_since(since) > WINDOW) {
             self.faults = (0, Some(now));
         }
         self.faults.0 += 1;
-        if self.faults.0 > FEW_FAULTS && matches!(self.state, BreakerState::Closed) {
+        if self.faults.0 > FEW_FAULTS && !self.is_open() {
             self.faults = (0, None);
-            self.open(now, true, fraction);
+            self.open(now, true, jitter);
         }
         self.remember(error, now)
-    }
-
-    fn open(&mut self, now: Instant, quick: bool, fraction: f64) {
-        let since = match self.state {
-            BreakerState::Closed => now,
-            BreakerState::Open(outage) | BreakerState::Probing(outage) => outage.since,
-        };
-        let due = now + self.pause(quick, fraction);
-        self.enter(BreakerState::Open(Outage { since, due }));
-    }
-
-    fn remember(&mut self, error: E, now: Instant) -> Option<E> {
-        self.last.replace((error, now)).map(|(forgotten, _)| forgotten)
     }
 
     /// Reports an attempt that was dropped without an outcome, as with its runtime. The next caller may probe at once.
     pub(super) fn abandoned(&mut self, attempt: Attempt) {
         match self.state {
-            BreakerState::Probing(outage) if attempt.era == self.era => self.enter(BreakerState::Open(outage)),
+            BreakerState::Probing(due) if attempt.era == self.era => self.enter(BreakerState::Open(due)),
             _ => {}
         }
     }
@@ -200,31 +156,35 @@ impl<E: Clone> Breaker<E> {
         !matches!(self.state, BreakerState::Closed)
     }
 
+    /// Returns whether a probe is under way.
+    pub(super) fn is_probing(&self) -> bool {
+        matches!(self.state, BreakerState::Probing(_))
+    }
+
     /// Returns the latest failure and its time, even if the backend has served since.
     pub(super) fn last_failure(&self) -> Option<(&E, Instant)> {
         self.last.as_ref().map(|(error, at)| (error, *at))
     }
 
+    fn remember(&mut self, error: E, now: Instant) -> Option<E> {
+        self.last.replace((error, now)).map(|(forgotten, _)| forgotten)
+    }
+
+    /// Opens for a pause. A quick failure also ends the backoff of slow ones, because the backend answers again.
+    fn open(&mut self, now: Instant, quick: bool, jitter: f64) {
+        let pause = if quick {
+            self.slow = 0;
+            SOON + SOON_SPREAD.mul_f64(jitter)
+        } else {
+            self.slow += 1;
+            FIRST.saturating_mul(1 << (self.slow - 1).min(16)).min(LONGEST).mul_f64(jitter)
+        };
+        self.enter(BreakerState::Open(now + pause));
+    }
+
     fn enter(&mut self, state: BreakerState) {
         self.era += 1;
         self.state = state;
-    }
-
-    /// Returns the pause before the next probe. A quick failure also ends the backoff of slow ones, because the backend
-    /// answers again.
-    fn pause(&mut self, quick: bool, fraction: f64) -> Duration {
-        if quick {
-            self.slow = 0;
-            return SOON + SOON_SPREAD.mul_f64(fraction);
-        }
-        let bound = FIRST.saturating_mul(1 << self.slow.min(16)).min(LONGEST);
-        self.slow += 1;
-        bound.mul_f64(fraction)
-    }
-
-    fn refuse(&self, since: Instant, next_probe: Option<Instant>) -> Verdict<E> {
-        let (cause, failed_at) = self.last.clone().expect("only a failure opens the breaker (5)");
-        Verdict::Refuse(Refusal { cause, failed_at, since, next_probe })
     }
 }
 

@@ -279,19 +279,18 @@ impl<R: Resource> CheckOut<R> {
                 Ok(Some(creation)) => {
                     // At most one creation per poll: on a runtime that is shutting down, each creation fails at once.
                     // The deadline below reports that, if the runtime has timers.
-                    state.creation_lost(creation);
+                    drop(state.creation_failed(&pool, creation, None));
                     state.slots.free(creation.0);
                     again = true;
                 }
                 Ok(None) => {}
-                Err(refusal) => {
-                    let probing = refusal.next_probe.is_none();
+                Err(cause) => {
+                    let probing = state.breaker.is_probing();
                     // A lent handle may be returned, or its own creation may still succeed.
                     let awaits_probe = probing && self.created.is_some();
                     if !(awaits_probe || state.has_sources(probing)) {
                         drop(state);
                         let waited = self.waited || self.created.is_some();
-                        let cause = refusal.cause;
                         let error = if waited { cause.into_unavailable() } else { cause.into_refusal() };
                         return Poll::Ready(Err(pool.explain(error, &self.holder)));
                     }

@@ -127,10 +127,7 @@ impl<R: Resource> Inner<R> {
     /// Begins the creations that are wanted if `spare` handles are to be idle. If the breaker refuses one, wakes the
     /// waiters that nothing can serve any more.
     pub(super) fn start_creations_for(self: &Arc<Self>, spare: usize, lost: Option<&LostError<R>>) {
-        let Ok(runtime) = Runtime::try_current() else {
-            let wakers = self.state.lock().slots.waiters().wakers();
-            return catch::wake_all(wakers);
-        };
+        let Ok(runtime) = Runtime::try_current() else { return self.wake_waiters() };
         // The number is bounded: on a runtime that is shutting down, each creation fails at once.
         for _ in 0..AT_A_TIME {
             let mut state = self.state.lock();
@@ -146,34 +143,29 @@ impl<R: Resource> Inner<R> {
         }
     }
 
+    fn wake_waiters(&self) {
+        let wakers = self.state.lock().slots.waiters().wakers();
+        catch::wake_all(wakers);
+    }
+
     /// Ends a creation that has made no sound handle, and frees its slot: at once, or when the unsound one is released
     /// (L13).
     ///
     /// Without an error, it was dropped with its runtime, or failed because of it. The breaker does not count it, because
     /// it says nothing about the backend. A waiter on another runtime begins again.
     fn create_failed(self: &Arc<Self>, begun: Begun, failure: Option<Error<R::Cause>>, unsound: Option<Lease<R>>) {
-        let failed = failure.is_some();
-        let mut state = self.state.lock();
+        let lost = failure.is_none();
         // The breaker first: the free slot would be used for the next creation.
-        let forgotten = match failure {
-            Some(error) => state.creation_failed(self, begun, error),
-            None => {
-                state.creation_lost(begun);
-                None
-            }
-        };
-        drop(state);
+        let forgotten = self.state.lock().creation_failed(self, begun, failure);
         drop(forgotten);
         match unsound.map(Lease::into_parts) {
             Some((handle, account)) => self.retire(Some(begun.0), handle, account, Exit::Failed),
             None => drop(self.state.lock().slots.free(begun.0)),
         }
-        let mut state = self.state.lock();
-        let wakers = if failed { state.hopeless() } else { state.slots.waiters().wakers() };
-        drop(state);
-        catch::wake_all(wakers);
         self.changed.notify_waiters();
-        if failed {
+        if lost {
+            self.wake_waiters();
+        } else {
             self.start_creations();
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
-use super::breaker::{Attempt, Breaker, Refusal, Verdict};
+use super::breaker::{Attempt, Breaker};
 use super::clock::{Clock, Moment};
 use super::config::Config;
 use super::slots::{Claim, Put, Slots, Work};
@@ -164,8 +164,8 @@ impl<R: Resource> PoolState<R> {
     ///
     /// # Errors
     ///
-    /// The refusal of the breaker.
-    pub(super) fn begin(&mut self, pool: &Inner<R>, spare: usize) -> Result<Option<Begun>, Refusal<Error<R::Cause>>> {
+    /// The cause for which the breaker refuses.
+    pub(super) fn begin(&mut self, pool: &Inner<R>, spare: usize) -> Result<Option<Begun>, Error<R::Cause>> {
         if !self.slots.wants(self.window, spare) {
             return Ok(None);
         }
@@ -174,15 +174,12 @@ impl<R: Resource> PoolState<R> {
         if self.validates_new() {
             overdue = overdue.after(pool.config.validate_timeout);
         }
-        match self.breaker.ask(now) {
-            Verdict::Go(attempt) => Ok(Some((self.slots.begin(overdue), attempt))),
-            Verdict::Probe(attempt) => {
-                let begun = (self.slots.begin(overdue), attempt);
-                self.probe = Some(begun);
-                Ok(Some(begun))
-            }
-            Verdict::Refuse(refusal) => Err(refusal),
+        let attempt = self.breaker.ask(now)?;
+        let begun = (self.slots.begin(overdue), attempt);
+        if self.breaker.is_probing() {
+            self.probe = Some(begun);
         }
+        Ok(Some(begun))
     }
 
     /// Ends a use of a handle that is not returned. The caller retires the handle, or frees its slot.
@@ -206,25 +203,23 @@ impl<R: Resource> PoolState<R> {
         self.stillborn >= 2
     }
 
-    /// Counts a failed creation, whose slot its caller frees. Returns the previous error, to be dropped outside of the
-    /// lock.
+    /// Counts a failed creation, whose slot its caller frees. Without an error, it was lost with its runtime, which says
+    /// nothing about the backend. Returns the previous error, to be dropped outside of the lock.
     #[must_use = "drop the error outside of the lock"]
     pub(super) fn creation_failed(
         &mut self,
         pool: &Inner<R>,
         (claim, attempt): Begun,
-        error: Error<R::Cause>,
+        failure: Option<Error<R::Cause>>,
     ) -> Option<Error<R::Cause>> {
         self.probe.take_if(|(probe, _)| *probe == claim);
+        let Some(error) = failure else {
+            self.breaker.abandoned(attempt);
+            return None;
+        };
         self.window = pool.config.create_concurrency;
         let backs_off = error.is_timeout() || error.is_permanent();
         self.breaker.failed(attempt, time::now(), backs_off, error, rand::fraction())
-    }
-
-    /// Forgets a creation that was lost with its runtime, which says nothing about the backend.
-    pub(super) fn creation_lost(&mut self, (claim, attempt): Begun) {
-        self.probe.take_if(|(probe, _)| *probe == claim);
-        self.breaker.abandoned(attempt);
     }
 
     /// Returns whether a waiter may get a handle although the breaker refuses creations: one that is lent, validated or

@@ -29,10 +29,7 @@ impl World {
 
     /// Begins a creation, which the breaker must allow, probe or not.
     fn begin(&mut self) -> Attempt {
-        match self.breaker.ask(self.now) {
-            Verdict::Go(attempt) | Verdict::Probe(attempt) => attempt,
-            Verdict::Refuse(refusal) => panic!("{refusal:?}"),
-        }
+        self.breaker.ask(self.now).unwrap()
     }
 
     fn fail_as(&mut self, attempt: Attempt, backs_off: bool, fraction: f64) {
@@ -60,16 +57,14 @@ impl World {
         pause
     }
 
-    fn refusal(&mut self) -> Refusal<Arc<u32>> {
-        match self.breaker.ask(self.now) {
-            Verdict::Refuse(refusal) => refusal,
-            allowed => panic!("{allowed:?}"),
-        }
+    /// Asks, and returns the cause of the refusal.
+    fn refusal(&mut self) -> u32 {
+        *self.breaker.ask(self.now).unwrap_err()
     }
 
     fn pause(&self) -> Duration {
         match self.breaker.state {
-            BreakerState::Open(outage) => outage.due - self.now,
+            BreakerState::Open(due) => due - self.now,
             _ => panic!("not open"),
         }
     }
@@ -77,17 +72,17 @@ impl World {
     /// Fails a creation, lets the pause pass, and begins the probe.
     fn probe(&mut self) -> Attempt {
         self.outlast(QUICKLY);
-        match self.breaker.ask(self.now) {
-            Verdict::Probe(attempt) => attempt,
-            other => panic!("{other:?}"),
-        }
+        assert!(!self.breaker.is_probing());
+        let probe = self.begin();
+        assert!(self.breaker.is_probing());
+        probe
     }
 }
 
 #[test]
 fn closed_breaker_lets_every_caller_through() {
     let mut world = World::new();
-    assert!((0..100).all(|_| matches!(world.breaker.ask(world.now), Verdict::Go(_))));
+    assert!((0..100).all(|_| world.breaker.ask(world.now).is_ok()));
     assert_eq!(world.breaker.last_failure(), None);
 }
 
@@ -143,13 +138,14 @@ fn more_than_a_few_faults_within_a_second_open_it() {
 }
 
 #[test]
-fn failure_opens_it_and_refusals_carry_cause_and_times() {
+fn failure_opens_it_and_refusals_carry_the_cause() {
     let mut world = World::new();
     let pause = world.fail_after(QUICKLY, 0.5);
-    let expected =
-        Refusal { cause: Arc::new(1), failed_at: world.now, since: world.now, next_probe: Some(world.now + pause) };
+    let failed_at = world.now;
     world.now += pause - Duration::from_nanos(1);
-    assert_eq!(world.refusal(), expected);
+    assert_eq!(world.refusal(), 1);
+    assert!(!world.breaker.is_probing());
+    assert_eq!(world.breaker.last_failure(), Some((&Arc::new(1), failed_at)));
 }
 
 #[test]
@@ -157,20 +153,21 @@ fn due_probe_is_the_only_one() {
     let mut world = World::new();
     let probe = world.probe();
     world.now += Duration::from_secs(3600);
-    assert_eq!(world.refusal().next_probe, None);
+    world.refusal();
+    assert!(world.breaker.is_probing());
     world.fail(probe);
-    assert!(world.refusal().next_probe.is_some());
+    world.refusal();
+    assert!(!world.breaker.is_probing());
 }
 
 #[test]
 fn outage_lasts_from_first_failure_to_first_success() {
     let mut world = World::new();
-    let began = world.now + QUICKLY;
     for failures in 1..20 {
         world.outlast(QUICKLY);
         let probe = world.begin();
-        let refusal = world.refusal();
-        assert_eq!((refusal.since, *refusal.cause), (began, failures));
+        assert_eq!(world.refusal(), failures);
+        assert!(world.breaker.is_open());
         world.breaker.abandoned(probe);
     }
     let probe = world.begin();
@@ -178,7 +175,7 @@ fn outage_lasts_from_first_failure_to_first_success() {
     assert!(!world.breaker.is_open());
 
     world.fail_after(SLOWLY, 1.0);
-    assert_eq!(world.refusal().since, world.now);
+    assert!(world.breaker.is_open());
 }
 
 #[test]
@@ -187,7 +184,8 @@ fn abandoned_probe_lets_the_next_caller_probe_at_once() {
     let probe = world.probe();
     world.breaker.abandoned(probe);
     let probe = world.begin();
-    assert_eq!(world.refusal().next_probe, None);
+    world.refusal();
+    assert!(world.breaker.is_probing());
     world.breaker.succeeded(probe);
     assert!(!world.breaker.is_open());
 }
@@ -198,7 +196,8 @@ fn abandoned_earlier_attempt_allows_no_second_probe() {
     let before = world.begin();
     let _probe = world.probe();
     world.breaker.abandoned(before);
-    assert_eq!(world.refusal().next_probe, None);
+    world.refusal();
+    assert!(world.breaker.is_probing());
 }
 
 #[test]
@@ -220,7 +219,7 @@ fn attempts_that_fail_together_count_once() {
         world.fail(attempt);
     }
     assert_eq!(world.pause(), FIRST);
-    assert_eq!(*world.refusal().cause, 10);
+    assert_eq!(world.refusal(), 10);
     world.now += FIRST;
     assert_eq!(world.fail_after(SLOWLY, 1.0), 2 * FIRST);
 }
@@ -231,9 +230,11 @@ fn failure_of_an_earlier_attempt_does_not_end_the_probe() {
     let before = world.begin();
     let probe = world.probe();
     world.fail(before);
-    assert_eq!(world.refusal().next_probe, None);
+    world.refusal();
+    assert!(world.breaker.is_probing());
     world.fail(probe);
-    assert!(world.refusal().next_probe.is_some());
+    world.refusal();
+    assert!(!world.breaker.is_probing());
 }
 
 #[test]
@@ -355,20 +356,22 @@ proptest! {
             match step {
                 Step::Pass(time) => world.now += time,
                 Step::Ask => match world.breaker.ask(world.now) {
-                    Verdict::Go(attempt) => {
-                        prop_assert_eq!(due, None, "it is open");
-                        under_way.push((attempt, true));
-                    }
-                    Verdict::Probe(attempt) => {
+                    Ok(attempt) if world.breaker.is_probing() => {
                         prop_assert!(due.is_some_and(|due| due <= world.now), "not due");
                         prop_assert!(!under_way.iter().any(|(_, counts)| *counts), "a second probe");
                         under_way.push((attempt, true));
                     }
-                    Verdict::Refuse(refusal) => {
+                    Ok(attempt) => {
+                        prop_assert_eq!(due, None, "it is open");
+                        under_way.push((attempt, true));
+                    }
+                    Err(cause) => {
                         let probing = under_way.iter().any(|(_, counts)| *counts);
-                        prop_assert_eq!(refusal.next_probe, due.filter(|_| !probing));
-                        prop_assert_eq!(*refusal.cause, world.failures);
-                        prop_assert!(refusal.since <= refusal.failed_at && refusal.failed_at <= world.now);
+                        prop_assert_eq!(world.breaker.is_probing(), probing);
+                        prop_assert!(probing || due.is_some_and(|due| due > world.now), "it is due");
+                        prop_assert_eq!(*cause, world.failures);
+                        let (last, failed_at) = world.breaker.last_failure().expect("it has a cause");
+                        prop_assert!(*last == cause && failed_at <= world.now);
                     }
                 },
                 // The other steps end an attempt that is under way.
