@@ -48,14 +48,9 @@ impl<R: Resource> Drop for Creation<R> {
 
 /// Begins a creation, polls it once in place, because many resources are ready at once, and spawns the rest as a task.
 /// Returns where the caller finds the error of a lost creation.
-pub(super) fn begin<R: Resource>(
-    pool: &Arc<Inner<R>>,
-    begun: Begun,
-    taken_at: Site,
-    cx: &mut Context<'_>,
-) -> LostError<R> {
+pub(super) fn begin<R: Resource>(pool: &Arc<Inner<R>>, begun: Begun, at: Site, cx: &mut Context<'_>) -> LostError<R> {
     let lost = LostError::<R>::default();
-    let mut creation = Box::pin(create(pool, begun, taken_at, Arc::clone(&lost)));
+    let mut creation = Box::pin(create(pool, begun, at, Arc::clone(&lost)));
     if creation.as_mut().poll(cx).is_pending() {
         match Runtime::try_current() {
             // The task polls it before anything else, so no wake-up is lost.

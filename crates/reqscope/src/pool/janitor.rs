@@ -66,11 +66,10 @@ pub(super) fn start<R: Resource>(pool: &Arc<Inner<R>>, now: Moment) {
 /// Does the rounds, of which the first one is due at once.
 async fn work<R: Resource>(pool: Weak<Inner<R>>, number: u32, mut ticks: Interval) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut refill_at = Moment::ZERO;
     loop {
         ticks.tick().await;
         match pool.upgrade() {
-            Some(pool) if pool.run_round(number, &mut refill_at) => {}
+            Some(pool) if pool.run_round(number) => {}
             _ => return,
         }
     }
@@ -78,7 +77,7 @@ async fn work<R: Resource>(pool: Weak<Inner<R>>, number: u32, mut ticks: Interva
 
 impl<R: Resource> Inner<R> {
     /// Does one round. Returns whether there will be another one.
-    fn run_round(self: &Arc<Self>, number: u32, refill_at: &mut Moment) -> bool {
+    fn run_round(self: &Arc<Self>, number: u32) -> bool {
         let now = self.clock.now();
         let mut state = self.state.lock();
         if state.janitor != number {
@@ -89,10 +88,10 @@ impl<R: Resource> Inner<R> {
         state.give_up_overdue(now);
         let scans = state.scan_at <= now;
         let idly = state.breaker.is_open() && state.slots.counts().waiting == 0;
+        let just_failed = state.breaker.last_failure().is_some_and(|(_, at)| at.elapsed() < REFILL);
         drop(state);
         let outgoing = if scans { self.scan(now) } else { 0 };
-        if !idly || *refill_at <= now {
-            *refill_at = if idly { now.after(REFILL) } else { Moment::ZERO };
+        if !(idly && just_failed) {
             self.start_creations_for(self.config.min_idle.saturating_add(outgoing), None);
         }
         let mut state = self.state.lock();
@@ -120,23 +119,25 @@ impl<R: Resource> Inner<R> {
 
         // Handles that were validated are at the end, as if they had been used.
         state.slots.sort_idle(|meta| meta.returned);
-        let mut spare = counts.idle.saturating_sub(config.min_idle.min(counts.max));
+        let mut spare = 0..counts.idle.saturating_sub(config.min_idle.min(counts.max));
         // In a full pool, one handle at a time is retired before its replacement is created.
         let full = state.slots.occupied() >= counts.max;
-        let mut exchanged = usize::from(full && counts.creating + counts.ending == 0);
+        let mut exchanged = 0..usize::from(full && counts.creating + counts.ending == 0);
         let out = state.slots.remove_idle(usize::MAX, |meta| {
             let expired = meta.expires <= now;
-            (expired || unused_at(meta) <= now) && take_one(&mut spare) || expired && take_one(&mut exchanged)
+            let retires = (expired || unused_at(meta) <= now) && spare.next().is_some();
+            retires || expired && exchanged.next().is_some()
         });
         let outgoing = state.slots.idle().filter(|meta| meta.expires <= now).count();
 
         // The next time is when a handle reaches a limit, or a new one could.
-        let idle = state.slots.idle().map(|meta| unused_at(meta).min(quiet_at(meta)));
-        let held = state.slots.lent_in(0..usize::MAX).map(long_at).filter(|at| *at > now);
-        let due = state.slots.metadata_ref().map(|meta| meta.expires).chain(idle).chain(held).min();
+        let expires = state.slots.metadata().map(|meta| meta.expires).min();
+        let idle = state.slots.idle().map(|meta| unused_at(meta).min(quiet_at(meta))).min();
+        let held = state.slots.lent_in(0..usize::MAX).map(long_at).filter(|at| *at > now).min();
+        let due = [expires, idle, held].into_iter().flatten().min().unwrap_or(Moment::NEVER);
         let limits = [config.idle_timeout, config.keepalive, config.leak_after, config.lifetime(1.0)];
         let new = now.after(limits.into_iter().flatten().min());
-        state.scan_at = due.unwrap_or(Moment::NEVER).max(now.after(ROUND)).min(new);
+        state.scan_at = due.max(now.after(ROUND)).min(new);
         drop(state);
         self.retire_all(out);
         for Holder { origin, details, since } in long {
@@ -146,15 +147,7 @@ impl<R: Resource> Inner<R> {
         self.validate_idle(counts.idle.div_ceil(10), |meta| quiet_at(meta) <= now);
         outgoing
     }
-}
 
-fn take_one(of: &mut usize) -> bool {
-    let any = *of > 0;
-    *of -= usize::from(any);
-    any
-}
-
-impl<R: Resource> Inner<R> {
     /// Retires the idle handles that `keep` rejects, and returns their number.
     pub(super) fn retain(self: &Arc<Self>, mut keep: impl FnMut(&R::Handle) -> bool) -> usize {
         let slots = self.state.lock().slots.idle_slots();

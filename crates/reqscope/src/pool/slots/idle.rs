@@ -22,14 +22,6 @@ impl<T, S, N> Slots<T, S, N> {
         })
     }
 
-    /// Returns the same, to be read only.
-    pub(in crate::pool) fn metadata_ref(&self) -> impl Iterator<Item = &S> {
-        self.entries.iter().filter_map(|entry| match entry {
-            Entry::Held(_, meta) => Some(meta),
-            _ => None,
-        })
-    }
-
     /// Returns the idle slots, the longest idle first.
     pub(in crate::pool) fn idle_slots(&self) -> Vec<u32> {
         self.idle.iter().copied().collect()
