@@ -221,7 +221,7 @@ fn creation_given_up_while_it_ends_frees_its_slot_once() {
     });
 }
 
-/// The second of three leaves, and its place is a gap.
+/// The second of three leaves, and its place is taken out of the list.
 #[test]
 fn waiter_that_leaves_from_the_middle_strands_none() {
     model([], |_| {

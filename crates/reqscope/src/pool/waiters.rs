@@ -1,46 +1,46 @@
 //! The queue of waiters, served in FIFO order. A grant carries the handle, so a later caller cannot overtake.
 //!
-//! 1. A waiter waits or has a grant, never both.
+//! 1. A waiter waits or has a grant, never both. Each place in the list has a holder, and no other place has one.
 //! 2. Grants go to the first one that waits. A waiter that leaves with a grant returns it.
 //! 3. Wakers are cloned by the caller, and returned to be woken or dropped outside of the lock.
 //!
-//! A place is found by a binary search of its number, and a place that is left stays in the queue as a gap. Gaps at the
-//! front are removed at once, the others when they outnumber the places. So joining and granting take constant time, on
-//! average, and leaving takes logarithmic time.
+//! The queue is a doubly linked list, so that joining, granting and leaving take constant time. Tickets and links are
+//! indexes of places. A place with a grant is no longer in the list, and belongs to its waiter until the grant is taken.
 
-use std::collections::VecDeque;
-use std::mem;
 use std::task::Waker;
 
 pub(super) struct Waiters<G, N> {
-    /// Sorted by number. The first place is no gap.
-    queue: VecDeque<(i64, Place<G, N>)>,
-    /// The index of the first place that waits, or else the length of the queue.
-    head: usize,
+    /// The place [`END`] belongs to no waiter. It is after the last one that waits, and before the first one.
+    places: Vec<Place<G, N>>,
+    /// The places that belong to no waiter any more.
+    vacant: Vec<usize>,
     waiting: usize,
-    gaps: usize,
-    /// The next number at the end of the queue. Numbers given at its head count down from -1.
-    next: i64,
-    first: i64,
+    joined: u64,
 }
 
-enum Place<G, N> {
-    Waiting(Option<Waker>, N),
-    /// A grant that the waiter has not taken yet.
-    Granted(G),
-    Gap,
+struct Place<G, N> {
+    previous: usize,
+    next: usize,
+    /// Set while it waits.
+    holder: Option<N>,
+    waker: Option<Waker>,
+    /// Set until the waiter takes it.
+    grant: Option<G>,
 }
 
 /// A place in the queue. Its owner passes it to [`Waiters::leave`] unless it takes a grant.
 #[derive(Debug)]
-pub(super) struct Ticket(i64);
+pub(super) struct Ticket(usize);
 
-/// So many gaps are never worth a pass over the queue.
-const FEW_GAPS: usize = 32;
+const END: usize = 0;
+
+/// The memory of so many vacant places is kept.
+const FEW: usize = 64;
 
 impl<G, N> Waiters<G, N> {
     pub(super) fn new() -> Self {
-        Waiters { queue: VecDeque::new(), head: 0, waiting: 0, gaps: 0, next: 0, first: -1 }
+        let end = Place { previous: END, next: END, holder: None, waker: None, grant: None };
+        Waiters { places: vec![end], vacant: Vec::new(), waiting: 0, joined: 0 }
     }
 
     /// Returns how many wait.
@@ -55,129 +55,97 @@ impl<G, N> Waiters<G, N> {
 
     /// Returns the holder of the waiter before which so many others wait.
     pub(super) fn nth(&self, before: usize) -> Option<&N> {
-        let waiting = self.queue.range(self.head..).filter_map(|(_, place)| match place {
-            Place::Waiting(_, holder) => Some(holder),
-            _ => None,
-        });
-        waiting.into_iter().nth(before)
+        let index = (0..=before.min(self.waiting)).fold(END, |index, _| self.places[index].next);
+        self.places[index].holder.as_ref()
     }
 
     /// Returns how many waiters have joined so far.
     pub(super) fn joined(&self) -> u64 {
-        self.next.unsigned_abs()
+        self.joined
     }
 
     /// Joins the queue at its end.
     pub(super) fn join(&mut self, holder: N, waker: Waker) -> Ticket {
-        let number = self.next;
-        self.next += 1;
-        self.waiting += 1;
-        self.queue.push_back((number, Place::Waiting(Some(waker), holder)));
-        Ticket(number)
+        self.joined += 1;
+        self.insert(END, holder, waker)
     }
 
     /// Joins the queue at its head, for a waiter whose grant was unusable.
     pub(super) fn rejoin(&mut self, holder: N, waker: Waker) -> Ticket {
-        let number = self.first;
-        self.first -= 1;
+        self.insert(self.places[END].next, holder, waker)
+    }
+
+    fn insert(&mut self, next: usize, holder: N, waker: Waker) -> Ticket {
+        let index = self.vacant.pop().unwrap_or(self.places.len());
+        let previous = self.places[next].previous;
+        let place = Place { previous, next, holder: Some(holder), waker: Some(waker), grant: None };
+        match self.places.get_mut(index) {
+            Some(vacant) => *vacant = place,
+            None => self.places.push(place),
+        }
+        (self.places[previous].next, self.places[next].previous) = (index, index);
         self.waiting += 1;
-        self.head = 0;
-        self.queue.push_front((number, Place::Waiting(Some(waker), holder)));
-        Ticket(number)
+        Ticket(index)
+    }
+
+    fn unlink(&mut self, index: usize) {
+        let Place { previous, next, .. } = self.places[index];
+        (self.places[previous].next, self.places[next].previous) = (next, previous);
+        self.waiting -= 1;
     }
 
     /// Grants to the first one that waits. Returns that waiter's holder and waker, or the grant if there is none.
     pub(super) fn grant(&mut self, grant: G) -> Result<(N, Option<Waker>), G> {
-        let Some((_, place)) = self.queue.get_mut(self.head) else { return Err(grant) };
-        let Place::Waiting(waker, holder) = mem::replace(place, Place::Granted(grant)) else {
-            unreachable!("the place at the head waits");
-        };
-        self.waiting -= 1;
-        self.seek_head();
+        let first = self.places[END].next;
+        let place = &mut self.places[first];
+        let Some(holder) = place.holder.take() else { return Err(grant) };
+        place.grant = Some(grant);
+        let waker = place.waker.take();
+        self.unlink(first);
         Ok((holder, waker))
     }
 
     /// Takes the grant, if there is one. The ticket is used up then.
     pub(super) fn take(&mut self, ticket: &Ticket) -> Option<G> {
-        let index = self.find(ticket)?;
-        match &mut self.queue[index].1 {
-            place @ Place::Granted(_) => {
-                let Place::Granted(grant) = mem::replace(place, Place::Gap) else { return None };
-                self.close_gaps();
-                Some(grant)
-            }
-            _ => None,
-        }
+        self.places[ticket.0].grant.as_ref()?;
+        self.leave(ticket).0
     }
 
     /// Stores a waker, and returns the one that it replaces.
     #[must_use = "a waker is dropped outside of the lock"]
     pub(super) fn register(&mut self, ticket: &Ticket, waker: Waker) -> Option<Waker> {
-        match self.find(ticket).map(|index| &mut self.queue[index].1) {
-            Some(Place::Waiting(old, _)) => old.replace(waker),
-            _ => Some(waker),
-        }
+        self.places[ticket.0].waker.replace(waker)
     }
 
     /// Removes a waiter. A grant that it has not taken must go to the next one.
     #[must_use = "a waker is dropped outside of the lock, and a grant is passed on"]
     pub(super) fn leave(&mut self, ticket: &Ticket) -> (Option<G>, Option<Waker>) {
-        let Some(index) = self.find(ticket) else { return (None, None) };
-        match mem::replace(&mut self.queue[index].1, Place::Gap) {
-            Place::Waiting(waker, _) => {
-                self.waiting -= 1;
-                if index == self.head {
-                    self.seek_head();
-                }
-                self.close_gaps();
-                (None, waker)
-            }
-            Place::Granted(grant) => {
-                self.close_gaps();
-                (Some(grant), None)
-            }
-            Place::Gap => (None, None),
+        let place = &mut self.places[ticket.0];
+        let left = (place.grant.take(), place.waker.take());
+        if place.holder.take().is_some() {
+            self.unlink(ticket.0);
         }
+        self.vacant.push(ticket.0);
+        if self.vacant.len() > FEW && self.vacant.len() == self.places.len() - 1 {
+            *self = Waiters { joined: self.joined, ..Waiters::new() };
+        }
+        left
     }
 
     /// Takes the wakers of all waiters, which stay in the queue.
     pub(super) fn wakers(&mut self) -> Vec<Waker> {
-        let waiting = self.queue.range_mut(self.head..);
-        waiting
-            .filter_map(|(_, place)| if let Place::Waiting(waker, _) = place { waker.take() } else { None })
-            .collect()
-    }
-
-    fn find(&self, ticket: &Ticket) -> Option<usize> {
-        self.queue.binary_search_by_key(&ticket.0, |(number, _)| *number).ok()
-    }
-
-    /// Moves the head on to the next place that waits.
-    fn seek_head(&mut self) {
-        while self.queue.get(self.head).is_some_and(|(_, place)| !matches!(place, Place::Waiting(..))) {
-            self.head += 1;
+        let (mut wakers, mut index) = (Vec::new(), END);
+        for _ in 0..self.waiting {
+            index = self.places[index].next;
+            wakers.extend(self.places[index].waker.take());
         }
-    }
-
-    /// Removes gaps after one was made.
-    fn close_gaps(&mut self) {
-        self.gaps += 1;
-        while let Some((_, Place::Gap)) = self.queue.front() {
-            self.queue.pop_front();
-            self.gaps -= 1;
-            self.head = self.head.saturating_sub(1);
-        }
-        if self.gaps > FEW_GAPS && self.gaps > self.queue.len() / 2 {
-            self.queue.retain(|(_, place)| !matches!(place, Place::Gap));
-            (self.gaps, self.head) = (0, 0);
-            self.seek_head();
-        }
+        wakers
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
+    use std::collections::{BTreeSet, VecDeque};
 
     use proptest::collection::vec;
     use proptest::prelude::*;
@@ -187,21 +155,45 @@ mod tests {
     impl<G, N> Waiters<G, N> {
         /// Asserts the invariants that can be seen from one state.
         pub(in crate::pool) fn check(&self) {
-            assert!(self.queue.iter().map(|(number, _)| number).is_sorted(), "the queue is out of order");
-            let waits = |(_, place): &&(i64, Place<G, N>)| matches!(place, Place::Waiting(..));
-            assert_eq!(self.queue.iter().filter(waits).count(), self.waiting);
-            assert_eq!(self.queue.iter().position(|place| waits(&place)).unwrap_or(self.queue.len()), self.head);
-            assert_eq!(self.queue.iter().filter(|(_, place)| matches!(place, Place::Gap)).count(), self.gaps);
-            assert!(!matches!(self.queue.front(), Some((_, Place::Gap))), "there is a gap at the front");
+            let (mut listed, mut vacant) = (BTreeSet::new(), BTreeSet::new());
+            let mut index = END;
+            for _ in 0..self.waiting {
+                let next = self.places[index].next;
+                assert_eq!(self.places[next].previous, index, "the links of two neighbours differ");
+                assert!(listed.insert(next), "a place is listed twice");
+                index = next;
+            }
+            assert_eq!((self.places[index].next, self.places[END].previous), (END, index), "the last one is not");
+            assert!(self.vacant.iter().all(|index| vacant.insert(*index)), "a place is vacant twice");
+            for (index, place) in self.places.iter().enumerate() {
+                let of = (listed.contains(&index), vacant.contains(&index) || index == END);
+                assert_eq!((place.holder.is_some(), place.grant.is_none() && place.holder.is_none()), of, "(1)");
+                assert!(place.waker.is_none() || listed.contains(&index), "the waker of no waiter");
+            }
         }
 
         /// Returns the grant that this waiter has not taken yet.
         pub(in crate::pool) fn granted(&self, ticket: &Ticket) -> Option<&G> {
-            match &self.queue[self.find(ticket)?].1 {
-                Place::Granted(grant) => Some(grant),
-                _ => None,
+            self.places[ticket.0].grant.as_ref()
+        }
+    }
+
+    #[test]
+    fn queue_that_was_a_crowd_gives_its_memory_back() {
+        let mut waiters = Waiters::<(), ()>::new();
+        let tickets: Vec<_> = (0..100_000).map(|_| waiters.join((), Waker::noop().clone())).collect();
+        for (number, ticket) in tickets.iter().enumerate() {
+            if number % 2 == 0 {
+                drop(waiters.leave(ticket));
             }
         }
+        waiters.check();
+        for ticket in tickets.iter().skip(1).step_by(2) {
+            waiters.grant(()).expect("it is the next one");
+            waiters.take(ticket).expect("it was granted");
+        }
+        assert!(waiters.places.capacity() <= FEW && waiters.vacant.capacity() <= FEW);
+        assert_eq!(waiters.joined(), 100_000);
     }
 
     proptest! {
