@@ -39,52 +39,34 @@ pub struct PoolBuilder<R> {
     resource: PhantomData<fn() -> R>,
 }
 
-/// The settings of the builder.
-#[derive(Clone, Debug)]
-pub(super) struct Config {
-    pub(super) name: Option<Cow<'static, str>>,
-    pub(super) max_size: usize,
-    /// May exceed the size, which can shrink later. The smaller of the two applies.
-    pub(super) min_idle: usize,
-    pub(super) max_waiters: usize,
-    pub(super) acquire_timeout: Duration,
-    pub(super) create_timeout: Duration,
-    pub(super) create_concurrency: usize,
-    pub(super) validate_after: Duration,
-    pub(super) validate_timeout: Duration,
-    pub(super) release_timeout: Duration,
-    /// What the resource says, unless it was set. Set once the pool is built.
-    pub(super) reset: Option<Reset>,
-    pub(super) max_lifetime: Option<Duration>,
-    pub(super) idle_timeout: Option<Duration>,
-    pub(super) keepalive: Option<Duration>,
-    pub(super) max_uses: u32,
-    pub(super) leak_after: Option<Duration>,
+/// Declares the settings, each in one place, with the docs of its setter: `name: Type = default, |argument: Type| value;`
+macro_rules! settings {
+    ($($(#[$docs:meta])* $name:ident: $kept:ty = $default:expr, |$argument:ident: $given:ty| $value:expr;)*) => {
+        /// The settings of the builder.
+        #[derive(Clone, Debug)]
+        pub(super) struct Config {
+            $(pub(super) $name: $kept,)*
+        }
+
+        impl Default for Config {
+            fn default() -> Self {
+                Config { $($name: $default,)* }
+            }
+        }
+
+        impl<R: Resource> PoolBuilder<R> {
+            $(
+                $(#[$docs])*
+                pub fn $name(mut self, $argument: $given) -> Self {
+                    self.config.$name = $value;
+                    self
+                }
+            )*
+        }
+    };
 }
 
-impl<R: Resource> PoolBuilder<R> {
-    pub(super) fn new() -> Self {
-        let config = Config {
-            name: None,
-            max_size: 10,
-            min_idle: 0,
-            max_waiters: usize::MAX,
-            acquire_timeout: Duration::from_secs(30),
-            create_timeout: Duration::from_secs(10),
-            create_concurrency: 4,
-            validate_after: Duration::from_secs(1),
-            validate_timeout: Duration::from_secs(2),
-            release_timeout: Duration::from_secs(5),
-            reset: None,
-            max_lifetime: Some(Duration::from_secs(30 * 60)),
-            idle_timeout: Some(Duration::from_secs(10 * 60)),
-            keepalive: None,
-            max_uses: u32::MAX,
-            leak_after: Some(Duration::from_secs(60)),
-        };
-        PoolBuilder { config, reaper: Reaper::builder(), resource: PhantomData }
-    }
-
+settings! {
     /// Sets the name of the pool. Defaults to none, because the type of the resource identifies most pools.
     ///
     /// The name is shown in the [status](crate::pool::PoolStatus::name), in `Debug` output, in the
@@ -93,10 +75,7 @@ impl<R: Resource> PoolBuilder<R> {
     /// status and the events have the name of the resource's type, and errors show none.
     ///
     /// Names appear in logs, so do not use a URL with a password.
-    pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
-        self.config.name = Some(name.into());
-        self
-    }
+    name: Option<Cow<'static, str>> = None, |name: impl Into<Cow<'static, str>>| Some(name.into());
 
     /// Sets the maximum number of handles: idle, lent, being created and being released. Defaults to 10, because a
     /// database works on about as many statements at once as it has cores and disks.
@@ -110,11 +89,10 @@ impl<R: Resource> PoolBuilder<R> {
     /// # Panics
     ///
     /// If `size` is 0.
-    pub fn max_size(mut self, size: usize) -> Self {
+    max_size: usize = 10, |size: usize| {
         assert!(size > 0, "the size of a pool must be at least 1");
-        self.config.max_size = size;
-        self
-    }
+        size
+    };
 
     /// Sets the number of idle handles that the pool keeps ready. Defaults to 0, because an unused pool should cost its
     /// backend nothing, and the first request waits for one connect only.
@@ -124,10 +102,8 @@ impl<R: Resource> PoolBuilder<R> {
     ///
     /// The janitor creates missing handles within 100 ms; waiting callers come first. While the backend is down and no
     /// caller waits, the janitor tries once a second.
-    pub fn min_idle(mut self, handles: usize) -> Self {
-        self.config.min_idle = handles;
-        self
-    }
+    // May exceed the size, which can shrink later. The smaller of the two applies.
+    min_idle: usize = 0, |handles: usize| handles;
 
     /// Sets the maximum number of callers that wait for a lent handle. The next caller fails at once, as
     /// [exhausted](crate::Error::is_exhausted). Defaults to no limit, because the pool cannot know how long a use takes:
@@ -136,10 +112,7 @@ impl<R: Resource> PoolBuilder<R> {
     ///
     /// A caller whose handle is being created or validated does not count. With 0, callers fail at once if all handles
     /// are in use.
-    pub fn max_waiters(mut self, waiters: usize) -> Self {
-        self.config.max_waiters = waiters;
-        self
-    }
+    max_waiters: usize = usize::MAX, |waiters: usize| waiters;
 
     /// Sets how long a caller waits for a handle, in all stages together: in the queue, during a creation and during a
     /// validation. Defaults to 30 s, which is common, and less than the 60 s of [`Scopes`](crate::Scopes), because the
@@ -153,10 +126,7 @@ impl<R: Resource> PoolBuilder<R> {
     ///
     /// A value below the [`create_timeout`](Self::create_timeout) hides the cause: if the backend hangs, callers get an
     /// error that says that they waited, but not why.
-    pub fn acquire_timeout(mut self, timeout: Duration) -> Self {
-        self.config.acquire_timeout = timeout;
-        self
-    }
+    acquire_timeout: Duration = Duration::from_secs(30), |timeout: Duration| timeout;
 
     /// Sets how long the creation of one handle may take. Defaults to 10 s, for the name lookup, the TCP and TLS
     /// handshakes and the login, because a lost first packet is sent again after 1, 3 and 7 s.
@@ -164,10 +134,7 @@ impl<R: Resource> PoolBuilder<R> {
     /// When it passes, the creation is dropped, its slot is freed, and the backend counts as down until a creation
     /// succeeds. If the runtime of the creation is not driven any more, waiters on other runtimes free the slot 250 ms
     /// later, and begin again. It applies even if every caller has left, because a creation belongs to the pool.
-    pub fn create_timeout(mut self, timeout: Duration) -> Self {
-        self.config.create_timeout = timeout;
-        self
-    }
+    create_timeout: Duration = Duration::from_secs(10), |timeout: Duration| timeout;
 
     /// Sets how many handles are created at the same time to begin with. Defaults to 4, because a backend that has just
     /// come back should not face a TLS handshake and a login for every slot of every process at once.
@@ -178,11 +145,10 @@ impl<R: Resource> PoolBuilder<R> {
     /// # Panics
     ///
     /// If `creations` is 0.
-    pub fn create_concurrency(mut self, creations: usize) -> Self {
+    create_concurrency: usize = 4, |creations: usize| {
         assert!(creations > 0, "a pool must be able to create at least one handle at a time");
-        self.config.create_concurrency = creations;
-        self
-    }
+        creations
+    };
 
     /// Sets how long a handle may be idle before its next check-out validates it, even if its probe returns `Ready`.
     /// Defaults to 1 s, because a busy pool then never pays for the round trip, and in a quiet pool it does not matter.
@@ -194,10 +160,7 @@ impl<R: Resource> PoolBuilder<R> {
     /// The time is read at each check-out, and for the return the pool takes its latest reading, which is that of this
     /// check-out or of a later one, or the janitor's. So a long use in a quiet pool may count as idle time for 100 ms, and
     /// longer on a runtime that is not driven; never the other way round.
-    pub fn validate_after(mut self, idle: Duration) -> Self {
-        self.config.validate_after = idle;
-        self
-    }
+    validate_after: Duration = Duration::from_secs(1), |idle: Duration| idle;
 
     /// Sets how long one validation may take. A handle that takes longer counts as dead. Defaults to 2 s, because a
     /// connection that was cut silently makes one caller wait that long, while a shorter timeout would make the pool
@@ -205,25 +168,17 @@ impl<R: Resource> PoolBuilder<R> {
     ///
     /// A validation after a cancelled use may have to stop a statement and roll back. Raise this if that takes longer
     /// and connecting is expensive.
-    pub fn validate_timeout(mut self, timeout: Duration) -> Self {
-        self.config.validate_timeout = timeout;
-        self
-    }
+    validate_timeout: Duration = Duration::from_secs(2), |timeout: Duration| timeout;
 
     /// Sets how long the release of a retired handle may take, after which the handle is dropped and counted as
     /// [abandoned](crate::observer::Abandoned::Deadline) and its slot is freed. Defaults to 5 s, as in
     /// [`Scopes`](crate::Scopes), because a waiter may need the slot.
-    pub fn release_timeout(mut self, timeout: Duration) -> Self {
-        self.config.release_timeout = timeout;
-        self
-    }
+    release_timeout: Duration = Duration::from_secs(5), |timeout: Duration| timeout;
 
     /// Sets which returned handles are validated. Defaults to what the resource says ([`Resource::reset`]), because it
     /// knows what its uses leave behind.
-    pub fn reset(mut self, reset: Reset) -> Self {
-        self.config.reset = Some(reset);
-        self
-    }
+    // What the resource says, unless it was set. Set once the pool is built.
+    reset: Option<Reset> = None, |reset: Reset| Some(reset);
 
     /// Sets the maximum age of a handle; `None` disables the limit. Defaults to 30 min, because connections should move
     /// to new replicas, free what a server has accumulated for them, and end before firewalls and servers cut them.
@@ -232,20 +187,16 @@ impl<R: Resource> PoolBuilder<R> {
     /// together. A lent handle is retired when it is returned. An idle handle that is needed for
     /// [`min_idle`](Self::min_idle) is replaced first: until then, for example while the backend is down, it may be
     /// used after a validation. In a full pool the old handle is retired first, one at a time.
-    pub fn max_lifetime(mut self, lifetime: impl Into<Option<Duration>>) -> Self {
-        self.config.max_lifetime = lifetime.into();
-        self
-    }
+    max_lifetime: Option<Duration> = Some(Duration::from_secs(30 * 60)), |lifetime: impl Into<Option<Duration>>| {
+        lifetime.into()
+    };
 
     /// Sets how long a handle may be idle before it is retired; `None` disables the limit. Defaults to 10 min, which is
     /// longer than the pauses of a service in use, and shorter than a night. [`min_idle`](Self::min_idle) handles are
     /// kept.
     ///
     /// The handle that was returned last is lent first, so a pool that is too large for its load shrinks.
-    pub fn idle_timeout(mut self, idle: impl Into<Option<Duration>>) -> Self {
-        self.config.idle_timeout = idle.into();
-        self
-    }
+    idle_timeout: Option<Duration> = Some(Duration::from_secs(10 * 60)), |idle: impl Into<Option<Duration>>| idle.into();
 
     /// Sets how often an idle handle is validated in the background. Defaults to `None`, which disables it, because
     /// [`validate_after`](Self::validate_after) finds dead handles in time. Set it for a network that drops quiet
@@ -253,10 +204,7 @@ impl<R: Resource> PoolBuilder<R> {
     ///
     /// A keepalive does not keep a handle from being retired. At most a tenth of the idle handles, and at least one,
     /// are validated at a time. If one of them is dead, all idle handles are validated at once.
-    pub fn keepalive(mut self, interval: impl Into<Option<Duration>>) -> Self {
-        self.config.keepalive = interval.into();
-        self
-    }
+    keepalive: Option<Duration> = None, |interval: impl Into<Option<Duration>>| interval.into();
 
     /// Sets after how many uses a handle is retired. Defaults to `None`, which disables the limit, because the
     /// [`max_lifetime`](Self::max_lifetime) retires handles without extra reconnects under load. Set it for backends
@@ -265,12 +213,11 @@ impl<R: Resource> PoolBuilder<R> {
     /// # Panics
     ///
     /// If `uses` is 0.
-    pub fn max_uses(mut self, uses: impl Into<Option<u32>>) -> Self {
+    max_uses: u32 = u32::MAX, |uses: impl Into<Option<u32>>| {
         let uses = uses.into();
         assert!(uses != Some(0), "a handle must have at least one use");
-        self.config.max_uses = uses.unwrap_or(u32::MAX);
-        self
-    }
+        uses.unwrap_or(u32::MAX)
+    };
 
     /// Sets how long one use may take before it is reported as a leak; `None` disables the report. Defaults to 60 s,
     /// twice the default of [`acquire_timeout`](Self::acquire_timeout), because every caller that was waiting when the
@@ -279,9 +226,12 @@ impl<R: Resource> PoolBuilder<R> {
     /// The use is reported once, to [`Observer::held_too_long`], with the line that took the handle, and counted in
     /// [`PoolStatus::held_too_long`](crate::pool::PoolStatus::held_too_long). The pool does not take the handle away.
     /// Work that holds a handle for longer by design, such as an export, should have a pool of its own.
-    pub fn leak_after(mut self, held: impl Into<Option<Duration>>) -> Self {
-        self.config.leak_after = held.into();
-        self
+    leak_after: Option<Duration> = Some(Duration::from_secs(60)), |held: impl Into<Option<Duration>>| held.into();
+}
+
+impl<R: Resource> PoolBuilder<R> {
+    pub(super) fn new() -> Self {
+        PoolBuilder { config: Config::default(), reaper: Reaper::builder(), resource: PhantomData }
     }
 
     /// Sets the observer of handles that are created, retired or abandoned, and of uses that take too long. Defaults to
@@ -297,10 +247,9 @@ impl<R: Resource> PoolBuilder<R> {
 
     /// Splits the builder into the settings, and the reaper that will count all handles of the pool.
     pub(super) fn into_parts(self) -> (Config, Reaper) {
-        let Self { config, reaper, resource: _ } = self;
+        let Self { config, reaper, .. } = self;
         let reaper = reaper.acquire_timeout(config.create_timeout).release_timeout(config.release_timeout);
-        let name = config.name.as_deref().unwrap_or(type_name::<R>());
-        let reaper = reaper.pool(name).build();
+        let reaper = reaper.pool(config.name.as_deref().unwrap_or(type_name::<R>())).build();
         (config, reaper)
     }
 }

@@ -146,8 +146,8 @@ impl<R: Resource> Inner<R> {
     /// Ends a creation that has made no sound handle, and frees its slot: at once, or when the unsound one is released
     /// (L13).
     ///
-    /// Without an error, it was dropped with its runtime, or failed because of it. The breaker does not count it, because
-    /// it says nothing about the backend. A waiter on another runtime begins again.
+    /// Without an error, it was dropped with its runtime, or failed because of it. The breaker does not count it,
+    /// because it says nothing about the backend. A waiter on another runtime begins again.
     fn create_failed(self: &Arc<Self>, begun: Begun, failure: Option<Error<R::Cause>>, unsound: Option<Lease<R>>) {
         let lost = failure.is_none();
         // The breaker first: the free slot would be used for the next creation.

@@ -203,8 +203,8 @@ impl<R: Resource> PoolState<R> {
         self.stillborn >= 2
     }
 
-    /// Counts a failed creation, whose slot its caller frees. Without an error, it was lost with its runtime, which says
-    /// nothing about the backend. Returns the previous error, to be dropped outside of the lock.
+    /// Counts a failed creation, whose slot its caller frees. Without an error, it was lost with its runtime, which
+    /// says nothing about the backend. Returns the previous error, to be dropped outside of the lock.
     #[must_use = "drop the error outside of the lock"]
     pub(super) fn creation_failed(
         &mut self,
