@@ -285,10 +285,9 @@ impl<R: Resource> CheckOut<R> {
                 }
                 Ok(None) => {}
                 Err(cause) => {
-                    let probing = state.breaker.is_probing();
                     // A lent handle may be returned, or its own creation may still succeed.
-                    let awaits_probe = probing && self.created.is_some();
-                    if !(awaits_probe || state.has_sources(probing)) {
+                    let awaits_probe = state.breaker.is_probing() && self.created.is_some();
+                    if !(awaits_probe || state.has_sources()) {
                         drop(state);
                         let waited = self.waited || self.created.is_some();
                         let error = if waited { cause.into_unavailable() } else { cause.into_refusal() };

@@ -69,7 +69,7 @@ impl<T> Deref for CacheAligned<T> {
 pub(super) struct PoolState<R: Resource> {
     pub(super) slots: Slots<R::Handle, HandleMeta<R>, Holder>,
     pub(super) breaker: Breaker<Error<R::Cause>>,
-    /// The creation that checks whether the backend is back.
+    /// The latest creation that checked whether the backend is back. It may have ended.
     probe: Option<Begun>,
     /// How many creations may run at the same time.
     window: usize,
@@ -209,10 +209,9 @@ impl<R: Resource> PoolState<R> {
     pub(super) fn creation_failed(
         &mut self,
         pool: &Inner<R>,
-        (claim, attempt): Begun,
+        (_, attempt): Begun,
         failure: Option<Error<R::Cause>>,
     ) -> Option<Error<R::Cause>> {
-        self.probe.take_if(|(probe, _)| *probe == claim);
         let Some(error) = failure else {
             self.breaker.abandoned(attempt);
             return None;
@@ -224,14 +223,14 @@ impl<R: Resource> PoolState<R> {
 
     /// Returns whether a waiter may get a handle although the breaker refuses creations: one that is lent, validated or
     /// released meanwhile, or that of a creation that began before.
-    pub(super) fn has_sources(&self, probing: bool) -> bool {
-        let counts = self.slots.counts();
-        counts.lent + counts.validating + counts.ending + counts.creating.saturating_sub(usize::from(probing)) > 0
+    pub(super) fn has_sources(&self) -> bool {
+        let (counts, probes) = (self.slots.counts(), usize::from(self.breaker.is_probing()));
+        counts.lent + counts.validating + counts.ending + counts.creating.saturating_sub(probes) > 0
     }
 
     /// Returns the wakers of the callers that wait although nothing can serve them, because the breaker is open.
     pub(super) fn hopeless(&mut self) -> Vec<Waker> {
-        let hopeless = self.breaker.is_open() && !self.has_sources(self.probe.is_some());
+        let hopeless = self.breaker.is_open() && !self.has_sources();
         if hopeless { self.slots.waiters().wakers() } else { Vec::new() }
     }
 }
@@ -384,7 +383,6 @@ impl<R: Resource> Inner<R> {
             self.watch(runtime);
         }
         let mut state = self.state.lock();
-        state.probe.take_if(|(probe, _)| *probe == claim);
         state.breaker.succeeded(attempt);
         state.window = state.window.saturating_add(1);
         if tested {

@@ -174,13 +174,10 @@ impl<R: Resource> Inner<R> {
             // Enabled before the check, so that no change after it is missed.
             let mut changed = pin!(self.changed.notified());
             changed.as_mut().enable();
-            let error = lost.lock().take();
-            if let Some(error) = error {
-                return Err(error);
-            }
+            lost.lock().take().map_or(Ok(()), Err)?;
             self.start_creations_for(self.config.min_idle.max(1), Some(&lost));
-            if let Some(outcome) = self.is_warm() {
-                return outcome;
+            if self.is_warm()? {
+                return Ok(());
             }
             // The deadline first: on a runtime that has ended, each creation is dropped at once, and only the deadline
             // fails. Dropping this future leaves the creations to the pool.
@@ -192,21 +189,24 @@ impl<R: Resource> Inner<R> {
         }
     }
 
-    /// Returns `None` if handles are missing, and the backend is not known to be down.
-    fn is_warm(&self) -> Option<Result<(), Error<R::Cause>>> {
+    /// Returns whether no handle is missing that the pool could create.
+    ///
+    /// # Errors
+    ///
+    /// The cause, if the pool is closed or the backend is down.
+    fn is_warm(&self) -> Result<bool, Error<R::Cause>> {
         let state = self.state.lock();
         let counts = state.slots.counts();
         if state.slots.is_closed() {
-            return Some(Err(self.closed()));
+            return Err(self.closed());
         }
-        if counts.creating > 0 {
-            return None;
+        match state.breaker.last_failure() {
+            _ if counts.creating > 0 => Ok(false),
+            Some((cause, _)) if state.breaker.is_open() => Err(cause.clone().into_unavailable()),
+            _ => {
+                let ready = counts.paused || counts.idle + counts.validating >= self.config.min_idle.max(1);
+                Ok(ready || state.slots.occupied() >= counts.max)
+            }
         }
-        if let Some((cause, _)) = state.breaker.last_failure().filter(|_| state.breaker.is_open()) {
-            return Some(Err(cause.clone().into_unavailable()));
-        }
-        let ready = counts.idle + counts.validating;
-        let warm = counts.paused || state.slots.occupied() >= counts.max || ready >= self.config.min_idle.max(1);
-        warm.then_some(Ok(()))
     }
 }
