@@ -99,14 +99,20 @@ impl AbortHandle {
 }
 
 /// A timer that never fires, so that no model succeeds because of a deadline.
-pub(crate) struct Sleep;
+pub(crate) struct Sleep(Instant);
 
-pub(crate) fn sleep_until(_: Instant) -> Sleep {
-    Sleep
+pub(crate) fn sleep_until(at: Instant) -> Sleep {
+    Sleep(at)
 }
 
 impl Sleep {
-    pub(crate) fn reset(self: Pin<&mut Self>, _: Instant) {}
+    pub(crate) fn deadline(&self) -> Instant {
+        self.0
+    }
+
+    pub(crate) fn reset(mut self: Pin<&mut Self>, at: Instant) {
+        self.0 = at;
+    }
 }
 
 impl Future for Sleep {

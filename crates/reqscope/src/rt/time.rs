@@ -38,16 +38,17 @@ pub(crate) struct Deadline {
 
 /// A timer, and the runtime that it belongs to.
 struct Timer {
+    /// Fires at the deadline or before.
     sleep: Pin<Box<Sleep>>,
-    /// When it fires: at the deadline or before.
-    at: Instant,
     runtime: RuntimeId,
 }
 
 impl Timer {
-    fn set(&mut self, at: Instant) {
-        self.at = at;
-        self.sleep.as_mut().reset(at);
+    /// Lets the timer fire at that time, if it would fire later.
+    fn advance(&mut self, at: Instant) {
+        if at < self.sleep.deadline() {
+            self.sleep.as_mut().reset(at);
+        }
     }
 }
 
@@ -90,9 +91,7 @@ impl Deadline {
         let timer = self.timer.take();
         *self = Deadline { timer, ..next };
         if let Some(timer) = &mut self.timer {
-            if self.at < timer.at {
-                timer.set(self.at);
-            }
+            timer.advance(self.at);
         }
     }
 
@@ -133,8 +132,8 @@ impl Deadline {
             return self.poll_missed(stage, cx).map(Some);
         };
         let at = std::mem::replace(&mut self.at, earlier);
-        if let Some(timer) = self.timer.as_mut().filter(|timer| earlier < timer.at) {
-            timer.set(earlier);
+        if let Some(timer) = &mut self.timer {
+            timer.advance(earlier);
         }
         let poll = self.poll(cx);
         self.at = at;
@@ -160,7 +159,7 @@ impl Deadline {
             if Runtime::try_current().map_or(true, |current| current.id() == timer.runtime) {
                 let mut polled = poll_timer(&mut timer.sleep, cx);
                 if matches!(polled, Ok(Poll::Ready(()))) && now() < self.at {
-                    timer.set(self.at);
+                    timer.sleep.as_mut().reset(self.at);
                     polled = poll_timer(&mut timer.sleep, cx);
                 }
                 if let Ok(poll) = polled {
@@ -185,7 +184,7 @@ fn timer(at: Instant) -> Result<Timer, &'static str> {
     let Ok(runtime) = Runtime::try_current() else { return Err("not polled inside a tokio runtime") };
     let sleep = catch_unwind(AssertUnwindSafe(|| Box::pin(sleep_until(at))))
         .map_err(|_| "this tokio runtime has no timers: build it with `enable_time` or `enable_all`")?;
-    Ok(Timer { sleep, at, runtime: runtime.id() })
+    Ok(Timer { sleep, runtime: runtime.id() })
 }
 
 /// Polls a timer, which panics if its runtime is shutting down.
