@@ -7,14 +7,14 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use pin_project_lite::pin_project;
+use tokio::time::Instant;
 
-use super::clock::Moment;
 use super::create::{self, LostError};
-use super::inner::{Counters, GRACE, HandleMeta, Holder, Inner};
+use super::inner::{Counters, Doubt, GRACE, Holder, Inner, Parts};
 use super::janitor;
 use super::pooled::Pooled;
 use super::slots::JoinError;
-use super::validate::{Since, Unproved};
+use super::validate::Unproved;
 use super::waiters::Ticket;
 use crate::cell::Site;
 use crate::error::{Error, Stage};
@@ -25,6 +25,9 @@ use crate::rt::catch;
 use crate::rt::runtime::{Runtime, coop};
 use crate::rt::time::{self, Deadline};
 
+/// What a check-out gets: a handle for its user, or one that must be validated first.
+type Lent<R> = Result<Pooled<R>, Unproved<R>>;
+
 pub(super) type PoolResult<R, T> = Result<T, Error<<R as Resource>::Cause>>;
 
 /// Checks a handle out.
@@ -34,19 +37,15 @@ pub(super) fn get<R: Resource>(
     site: Site,
     timeout: Duration,
 ) -> impl Future<Output = PoolResult<R, Pooled<R>>> + Send + use<R> {
-    let begin = |(pool, site, timeout)| CheckOut::new(pool, site, timeout).run();
-    Get { first: Some((pool, site, timeout)), begin, rest: None }
+    Get { wanted: Some((pool, site, timeout)), go_on: CheckOut::run, rest: None }
 }
-
-/// What a check-out is of.
-type Wanted<R> = (Arc<Inner<R>>, Site, Duration);
 
 pin_project! {
     /// A check-out: an idle handle in the first poll, or the rest of it. By hand, because an `async fn` moves everything
     /// into its frame before the first step, which is the only one of most check-outs.
     struct Get<R: Resource, B, F> {
-        first: Option<Wanted<R>>,
-        begin: B,
+        wanted: Option<(Arc<Inner<R>>, Site, Duration)>,
+        go_on: B,
         #[pin]
         rest: Option<F>,
     }
@@ -55,87 +54,99 @@ pin_project! {
 impl<R, B, F> Future for Get<R, B, F>
 where
     R: Resource,
-    B: Fn(Wanted<R>) -> F,
+    B: Fn(CheckOut<R>, Option<Unproved<R>>) -> F,
     F: Future<Output = PoolResult<R, Pooled<R>>>,
 {
     type Output = PoolResult<R, Pooled<R>>;
 
-    #[inline]
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        if this.first.is_some() {
+        if this.wanted.is_some() {
             ready!(coop::poll_proceed(cx)).made_progress();
         }
-        if let Some(wanted) = this.first.take() {
-            match wanted.0.take(wanted.1) {
-                Some((slot, handle)) => return Poll::Ready(Ok(Pooled::new(wanted.0, slot, handle))),
-                None => this.rest.set(Some((this.begin)(wanted))),
-            }
+        if let Some((pool, site, timeout)) = this.wanted.take() {
+            let began = time::now();
+            let found = match pool.take(site, began, true) {
+                Some((slot, handle, None)) => return Poll::Ready(Ok(Pooled::new(Parts { pool, slot, handle }))),
+                Some((slot, handle, Some(doubt))) => {
+                    Some(Unproved::taken(Parts { pool: Arc::clone(&pool), slot, handle }, doubt))
+                }
+                None => None,
+            };
+            let (limits, ticket, taken, created) = (None, None, None, None);
+            let check_out = CheckOut { pool, site, began, timeout, limits, ticket, taken, created, waited: false };
+            this.rest.set(Some((this.go_on)(check_out, found)));
         }
-        this.rest.as_pin_mut().expect("`Pool::get` polled after completion").poll(cx)
+        poll_some(this.rest, cx)
     }
 }
 
+/// Polls the rest of a check-out. Not inlined, so that the first step is.
+#[inline(never)]
+fn poll_some<F: Future>(running: Pin<&mut Option<F>>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    running.as_pin_mut().expect("`Pool::get` polled after completion").poll(cx)
+}
+
 impl<R: Resource> Inner<R> {
-    /// Takes a handle that needs neither waiting nor a validation. Returns its slot and the handle, for a [`Pooled`].
+    /// Takes an idle handle. Returns it with its slot, and the doubt about it, if there is one; without `any`, only if
+    /// probing it seems to be enough.
     #[inline(always)]
-    pub(super) fn take(self: &Arc<Self>, site: Site) -> Option<(u32, R::Handle)> {
-        let now = self.clock.now();
-        let holder = self.holder(site, now);
+    fn take(self: &Arc<Self>, site: Site, now: Instant, any: bool) -> Option<(u32, R::Handle, Option<Doubt>)> {
+        let (origin, details) = self.origin(site);
         let mut state = self.state.lock();
-        if state.janitor_overdue < now {
+        let at = state.reading.take(&self.clock, now);
+        if state.janitor_overdue < at {
             drop(state);
-            janitor::start(self, now);
+            janitor::start(self, at);
             state = self.state.lock();
         }
-        state.latest = state.latest.max(now);
-        let (slot, handle) = state.slots.take(holder, |meta| self.is_proved(meta, now))?;
+        let holder = Holder { origin, details, since: at };
+        let (slot, handle, mut doubt) = state.slots.take(holder, |meta| match meta.is_proved(self.fresh, at) {
+            true => Some(None),
+            false => any.then(|| Some(meta.doubt(at))),
+        })?;
         drop(state);
-        match probe_or_dead(&*self.resource, &handle) {
-            Health::Dead | Health::Dirty => self.take_unsound(slot, handle),
-            Health::Clean | Health::Ready | Health::Unknown => Some((slot, handle)),
+        if doubt.is_none() && matches!(probe_or_dead(&*self.resource, &handle), Health::Dead | Health::Dirty) {
+            doubt = self.state.lock().slots.meta(slot).map(|meta| meta.doubt(at));
+        }
+        Some((slot, handle, doubt))
+    }
+
+    /// Takes a handle that needs neither waiting nor a validation.
+    #[inline(always)]
+    pub(super) fn take_proved(self: &Arc<Self>, site: Site) -> Option<Pooled<R>> {
+        let (slot, handle, doubt) = self.take(site, time::now(), false)?;
+        let parts = Parts { pool: Arc::clone(self), slot, handle };
+        match doubt {
+            None => Some(Pooled::new(parts)),
+            Some(doubt) => {
+                Unproved::taken(parts, doubt).validate_in_background();
+                None
+            }
         }
     }
 
-    /// Returns whether probing the handle is enough.
-    #[inline]
-    fn is_proved(&self, meta: &HandleMeta<R>, now: Moment) -> bool {
-        meta.proved.is_within(self.fresh, now) && meta.expires > now
-    }
-
-    /// Ends the check-out of an idle handle whose probe is bad.
-    #[cold]
-    fn take_unsound(self: &Arc<Self>, slot: u32, handle: R::Handle) -> Option<(u32, R::Handle)> {
-        let unproved = Unproved::new(Arc::clone(self), slot, handle, Since::Idle, time::now());
-        unproved.fail(&Error::unavailable());
-        self.validate_idle(usize::MAX, |_| true);
-        None
-    }
-
-    /// Takes a handle as [`take`](Inner::take) does. If the next one is not proved, begins its validation, so that a
-    /// later call can take it.
-    pub(super) fn try_take(self: &Arc<Self>, site: Site) -> Option<(u32, R::Handle)> {
-        let taken = self.take(site);
-        if taken.is_none() {
-            self.validate_next();
-        }
-        taken
-    }
-
-    #[cold]
-    fn validate_next(self: &Arc<Self>) {
+    /// Takes a handle as [`take_proved`](Inner::take_proved) does. If the next one is not proved, begins its validation,
+    /// so that a later call can take it.
+    pub(super) fn try_take(self: &Arc<Self>, site: Site) -> Option<Pooled<R>> {
+        let taken = self.take_proved(site);
         // It goes to the end of the idle ones, from which the next call takes it.
-        if Runtime::try_current().is_ok() && self.state.lock().slots.counts().validating == 0 {
+        if taken.is_none() && Runtime::try_current().is_ok() && self.state.lock().slots.counts().validating == 0 {
             self.validate_idle(1, |_| true);
         }
+        taken
     }
 }
 
 /// A check-out that takes more than one step. Dropping it leaves the queue, and passes on a grant.
 struct CheckOut<R: Resource> {
     pool: Arc<Inner<R>>,
-    holder: Holder,
-    deadline: Deadline,
+    site: Site,
+    began: Instant,
+    timeout: Duration,
+    /// For whom it is, and until when. `None` until it has to wait.
+    limits: Option<(Holder, Deadline)>,
     /// Its place in the queue.
     ticket: Option<Ticket>,
     /// A handle that it has taken and not looked at.
@@ -146,92 +157,92 @@ struct CheckOut<R: Resource> {
     waited: bool,
 }
 
-/// A handle that is lent to a check-out.
-struct Lent<R: Resource> {
-    slot: u32,
-    handle: R::Handle,
-    /// `None` if probing it is enough.
-    unproved: Option<Since>,
-}
-
 impl<R: Resource> CheckOut<R> {
-    fn new(pool: Arc<Inner<R>>, site: Site, timeout: Duration) -> Self {
-        let now = time::now();
-        let holder = pool.holder(site, pool.clock.at(now));
-        let deadline = Deadline::from(now, timeout).or_of_request(holder.details.deadline());
-        CheckOut { pool, holder, deadline, ticket: None, taken: None, created: None, waited: false }
-    }
-
-    async fn run(mut self) -> PoolResult<R, Pooled<R>> {
-        loop {
-            let Lent { slot, handle, unproved } = poll_fn(|cx| self.poll_lent(cx)).await?;
-            let since = match (unproved, probe_or_dead(&*self.pool.resource, &handle)) {
-                (None, Health::Clean | Health::Ready | Health::Unknown) => {
-                    return Ok(Pooled::new(Arc::clone(&self.pool), slot, handle));
+    /// Validates the handle that was found, or waits for another one.
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` moves its arguments once more")]
+    #[inline]
+    fn run(mut self, mut found: Option<Unproved<R>>) -> impl Future<Output = PoolResult<R, Pooled<R>>> + Send {
+        async move {
+            loop {
+                let mut unproved = match found.take() {
+                    Some(unproved) => unproved,
+                    None => match poll_fn(|cx| self.poll_lent(cx)).await? {
+                        Ok(pooled) => return Ok(pooled),
+                        Err(unproved) => unproved,
+                    },
+                };
+                if unproved.needs_its_runtime() {
+                    unproved.validate_in_background();
+                    let missing = "validating a handle needs a tokio runtime with timers";
+                    return Err(Error::runtime(missing).at(Stage::Validating));
                 }
-                (since, _) => since.unwrap_or(Since::Idle),
-            };
-            // Dropping this future meanwhile retires the handle. Validating it again would not help: the second
-            // validation would read the answer to the first one, and so would every later use.
-            let mut unproved = Unproved::new(Arc::clone(&self.pool), slot, handle, since, time::now());
-            if unproved.needs_its_runtime() {
-                unproved.validate_in_background();
-                let missing = "validating a handle needs a tokio runtime with timers";
-                return Err(Error::runtime(missing).at(Stage::Validating));
-            }
-            let outcome = {
-                let mut validation = pin!(unproved.validate());
-                poll_fn(|cx| match validation.as_mut().poll(cx) {
-                    Poll::Ready(outcome) => Poll::Ready(Ok(outcome)),
-                    Poll::Pending => {
-                        let missed = self.deadline.poll_missed(Stage::Validating, cx);
-                        missed.map(|missed| Err(self.pool.timed_out(missed)))
+                // Dropping this future meanwhile retires the handle. Validating it again would not help: the second
+                // validation would read the answer to the first one, and so would every later use.
+                let outcome = {
+                    let mut validation = pin!(unproved.validate());
+                    poll_fn(|cx| match validation.as_mut().poll(cx) {
+                        Poll::Ready(outcome) => Poll::Ready(Ok(outcome)),
+                        Poll::Pending => self.poll_missed(cx).map(Err),
+                    })
+                    .await?
+                };
+                match outcome {
+                    Ok(()) => match unproved.lend(|| self.limits().0.clone()) {
+                        Some(parts) => return Ok(Pooled::new(parts)),
+                        None => self.keep_turn(),
+                    },
+                    // It was cut because of the caller's runtime.
+                    Err(error) if is_lost(&error) => return Err(error),
+                    Err(error) => {
+                        if unproved.is_sign(&error) {
+                            self.pool.validate_idle(usize::MAX, |_| true);
+                        }
+                        // Before the slot is freed, whose next handle would go to another caller.
+                        self.keep_turn();
+                        unproved.fail(&error);
                     }
-                })
-                .await?
-            };
-            match outcome {
-                Ok(()) => {
-                    if let Some((slot, handle)) = unproved.lend(self.holder.clone()) {
-                        return Ok(Pooled::new(Arc::clone(&self.pool), slot, handle));
-                    }
-                    self.keep_turn();
-                }
-                // It was cut because of the caller's runtime.
-                Err(error) if is_lost(&error) => return Err(error),
-                Err(error) => {
-                    if unproved.is_sign(&error) {
-                        self.pool.validate_idle(usize::MAX, |_| true);
-                    }
-                    // Before the slot is freed, whose next handle would go to another caller.
-                    self.keep_turn();
-                    unproved.fail(&error);
                 }
             }
         }
+    }
+
+    #[cold]
+    fn limits(&mut self) -> &mut (Holder, Deadline) {
+        self.limits.get_or_insert_with(|| {
+            let holder = self.pool.holder(self.site, self.pool.clock.at(self.began));
+            let deadline = Deadline::from(self.began, self.timeout).or_of_request(holder.details.deadline());
+            (holder, deadline)
+        })
+    }
+
+    /// Waits until the deadline, during a validation.
+    #[cold]
+    fn poll_missed(&mut self, cx: &mut Context<'_>) -> Poll<Error<R::Cause>> {
+        let missed = ready!(self.limits().1.poll_missed(Stage::Validating, cx));
+        Poll::Ready(self.pool.timed_out(missed))
     }
 
     /// Takes the next idle handle, or goes back to the head of the queue.
     #[cold]
     fn keep_turn(&mut self) {
+        let holder = self.limits().0.clone();
         let mut state = self.pool.state.lock();
-        self.taken = state.slots.take(self.holder.clone(), |_| true);
+        self.taken = state.slots.take(holder.clone(), |_| Some(())).map(|(slot, handle, ())| (slot, handle));
         if self.taken.is_none() {
-            self.ticket = Some(state.slots.join(self.holder.clone(), Waker::noop().clone(), true));
+            self.ticket = Some(state.slots.join(holder, Waker::noop().clone(), true));
         }
     }
 
     /// Takes an idle handle or a grant, or waits for one.
     fn poll_lent(&mut self, cx: &mut Context<'_>) -> Poll<PoolResult<R, Lent<R>>> {
-        let mut begun = false;
+        let (holder, mut begun) = (self.limits().0.clone(), false);
         loop {
             // User code, like the drop of a waker: not under the lock.
             let (mut spare, mut again) = (Some(cx.waker().clone()), false);
             let now = time::now();
-            let at = self.pool.clock.at(now);
             let pool = Arc::clone(&self.pool);
             let mut state = pool.state.lock();
-            state.latest = state.latest.max(at);
+            let at = state.reading.take(&pool.clock, now);
             state.give_up_overdue(at);
             if state.slots.is_closed() {
                 return Poll::Ready(Err(pool.closed()));
@@ -241,13 +252,14 @@ impl<R: Resource> CheckOut<R> {
                 (None, Some(ticket)) => state.slots.waiters().take(ticket),
                 // Taking and joining are one step: no handle becomes idle in between.
                 (None, None) => {
-                    let lent = state.slots.take(self.holder.clone(), |_| true);
+                    let lent =
+                        state.slots.take(holder.clone(), |_| Some(())).map(|(slot, handle, ())| (slot, handle));
                     if lent.is_none() {
                         if let Err(JoinError::Full) = state.slots.may_join(pool.config.max_waiters) {
                             drop(state);
-                            return Poll::Ready(Err(pool.explain(Error::exhausted(), &self.holder)));
+                            return Poll::Ready(Err(pool.explain(Error::exhausted(), &holder)));
                         }
-                        self.ticket = spare.take().map(|waker| state.slots.join(self.holder.clone(), waker, false));
+                        self.ticket = spare.take().map(|waker| state.slots.join(holder.clone(), waker, false));
                     }
                     lent
                 }
@@ -258,13 +270,18 @@ impl<R: Resource> CheckOut<R> {
                     // The use begins when the wait ends.
                     holder.since = at;
                 }
-                let unproved = state.slots.meta(slot).and_then(|meta| match pool.is_proved(meta, at) {
-                    true => None,
-                    false if meta.proved == Moment::ZERO && !meta.suspect => Some(Since::Returned),
-                    false => Some(Since::Idle),
-                });
+                let mut doubt =
+                    state.slots.meta(slot).filter(|meta| !meta.is_proved(pool.fresh, at)).map(|meta| meta.doubt(at));
                 drop(state);
-                return Poll::Ready(Ok(Lent { slot, handle, unproved }));
+                if doubt.is_none() && matches!(probe_or_dead(&*pool.resource, &handle), Health::Dead | Health::Dirty)
+                {
+                    doubt = pool.state.lock().slots.meta(slot).map(|meta| meta.doubt(at));
+                }
+                let parts = Parts { pool, slot, handle };
+                return Poll::Ready(Ok(match doubt {
+                    None => Ok(Pooled::new(parts)),
+                    Some(doubt) => Err(Unproved::taken(parts, doubt)),
+                }));
             }
             if let Some(error) = self.created.as_ref().and_then(|lost| lost.lock().take()) {
                 return Poll::Ready(Err(error));
@@ -273,7 +290,7 @@ impl<R: Resource> CheckOut<R> {
                 Ok(Some(creation)) if !begun => {
                     drop(state);
                     begun = true;
-                    self.created = Some(create::begin(&pool, creation, self.holder.origin.taken_at, cx));
+                    self.created = Some(create::begin(&pool, creation, holder.origin.taken_at, cx));
                     continue;
                 }
                 Ok(Some(creation)) => {
@@ -291,7 +308,7 @@ impl<R: Resource> CheckOut<R> {
                         drop(state);
                         let waited = self.waited || self.created.is_some();
                         let error = if waited { cause.into_unavailable() } else { cause.into_refusal() };
-                        return Poll::Ready(Err(pool.explain(error, &self.holder)));
+                        return Poll::Ready(Err(pool.explain(error, &holder)));
                     }
                 }
             }
@@ -310,8 +327,8 @@ impl<R: Resource> CheckOut<R> {
             // In a model, no time passes.
             let look = pool.clock.instant(look).filter(|look| *look > now);
             self.waited = true;
-            if let Some(missed) = ready!(self.deadline.poll_missed_or(look, Stage::Waiting, cx)) {
-                return Poll::Ready(Err(pool.explain(pool.timed_out(missed), &self.holder)));
+            if let Some(missed) = ready!(self.limits().1.poll_missed_or(look, Stage::Waiting, cx)) {
+                return Poll::Ready(Err(pool.explain(pool.timed_out(missed), &holder)));
             }
         }
     }

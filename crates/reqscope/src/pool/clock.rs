@@ -31,7 +31,6 @@ impl Clock {
         self.at(time::now())
     }
 
-    #[inline]
     pub(super) fn at(&self, instant: Instant) -> Moment {
         let since = instant.saturating_duration_since(self.epoch);
         // `as_millis` computes with 128 bits.
@@ -44,16 +43,49 @@ impl Clock {
     }
 }
 
+/// The latest reading of the clock. Most readings are in the same millisecond as the one before, and need no conversion.
+pub(super) struct Reading {
+    /// The first reading in its millisecond, and the end of that.
+    first: Instant,
+    end: Instant,
+    moment: Moment,
+    /// The latest moment ever: clocks of several runtimes may be apart.
+    pub(super) latest: Moment,
+}
+
+impl Reading {
+    pub(super) fn new() -> Self {
+        let now = time::now();
+        Reading { first: now, end: now, moment: Moment::ZERO, latest: Moment::ZERO }
+    }
+
+    /// Returns the moment of a reading.
+    #[inline]
+    pub(super) fn take(&mut self, clock: &Clock, now: Instant) -> Moment {
+        if now < self.end && now >= self.first { self.moment } else { self.convert(clock, now) }
+    }
+
+    #[inline(never)]
+    fn convert(&mut self, clock: &Clock, now: Instant) -> Moment {
+        self.moment = clock.at(now);
+        (self.first, self.end) = (now, clock.instant(self.moment).unwrap_or(now));
+        self.latest = self.latest.max(self.moment);
+        self.moment
+    }
+}
+
 impl Moment {
     /// Before every other moment.
     pub(super) const ZERO: Moment = Moment(0);
+    /// Before every moment of a clock.
+    pub(super) const FIRST: Moment = Moment(1);
     pub(super) const NEVER: Moment = Moment(u64::MAX);
 
     /// Returns whether this moment is less than that many milliseconds ago. A moment in the future is not, because it is
     /// of a paused clock that ran ahead of this one, except for the time between a reading of the clock and its use.
     #[inline]
     pub(super) fn is_within(self, millis: u64, now: Moment) -> bool {
-        now.0.saturating_sub(self.0) < millis && self.0 <= now.0 + SKEW
+        (now.0 + SKEW).wrapping_sub(self.0) < millis + SKEW
     }
 
     #[inline]

@@ -19,6 +19,7 @@ use crate::resource::{Health, Resource};
 use crate::rt::catch;
 use crate::rt::runtime::Runtime;
 use crate::rt::sync::Mutex;
+use crate::rt::time::Deadline;
 
 /// How many creations one event begins at most.
 const AT_A_TIME: usize = 16;
@@ -103,7 +104,7 @@ async fn make<R: Resource>(
     } else {
         let Some(timeout) = validated else { return Ok(lease) };
         let resource = Arc::clone(Lease::resource(&lease));
-        match validate::within(&*resource, &mut lease, timeout).await {
+        match validate::validate(&*resource, &mut lease, || Deadline::after(timeout)).await {
             Ok(()) => return Ok(lease),
             Err(error) if is_lost(&error) => error,
             Err(error) => error.into_unavailable().with_context("the new handle failed its first validation"),

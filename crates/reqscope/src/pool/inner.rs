@@ -1,3 +1,4 @@
+use std::mem;
 use std::ops::Deref;
 use std::sync::{Arc, Weak};
 use std::task::Waker;
@@ -7,7 +8,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
 use super::breaker::{Attempt, Breaker};
-use super::clock::{Clock, Moment};
+use super::clock::{Clock, Moment, Reading};
 use super::config::Config;
 use super::slots::{Claim, Put, Slots, Work};
 use crate::cell::Site;
@@ -82,7 +83,7 @@ pub(super) struct PoolState<R: Resource> {
     pub(super) uses: u64,
     /// The latest reading of the clock. A return takes it for its own time, which costs no reading, and at worst a
     /// validation that was not necessary.
-    pub(super) latest: Moment,
+    pub(super) reading: Reading,
     /// When the next round of the janitor is overdue, and a check-out starts another janitor.
     pub(super) janitor_overdue: Moment,
     /// The number of the janitor. Any other one ends.
@@ -117,7 +118,8 @@ pub(super) struct HandleMeta<R> {
     pub(super) created: Moment,
     /// When the handle was last returned.
     pub(super) returned: Moment,
-    /// When the handle was last known to be alive and clean, or `ZERO` if its last use has left that open.
+    /// When the handle was last known to be alive and clean. [`LEFT_OPEN`] if its last use has left that open, and
+    /// [`SUSPECT`] if its runtime has ended since.
     pub(super) proved: Moment,
     /// `ZERO` if the pool was cleared while the handle was lent.
     pub(super) expires: Moment,
@@ -125,15 +127,50 @@ pub(super) struct HandleMeta<R> {
     pub(super) uses: u32,
     /// Whether it was found sound since it was created. Until then, finding it dead speaks against its creation.
     pub(super) tested: bool,
-    /// Whether its runtime has ended while it was lent.
-    pub(super) suspect: bool,
+}
+
+/// No moment of a clock is as early.
+const LEFT_OPEN: Moment = Moment::ZERO;
+const SUSPECT: Moment = Moment::FIRST;
+
+/// Why a handle that a check-out takes must be validated.
+pub(super) struct Doubt {
+    /// Whether its last user has left it open, so that its failure says nothing about the other handles.
+    pub(super) left_open: bool,
+    /// Whether it was found sound before.
+    pub(super) tested: bool,
+    /// When it was taken.
+    pub(super) at: Moment,
+    /// The runtime on which it was created.
+    pub(super) home: Option<RuntimeId>,
 }
 
 impl<R> HandleMeta<R> {
+    /// Returns whether probing the handle is enough.
+    #[inline]
+    pub(super) fn is_proved(&self, fresh: u64, now: Moment) -> bool {
+        self.proved.is_within(fresh, now) && self.expires > now
+    }
+
+    /// Returns the doubt about a handle that is lent. Its user validates it, and retires it if that fails.
+    #[inline]
+    pub(super) fn doubt(&mut self, now: Moment) -> Doubt {
+        let home = self.account.runtime().map(Runtime::id);
+        let proved = mem::replace(&mut self.proved, now);
+        Doubt { left_open: proved == LEFT_OPEN, tested: mem::replace(&mut self.tested, true), at: now, home }
+    }
+
     /// Returns when the handle was last seen alive.
     pub(super) fn alive_at(&self) -> Moment {
         self.returned.max(self.proved)
     }
+}
+
+/// A handle that is checked out. Its owner is responsible for the slot.
+pub(super) struct Parts<R: Resource> {
+    pub(super) pool: Arc<Inner<R>>,
+    pub(super) slot: u32,
+    pub(super) handle: R::Handle,
 }
 
 /// What a handle may still be used for.
@@ -245,7 +282,7 @@ impl<R: Resource> Inner<R> {
             stillborn: 0,
             clears: 0,
             uses: 0,
-            latest: Moment::ZERO,
+            reading: Reading::new(),
             janitor_overdue: Moment::ZERO,
             janitor: 0,
             scanned: Moment::ZERO,
@@ -270,11 +307,14 @@ impl<R: Resource> Inner<R> {
         }
     }
 
-    /// Returns the holder for a caller at `site`, or for the scope or the wrapper that it acts for.
+    /// Returns the origin and the details of a caller at `site`, or of the scope or the wrapper that it acts for.
     #[inline(always)]
+    pub(super) fn origin(&self, site: Site) -> (Origin, Details) {
+        AcquireContext::for_handle_of(&self.reaper).unwrap_or((Origin { taken_at: site, scope: None }, Details::NONE))
+    }
+
     pub(super) fn holder(&self, site: Site, since: Moment) -> Holder {
-        let (origin, details) = AcquireContext::for_handle_of(&self.reaper)
-            .unwrap_or((Origin { taken_at: site, scope: None }, Details::NONE));
+        let (origin, details) = self.origin(site);
         Holder { origin, details, since }
     }
 
@@ -295,15 +335,15 @@ impl<R: Resource> Inner<R> {
     pub(super) fn put(self: &Arc<Self>, slot: u32, handle: R::Handle, proved: bool) {
         let most = self.config.max_uses;
         let mut state = self.state.lock();
-        let now = state.latest;
+        let now = state.reading.latest;
         state.uses += 1;
         let put = state.slots.put(slot, handle, |meta| {
             meta.returned = now;
             meta.uses = meta.uses.saturating_add(1);
-            if proved && !meta.suspect {
+            if proved && meta.proved != SUSPECT {
                 (meta.proved, meta.tested) = (now, true);
             } else {
-                (meta.proved, meta.suspect) = (Moment::ZERO, false);
+                meta.proved = LEFT_OPEN;
             }
             meta.expires > now && meta.uses < most
         });
@@ -394,7 +434,7 @@ impl<R: Resource> Inner<R> {
         let expires =
             if once { Moment::ZERO } else { lifetime.map_or(Moment::NEVER, |lifetime| now.after(lifetime)) };
         let (created, returned, proved) = (now, now, now);
-        let meta = HandleMeta { account, created, returned, proved, expires, uses: 0, tested, suspect: false };
+        let meta = HandleMeta { account, created, returned, proved, expires, uses: 0, tested };
         self.put_claimed(claim, handle, meta, if once { Keep::ForWaiter } else { Keep::Idle });
         self.changed.notify_waiters();
         // For the waiters that were held back while few creations at a time were allowed.
@@ -449,7 +489,7 @@ impl<R: Resource> Inner<R> {
         state.janitor_overdue = Moment::ZERO;
         for meta in state.slots.metadata() {
             if meta.account.runtime().is_some_and(|home| home.id() == runtime) {
-                (meta.proved, meta.suspect) = (Moment::ZERO, true);
+                meta.proved = SUSPECT;
             }
         }
     }

@@ -8,6 +8,7 @@
 //!    its replacement.
 //! 3. It takes a tenth of the idle handles away from users at a time, and at least one.
 
+use std::collections::HashSet;
 use std::future::poll_fn;
 use std::mem;
 use std::pin::pin;
@@ -20,6 +21,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 use super::clock::Moment;
 use super::create::LostError;
 use super::inner::{Counters, HandleMeta, Holder, Inner, Keep};
+use super::slots::Work;
 use crate::error::{Error, Stage};
 use crate::observer::Subject;
 use crate::resource::Resource;
@@ -55,7 +57,7 @@ pub(super) fn start<R: Resource>(pool: &Arc<Inner<R>>, now: Moment) {
     state.janitor = state.janitor.wrapping_add(1);
     state.janitor_overdue = now.after(LATE);
     // The paused clock of a former runtime may have run ahead.
-    (state.latest, state.scan_at) = (now, Moment::ZERO);
+    (state.reading.latest, state.scan_at) = (now, Moment::ZERO);
     let janitor = work(Arc::downgrade(pool), state.janitor, ticks);
     drop(state);
     drop(runtime.spawn(janitor));
@@ -84,7 +86,7 @@ impl<R: Resource> Inner<R> {
             return false;
         }
         state.janitor_overdue = now.after(LATE);
-        state.latest = state.latest.max(now);
+        state.reading.latest = state.reading.latest.max(now);
         state.give_up_overdue(now);
         let scans = state.scan_at <= now;
         let idly = state.breaker.is_open() && state.slots.counts().waiting == 0;
@@ -152,15 +154,19 @@ impl<R: Resource> Inner<R> {
     pub(super) fn retain(self: &Arc<Self>, mut keep: impl FnMut(&R::Handle) -> bool) -> usize {
         let slots = self.state.lock().slots.idle_slots();
         let mut retired = 0;
-        // One at a time, so that the others can be taken meanwhile. Each goes back to the end, so the order stays the
-        // same.
-        for slot in slots {
-            let claimed = self.state.lock().slots.claim_if_idle(slot);
-            let Some((claim, handle, meta)) = claimed else { continue };
-            // A panic of the predicate rejects the handle.
-            let keeps = catch::call(|| keep(&handle)).unwrap_or(false);
-            self.put_claimed(claim, handle, meta, if keeps { Keep::Idle } else { Keep::No });
-            retired += usize::from(!keeps);
+        // A tenth of them at a time, so that the others can be taken meanwhile. Each goes back to the end, so the order
+        // stays the same.
+        for some in slots.chunks(slots.len().div_ceil(10).max(1)) {
+            let some: HashSet<_> = some.iter().collect();
+            let selected = |slot, _: &_| some.contains(&slot);
+            let claimed =
+                self.state.lock().slots.claim_idle_slots(usize::MAX, Work::Validating, Moment::NEVER, selected);
+            for (claim, handle, meta) in claimed {
+                // A panic of the predicate rejects the handle.
+                let keeps = catch::call(|| keep(&handle)).unwrap_or(false);
+                self.put_claimed(claim, handle, meta, if keeps { Keep::Idle } else { Keep::No });
+                retired += usize::from(!keeps);
+            }
         }
         retired
     }

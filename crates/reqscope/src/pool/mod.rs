@@ -27,6 +27,7 @@ pub use status::PoolStatus;
 pub use crate::resource::Reset;
 
 use self::inner::Inner;
+use self::validate::Unproved;
 use crate::error::{Error, Holding};
 use crate::exit::Exit;
 use crate::identity::Identity;
@@ -205,8 +206,7 @@ impl<R: Resource> Pool<R> {
     #[track_caller]
     #[inline]
     pub fn try_get(&self) -> Option<Pooled<R>> {
-        let (slot, handle) = self.inner.try_take(Location::caller())?;
-        Some(Pooled::new(Arc::clone(&self.inner), slot, handle))
+        self.inner.try_take(Location::caller())
     }
 
     /// Puts a handle back after a use that ended in an orderly way. The caller that has waited longest gets it.
@@ -215,7 +215,7 @@ impl<R: Resource> Pool<R> {
     /// the resource reports [`Ready`](Health::Ready). If the use was cut or the state of the handle is unknown, drop it.
     #[inline]
     pub fn put(&self, pooled: Pooled<R>) {
-        Inner::give_back(pooled, Some(Exit::Completed));
+        pooled.into_parts().give_back(Some(Exit::Completed));
     }
 
     /// Releases a handle instead of returning it, and frees its slot when that has ended.
@@ -233,7 +233,7 @@ impl<R: Resource> Pool<R> {
     /// # });
     /// ```
     pub fn discard(&self, pooled: Pooled<R>) {
-        Inner::discard(pooled);
+        pooled.into_parts().discard();
     }
 
     /// Returns the resource of which the pool holds handles.
@@ -324,8 +324,8 @@ impl<R: Resource> Pool<R> {
 
     /// Releases the idle handles for which `keep` returns `false`, and returns their number.
     ///
-    /// The handles are checked one at a time, the longest idle first, outside of every lock: the others can be taken
-    /// meanwhile, and `keep` may call the pool. `keep` is not called for handles that are checked out.
+    /// The handles are checked outside of every lock, a tenth of them at a time and at least one, the longest idle first:
+    /// the others can be taken meanwhile, and `keep` may call the pool. `keep` is not called for handles that are checked out.
     ///
     /// If `keep` panics, the handle is released, because its state is unknown, and the next one is checked. The panic
     /// is not passed on.
@@ -440,8 +440,9 @@ impl<R: Resource> Resource for Pool<R> {
     }
 
     async fn release(&self, pooled: Pooled<R>, exit: Exit) -> Result<(), Error<R::Cause>> {
-        if let Err(in_doubt) = Inner::reclaim(pooled, Some(exit)) {
-            Inner::release(in_doubt, exit).await;
+        if let Err(in_doubt) = pooled.into_parts().reclaim(Some(exit)) {
+            // Dropping this future at any point retires the handle.
+            Unproved::used(in_doubt, Some(exit)).validate_and_put().await;
         }
         Ok(())
     }
@@ -449,8 +450,7 @@ impl<R: Resource> Resource for Pool<R> {
     #[track_caller]
     #[inline]
     fn try_acquire(&self) -> Option<Pooled<R>> {
-        let (slot, handle) = self.inner.take(Location::caller())?;
-        Some(Pooled::new(Arc::clone(&self.inner), slot, handle))
+        self.inner.take_proved(Location::caller())
     }
 
     #[inline]
@@ -460,7 +460,7 @@ impl<R: Resource> Resource for Pool<R> {
 
     #[inline]
     fn reclaim(&self, pooled: Pooled<R>, exit: Exit) -> Result<(), Pooled<R>> {
-        Inner::reclaim(pooled, Some(exit))
+        pooled.into_parts().reclaim(Some(exit)).map_err(Pooled::new)
     }
 
     fn reset(&self) -> Reset {

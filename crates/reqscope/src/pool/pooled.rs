@@ -1,9 +1,10 @@
 use std::fmt;
+use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::inner::{HandleMeta, Inner};
+use super::inner::{HandleMeta, Inner, Parts};
 use super::validate::Unproved;
 use crate::error::Error;
 use crate::exit::Exit;
@@ -45,19 +46,12 @@ pub struct Pooled<R: Resource> {
     parts: Option<Parts<R>>,
 }
 
-/// The parts of a `Pooled`. Their owner is responsible for the slot.
-pub(super) struct Parts<R: Resource> {
-    pub(super) pool: Arc<Inner<R>>,
-    pub(super) slot: u32,
-    pub(super) handle: R::Handle,
-}
-
 const NOT_TAKEN: &str = "only methods that consume the handle take its parts";
 
 impl<R: Resource> Pooled<R> {
     #[inline]
-    pub(super) fn new(pool: Arc<Inner<R>>, slot: u32, handle: R::Handle) -> Self {
-        Pooled { parts: Some(Parts { pool, slot, handle }) }
+    pub(super) fn new(parts: Parts<R>) -> Self {
+        Pooled { parts: Some(parts) }
     }
 
     pub(super) fn pool(&self) -> &Arc<Inner<R>> {
@@ -124,7 +118,10 @@ impl<R: Resource> Pooled<R> {
 
     #[inline]
     pub(super) fn into_parts(mut self) -> Parts<R> {
-        self.parts.take().expect(NOT_TAKEN)
+        let parts = self.parts.take().expect(NOT_TAKEN);
+        // There is nothing left to drop.
+        mem::forget(self);
+        parts
     }
 }
 
@@ -165,7 +162,7 @@ impl<R: Resource> Drop for Pooled<R> {
     #[inline]
     fn drop(&mut self) {
         if let Some(parts) = self.parts.take() {
-            Inner::give_back(Pooled { parts: Some(parts) }, None);
+            parts.give_back(None);
         }
     }
 }
@@ -179,62 +176,49 @@ where
     }
 }
 
-impl<R: Resource> Inner<R> {
+impl<R: Resource> Parts<R> {
     /// Returns the handle to the pool at once, unless it must be validated before anything else uses it.
     ///
     /// `verdict` is how the use ended, or `None` if the handle was dropped. A handle in doubt could hold a lock, and is
     /// validated without waiting for its next user. That is a release, and not done here, because this is called from
     /// drops.
     #[inline(always)]
-    pub(super) fn reclaim(pooled: Pooled<R>, verdict: Option<Exit>) -> Result<(), Pooled<R>> {
-        let pool = pooled.pool();
-        let proved = match probe_or_dead(&*pool.resource, &pooled) {
+    pub(super) fn reclaim(self, verdict: Option<Exit>) -> Result<(), Self> {
+        let proved = match probe_or_dead(&*self.pool.resource, &self.handle) {
             Health::Dead => {
-                Self::put_dead(pooled, verdict);
+                self.put_dead(verdict);
                 return Ok(());
             }
-            Health::Dirty => return Err(pooled),
+            Health::Dirty => return Err(self),
             Health::Clean => true,
             Health::Ready => verdict.is_some(),
             Health::Unknown => false,
         };
         let in_doubt = verdict.map_or_else(std::thread::panicking, Exit::is_in_doubt);
-        if in_doubt || pool.config.reset == Some(Reset::Always) {
-            return Err(pooled);
+        if in_doubt || self.pool.config.reset == Some(Reset::Always) {
+            return Err(self);
         }
-        let Parts { pool, slot, handle } = pooled.into_parts();
+        let Parts { pool, slot, handle } = self;
         pool.put(slot, handle, proved);
         Ok(())
     }
 
     /// Returns a handle that was put or dropped.
     #[inline]
-    pub(super) fn give_back(pooled: Pooled<R>, verdict: Option<Exit>) {
-        if let Err(in_doubt) = Self::reclaim(pooled, verdict) {
-            Self::unproved(in_doubt, verdict).validate_in_background();
+    pub(super) fn give_back(self, verdict: Option<Exit>) {
+        if let Err(in_doubt) = self.reclaim(verdict) {
+            Unproved::used(in_doubt, verdict).validate_in_background();
         }
     }
 
-    /// Returns the handle to the pool after a validation.
-    pub(super) async fn release(pooled: Pooled<R>, exit: Exit) {
-        // Dropping this future at any point retires the handle.
-        Self::unproved(pooled, Some(exit)).validate_and_put().await;
-    }
-
     #[cold]
-    fn unproved(pooled: Pooled<R>, verdict: Option<Exit>) -> Unproved<R> {
-        let Parts { pool, slot, handle } = pooled.into_parts();
-        Unproved::used(pool, slot, handle, verdict)
-    }
-
-    #[cold]
-    fn put_dead(pooled: Pooled<R>, verdict: Option<Exit>) {
-        Self::unproved(pooled, verdict).fail(&Error::unavailable());
+    fn put_dead(self, verdict: Option<Exit>) {
+        Unproved::used(self, verdict).fail(&Error::unavailable());
     }
 
     /// Releases a handle that is lent, instead of returning it.
-    pub(super) fn discard(pooled: Pooled<R>) {
-        let Parts { pool, slot, handle } = pooled.into_parts();
+    pub(super) fn discard(self) {
+        let Parts { pool, slot, handle } = self;
         let (claim, meta) = pool.state.lock().end_use(slot);
         pool.retire(Some(claim), handle, meta.account, Exit::Completed);
     }

@@ -28,7 +28,6 @@
 
 mod idle;
 
-use std::collections::VecDeque;
 use std::mem;
 use std::task::Waker;
 use std::time::Duration;
@@ -41,7 +40,7 @@ pub(super) struct Slots<T, S, N> {
     /// The numbers of the vacant slots.
     vacant: Vec<u32>,
     /// The numbers of the idle slots. The handle that was returned last is at the end, and is lent first.
-    idle: VecDeque<u32>,
+    idle: Vec<u32>,
     waiters: Waiters<(u32, T), N>,
     max: usize,
     /// Whether more than `max` slots are occupied, which only a [`resize`](Slots::resize) can cause.
@@ -88,6 +87,12 @@ pub(super) struct Claim {
     number: u32,
 }
 
+impl Claim {
+    pub(super) fn slot(self) -> u32 {
+        self.slot
+    }
+}
+
 /// What happened to a returned handle.
 pub(super) enum Put<T, S> {
     /// It is idle.
@@ -124,7 +129,7 @@ impl<T, S, N> Slots<T, S, N> {
         Slots {
             entries: Vec::new(),
             vacant: Vec::new(),
-            idle: VecDeque::new(),
+            idle: Vec::new(),
             waiters: Waiters::new(),
             max,
             shrunk: false,
@@ -169,22 +174,19 @@ impl<T, S, N> Slots<T, S, N> {
         &mut self.waiters
     }
 
-    /// Takes the handle that was used last, if `good` accepts it. Returns `None` if a caller waits.
+    /// Takes the handle that was used last, if `look` at its metadata returns something. Returns `None` if a caller waits.
     #[inline(always)]
-    pub(super) fn take(&mut self, holder: N, good: impl FnOnce(&S) -> bool) -> Option<(u32, T)> {
+    pub(super) fn take<D>(&mut self, holder: N, look: impl FnOnce(&mut S) -> Option<D>) -> Option<(u32, T, D)> {
         if self.mode != Mode::Open || !self.waiters.is_idle() {
             return None;
         }
-        let slot = *self.idle.back()?;
-        match &mut self.entries[slot as usize] {
-            Entry::Held(occupant @ Occupant::Idle(_), meta) if good(meta) => {
-                self.idle.pop_back();
-                match mem::replace(occupant, Occupant::Lent(holder)) {
-                    Occupant::Idle(handle) => Some((slot, handle)),
-                    Occupant::Lent(_) => None,
-                }
-            }
-            _ => None,
+        let slot = *self.idle.last()?;
+        let Entry::Held(occupant, meta) = &mut self.entries[slot as usize] else { return None };
+        let look = look(meta)?;
+        self.idle.pop();
+        match mem::replace(occupant, Occupant::Lent(holder)) {
+            Occupant::Idle(handle) => Some((slot, handle, look)),
+            Occupant::Lent(_) => None,
         }
     }
 
@@ -211,7 +213,7 @@ impl<T, S, N> Slots<T, S, N> {
         let wanted = wanted(meta);
         if wanted && self.mode == Mode::Open && self.waiters.is_idle() && !self.shrunk {
             *occupant = Occupant::Idle(handle);
-            self.idle.push_back(slot);
+            self.idle.push(slot);
             return Put::Idle;
         }
         self.put_elsewhere(slot, handle, wanted)
@@ -224,7 +226,7 @@ impl<T, S, N> Slots<T, S, N> {
             if self.mode == Mode::Paused || self.waiters.is_idle() {
                 if let Entry::Held(occupant, _) = &mut self.entries[slot as usize] {
                     *occupant = Occupant::Idle(handle);
-                    self.idle.push_back(slot);
+                    self.idle.push(slot);
                 }
                 return Put::Idle;
             }
@@ -405,7 +407,7 @@ impl<T, S, N> Slots<T, S, N> {
         self.mode = Mode::Open;
         let mut wakers = Vec::new();
         while !self.waiters.is_idle() {
-            let Some(slot) = self.idle.pop_back() else { break };
+            let Some(slot) = self.idle.pop() else { break };
             let Entry::Held(Occupant::Idle(handle), meta) =
                 mem::replace(&mut self.entries[slot as usize], Entry::Vacant)
             else {

@@ -1,62 +1,90 @@
-use std::future::{Future, poll_fn};
+use std::future::Future;
+use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use pin_project_lite::pin_project;
-use tokio::time::Instant;
 
 use super::clock::Moment;
-use super::inner::{Counters, HandleMeta, Holder, Inner, Keep};
+use super::inner::{Counters, Doubt, HandleMeta, Holder, Inner, Keep, Parts};
 use super::slots::{Claim, Work};
 use crate::error::{Error, Stage};
 use crate::exit::Exit;
 use crate::lease::acquire::is_lost;
-use crate::lease::probe_or_dead;
 use crate::reaper;
 use crate::resource::{Health, Resource};
 use crate::rt::catch;
 use crate::rt::rand;
-use crate::rt::runtime::Runtime;
+use crate::rt::runtime::{Runtime, RuntimeId};
 use crate::rt::time::{self, Deadline};
 
 pin_project! {
-    /// A future of user code, which is dropped without a panic.
-    struct QuietFuture<F> {
+    /// A call of [`Resource::validate`] within a time, whose panics are errors.
+    struct Validation<F, W> {
+        // `None` once it has ended.
         #[pin]
         future: Option<F>,
+        deadline: Option<Box<Deadline>>,
+        // Called once the call has to wait.
+        waits: W,
     }
 
-    impl<F> PinnedDrop for QuietFuture<F> {
+    impl<F, W> PinnedDrop for Validation<F, W> {
         fn drop(this: Pin<&mut Self>) {
-            drop(catch::call(|| this.project().future.set(None)));
+            let mut future = this.project().future;
+            if future.is_some() {
+                drop(catch::call(|| future.set(None)));
+            }
         }
     }
 }
 
-/// Calls [`Resource::validate`] within a time, and turns panics into errors.
-pub(super) async fn within<R: Resource>(
+/// Validates a handle until the deadline that `waits` returns, which is called if the resource is not ready at once. A
+/// handle that is dead is not validated.
+#[inline]
+pub(super) fn validate<R: Resource>(
     resource: &R,
     handle: &mut R::Handle,
-    timeout: Duration,
-) -> Result<(), Error<R::Cause>> {
-    // A block, so that the call itself, which may panic, is part of the first poll.
-    let mut validating = std::pin::pin!(QuietFuture { future: Some(async { resource.validate(handle).await }) });
-    let mut deadline = None;
-    poll_fn(|cx| match catch::call(|| poll_some(validating.as_mut().project().future, cx)) {
-        Ok(Poll::Pending) => {
-            deadline.get_or_insert_with(|| Deadline::after(timeout)).poll_missed(Stage::Validating, cx).map(Err)
+    waits: impl FnMut() -> Deadline + Send,
+) -> impl Future<Output = Result<(), Error<R::Cause>>> + Send {
+    // A block, so that the calls themselves, which may panic, are part of the first poll.
+    let validate = async move {
+        if resource.probe(handle) == Health::Dead {
+            return Err(Error::unavailable().with_context("the handle was dead"));
         }
-        Ok(Poll::Ready(outcome)) => Poll::Ready(outcome.map_err(|error| error.at(Stage::Validating))),
-        Err(panic) => Poll::Ready(Err(Error::panicked(Stage::Validating, panic.payload()))),
-    })
-    .await
+        resource.validate(handle).await
+    };
+    Validation { future: Some(validate), deadline: None, waits }
 }
 
-/// Polls the future, which is there.
-fn poll_some<F: Future>(future: Pin<&mut Option<F>>, cx: &mut Context<'_>) -> Poll<F::Output> {
-    future.as_pin_mut().map_or(Poll::Pending, |future| future.poll(cx))
+impl<C, F, W> Future for Validation<F, W>
+where
+    F: Future<Output = Result<(), Error<C>>>,
+    W: FnMut() -> Deadline,
+{
+    type Output = Result<(), Error<C>>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let polled = catch::call(|| {
+            let polled = this.future.as_mut().as_pin_mut().map_or(Poll::Pending, |future| future.poll(cx));
+            if polled.is_ready() {
+                this.future.set(None);
+            }
+            polled
+        });
+        match polled {
+            Ok(Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
+            Ok(Poll::Ready(Err(error))) => Poll::Ready(Err(error.at(Stage::Validating))),
+            Err(panic) => Poll::Ready(Err(Error::panicked(Stage::Validating, panic.payload()))),
+            Ok(Poll::Pending) => {
+                let deadline = this.deadline.get_or_insert_with(|| Box::new((this.waits)()));
+                deadline.poll_missed(Stage::Validating, cx).map(Err)
+            }
+        }
+    }
 }
 
 const NOT_TAKEN: &str = "only methods that consume it take the handle";
@@ -66,14 +94,20 @@ const NOT_TAKEN: &str = "only methods that consume it take the handle";
 /// Its task may be one that is not polled any more. Then a waiter gives up the slot, and the handle is retired when the
 /// validation ends or is dropped.
 pub(super) struct Unproved<R: Resource> {
-    pool: Arc<Inner<R>>,
-    claim: Claim,
     /// `None` once it was put back, retired or lent.
-    parts: Option<(R::Handle, HandleMeta<R>)>,
+    parts: Option<Parts<R>>,
+    /// The claim of its slot, which it has once the validation has to wait. Until then, the slot counts as lent.
+    claimed: Option<Box<Claimed<R>>>,
     since: Since,
     /// When its validation began. If it succeeds, the handle was alive then, if not later.
     began: Moment,
+    /// Whether it was found sound before.
+    tested: bool,
+    /// The runtime on which it was created.
+    home: Option<RuntimeId>,
 }
+
+type Claimed<R> = (Claim, HandleMeta<R>);
 
 /// What a handle has done since it was proved.
 #[derive(Clone, Copy, PartialEq)]
@@ -86,112 +120,120 @@ pub(super) enum Since {
     Used { exit: Exit, cut: bool },
 }
 
-impl Since {
-    /// Returns how the handle is released if it is unsound.
-    fn exit(self) -> Exit {
-        match self {
-            Since::Idle | Since::Returned => Exit::of_drop(),
-            Since::Used { exit, .. } => exit,
-        }
-    }
+/// Claims the slot of a handle that is lent.
+#[cold]
+fn claim<R: Resource>(pool: &Inner<R>, slot: u32) -> Box<Claimed<R>> {
+    let overdue = pool.overdue(time::now(), Work::Validating);
+    Box::new(pool.state.lock().slots.claim(slot, Work::Validating, overdue))
 }
 
 impl<R: Resource> Unproved<R> {
-    /// Takes over a handle that is lent.
-    pub(super) fn new(pool: Arc<Inner<R>>, slot: u32, handle: R::Handle, since: Since, now: Instant) -> Self {
-        let overdue = pool.overdue(now, Work::Validating);
-        let (claim, meta) = pool.state.lock().slots.claim(slot, Work::Validating, overdue);
-        let began = pool.clock.at(now);
-        Unproved { pool, claim, parts: Some((handle, meta)), since, began }
-    }
-
-    /// Takes over a handle whose use has ended, or that was dropped, if there is no verdict.
-    pub(super) fn used(pool: Arc<Inner<R>>, slot: u32, handle: R::Handle, verdict: Option<Exit>) -> Self {
-        let cut = verdict.map_or_else(std::thread::panicking, Exit::is_in_doubt);
-        let exit = verdict.unwrap_or_else(Exit::of_drop);
-        let mut used = Self::new(pool, slot, handle, Since::Used { exit, cut }, time::now());
-        used.pool.state.lock().uses += 1;
-        let began = used.began;
-        let (_, meta) = used.parts();
-        (meta.returned, meta.uses) = (began, meta.uses.saturating_add(1));
-        used
+    /// Takes over a handle that a check-out has taken.
+    #[inline]
+    pub(super) fn taken(parts: Parts<R>, Doubt { left_open, tested, at, home }: Doubt) -> Self {
+        let since = if left_open { Since::Returned } else { Since::Idle };
+        Unproved { parts: Some(parts), claimed: None, since, began: at, tested, home }
     }
 
     /// Returns whether a validation could not keep its deadline here, but on the runtime on which the handle was
     /// created.
-    pub(super) fn needs_its_runtime(&mut self) -> bool {
+    #[inline]
+    pub(super) fn needs_its_runtime(&self) -> bool {
         let here = Runtime::try_current().ok().map(|here| here.id());
-        let home = self.parts().1.account.runtime().map(Runtime::id);
-        home.is_some() && home != here && !time::has_timers()
+        self.home.is_some() && self.home != here && !time::has_timers()
     }
 
-    fn parts(&mut self) -> &mut (R::Handle, HandleMeta<R>) {
-        self.parts.as_mut().expect(NOT_TAKEN)
+    /// Takes over a handle whose use has ended, or that was dropped, if there is no verdict.
+    pub(super) fn used(parts: Parts<R>, verdict: Option<Exit>) -> Self {
+        let cut = verdict.map_or_else(std::thread::panicking, Exit::is_in_doubt);
+        let since = Since::Used { exit: verdict.unwrap_or_else(Exit::of_drop), cut };
+        let began = parts.pool.clock.now();
+        let overdue = began.after(parts.pool.config.validate_timeout);
+        let mut state = parts.pool.state.lock();
+        let (claim, mut meta) = state.slots.claim(parts.slot, Work::Validating, overdue);
+        state.uses += 1;
+        drop(state);
+        (meta.returned, meta.uses) = (began, meta.uses.saturating_add(1));
+        let (tested, home) = (meta.tested, None);
+        Unproved { parts: Some(parts), claimed: Some(Box::new((claim, meta))), since, began, tested, home }
     }
 
-    /// Validates the handle. A handle that is dead is not asked.
-    pub(super) async fn validate(&mut self) -> Result<(), Error<R::Cause>> {
-        let resource = self.pool.resource.clone();
-        let timeout = self.pool.config.validate_timeout;
-        let (handle, _) = self.parts();
-        if probe_or_dead(&*resource, handle) == Health::Dead {
-            return Err(Error::unavailable().at(Stage::Validating).with_context("the handle was dead"));
+    /// Claims its slot, unless that is done already.
+    fn claim(&mut self) -> &mut Claimed<R> {
+        let Parts { pool, slot, .. } = self.parts.as_ref().expect(NOT_TAKEN);
+        self.claimed.get_or_insert_with(|| claim(pool, *slot))
+    }
+
+    pub(super) fn pool(&self) -> Arc<Inner<R>> {
+        Arc::clone(&self.parts.as_ref().expect(NOT_TAKEN).pool)
+    }
+
+    /// Validates the handle.
+    #[inline]
+    pub(super) fn validate(&mut self) -> impl Future<Output = Result<(), Error<R::Cause>>> + Send {
+        let Parts { pool, slot, handle } = self.parts.as_mut().expect(NOT_TAKEN);
+        let pool = &**pool;
+        let waits = || {
+            self.claimed.get_or_insert_with(|| claim(pool, *slot));
+            Deadline::after(pool.config.validate_timeout)
+        };
+        validate(&*pool.resource, handle, waits)
+    }
+
+    /// Lends a handle that was validated. Returns `None` if its slot was given up; the handle is then retired.
+    #[inline]
+    pub(super) fn lend(mut self, holder: impl FnOnce() -> Holder) -> Option<Parts<R>> {
+        if self.claimed.is_some() && !self.lend_claimed(holder()) {
+            return None;
         }
-        within(&*resource, handle, timeout).await
+        let parts = self.parts.take();
+        // There is nothing left to drop.
+        mem::forget(self);
+        parts
     }
 
-    /// Marks the handle as proved.
-    fn prove(&mut self) {
-        let began = self.began;
-        let (_, meta) = self.parts();
-        (meta.proved, meta.tested) = (began, true);
-    }
-
-    /// Lends a handle that was validated, and returns its slot and the handle. Returns `None` if its slot was given up;
-    /// the handle is then retired.
-    pub(super) fn lend(mut self, holder: Holder) -> Option<(u32, R::Handle)> {
-        self.prove();
-        let (handle, meta) = self.parts.take().expect(NOT_TAKEN);
-        let lent = self.pool.state.lock().slots.lend_claimed(self.claim, meta, holder);
-        match lent {
-            Ok(slot) => Some((slot, handle)),
-            Err(meta) => {
-                self.parts = Some((handle, meta));
-                None
-            }
-        }
+    /// Turns the claim into a loan, unless it is void.
+    #[cold]
+    fn lend_claimed(&mut self, holder: Holder) -> bool {
+        let (Some(claimed), Some(Parts { pool, .. })) = (self.claimed.take(), &self.parts) else { return false };
+        let (claim, mut meta) = *claimed;
+        (meta.proved, meta.tested) = (self.began, true);
+        let lent = pool.state.lock().slots.lend_claimed(claim, meta, holder);
+        self.claimed = lent.err().map(|meta| Box::new((claim, meta)));
+        self.claimed.is_none()
     }
 
     /// Validates the handle in a task, and puts it back if it is sound. Without a runtime it is retired.
     #[cold]
     pub(super) fn validate_in_background(mut self) {
-        let home = self.parts().1.account.runtime().cloned();
+        let home = self.claim().1.account.runtime().cloned();
         reaper::spawn(home, Box::pin(self.validate_and_put()));
     }
 
     /// Validates the handle, and puts it back if it is sound.
     pub(super) async fn validate_and_put(mut self) {
-        let began = self.began;
-        let outcome = self.validate().await;
-        let pool = Arc::clone(&self.pool);
-        match outcome {
-            Ok(()) => {
-                self.prove();
-                let (handle, meta) = self.parts.take().expect(NOT_TAKEN);
-                let is_old = meta.expires <= began || meta.uses >= pool.config.max_uses;
-                let keep = if is_old && self.since != Since::Idle { Keep::No } else { Keep::Idle };
-                pool.put_claimed(self.claim, handle, meta, keep);
-            }
-            Err(error) => {
-                let is_sign = self.is_sign(&error);
-                self.fail(&error);
-                if is_sign {
-                    // Handles that were proved since then are left alone. Otherwise a few dead ones would be enough to
-                    // keep all the others from their users.
-                    pool.validate_idle(usize::MAX, |meta| meta.proved < began);
-                }
-            }
+        let (began, outcome) = (self.began, self.validate().await);
+        let Err(error) = outcome else { return self.put() };
+        let pool = self.is_sign(&error).then(|| self.pool());
+        self.fail(&error);
+        if let Some(pool) = pool {
+            // Handles that were proved since then are left alone. Otherwise a few dead ones would be enough to keep all
+            // the others from their users.
+            pool.validate_idle(usize::MAX, |meta| meta.proved < began);
         }
+    }
+
+    /// Puts a handle back that was validated.
+    fn put(mut self) {
+        self.claim();
+        let (Some(claimed), Some(Parts { pool, handle, .. })) = (self.claimed.take(), self.parts.take()) else {
+            return;
+        };
+        let (claim, mut meta) = *claimed;
+        (meta.proved, meta.tested) = (self.began, true);
+        let is_old = meta.expires <= self.began || meta.uses >= pool.config.max_uses;
+        let keep = if is_old && self.since != Since::Idle { Keep::No } else { Keep::Idle };
+        pool.put_claimed(claim, handle, meta, keep);
     }
 
     /// Returns whether its failed validation is a sign that the idle handles are dead, too. A validation that was lost
@@ -201,12 +243,10 @@ impl<R: Resource> Unproved<R> {
     }
 
     /// Retires a handle that failed its validation.
-    pub(super) fn fail(mut self, error: &Error<R::Cause>) {
+    pub(super) fn fail(self, error: &Error<R::Cause>) {
         let expected = matches!(self.since, Since::Used { cut: true, .. });
-        if !expected && !is_lost(error) {
-            let pool = Arc::clone(&self.pool);
-            let (handle, meta) = self.parts();
-            pool.report_unsound(handle, meta.tested);
+        if let Some(Parts { pool, handle, .. }) = self.parts.as_ref().filter(|_| !expected && !is_lost(error)) {
+            pool.report_unsound(handle, self.tested);
         }
     }
 }
@@ -214,7 +254,7 @@ impl<R: Resource> Unproved<R> {
 impl<R: Resource> Inner<R> {
     /// Reports a handle that became unusable without a fault of its user to the breaker.
     #[cold]
-    pub(super) fn report_unsound(&self, handle: &R::Handle, tested: bool) {
+    fn report_unsound(&self, handle: &R::Handle, tested: bool) {
         let counts = |error: &Error<R::Cause>| error.is_unavailable() || error.is_exhausted();
         let fault = catch::call(|| self.resource.fault(handle)).ok().flatten().filter(counts);
         let mut state = self.state.lock();
@@ -229,13 +269,14 @@ impl<R: Resource> Inner<R> {
     /// Validates at most `most` of the idle handles that `which` selects, all at the same time, each in a task of its
     /// own: one that blocks must not stop the others. Returns how many there are.
     pub(super) fn validate_idle(self: &Arc<Self>, most: usize, which: impl FnMut(&HandleMeta<R>) -> bool) -> usize {
-        let now = time::now();
-        let (overdue, began) = (self.overdue(now, Work::Validating), self.clock.at(now));
+        let began = self.clock.now();
+        let overdue = began.after(self.config.validate_timeout);
         let suspects = self.state.lock().slots.claim_idle(most, Work::Validating, overdue, which);
         let count = suspects.len();
         for (claim, handle, meta) in suspects {
-            let parts = Some((handle, meta));
-            Unproved { pool: Arc::clone(self), claim, parts, since: Since::Idle, began }.validate_in_background();
+            let parts = Some(Parts { pool: Arc::clone(self), slot: claim.slot(), handle });
+            let (tested, claimed) = (meta.tested, Some(Box::new((claim, meta))));
+            Unproved { parts, claimed, since: Since::Idle, began, tested, home: None }.validate_in_background();
         }
         count
     }
@@ -243,9 +284,18 @@ impl<R: Resource> Inner<R> {
 
 impl<R: Resource> Drop for Unproved<R> {
     fn drop(&mut self) {
-        if let Some((handle, meta)) = self.parts.take() {
-            Counters::add(&self.pool.counters.unsound, 1);
-            self.pool.retire(Some(self.claim), handle, meta.account, self.since.exit());
+        if self.parts.is_some() {
+            self.claim();
         }
+        let (Some(claimed), Some(Parts { pool, handle, .. })) = (self.claimed.take(), self.parts.take()) else {
+            return;
+        };
+        let (claim, meta) = *claimed;
+        let exit = match self.since {
+            Since::Used { exit, .. } => exit,
+            Since::Idle | Since::Returned => Exit::of_drop(),
+        };
+        Counters::add(&pool.counters.unsound, 1);
+        pool.retire(Some(claim), handle, meta.account, exit);
     }
 }

@@ -22,15 +22,10 @@ impl<T, S, N> Slots<T, S, N> {
         })
     }
 
-    /// Returns the idle slots, the longest idle first.
-    pub(in crate::pool) fn idle_slots(&self) -> Vec<u32> {
-        self.idle.iter().copied().collect()
-    }
-
     /// Sorts the idle handles, so that the one with the least key is lent last.
     pub(in crate::pool) fn sort_idle<K: Ord>(&mut self, key: impl Fn(&S) -> K) {
         let entries = &self.entries;
-        self.idle.make_contiguous().sort_by_key(|&slot| match &entries[slot as usize] {
+        self.idle.sort_by_key(|&slot| match &entries[slot as usize] {
             Entry::Held(_, meta) => Some(key(meta)),
             _ => None,
         });
@@ -50,13 +45,27 @@ impl<T, S, N> Slots<T, S, N> {
         overdue: Moment,
         mut which: impl FnMut(&S) -> bool,
     ) -> Vec<(Claim, T, S)> {
+        self.claim_idle_slots(most, work, overdue, |_, meta| which(meta))
+    }
+
+    /// Does the same, where `which` sees the number of the slot as well.
+    pub(in crate::pool) fn claim_idle_slots(
+        &mut self,
+        most: usize,
+        work: Work,
+        overdue: Moment,
+        mut which: impl FnMut(u32, &S) -> bool,
+    ) -> Vec<(Claim, T, S)> {
         let mut claimed = Vec::new();
         let mut idle = mem::take(&mut self.idle);
         idle.retain(|&slot| {
             let selected = claimed.len() < most
-                && matches!(&self.entries[slot as usize], Entry::Held(Occupant::Idle(_), meta) if which(meta));
+                && matches!(&self.entries[slot as usize], Entry::Held(Occupant::Idle(_), meta) if which(slot, meta));
             if selected {
-                claimed.extend(self.claim_idle_slot(slot, work, overdue));
+                let (claim, entry) = self.occupy(slot, work, overdue);
+                if let Entry::Held(Occupant::Idle(handle), meta) = entry {
+                    claimed.push((claim, handle, meta));
+                }
             }
             !selected
         });
@@ -64,21 +73,8 @@ impl<T, S, N> Slots<T, S, N> {
         claimed
     }
 
-    fn claim_idle_slot(&mut self, slot: u32, work: Work, overdue: Moment) -> Option<(Claim, T, S)> {
-        let (claim, entry) = self.occupy(slot, work, overdue);
-        match entry {
-            Entry::Held(Occupant::Idle(handle), meta) => Some((claim, handle, meta)),
-            _ => unreachable!("the slot is idle"),
-        }
-    }
-
-    /// Claims the slot of the handle in this slot, if it is idle. The one that is idle longest is found first.
-    pub(in crate::pool) fn claim_if_idle(&mut self, slot: u32) -> Option<(Claim, T, S)> {
-        if !matches!(self.entries.get(slot as usize), Some(Entry::Held(Occupant::Idle(_), _))) {
-            return None;
-        }
-        let place = self.idle.iter().position(|idle| *idle == slot)?;
-        self.idle.remove(place);
-        self.claim_idle_slot(slot, Work::Validating, Moment::NEVER)
+    /// Returns the idle slots, the longest idle first.
+    pub(in crate::pool) fn idle_slots(&self) -> Vec<u32> {
+        self.idle.clone()
     }
 }

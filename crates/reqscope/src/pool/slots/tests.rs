@@ -77,9 +77,9 @@ fn handle_returned_last_goes_out_first() {
     for handle in [1, 2] {
         assert!(matches!(create(&mut slots, handle), Put::Idle));
     }
-    assert_eq!(slots.take(0, |_| true), Some((1, 2)));
-    assert_eq!(slots.take(0, |_| true), Some((0, 1)));
-    assert_eq!(slots.take(0, |_| true), None);
+    assert_eq!(slots.take(0, |_| Some(())), Some((1, 2, ())));
+    assert_eq!(slots.take(0, |_| Some(())), Some((0, 1, ())));
+    assert_eq!(slots.take(0, |_| Some(())), None);
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn shrinking_releases_only_the_surplus() {
 fn surplus_after_a_resize_is_refused_on_return() {
     let mut slots = Machine::new(2);
     assert!(matches!(create(&mut slots, 1), Put::Idle) && matches!(create(&mut slots, 2), Put::Idle));
-    assert!(slots.take(0, |_| true).is_some() && slots.take(0, |_| true).is_some());
+    assert!(slots.take(0, |_| Some(())).is_some() && slots.take(0, |_| Some(())).is_some());
     assert_eq!(slots.resize(1), []);
     assert!(matches!(slots.put(1, 2, |_| true), Put::Refused(Claim { slot: 1, .. }, 2, 2)));
     assert!(matches!(slots.put(0, 1, |_| true), Put::Idle));

@@ -79,7 +79,7 @@ impl World {
         match *step {
             Step::Take(good) => {
                 let (holder, before) = (self.new_holder(), self.slots.counts());
-                let taken = self.slots.take(holder, |_| good);
+                let taken = self.slots.take(holder, |_| good.then_some(())).map(|(slot, handle, ())| (slot, handle));
                 let free = self.slots.mode == Mode::Open && before.idle > 0;
                 assert_eq!(taken.is_some(), free && good);
                 self.lent.extend(taken);
@@ -239,8 +239,8 @@ impl World {
     /// Takes an idle handle, or joins the queue.
     fn join(&mut self, limit: usize, again: bool) {
         let holder = self.new_holder();
-        if let Some(taken) = self.slots.take(holder, |_| true) {
-            self.lent.push(taken);
+        if let Some((slot, handle, ())) = self.slots.take(holder, |_| Some(())) {
+            self.lent.push((slot, handle));
             return;
         }
         let limit = if again { usize::MAX } else { limit };
