@@ -48,13 +48,12 @@ macro_rules! settings {
             $(pub(super) $name: $kept,)*
         }
 
-        impl Default for Config {
-            fn default() -> Self {
-                Config { $($name: $default,)* }
-            }
-        }
-
         impl<R: Resource> PoolBuilder<R> {
+            pub(super) fn new() -> Self {
+                let config = Config { $($name: $default,)* };
+                PoolBuilder { config, reaper: Reaper::builder(), resource: PhantomData }
+            }
+
             $(
                 $(#[$docs])*
                 pub fn $name(mut self, $argument: $given) -> Self {
@@ -230,10 +229,6 @@ settings! {
 }
 
 impl<R: Resource> PoolBuilder<R> {
-    pub(super) fn new() -> Self {
-        PoolBuilder { config: Config::default(), reaper: Reaper::builder(), resource: PhantomData }
-    }
-
     /// Sets the observer of handles that are created, retired or abandoned, and of uses that take too long. Defaults to
     /// none; the counters work without one. A later call replaces an earlier one.
     ///
