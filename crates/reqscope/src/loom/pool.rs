@@ -244,6 +244,31 @@ fn waiter_that_leaves_from_the_middle_strands_none() {
     });
 }
 
+/// The fault: the lock was held while all handles were looked at. In a model, a piece of the list is one handle.
+#[test]
+fn list_of_holders_is_made_in_pieces() {
+    model(["both", "only the second", "none", "only the first"], |endings| {
+        let (pool, journal) = pool(2, Acquire::AtOnce);
+        let first = block_on(pool.get()).unwrap();
+        let second = block_on(pool.get()).unwrap();
+        let first_line = pool.holders()[0].taken_at;
+        let returning = Arc::clone(&pool);
+        let user = thread::spawn(move || {
+            returning.put(first);
+            returning.put(second);
+        });
+        endings.note(match &pool.holders()[..] {
+            [_, _] => "both",
+            // The first one was returned before the second, so there was no moment at which it alone was lent.
+            [one] if one.taken_at == first_line => "only the first",
+            [_] => "only the second",
+            _ => "none",
+        });
+        user.join().unwrap();
+        end(&pool, &journal, 2);
+    });
+}
+
 /// A waker that locks the pool, a deadlock under the pool's own lock.
 struct PoolCaller(Weak<Pool<Probe>>);
 
