@@ -430,9 +430,7 @@ impl<R: Resource> Inner<R> {
         }
         let once = state.clears != clears;
         drop(state);
-        let lifetime = self.config.lifetime(rand::fraction());
-        let expires =
-            if once { Moment::ZERO } else { lifetime.map_or(Moment::NEVER, |lifetime| now.after(lifetime)) };
+        let expires = if once { Moment::ZERO } else { now.after(self.config.lifetime(rand::fraction())) };
         let (created, returned, proved) = (now, now, now);
         let meta = HandleMeta { account, created, returned, proved, expires, uses: 0, tested };
         self.put_claimed(claim, handle, meta, if once { Keep::ForWaiter } else { Keep::Idle });
@@ -453,31 +451,6 @@ impl<R: Resource> Inner<R> {
         let (idle, wakers) = self.state.lock().slots.close();
         self.retire_all(idle);
         catch::wake_all(wakers);
-    }
-
-    /// Releases the idle handles, and marks the others to be released when they are returned.
-    pub(super) fn clear(self: &Arc<Self>) {
-        let mut state = self.state.lock();
-        state.clears = state.clears.wrapping_add(1);
-        let idle = state.slots.remove_idle(usize::MAX, |_| true);
-        state.slots.metadata().for_each(|meta| meta.expires = Moment::ZERO);
-        drop(state);
-        self.retire_all(idle);
-    }
-
-    /// Lets all handles expire within that time, one after the other.
-    pub(super) fn replace_all(self: &Arc<Self>, over: Duration) {
-        let now = self.clock.now();
-        let mut state = self.state.lock();
-        state.clears = state.clears.wrapping_add(1);
-        let count = u32::try_from(state.slots.metadata().count()).unwrap_or(u32::MAX);
-        for (meta, place) in state.slots.metadata().zip(1..) {
-            let share = over.as_secs_f64() * f64::from(place) / f64::from(count);
-            // Too long for a `Duration` only by rounding.
-            let share = Duration::try_from_secs_f64(share).unwrap_or(over);
-            meta.expires = meta.expires.min(now.after(share));
-        }
-        state.scan_at = Moment::ZERO;
     }
 
     /// Marks the handles that were created on this runtime as unproved, because it has ended, and with it the sockets

@@ -8,7 +8,6 @@
 //!    its replacement.
 //! 3. It takes a tenth of the idle handles away from users at a time, and at least one.
 
-use std::collections::HashSet;
 use std::future::poll_fn;
 use std::mem;
 use std::pin::pin;
@@ -20,8 +19,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 use super::clock::Moment;
 use super::create::LostError;
-use super::inner::{Counters, HandleMeta, Holder, Inner, Keep};
-use super::slots::Work;
+use super::inner::{Counters, HandleMeta, Holder, Inner};
 use crate::error::{Error, Stage};
 use crate::observer::Subject;
 use crate::resource::Resource;
@@ -148,27 +146,6 @@ impl<R: Resource> Inner<R> {
         }
         self.validate_idle(counts.idle.div_ceil(10), |meta| quiet_at(meta) <= now);
         outgoing
-    }
-
-    /// Retires the idle handles that `keep` rejects, and returns their number.
-    pub(super) fn retain(self: &Arc<Self>, mut keep: impl FnMut(&R::Handle) -> bool) -> usize {
-        let slots = self.state.lock().slots.idle_slots();
-        let mut retired = 0;
-        // A tenth of them at a time, so that the others can be taken meanwhile. Each goes back to the end, so the order
-        // stays the same.
-        for some in slots.chunks(slots.len().div_ceil(10).max(1)) {
-            let some: HashSet<_> = some.iter().collect();
-            let selected = |slot, _: &_| some.contains(&slot);
-            let claimed =
-                self.state.lock().slots.claim_idle_slots(usize::MAX, Work::Validating, Moment::NEVER, selected);
-            for (claim, handle, meta) in claimed {
-                // A panic of the predicate rejects the handle.
-                let keeps = catch::call(|| keep(&handle)).unwrap_or(false);
-                self.put_claimed(claim, handle, meta, if keeps { Keep::Idle } else { Keep::No });
-                retired += usize::from(!keeps);
-            }
-        }
-        retired
     }
 
     /// Waits until `min_idle` handles are idle, and at least one, or as many as there can be.

@@ -14,6 +14,7 @@ mod janitor;
 mod checkout;
 mod status;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
@@ -26,7 +27,9 @@ pub use status::PoolStatus;
 
 pub use crate::resource::Reset;
 
-use self::inner::Inner;
+use self::clock::Moment;
+use self::inner::{Inner, Keep};
+use self::slots::Work;
 use self::validate::Unproved;
 use crate::error::{Error, Holding};
 use crate::exit::Exit;
@@ -263,7 +266,12 @@ impl<R: Resource> Pool<R> {
     /// repeated faster than a connect takes does not starve the callers. To spread the reconnects, use
     /// [`replace_all`](Pool::replace_all).
     pub fn clear(&self) {
-        self.inner.clear();
+        let mut state = self.inner.state.lock();
+        state.clears = state.clears.wrapping_add(1);
+        let idle = state.slots.remove_idle(usize::MAX, |_| true);
+        state.slots.metadata().for_each(|meta| meta.expires = Moment::ZERO);
+        drop(state);
+        self.inner.retire_all(idle);
     }
 
     /// Replaces all handles, one after the other within `over`. The old ones serve until then.
@@ -284,7 +292,17 @@ impl<R: Resource> Pool<R> {
     /// # });
     /// ```
     pub fn replace_all(&self, over: Duration) {
-        self.inner.replace_all(over);
+        let now = self.inner.clock.now();
+        let mut state = self.inner.state.lock();
+        state.clears = state.clears.wrapping_add(1);
+        let count = u32::try_from(state.slots.metadata().count()).unwrap_or(u32::MAX);
+        for (meta, place) in state.slots.metadata().zip(1..) {
+            let share = over.as_secs_f64() * f64::from(place) / f64::from(count);
+            // Too long for a `Duration` only by rounding.
+            let share = Duration::try_from_secs_f64(share).unwrap_or(over);
+            meta.expires = meta.expires.min(now.after(share));
+        }
+        state.scan_at = Moment::ZERO;
     }
 
     /// Creates handles until [`min_idle`](PoolBuilder::min_idle) of them are idle, and at least one, or every slot is in
@@ -346,8 +364,25 @@ impl<R: Resource> Pool<R> {
     /// assert_eq!(buffers.retain(|buffer| buffer.capacity() < 4096), 1);
     /// # });
     /// ```
-    pub fn retain(&self, keep: impl FnMut(&R::Handle) -> bool) -> usize {
-        self.inner.retain(keep)
+    pub fn retain(&self, mut keep: impl FnMut(&R::Handle) -> bool) -> usize {
+        let slots = self.inner.state.lock().slots.idle_slots();
+        let mut retired = 0;
+        // A tenth of them at a time, so that the others can be taken meanwhile. Each goes back to the end, so the order
+        // stays the same.
+        for some in slots.chunks(slots.len().div_ceil(10).max(1)) {
+            let some: HashSet<_> = some.iter().collect();
+            let selected = |slot, _: &_| some.contains(&slot);
+            let mut state = self.inner.state.lock();
+            let claimed = state.slots.claim_idle_slots(usize::MAX, Work::Validating, Moment::NEVER, selected);
+            drop(state);
+            for (claim, handle, meta) in claimed {
+                // A panic of the predicate rejects the handle.
+                let keeps = catch::call(|| keep(&handle)).unwrap_or(false);
+                self.inner.put_claimed(claim, handle, meta, if keeps { Keep::Idle } else { Keep::No });
+                retired += usize::from(!keeps);
+            }
+        }
+        retired
     }
 
     /// Stops lending handles until [`resume`](Pool::resume). Callers wait meanwhile.
@@ -397,7 +432,10 @@ impl<R: Resource> Pool<R> {
     /// # });
     /// ```
     pub fn holders(&self) -> Vec<Holding> {
-        self.inner.holders()
+        let (now, mut lent) = (self.inner.clock.now(), Vec::new());
+        self.inner.for_each_holder(|holder| lent.push(holder.clone()));
+        lent.sort_by_key(|holder| holder.since);
+        lent.into_iter().map(|holder| holder.holding(now)).collect()
     }
 
     /// Returns whether [`close`](Pool::close) was called.

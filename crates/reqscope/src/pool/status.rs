@@ -102,14 +102,6 @@ impl<R: Resource> Inner<R> {
         }
     }
 
-    pub(super) fn holders(&self) -> Vec<Holding> {
-        let now = self.clock.now();
-        let mut lent = Vec::new();
-        self.for_each_holder(|holder| lent.push(holder.clone()));
-        lent.sort_by_key(|holder| holder.since);
-        lent.into_iter().map(|holder| holder.holding(now)).collect()
-    }
-
     /// Returns the error of a caller that comes after the close, or waited until then.
     pub(super) fn closed(&self) -> Error<R::Cause> {
         Error::closed_as(Situation::PoolClosed { name: self.config.name.clone(), resource: type_name::<R>() })
@@ -138,7 +130,7 @@ impl<R: Resource> Inner<R> {
 }
 
 impl Holder {
-    fn holding(&self, now: Moment) -> Holding {
+    pub(super) fn holding(&self, now: Moment) -> Holding {
         let held = now.since(self.since);
         Holding { taken_at: self.origin.taken_at, held, label: self.details.to_label() }
     }
