@@ -172,22 +172,24 @@ fn claim_of_a_slot_that_was_given_up_is_void() {
     assert!(!slots.free(claim) && slots.free(next));
 }
 
-/// Looks at each idle handle as `Pool::retain` does, with a user at work between two handles.
+/// Looks at the idle handles as `Pool::retain` does, with a user at work between two pieces.
 ///
 /// The fault: a handle was searched for among all idle ones, so that the time for all of them was quadratic.
 #[test]
-fn retain_finds_each_handle_at_the_front() {
+fn retain_finds_each_piece_at_the_front() {
     let mut slots = Machine::new(8);
     for handle in 0..8 {
         assert!(matches!(create(&mut slots, handle), Put::Idle));
     }
-    for slot in slots.idle_slots() {
-        assert_eq!(slots.idle.front(), Some(&slot), "it is found by a search");
-        let (claim, handle, meta) = slots.claim_if_idle(slot).expect("it is idle");
-        let slot = slots.lend_claimed(claim, meta, 0).expect("the claim is valid");
-        let put = slots.put(slot, handle, |_| handle % 3 != 0);
-        assert_eq!(matches!(put, Put::Idle), handle % 3 != 0);
-        let (slot, handle) = slots.take(0, |_| true).expect("most are kept");
+    for piece in slots.idle_slots().chunks(2) {
+        assert!(slots.idle.starts_with(piece), "it is found by a search");
+        let selected = |slot, _: &_| piece.contains(&slot);
+        for (claim, handle, meta) in slots.claim_idle_slots(usize::MAX, Work::Validating, Moment::NEVER, selected) {
+            let slot = slots.lend_claimed(claim, meta, 0).expect("the claim is valid");
+            let put = slots.put(slot, handle, |_| handle % 3 != 0);
+            assert_eq!(matches!(put, Put::Idle), handle % 3 != 0);
+        }
+        let (slot, handle, ()) = slots.take(0, |_| Some(())).expect("most are kept");
         assert!(matches!(slots.put(slot, handle, |_| true), Put::Idle));
     }
     assert_eq!(slots.idle_slots(), [1, 2, 4, 5, 7]);
