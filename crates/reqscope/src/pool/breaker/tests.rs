@@ -138,6 +138,17 @@ fn more_than_a_few_faults_within_a_second_open_it() {
 }
 
 #[test]
+fn fault_counts_to_the_end_of_its_window() {
+    let mut world = World::healthy();
+    for after in [Duration::ZERO, WINDOW, Duration::ZERO, Duration::ZERO] {
+        assert!(!world.breaker.is_open());
+        world.now += after;
+        drop(world.breaker.fault(world.now, Arc::new(1), 1.0));
+    }
+    assert!(world.breaker.is_open());
+}
+
+#[test]
 fn failure_opens_it_and_refusals_carry_the_cause() {
     let mut world = World::new();
     let pause = world.fail_after(QUICKLY, 0.5);
