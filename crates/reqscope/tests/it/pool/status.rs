@@ -57,3 +57,18 @@ async fn holders_are_listed_with_their_lines_oldest_first() {
     pool.put(first);
     assert!(pool.holders().is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn timeout_names_the_oldest_holder_whichever_slot_it_has() {
+    let pool = without_limits().max_size(2).acquire_timeout(SECOND).build(Probe::new());
+    let other = pool.get().await.unwrap();
+    pass(SECOND).await;
+    let (oldest, line) = (pool.get().await.unwrap(), line!());
+    pool.put(other);
+    pass(SECOND).await;
+    let latest = pool.get().await.unwrap();
+    let error = pool.get().await.unwrap_err();
+    assert_eq!(error.shortage().unwrap().oldest.as_ref().unwrap().taken_at.line(), line);
+    pool.put(latest);
+    pool.put(oldest);
+}
