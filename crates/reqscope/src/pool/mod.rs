@@ -318,7 +318,7 @@ impl<R: Resource> Pool<R> {
     /// - [`is_unavailable`](Error::is_unavailable), with the cause, if a creation fails
     /// - [`is_timeout`](Error::is_timeout) after the acquire timeout; the creations continue
     /// - [`is_closed`](Error::is_closed) after [`close`](Pool::close)
-    /// - [`is_runtime`](Error::is_runtime) if there is no tokio runtime with timers
+    /// - [`is_runtime`](Error::is_runtime) if the future has to wait and there is no tokio runtime with timers
     ///
     /// # Cancel safety
     ///
