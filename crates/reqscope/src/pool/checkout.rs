@@ -9,8 +9,9 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
+use super::clock::Moment;
 use super::create::{self, LostError};
-use super::inner::{Counters, Doubt, GRACE, Holder, Inner, Parts};
+use super::inner::{Counters, Doubt, GRACE, Holder, Inner, Parts, PoolState};
 use super::janitor;
 use super::pooled::Pooled;
 use super::slots::JoinError;
@@ -102,15 +103,23 @@ impl<R: Resource> Inner<R> {
             state = self.state.lock();
         }
         let holder = Holder { origin, details, since: at };
-        let (slot, handle, mut doubt) = state.slots.take(holder, |meta| match meta.is_proved(self.fresh, at) {
+        let PoolState { slots, homes, .. } = &mut *state;
+        let (slot, handle, doubt) = slots.take(holder, |meta| match meta.is_proved(self.fresh, at) {
             true => Some(None),
-            false => any.then(|| Some(meta.doubt(at))),
+            false => any.then(|| Some(meta.doubt(homes, at))),
         })?;
         drop(state);
-        if doubt.is_none() && matches!(probe_or_dead(&*self.resource, &handle), Health::Dead | Health::Dirty) {
-            doubt = self.state.lock().slots.meta(slot).map(|meta| meta.doubt(at));
-        }
+        let doubt = self.probe(slot, &handle, doubt, at);
         Some((slot, handle, doubt))
+    }
+
+    /// Probes a handle that was taken, unless there is a doubt about it already. Returns the doubt.
+    #[inline(always)]
+    fn probe(&self, slot: u32, handle: &R::Handle, doubt: Option<Doubt>, at: Moment) -> Option<Doubt> {
+        if doubt.is_none() && matches!(probe_or_dead(&*self.resource, handle), Health::Dead | Health::Dirty) {
+            return self.state.lock().doubt(slot, at);
+        }
+        doubt
     }
 
     /// Takes a handle that needs neither waiting nor a validation.
@@ -270,13 +279,10 @@ impl<R: Resource> CheckOut<R> {
                     // The use begins when the wait ends.
                     holder.since = at;
                 }
-                let mut doubt =
-                    state.slots.meta(slot).filter(|meta| !meta.is_proved(pool.fresh, at)).map(|meta| meta.doubt(at));
+                let is_proved = state.slots.meta(slot).is_some_and(|meta| meta.is_proved(pool.fresh, at));
+                let doubt = if is_proved { None } else { state.doubt(slot, at) };
                 drop(state);
-                if doubt.is_none() && matches!(probe_or_dead(&*pool.resource, &handle), Health::Dead | Health::Dirty)
-                {
-                    doubt = pool.state.lock().slots.meta(slot).map(|meta| meta.doubt(at));
-                }
+                let doubt = pool.probe(slot, &handle, doubt, at);
                 let parts = Parts { pool, slot, handle };
                 return Poll::Ready(Ok(match doubt {
                     None => Ok(Pooled::new(parts)),

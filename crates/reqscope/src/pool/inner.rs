@@ -18,7 +18,7 @@ use crate::exit::Exit;
 use crate::lease::Lease;
 use crate::lease::context::{AcquireContext, Origin};
 use crate::lease::release::Releasing;
-use crate::reaper::account::Account;
+use crate::reaper::account::{Account, ParkedAccount};
 use crate::reaper::{self, Reaper};
 use crate::resource::Resource;
 use crate::rt::catch::{self, QuietArc};
@@ -91,10 +91,39 @@ pub(super) struct PoolState<R: Resource> {
     /// When a janitor has looked at all handles last, and does so next.
     pub(super) scanned: Moment,
     pub(super) scan_at: Moment,
-    /// The runtimes on which handles were created, as far as they have not ended.
-    pub(super) runtimes: Vec<RuntimeId>,
+    pub(super) homes: Homes,
     /// The last runtime without timers on which no janitor could be started.
     pub(super) timerless: Option<RuntimeId>,
+}
+
+/// The runtimes on which handles were created, by their numbers. `None` are those that have ended.
+pub(super) struct Homes(Vec<Option<Runtime>>);
+
+/// Not the number of a runtime.
+const NO_HOME: u16 = u16::MAX;
+
+impl Homes {
+    #[inline]
+    pub(super) fn get(&self, home: u16) -> Option<&Runtime> {
+        self.0.get(usize::from(home))?.as_ref()
+    }
+
+    /// Returns the number of a runtime, and whether it is new. A number of which `is_used` knows nothing may be given again
+    /// after its runtime has ended.
+    fn add(&mut self, runtime: &Runtime, mut is_used: impl FnMut(usize) -> bool) -> (u16, bool) {
+        let known = |home: &Option<Runtime>| home.as_ref().is_some_and(|home| home.id() == runtime.id());
+        let found = self.0.iter().position(known);
+        let free = || (0..self.0.len()).find(|home| self.0[*home].is_none() && !is_used(*home));
+        let home = found.or_else(free).unwrap_or(self.0.len());
+        match u16::try_from(home) {
+            Ok(NO_HOME) | Err(_) => (NO_HOME, false),
+            Ok(number) => {
+                self.0.resize(self.0.len().max(home + 1), None);
+                self.0[home] = Some(runtime.clone());
+                (number, found.is_none())
+            }
+        }
+    }
 }
 
 /// Counters of rare events, in addition to those of the reaper.
@@ -114,7 +143,9 @@ impl Counters {
 
 /// The metadata of a handle, which stays in its slot while the handle is lent.
 pub(super) struct HandleMeta<R> {
-    pub(super) account: Account<R>,
+    account: ParkedAccount<R>,
+    /// The runtime on which it was created, as a number of `PoolState::homes`.
+    pub(super) home: u16,
     pub(super) created: Moment,
     /// When the handle was last returned.
     pub(super) returned: Moment,
@@ -154,10 +185,10 @@ impl<R> HandleMeta<R> {
 
     /// Returns the doubt about a handle that is lent. Its user validates it, and retires it if that fails.
     #[inline]
-    pub(super) fn doubt(&mut self, now: Moment) -> Doubt {
-        let home = self.account.runtime().map(Runtime::id);
-        let proved = mem::replace(&mut self.proved, now);
-        Doubt { left_open: proved == LEFT_OPEN, tested: mem::replace(&mut self.tested, true), at: now, home }
+    pub(super) fn doubt(&mut self, homes: &Homes, now: Moment) -> Doubt {
+        let left_open = mem::replace(&mut self.proved, now) == LEFT_OPEN;
+        let (tested, home) = (mem::replace(&mut self.tested, true), homes.get(self.home).map(Runtime::id));
+        Doubt { left_open, tested, at: now, home }
     }
 
     /// Returns when the handle was last seen alive.
@@ -225,6 +256,12 @@ impl<R: Resource> PoolState<R> {
         self.slots.claim(slot, Work::Ending, Moment::NEVER)
     }
 
+    /// Returns the doubt about a handle that is lent.
+    pub(super) fn doubt(&mut self, slot: u32, now: Moment) -> Option<Doubt> {
+        let PoolState { slots, homes, .. } = self;
+        slots.meta(slot).map(|meta| meta.doubt(homes, now))
+    }
+
     /// Frees the slots of works that have not ended in time, because their task is not polled. A probe among them is
     /// abandoned.
     pub(super) fn give_up_overdue(&mut self, now: Moment) {
@@ -287,7 +324,7 @@ impl<R: Resource> Inner<R> {
             janitor: 0,
             scanned: Moment::ZERO,
             scan_at: Moment::ZERO,
-            runtimes: Vec::new(),
+            homes: Homes(Vec::new()),
             timerless: None,
         };
         let fresh = Moment::window(config.validate_after);
@@ -368,7 +405,7 @@ impl<R: Resource> Inner<R> {
             },
             Err(meta) => {
                 drop(state);
-                return self.retire(None, handle, meta.account, Exit::Cancelled);
+                return self.retire(None, handle, self.account(meta), Exit::Cancelled);
             }
         };
         drop(state);
@@ -388,7 +425,9 @@ impl<R: Resource> Inner<R> {
         match put {
             Put::Idle => {}
             Put::Granted(waker) => waker.into_iter().for_each(catch::wake),
-            Put::Refused(claim, handle, meta) => self.retire(Some(claim), handle, meta.account, Exit::Completed),
+            Put::Refused(claim, handle, meta) => {
+                self.retire(Some(claim), handle, self.account(meta), Exit::Completed)
+            }
         }
     }
 
@@ -410,7 +449,7 @@ impl<R: Resource> Inner<R> {
 
     pub(super) fn retire_all(self: &Arc<Self>, handles: Vec<(Claim, R::Handle, HandleMeta<R>)>) {
         for (claim, handle, meta) in handles {
-            self.retire(Some(claim), handle, meta.account, Exit::Completed);
+            self.retire(Some(claim), handle, self.account(meta), Exit::Completed);
         }
     }
 
@@ -419,9 +458,7 @@ impl<R: Resource> Inner<R> {
     pub(super) fn created(self: &Arc<Self>, (claim, attempt): Begun, lease: Lease<R>, clears: u32, tested: bool) {
         let now = self.clock.now();
         let (handle, account) = lease.into_parts();
-        if let Some(runtime) = account.runtime() {
-            self.watch(runtime);
-        }
+        let home = account.runtime().map_or(NO_HOME, |runtime| self.watch(runtime));
         let mut state = self.state.lock();
         state.breaker.succeeded(attempt);
         state.window = state.window.saturating_add(1);
@@ -432,7 +469,7 @@ impl<R: Resource> Inner<R> {
         drop(state);
         let expires = if once { Moment::ZERO } else { now.after(self.config.lifetime(rand::fraction())) };
         let (created, returned, proved) = (now, now, now);
-        let meta = HandleMeta { account, created, returned, proved, expires, uses: 0, tested };
+        let meta = HandleMeta { account: account.park(), home, created, returned, proved, expires, uses: 0, tested };
         self.put_claimed(claim, handle, meta, if once { Keep::ForWaiter } else { Keep::Idle });
         self.changed.notify_waiters();
         // For the waiters that were held back while few creations at a time were allowed.
@@ -455,34 +492,39 @@ impl<R: Resource> Inner<R> {
 
     /// Marks the handles that were created on this runtime as unproved, because it has ended, and with it the sockets
     /// that are registered there.
-    fn suspect(&self, runtime: RuntimeId) {
+    fn suspect(&self, home: u16) {
         let mut state = self.state.lock();
-        state.runtimes.retain(|other| *other != runtime);
+        let ended = state.homes.0.get_mut(usize::from(home)).and_then(Option::take);
         // Perhaps that of the janitor. If not, the next check-out replaces the janitor.
         state.janitor_overdue = Moment::ZERO;
-        for meta in state.slots.metadata() {
-            if meta.account.runtime().is_some_and(|home| home.id() == runtime) {
-                meta.proved = SUSPECT;
-            }
-        }
+        state.slots.metadata().filter(|meta| meta.home == home).for_each(|meta| meta.proved = SUSPECT);
+        drop(state);
+        drop(ended);
     }
 
-    /// Watches the runtime on which a handle was created, or the janitor works.
-    pub(super) fn watch(self: &Arc<Self>, runtime: &Runtime) {
+    /// Watches the runtime on which a handle was created, or the janitor works. Returns its number.
+    pub(super) fn watch(self: &Arc<Self>, runtime: &Runtime) -> u16 {
         let mut state = self.state.lock();
-        // In a model, runtimes do not end.
-        if !TIME_PASSES || state.runtimes.contains(&runtime.id()) {
-            return;
-        }
-        state.runtimes.push(runtime.id());
+        let PoolState { homes, slots, .. } = &mut *state;
+        let (home, is_new) = homes.add(runtime, |home| slots.metadata().any(|meta| usize::from(meta.home) == home));
         drop(state);
-        let watch = RuntimeWatch { pool: Arc::downgrade(self), runtime: runtime.id() };
-        let open = Arc::clone(&self.open);
-        drop(runtime.spawn(async move {
-            let _watch = watch;
-            // Until the pool is closed.
-            drop(open.acquire().await);
-        }));
+        // In a model, runtimes do not end.
+        if TIME_PASSES && is_new {
+            let watch = RuntimeWatch { pool: Arc::downgrade(self), home };
+            let open = Arc::clone(&self.open);
+            drop(runtime.spawn(async move {
+                let _watch = watch;
+                // Until the pool is closed.
+                drop(open.acquire().await);
+            }));
+        }
+        home
+    }
+
+    /// Returns the account of a handle that leaves the pool.
+    pub(super) fn account(&self, meta: HandleMeta<R>) -> Account<R> {
+        let home = self.state.lock().homes.get(meta.home).cloned();
+        meta.account.unpark(home)
     }
 
     /// Calls `with` for each handle that a user holds, without holding the lock for long.
@@ -503,13 +545,13 @@ impl<R: Resource> Inner<R> {
 /// Reports the end of a runtime, which drops it with the task that holds it.
 struct RuntimeWatch<R: Resource> {
     pool: Weak<Inner<R>>,
-    runtime: RuntimeId,
+    home: u16,
 }
 
 impl<R: Resource> Drop for RuntimeWatch<R> {
     fn drop(&mut self) {
         if let Some(pool) = self.pool.upgrade() {
-            pool.suspect(self.runtime);
+            pool.suspect(self.home);
         }
     }
 }

@@ -84,7 +84,7 @@ impl<R: Resource> Pooled<R> {
         state.slots.free(claim);
         drop(state);
         pool.start_creations();
-        Lease::new(handle, pool.resource.clone(), meta.account)
+        Lease::new(handle, pool.resource.clone(), pool.account(meta))
     }
 
     /// Returns how long ago the handle was created.
@@ -220,6 +220,6 @@ impl<R: Resource> Parts<R> {
     pub(super) fn discard(self) {
         let Parts { pool, slot, handle } = self;
         let (claim, meta) = pool.state.lock().end_use(slot);
-        pool.retire(Some(claim), handle, meta.account, Exit::Completed);
+        pool.retire(Some(claim), handle, pool.account(meta), Exit::Completed);
     }
 }

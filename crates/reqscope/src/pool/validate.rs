@@ -103,7 +103,7 @@ pub(super) struct Unproved<R: Resource> {
     began: Moment,
     /// Whether it was found sound before.
     tested: bool,
-    /// The runtime on which it was created.
+    /// The runtime on which it was created, if a check-out has taken it.
     home: Option<RuntimeId>,
 }
 
@@ -206,7 +206,8 @@ impl<R: Resource> Unproved<R> {
     /// Validates the handle in a task, and puts it back if it is sound. Without a runtime it is retired.
     #[cold]
     pub(super) fn validate_in_background(mut self) {
-        let home = self.claim().1.account.runtime().cloned();
+        let home = self.claim().1.home;
+        let home = self.parts.as_ref().and_then(|parts| parts.pool.state.lock().homes.get(home).cloned());
         reaper::spawn(home, Box::pin(self.validate_and_put()));
     }
 
@@ -296,6 +297,6 @@ impl<R: Resource> Drop for Unproved<R> {
             Since::Idle | Since::Returned => Exit::of_drop(),
         };
         Counters::add(&pool.counters.unsound, 1);
-        pool.retire(Some(claim), handle, meta.account, exit);
+        pool.retire(Some(claim), handle, pool.account(meta), exit);
     }
 }
