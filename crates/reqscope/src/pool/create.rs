@@ -51,7 +51,7 @@ impl<R: Resource> Drop for Creation<R> {
 /// Returns where the caller finds the error of a lost creation.
 pub(super) fn begin<R: Resource>(pool: &Arc<Inner<R>>, begun: Begun, at: Site, cx: &mut Context<'_>) -> LostError<R> {
     let lost = LostError::<R>::default();
-    let mut creation = Box::pin(create(pool, begun, at, Arc::clone(&lost)));
+    let mut creation = Box::pin(pool.create(begun, at, Arc::clone(&lost)));
     if creation.as_mut().poll(cx).is_pending() {
         match Runtime::try_current() {
             // The task polls it before anything else, so no wake-up is lost.
@@ -61,34 +61,6 @@ pub(super) fn begin<R: Resource>(pool: &Arc<Inner<R>>, begun: Begun, at: Site, c
         }
     }
     lost
-}
-
-/// Creates a handle for a caller at `taken_at`. The handle belongs to no scope, but to the pool.
-fn create<R: Resource>(
-    pool: &Arc<Inner<R>>,
-    begun: Begun,
-    taken_at: Site,
-    lost: LostError<R>,
-) -> impl Future<Output = ()> + Send + use<R> {
-    let counted = Acquiring::begin(pool.reaper.accounting());
-    let mut creation = Creation { pool: Arc::downgrade(pool), begun, _counted: counted };
-    let acquiring = Lease::acquire_at(&pool.reaper, &pool.resource, Origin { taken_at, scope: None });
-    let state = pool.state.lock();
-    let (clears, validates) = (state.clears, state.validates_new());
-    drop(state);
-    let timeout = validates.then_some(pool.config.validate_timeout);
-    async move {
-        let outcome = make(acquiring, timeout).await;
-        let Some(pool) = mem::take(&mut creation.pool).upgrade() else { return };
-        match outcome {
-            Ok(lease) => pool.created(begun, lease, clears, validates),
-            Err((error, unsound)) if is_lost(&error) => {
-                *lost.lock() = Some(error);
-                pool.create_failed(begun, None, unsound);
-            }
-            Err((error, unsound)) => pool.create_failed(begun, Some(error), unsound),
-        }
-    }
 }
 
 /// Turns a handle that is dead on arrival into an error, and one that fails its validation, if it is to be validated. A
@@ -114,6 +86,29 @@ async fn make<R: Resource>(
 }
 
 impl<R: Resource> Inner<R> {
+    /// Creates a handle for a caller at this line of code. The handle belongs to no scope, but to the pool.
+    fn create(self: &Arc<Self>, begun: Begun, at: Site, lost: LostError<R>) -> impl Future<Output = ()> + use<R> {
+        let counted = Acquiring::begin(self.reaper.accounting());
+        let mut creation = Creation { pool: Arc::downgrade(self), begun, _counted: counted };
+        let acquiring = Lease::acquire_at(&self.reaper, &self.resource, Origin { taken_at: at, scope: None });
+        let state = self.state.lock();
+        let (clears, validates) = (state.clears, state.validates_new());
+        drop(state);
+        let timeout = validates.then_some(self.config.validate_timeout);
+        async move {
+            let outcome = make(acquiring, timeout).await;
+            let Some(pool) = mem::take(&mut creation.pool).upgrade() else { return };
+            match outcome {
+                Ok(lease) => pool.created(begun, lease, clears, validates),
+                Err((error, unsound)) if is_lost(&error) => {
+                    *lost.lock() = Some(error);
+                    pool.create_failed(begun, None, unsound);
+                }
+                Err((error, unsound)) => pool.create_failed(begun, Some(error), unsound),
+            }
+        }
+    }
+
     /// Begins the creations that are wanted. Without a runtime for them, wakes the waiters instead: the first one that
     /// is polled begins its own.
     pub(super) fn start_creations(self: &Arc<Self>) {
@@ -135,7 +130,7 @@ impl<R: Resource> Inner<R> {
             drop(state);
             catch::wake_all(wakers);
             let Ok(Some(begun)) = begun else { return };
-            drop(runtime.spawn(create(self, begun, cause, lost.cloned().unwrap_or_default())));
+            drop(runtime.spawn(self.create(begun, cause, lost.cloned().unwrap_or_default())));
         }
     }
 
