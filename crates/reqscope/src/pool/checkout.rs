@@ -154,7 +154,7 @@ struct CheckOut<R: Resource> {
     site: Site,
     began: Instant,
     timeout: Duration,
-    /// For whom it is, and until when. `None` until it has to wait.
+    /// Its holder and its deadline. `None` until it has to wait.
     limits: Option<(Holder, Deadline)>,
     /// Its place in the queue.
     ticket: Option<Ticket>,
