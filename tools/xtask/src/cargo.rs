@@ -56,6 +56,13 @@ impl Cargo {
         self
     }
 
+    /// Removes an environment variable.
+    pub(crate) fn without_variable(mut self, name: &str) -> Cargo {
+        self.command.env_remove(name);
+        self.line = format!("env -u {name} {}", self.line);
+        self
+    }
+
     /// Adds flags to an environment variable that holds flags, and keeps those that are already in it.
     pub(crate) fn flags(mut self, variable: &str, flags: &str) -> Cargo {
         let before = std::env::var(variable).unwrap_or_default();

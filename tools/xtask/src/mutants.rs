@@ -37,7 +37,10 @@ pub(crate) fn run(tree: &Tree, options: &Options, report: &mut Report) {
         fs::create_dir_all(&target).with_context(|| format!("cannot make {target}"))?;
         let mut cargo = Cargo::new(tree, "mutants --package reqscope --no-shuffle")
             // cargo-mutants adds its own folder, and keeps the previous run beside the new one.
-            .argument("--output", target.as_std_path());
+            .argument("--output", target.as_std_path())
+            // In one target folder, cargo takes all copies of the workspace for the same: a test could run without its
+            // mutant, and the next build here could contain one.
+            .without_variable("CARGO_TARGET_DIR");
         for (option, value) in [("--shard", &options.shard), ("--re", &options.re)] {
             if let Some(value) = value {
                 cargo = cargo.argument(option, value);
