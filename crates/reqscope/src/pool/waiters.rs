@@ -196,6 +196,16 @@ mod tests {
         assert_eq!(waiters.joined(), 100_000);
     }
 
+    #[test]
+    fn empty_queue_keeps_the_memory_of_a_few_places() {
+        for (crowd, kept) in [(FEW, FEW), (FEW + 1, 0)] {
+            let mut waiters = Waiters::<(), ()>::new();
+            let tickets: Vec<_> = (0..crowd).map(|_| waiters.join((), Waker::noop().clone())).collect();
+            tickets.iter().for_each(|ticket| drop(waiters.leave(ticket)));
+            assert_eq!(waiters.vacant.len(), kept);
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
