@@ -75,8 +75,8 @@ where
                 }
                 None => None,
             };
-            let (limits, ticket, taken, created) = (None, None, None, None);
-            let check_out = CheckOut { pool, site, began, timeout, limits, ticket, taken, created, waited: false };
+            let (limits, ticket, taken, created) = (Limits::Asked(site, began, timeout), None, None, None);
+            let check_out = CheckOut { pool, limits, ticket, taken, created, waited: false };
             this.rest.set(Some((this.go_on)(check_out, found)));
         }
         poll_some(this.rest, cx)
@@ -151,11 +151,7 @@ impl<R: Resource> Inner<R> {
 /// A check-out that takes more than one step. Dropping it leaves the queue, and passes on a grant.
 struct CheckOut<R: Resource> {
     pool: Arc<Inner<R>>,
-    site: Site,
-    began: Instant,
-    timeout: Duration,
-    /// Its holder and its deadline. `None` until it has to wait.
-    limits: Option<(Holder, Deadline)>,
+    limits: Limits,
     /// Its place in the queue.
     ticket: Option<Ticket>,
     /// A handle that it has taken and not looked at.
@@ -166,6 +162,13 @@ struct CheckOut<R: Resource> {
     waited: bool,
 }
 
+/// The holder and the deadline of a check-out.
+enum Limits {
+    /// What they are made of, until it has to wait.
+    Asked(Site, Instant, Duration),
+    Known(Holder, Deadline),
+}
+
 impl<R: Resource> CheckOut<R> {
     /// Validates the handle that was found, or waits for another one.
     #[expect(clippy::manual_async_fn, reason = "an `async fn` moves its arguments once more")]
@@ -173,15 +176,16 @@ impl<R: Resource> CheckOut<R> {
     fn run(mut self, mut found: Option<Unproved<R>>) -> impl Future<Output = PoolResult<R, Pooled<R>>> + Send {
         async move {
             loop {
-                let mut unproved = match found.take() {
-                    Some(unproved) => unproved,
-                    None => match poll_fn(|cx| self.poll_lent(cx)).await? {
+                if found.is_none() {
+                    match poll_fn(|cx| self.poll_lent(cx)).await? {
                         Ok(pooled) => return Ok(pooled),
-                        Err(unproved) => unproved,
-                    },
-                };
+                        Err(unproved) => found = Some(unproved),
+                    }
+                }
+                // In place: a local would be a second one in the frame.
+                let Some(unproved) = &mut found else { continue };
                 if unproved.needs_its_runtime() {
-                    unproved.validate_in_background();
+                    found.take().into_iter().for_each(Unproved::validate_in_background);
                     let missing = "validating a handle needs a tokio runtime with timers";
                     return Err(Error::runtime(missing).at(Stage::Validating));
                 }
@@ -195,6 +199,7 @@ impl<R: Resource> CheckOut<R> {
                     })
                     .await?
                 };
+                let Some(unproved) = found.take() else { continue };
                 match outcome {
                     Ok(()) => match unproved.lend(|| self.limits().0.clone()) {
                         Some(parts) => return Ok(Pooled::new(parts)),
@@ -216,12 +221,14 @@ impl<R: Resource> CheckOut<R> {
     }
 
     #[cold]
-    fn limits(&mut self) -> &mut (Holder, Deadline) {
-        self.limits.get_or_insert_with(|| {
-            let holder = self.pool.holder(self.site, self.pool.clock.at(self.began));
-            let deadline = Deadline::from(self.began, self.timeout).or_of_request(holder.details.deadline());
-            (holder, deadline)
-        })
+    fn limits(&mut self) -> (&Holder, &mut Deadline) {
+        if let Limits::Asked(site, began, timeout) = self.limits {
+            let holder = self.pool.holder(site, self.pool.clock.at(began));
+            let deadline = Deadline::from(began, timeout).or_of_request(holder.details.deadline());
+            self.limits = Limits::Known(holder, deadline);
+        }
+        let Limits::Known(holder, deadline) = &mut self.limits else { unreachable!("it is known now") };
+        (holder, deadline)
     }
 
     /// Waits until the deadline, during a validation.
