@@ -71,6 +71,12 @@ async fn resource_inside_wrappers_decides_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn reset_of_an_inner_pool_applies_to_the_outer_one() {
+    let build = |sessions| Pool::new(Pool::builder().reset(Reset::Always).build(sessions));
+    assert_eq!(validations(|| Reset::AfterDoubt, build).await, 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn reset_that_panics_counts_as_always() {
     assert_eq!(validations(|| quiet_panic("scripted panic"), Pool::new).await, 3);
 }

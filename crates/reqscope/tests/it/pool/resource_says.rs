@@ -182,3 +182,32 @@ async fn sound_handles_are_not_asked_for_their_fault() {
     scene.pool.put(bounded(scene.pool.get()).await.unwrap());
     assert!(scene.asked.lock().is_empty(), "{:?}", scene.asked.lock());
 }
+
+// A pool as the resource of another one
+
+#[tokio::test(start_paused = true)]
+async fn pool_around_a_pool_validates_the_innermost_handle() {
+    let probe = Probe::new();
+    let outer = Pool::new(Pool::new(probe.clone()));
+    drop(bounded(outer.get()).await.unwrap());
+    outer.put(bounded(outer.get()).await.unwrap());
+    assert_eq!(probe.on(Verb::Validate).calls(), 1, "its last use was left open");
+}
+
+#[tokio::test(start_paused = true)]
+async fn faults_of_pooled_handles_open_the_breaker_of_an_outer_pool() {
+    let scene = Scene::with_fault(|| Some(unavailable()));
+    let outer = Pool::builder().max_size(20).build(scene.pool.clone());
+    let mut handles = Vec::new();
+    for _ in 0..2 {
+        handles.drain(..).for_each(|handle| outer.put(handle));
+        for _ in 0..10 {
+            handles.push(bounded(outer.get()).await.unwrap());
+        }
+    }
+    for mut handle in handles {
+        handle.kill();
+        outer.put(handle);
+    }
+    assert!(outer.status().down, "{outer:?}");
+}
