@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use pin_project_lite::pin_project;
@@ -14,7 +14,6 @@ use super::create::{self, LostError};
 use super::inner::{Counters, Doubt, GRACE, Holder, Inner, Parts, PoolState};
 use super::janitor;
 use super::pooled::Pooled;
-use super::slots::JoinError;
 use super::validate::Unproved;
 use super::waiters::Ticket;
 use crate::cell::Site;
@@ -26,8 +25,8 @@ use crate::rt::catch;
 use crate::rt::runtime::{Runtime, coop};
 use crate::rt::time::{self, Deadline};
 
-/// What a check-out gets: a handle for its user, or one that must be validated first.
-type Lent<R> = Result<Pooled<R>, Unproved<R>>;
+/// What a check-out gets: a handle for its user, or one that must be validated first because of a doubt.
+type Lent<R> = (Parts<R>, Option<Doubt>);
 
 pub(super) type PoolResult<R, T> = Result<T, Error<<R as Resource>::Cause>>;
 
@@ -68,15 +67,13 @@ where
         }
         if let Some((pool, site, timeout)) = this.wanted.take() {
             let began = time::now();
-            let found = match pool.take(site, began, true) {
-                Some((slot, handle, None)) => return Poll::Ready(Ok(Pooled::new(Parts { pool, slot, handle }))),
-                Some((slot, handle, Some(doubt))) => {
-                    Some(Unproved::taken(Parts { pool: Arc::clone(&pool), slot, handle }, doubt))
-                }
-                None => None,
+            let (pool, found) = match pool.take(site, began, true) {
+                Ok((parts, None)) => return Poll::Ready(Ok(Pooled::new(parts))),
+                Ok((parts, Some(doubt))) => (Arc::clone(&parts.pool), Some(Unproved::new(parts, doubt))),
+                Err(pool) => (pool, None),
             };
-            let (limits, ticket, taken, created) = (Limits::Asked(site, began, timeout), None, None, None);
-            let check_out = CheckOut { pool, limits, ticket, taken, created, waited: false };
+            let (limits, ticket, created) = (Limits::Asked(site, began, timeout), None, None);
+            let check_out = CheckOut { pool, limits, ticket, created, waited: false };
             this.rest.set(Some((this.go_on)(check_out, found)));
         }
         poll_some(this.rest, cx)
@@ -90,50 +87,47 @@ fn poll_some<F: Future>(running: Pin<&mut Option<F>>, cx: &mut Context<'_>) -> P
 }
 
 impl<R: Resource> Inner<R> {
-    /// Takes an idle handle. Returns it with its slot, and the doubt about it, if there is one; without `any`, only if
-    /// probing it seems to be enough.
+    /// Takes an idle handle; without `any`, only if probing it seems to be enough. Returns the pool if there is none.
     #[inline(always)]
-    fn take(self: &Arc<Self>, site: Site, now: Instant, any: bool) -> Option<(u32, R::Handle, Option<Doubt>)> {
-        let (origin, details) = self.origin(site);
+    fn take(self: Arc<Self>, site: Site, now: Instant, any: bool) -> Result<Lent<R>, Arc<Self>> {
+        let holder = self.holder(site);
         let mut state = self.state.lock();
         let at = state.reading.take(&self.clock, now);
         if state.janitor_overdue < at {
             drop(state);
-            janitor::start(self, at);
+            janitor::start(&self, at);
             state = self.state.lock();
         }
-        let holder = Holder { origin, details, since: at };
         let PoolState { slots, homes, .. } = &mut *state;
-        let (slot, handle, doubt) = slots.take(holder, |meta| match meta.is_proved(self.fresh, at) {
-            true => Some(None),
-            false => any.then(|| Some(meta.doubt(homes, at))),
-        })?;
+        let taken = slots.take(holder, |meta| {
+            let is_proved = meta.is_proved(self.fresh, at);
+            (is_proved || any).then(|| meta.take(is_proved, homes, at))
+        });
+        let Some((slot, handle, doubt)) = taken else {
+            drop(state);
+            return Err(self);
+        };
         drop(state);
-        let doubt = self.probe(slot, &handle, doubt, at);
-        Some((slot, handle, doubt))
+        Ok(self.lent(slot, handle, doubt, at))
     }
 
-    /// Probes a handle that was taken, unless there is a doubt about it already. Returns the doubt.
+    /// Probes a handle that was taken, unless there is a doubt about it already.
     #[inline(always)]
-    fn probe(&self, slot: u32, handle: &R::Handle, doubt: Option<Doubt>, at: Moment) -> Option<Doubt> {
-        if doubt.is_none() && matches!(probe_or_dead(&*self.resource, handle), Health::Dead | Health::Dirty) {
-            return self.state.lock().doubt(slot, at);
+    fn lent(self: Arc<Self>, slot: u32, handle: R::Handle, mut doubt: Option<Doubt>, at: Moment) -> Lent<R> {
+        if doubt.is_none() && matches!(probe_or_dead(&*self.resource, &handle), Health::Dead | Health::Dirty) {
+            doubt = self.state.lock().doubt(slot, at);
         }
-        doubt
+        (Parts { pool: self, slot, handle }, doubt)
     }
 
     /// Takes a handle that needs neither waiting nor a validation.
     #[inline(always)]
     pub(super) fn take_proved(self: &Arc<Self>, site: Site) -> Option<Pooled<R>> {
-        let (slot, handle, doubt) = self.take(site, time::now(), false)?;
-        let parts = Parts { pool: Arc::clone(self), slot, handle };
-        match doubt {
-            None => Some(Pooled::new(parts)),
-            Some(doubt) => {
-                Unproved::taken(parts, doubt).validate_in_background();
-                None
-            }
+        match Arc::clone(self).take(site, time::now(), false).ok()? {
+            (parts, None) => return Some(Pooled::new(parts)),
+            (parts, Some(doubt)) => Unproved::new(parts, doubt).validate_in_background(),
         }
+        None
     }
 
     /// Takes a handle as [`take_proved`](Inner::take_proved) does. If the next one is not proved, begins its validation,
@@ -154,11 +148,9 @@ struct CheckOut<R: Resource> {
     limits: Limits,
     /// Its place in the queue.
     ticket: Option<Ticket>,
-    /// A handle that it has taken and not looked at.
-    taken: Option<(u32, R::Handle)>,
     /// The creation that it began, if any, whose outcome it then awaits even if the breaker is open.
     created: Option<LostError<R>>,
-    /// Whether it has waited. If so, the error of the breaker is the result of its wait.
+    /// Whether it has waited or begun a creation. If so, the error of the breaker is the result of its wait.
     waited: bool,
 }
 
@@ -176,14 +168,14 @@ impl<R: Resource> CheckOut<R> {
     fn run(mut self, mut found: Option<Unproved<R>>) -> impl Future<Output = PoolResult<R, Pooled<R>>> + Send {
         async move {
             loop {
-                if found.is_none() {
-                    match poll_fn(|cx| self.poll_lent(cx)).await? {
-                        Ok(pooled) => return Ok(pooled),
-                        Err(unproved) => found = Some(unproved),
-                    }
-                }
                 // In place: a local would be a second one in the frame.
-                let Some(unproved) = &mut found else { continue };
+                let unproved = match &mut found {
+                    Some(unproved) => unproved,
+                    None => match poll_fn(|cx| self.poll_lent(cx)).await? {
+                        (parts, None) => return Ok(Pooled::new(parts)),
+                        (parts, Some(doubt)) => found.insert(Unproved::new(parts, doubt)),
+                    },
+                };
                 if unproved.needs_its_runtime() {
                     found.take().into_iter().for_each(Unproved::validate_in_background);
                     let missing = "validating a handle needs a tokio runtime with timers";
@@ -208,9 +200,7 @@ impl<R: Resource> CheckOut<R> {
                     // It was cut because of the caller's runtime.
                     Err(error) if is_lost(&error) => return Err(error),
                     Err(error) => {
-                        if unproved.is_sign(&error) {
-                            self.pool.validate_idle(usize::MAX, |_| true);
-                        }
+                        unproved.doubt_others(&error);
                         // Before the slot is freed, whose next handle would go to another caller.
                         self.keep_turn();
                         unproved.fail(&error);
@@ -223,7 +213,7 @@ impl<R: Resource> CheckOut<R> {
     #[cold]
     fn limits(&mut self) -> (&Holder, &mut Deadline) {
         if let Limits::Asked(site, began, timeout) = self.limits {
-            let holder = self.pool.holder(site, self.pool.clock.at(began));
+            let holder = self.pool.holder(site);
             let deadline = Deadline::from(began, timeout).or_of_request(holder.details.deadline());
             self.limits = Limits::Known(holder, deadline);
         }
@@ -242,59 +232,34 @@ impl<R: Resource> CheckOut<R> {
     #[cold]
     fn keep_turn(&mut self) {
         let holder = self.limits().0.clone();
-        let mut state = self.pool.state.lock();
-        self.taken = state.slots.take(holder.clone(), |_| Some(())).map(|(slot, handle, ())| (slot, handle));
-        if self.taken.is_none() {
-            self.ticket = Some(state.slots.join(holder, Waker::noop().clone(), true));
-        }
+        self.ticket = Some(self.pool.state.lock().slots.join(holder, true));
     }
 
-    /// Takes an idle handle or a grant, or waits for one.
+    /// Waits for a grant, which is at once if a handle is idle.
     fn poll_lent(&mut self, cx: &mut Context<'_>) -> Poll<PoolResult<R, Lent<R>>> {
-        let (holder, mut begun) = (self.limits().0.clone(), false);
+        let (pool, holder, mut begun) = (Arc::clone(&self.pool), self.limits().0.clone(), false);
         loop {
             // User code, like the drop of a waker: not under the lock.
-            let (mut spare, mut again) = (Some(cx.waker().clone()), false);
+            let (waker, mut again) = (cx.waker().clone(), false);
             let now = time::now();
-            let pool = Arc::clone(&self.pool);
             let mut state = pool.state.lock();
             let at = state.reading.take(&pool.clock, now);
             state.give_up_overdue(at);
             if state.slots.is_closed() {
                 return Poll::Ready(Err(pool.closed()));
             }
-            let lent = match (self.taken.take(), &self.ticket) {
-                (Some(taken), _) => Some(taken),
-                (None, Some(ticket)) => state.slots.waiters().take(ticket),
-                // Taking and joining are one step: no handle becomes idle in between.
-                (None, None) => {
-                    let lent =
-                        state.slots.take(holder.clone(), |_| Some(())).map(|(slot, handle, ())| (slot, handle));
-                    if lent.is_none() {
-                        if let Err(JoinError::Full) = state.slots.may_join(pool.config.max_waiters) {
-                            drop(state);
-                            return Poll::Ready(Err(pool.explain(Error::exhausted(), &holder)));
-                        }
-                        self.ticket = spare.take().map(|waker| state.slots.join(holder.clone(), waker, false));
-                    }
-                    lent
-                }
-            };
-            if let Some((slot, handle)) = lent {
-                self.ticket = None;
-                if let Some(holder) = state.slots.holder(slot) {
-                    // The use begins when the wait ends.
-                    holder.since = at;
-                }
-                let is_proved = state.slots.meta(slot).is_some_and(|meta| meta.is_proved(pool.fresh, at));
-                let doubt = if is_proved { None } else { state.doubt(slot, at) };
+            if self.ticket.is_none() && state.slots.is_full(pool.config.max_waiters) {
                 drop(state);
-                let doubt = pool.probe(slot, &handle, doubt, at);
-                let parts = Parts { pool, slot, handle };
-                return Poll::Ready(Ok(match doubt {
-                    None => Ok(Pooled::new(parts)),
-                    Some(doubt) => Err(Unproved::taken(parts, doubt)),
-                }));
+                return Poll::Ready(Err(pool.explain(Error::exhausted(), &holder)));
+            }
+            let ticket = self.ticket.get_or_insert_with(|| state.slots.join(holder.clone(), false));
+            if let Some((slot, handle)) = state.slots.waiters().take(ticket) {
+                self.ticket = None;
+                let PoolState { slots, homes, .. } = &mut *state;
+                let meta = slots.meta(slot).as_mut();
+                let doubt = meta.and_then(|meta| meta.take(meta.is_proved(pool.fresh, at), homes, at));
+                drop(state);
+                return Poll::Ready(Ok(pool.lent(slot, handle, doubt, at)));
             }
             if let Some(error) = self.created.as_ref().and_then(|lost| lost.lock().take()) {
                 return Poll::Ready(Err(error));
@@ -302,14 +267,14 @@ impl<R: Resource> CheckOut<R> {
             match state.begin(&pool, pool.config.min_idle) {
                 Ok(Some(creation)) if !begun => {
                     drop(state);
-                    begun = true;
+                    (begun, self.waited) = (true, true);
                     self.created = Some(create::begin(&pool, creation, holder.origin.taken_at, cx));
                     continue;
                 }
                 Ok(Some(creation)) => {
                     // At most one creation per poll: on a runtime that is shutting down, each creation fails at once.
                     // The deadline below reports that, if the runtime has timers.
-                    drop(state.creation_failed(&pool, creation, None));
+                    state.breaker.abandoned(creation.1);
                     state.slots.free(creation.0);
                     again = true;
                 }
@@ -319,16 +284,12 @@ impl<R: Resource> CheckOut<R> {
                     let awaits_probe = state.breaker.is_probing() && self.created.is_some();
                     if !(awaits_probe || state.has_sources()) {
                         drop(state);
-                        let waited = self.waited || self.created.is_some();
-                        let error = if waited { cause.into_unavailable() } else { cause.into_refusal() };
+                        let error = if self.waited { cause.into_unavailable() } else { cause.into_refusal() };
                         return Poll::Ready(Err(pool.explain(error, &holder)));
                     }
                 }
             }
-            let old = match (&self.ticket, spare) {
-                (Some(ticket), Some(waker)) => state.slots.waiters().register(ticket, waker),
-                _ => None,
-            };
+            let old = state.slots.waiters().register(ticket, waker);
             let overdue = state.slots.next_overdue();
             drop(state);
             drop(old);
@@ -349,16 +310,13 @@ impl<R: Resource> CheckOut<R> {
 
 impl<R: Resource> Drop for CheckOut<R> {
     fn drop(&mut self) {
-        if let Some((slot, handle)) = self.taken.take() {
-            self.pool.put_untaken(slot, handle);
-        }
         let Some(ticket) = self.ticket.take() else { return };
         let mut state = self.pool.state.lock();
         let (grant, waker) = state.slots.waiters().leave(&ticket);
         drop(state);
         catch::drop_quietly(waker);
         if let Some((slot, handle)) = grant {
-            self.pool.put_untaken(slot, handle);
+            self.pool.put_unused(slot, handle, |_| true);
         }
     }
 }

@@ -81,11 +81,11 @@ impl Moment {
     pub(super) const FIRST: Moment = Moment(1);
     pub(super) const NEVER: Moment = Moment(u64::MAX);
 
-    /// Returns whether this moment is less than that many milliseconds ago. A moment in the future is not, because it is
-    /// of a paused clock that ran ahead of this one, except for the time between a reading of the clock and its use.
+    /// Returns whether this moment is within a [`window`](Moment::window) before now. A moment in the future is not, because
+    /// it is of a paused clock that ran ahead of this one, except for the time between a reading of the clock and its use.
     #[inline]
-    pub(super) fn is_within(self, millis: u64, now: Moment) -> bool {
-        (now.0 + SKEW).wrapping_sub(self.0) < millis + SKEW
+    pub(super) fn is_within(self, window: u64, now: Moment) -> bool {
+        (now.0 + SKEW).wrapping_sub(self.0) < window
     }
 
     #[inline]
@@ -99,10 +99,10 @@ impl Moment {
         Moment(self.0.saturating_add(wait.into().map_or(u64::MAX, Self::millis)))
     }
 
-    /// Returns that time in milliseconds, rounded up, for [`is_within`](Moment::is_within). No moment of a pool's clock is
-    /// as close to [`ZERO`](Moment::ZERO).
+    /// Returns the argument of [`is_within`](Moment::is_within) for that time. No moment of a pool's clock is as close to
+    /// [`ZERO`](Moment::ZERO).
     pub(super) fn window(time: Duration) -> u64 {
-        Self::millis(time.min(APART))
+        Self::millis(time.min(APART)) + SKEW
     }
 
     /// Returns that time in milliseconds, rounded up.

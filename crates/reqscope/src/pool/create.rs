@@ -149,9 +149,9 @@ impl<R: Resource> Inner<R> {
         // The breaker first: the free slot would be used for the next creation.
         let forgotten = self.state.lock().creation_failed(self, begun, failure);
         drop(forgotten);
-        match unsound.map(Lease::into_parts) {
-            Some((handle, account)) => self.retire(Some(begun.0), handle, account, Exit::Failed),
-            None => drop(self.state.lock().slots.free(begun.0)),
+        match unsound {
+            Some(lease) => self.retire(begun.0, self.adopt(begun.0, lease, false), Exit::Failed),
+            None => self.state.lock().slots.free(begun.0),
         }
         self.changed.notify_waiters();
         if lost {

@@ -5,12 +5,11 @@ use std::task::Waker;
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
-use tokio::time::Instant;
 
 use super::breaker::{Attempt, Breaker};
 use super::clock::{Clock, Moment, Reading};
 use super::config::Config;
-use super::slots::{Claim, Put, Slots, Work};
+use super::slots::{Put, Slots, Work};
 use crate::cell::Site;
 use crate::details::Details;
 use crate::error::Error;
@@ -41,7 +40,7 @@ pub(super) struct Inner<R: Resource> {
     /// The pool's own: its handles are not counted by any scope.
     pub(super) reaper: Reaper,
     pub(super) clock: Clock,
-    /// `validate_after`, in milliseconds.
+    /// `validate_after`, for [`Moment::is_within`].
     pub(super) fresh: u64,
     pub(super) state: CacheAligned<Mutex<PoolState<R>>>,
     /// The number of `Pool`s. The last one closes the pool.
@@ -147,8 +146,8 @@ pub(super) struct HandleMeta<R> {
     /// The runtime on which it was created, as a number of `PoolState::homes`.
     pub(super) home: u16,
     pub(super) created: Moment,
-    /// When the handle was last returned.
-    pub(super) returned: Moment,
+    /// Since when the handle is lent or idle: when it was taken or returned.
+    pub(super) since: Moment,
     /// When the handle was last known to be alive and clean. [`LEFT_OPEN`] if its last use has left that open, and
     /// [`SUSPECT`] if its runtime has ended since.
     pub(super) proved: Moment,
@@ -164,16 +163,26 @@ pub(super) struct HandleMeta<R> {
 const LEFT_OPEN: Moment = Moment::ZERO;
 const SUSPECT: Moment = Moment::FIRST;
 
-/// Why a handle that a check-out takes must be validated.
+/// Why a handle must be validated.
 pub(super) struct Doubt {
-    /// Whether its last user has left it open, so that its failure says nothing about the other handles.
-    pub(super) left_open: bool,
+    pub(super) since: Since,
     /// Whether it was found sound before.
     pub(super) tested: bool,
-    /// When it was taken.
+    /// When the doubt began. If the validation succeeds, the handle was alive then, if not later.
     pub(super) at: Moment,
     /// The runtime on which it was created.
     pub(super) home: Option<RuntimeId>,
+}
+
+/// What a handle has done since it was proved.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Since {
+    /// It was idle. If it is dead, the others may be, too.
+    Idle,
+    /// It was used.
+    Used(Exit),
+    /// A use was cut. A failed validation is to be expected.
+    Cut(Exit),
 }
 
 impl<R> HandleMeta<R> {
@@ -183,17 +192,25 @@ impl<R> HandleMeta<R> {
         self.proved.is_within(fresh, now) && self.expires > now
     }
 
-    /// Returns the doubt about a handle that is lent. Its user validates it, and retires it if that fails.
+    /// Begins a use, when a caller has taken the handle or was granted it. Returns the doubt about it, if there is one.
     #[inline]
-    pub(super) fn doubt(&mut self, homes: &Homes, now: Moment) -> Doubt {
-        let left_open = mem::replace(&mut self.proved, now) == LEFT_OPEN;
+    pub(super) fn take(&mut self, is_proved: bool, homes: &Homes, at: Moment) -> Option<Doubt> {
+        self.since = at;
+        if is_proved { None } else { Some(self.doubt(homes, at)) }
+    }
+
+    /// Returns the doubt about a handle. It counts as proved from now on: it is validated, or else retired.
+    #[inline]
+    pub(super) fn doubt(&mut self, homes: &Homes, at: Moment) -> Doubt {
+        let left_open = mem::replace(&mut self.proved, at) == LEFT_OPEN;
+        let since = if left_open { Since::Used(Exit::Cancelled) } else { Since::Idle };
         let (tested, home) = (mem::replace(&mut self.tested, true), homes.get(self.home).map(Runtime::id));
-        Doubt { left_open, tested, at: now, home }
+        Doubt { since, tested, at, home }
     }
 
     /// Returns when the handle was last seen alive.
     pub(super) fn alive_at(&self) -> Moment {
-        self.returned.max(self.proved)
+        self.since.max(self.proved)
     }
 }
 
@@ -204,30 +221,19 @@ pub(super) struct Parts<R: Resource> {
     pub(super) handle: R::Handle,
 }
 
-/// What a handle may still be used for.
-#[derive(Clone, Copy)]
-pub(super) enum Keep {
-    /// It may become idle.
-    Idle,
-    /// It is from before a `clear`. If a caller waits for it, it serves that one.
-    ForWaiter,
-    No,
-}
-
 /// The holder of a handle.
 #[derive(Clone)]
 pub(super) struct Holder {
     pub(super) origin: Origin,
     /// What its request has said about itself.
     pub(super) details: Details,
-    pub(super) since: Moment,
 }
 
 /// A slot for a creation, with the breaker's permission.
-pub(super) type Begun = (Claim, Attempt);
+pub(super) type Begun = (u32, Attempt);
 
 impl<R: Resource> PoolState<R> {
-    /// Claims a slot for a creation. Returns `None` if none is wanted, or enough of them run. `spare` is the number of
+    /// Occupies a slot for a creation. Returns `None` if none is wanted, or enough of them run. `spare` is the number of
     /// handles that are to be idle.
     ///
     /// # Errors
@@ -238,7 +244,7 @@ impl<R: Resource> PoolState<R> {
             return Ok(None);
         }
         let now = time::now();
-        let mut overdue = pool.overdue(now, Work::Creating);
+        let mut overdue = pool.clock.at(now).after(pool.config.create_timeout);
         if self.validates_new() {
             overdue = overdue.after(pool.config.validate_timeout);
         }
@@ -250,23 +256,23 @@ impl<R: Resource> PoolState<R> {
         Ok(Some(begun))
     }
 
-    /// Ends a use of a handle that is not returned. The caller retires the handle, or frees its slot.
-    pub(super) fn end_use(&mut self, slot: u32) -> (Claim, HandleMeta<R>) {
-        self.uses += 1;
-        self.slots.claim(slot, Work::Ending, Moment::NEVER)
-    }
-
-    /// Returns the doubt about a handle that is lent.
-    pub(super) fn doubt(&mut self, slot: u32, now: Moment) -> Option<Doubt> {
+    /// Returns the doubt about a handle that is lent or validated.
+    pub(super) fn doubt(&mut self, slot: u32, at: Moment) -> Option<Doubt> {
         let PoolState { slots, homes, .. } = self;
-        slots.meta(slot).map(|meta| meta.doubt(homes, now))
+        slots.meta(slot).as_mut().map(|meta| meta.doubt(homes, at))
     }
 
-    /// Frees the slots of works that have not ended in time, because their task is not polled. A probe among them is
+    /// Returns the account of a handle that leaves the pool.
+    pub(super) fn account(&mut self, slot: u32) -> Account<R> {
+        let meta = self.slots.meta(slot).take().expect("a handle has its metadata until it leaves");
+        meta.account.unpark(self.homes.get(meta.home).cloned())
+    }
+
+    /// Gives up the slots of work that has not ended in time, because its task is not polled. A probe among it is
     /// abandoned.
     pub(super) fn give_up_overdue(&mut self, now: Moment) {
-        for claim in self.slots.give_up(now, GRACE) {
-            if let Some((_, attempt)) = self.probe.take_if(|(probe, _)| *probe == claim) {
+        for slot in self.slots.give_up(now, GRACE) {
+            if let Some((_, attempt)) = self.probe.take_if(|(probe, _)| *probe == slot) {
                 self.breaker.abandoned(attempt);
             }
         }
@@ -344,26 +350,12 @@ impl<R: Resource> Inner<R> {
         }
     }
 
-    /// Returns the origin and the details of a caller at `site`, or of the scope or the wrapper that it acts for.
+    /// Returns the holder for a caller at `site`, or for the scope or the wrapper that it acts for.
     #[inline(always)]
-    pub(super) fn origin(&self, site: Site) -> (Origin, Details) {
-        AcquireContext::for_handle_of(&self.reaper).unwrap_or((Origin { taken_at: site, scope: None }, Details::NONE))
-    }
-
-    pub(super) fn holder(&self, site: Site, since: Moment) -> Holder {
-        let (origin, details) = self.origin(site);
-        Holder { origin, details, since }
-    }
-
-    /// Returns when work that begins now is overdue.
-    #[cold]
-    pub(super) fn overdue(&self, now: Instant, work: Work) -> Moment {
-        let timeout = match work {
-            Work::Creating => self.config.create_timeout,
-            Work::Validating => self.config.validate_timeout,
-            Work::Ending => self.config.release_timeout,
-        };
-        self.clock.at(now).after(timeout)
+    pub(super) fn holder(&self, site: Site) -> Holder {
+        let of_wrapper = AcquireContext::for_handle_of(&self.reaper);
+        let (origin, details) = of_wrapper.unwrap_or((Origin { taken_at: site, scope: None }, Details::NONE));
+        Holder { origin, details }
     }
 
     /// Puts a handle back after a use. `proved` says whether it is known to be clean; otherwise the next check-out
@@ -374,8 +366,11 @@ impl<R: Resource> Inner<R> {
         let mut state = self.state.lock();
         let now = state.reading.latest;
         state.uses += 1;
+        if proved {
+            state.stillborn = 0;
+        }
         let put = state.slots.put(slot, handle, |meta| {
-            meta.returned = now;
+            meta.since = now;
             meta.uses = meta.uses.saturating_add(1);
             if proved && meta.proved != SUSPECT {
                 (meta.proved, meta.tested) = (now, true);
@@ -384,60 +379,44 @@ impl<R: Resource> Inner<R> {
             }
             meta.expires > now && meta.uses < most
         });
-        if proved {
-            state.stillborn = 0;
-        }
-        drop(state);
         if !matches!(put, Put::Idle) {
+            drop(state);
             self.finish_put(put);
         }
     }
 
-    /// Puts a handle back whose slot is busy with a creation or a validation.
-    pub(super) fn put_claimed(self: &Arc<Self>, claim: Claim, handle: R::Handle, meta: HandleMeta<R>, keep: Keep) {
-        let holder = self.own_holder();
-        let mut state = self.state.lock();
-        let put = match state.slots.lend_claimed(claim, meta, holder) {
-            Ok(slot) => match keep {
-                Keep::Idle => state.slots.put(slot, handle, |meta| meta.expires != Moment::ZERO),
-                Keep::ForWaiter => state.slots.put_to_waiter(slot, handle),
-                Keep::No => state.slots.put(slot, handle, |_| false),
-            },
-            Err(meta) => {
-                drop(state);
-                return self.retire(None, handle, self.account(meta), Exit::Cancelled);
-            }
-        };
-        drop(state);
-        self.finish_put(put);
-    }
-
-    /// Puts a granted handle back that its waiter did not take.
+    /// Puts a handle back that had no use: one that was validated, or a grant that its waiter did not take.
     #[cold]
-    pub(super) fn put_untaken(self: &Arc<Self>, slot: u32, handle: R::Handle) {
-        let put = self.state.lock().slots.put(slot, handle, |meta| meta.expires != Moment::ZERO);
+    pub(super) fn put_unused(
+        self: &Arc<Self>,
+        slot: u32,
+        handle: R::Handle,
+        wanted: impl FnOnce(&HandleMeta<R>) -> bool,
+    ) {
+        let put = self.state.lock().slots.put(slot, handle, |meta| meta.expires != Moment::ZERO && wanted(meta));
         self.finish_put(put);
     }
 
     /// Finishes a `put` outside of the lock.
     #[cold]
-    fn finish_put(self: &Arc<Self>, put: Put<R::Handle, HandleMeta<R>>) {
+    fn finish_put(self: &Arc<Self>, put: Put<R::Handle>) {
         match put {
             Put::Idle => {}
             Put::Granted(waker) => waker.into_iter().for_each(catch::wake),
-            Put::Refused(claim, handle, meta) => {
-                self.retire(Some(claim), handle, self.account(meta), Exit::Completed)
-            }
+            Put::Refused(slot, handle) => self.retire(slot, handle, Exit::Completed),
         }
     }
 
-    /// Releases a handle. Its slot, if it has one, is freed when the release has ended (L13), and before it is counted,
-    /// so that a close that has waited for all handles finds all slots free.
+    /// Releases a handle. Its slot is freed when the release has ended (L13), and before it is counted, so that a close
+    /// that has waited for all handles finds all slots free.
     #[cold]
-    pub(super) fn retire(self: &Arc<Self>, claim: Option<Claim>, handle: R::Handle, account: Account<R>, exit: Exit) {
-        let overdue = self.overdue(time::now(), Work::Ending);
-        let claim = claim.and_then(|claim| self.state.lock().slots.reclaim(claim, Work::Ending, overdue));
-        let ending = claim.map(|claim| Ending { pool: Arc::clone(self), claim });
+    pub(super) fn retire(self: &Arc<Self>, slot: u32, handle: R::Handle, exit: Exit) {
+        let overdue = self.clock.now().after(self.config.release_timeout);
+        let mut state = self.state.lock();
+        state.slots.occupy(slot, Work::Ending, overdue);
+        let account = state.account(slot);
+        drop(state);
+        let ending = Ending { pool: Arc::clone(self), slot };
         let exit = account.verdict(exit);
         // An error has been reported to the observer.
         let running = Releasing::start_with(ending, &self.resource, handle, account, exit, Deadline::after);
@@ -447,39 +426,43 @@ impl<R: Resource> Inner<R> {
         }
     }
 
-    pub(super) fn retire_all(self: &Arc<Self>, handles: Vec<(Claim, R::Handle, HandleMeta<R>)>) {
-        for (claim, handle, meta) in handles {
-            self.retire(Some(claim), handle, self.account(meta), Exit::Completed);
-        }
+    pub(super) fn retire_all(self: &Arc<Self>, handles: Vec<(u32, R::Handle)>) {
+        handles.into_iter().for_each(|(slot, handle)| self.retire(slot, handle, Exit::Completed));
     }
 
-    /// Puts a new handle into the slot of its creation. `clears` is the number of `clear`s when the creation began, and
-    /// `tested` says whether the handle was validated.
-    pub(super) fn created(self: &Arc<Self>, (claim, attempt): Begun, lease: Lease<R>, clears: u32, tested: bool) {
+    /// Stores the metadata of a new handle in the slot of its creation. `tested` says whether the handle was validated.
+    pub(super) fn adopt(self: &Arc<Self>, slot: u32, lease: Lease<R>, tested: bool) -> R::Handle {
         let now = self.clock.now();
         let (handle, account) = lease.into_parts();
         let home = account.runtime().map_or(NO_HOME, |runtime| self.watch(runtime));
+        let expires = now.after(self.config.lifetime(rand::fraction()));
+        let (account, created, since, proved) = (account.park(), now, now, now);
+        let meta = HandleMeta { account, home, created, since, proved, expires, uses: 0, tested };
+        *self.state.lock().slots.meta(slot) = Some(meta);
+        handle
+    }
+
+    /// Puts a new handle into the pool. `clears` is the number of `clear`s when its creation began, and `tested` says
+    /// whether it was validated.
+    pub(super) fn created(self: &Arc<Self>, (slot, attempt): Begun, lease: Lease<R>, clears: u32, tested: bool) {
+        let handle = self.adopt(slot, lease, tested);
         let mut state = self.state.lock();
         state.breaker.succeeded(attempt);
         state.window = state.window.saturating_add(1);
         if tested {
             state.stillborn = 0;
         }
-        let once = state.clears != clears;
+        // One from before a `clear` serves a caller that waits for it, and is then released.
+        let (is_old, is_awaited) = (state.clears != clears, state.slots.is_awaited());
+        let put = state.slots.put(slot, handle, |meta| {
+            meta.expires = if is_old { Moment::ZERO } else { meta.expires };
+            is_awaited || !is_old
+        });
         drop(state);
-        let expires = if once { Moment::ZERO } else { now.after(self.config.lifetime(rand::fraction())) };
-        let (created, returned, proved) = (now, now, now);
-        let meta = HandleMeta { account: account.park(), home, created, returned, proved, expires, uses: 0, tested };
-        self.put_claimed(claim, handle, meta, if once { Keep::ForWaiter } else { Keep::Idle });
+        self.finish_put(put);
         self.changed.notify_waiters();
         // For the waiters that were held back while few creations at a time were allowed.
         self.start_creations();
-    }
-
-    /// Returns the holder for handles that the pool itself passes on.
-    fn own_holder(&self) -> Holder {
-        let origin = Origin { taken_at: self.built_at, scope: None };
-        Holder { origin, details: Details::NONE, since: Moment::NEVER }
     }
 
     /// Closes the pool. Idle handles are retired now, lent ones when they are returned.
@@ -521,19 +504,13 @@ impl<R: Resource> Inner<R> {
         home
     }
 
-    /// Returns the account of a handle that leaves the pool.
-    pub(super) fn account(&self, meta: HandleMeta<R>) -> Account<R> {
-        let home = self.state.lock().homes.get(meta.home).cloned();
-        meta.account.unpark(home)
-    }
-
-    /// Calls `with` for each handle that a user holds, without holding the lock for long.
-    pub(super) fn for_each_holder(&self, mut with: impl FnMut(&Holder)) {
+    /// Calls `with` for each holder, and when its use began, without holding the lock for long.
+    pub(super) fn for_each_holder(&self, mut with: impl FnMut(&Holder, Moment)) {
         const AT_A_TIME: usize = if TIME_PASSES { 256 } else { 1 };
         let mut from = 0;
         loop {
             let state = self.state.lock();
-            state.slots.lent_in(from..from + AT_A_TIME).for_each(&mut with);
+            state.slots.lent_in(from..from + AT_A_TIME).for_each(|(holder, meta)| with(holder, meta.since));
             from += AT_A_TIME;
             if from >= state.slots.len() {
                 return;
@@ -559,12 +536,12 @@ impl<R: Resource> Drop for RuntimeWatch<R> {
 /// Frees the slot of a handle when its release has ended.
 struct Ending<R: Resource> {
     pool: Arc<Inner<R>>,
-    claim: Claim,
+    slot: u32,
 }
 
 impl<R: Resource> Drop for Ending<R> {
     fn drop(&mut self) {
-        self.pool.state.lock().slots.free(self.claim);
+        self.pool.state.lock().slots.free(self.slot);
         self.pool.start_creations();
     }
 }

@@ -108,17 +108,17 @@ impl<R: Resource> Inner<R> {
     /// that are too old and idle until they are replaced.
     fn scan(self: &Arc<Self>, now: Moment) -> usize {
         let config = &self.config;
-        let long_at = |holder: &Holder| holder.since.after(config.leak_after);
-        let unused_at = |meta: &HandleMeta<R>| meta.returned.after(config.idle_timeout);
+        let long_at = |meta: &HandleMeta<R>| meta.since.after(config.leak_after);
+        let unused_at = |meta: &HandleMeta<R>| meta.since.after(config.idle_timeout);
         let quiet_at = |meta: &HandleMeta<R>| meta.alive_at().after(config.keepalive);
         let mut state = self.state.lock();
         let (before, counts) = (mem::replace(&mut state.scanned, now), state.slots.counts());
         let lent = state.slots.lent_in(0..usize::MAX);
-        let long: Vec<_> =
-            lent.filter(|holder| before < long_at(holder) && long_at(holder) <= now).cloned().collect();
+        let long = lent.filter(|(_, meta)| before < long_at(meta) && long_at(meta) <= now);
+        let long: Vec<_> = long.map(|(holder, meta)| (holder.clone(), meta.since)).collect();
 
         // Handles that were validated are at the end, as if they had been used.
-        state.slots.sort_idle(|meta| meta.returned);
+        state.slots.sort_idle(|meta| meta.since);
         let mut spare = 0..counts.idle.saturating_sub(config.min_idle.min(counts.max));
         // In a full pool, one handle at a time is retired before its replacement is created.
         let full = state.slots.occupied() >= counts.max;
@@ -133,14 +133,14 @@ impl<R: Resource> Inner<R> {
         // The next time is when a handle reaches a limit, or a new one could.
         let expires = state.slots.metadata().map(|meta| meta.expires).min();
         let idle = state.slots.idle().map(|meta| unused_at(meta).min(quiet_at(meta))).min();
-        let held = state.slots.lent_in(0..usize::MAX).map(long_at).filter(|at| *at > now).min();
+        let held = state.slots.lent_in(0..usize::MAX).map(|(_, meta)| long_at(meta)).filter(|at| *at > now).min();
         let due = [expires, idle, held].into_iter().flatten().min().unwrap_or(Moment::NEVER);
         let limits = [config.idle_timeout, config.keepalive, config.leak_after, config.lifetime(1.0)];
         let new = now.after(limits.into_iter().flatten().min());
         state.scan_at = due.max(now.after(ROUND)).min(new);
         drop(state);
         self.retire_all(out);
-        for Holder { origin, details, since } in long {
+        for (Holder { origin, details }, since) in long {
             Counters::add(&self.counters.held_too_long, 1);
             self.reaper.accounting().held_too_long(Subject::of::<R>(origin.taken_at, &details), now.since(since));
         }

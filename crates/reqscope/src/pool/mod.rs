@@ -28,7 +28,7 @@ pub use status::PoolStatus;
 pub use crate::resource::Reset;
 
 use self::clock::Moment;
-use self::inner::{Inner, Keep};
+use self::inner::Inner;
 use self::slots::Work;
 use self::validate::Unproved;
 use crate::error::{Error, Holding};
@@ -373,12 +373,12 @@ impl<R: Resource> Pool<R> {
             let some: HashSet<_> = some.iter().collect();
             let selected = |slot, _: &_| some.contains(&slot);
             let mut state = self.inner.state.lock();
-            let claimed = state.slots.claim_idle_slots(usize::MAX, Work::Validating, Moment::NEVER, selected);
+            let claimed = state.slots.claim_idle(usize::MAX, Work::Validating, Moment::NEVER, selected);
             drop(state);
-            for (claim, handle, meta) in claimed {
+            for (slot, handle) in claimed {
                 // A panic of the predicate rejects the handle.
                 let keeps = catch::call(|| keep(&handle)).unwrap_or(false);
-                self.inner.put_claimed(claim, handle, meta, if keeps { Keep::Idle } else { Keep::No });
+                self.inner.put_unused(slot, handle, |_| keeps);
                 retired += usize::from(!keeps);
             }
         }
@@ -433,9 +433,9 @@ impl<R: Resource> Pool<R> {
     /// ```
     pub fn holders(&self) -> Vec<Holding> {
         let (now, mut lent) = (self.inner.clock.now(), Vec::new());
-        self.inner.for_each_holder(|holder| lent.push(holder.clone()));
-        lent.sort_by_key(|holder| holder.since);
-        lent.into_iter().map(|holder| holder.holding(now)).collect()
+        self.inner.for_each_holder(|holder, since| lent.push((holder.clone(), since)));
+        lent.sort_by_key(|(_, since)| *since);
+        lent.into_iter().map(|(holder, since)| holder.holding(now.since(since))).collect()
     }
 
     /// Returns whether [`close`](Pool::close) was called.

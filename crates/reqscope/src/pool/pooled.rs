@@ -80,11 +80,12 @@ impl<R: Resource> Pooled<R> {
     pub fn detach(pooled: Self) -> Lease<R> {
         let Parts { pool, slot, handle } = pooled.into_parts();
         let mut state = pool.state.lock();
-        let (claim, meta) = state.end_use(slot);
-        state.slots.free(claim);
+        state.uses += 1;
+        let account = state.account(slot);
+        state.slots.free(slot);
         drop(state);
         pool.start_creations();
-        Lease::new(handle, pool.resource.clone(), pool.account(meta))
+        Lease::new(handle, pool.resource.clone(), account)
     }
 
     /// Returns how long ago the handle was created.
@@ -113,7 +114,7 @@ impl<R: Resource> Pooled<R> {
     fn meta<T>(&self, read: impl FnOnce(&HandleMeta<R>) -> T) -> T {
         let Parts { pool, slot, .. } = self.parts.as_ref().expect(NOT_TAKEN);
         let mut state = pool.state.lock();
-        read(state.slots.meta(*slot).expect("the slot of a lent handle has its metadata"))
+        read(state.slots.meta(*slot).as_ref().expect("the slot of a lent handle has its metadata"))
     }
 
     #[inline]
@@ -219,7 +220,7 @@ impl<R: Resource> Parts<R> {
     /// Releases a handle that is lent, instead of returning it.
     pub(super) fn discard(self) {
         let Parts { pool, slot, handle } = self;
-        let (claim, meta) = pool.state.lock().end_use(slot);
-        pool.retire(Some(claim), handle, pool.account(meta), Exit::Completed);
+        pool.state.lock().uses += 1;
+        pool.retire(slot, handle, Exit::Completed);
     }
 }

@@ -1,34 +1,36 @@
 //! The state machine under the pool: the contents of each slot, and the queue of waiters. No async, no resource.
 //!
-//! `T` is a handle. `S` is its metadata, which stays in the slot while the handle is lent. `N` identifies its holder.
+//! `T` is a handle. `S` is its metadata, which stays in the slot while the handle is lent or validated. `N` identifies its
+//! holder.
 //!
-//! | slot     | `take`, a grant | `put`, `put_back`        | `claim`  | `free`, `give_up` |
-//! |----------|-----------------|--------------------------|----------|-------------------|
-//! | `Vacant` | -               | -                        | -        | -                 |
-//! | `Idle`   | → `Lent`        | -                        | -        | -                 |
-//! | `Lent`   | -               | → `Idle`, or to a waiter,| → `Busy` | -                 |
-//! |          |                 | or, refused, `Busy`      |          |                   |
-//! | `Busy`   | -               | → `Idle`, or to a waiter | -        | → `Vacant`        |
+//! | slot     | `take`, a grant | `put`                     | `occupy` | `lend`   | `free`     | `give_up` |
+//! |----------|-----------------|---------------------------|----------|----------|------------|-----------|
+//! | `Vacant` | -               | -                         | -        | -        | -          | -         |
+//! | `Idle`   | → `Lent`        | -                         | -        | -        | -          | -         |
+//! | `Lent`   | -               | → `Idle`, or to a waiter, | → `Busy` | → `Lent` | → `Vacant` | -         |
+//! |          |                 | or, refused, `Busy`       |          |          |            |           |
+//! | `Busy`   | -               | the same                  | → `Busy` | → `Lent` | → `Vacant` | → late    |
+//! | late     | -               | refused                   | -        | -        | → `Vacant` | -         |
 //!
-//! A busy slot is occupied by work of the pool: a creation, a validation or a release. The work has a [`Claim`] of the
-//! slot and a time by which it must have ended. After it, [`give_up`](Slots::give_up) frees the slot, and the claim is
-//! void.
+//! A busy slot is occupied by work of the pool: a creation, a validation or a release. The work has a time by which it
+//! must have ended. After it, [`give_up`](Slots::give_up) counts the slot as free: its work is [late](Work::Late), and
+//! another slot takes its place. The work still owns the slot, until it ends and frees it.
 //!
 //! Invariants:
 //!
-//! 1. A slot has one owner: this machine while the slot is vacant or idle; the caller that received its number while it
-//!    is lent; the one valid claim while it is busy.
+//! 1. A slot has one owner: this machine while the slot is vacant or idle, and otherwise the caller that received its
+//!    number.
 //! 2. At most `max` slots are occupied, except after a [`resize`](Slots::resize) below the number of occupied ones:
 //!    then returned handles are refused until at most `max` are left that are not ending.
 //! 3. No caller waits while a handle is idle, unless the pool is paused.
 //! 4. A creation begins only if [`wants`](Slots::wants) says so: no more run than there are waiters and missing idle
 //!    handles.
 //! 5. After [`close`](Slots::close) no handle becomes idle and none is granted.
-//! 6. No user code runs in here. Handles and wakers are returned, for the caller to drop or wake outside of the lock.
-
-mod idle;
+//! 6. No user code runs in here. Handles, metadata and wakers are returned, for the caller to drop or wake outside of the
+//!    lock.
 
 use std::mem;
+use std::ops::Range;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -46,11 +48,9 @@ pub(super) struct Slots<T, S, N> {
     /// Whether more than `max` slots are occupied, which only a [`resize`](Slots::resize) can cause.
     shrunk: bool,
     /// The numbers of slots with each kind of work.
-    busy: [usize; 3],
+    busy: [usize; 4],
     /// No busy slot is overdue before.
     overdue: Moment,
-    /// The next claim.
-    claims: u32,
     mode: Mode,
 }
 
@@ -61,15 +61,17 @@ enum Mode {
     Closed,
 }
 
-enum Entry<T, S, N> {
-    Vacant,
-    Busy { work: Work, claim: u32, overdue: Moment, noticed: bool },
-    Held(Occupant<T, N>, S),
+struct Entry<T, S, N> {
+    state: State<T, N>,
+    /// Of a handle, until it is taken out to be released.
+    meta: Option<S>,
 }
 
-enum Occupant<T, N> {
+enum State<T, N> {
+    Vacant,
     Idle(T),
     Lent(N),
+    Busy { work: Work, overdue: Moment, noticed: bool },
 }
 
 /// Work of the pool that occupies a slot.
@@ -78,37 +80,18 @@ pub(super) enum Work {
     Creating,
     Validating,
     Ending,
-}
-
-/// The right to a busy slot. It is void once the slot was given up.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Claim {
-    slot: u32,
-    number: u32,
-}
-
-impl Claim {
-    pub(super) fn slot(self) -> u32 {
-        self.slot
-    }
+    /// Any of these that was given up. Its slot does not count as occupied.
+    Late,
 }
 
 /// What happened to a returned handle.
-pub(super) enum Put<T, S> {
+pub(super) enum Put<T> {
     /// It is idle.
     Idle,
     /// It was granted to a waiter, whose waker must be woken.
     Granted(Option<Waker>),
     /// It is not wanted any more. Its slot is busy with its end.
-    Refused(Claim, T, S),
-}
-
-/// Why a caller may not join the queue.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum JoinError {
-    Closed,
-    /// The queue has reached its limit.
-    Full,
+    Refused(u32, T),
 }
 
 /// The number of slots in each state.
@@ -133,15 +116,14 @@ impl<T, S, N> Slots<T, S, N> {
             waiters: Waiters::new(),
             max,
             shrunk: false,
-            busy: [0; 3],
+            busy: [0; 4],
             overdue: Moment::NEVER,
-            claims: 0,
             mode: Mode::Open,
         }
     }
 
     pub(super) fn occupied(&self) -> usize {
-        self.entries.len() - self.vacant.len()
+        self.entries.len() - self.vacant.len() - self.busy(Work::Late)
     }
 
     /// Returns the number of occupied slots that are not ending.
@@ -154,16 +136,11 @@ impl<T, S, N> Slots<T, S, N> {
     }
 
     pub(super) fn counts(&self) -> Counts {
-        Counts {
-            max: self.max,
-            idle: self.idle.len(),
-            lent: self.occupied() - self.idle.len() - self.busy.iter().sum::<usize>(),
-            creating: self.busy(Work::Creating),
-            validating: self.busy(Work::Validating),
-            ending: self.busy(Work::Ending),
-            waiting: self.waiters.waiting(),
-            paused: self.mode == Mode::Paused,
-        }
+        let [creating, validating, ending, _] = self.busy;
+        let idle = self.idle.len();
+        let lent = self.occupied() - (idle + creating + validating + ending);
+        let (waiting, paused) = (self.waiters.waiting(), self.mode == Mode::Paused);
+        Counts { max: self.max, idle, lent, creating, validating, ending, waiting, paused }
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -174,6 +151,83 @@ impl<T, S, N> Slots<T, S, N> {
         &mut self.waiters
     }
 
+    /// Returns the metadata of the handle in a slot, which is set when it was created, and taken when it is released.
+    pub(super) fn meta(&mut self, slot: u32) -> &mut Option<S> {
+        &mut self.entries[slot as usize].meta
+    }
+
+    /// Returns the metadata of all handles.
+    pub(super) fn metadata(&mut self) -> impl Iterator<Item = &mut S> {
+        self.entries.iter_mut().filter_map(|entry| entry.meta.as_mut())
+    }
+
+    /// Returns the metadata of the idle handles.
+    pub(super) fn idle(&self) -> impl Iterator<Item = &S> {
+        self.idle.iter().filter_map(|&slot| self.entries[slot as usize].meta.as_ref())
+    }
+
+    /// Returns the idle slots, the longest idle first.
+    pub(super) fn idle_slots(&self) -> Vec<u32> {
+        self.idle.clone()
+    }
+
+    /// Sorts the idle handles, so that the one with the least key is lent last.
+    pub(super) fn sort_idle<K: Ord>(&mut self, key: impl Fn(&S) -> K) {
+        self.idle.sort_by_key(|&slot| self.entries[slot as usize].meta.as_ref().map(&key));
+    }
+
+    /// Returns the holders and the metadata of the lent handles in these slots, as far as there are so many.
+    pub(super) fn lent_in(&self, slots: Range<usize>) -> impl Iterator<Item = (&N, &S)> {
+        let slots = self.entries.iter().take(slots.end).skip(slots.start);
+        slots.filter_map(|entry| match &entry.state {
+            State::Lent(holder) => entry.meta.as_ref().map(|meta| (holder, meta)),
+            _ => None,
+        })
+    }
+
+    /// Returns the number of slots, of which most were occupied at the same time.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Changes the state of a slot, which is not idle any more. Returns `false` if it was given up: it can only be freed.
+    fn enter(&mut self, slot: u32, state: State<T, N>) -> bool {
+        let former = &mut self.entries[slot as usize].state;
+        if let State::Busy { work, .. } = former {
+            if *work == Work::Late && !matches!(state, State::Vacant) {
+                return false;
+            }
+            self.busy[*work as usize] -= 1;
+        }
+        match &state {
+            State::Vacant => self.vacant.push(slot),
+            State::Idle(_) => self.idle.push(slot),
+            State::Lent(_) => {}
+            State::Busy { work, overdue, .. } => {
+                self.busy[*work as usize] += 1;
+                self.overdue = self.overdue.min(*overdue);
+            }
+        }
+        *former = state;
+        self.shrunk &= self.occupied() > self.max;
+        true
+    }
+
+    /// Makes a slot busy, or changes its work, unless it was given up.
+    pub(super) fn occupy(&mut self, slot: u32, work: Work, overdue: Moment) {
+        self.enter(slot, State::Busy { work, overdue, noticed: false });
+    }
+
+    /// Frees a slot, whose metadata was taken, if it had any.
+    pub(super) fn free(&mut self, slot: u32) {
+        self.enter(slot, State::Vacant);
+    }
+
+    /// Lends the handle of a slot to its owner. Returns `false` if the slot was given up.
+    pub(super) fn lend(&mut self, slot: u32, holder: N) -> bool {
+        self.enter(slot, State::Lent(holder))
+    }
+
     /// Takes the handle that was used last, if `look` at its metadata returns something. Returns `None` if a caller waits.
     #[inline(always)]
     pub(super) fn take<D>(&mut self, holder: N, look: impl FnOnce(&mut S) -> Option<D>) -> Option<(u32, T, D)> {
@@ -181,140 +235,119 @@ impl<T, S, N> Slots<T, S, N> {
             return None;
         }
         let slot = *self.idle.last()?;
-        let Entry::Held(occupant, meta) = &mut self.entries[slot as usize] else { return None };
-        let look = look(meta)?;
+        let Entry { state, meta } = &mut self.entries[slot as usize];
+        let look = look(meta.as_mut()?)?;
         self.idle.pop();
-        match mem::replace(occupant, Occupant::Lent(holder)) {
-            Occupant::Idle(handle) => Some((slot, handle, look)),
-            Occupant::Lent(_) => None,
-        }
-    }
-
-    /// Returns the metadata of a handle that is idle or lent.
-    pub(super) fn meta(&mut self, slot: u32) -> Option<&mut S> {
-        match &mut self.entries[slot as usize] {
-            Entry::Held(_, meta) => Some(meta),
+        match mem::replace(state, State::Lent(holder)) {
+            State::Idle(handle) => Some((slot, handle, look)),
             _ => None,
         }
     }
 
-    /// Returns the holder of a lent handle.
-    pub(super) fn holder(&mut self, slot: u32) -> Option<&mut N> {
-        match &mut self.entries[slot as usize] {
-            Entry::Held(Occupant::Lent(holder), _) => Some(holder),
-            _ => None,
-        }
-    }
-
-    /// Puts a lent handle back. `wanted` sees its metadata, and returns whether the handle may stay.
+    /// Puts a handle back. `wanted` sees its metadata, and returns whether the handle may stay.
     #[inline(always)]
-    pub(super) fn put(&mut self, slot: u32, handle: T, wanted: impl FnOnce(&mut S) -> bool) -> Put<T, S> {
-        let Entry::Held(occupant, meta) = &mut self.entries[slot as usize] else { unreachable!("{LENT}") };
-        let wanted = wanted(meta);
-        if wanted && self.mode == Mode::Open && self.waiters.is_idle() && !self.shrunk {
-            *occupant = Occupant::Idle(handle);
+    pub(super) fn put(&mut self, slot: u32, handle: T, wanted: impl FnOnce(&mut S) -> bool) -> Put<T> {
+        let Entry { state, meta } = &mut self.entries[slot as usize];
+        let wanted = meta.as_mut().is_some_and(wanted);
+        let is_open = self.mode == Mode::Open && self.waiters.is_idle() && !self.shrunk;
+        if wanted && is_open && matches!(state, State::Lent(_)) {
+            *state = State::Idle(handle);
             self.idle.push(slot);
             return Put::Idle;
         }
         self.put_elsewhere(slot, handle, wanted)
     }
 
-    /// Grants the handle to a waiter, keeps it idle in a paused pool, or refuses it.
+    /// Puts a handle back that was validated, or for which a caller may wait, or that may have to go.
     #[inline(never)]
-    fn put_elsewhere(&mut self, slot: u32, handle: T, wanted: bool) -> Put<T, S> {
-        if wanted && self.mode != Mode::Closed && self.staying() <= self.max {
-            if self.mode == Mode::Paused || self.waiters.is_idle() {
-                if let Entry::Held(occupant, _) = &mut self.entries[slot as usize] {
-                    *occupant = Occupant::Idle(handle);
-                    self.idle.push(slot);
-                }
-                return Put::Idle;
+    fn put_elsewhere(&mut self, slot: u32, handle: T, wanted: bool) -> Put<T> {
+        let is_late = matches!(self.entries[slot as usize].state, State::Busy { work: Work::Late, .. });
+        if is_late || !wanted || self.mode == Mode::Closed || self.staying() > self.max {
+            self.occupy(slot, Work::Ending, Moment::NEVER);
+            return Put::Refused(slot, handle);
+        }
+        self.place(slot, handle)
+    }
+
+    /// Grants a handle to the first waiter, or makes it idle if there is none.
+    fn place(&mut self, slot: u32, handle: T) -> Put<T> {
+        let grants = self.mode == Mode::Open;
+        match if grants { self.waiters.grant((slot, handle)) } else { Err((slot, handle)) } {
+            Ok((holder, waker)) => {
+                self.enter(slot, State::Lent(holder));
+                Put::Granted(waker)
             }
-            return self.grant(slot, handle);
-        }
-        self.refuse(slot, handle)
-    }
-
-    #[cold]
-    fn refuse(&mut self, slot: u32, handle: T) -> Put<T, S> {
-        let (claim, meta) = self.claim(slot, Work::Ending, Moment::NEVER);
-        Put::Refused(claim, handle, meta)
-    }
-
-    /// Grants a lent handle to the first waiter, which must exist.
-    fn grant(&mut self, slot: u32, handle: T) -> Put<T, S> {
-        let Ok((holder, waker)) = self.waiters.grant((slot, handle)) else { unreachable!("a caller waits") };
-        if let Entry::Held(occupant, _) = &mut self.entries[slot as usize] {
-            *occupant = Occupant::Lent(holder);
-        }
-        Put::Granted(waker)
-    }
-
-    /// Grants a lent handle to the first waiter, if there is one, also in a pool that has no other use for it.
-    pub(super) fn put_to_waiter(&mut self, slot: u32, handle: T) -> Put<T, S> {
-        if self.mode == Mode::Open && !self.waiters.is_idle() {
-            return self.grant(slot, handle);
-        }
-        self.refuse(slot, handle)
-    }
-
-    /// Claims the slot of a lent handle for work.
-    pub(super) fn claim(&mut self, slot: u32, work: Work, overdue: Moment) -> (Claim, S) {
-        let (claim, entry) = self.occupy(slot, work, overdue);
-        match entry {
-            Entry::Held(_, meta) => (claim, meta),
-            _ => unreachable!("{LENT}"),
-        }
-    }
-
-    fn occupy(&mut self, slot: u32, work: Work, overdue: Moment) -> (Claim, Entry<T, S, N>) {
-        self.claims = self.claims.wrapping_add(1);
-        self.busy[work as usize] += 1;
-        self.overdue = self.overdue.min(overdue);
-        let busy = Entry::Busy { work, claim: self.claims, overdue, noticed: false };
-        let former = mem::replace(&mut self.entries[slot as usize], busy);
-        (Claim { slot, number: self.claims }, former)
-    }
-
-    /// Ends a claim. Returns the slot, which must get a new entry, or `None` if the claim is void.
-    fn end_claim(&mut self, claim: Claim) -> Option<u32> {
-        match &self.entries[claim.slot as usize] {
-            Entry::Busy { work, claim: number, .. } if *number == claim.number => {
-                self.busy[*work as usize] -= 1;
-                Some(claim.slot)
+            Err((_, handle)) => {
+                self.enter(slot, State::Idle(handle));
+                Put::Idle
             }
-            _ => None,
         }
     }
 
-    /// Lends the handle of a busy slot, so that it can be put, or to a caller that has validated it.
-    ///
-    /// # Errors
-    ///
-    /// The metadata, if the claim is void.
-    pub(super) fn lend_claimed(&mut self, claim: Claim, meta: S, holder: N) -> Result<u32, S> {
-        let Some(slot) = self.end_claim(claim) else { return Err(meta) };
-        self.entries[slot as usize] = Entry::Held(Occupant::Lent(holder), meta);
-        Ok(slot)
+    /// Returns whether a handle that is put back would be granted.
+    pub(super) fn is_awaited(&self) -> bool {
+        self.mode == Mode::Open && !self.waiters.is_idle()
     }
 
-    /// Changes the work of a busy slot. Returns `None` if the claim is void.
-    pub(super) fn reclaim(&mut self, claim: Claim, work: Work, overdue: Moment) -> Option<Claim> {
-        let slot = self.end_claim(claim)?;
-        Some(self.occupy(slot, work, overdue).0)
+    /// Grants idle handles to the waiters (3), and returns their wakers.
+    fn serve(&mut self) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        while self.is_awaited() {
+            let Some(slot) = self.idle.pop() else { break };
+            let idle = mem::replace(&mut self.entries[slot as usize].state, State::Vacant);
+            let State::Idle(handle) = idle else { break };
+            if let Put::Granted(waker) = self.place(slot, handle) {
+                wakers.extend(waker);
+            }
+        }
+        wakers
     }
 
-    /// Frees a busy slot. Returns `false` if the claim is void.
-    pub(super) fn free(&mut self, claim: Claim) -> bool {
-        let Some(slot) = self.end_claim(claim) else { return false };
-        self.vacate(slot);
-        true
+    /// Returns whether no more callers may join the queue, of which at most `limit` may wait for lent handles.
+    pub(super) fn is_full(&self, limit: usize) -> bool {
+        // A caller whose handle is being created or validated, or can be, does not wait for a lent one.
+        let own = self.busy(Work::Creating) + self.busy(Work::Validating) + self.max.saturating_sub(self.occupied());
+        let is_served = self.mode == Mode::Open && !self.idle.is_empty();
+        !is_served && self.waiters.waiting() >= limit.saturating_add(own)
     }
 
-    fn vacate(&mut self, slot: u32) {
-        self.entries[slot as usize] = Entry::Vacant;
-        self.vacant.push(slot);
-        self.shrunk &= self.occupied() > self.max;
+    /// Joins the queue, or, if `again` is set, goes back to its head. If a handle is idle, it is granted at once (3).
+    pub(super) fn join(&mut self, holder: N, again: bool) -> Ticket {
+        let waker = Waker::noop().clone();
+        let ticket = if again { self.waiters.rejoin(holder, waker) } else { self.waiters.join(holder, waker) };
+        // If there is a waker, it is this one.
+        drop(self.serve());
+        ticket
+    }
+
+    /// Claims the slots of at most `most` of the idle handles that `which` selects, the longest idle first.
+    pub(super) fn claim_idle(
+        &mut self,
+        most: usize,
+        work: Work,
+        overdue: Moment,
+        mut which: impl FnMut(u32, &S) -> bool,
+    ) -> Vec<(u32, T)> {
+        let (mut claimed, mut idle) = (Vec::new(), mem::take(&mut self.idle));
+        idle.retain(|&slot| {
+            let Entry { state, meta } = &mut self.entries[slot as usize];
+            if claimed.len() == most || !meta.as_ref().is_some_and(|meta| which(slot, meta)) {
+                return true;
+            }
+            if let State::Idle(handle) = mem::replace(state, State::Vacant) {
+                claimed.push((slot, handle));
+            }
+            self.occupy(slot, work, overdue);
+            false
+        });
+        self.idle = idle;
+        claimed
+    }
+
+    /// Takes at most `most` of the idle handles that `out` selects out of the pool, the longest idle first, to be
+    /// released.
+    pub(super) fn remove_idle(&mut self, most: usize, mut out: impl FnMut(&S) -> bool) -> Vec<(u32, T)> {
+        self.claim_idle(most, Work::Ending, Moment::NEVER, |_, meta| out(meta))
     }
 
     /// Returns when the next busy slot may be overdue.
@@ -322,19 +355,19 @@ impl<T, S, N> Slots<T, S, N> {
         self.overdue
     }
 
-    /// Frees the slots whose work is overdue, and was so already some time ago, and returns their claims.
+    /// Gives up the slots whose work is overdue, and was so already some time ago, and returns them.
     ///
     /// After the whole process was stopped, all work is overdue. Its tasks get `grace` to end by themselves.
-    pub(super) fn give_up(&mut self, now: Moment, grace: Duration) -> Vec<Claim> {
-        if now < self.overdue {
-            return Vec::new();
-        }
+    pub(super) fn give_up(&mut self, now: Moment, grace: Duration) -> Vec<u32> {
         let mut given_up = Vec::new();
+        if now < self.overdue {
+            return given_up;
+        }
         self.overdue = Moment::NEVER;
         for (slot, entry) in (0..).zip(&mut self.entries) {
-            let Entry::Busy { claim, overdue, noticed, .. } = entry else { continue };
+            let State::Busy { overdue, noticed, .. } = &mut entry.state else { continue };
             if *overdue <= now && *noticed {
-                given_up.push(Claim { slot, number: *claim });
+                given_up.push(slot);
                 continue;
             }
             if *overdue <= now {
@@ -342,7 +375,7 @@ impl<T, S, N> Slots<T, S, N> {
             }
             self.overdue = self.overdue.min(*overdue);
         }
-        given_up.retain(|claim| self.free(*claim));
+        given_up.iter().for_each(|&slot| self.occupy(slot, Work::Late, Moment::NEVER));
         given_up
     }
 
@@ -358,35 +391,17 @@ impl<T, S, N> Slots<T, S, N> {
     }
 
     /// Occupies a slot for a creation.
-    pub(super) fn begin(&mut self, overdue: Moment) -> Claim {
+    pub(super) fn begin(&mut self, overdue: Moment) -> u32 {
         let slot = self.vacant.pop().unwrap_or_else(|| {
-            self.entries.push(Entry::Vacant);
+            self.entries.push(Entry { state: State::Vacant, meta: None });
             u32::try_from(self.entries.len() - 1).expect("a pool has fewer slots than u32::MAX")
         });
-        self.occupy(slot, Work::Creating, overdue).0
-    }
-
-    /// Returns whether one more caller may join the queue, of which at most `limit` may wait for lent handles.
-    pub(super) fn may_join(&self, limit: usize) -> Result<(), JoinError> {
-        if self.mode == Mode::Closed {
-            return Err(JoinError::Closed);
-        }
-        // A caller whose handle is being created or validated, or can be, does not wait for a lent one.
-        let own = self.busy(Work::Creating) + self.busy(Work::Validating) + self.max.saturating_sub(self.occupied());
-        if self.waiters.waiting() >= limit.saturating_add(own) {
-            return Err(JoinError::Full);
-        }
-        Ok(())
-    }
-
-    /// Joins the queue, or, if `again` is set, goes back to its head. To be called in the same step as a
-    /// [`take`](Slots::take) that returned nothing (3).
-    pub(super) fn join(&mut self, holder: N, waker: Waker, again: bool) -> Ticket {
-        if again { self.waiters.rejoin(holder, waker) } else { self.waiters.join(holder, waker) }
+        self.occupy(slot, Work::Creating, overdue);
+        slot
     }
 
     /// Changes the size, and takes out surplus idle handles, the longest idle first.
-    pub(super) fn resize(&mut self, max: usize) -> Vec<(Claim, T, S)> {
+    pub(super) fn resize(&mut self, max: usize) -> Vec<(u32, T)> {
         self.max = max;
         self.shrunk = self.occupied() > max;
         self.remove_idle(self.staying().saturating_sub(max), |_| true)
@@ -399,51 +414,23 @@ impl<T, S, N> Slots<T, S, N> {
         }
     }
 
-    /// Resumes, and grants the idle handles to waiters.
+    /// Resumes, and grants the idle handles to waiters. Returns all wakers: the remaining waiters may begin creations.
     pub(super) fn resume(&mut self) -> Vec<Waker> {
         if self.mode != Mode::Paused {
             return Vec::new();
         }
         self.mode = Mode::Open;
-        let mut wakers = Vec::new();
-        while !self.waiters.is_idle() {
-            let Some(slot) = self.idle.pop() else { break };
-            let Entry::Held(Occupant::Idle(handle), meta) =
-                mem::replace(&mut self.entries[slot as usize], Entry::Vacant)
-            else {
-                unreachable!("the slot is idle");
-            };
-            let Ok((holder, waker)) = self.waiters.grant((slot, handle)) else { unreachable!("a caller waits") };
-            self.entries[slot as usize] = Entry::Held(Occupant::Lent(holder), meta);
-            wakers.extend(waker);
-        }
-        // The remaining waiters may begin creations.
+        let mut wakers = self.serve();
         wakers.extend(self.waiters.wakers());
         wakers
     }
 
     /// Closes permanently. Returns the idle handles, and the wakers of all waiters, which find the pool closed.
-    pub(super) fn close(&mut self) -> (Vec<(Claim, T, S)>, Vec<Waker>) {
+    pub(super) fn close(&mut self) -> (Vec<(u32, T)>, Vec<Waker>) {
         self.mode = Mode::Closed;
         (self.remove_idle(usize::MAX, |_| true), self.waiters.wakers())
     }
-
-    /// Returns the number of slots that have ever been occupied at the same time.
-    pub(super) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// Returns the holders of the lent handles in these slots, as far as there are so many.
-    pub(super) fn lent_in(&self, slots: std::ops::Range<usize>) -> impl Iterator<Item = &N> {
-        let end = slots.end.min(self.entries.len());
-        self.entries[slots.start.min(end)..end].iter().filter_map(|entry| match entry {
-            Entry::Held(Occupant::Lent(holder), _) => Some(holder),
-            _ => None,
-        })
-    }
 }
-
-const LENT: &str = "only lent handles are returned";
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 use std::any::type_name;
 use std::borrow::Cow;
+use std::time::Duration;
 
 use super::clock::Moment;
 use super::inner::{Holder, Inner};
@@ -113,16 +114,16 @@ impl<R: Resource> Inner<R> {
     }
 
     fn shortage(&self, waiter: &Holder) -> Shortage {
-        let (mut oldest, mut own) = (None::<Holder>, None);
-        self.for_each_holder(|holder| {
-            if oldest.as_ref().is_none_or(|oldest| holder.since < oldest.since) {
-                oldest = Some(holder.clone());
+        let (mut oldest, mut own) = (None::<(Holder, Moment)>, None);
+        self.for_each_holder(|holder, since| {
+            if oldest.as_ref().is_none_or(|(_, oldest)| since < *oldest) {
+                oldest = Some((holder.clone(), since));
             }
             if holder.origin.scope.is_some() && holder.origin.scope == waiter.origin.scope {
                 own.get_or_insert(holder.origin.taken_at);
             }
         });
-        let oldest = oldest.map(|holder| holder.holding(self.clock.now()));
+        let oldest = oldest.map(|(holder, since)| holder.holding(self.clock.now().since(since)));
         let (resource, name) = (Some(type_name::<R>()), self.config.name.clone());
         let PoolStatus { paused, max_size, in_use, idle, creating, waiting, last_failure, .. } = self.status();
         Shortage { resource, name, paused, max_size, in_use, idle, creating, waiting, oldest, last_failure, own }
@@ -130,8 +131,7 @@ impl<R: Resource> Inner<R> {
 }
 
 impl Holder {
-    pub(super) fn holding(&self, now: Moment) -> Holding {
-        let held = now.since(self.since);
+    pub(super) fn holding(&self, held: Duration) -> Holding {
         Holding { taken_at: self.origin.taken_at, held, label: self.details.to_label() }
     }
 }

@@ -6,9 +6,8 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use super::clock::Moment;
-use super::inner::{Counters, Doubt, HandleMeta, Holder, Inner, Keep, Parts};
-use super::slots::{Claim, Work};
+use super::inner::{Counters, Doubt, HandleMeta, Holder, Inner, Parts, Since};
+use super::slots::Work;
 use crate::error::{Error, Stage};
 use crate::exit::Exit;
 use crate::lease::acquire::is_lost;
@@ -16,7 +15,7 @@ use crate::reaper;
 use crate::resource::{Health, Resource};
 use crate::rt::catch;
 use crate::rt::rand;
-use crate::rt::runtime::{Runtime, RuntimeId};
+use crate::rt::runtime::Runtime;
 use crate::rt::time::{self, Deadline};
 
 pin_project! {
@@ -96,43 +95,35 @@ const NOT_TAKEN: &str = "only methods that consume it take the handle";
 pub(super) struct Unproved<R: Resource> {
     /// `None` once it was put back, retired or lent.
     parts: Option<Parts<R>>,
-    /// The claim of its slot, which it has once the validation has to wait. Until then, the slot counts as lent.
-    claimed: Option<Box<Claimed<R>>>,
-    since: Since,
-    /// When its validation began. If it succeeds, the handle was alive then, if not later.
-    began: Moment,
-    /// Whether it was found sound before.
-    tested: bool,
-    /// The runtime on which it was created, if a check-out has taken it.
-    home: Option<RuntimeId>,
-}
-
-type Claimed<R> = (Claim, HandleMeta<R>);
-
-/// What a handle has done since it was proved.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum Since {
-    /// It was idle. If it is dead, the others may be, too.
-    Idle,
-    /// It was returned without being looked at.
-    Returned,
-    /// A use has ended. If it was cut, a failed validation is to be expected.
-    Used { exit: Exit, cut: bool },
-}
-
-/// Claims the slot of a handle that is lent.
-#[cold]
-fn claim<R: Resource>(pool: &Inner<R>, slot: u32) -> Box<Claimed<R>> {
-    let overdue = pool.overdue(time::now(), Work::Validating);
-    Box::new(pool.state.lock().slots.claim(slot, Work::Validating, overdue))
+    doubt: Doubt,
+    /// Whether its slot counts as validating, which it does once the validation has to wait. Until then, it counts as lent.
+    waits: bool,
 }
 
 impl<R: Resource> Unproved<R> {
-    /// Takes over a handle that a check-out has taken.
     #[inline]
-    pub(super) fn taken(parts: Parts<R>, Doubt { left_open, tested, at, home }: Doubt) -> Self {
-        let since = if left_open { Since::Returned } else { Since::Idle };
-        Unproved { parts: Some(parts), claimed: None, since, began: at, tested, home }
+    pub(super) fn new(parts: Parts<R>, doubt: Doubt) -> Self {
+        Unproved { parts: Some(parts), doubt, waits: false }
+    }
+
+    /// Takes over a handle whose use has ended, or that was dropped, if there is no verdict.
+    pub(super) fn used(parts: Parts<R>, verdict: Option<Exit>) -> Self {
+        let cut = verdict.map_or_else(std::thread::panicking, Exit::is_in_doubt);
+        let exit = verdict.unwrap_or_else(Exit::of_drop);
+        let now = parts.pool.clock.now();
+        let mut state = parts.pool.state.lock();
+        state.uses += 1;
+        if let Some(meta) = state.slots.meta(parts.slot) {
+            (meta.since, meta.uses) = (now, meta.uses.saturating_add(1));
+        }
+        let mut doubt = state.doubt(parts.slot, now).expect("a handle in use has its metadata");
+        drop(state);
+        doubt.since = if cut { Since::Cut(exit) } else { Since::Used(exit) };
+        Unproved::new(parts, doubt)
+    }
+
+    fn parts(&self) -> &Parts<R> {
+        self.parts.as_ref().expect(NOT_TAKEN)
     }
 
     /// Returns whether a validation could not keep its deadline here, but on the runtime on which the handle was
@@ -140,32 +131,7 @@ impl<R: Resource> Unproved<R> {
     #[inline]
     pub(super) fn needs_its_runtime(&self) -> bool {
         let here = Runtime::try_current().ok().map(|here| here.id());
-        self.home.is_some() && self.home != here && !time::has_timers()
-    }
-
-    /// Takes over a handle whose use has ended, or that was dropped, if there is no verdict.
-    pub(super) fn used(parts: Parts<R>, verdict: Option<Exit>) -> Self {
-        let cut = verdict.map_or_else(std::thread::panicking, Exit::is_in_doubt);
-        let since = Since::Used { exit: verdict.unwrap_or_else(Exit::of_drop), cut };
-        let began = parts.pool.clock.now();
-        let overdue = began.after(parts.pool.config.validate_timeout);
-        let mut state = parts.pool.state.lock();
-        let (claim, mut meta) = state.slots.claim(parts.slot, Work::Validating, overdue);
-        state.uses += 1;
-        drop(state);
-        (meta.returned, meta.uses) = (began, meta.uses.saturating_add(1));
-        let (tested, home) = (meta.tested, None);
-        Unproved { parts: Some(parts), claimed: Some(Box::new((claim, meta))), since, began, tested, home }
-    }
-
-    /// Claims its slot, unless that is done already.
-    fn claim(&mut self) -> &mut Claimed<R> {
-        let Parts { pool, slot, .. } = self.parts.as_ref().expect(NOT_TAKEN);
-        self.claimed.get_or_insert_with(|| claim(pool, *slot))
-    }
-
-    pub(super) fn pool(&self) -> Arc<Inner<R>> {
-        Arc::clone(&self.parts.as_ref().expect(NOT_TAKEN).pool)
+        self.doubt.home.is_some() && self.doubt.home != here && !time::has_timers()
     }
 
     /// Validates the handle.
@@ -174,8 +140,8 @@ impl<R: Resource> Unproved<R> {
         let Parts { pool, slot, handle } = self.parts.as_mut().expect(NOT_TAKEN);
         let pool = &**pool;
         let waits = || {
-            self.claimed.get_or_insert_with(|| claim(pool, *slot));
-            Deadline::after(pool.config.validate_timeout)
+            self.waits = true;
+            pool.begin_validation(*slot)
         };
         validate(&*pool.resource, handle, waits)
     }
@@ -183,7 +149,7 @@ impl<R: Resource> Unproved<R> {
     /// Lends a handle that was validated. Returns `None` if its slot was given up; the handle is then retired.
     #[inline]
     pub(super) fn lend(mut self, holder: impl FnOnce() -> Holder) -> Option<Parts<R>> {
-        if self.claimed.is_some() && !self.lend_claimed(holder()) {
+        if self.waits && !self.parts().pool.state.lock().slots.lend(self.parts().slot, holder()) {
             return None;
         }
         let parts = self.parts.take();
@@ -192,62 +158,54 @@ impl<R: Resource> Unproved<R> {
         parts
     }
 
-    /// Turns the claim into a loan, unless it is void.
-    #[cold]
-    fn lend_claimed(&mut self, holder: Holder) -> bool {
-        let (Some(claimed), Some(Parts { pool, .. })) = (self.claimed.take(), &self.parts) else { return false };
-        let (claim, mut meta) = *claimed;
-        (meta.proved, meta.tested) = (self.began, true);
-        let lent = pool.state.lock().slots.lend_claimed(claim, meta, holder);
-        self.claimed = lent.err().map(|meta| Box::new((claim, meta)));
-        self.claimed.is_none()
-    }
-
     /// Validates the handle in a task, and puts it back if it is sound. Without a runtime it is retired.
     #[cold]
-    pub(super) fn validate_in_background(mut self) {
-        let home = self.claim().1.home;
-        let home = self.parts.as_ref().and_then(|parts| parts.pool.state.lock().homes.get(home).cloned());
+    pub(super) fn validate_in_background(self) {
+        let Parts { pool, slot, .. } = self.parts();
+        drop(pool.begin_validation(*slot));
+        let mut state = pool.state.lock();
+        let home = state.slots.meta(*slot).as_ref().map(|meta| meta.home);
+        let home = home.and_then(|home| state.homes.get(home).cloned());
+        drop(state);
         reaper::spawn(home, Box::pin(self.validate_and_put()));
     }
 
     /// Validates the handle, and puts it back if it is sound.
     pub(super) async fn validate_and_put(mut self) {
-        let (began, outcome) = (self.began, self.validate().await);
-        let Err(error) = outcome else { return self.put() };
-        let pool = self.is_sign(&error).then(|| self.pool());
-        self.fail(&error);
-        if let Some(pool) = pool {
-            // Handles that were proved since then are left alone. Otherwise a few dead ones would be enough to keep all
-            // the others from their users.
-            pool.validate_idle(usize::MAX, |meta| meta.proved < began);
+        match self.validate().await {
+            Ok(()) => self.put(),
+            Err(error) => {
+                self.doubt_others(&error);
+                self.fail(&error);
+            }
         }
     }
 
     /// Puts a handle back that was validated.
     fn put(mut self) {
-        self.claim();
-        let (Some(claimed), Some(Parts { pool, handle, .. })) = (self.claimed.take(), self.parts.take()) else {
+        let (Doubt { since, at, .. }, Some(Parts { pool, slot, handle })) = (&self.doubt, self.parts.take()) else {
             return;
         };
-        let (claim, mut meta) = *claimed;
-        (meta.proved, meta.tested) = (self.began, true);
-        let is_old = meta.expires <= self.began || meta.uses >= pool.config.max_uses;
-        let keep = if is_old && self.since != Since::Idle { Keep::No } else { Keep::Idle };
-        pool.put_claimed(claim, handle, meta, keep);
+        let most = pool.config.max_uses;
+        pool.put_unused(slot, handle, |meta| *since == Since::Idle || meta.expires > *at && meta.uses < most);
     }
 
-    /// Returns whether its failed validation is a sign that the idle handles are dead, too. A validation that was lost
+    /// Validates the idle handles if its failed validation is a sign that they are dead, too. A validation that was lost
     /// with its runtime says nothing about the backend.
-    pub(super) fn is_sign(&self, error: &Error<R::Cause>) -> bool {
-        self.since == Since::Idle && !is_lost(error)
+    ///
+    /// Handles that were proved since then are left alone. Otherwise a few dead ones would be enough to keep all the
+    /// others from their users.
+    pub(super) fn doubt_others(&self, error: &Error<R::Cause>) {
+        if self.doubt.since == Since::Idle && !is_lost(error) {
+            self.parts().pool.validate_idle(usize::MAX, |meta| meta.proved <= self.doubt.at);
+        }
     }
 
     /// Retires a handle that failed its validation.
     pub(super) fn fail(self, error: &Error<R::Cause>) {
-        let expected = matches!(self.since, Since::Used { cut: true, .. });
-        if let Some(Parts { pool, handle, .. }) = self.parts.as_ref().filter(|_| !expected && !is_lost(error)) {
-            pool.report_unsound(handle, self.tested);
+        if !matches!(self.doubt.since, Since::Cut(_)) && !is_lost(error) {
+            let Parts { pool, handle, .. } = self.parts();
+            pool.report_unsound(handle, self.doubt.tested);
         }
     }
 }
@@ -268,35 +226,36 @@ impl<R: Resource> Inner<R> {
     }
 
     /// Validates at most `most` of the idle handles that `which` selects, all at the same time, each in a task of its
-    /// own: one that blocks must not stop the others. Returns how many there are.
-    pub(super) fn validate_idle(self: &Arc<Self>, most: usize, which: impl FnMut(&HandleMeta<R>) -> bool) -> usize {
-        let began = self.clock.now();
-        let overdue = began.after(self.config.validate_timeout);
-        let suspects = self.state.lock().slots.claim_idle(most, Work::Validating, overdue, which);
-        let count = suspects.len();
-        for (claim, handle, meta) in suspects {
-            let parts = Some(Parts { pool: Arc::clone(self), slot: claim.slot(), handle });
-            let (tested, claimed) = (meta.tested, Some(Box::new((claim, meta))));
-            Unproved { parts, claimed, since: Since::Idle, began, tested, home: None }.validate_in_background();
+    /// own: one that blocks must not stop the others.
+    pub(super) fn validate_idle(self: &Arc<Self>, most: usize, mut which: impl FnMut(&HandleMeta<R>) -> bool) {
+        let now = self.clock.now();
+        let overdue = now.after(self.config.validate_timeout);
+        let mut state = self.state.lock();
+        let claimed = state.slots.claim_idle(most, Work::Validating, overdue, |_, meta| which(meta));
+        let doubts: Vec<_> = claimed.iter().filter_map(|(slot, _)| state.doubt(*slot, now)).collect();
+        drop(state);
+        for ((slot, handle), doubt) in claimed.into_iter().zip(doubts) {
+            Unproved::new(Parts { pool: Arc::clone(self), slot, handle }, doubt).validate_in_background();
         }
-        count
+    }
+
+    /// Counts a slot as validating, and returns the deadline of its validation.
+    #[cold]
+    fn begin_validation(&self, slot: u32) -> Deadline {
+        let timeout = self.config.validate_timeout;
+        self.state.lock().slots.occupy(slot, Work::Validating, self.clock.now().after(timeout));
+        Deadline::after(timeout)
     }
 }
 
 impl<R: Resource> Drop for Unproved<R> {
     fn drop(&mut self) {
-        if self.parts.is_some() {
-            self.claim();
-        }
-        let (Some(claimed), Some(Parts { pool, handle, .. })) = (self.claimed.take(), self.parts.take()) else {
-            return;
-        };
-        let (claim, meta) = *claimed;
-        let exit = match self.since {
-            Since::Used { exit, .. } => exit,
-            Since::Idle | Since::Returned => Exit::of_drop(),
+        let Some(Parts { pool, slot, handle }) = self.parts.take() else { return };
+        let exit = match self.doubt.since {
+            Since::Used(exit) | Since::Cut(exit) => exit,
+            Since::Idle => Exit::of_drop(),
         };
         Counters::add(&pool.counters.unsound, 1);
-        pool.retire(Some(claim), handle, pool.account(meta), exit);
+        pool.retire(slot, handle, exit);
     }
 }

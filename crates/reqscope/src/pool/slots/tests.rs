@@ -34,6 +34,7 @@ fn steps() -> impl Strategy<Value = Step> {
         5 => which().prop_map(Step::Created),
         1 => which().prop_map(Step::FreeCreating),
         3 => which().prop_map(Step::FreeEnding),
+        2 => which().prop_map(Step::EndLate),
         1 => (0..4_usize).prop_map(Step::RemoveIdle),
         1 => Just(Step::ValidateAll),
         1 => (1..5_usize).prop_map(Step::Resize),
@@ -61,14 +62,18 @@ proptest! {
 }
 
 /// Puts a new handle into a new slot.
-fn create(slots: &mut Machine, handle: u32) -> Put<u32, u32> {
-    let claim = slots.begin(Moment::NEVER);
-    let slot = slots.lend_claimed(claim, handle, 0).expect("the claim is valid");
+fn create(slots: &mut Machine, handle: u32) -> Put<u32> {
+    let slot = slots.begin(Moment::NEVER);
+    put_new(slots, slot, handle)
+}
+
+fn put_new(slots: &mut Machine, slot: u32, handle: u32) -> Put<u32> {
+    *slots.meta(slot) = Some(handle);
     slots.put(slot, handle, |_| true)
 }
 
 fn join(slots: &mut Machine, holder: u32) -> Ticket {
-    slots.join(holder, Waker::noop().clone(), false)
+    slots.join(holder, false)
 }
 
 #[test]
@@ -86,11 +91,11 @@ fn handle_returned_last_goes_out_first() {
 fn caller_that_can_create_does_not_count_as_waiting() {
     let mut slots = Machine::new(2);
     for _ in 0..2 {
-        assert_eq!(slots.may_join(0), Ok(()));
+        assert!(!slots.is_full(0));
         join(&mut slots, 0);
     }
     slots.begin(Moment::NEVER);
-    assert_eq!(slots.may_join(0), Err(JoinError::Full));
+    assert!(slots.is_full(0));
     assert_eq!(slots.counts().waiting, 2);
 }
 
@@ -99,8 +104,8 @@ fn caller_that_can_create_does_not_count_as_waiting() {
 fn caller_whose_handle_is_validated_does_not_count_as_waiting() {
     let mut slots = Machine::new(1);
     assert!(matches!(create(&mut slots, 1), Put::Idle));
-    assert_eq!(slots.claim_idle(1, Work::Validating, Moment::NEVER, |_| true).len(), 1);
-    assert_eq!(slots.may_join(0), Ok(()));
+    assert_eq!(slots.claim_idle(1, Work::Validating, Moment::NEVER, |_, _| true).len(), 1);
+    assert!(!slots.is_full(0));
 }
 
 // The fault: each keepalive of an idle handle made the pool grow.
@@ -108,7 +113,7 @@ fn caller_whose_handle_is_validated_does_not_count_as_waiting() {
 fn handle_that_is_validated_is_as_good_as_idle() {
     let mut slots = Machine::new(2);
     assert!(matches!(create(&mut slots, 1), Put::Idle));
-    assert_eq!(slots.claim_idle(1, Work::Validating, Moment::NEVER, |_| true).len(), 1);
+    assert_eq!(slots.claim_idle(1, Work::Validating, Moment::NEVER, |_, _| true).len(), 1);
     assert!(!slots.wants(9, 1) && slots.wants(9, 2));
 }
 
@@ -117,7 +122,7 @@ fn unlimited_settings_do_not_overflow() {
     let mut slots = Machine::new(usize::MAX);
     join(&mut slots, 0);
     assert!(slots.wants(usize::MAX, usize::MAX));
-    assert_eq!(slots.may_join(usize::MAX), Ok(()));
+    assert!(!slots.is_full(usize::MAX));
 }
 
 #[test]
@@ -126,7 +131,8 @@ fn resume_grants_idle_handles_to_the_head_of_the_queue() {
     slots.pause();
     let first = join(&mut slots, 1);
     let woken = Arc::new(Woken::default());
-    let _second = slots.join(2, Waker::from(Arc::clone(&woken)), false);
+    let second = join(&mut slots, 2);
+    drop(slots.waiters().register(&second, Waker::from(Arc::clone(&woken))));
     assert!(matches!(create(&mut slots, 7), Put::Idle));
     slots.resume().into_iter().for_each(Waker::wake);
     assert_eq!(slots.waiters().take(&first), Some((0, 7)));
@@ -142,10 +148,9 @@ fn shrinking_releases_only_the_surplus() {
     assert!(matches!(create(&mut slots, 2), Put::Idle));
     let third = slots.begin(Moment::NEVER);
     let removed = slots.resize(2);
-    assert!(matches!(removed[..], [(Claim { slot: 0, .. }, 1, 1)]), "{removed:?}");
+    assert_eq!(removed, [(0, 1)]);
     assert_eq!(slots.resize(2), []);
-    let third = slots.lend_claimed(third, 3, 0).unwrap();
-    assert!(matches!(slots.put(third, 3, |_| true), Put::Idle));
+    assert!(matches!(put_new(&mut slots, third, 3), Put::Idle));
     assert_eq!(slots.counts(), Counts { max: 2, idle: 2, ending: 1, ..Counts::default() });
 }
 
@@ -155,21 +160,25 @@ fn surplus_after_a_resize_is_refused_on_return() {
     assert!(matches!(create(&mut slots, 1), Put::Idle) && matches!(create(&mut slots, 2), Put::Idle));
     assert!(slots.take(0, |_| Some(())).is_some() && slots.take(0, |_| Some(())).is_some());
     assert_eq!(slots.resize(1), []);
-    assert!(matches!(slots.put(1, 2, |_| true), Put::Refused(Claim { slot: 1, .. }, 2, 2)));
+    assert!(matches!(slots.put(1, 2, |_| true), Put::Refused(1, 2)));
     assert!(matches!(slots.put(0, 1, |_| true), Put::Idle));
 }
 
 #[test]
-fn claim_of_a_slot_that_was_given_up_is_void() {
+fn slot_that_was_given_up_takes_nothing_until_it_is_freed() {
     let mut slots = Machine::new(1);
     let at = |millis| Moment::ZERO.after(Duration::from_millis(millis));
-    let claim = slots.begin(at(5));
-    for (millis, given_up) in [(4, vec![]), (100, vec![]), (109, vec![]), (110, vec![claim])] {
+    let late = slots.begin(at(5));
+    for (millis, given_up) in [(4, vec![]), (100, vec![]), (109, vec![]), (110, vec![late])] {
         assert_eq!(slots.give_up(at(millis), Duration::from_millis(10)), given_up, "at {millis}");
     }
+    assert_eq!(slots.occupied(), 0);
     let next = slots.begin(Moment::NEVER);
-    assert_eq!(slots.lend_claimed(claim, 1, 0), Err(1));
-    assert!(!slots.free(claim) && slots.free(next));
+    assert!(late != next && !slots.lend(late, 0));
+    assert!(matches!(put_new(&mut slots, late, 1), Put::Refused(..)));
+    assert_eq!(slots.meta(late).take(), Some(1));
+    slots.free(late);
+    assert_eq!(slots.counts(), Counts { max: 1, creating: 1, ..Counts::default() });
 }
 
 /// Looks at the idle handles as `Pool::retain` does, with a user at work between two pieces.
@@ -184,8 +193,7 @@ fn retain_finds_each_piece_at_the_front() {
     for piece in slots.idle_slots().chunks(2) {
         assert!(slots.idle.starts_with(piece), "it is found by a search");
         let selected = |slot, _: &_| piece.contains(&slot);
-        for (claim, handle, meta) in slots.claim_idle_slots(usize::MAX, Work::Validating, Moment::NEVER, selected) {
-            let slot = slots.lend_claimed(claim, meta, 0).expect("the claim is valid");
+        for (slot, handle) in slots.claim_idle(usize::MAX, Work::Validating, Moment::NEVER, selected) {
             let put = slots.put(slot, handle, |_| handle % 3 != 0);
             assert_eq!(matches!(put, Put::Idle), handle % 3 != 0);
         }

@@ -5,8 +5,8 @@ use super::super::*;
 impl<T, S, N> Slots<T, S, N> {
     /// Asserts the invariants that can be seen from one state.
     pub(super) fn check(&self) {
-        let of = |wanted: fn(&Entry<T, S, N>) -> bool| -> BTreeSet<u32> {
-            let numbered = self.entries.iter().enumerate().filter(|(_, entry)| wanted(entry));
+        let of = |wanted: fn(&State<T, N>) -> bool| -> BTreeSet<u32> {
+            let numbered = self.entries.iter().enumerate().filter(|(_, entry)| wanted(&entry.state));
             numbered.map(|(number, _)| number as u32).collect()
         };
         let listed = |list: Vec<u32>| -> BTreeSet<u32> {
@@ -14,15 +14,21 @@ impl<T, S, N> Slots<T, S, N> {
             assert_eq!(set.len(), list.len(), "a slot is listed twice (1)");
             set
         };
-        assert_eq!(listed(self.vacant.clone()), of(|entry| matches!(entry, Entry::Vacant)), "the vacant slots (1)");
-        let idle = of(|entry| matches!(entry, Entry::Held(Occupant::Idle(_), _)));
+        assert_eq!(listed(self.vacant.clone()), of(|state| matches!(state, State::Vacant)), "the vacant slots (1)");
+        let idle = of(|state| matches!(state, State::Idle(_)));
         assert_eq!(listed(self.idle_slots()), idle, "the idle slots (1)");
-        for work in [Work::Creating, Work::Validating, Work::Ending] {
-            let busy = |entry: &&Entry<T, S, N>| matches!(entry, Entry::Busy { work: with, .. } if *with == work);
-            assert_eq!(self.busy(work), self.entries.iter().filter(busy).count(), "the count of {work:?} (1)");
+        for work in [Work::Creating, Work::Validating, Work::Ending, Work::Late] {
+            let is_busy =
+                |entry: &&Entry<T, S, N>| matches!(entry.state, State::Busy { work: with, .. } if with == work);
+            assert_eq!(self.busy(work), self.entries.iter().filter(is_busy).count(), "the count of {work:?} (1)");
         }
-        let due = self.entries.iter().filter_map(|entry| match entry {
-            Entry::Busy { overdue, .. } => Some(*overdue),
+        for Entry { state, meta } in &self.entries {
+            let holds = matches!(state, State::Idle(_) | State::Lent(_));
+            assert!(!holds || meta.is_some(), "a handle without metadata");
+            assert!(!matches!(state, State::Vacant) || meta.is_none(), "metadata without a handle");
+        }
+        let due = self.entries.iter().filter_map(|entry| match entry.state {
+            State::Busy { overdue, .. } => Some(overdue),
             _ => None,
         });
         assert!(due.min().is_none_or(|due| self.overdue <= due), "work would be overdue unnoticed");

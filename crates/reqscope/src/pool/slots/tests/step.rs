@@ -3,9 +3,9 @@
 pub(super) enum Step {
     /// Takes the handle that was used last, if this accepts it.
     Take(bool),
-    /// Takes an idle handle, or joins the queue, with this limit.
+    /// Joins the queue, with this limit, for an idle handle or another one.
     Join(usize),
-    /// Takes an idle handle, or joins the queue at its head.
+    /// Joins the queue at its head.
     Rejoin,
     /// Stores the waker of a waiter.
     Register(usize),
@@ -13,19 +13,21 @@ pub(super) enum Step {
     TakeGrant(usize),
     Leave(usize),
     Put(usize, bool),
-    /// Claims the slot of a lent handle for its validation.
+    /// Begins the validation of a lent handle.
     Validate(usize),
     /// Puts a handle back that was validated.
     PutValidated(usize, bool),
     /// Lends a handle that was validated.
     LendValidated(usize),
-    /// Claims the slot of a handle that is validated for its release.
+    /// Begins the release of a handle that is validated.
     EndValidated(usize),
     /// Begins a creation if one is wanted, with this limit and this number of spare handles.
     Begin(usize, usize),
     Created(usize),
     FreeCreating(usize),
     FreeEnding(usize),
+    /// Lets work end that was given up.
+    EndLate(usize),
     RemoveIdle(usize),
     ValidateAll,
     /// Lets time pass, and gives up what is overdue.

@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,10 +15,12 @@ pub(super) type Machine = Slots<u32, u32, u32>;
 pub(super) struct World {
     pub(super) slots: Machine,
     lent: Vec<(u32, u32)>,
-    creating: Vec<(Claim, Moment)>,
+    creating: Vec<(u32, Moment)>,
     /// With the handle.
-    validating: Vec<(Claim, Moment, u32)>,
-    ending: Vec<Claim>,
+    validating: Vec<(u32, Moment, u32)>,
+    ending: Vec<u32>,
+    /// What was given up, and the handle, if there is one.
+    late: Vec<(u32, Option<u32>)>,
     now: Moment,
     /// In the order in which they are to be served.
     queue: VecDeque<Waiting>,
@@ -61,6 +63,7 @@ impl World {
             creating: Vec::new(),
             validating: Vec::new(),
             ending: Vec::new(),
+            late: Vec::new(),
             now: Moment::ZERO.after(Duration::from_secs(1)),
             queue: VecDeque::new(),
             granted: Vec::new(),
@@ -115,36 +118,33 @@ impl World {
                 if let Some(index) = pick(self.lent.len(), index) {
                     let (slot, handle) = self.lent.swap_remove(index);
                     let due = self.due();
-                    let (claim, meta) = self.slots.claim(slot, Work::Validating, due);
-                    assert_eq!(meta, handle);
-                    self.validating.push((claim, due, handle));
+                    self.slots.occupy(slot, Work::Validating, due);
+                    self.validating.push((slot, due, handle));
                 }
             }
             Step::PutValidated(index, wanted) => {
-                if let Some((claim, handle)) = self.pick_validated(index) {
-                    let slot = self.slots.lend_claimed(claim, handle, 0).expect("the claim is valid");
+                if let Some((slot, handle)) = self.pick_validated(index) {
                     self.put(slot, handle, wanted);
                 }
             }
             Step::LendValidated(index) => {
-                if let Some((claim, handle)) = self.pick_validated(index) {
+                if let Some((slot, handle)) = self.pick_validated(index) {
                     let holder = self.new_holder();
-                    let slot = self.slots.lend_claimed(claim, handle, holder).expect("the claim is valid");
+                    assert!(self.slots.lend(slot, holder));
                     self.lent.push((slot, handle));
                 }
             }
             Step::EndValidated(index) => {
-                if let Some((claim, _)) = self.pick_validated(index) {
-                    let ending = self.slots.reclaim(claim, Work::Ending, Moment::NEVER).expect("the claim is valid");
-                    assert!(!self.slots.free(claim), "the former claim is void");
-                    self.ending.push(ending);
+                if let Some((slot, handle)) = self.pick_validated(index) {
+                    self.slots.occupy(slot, Work::Ending, Moment::NEVER);
+                    self.has_ended(slot, handle);
                 }
             }
             Step::Begin(limit, spare) => {
                 if self.slots.wants(limit, spare) {
                     let due = self.due();
-                    let claim = self.slots.begin(due);
-                    self.creating.push((claim, due));
+                    let slot = self.slots.begin(due);
+                    self.creating.push((slot, due));
                     let counts = self.slots.counts();
                     assert!(counts.creating <= limit, "more creations than allowed (4)");
                     let ready = counts.idle + counts.validating;
@@ -156,23 +156,19 @@ impl World {
             }
             Step::Created(index) => {
                 if let Some(index) = pick(self.creating.len(), index) {
-                    let (claim, _) = self.creating.swap_remove(index);
-                    self.handles += 1;
-                    let handle = self.handles;
-                    let slot = self.slots.lend_claimed(claim, handle, 0).expect("the claim is valid");
+                    let (slot, _) = self.creating.swap_remove(index);
+                    let handle = self.new_handle(slot);
                     self.put(slot, handle, true);
                 }
             }
             Step::FreeCreating(index) => {
                 if let Some(index) = pick(self.creating.len(), index) {
-                    assert!(self.slots.free(self.creating.swap_remove(index).0));
+                    self.slots.free(self.creating.swap_remove(index).0);
                 }
             }
             Step::FreeEnding(index) => {
                 if let Some(index) = pick(self.ending.len(), index) {
-                    let claim = self.ending.swap_remove(index);
-                    assert!(self.slots.free(claim));
-                    assert!(!self.slots.free(claim), "freed twice");
+                    self.slots.free(self.ending.swap_remove(index));
                 }
             }
             Step::Pass(millis) => {
@@ -180,32 +176,41 @@ impl World {
                 // With no grace, what the first call finds overdue is given up by the second one.
                 assert_eq!(self.slots.give_up(self.now, Duration::ZERO), []);
                 let given_up = self.slots.give_up(self.now, Duration::ZERO);
-                let now = self.now;
-                let mut overdue = 0;
-                self.creating.retain(|(claim, due)| {
-                    overdue += usize::from(*due <= now);
-                    (*due <= now) == given_up.contains(claim) && *due > now
-                });
-                self.validating.retain(|(claim, due, _)| {
-                    overdue += usize::from(*due <= now);
-                    (*due <= now) == given_up.contains(claim) && *due > now
-                });
-                assert_eq!(given_up.len(), overdue, "what is overdue is given up, and nothing else");
-                for claim in given_up {
-                    assert!(!self.slots.free(claim), "the claim is void");
-                    assert_eq!(self.slots.lend_claimed(claim, 7, 0), Err(7), "the claim is void");
-                }
+                let (now, before) = (self.now, self.late.len());
+                let creating = self.creating.extract_if(.., |(_, due)| *due <= now).map(|(slot, _)| (slot, None));
+                self.late.extend(creating);
+                let validating = self.validating.extract_if(.., |(_, due, _)| *due <= now);
+                self.late.extend(validating.map(|(slot, _, handle)| (slot, Some(handle))));
+                let overdue: BTreeSet<_> = self.late[before..].iter().map(|(slot, _)| *slot).collect();
+                assert_eq!(
+                    given_up.into_iter().collect::<BTreeSet<_>>(),
+                    overdue,
+                    "what is overdue, and nothing else"
+                );
+            }
+            Step::EndLate(index) => {
+                let Some(index) = pick(self.late.len(), index) else { return };
+                let (slot, handle) = self.late.swap_remove(index);
+                let (before, holder) = (self.slots.counts(), self.new_holder());
+                assert!(!self.slots.lend(slot, holder), "a slot that was given up is lent");
+                self.slots.occupy(slot, Work::Validating, Moment::NEVER);
+                let handle = handle.unwrap_or_else(|| self.new_handle(slot));
+                let put = self.slots.put(slot, handle, |_| true);
+                assert!(matches!(put, Put::Refused(refused, late) if (refused, late) == (slot, handle)));
+                assert_eq!(self.slots.meta(slot).take(), Some(handle));
+                self.slots.free(slot);
+                assert_eq!(self.slots.counts(), before, "a slot that was given up counts");
             }
             Step::RemoveIdle(most) => {
                 let removed = self.slots.remove_idle(most, |meta| meta % 2 == 0);
-                assert!(removed.len() <= most && removed.iter().all(|(_, handle, _)| handle % 2 == 0));
+                assert!(removed.len() <= most && removed.iter().all(|(_, handle)| handle % 2 == 0));
                 self.have_ended(removed);
             }
             Step::ValidateAll => {
                 let due = self.due();
-                let all = self.slots.claim_idle(usize::MAX, Work::Validating, due, |_| true);
+                let all = self.slots.claim_idle(usize::MAX, Work::Validating, due, |_, _| true);
                 assert_eq!(self.slots.counts().idle, 0);
-                self.validating.extend(all.into_iter().map(|(claim, handle, _)| (claim, due, handle)));
+                self.validating.extend(all.into_iter().map(|(slot, handle)| (slot, due, handle)));
             }
             Step::Resize(max) => {
                 let (staying, idle) = (self.staying(), self.slots.counts().idle);
@@ -238,29 +243,40 @@ impl World {
 
     /// Takes an idle handle, or joins the queue.
     fn join(&mut self, limit: usize, again: bool) {
-        let holder = self.new_holder();
-        if let Some((slot, handle, ())) = self.slots.take(holder, |_| Some(())) {
-            self.lent.push((slot, handle));
+        let (holder, before) = (self.new_holder(), self.slots.counts());
+        if self.slots.is_full(if again { usize::MAX } else { limit }) {
+            assert!(!again && (before.idle == 0 || before.paused) && self.queue.len() >= limit);
             return;
         }
-        let limit = if again { usize::MAX } else { limit };
-        match self.slots.may_join(limit) {
-            Ok(()) => {
-                assert!(!self.slots.is_closed());
-                let woken = Arc::<Woken>::default();
-                let ticket = self.slots.join(holder, Waker::from(Arc::clone(&woken)), again);
-                let waiting = Waiting { ticket, holder, woken, registered: true };
-                if again {
-                    self.queue.push_front(waiting);
-                } else {
-                    self.joined += 1;
-                    assert_eq!(self.slots.waiters().joined(), self.joined as u64);
-                    self.queue.push_back(waiting);
-                }
-            }
-            Err(JoinError::Closed) => assert!(self.slots.is_closed()),
-            Err(JoinError::Full) => assert!(!again && self.queue.len() >= limit),
+        if self.slots.is_closed() {
+            return;
         }
+        let ticket = self.slots.join(holder, again);
+        let woken = Arc::<Woken>::default();
+        if !again {
+            self.joined += 1;
+            assert_eq!(self.slots.waiters().joined(), self.joined as u64);
+        }
+        let granted = self.slots.waiters().take(&ticket);
+        assert_eq!(granted.is_some(), self.slots.mode == Mode::Open && before.idle > 0, "granted at once (3)");
+        if let Some(granted) = granted {
+            self.lent.push(granted);
+            return;
+        }
+        drop(self.slots.waiters().register(&ticket, Waker::from(Arc::clone(&woken))));
+        let waiting = Waiting { ticket, holder, woken, registered: true };
+        if again {
+            self.queue.push_front(waiting);
+        } else {
+            self.queue.push_back(waiting);
+        }
+    }
+
+    /// Makes a handle in this slot.
+    fn new_handle(&mut self, slot: u32) -> u32 {
+        self.handles += 1;
+        assert_eq!(self.slots.meta(slot).replace(self.handles), None);
+        self.handles
     }
 
     /// Returns when work is overdue that begins now.
@@ -268,10 +284,10 @@ impl World {
         self.now.after(Duration::from_millis(u64::from(self.holders % 7)))
     }
 
-    fn pick_validated(&mut self, index: usize) -> Option<(Claim, u32)> {
+    fn pick_validated(&mut self, index: usize) -> Option<(u32, u32)> {
         let index = pick(self.validating.len(), index)?;
-        let (claim, _, handle) = self.validating.swap_remove(index);
-        Some((claim, handle))
+        let (slot, _, handle) = self.validating.swap_remove(index);
+        Some((slot, handle))
     }
 
     fn leave(&mut self, index: usize) {
@@ -299,7 +315,7 @@ impl World {
     }
 
     /// Asserts that the handle went where it had to go.
-    fn has_put(&mut self, slot: u32, handle: u32, wanted: bool, put: Put<u32, u32>) {
+    fn has_put(&mut self, slot: u32, handle: u32, wanted: bool, put: Put<u32>) {
         match put {
             Put::Idle => {
                 assert!(wanted && self.slots.mode != Mode::Closed);
@@ -313,12 +329,12 @@ impl World {
                 waker.into_iter().for_each(Waker::wake);
                 self.take_new_grants();
             }
-            Put::Refused(claim, refused, meta) => {
-                assert_eq!((refused, meta, claim.slot), (handle, handle, slot));
+            Put::Refused(refused_slot, refused) => {
+                assert_eq!((refused_slot, refused), (slot, handle));
                 // Its own slot is still occupied.
                 let surplus = self.staying() > self.slots.max;
                 assert!(!wanted || surplus || self.slots.is_closed(), "refused for no reason");
-                self.ending.push(claim);
+                self.has_ended(slot, handle);
             }
         }
     }
@@ -328,7 +344,7 @@ impl World {
         while self.queue.len() > self.slots.counts().waiting {
             let waiting = self.queue.pop_front().expect("the machine counts fewer");
             let (slot, handle) = *self.slots.waiters.granted(&waiting.ticket).expect("first come, first served");
-            let Entry::Held(Occupant::Lent(holder), _) = &self.slots.entries[slot as usize] else {
+            let State::Lent(holder) = &self.slots.entries[slot as usize].state else {
                 panic!("a granted handle is lent");
             };
             assert_eq!(*holder, waiting.holder, "the holder of another waiter");
@@ -352,11 +368,14 @@ impl World {
         }
     }
 
-    fn have_ended(&mut self, handles: Vec<(Claim, u32, u32)>) {
-        for (claim, handle, meta) in handles {
-            assert_eq!(handle, meta);
-            self.ending.push(claim);
-        }
+    fn have_ended(&mut self, handles: Vec<(u32, u32)>) {
+        handles.into_iter().for_each(|(slot, handle)| self.has_ended(slot, handle));
+    }
+
+    /// Takes the metadata of a handle that is released.
+    fn has_ended(&mut self, slot: u32, handle: u32) {
+        assert_eq!(self.slots.meta(slot).take(), Some(handle), "the metadata of another handle");
+        self.ending.push(slot);
     }
 
     pub(super) fn occupied(&self) -> usize {
@@ -379,12 +398,16 @@ impl World {
         assert_eq!(counts.waiting, self.queue.len(), "waiters");
         let of = |slot: u32| &self.slots.entries[slot as usize];
         for (slot, handle) in &self.lent {
-            assert!(matches!(of(*slot), Entry::Held(Occupant::Lent(_), meta) if meta == handle), "not lent (1)");
+            assert!(
+                matches!(of(*slot), Entry { state: State::Lent(_), meta } if *meta == Some(*handle)),
+                "not lent (1)"
+            );
         }
-        let is_valid = |claim: &Claim, with: Work| matches!(of(claim.slot), Entry::Busy { work, claim: number, .. } if *number == claim.number && *work == with);
-        assert!(self.creating.iter().all(|(claim, _)| is_valid(claim, Work::Creating)), "not a creation (1)");
-        assert!(self.validating.iter().all(|(claim, ..)| is_valid(claim, Work::Validating)), "not validated (1)");
-        assert!(self.ending.iter().all(|claim| is_valid(claim, Work::Ending)), "not ending (1)");
+        let does = |slot: u32, with: Work| matches!(of(slot).state, State::Busy { work, .. } if work == with);
+        assert!(self.creating.iter().all(|(slot, _)| does(*slot, Work::Creating)), "not a creation (1)");
+        assert!(self.validating.iter().all(|(slot, ..)| does(*slot, Work::Validating)), "not validated (1)");
+        assert!(self.ending.iter().all(|slot| does(*slot, Work::Ending)), "not ending (1)");
+        assert!(self.late.iter().all(|(slot, _)| does(*slot, Work::Late)), "not late (1)");
     }
 
     /// Removes all waiters, and returns and ends all handles.
@@ -403,6 +426,9 @@ impl World {
         }
         while !self.validating.is_empty() {
             self.step(&Step::PutValidated(0, true));
+        }
+        while !self.late.is_empty() {
+            self.step(&Step::EndLate(0));
         }
         while !self.ending.is_empty() {
             self.step(&Step::FreeEnding(0));
