@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::clock::Moment;
 use super::create::{self, LostError};
-use super::inner::{Counters, Doubt, GRACE, Holder, Inner, Parts, PoolState};
+use super::inner::{Doubt, GRACE, Holder, Inner, Parts, PoolState};
 use super::janitor;
 use super::pooled::Pooled;
 use super::validate::Unproved;
@@ -92,7 +92,7 @@ impl<R: Resource> Inner<R> {
     fn take(self: Arc<Self>, site: Site, now: Instant, any: bool) -> Result<Lent<R>, Arc<Self>> {
         let holder = self.holder(site);
         let mut state = self.state.lock();
-        let at = state.reading.take(&self.clock, now);
+        let at = state.clock.read(now);
         if state.janitor_overdue < at {
             drop(state);
             janitor::start(&self, at);
@@ -243,7 +243,7 @@ impl<R: Resource> CheckOut<R> {
             let (waker, mut again) = (cx.waker().clone(), false);
             let now = time::now();
             let mut state = pool.state.lock();
-            let at = state.reading.take(&pool.clock, now);
+            let at = state.clock.read(now);
             state.give_up_overdue(at);
             if state.slots.is_closed() {
                 return Poll::Ready(Err(pool.closed()));
@@ -290,16 +290,15 @@ impl<R: Resource> CheckOut<R> {
                 }
             }
             let old = state.slots.waiters().register(ticket, waker);
-            let overdue = state.slots.next_overdue();
+            // Work that begins later is overdue later than this, at which the waiter looks again.
+            let look = state.slots.next_overdue().min(at.after(pool.config.create_timeout.max(GRACE)));
+            // In a model, no time passes.
+            let look = state.clock.instant(look).filter(|look| *look > now);
             drop(state);
             drop(old);
             if again {
                 cx.waker().wake_by_ref();
             }
-            // Work that begins later is overdue later than this, at which the waiter looks again.
-            let look = overdue.min(at.after(pool.config.create_timeout.max(GRACE)));
-            // In a model, no time passes.
-            let look = pool.clock.instant(look).filter(|look| *look > now);
             self.waited = true;
             if let Some(missed) = ready!(self.limits().1.poll_missed_or(look, Stage::Waiting, cx)) {
                 return Poll::Ready(Err(pool.explain(pool.timed_out(missed), &holder)));
@@ -324,7 +323,7 @@ impl<R: Resource> Drop for CheckOut<R> {
 impl<R: Resource> Inner<R> {
     /// Counts an acquire timeout.
     fn timed_out(&self, missed: Error<R::Cause>) -> Error<R::Cause> {
-        Counters::add(&self.counters.timeouts, u64::from(missed.is_timeout()));
+        self.state.lock().timeouts += u64::from(missed.is_timeout());
         missed
     }
 }

@@ -4,10 +4,18 @@ use tokio::time::Instant;
 
 use crate::rt::time;
 
-/// The clock of a pool. It is tokio's, which tests can pause, in a form that takes half the memory.
+/// The clock of a pool, under its lock. It is tokio's, which tests can pause, in a form that takes half the memory. Most
+/// readings are in the same millisecond as the one before, and need no conversion.
 pub(super) struct Clock {
     /// Long before the pool was built: a paused clock of tokio may be behind that of another runtime.
     epoch: Instant,
+    /// The first reading in its millisecond, and the end of that.
+    first: Instant,
+    end: Instant,
+    moment: Moment,
+    /// The latest moment ever: clocks of several runtimes may be apart. A return takes it for its own time, which costs
+    /// no reading, and at worst a validation that was not necessary.
+    pub(super) latest: Moment,
 }
 
 /// A time of a pool's clock, in milliseconds.
@@ -23,54 +31,33 @@ const SKEW: u64 = 1000;
 impl Clock {
     pub(super) fn new() -> Self {
         let now = time::now();
-        Clock { epoch: now.checked_sub(APART).unwrap_or(now) }
+        let epoch = now.checked_sub(APART).unwrap_or(now);
+        Clock { epoch, first: now, end: now, moment: Moment::ZERO, latest: Moment::ZERO }
     }
 
+    pub(super) fn now(&mut self) -> Moment {
+        self.read(time::now())
+    }
+
+    /// Returns the moment of a reading of tokio's clock.
     #[inline]
-    pub(super) fn now(&self) -> Moment {
-        self.at(time::now())
+    pub(super) fn read(&mut self, now: Instant) -> Moment {
+        if now < self.end && now >= self.first { self.moment } else { self.convert(now) }
     }
 
-    pub(super) fn at(&self, instant: Instant) -> Moment {
-        let since = instant.saturating_duration_since(self.epoch);
+    #[inline(never)]
+    fn convert(&mut self, now: Instant) -> Moment {
+        let since = now.saturating_duration_since(self.epoch);
         // `as_millis` computes with 128 bits.
-        Moment(1 + since.as_secs() * 1000 + u64::from(since.subsec_millis()))
+        self.moment = Moment(1 + since.as_secs() * 1000 + u64::from(since.subsec_millis()));
+        (self.first, self.end) = (now, self.instant(self.moment).unwrap_or(now));
+        self.latest = self.latest.max(self.moment);
+        self.moment
     }
 
     /// Returns the instant of a moment, no earlier than it. Returns `None` if that is never.
     pub(super) fn instant(&self, moment: Moment) -> Option<Instant> {
         self.epoch.checked_add(Duration::from_millis(moment.0))
-    }
-}
-
-/// The latest reading of the clock. Most readings are in the same millisecond as the one before, and need no conversion.
-pub(super) struct Reading {
-    /// The first reading in its millisecond, and the end of that.
-    first: Instant,
-    end: Instant,
-    moment: Moment,
-    /// The latest moment ever: clocks of several runtimes may be apart.
-    pub(super) latest: Moment,
-}
-
-impl Reading {
-    pub(super) fn new() -> Self {
-        let now = time::now();
-        Reading { first: now, end: now, moment: Moment::ZERO, latest: Moment::ZERO }
-    }
-
-    /// Returns the moment of a reading.
-    #[inline]
-    pub(super) fn take(&mut self, clock: &Clock, now: Instant) -> Moment {
-        if now < self.end && now >= self.first { self.moment } else { self.convert(clock, now) }
-    }
-
-    #[inline(never)]
-    fn convert(&mut self, clock: &Clock, now: Instant) -> Moment {
-        self.moment = clock.at(now);
-        (self.first, self.end) = (now, clock.instant(self.moment).unwrap_or(now));
-        self.latest = self.latest.max(self.moment);
-        self.moment
     }
 }
 

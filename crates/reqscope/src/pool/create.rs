@@ -17,9 +17,10 @@ use crate::lease::context::Origin;
 use crate::reaper::account::Acquiring;
 use crate::resource::{Health, Resource};
 use crate::rt::catch;
+use crate::rt::rand;
 use crate::rt::runtime::Runtime;
 use crate::rt::sync::Mutex;
-use crate::rt::time::Deadline;
+use crate::rt::time::{self, Deadline};
 
 /// How many creations one event begins at most.
 const AT_A_TIME: usize = 16;
@@ -146,8 +147,17 @@ impl<R: Resource> Inner<R> {
     /// because it says nothing about the backend. A waiter on another runtime begins again.
     fn create_failed(self: &Arc<Self>, begun: Begun, failure: Option<Error<R::Cause>>, unsound: Option<Lease<R>>) {
         let lost = failure.is_none();
+        let mut state = self.state.lock();
         // The breaker first: the free slot would be used for the next creation.
-        let forgotten = self.state.lock().creation_failed(self, begun, failure);
+        let forgotten = failure.and_then(|error| {
+            state.window = self.config.create_concurrency;
+            let backs_off = error.is_timeout() || error.is_permanent();
+            state.breaker.failed(begun.1, time::now(), backs_off, error, rand::fraction())
+        });
+        if lost {
+            state.breaker.abandoned(begun.1);
+        }
+        drop(state);
         drop(forgotten);
         match unsound {
             Some(lease) => self.retire(begun.0, self.adopt(begun.0, lease, false), Exit::Failed),

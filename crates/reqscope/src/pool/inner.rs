@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 
 use super::breaker::{Attempt, Breaker};
-use super::clock::{Clock, Moment, Reading};
+use super::clock::{Clock, Moment};
 use super::config::Config;
 use super::slots::{Put, Slots, Work};
 use crate::cell::Site;
@@ -23,7 +23,7 @@ use crate::resource::Resource;
 use crate::rt::catch::{self, QuietArc};
 use crate::rt::rand;
 use crate::rt::runtime::{Runtime, RuntimeId, TIME_PASSES};
-use crate::rt::sync::{AtomicU64, AtomicUsize, Mutex, Ordering};
+use crate::rt::sync::{AtomicUsize, Mutex};
 use crate::rt::time::{self, Deadline};
 
 /// How long work may go on after a waiter has found it overdue. Its own task keeps the timeout, and can say more about a
@@ -39,7 +39,6 @@ pub(super) struct Inner<R: Resource> {
     pub(super) built_at: Site,
     /// The pool's own: its handles are not counted by any scope.
     pub(super) reaper: Reaper,
-    pub(super) clock: Clock,
     /// `validate_after`, for [`Moment::is_within`].
     pub(super) fresh: u64,
     pub(super) state: CacheAligned<Mutex<PoolState<R>>>,
@@ -49,7 +48,6 @@ pub(super) struct Inner<R: Resource> {
     pub(super) changed: Notify,
     /// Has no permits, and is closed with the pool.
     pub(super) open: Arc<Semaphore>,
-    pub(super) counters: Counters,
 }
 
 /// Aligned to its own cache lines. The fields next to the lock are read by all threads and rarely written, and should
@@ -72,17 +70,19 @@ pub(super) struct PoolState<R: Resource> {
     /// The latest creation that checked whether the backend is back. It may have ended.
     probe: Option<Begun>,
     /// How many creations may run at the same time.
-    window: usize,
+    pub(super) window: usize,
     /// How many handles in a row were unsound before they had served anyone. After the second one, the creation of a
     /// handle includes its validation: a proxy may accept connections while the backend is gone.
     pub(super) stillborn: u32,
     /// The number of `clear`s. A creation that began before the last one serves one waiter at most.
     pub(super) clears: u32,
-    /// The number of uses that have ended.
+    /// The numbers of events so far, in addition to those that the reaper counts: uses that have ended, acquire timeouts,
+    /// handles that were found unsound, and uses that took too long.
     pub(super) uses: u64,
-    /// The latest reading of the clock. A return takes it for its own time, which costs no reading, and at worst a
-    /// validation that was not necessary.
-    pub(super) reading: Reading,
+    pub(super) timeouts: u64,
+    pub(super) unsound: u64,
+    pub(super) held_too_long: u64,
+    pub(super) clock: Clock,
     /// When the next round of the janitor is overdue, and a check-out starts another janitor.
     pub(super) janitor_overdue: Moment,
     /// The number of the janitor. Any other one ends.
@@ -122,21 +122,6 @@ impl Homes {
                 (number, found.is_none())
             }
         }
-    }
-}
-
-/// Counters of rare events, in addition to those of the reaper.
-#[derive(Default)]
-pub(super) struct Counters {
-    pub(super) timeouts: AtomicU64,
-    pub(super) unsound: AtomicU64,
-    pub(super) held_too_long: AtomicU64,
-}
-
-impl Counters {
-    pub(super) fn add(counter: &AtomicU64, more: u64) {
-        // Relaxed: each counter is read by itself.
-        counter.fetch_add(more, Ordering::Relaxed);
     }
 }
 
@@ -244,7 +229,7 @@ impl<R: Resource> PoolState<R> {
             return Ok(None);
         }
         let now = time::now();
-        let mut overdue = pool.clock.at(now).after(pool.config.create_timeout);
+        let mut overdue = self.clock.read(now).after(pool.config.create_timeout);
         if self.validates_new() {
             overdue = overdue.after(pool.config.validate_timeout);
         }
@@ -283,24 +268,6 @@ impl<R: Resource> PoolState<R> {
         self.stillborn >= 2
     }
 
-    /// Counts a failed creation, whose slot its caller frees. Without an error, it was lost with its runtime, which
-    /// says nothing about the backend. Returns the previous error, to be dropped outside of the lock.
-    #[must_use = "drop the error outside of the lock"]
-    pub(super) fn creation_failed(
-        &mut self,
-        pool: &Inner<R>,
-        (_, attempt): Begun,
-        failure: Option<Error<R::Cause>>,
-    ) -> Option<Error<R::Cause>> {
-        let Some(error) = failure else {
-            self.breaker.abandoned(attempt);
-            return None;
-        };
-        self.window = pool.config.create_concurrency;
-        let backs_off = error.is_timeout() || error.is_permanent();
-        self.breaker.failed(attempt, time::now(), backs_off, error, rand::fraction())
-    }
-
     /// Returns whether a waiter may get a handle although the breaker refuses creations: one that is lent, validated or
     /// released meanwhile, or that of a creation that began before.
     pub(super) fn has_sources(&self) -> bool {
@@ -325,7 +292,10 @@ impl<R: Resource> Inner<R> {
             stillborn: 0,
             clears: 0,
             uses: 0,
-            reading: Reading::new(),
+            timeouts: 0,
+            unsound: 0,
+            held_too_long: 0,
+            clock: Clock::new(),
             janitor_overdue: Moment::ZERO,
             janitor: 0,
             scanned: Moment::ZERO,
@@ -340,13 +310,11 @@ impl<R: Resource> Inner<R> {
             resource,
             built_at,
             reaper,
-            clock: Clock::new(),
             fresh,
             state: CacheAligned(state),
             pools: AtomicUsize::new(1),
             changed: Notify::new(),
             open: Arc::new(Semaphore::new(0)),
-            counters: Counters::default(),
         }
     }
 
@@ -364,7 +332,7 @@ impl<R: Resource> Inner<R> {
     pub(super) fn put(self: &Arc<Self>, slot: u32, handle: R::Handle, proved: bool) {
         let most = self.config.max_uses;
         let mut state = self.state.lock();
-        let now = state.reading.latest;
+        let now = state.clock.latest;
         state.uses += 1;
         if proved {
             state.stillborn = 0;
@@ -411,8 +379,8 @@ impl<R: Resource> Inner<R> {
     /// that has waited for all handles finds all slots free.
     #[cold]
     pub(super) fn retire(self: &Arc<Self>, slot: u32, handle: R::Handle, exit: Exit) {
-        let overdue = self.clock.now().after(self.config.release_timeout);
         let mut state = self.state.lock();
+        let overdue = state.clock.now().after(self.config.release_timeout);
         state.slots.occupy(slot, Work::Ending, overdue);
         let account = state.account(slot);
         drop(state);
@@ -432,13 +400,14 @@ impl<R: Resource> Inner<R> {
 
     /// Stores the metadata of a new handle in the slot of its creation. `tested` says whether the handle was validated.
     pub(super) fn adopt(self: &Arc<Self>, slot: u32, lease: Lease<R>, tested: bool) -> R::Handle {
-        let now = self.clock.now();
         let (handle, account) = lease.into_parts();
         let home = account.runtime().map_or(NO_HOME, |runtime| self.watch(runtime));
+        let mut state = self.state.lock();
+        let now = state.clock.now();
         let expires = now.after(self.config.lifetime(rand::fraction()));
         let (account, created, since, proved) = (account.park(), now, now, now);
         let meta = HandleMeta { account, home, created, since, proved, expires, uses: 0, tested };
-        *self.state.lock().slots.meta(slot) = Some(meta);
+        *state.slots.meta(slot) = Some(meta);
         handle
     }
 

@@ -19,7 +19,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 use super::clock::Moment;
 use super::create::LostError;
-use super::inner::{Counters, HandleMeta, Holder, Inner};
+use super::inner::{HandleMeta, Holder, Inner};
 use crate::error::{Error, Stage};
 use crate::observer::Subject;
 use crate::resource::Resource;
@@ -55,7 +55,7 @@ pub(super) fn start<R: Resource>(pool: &Arc<Inner<R>>, now: Moment) {
     state.janitor = state.janitor.wrapping_add(1);
     state.janitor_overdue = now.after(LATE);
     // The paused clock of a former runtime may have run ahead.
-    (state.reading.latest, state.scan_at) = (now, Moment::ZERO);
+    (state.clock.latest, state.scan_at) = (now, Moment::ZERO);
     let janitor = work(Arc::downgrade(pool), state.janitor, ticks);
     drop(state);
     drop(runtime.spawn(janitor));
@@ -78,13 +78,12 @@ async fn work<R: Resource>(pool: Weak<Inner<R>>, number: u32, mut ticks: Interva
 impl<R: Resource> Inner<R> {
     /// Does one round. Returns whether there will be another one.
     fn run_round(self: &Arc<Self>, number: u32) -> bool {
-        let now = self.clock.now();
         let mut state = self.state.lock();
+        let now = state.clock.now();
         if state.janitor != number {
             return false;
         }
         state.janitor_overdue = now.after(LATE);
-        state.reading.latest = state.reading.latest.max(now);
         state.give_up_overdue(now);
         let scans = state.scan_at <= now;
         let idly = state.breaker.is_open() && state.slots.counts().waiting == 0;
@@ -137,11 +136,11 @@ impl<R: Resource> Inner<R> {
         let due = [expires, idle, held].into_iter().flatten().min().unwrap_or(Moment::NEVER);
         let limits = [config.idle_timeout, config.keepalive, config.leak_after, config.lifetime(1.0)];
         let new = now.after(limits.into_iter().flatten().min());
+        state.held_too_long += long.len() as u64;
         state.scan_at = due.max(now.after(ROUND)).min(new);
         drop(state);
         self.retire_all(out);
         for (Holder { origin, details }, since) in long {
-            Counters::add(&self.counters.held_too_long, 1);
             self.reaper.accounting().held_too_long(Subject::of::<R>(origin.taken_at, &details), now.since(since));
         }
         self.validate_idle(counts.idle.div_ceil(10), |meta| quiet_at(meta) <= now);
@@ -152,7 +151,8 @@ impl<R: Resource> Inner<R> {
     pub(super) async fn warm(self: Arc<Self>) -> Result<(), Error<R::Cause>> {
         let mut deadline = Deadline::after(self.config.acquire_timeout);
         let lost = LostError::<R>::default();
-        start(&self, self.clock.now());
+        let now = self.state.lock().clock.now();
+        start(&self, now);
         loop {
             // Enabled before the check, so that no change after it is missed.
             let mut changed = pin!(self.changed.notified());

@@ -292,8 +292,8 @@ impl<R: Resource> Pool<R> {
     /// # });
     /// ```
     pub fn replace_all(&self, over: Duration) {
-        let now = self.inner.clock.now();
         let mut state = self.inner.state.lock();
+        let now = state.clock.now();
         state.clears = state.clears.wrapping_add(1);
         let count = u32::try_from(state.slots.metadata().count()).unwrap_or(u32::MAX);
         for (meta, place) in state.slots.metadata().zip(1..) {
@@ -432,7 +432,7 @@ impl<R: Resource> Pool<R> {
     /// # });
     /// ```
     pub fn holders(&self) -> Vec<Holding> {
-        let (now, mut lent) = (self.inner.clock.now(), Vec::new());
+        let (now, mut lent) = (self.inner.state.lock().clock.now(), Vec::new());
         self.inner.for_each_holder(|holder, since| lent.push((holder.clone(), since)));
         lent.sort_by_key(|(_, since)| *since);
         lent.into_iter().map(|(holder, since)| holder.holding(now.since(since))).collect()

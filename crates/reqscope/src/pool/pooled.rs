@@ -90,7 +90,7 @@ impl<R: Resource> Pooled<R> {
 
     /// Returns how long ago the handle was created.
     pub fn age(pooled: &Self) -> Duration {
-        let now = pooled.pool().clock.now();
+        let now = pooled.pool().state.lock().clock.now();
         pooled.meta(|meta| now.since(meta.created))
     }
 
@@ -187,7 +187,7 @@ impl<R: Resource> Parts<R> {
     pub(super) fn reclaim(self, verdict: Option<Exit>) -> Result<(), Self> {
         let proved = match probe_or_dead(&*self.pool.resource, &self.handle) {
             Health::Dead => {
-                self.put_dead(verdict);
+                Unproved::used(self, verdict).fail(&Error::unavailable());
                 return Ok(());
             }
             Health::Dirty => return Err(self),
@@ -210,11 +210,6 @@ impl<R: Resource> Parts<R> {
         if let Err(in_doubt) = self.reclaim(verdict) {
             Unproved::used(in_doubt, verdict).validate_in_background();
         }
-    }
-
-    #[cold]
-    fn put_dead(self, verdict: Option<Exit>) {
-        Unproved::used(self, verdict).fail(&Error::unavailable());
     }
 
     /// Releases a handle that is lent, instead of returning it.

@@ -3,10 +3,9 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::clock::Moment;
-use super::inner::{Holder, Inner};
+use super::inner::{Holder, Inner, PoolState};
 use crate::error::{ConnectFailure, Error, Holding, Shortage, Situation};
 use crate::resource::Resource;
-use crate::rt::sync::{AtomicU64, Ordering};
 
 /// What a pool holds now, and what it has done so far. Returned by [`Pool::status`](crate::Pool::status).
 ///
@@ -75,12 +74,12 @@ pub struct PoolStatus {
 impl<R: Resource> Inner<R> {
     pub(super) fn status(&self) -> PoolStatus {
         let mut state = self.state.lock();
-        let (counts, waits, uses) = (state.slots.counts(), state.slots.waiters().joined(), state.uses);
+        let (counts, waits) = (state.slots.counts(), state.slots.waiters().joined());
+        let PoolState { uses, timeouts, unsound, held_too_long, .. } = *state;
         let (down, last_failure) = (state.breaker.is_open(), state.breaker.last_failure());
         let last_failure = last_failure.map(|(error, at)| ConnectFailure::new(error, at.elapsed()));
         drop(state);
-        let (accounting, counters) = (self.reaper.stats(), &self.counters);
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let accounting = self.reaper.stats();
         PoolStatus {
             name: self.config.name.clone().unwrap_or(Cow::Borrowed(type_name::<R>())),
             max_size: counts.max,
@@ -95,11 +94,11 @@ impl<R: Resource> Inner<R> {
             created: accounting.acquired,
             create_failed: accounting.acquire_failed,
             retired: accounting.released + accounting.abandoned,
-            unsound: read(&counters.unsound),
+            unsound,
             uses,
             waits,
-            timeouts: read(&counters.timeouts),
-            held_too_long: read(&counters.held_too_long),
+            timeouts,
+            held_too_long,
         }
     }
 
@@ -123,7 +122,8 @@ impl<R: Resource> Inner<R> {
                 own.get_or_insert(holder.origin.taken_at);
             }
         });
-        let oldest = oldest.map(|(holder, since)| holder.holding(self.clock.now().since(since)));
+        let now = self.state.lock().clock.now();
+        let oldest = oldest.map(|(holder, since)| holder.holding(now.since(since)));
         let (resource, name) = (Some(type_name::<R>()), self.config.name.clone());
         let PoolStatus { paused, max_size, in_use, idle, creating, waiting, last_failure, .. } = self.status();
         Shortage { resource, name, paused, max_size, in_use, idle, creating, waiting, oldest, last_failure, own }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use super::inner::{Counters, Doubt, HandleMeta, Holder, Inner, Parts, Since};
+use super::inner::{Doubt, HandleMeta, Holder, Inner, Parts, Since};
 use super::slots::Work;
 use crate::error::{Error, Stage};
 use crate::exit::Exit;
@@ -110,8 +110,8 @@ impl<R: Resource> Unproved<R> {
     pub(super) fn used(parts: Parts<R>, verdict: Option<Exit>) -> Self {
         let cut = verdict.map_or_else(std::thread::panicking, Exit::is_in_doubt);
         let exit = verdict.unwrap_or_else(Exit::of_drop);
-        let now = parts.pool.clock.now();
         let mut state = parts.pool.state.lock();
+        let now = state.clock.now();
         state.uses += 1;
         if let Some(meta) = state.slots.meta(parts.slot) {
             (meta.since, meta.uses) = (now, meta.uses.saturating_add(1));
@@ -228,9 +228,9 @@ impl<R: Resource> Inner<R> {
     /// Validates at most `most` of the idle handles that `which` selects, all at the same time, each in a task of its
     /// own: one that blocks must not stop the others.
     pub(super) fn validate_idle(self: &Arc<Self>, most: usize, mut which: impl FnMut(&HandleMeta<R>) -> bool) {
-        let now = self.clock.now();
-        let overdue = now.after(self.config.validate_timeout);
         let mut state = self.state.lock();
+        let now = state.clock.now();
+        let overdue = now.after(self.config.validate_timeout);
         let claimed = state.slots.claim_idle(most, Work::Validating, overdue, |_, meta| which(meta));
         let doubts: Vec<_> = claimed.iter().filter_map(|(slot, _)| state.doubt(*slot, now)).collect();
         drop(state);
@@ -243,7 +243,9 @@ impl<R: Resource> Inner<R> {
     #[cold]
     fn begin_validation(&self, slot: u32) -> Deadline {
         let timeout = self.config.validate_timeout;
-        self.state.lock().slots.occupy(slot, Work::Validating, self.clock.now().after(timeout));
+        let mut state = self.state.lock();
+        let overdue = state.clock.now().after(timeout);
+        state.slots.occupy(slot, Work::Validating, overdue);
         Deadline::after(timeout)
     }
 }
@@ -255,7 +257,7 @@ impl<R: Resource> Drop for Unproved<R> {
             Since::Used(exit) | Since::Cut(exit) => exit,
             Since::Idle => Exit::of_drop(),
         };
-        Counters::add(&pool.counters.unsound, 1);
+        pool.state.lock().unsound += 1;
         pool.retire(slot, handle, exit);
     }
 }
