@@ -7,7 +7,8 @@ use crate::rt::time;
 /// The clock of a pool, under its lock. It is tokio's, which tests can pause, in a form that takes half the memory. Most
 /// readings are in the same millisecond as the one before, and need no conversion.
 pub(super) struct Clock {
-    /// Long before the pool was built: a paused clock of tokio may be behind that of another runtime.
+    /// Long before the pool was built: a paused clock of tokio may be behind that of another runtime. Twice as long as the
+    /// longest [`window`](Moment::window), which then never reaches back to it.
     epoch: Instant,
     /// The first reading in its millisecond, and the end of that.
     first: Instant,
@@ -31,7 +32,7 @@ const SKEW: u64 = 1000;
 impl Clock {
     pub(super) fn new() -> Self {
         let now = time::now();
-        let epoch = now.checked_sub(APART).unwrap_or(now);
+        let epoch = now.checked_sub(2 * APART).unwrap_or(now);
         Clock { epoch, first: now, end: now, moment: Moment::ZERO, latest: Moment::ZERO }
     }
 
@@ -86,10 +87,10 @@ impl Moment {
         Moment(self.0.saturating_add(wait.into().map_or(u64::MAX, Self::millis)))
     }
 
-    /// Returns the argument of [`is_within`](Moment::is_within) for that time. No moment of a pool's clock is as close to
-    /// [`ZERO`](Moment::ZERO).
+    /// Returns the argument of [`is_within`](Moment::is_within) for that time. No moment is within no time. No moment of a
+    /// pool's clock is as close to [`ZERO`](Moment::ZERO).
     pub(super) fn window(time: Duration) -> u64 {
-        Self::millis(time.min(APART)) + SKEW
+        if time.is_zero() { 0 } else { Self::millis(time.min(APART)) + SKEW }
     }
 
     /// Returns that time in milliseconds, rounded up.

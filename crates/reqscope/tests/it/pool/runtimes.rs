@@ -259,3 +259,36 @@ fn get_inside_an_ended_runtime_returns_an_error() {
     });
     assert!(error.is_some(), "a hundred polls returned nothing");
 }
+
+/// The fault: a handle that was returned a moment later, by a clock that is ahead of this one, counted as proved.
+#[test]
+fn clocks_that_are_apart_keep_a_validation_at_each_check_out() {
+    let (first, second) = (runtime(), runtime());
+    let rig = Rig::configured(Probe::new(), |builder| builder.max_size(1).validate_after(Duration::ZERO));
+    first.block_on(async {
+        advance(Duration::from_millis(500)).await;
+        rig.pool.put(rig.take().await);
+        assert_eq!(rig.probe.on(Verb::Validate).calls(), 1);
+    });
+    second.block_on(async {
+        rig.pool.put(rig.take().await);
+        assert_eq!(rig.probe.on(Verb::Validate).calls(), 2);
+        rig.finish(0).await;
+    });
+}
+
+/// L14. The fault: on a clock that is behind the one on which the pool was built, any handle counted as proved.
+#[test]
+fn handle_in_doubt_is_validated_on_a_clock_that_is_behind() {
+    let (first, second) = (runtime(), runtime());
+    let rig = first.block_on(async {
+        advance(Duration::from_secs(3600)).await;
+        Rig::configured(Probe::new(), |builder| builder.max_size(1).validate_after(Duration::MAX))
+    });
+    second.block_on(async {
+        drop(rig.take().await);
+        rig.pool.put(rig.take().await);
+        assert_eq!(rig.probe.on(Verb::Validate).calls(), 1);
+        rig.finish(0).await;
+    });
+}
