@@ -401,13 +401,17 @@ impl<R: Resource> Inner<R> {
     /// Stores the metadata of a new handle in the slot of its creation. `tested` says whether the handle was validated.
     pub(super) fn adopt(self: &Arc<Self>, slot: u32, lease: Lease<R>, tested: bool) -> R::Handle {
         let (handle, account) = lease.into_parts();
-        let home = account.runtime().map_or(NO_HOME, |runtime| self.watch(runtime));
+        let runtime = account.runtime().cloned();
         let mut state = self.state.lock();
         let now = state.clock.now();
         let expires = now.after(self.config.lifetime(rand::fraction()));
-        let (account, created, since, proved) = (account.park(), now, now, now);
+        let (account, home, created, since, proved) = (account.park(), NO_HOME, now, now, now);
         let meta = HandleMeta { account, home, created, since, proved, expires, uses: 0, tested };
         *state.slots.meta(slot) = Some(meta);
+        drop(state);
+        if let Some(runtime) = runtime {
+            self.watch(&runtime, Some(slot));
+        }
         handle
     }
 
@@ -454,23 +458,26 @@ impl<R: Resource> Inner<R> {
         drop(ended);
     }
 
-    /// Watches the runtime on which a handle was created, or the janitor works. Returns its number.
-    pub(super) fn watch(self: &Arc<Self>, runtime: &Runtime) -> u16 {
+    /// Watches a runtime on which the janitor works, or the handle in this slot was created. The handle is assigned to it
+    /// before the watch begins, which ends at once on a runtime that is shutting down.
+    pub(super) fn watch(self: &Arc<Self>, runtime: &Runtime, created: Option<u32>) {
         let mut state = self.state.lock();
         let PoolState { homes, slots, .. } = &mut *state;
         let (home, is_new) = homes.add(runtime, |home| slots.metadata().any(|meta| usize::from(meta.home) == home));
+        if let Some(meta) = created.and_then(|slot| slots.meta(slot).as_mut()) {
+            meta.home = home;
+        }
         drop(state);
         // In a model, runtimes do not end.
         if TIME_PASSES && is_new {
-            let watch = RuntimeWatch { pool: Arc::downgrade(self), home };
+            let mut watch = RuntimeWatch { pool: Arc::downgrade(self), home };
             let open = Arc::clone(&self.open);
             drop(runtime.spawn(async move {
-                let _watch = watch;
-                // Until the pool is closed.
+                // Until the pool is closed. The runtime has not ended then, and still releases the handles that are lent.
                 drop(open.acquire().await);
+                drop(mem::take(&mut watch.pool));
             }));
         }
-        home
     }
 
     /// Calls `with` for each holder, and when its use began, without holding the lock for long.

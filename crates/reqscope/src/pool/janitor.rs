@@ -60,7 +60,7 @@ pub(super) fn start<R: Resource>(pool: &Arc<Inner<R>>, now: Moment) {
     drop(state);
     drop(runtime.spawn(janitor));
     // Reports when the janitor has ended with its runtime.
-    pool.watch(&runtime);
+    pool.watch(&runtime, None);
 }
 
 /// Does the rounds, of which the first one is due at once.

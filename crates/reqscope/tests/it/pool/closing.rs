@@ -11,7 +11,7 @@ use reqscope_testkit::{Outcome, Probe, Verb, expect_panic};
 use tokio::time::Instant;
 
 use super::rig::Rig;
-use crate::support::{bounded, during_shutdown, settle};
+use crate::support::{bounded, during_shutdown, runtime, settle};
 
 /// Asserts that every handle of a dropped pool was released.
 async fn assert_all_released(probe: &Probe) {
@@ -150,6 +150,19 @@ async fn close_whose_future_is_dropped_still_closes() {
     assert_eq!(rig.probe.counts().released, 2);
     assert!(rig.pool.get().await.unwrap_err().is_closed());
     rig.closes_clean(0).await;
+}
+
+/// The fault: a closed pool forgot the runtimes of its handles, so that none was left to release them on.
+#[test]
+fn handle_dropped_on_a_thread_after_the_close_is_released() {
+    let (runtime, rig) = (runtime(), Rig::new(1));
+    let held = runtime.block_on(rig.take());
+    runtime.block_on(async {
+        drop(rig.pool.close(Duration::ZERO));
+        settle().await;
+    });
+    drop(held);
+    runtime.block_on(rig.closes_clean(0));
 }
 
 #[test]

@@ -292,3 +292,20 @@ fn handle_in_doubt_is_validated_on_a_clock_that_is_behind() {
         rig.finish(0).await;
     });
 }
+
+/// L14. The fault: a handle was counted as one of a runtime only after that had ended.
+#[test]
+fn handle_created_during_shutdown_is_validated_elsewhere() {
+    let rig = Rig::new(1);
+    let mut get = Box::pin(rig.pool.get());
+    let handle = during_shutdown(move || match poll_once(get.as_mut()) {
+        Poll::Ready(outcome) => outcome.unwrap(),
+        Poll::Pending => unreachable!("the creation is ready at once"),
+    });
+    rig.pool.put(handle);
+    runtime().block_on(async {
+        rig.pool.put(rig.take().await);
+        assert_eq!(rig.probe.on(Verb::Validate).calls(), 1);
+        rig.finish(0).await;
+    });
+}
