@@ -64,3 +64,14 @@ async fn predicate_may_call_the_pool() {
     });
     assert_eq!(pool.status().idle, 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn predicate_that_clears_the_pool_keeps_nothing() {
+    let pool = without_limits().max_size(2).build(Probe::new());
+    fill(&pool, 2).await;
+    pool.retain(|_| {
+        pool.clear();
+        true
+    });
+    assert_eq!(pool.status().idle, 0);
+}

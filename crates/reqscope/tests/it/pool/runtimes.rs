@@ -309,3 +309,42 @@ fn handle_created_during_shutdown_is_validated_elsewhere() {
         rig.finish(0).await;
     });
 }
+
+/// L14. The fault: a validation that had begun before proved the handle for later.
+#[test]
+fn handle_whose_runtime_ends_in_its_validation_is_validated_again() {
+    let (first, second, rig) = (runtime(), runtime(), Rig::new(1));
+    first.block_on(async { drop(rig.take().await) });
+    rig.probe.on(Verb::Validate).close();
+    let get = rig.waiter_on(&second);
+    drop(first);
+    rig.probe.on(Verb::Validate).always(Outcome::ok());
+    second.block_on(async {
+        rig.pool.put(bounded(get).await.unwrap());
+        rig.pool.put(rig.take().await);
+        assert_eq!(rig.probe.on(Verb::Validate).calls(), 2);
+        // Once is enough.
+        rig.pool.put(rig.take().await);
+        assert_eq!(rig.probe.on(Verb::Validate).calls(), 2);
+        rig.finish(0).await;
+    });
+}
+
+/// The next janitor must not take the time of the former one for that of its own last look.
+#[test]
+fn long_use_is_reported_after_a_janitor_whose_clock_was_ahead() {
+    let (first, second, rig) = (runtime(), runtime(), Rig::new(1));
+    first.block_on(async {
+        rig.pool.put(rig.take().await);
+        advance(Duration::from_secs(3600)).await;
+        settle().await;
+    });
+    drop(first);
+    second.block_on(async {
+        let held = rig.take().await;
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        assert_eq!(rig.pool.status().held_too_long, 1);
+        rig.pool.put(held);
+        rig.finish(0).await;
+    });
+}

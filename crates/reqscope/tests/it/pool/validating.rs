@@ -264,3 +264,30 @@ async fn handle_idle_during_a_pause_is_validated_before_its_grant() {
     assert_eq!(rig.probe.record(0).validated, 1);
     rig.finish(0).await;
 }
+
+/// The fault: a handle that was being validated at the time stayed in the pool.
+#[tokio::test(start_paused = true)]
+async fn handle_cleared_during_its_validation_has_one_use_at_most() {
+    let rig = Rig::new(1);
+    drop(rig.take().await);
+    rig.probe.on(Verb::Validate).close();
+    let get = rig.waiter();
+    rig.pool.clear();
+    rig.probe.on(Verb::Validate).always(Outcome::ok());
+    rig.pool.put(bounded(get).await.unwrap());
+    assert_eq!(rig.take().await.id(), 1);
+    settle().await;
+
+    // And in a task of the pool.
+    let held = rig.take().await;
+    rig.probe.on(Verb::Validate).close();
+    rig.probe.set_health(Health::Dirty);
+    drop(held);
+    rig.probe.set_health(Health::Ready);
+    settle().await;
+    rig.pool.clear();
+    rig.probe.on(Verb::Validate).always(Outcome::ok());
+    settle().await;
+    assert_eq!(rig.pool.status().idle, 0);
+    rig.finish(0).await;
+}
