@@ -99,10 +99,8 @@ impl<R: Resource> Inner<R> {
             state = self.state.lock();
         }
         let PoolState { slots, homes, .. } = &mut *state;
-        let taken = slots.take(holder, |meta| {
-            let is_proved = meta.is_proved(self.fresh, at);
-            (is_proved || any).then(|| meta.take(is_proved, homes, at))
-        });
+        let taken = slots
+            .take(holder, |meta| (any || meta.is_proved(self.fresh, at)).then(|| meta.take(self.fresh, homes, at)));
         let Some((slot, handle, doubt)) = taken else {
             drop(state);
             return Err(self);
@@ -256,8 +254,7 @@ impl<R: Resource> CheckOut<R> {
             if let Some((slot, handle)) = state.slots.waiters().take(ticket) {
                 self.ticket = None;
                 let PoolState { slots, homes, .. } = &mut *state;
-                let meta = slots.meta(slot).as_mut();
-                let doubt = meta.and_then(|meta| meta.take(meta.is_proved(pool.fresh, at), homes, at));
+                let doubt = slots.meta(slot).as_mut().and_then(|meta| meta.take(pool.fresh, homes, at));
                 drop(state);
                 return Poll::Ready(Ok(pool.lent(slot, handle, doubt, at)));
             }

@@ -9,7 +9,7 @@ use tokio::sync::{Notify, Semaphore};
 use super::breaker::{Attempt, Breaker};
 use super::clock::{Clock, Moment};
 use super::config::Config;
-use super::slots::{Put, Slots, Work};
+use super::slots::{Slots, Work};
 use crate::cell::Site;
 use crate::details::Details;
 use crate::error::Error;
@@ -179,9 +179,9 @@ impl<R> HandleMeta<R> {
 
     /// Begins a use, when a caller has taken the handle or was granted it. Returns the doubt about it, if there is one.
     #[inline]
-    pub(super) fn take(&mut self, is_proved: bool, homes: &Homes, at: Moment) -> Option<Doubt> {
+    pub(super) fn take(&mut self, fresh: u64, homes: &Homes, at: Moment) -> Option<Doubt> {
         self.since = at;
-        if is_proved { None } else { Some(self.doubt(homes, at)) }
+        if self.is_proved(fresh, at) { None } else { Some(self.doubt(homes, at)) }
     }
 
     /// Returns the doubt about a handle. It counts as proved from now on: it is validated, or else retired.
@@ -347,9 +347,9 @@ impl<R: Resource> Inner<R> {
             }
             meta.expires > now && meta.uses < most
         });
-        if !matches!(put, Put::Idle) {
+        if !matches!(put, Ok(None)) {
             drop(state);
-            self.finish_put(put);
+            self.finish_put(slot, put);
         }
     }
 
@@ -362,16 +362,15 @@ impl<R: Resource> Inner<R> {
         wanted: impl FnOnce(&HandleMeta<R>) -> bool,
     ) {
         let put = self.state.lock().slots.put(slot, handle, |meta| meta.expires != Moment::ZERO && wanted(meta));
-        self.finish_put(put);
+        self.finish_put(slot, put);
     }
 
     /// Finishes a `put` outside of the lock.
     #[cold]
-    fn finish_put(self: &Arc<Self>, put: Put<R::Handle>) {
+    fn finish_put(self: &Arc<Self>, slot: u32, put: Result<Option<Waker>, R::Handle>) {
         match put {
-            Put::Idle => {}
-            Put::Granted(waker) => waker.into_iter().for_each(catch::wake),
-            Put::Refused(slot, handle) => self.retire(slot, handle, Exit::Completed),
+            Ok(waker) => waker.into_iter().for_each(catch::wake),
+            Err(handle) => self.retire(slot, handle, Exit::Completed),
         }
     }
 
@@ -432,7 +431,7 @@ impl<R: Resource> Inner<R> {
             is_awaited || !is_old
         });
         drop(state);
-        self.finish_put(put);
+        self.finish_put(slot, put);
         self.changed.notify_waiters();
         // For the waiters that were held back while few creations at a time were allowed.
         self.start_creations();
@@ -444,18 +443,6 @@ impl<R: Resource> Inner<R> {
         let (idle, wakers) = self.state.lock().slots.close();
         self.retire_all(idle);
         catch::wake_all(wakers);
-    }
-
-    /// Marks the handles that were created on this runtime as unproved, because it has ended, and with it the sockets
-    /// that are registered there.
-    fn suspect(&self, home: u16) {
-        let mut state = self.state.lock();
-        let ended = state.homes.0.get_mut(usize::from(home)).and_then(Option::take);
-        // Perhaps that of the janitor. If not, the next check-out replaces the janitor.
-        state.janitor_overdue = Moment::ZERO;
-        state.slots.metadata().filter(|meta| meta.home == home).for_each(|meta| meta.proved = SUSPECT);
-        drop(state);
-        drop(ended);
     }
 
     /// Watches a runtime on which the janitor works, or the handle in this slot was created. The handle is assigned to it
@@ -483,19 +470,18 @@ impl<R: Resource> Inner<R> {
     /// Calls `with` for each holder, and when its use began, without holding the lock for long.
     pub(super) fn for_each_holder(&self, mut with: impl FnMut(&Holder, Moment)) {
         const AT_A_TIME: usize = if TIME_PASSES { 256 } else { 1 };
-        let mut from = 0;
-        loop {
+        for from in (0..).step_by(AT_A_TIME) {
             let state = self.state.lock();
-            state.slots.lent_in(from..from + AT_A_TIME).for_each(|(holder, meta)| with(holder, meta.since));
-            from += AT_A_TIME;
             if from >= state.slots.len() {
                 return;
             }
+            state.slots.lent_in(from..from + AT_A_TIME).for_each(|(holder, meta)| with(holder, meta.since));
         }
     }
 }
 
-/// Reports the end of a runtime, which drops it with the task that holds it.
+/// Dropped with its task when a runtime ends. Marks the handles that were created there as unproved, because their sockets
+/// have ended with it.
 struct RuntimeWatch<R: Resource> {
     pool: Weak<Inner<R>>,
     home: u16,
@@ -503,9 +489,14 @@ struct RuntimeWatch<R: Resource> {
 
 impl<R: Resource> Drop for RuntimeWatch<R> {
     fn drop(&mut self) {
-        if let Some(pool) = self.pool.upgrade() {
-            pool.suspect(self.home);
-        }
+        let Some(pool) = self.pool.upgrade() else { return };
+        let mut state = pool.state.lock();
+        let ended = state.homes.0.get_mut(usize::from(self.home)).and_then(Option::take);
+        // Perhaps that of the janitor. If not, the next check-out replaces the janitor.
+        state.janitor_overdue = Moment::ZERO;
+        state.slots.metadata().filter(|meta| meta.home == self.home).for_each(|meta| meta.proved = SUSPECT);
+        drop(state);
+        drop(ended);
     }
 }
 

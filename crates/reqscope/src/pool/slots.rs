@@ -84,16 +84,6 @@ pub(super) enum Work {
     Late,
 }
 
-/// What happened to a returned handle.
-pub(super) enum Put<T> {
-    /// It is idle.
-    Idle,
-    /// It was granted to a waiter, whose waker must be woken.
-    Granted(Option<Waker>),
-    /// It is not wanted any more. Its slot is busy with its end.
-    Refused(u32, T),
-}
-
 /// The number of slots in each state.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Counts {
@@ -244,44 +234,51 @@ impl<T, S, N> Slots<T, S, N> {
         }
     }
 
-    /// Puts a handle back. `wanted` sees its metadata, and returns whether the handle may stay.
+    /// Puts a handle back: it is idle, or granted to a waiter, whose waker is returned. `wanted` sees its metadata, and
+    /// returns whether the handle may stay.
+    ///
+    /// # Errors
+    ///
+    /// The handle, if it is not wanted any more. Its slot is busy with its end.
     #[inline(always)]
-    pub(super) fn put(&mut self, slot: u32, handle: T, wanted: impl FnOnce(&mut S) -> bool) -> Put<T> {
+    pub(super) fn put(
+        &mut self,
+        slot: u32,
+        handle: T,
+        wanted: impl FnOnce(&mut S) -> bool,
+    ) -> Result<Option<Waker>, T> {
         let Entry { state, meta } = &mut self.entries[slot as usize];
         let wanted = meta.as_mut().is_some_and(wanted);
         let is_open = self.mode == Mode::Open && self.waiters.is_idle() && !self.shrunk;
         if wanted && is_open && matches!(state, State::Lent(_)) {
             *state = State::Idle(handle);
             self.idle.push(slot);
-            return Put::Idle;
+            return Ok(None);
         }
         self.put_elsewhere(slot, handle, wanted)
     }
 
     /// Puts a handle back that was validated, or for which a caller may wait, or that may have to go.
     #[inline(never)]
-    fn put_elsewhere(&mut self, slot: u32, handle: T, wanted: bool) -> Put<T> {
+    fn put_elsewhere(&mut self, slot: u32, handle: T, wanted: bool) -> Result<Option<Waker>, T> {
         let is_late = matches!(self.entries[slot as usize].state, State::Busy { work: Work::Late, .. });
         if is_late || !wanted || self.mode == Mode::Closed || self.staying() > self.max {
             self.occupy(slot, Work::Ending, Moment::NEVER);
-            return Put::Refused(slot, handle);
+            return Err(handle);
         }
-        self.place(slot, handle)
+        Ok(self.place(slot, handle))
     }
 
     /// Grants a handle to the first waiter, or makes it idle if there is none.
-    fn place(&mut self, slot: u32, handle: T) -> Put<T> {
-        let grants = self.mode == Mode::Open;
-        match if grants { self.waiters.grant((slot, handle)) } else { Err((slot, handle)) } {
-            Ok((holder, waker)) => {
-                self.enter(slot, State::Lent(holder));
-                Put::Granted(waker)
-            }
-            Err((_, handle)) => {
-                self.enter(slot, State::Idle(handle));
-                Put::Idle
-            }
-        }
+    fn place(&mut self, slot: u32, handle: T) -> Option<Waker> {
+        let is_open = self.mode == Mode::Open;
+        let grant = if is_open { self.waiters.grant((slot, handle)) } else { Err((slot, handle)) };
+        let (state, waker) = match grant {
+            Ok((holder, waker)) => (State::Lent(holder), waker),
+            Err((_, handle)) => (State::Idle(handle), None),
+        };
+        self.enter(slot, state);
+        waker
     }
 
     /// Returns whether a handle that is put back would be granted.
@@ -296,9 +293,7 @@ impl<T, S, N> Slots<T, S, N> {
             let Some(slot) = self.idle.pop() else { break };
             let idle = mem::replace(&mut self.entries[slot as usize].state, State::Vacant);
             let State::Idle(handle) = idle else { break };
-            if let Put::Granted(waker) = self.place(slot, handle) {
-                wakers.extend(waker);
-            }
+            wakers.extend(self.place(slot, handle));
         }
         wakers
     }

@@ -62,12 +62,12 @@ proptest! {
 }
 
 /// Puts a new handle into a new slot.
-fn create(slots: &mut Machine, handle: u32) -> Put<u32> {
+fn create(slots: &mut Machine, handle: u32) -> Result<Option<Waker>, u32> {
     let slot = slots.begin(Moment::NEVER);
     put_new(slots, slot, handle)
 }
 
-fn put_new(slots: &mut Machine, slot: u32, handle: u32) -> Put<u32> {
+fn put_new(slots: &mut Machine, slot: u32, handle: u32) -> Result<Option<Waker>, u32> {
     *slots.meta(slot) = Some(handle);
     slots.put(slot, handle, |_| true)
 }
@@ -80,7 +80,7 @@ fn join(slots: &mut Machine, holder: u32) -> Ticket {
 fn handle_returned_last_goes_out_first() {
     let mut slots = Machine::new(2);
     for handle in [1, 2] {
-        assert!(matches!(create(&mut slots, handle), Put::Idle));
+        assert!(matches!(create(&mut slots, handle), Ok(None)));
     }
     assert_eq!(slots.take(0, |_| Some(())), Some((1, 2, ())));
     assert_eq!(slots.take(0, |_| Some(())), Some((0, 1, ())));
@@ -103,7 +103,7 @@ fn caller_that_can_create_does_not_count_as_waiting() {
 #[test]
 fn caller_whose_handle_is_validated_does_not_count_as_waiting() {
     let mut slots = Machine::new(1);
-    assert!(matches!(create(&mut slots, 1), Put::Idle));
+    assert!(matches!(create(&mut slots, 1), Ok(None)));
     assert_eq!(slots.claim_idle(1, Work::Validating, Moment::NEVER, |_, _| true).len(), 1);
     assert!(!slots.is_full(0));
 }
@@ -112,7 +112,7 @@ fn caller_whose_handle_is_validated_does_not_count_as_waiting() {
 #[test]
 fn handle_that_is_validated_is_as_good_as_idle() {
     let mut slots = Machine::new(2);
-    assert!(matches!(create(&mut slots, 1), Put::Idle));
+    assert!(matches!(create(&mut slots, 1), Ok(None)));
     assert_eq!(slots.claim_idle(1, Work::Validating, Moment::NEVER, |_, _| true).len(), 1);
     assert!(!slots.wants(9, 1) && slots.wants(9, 2));
 }
@@ -133,7 +133,7 @@ fn resume_grants_idle_handles_to_the_head_of_the_queue() {
     let woken = Arc::new(Woken::default());
     let second = join(&mut slots, 2);
     drop(slots.waiters().register(&second, Waker::from(Arc::clone(&woken))));
-    assert!(matches!(create(&mut slots, 7), Put::Idle));
+    assert!(matches!(create(&mut slots, 7), Ok(None)));
     slots.resume().into_iter().for_each(Waker::wake);
     assert_eq!(slots.waiters().take(&first), Some((0, 7)));
     // The second waiter may begin a creation, if there is a free slot.
@@ -144,24 +144,24 @@ fn resume_grants_idle_handles_to_the_head_of_the_queue() {
 #[test]
 fn shrinking_releases_only_the_surplus() {
     let mut slots = Machine::new(3);
-    assert!(matches!(create(&mut slots, 1), Put::Idle));
-    assert!(matches!(create(&mut slots, 2), Put::Idle));
+    assert!(matches!(create(&mut slots, 1), Ok(None)));
+    assert!(matches!(create(&mut slots, 2), Ok(None)));
     let third = slots.begin(Moment::NEVER);
     let removed = slots.resize(2);
     assert_eq!(removed, [(0, 1)]);
     assert_eq!(slots.resize(2), []);
-    assert!(matches!(put_new(&mut slots, third, 3), Put::Idle));
+    assert!(matches!(put_new(&mut slots, third, 3), Ok(None)));
     assert_eq!(slots.counts(), Counts { max: 2, idle: 2, ending: 1, ..Counts::default() });
 }
 
 #[test]
 fn surplus_after_a_resize_is_refused_on_return() {
     let mut slots = Machine::new(2);
-    assert!(matches!(create(&mut slots, 1), Put::Idle) && matches!(create(&mut slots, 2), Put::Idle));
+    assert!(matches!(create(&mut slots, 1), Ok(None)) && matches!(create(&mut slots, 2), Ok(None)));
     assert!(slots.take(0, |_| Some(())).is_some() && slots.take(0, |_| Some(())).is_some());
     assert_eq!(slots.resize(1), []);
-    assert!(matches!(slots.put(1, 2, |_| true), Put::Refused(1, 2)));
-    assert!(matches!(slots.put(0, 1, |_| true), Put::Idle));
+    assert!(matches!(slots.put(1, 2, |_| true), Err(2)));
+    assert!(matches!(slots.put(0, 1, |_| true), Ok(None)));
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn slot_that_was_given_up_takes_nothing_until_it_is_freed() {
     assert_eq!(slots.occupied(), 0);
     let next = slots.begin(Moment::NEVER);
     assert!(late != next && !slots.lend(late, 0));
-    assert!(matches!(put_new(&mut slots, late, 1), Put::Refused(..)));
+    assert!(matches!(put_new(&mut slots, late, 1), Err(1)));
     assert_eq!(slots.meta(late).take(), Some(1));
     slots.free(late);
     assert_eq!(slots.counts(), Counts { max: 1, creating: 1, ..Counts::default() });
@@ -188,17 +188,17 @@ fn slot_that_was_given_up_takes_nothing_until_it_is_freed() {
 fn retain_finds_each_piece_at_the_front() {
     let mut slots = Machine::new(8);
     for handle in 0..8 {
-        assert!(matches!(create(&mut slots, handle), Put::Idle));
+        assert!(matches!(create(&mut slots, handle), Ok(None)));
     }
     for piece in slots.idle_slots().chunks(2) {
         assert!(slots.idle.starts_with(piece), "it is found by a search");
         let selected = |slot, _: &_| piece.contains(&slot);
         for (slot, handle) in slots.claim_idle(usize::MAX, Work::Validating, Moment::NEVER, selected) {
             let put = slots.put(slot, handle, |_| handle % 3 != 0);
-            assert_eq!(matches!(put, Put::Idle), handle % 3 != 0);
+            assert_eq!(matches!(put, Ok(None)), handle % 3 != 0);
         }
         let (slot, handle, ()) = slots.take(0, |_| Some(())).expect("most are kept");
-        assert!(matches!(slots.put(slot, handle, |_| true), Put::Idle));
+        assert!(matches!(slots.put(slot, handle, |_| true), Ok(None)));
     }
     assert_eq!(slots.idle_slots(), [1, 2, 4, 5, 7]);
 }

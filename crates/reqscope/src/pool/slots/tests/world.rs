@@ -196,7 +196,7 @@ impl World {
                 self.slots.occupy(slot, Work::Validating, Moment::NEVER);
                 let handle = handle.unwrap_or_else(|| self.new_handle(slot));
                 let put = self.slots.put(slot, handle, |_| true);
-                assert!(matches!(put, Put::Refused(refused, late) if (refused, late) == (slot, handle)));
+                assert!(matches!(put, Err(refused) if refused == handle));
                 assert_eq!(self.slots.meta(slot).take(), Some(handle));
                 self.slots.free(slot);
                 assert_eq!(self.slots.counts(), before, "a slot that was given up counts");
@@ -315,22 +315,24 @@ impl World {
     }
 
     /// Asserts that the handle went where it had to go.
-    fn has_put(&mut self, slot: u32, handle: u32, wanted: bool, put: Put<u32>) {
+    fn has_put(&mut self, slot: u32, handle: u32, wanted: bool, put: Result<Option<Waker>, u32>) {
+        let is_granted = self.slots.counts().waiting < self.queue.len();
         match put {
-            Put::Idle => {
+            Ok(waker) if !is_granted => {
+                assert!(waker.is_none());
                 assert!(wanted && self.slots.mode != Mode::Closed);
                 assert!(self.staying() <= self.slots.max, "a surplus handle was kept (2)");
                 assert!(self.queue.is_empty() || self.slots.mode == Mode::Paused, "a waiter was passed over (3)");
             }
-            Put::Granted(waker) => {
+            Ok(waker) => {
                 assert!(wanted && self.slots.mode == Mode::Open, "granted in a paused or closed pool (5)");
                 let head = self.queue.front().expect("a waiter was granted it");
                 assert_eq!(waker.is_some(), head.registered, "the head of the queue is woken");
                 waker.into_iter().for_each(Waker::wake);
                 self.take_new_grants();
             }
-            Put::Refused(refused_slot, refused) => {
-                assert_eq!((refused_slot, refused), (slot, handle));
+            Err(refused) => {
+                assert_eq!(refused, handle);
                 // Its own slot is still occupied.
                 let surplus = self.staying() > self.slots.max;
                 assert!(!wanted || surplus || self.slots.is_closed(), "refused for no reason");
