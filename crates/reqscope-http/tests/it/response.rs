@@ -416,6 +416,19 @@ async fn response_within_the_timeout_is_unchanged() {
     assert_eq!(scene.answering(Ok(status(200))).await.unwrap().status(), 200);
 }
 
+/// The time counts from the call, not from the first poll of the response.
+#[tokio::test(start_paused = true)]
+async fn response_that_is_polled_late_has_the_deadline_of_its_call() {
+    let scene = Scene::new(Probe::new()).with_policy(Policy::new().timeout(Duration::from_secs(3)));
+    let mut response = pin!(scene.request(|_, _| pending::<Answer>()));
+    tokio::time::advance(Duration::from_secs(2)).await;
+    assert!(poll_once(response.as_mut()).is_pending());
+    tokio::time::advance(Duration::from_millis(999)).await;
+    assert!(poll_once(response.as_mut()).is_pending());
+    tokio::time::advance(Duration::from_millis(1)).await;
+    assert!(matches!(poll_once(response.as_mut()), Poll::Ready(Ok(response)) if response.status() == 503));
+}
+
 /// Without a timer, nothing is allocated for the timeout of such a request.
 #[test]
 fn handler_that_does_not_wait_needs_no_timer() {
