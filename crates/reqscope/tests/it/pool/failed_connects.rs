@@ -107,6 +107,22 @@ async fn backend_whose_handles_die_at_once_is_reported_down() {
     rig.finish(0).await;
 }
 
+/// After two such handles, a creation includes a validation. Its error does not look like one of the caller's own.
+#[tokio::test(start_paused = true)]
+async fn failed_first_validation_is_named_in_the_error() {
+    let rig = Rig::new(10);
+    rig.probe.on(Verb::Validate).always(Outcome::error());
+    for _ in 0..2 {
+        let mut handle = rig.take().await;
+        handle.kill();
+        rig.pool.put(handle);
+        settle().await;
+    }
+    let error = bounded(rig.pool.get()).await.unwrap_err();
+    assert!(error.to_string().contains("first validation"), "{error}");
+    rig.finish(0).await;
+}
+
 /// It was used before: that it is dead now says nothing about new ones.
 #[tokio::test(start_paused = true)]
 async fn killed_handles_that_were_sound_open_nothing() {

@@ -90,3 +90,17 @@ fn janitor_with_nothing_to_do_ends() {
         assert_eq!(tasks(), 0, "the pool is gone");
     });
 }
+
+/// The waiter does not start another one: it is in the queue already.
+#[tokio::test(start_paused = true)]
+async fn janitor_of_an_empty_pool_stays_for_a_waiter() {
+    let pool = without_limits().leak_after(SECOND).acquire_timeout(60 * SECOND).build(Probe::new());
+    pool.pause();
+    let waiting = tokio::spawn(pool.get());
+    pass(10 * SECOND).await;
+    pool.resume();
+    let handle = bounded(waiting).await.unwrap().unwrap();
+    pass(2 * SECOND).await;
+    assert_eq!(pool.status().held_too_long, 1);
+    pool.put(handle);
+}

@@ -1,6 +1,11 @@
 //! The janitor keeps enough handles, and none that are too old.
 
-use reqscope_testkit::{Outcome, Probe, Verb};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use reqscope::pool::Reset;
+use reqscope_testkit::{Outcome, Probe, Verb, poll_once};
 
 use super::aging::{ROUND, SECOND, fill, ids, pass, without_limits};
 use crate::support::{bounded, settle};
@@ -59,6 +64,32 @@ async fn warm_creates_min_idle_before_the_first_get() {
     assert_eq!((pool.status().idle, pool.status().creating), (6, 0));
     pool.warm().await.unwrap();
     assert_eq!(pool.status().created, 6);
+}
+
+/// No slot is free meanwhile, but not every handle is there.
+#[tokio::test(start_paused = true)]
+async fn warm_of_all_slots_waits_for_the_last_creation() {
+    let probe = Probe::new();
+    let pool = without_limits().max_size(3).min_idle(3).build(probe.clone());
+    probe.on(Verb::Acquire).next(Outcome::ok().after(SECOND)).always(Outcome::ok().after(2 * SECOND));
+    bounded(pool.warm()).await.unwrap();
+    assert_eq!((pool.status().idle, pool.status().creating), (3, 0));
+}
+
+/// They will be idle again.
+#[tokio::test(start_paused = true)]
+async fn warm_counts_handles_that_are_being_validated() {
+    let probe = Probe::new();
+    let pool = without_limits().min_idle(2).reset(Reset::Always).build(probe.clone());
+    pool.warm().await.unwrap();
+    let both = [pool.get().await.unwrap(), pool.get().await.unwrap()];
+    probe.on(Verb::Validate).close();
+    both.into_iter().for_each(|handle| pool.put(handle));
+    settle().await;
+    let created = pool.status().created;
+    assert!(matches!(poll_once(pin!(pool.warm())), Poll::Ready(Ok(()))));
+    assert_eq!(pool.status().created, created);
+    probe.on(Verb::Validate).always(Outcome::ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -163,6 +194,18 @@ async fn old_handle_is_replaced_before_it_is_released() {
     assert_eq!(ids(&pool), [1]);
 }
 
+/// One failure is no outage, in which it would be tried once a second.
+#[tokio::test(start_paused = true)]
+async fn failed_replacement_is_tried_again_at_the_next_round() {
+    let probe = Probe::new();
+    let pool = without_limits().min_idle(1).build(probe.clone());
+    pool.warm().await.unwrap();
+    probe.on(Verb::Acquire).error();
+    pool.replace_all(Duration::ZERO);
+    pass(5 * ROUND).await;
+    assert_eq!((pool.status().idle, pool.status().retired, probe.on(Verb::Acquire).calls()), (1, 1, 3));
+}
+
 #[tokio::test(start_paused = true)]
 async fn old_handle_serves_on_during_an_outage() {
     let probe = Probe::new();
@@ -196,6 +239,20 @@ async fn full_pool_replaces_old_handles_one_at_a_time() {
     }
     probe.on(Verb::Acquire).always(Outcome::ok());
     pass(2 * ROUND).await;
+    assert_eq!((pool.status().idle, pool.status().retired), (3, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn full_pool_replaces_no_other_handle_during_a_release() {
+    let probe = Probe::new();
+    let builder = without_limits().max_size(3).min_idle(3).max_lifetime(10 * SECOND);
+    let pool = builder.release_timeout(60 * SECOND).build(probe.clone());
+    pool.warm().await.unwrap();
+    probe.on(Verb::Release).close();
+    pass(20 * SECOND).await;
+    assert_eq!((pool.status().idle, pool.status().ending), (2, 1));
+    probe.on(Verb::Release).always(Outcome::ok());
+    pass(SECOND).await;
     assert_eq!((pool.status().idle, pool.status().retired), (3, 3));
 }
 

@@ -4,12 +4,12 @@ use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
 use reqscope::{Error, Pool, resource_fn};
-use reqscope_testkit::{Outcome, Probe, Scripted, Verb, poll_once, quiet_panic};
+use reqscope_testkit::{Outcome, Probe, Scripted, Verb, Wakes, poll_once, quiet_panic};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::sleep;
 
@@ -93,6 +93,49 @@ fn creation_of_a_bad_caller_is_lost_and_a_waiter_begins_again() {
         healthy.block_on(async { rig.pool.put(bounded(waiter).await.unwrap()) });
         healthy.block_on(rig.finish(0));
     }
+}
+
+/// It sleeps until it is woken: its runtime knows nothing of the creation on the other one.
+#[test]
+fn creation_lost_with_its_runtime_wakes_a_waiter_elsewhere() {
+    let (healthy, ends, rig) = (runtime(), runtime(), Rig::new(1));
+    rig.probe.on(Verb::Acquire).close();
+    let caller = rig.waiter_on(&ends);
+    let (wakes, mut waiter) = (Wakes::new(), rig.waiter_on(&healthy));
+    {
+        let _inside = healthy.enter();
+        assert!(waiter.as_mut().poll(&mut Context::from_waker(&wakes.waker())).is_pending());
+    }
+    drop(ends);
+    assert_eq!(wakes.count(), 1);
+    drop(caller);
+    rig.probe.on(Verb::Acquire).always(Outcome::ok());
+    healthy.block_on(async { rig.pool.put(bounded(waiter).await.unwrap()) });
+    healthy.block_on(rig.finish(0));
+}
+
+/// After two new handles that were dead, a creation includes a validation.
+#[test]
+fn lost_first_validation_is_the_error_of_its_caller_alone() {
+    let (healthy, rig) = (runtime(), Rig::new(1));
+    healthy.block_on(async {
+        for _ in 0..2 {
+            let mut dead = rig.take().await;
+            dead.kill();
+            rig.pool.put(dead);
+            settle().await;
+        }
+    });
+    rig.probe.on(Verb::Validate).always(Outcome::ok().after_polls(1));
+    let timerless = without_timers();
+    let inside = timerless.enter();
+    let error = fails_here(&rig);
+    assert!(error.is_runtime() && !error.to_string().contains("first validation"), "{error}");
+    assert!(!rig.pool.status().down);
+    drop(inside);
+    // The handle is released where it was created.
+    timerless.block_on(settle());
+    healthy.block_on(rig.finish(0));
 }
 
 /// A driver panics if there is no reactor.

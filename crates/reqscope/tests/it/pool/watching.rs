@@ -112,6 +112,18 @@ async fn holder_is_reported_once_per_use_after_leak_after() {
     pool.put(handle);
 }
 
+/// The janitor looks before, when the use has not been too long, and knows when to look again.
+#[tokio::test(start_paused = true)]
+async fn holder_between_two_looks_is_reported_in_time() {
+    let pool = without_limits().leak_after(60 * SECOND).build(Probe::new());
+    fill(&pool, 1).await;
+    pass(30 * SECOND).await;
+    let handle = pool.get().await.unwrap();
+    pass(60 * SECOND + 2 * ROUND).await;
+    assert_eq!(pool.status().held_too_long, 1);
+    pool.put(handle);
+}
+
 #[tokio::test(start_paused = true)]
 async fn waiting_time_does_not_count_as_holding() {
     let leaks = Leaks::default();
