@@ -244,6 +244,19 @@ async fn uses_of_a_handle_do_not_count_the_present_one() {
     rig.finish(0).await;
 }
 
+/// In the status.
+#[tokio::test(start_paused = true)]
+async fn use_that_ends_in_a_discard_or_a_detach_is_counted() {
+    let rig = Rig::new(1);
+    rig.fill(1).await;
+    rig.pool.discard(rig.take().await);
+    settle().await;
+    assert_eq!(rig.pool.status().uses, 2);
+    drop(Pooled::detach(rig.take().await));
+    assert_eq!(rig.pool.status().uses, 3);
+    rig.finish(0).await;
+}
+
 /// A validation is no use.
 #[tokio::test(start_paused = true)]
 async fn validations_are_not_counted_as_uses() {
