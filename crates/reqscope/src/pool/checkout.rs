@@ -138,6 +138,12 @@ impl<R: Resource> Inner<R> {
         }
         taken
     }
+
+    /// Counts an acquire timeout.
+    fn timed_out(&self, missed: Error<R::Cause>) -> Error<R::Cause> {
+        self.state.lock().timeouts += u64::from(missed.is_timeout());
+        missed
+    }
 }
 
 /// A check-out that takes more than one step. Dropping it leaves the queue, and passes on a grant.
@@ -314,13 +320,5 @@ impl<R: Resource> Drop for CheckOut<R> {
         if let Some((slot, handle)) = grant {
             self.pool.put_unused(slot, handle, |_| true);
         }
-    }
-}
-
-impl<R: Resource> Inner<R> {
-    /// Counts an acquire timeout.
-    fn timed_out(&self, missed: Error<R::Cause>) -> Error<R::Cause> {
-        self.state.lock().timeouts += u64::from(missed.is_timeout());
-        missed
     }
 }

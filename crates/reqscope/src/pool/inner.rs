@@ -9,7 +9,7 @@ use tokio::sync::{Notify, Semaphore};
 use super::breaker::{Attempt, Breaker};
 use super::clock::{Clock, Moment};
 use super::config::Config;
-use super::slots::{Slots, Work};
+use super::slots::{Put, Slots, Work};
 use crate::cell::Site;
 use crate::details::Details;
 use crate::error::Error;
@@ -192,11 +192,6 @@ impl<R> HandleMeta<R> {
         let (tested, home) = (mem::replace(&mut self.tested, true), homes.get(self.home).map(Runtime::id));
         Doubt { since, tested, at, home }
     }
-
-    /// Returns when the handle was last seen alive.
-    pub(super) fn alive_at(&self) -> Moment {
-        self.since.max(self.proved)
-    }
 }
 
 /// A handle that is checked out. Its owner is responsible for the slot.
@@ -355,19 +350,14 @@ impl<R: Resource> Inner<R> {
 
     /// Puts a handle back that had no use: one that was validated, or a grant that its waiter did not take.
     #[cold]
-    pub(super) fn put_unused(
-        self: &Arc<Self>,
-        slot: u32,
-        handle: R::Handle,
-        wanted: impl FnOnce(&HandleMeta<R>) -> bool,
-    ) {
-        let put = self.state.lock().slots.put(slot, handle, |meta| meta.expires != Moment::ZERO && wanted(meta));
+    pub(super) fn put_unused(self: &Arc<Self>, slot: u32, handle: R::Handle, keep: impl Fn(&HandleMeta<R>) -> bool) {
+        let put = self.state.lock().slots.put(slot, handle, |meta| meta.expires != Moment::ZERO && keep(meta));
         self.finish_put(slot, put);
     }
 
     /// Finishes a `put` outside of the lock.
     #[cold]
-    fn finish_put(self: &Arc<Self>, slot: u32, put: Result<Option<Waker>, R::Handle>) {
+    fn finish_put(self: &Arc<Self>, slot: u32, put: Put<R::Handle>) {
         match put {
             Ok(waker) => waker.into_iter().for_each(catch::wake),
             Err(handle) => self.retire(slot, handle, Exit::Completed),

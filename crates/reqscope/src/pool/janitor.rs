@@ -109,7 +109,7 @@ impl<R: Resource> Inner<R> {
         let config = &self.config;
         let long_at = |meta: &HandleMeta<R>| meta.since.after(config.leak_after);
         let unused_at = |meta: &HandleMeta<R>| meta.since.after(config.idle_timeout);
-        let quiet_at = |meta: &HandleMeta<R>| meta.alive_at().after(config.keepalive);
+        let quiet_at = |meta: &HandleMeta<R>| meta.since.max(meta.proved).after(config.keepalive);
         let mut state = self.state.lock();
         let (before, counts) = (mem::replace(&mut state.scanned, now), state.slots.counts());
         let lent = state.slots.lent_in(0..usize::MAX);

@@ -1,10 +1,10 @@
 use std::fmt;
 use std::mem;
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::inner::{HandleMeta, Inner, Parts};
+use super::clock::Moment;
+use super::inner::{HandleMeta, Parts};
 use super::validate::Unproved;
 use crate::error::Error;
 use crate::exit::Exit;
@@ -54,10 +54,6 @@ impl<R: Resource> Pooled<R> {
         Pooled { parts: Some(parts) }
     }
 
-    pub(super) fn pool(&self) -> &Arc<Inner<R>> {
-        &self.parts.as_ref().expect(NOT_TAKEN).pool
-    }
-
     /// Takes the handle out of the pool, for as long as the caller needs it. Its slot is free at once, so the pool may
     /// create another handle in its place.
     ///
@@ -90,8 +86,7 @@ impl<R: Resource> Pooled<R> {
 
     /// Returns how long ago the handle was created.
     pub fn age(pooled: &Self) -> Duration {
-        let now = pooled.pool().state.lock().clock.now();
-        pooled.meta(|meta| now.since(meta.created))
+        pooled.meta(|meta, now| now.since(meta.created))
     }
 
     /// Returns how many uses of the handle have ended. The present one does not count.
@@ -108,13 +103,14 @@ impl<R: Resource> Pooled<R> {
     /// # });
     /// ```
     pub fn uses(pooled: &Self) -> u64 {
-        pooled.meta(|meta| u64::from(meta.uses))
+        pooled.meta(|meta, _| u64::from(meta.uses))
     }
 
-    fn meta<T>(&self, read: impl FnOnce(&HandleMeta<R>) -> T) -> T {
+    fn meta<T>(&self, read: impl FnOnce(&HandleMeta<R>, Moment) -> T) -> T {
         let Parts { pool, slot, .. } = self.parts.as_ref().expect(NOT_TAKEN);
         let mut state = pool.state.lock();
-        read(state.slots.meta(*slot).as_ref().expect("the slot of a lent handle has its metadata"))
+        let now = state.clock.now();
+        read(state.slots.meta(*slot).as_ref().expect("the slot of a lent handle has its metadata"), now)
     }
 
     #[inline]

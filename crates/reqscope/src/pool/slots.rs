@@ -84,6 +84,10 @@ pub(super) enum Work {
     Late,
 }
 
+/// What happened to a handle that was put back: it is idle, or granted to a waiter, whose waker is returned; or it is not
+/// wanted any more, and its slot is busy with its end.
+pub(super) type Put<T> = Result<Option<Waker>, T>;
+
 /// The number of slots in each state.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Counts {
@@ -234,19 +238,9 @@ impl<T, S, N> Slots<T, S, N> {
         }
     }
 
-    /// Puts a handle back: it is idle, or granted to a waiter, whose waker is returned. `wanted` sees its metadata, and
-    /// returns whether the handle may stay.
-    ///
-    /// # Errors
-    ///
-    /// The handle, if it is not wanted any more. Its slot is busy with its end.
+    /// Puts a handle back. `wanted` sees its metadata, and returns whether the handle may stay.
     #[inline(always)]
-    pub(super) fn put(
-        &mut self,
-        slot: u32,
-        handle: T,
-        wanted: impl FnOnce(&mut S) -> bool,
-    ) -> Result<Option<Waker>, T> {
+    pub(super) fn put(&mut self, slot: u32, handle: T, wanted: impl FnOnce(&mut S) -> bool) -> Put<T> {
         let Entry { state, meta } = &mut self.entries[slot as usize];
         let wanted = meta.as_mut().is_some_and(wanted);
         let is_open = self.mode == Mode::Open && self.waiters.is_idle() && !self.shrunk;
@@ -260,7 +254,7 @@ impl<T, S, N> Slots<T, S, N> {
 
     /// Puts a handle back that was validated, or for which a caller may wait, or that may have to go.
     #[inline(never)]
-    fn put_elsewhere(&mut self, slot: u32, handle: T, wanted: bool) -> Result<Option<Waker>, T> {
+    fn put_elsewhere(&mut self, slot: u32, handle: T, wanted: bool) -> Put<T> {
         let is_late = matches!(self.entries[slot as usize].state, State::Busy { work: Work::Late, .. });
         if is_late || !wanted || self.mode == Mode::Closed || self.staying() > self.max {
             self.occupy(slot, Work::Ending, Moment::NEVER);

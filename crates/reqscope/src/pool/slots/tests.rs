@@ -62,12 +62,12 @@ proptest! {
 }
 
 /// Puts a new handle into a new slot.
-fn create(slots: &mut Machine, handle: u32) -> Result<Option<Waker>, u32> {
+fn create(slots: &mut Machine, handle: u32) -> Put<u32> {
     let slot = slots.begin(Moment::NEVER);
     put_new(slots, slot, handle)
 }
 
-fn put_new(slots: &mut Machine, slot: u32, handle: u32) -> Result<Option<Waker>, u32> {
+fn put_new(slots: &mut Machine, slot: u32, handle: u32) -> Put<u32> {
     *slots.meta(slot) = Some(handle);
     slots.put(slot, handle, |_| true)
 }

@@ -315,7 +315,7 @@ impl World {
     }
 
     /// Asserts that the handle went where it had to go.
-    fn has_put(&mut self, slot: u32, handle: u32, wanted: bool, put: Result<Option<Waker>, u32>) {
+    fn has_put(&mut self, slot: u32, handle: u32, wanted: bool, put: Put<u32>) {
         let is_granted = self.slots.counts().waiting < self.queue.len();
         match put {
             Ok(waker) if !is_granted => {
