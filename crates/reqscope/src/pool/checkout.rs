@@ -41,8 +41,8 @@ pub(super) fn get<R: Resource>(
 }
 
 pin_project! {
-    /// A check-out: an idle handle in the first poll, or the rest of it. By hand, because an `async fn` moves everything
-    /// into its frame before the first step, which is the only one of most check-outs.
+    /// A check-out: an idle handle in the first poll, or the rest of it. By hand, because an `async fn` moves
+    /// everything into its frame before the first step, which is the only one of most check-outs.
     struct Get<R: Resource, B, F> {
         wanted: Option<(Arc<Inner<R>>, Site, Duration)>,
         go_on: B,
@@ -128,8 +128,8 @@ impl<R: Resource> Inner<R> {
         None
     }
 
-    /// Takes a handle as [`take_proved`](Inner::take_proved) does. If the next one is not proved, begins its validation,
-    /// so that a later call can take it.
+    /// Takes a handle as [`take_proved`](Inner::take_proved) does. If the next one is not proved, begins its
+    /// validation, so that a later call can take it.
     pub(super) fn try_take(self: &Arc<Self>, site: Site) -> Option<Pooled<R>> {
         let taken = self.take_proved(site);
         // It goes to the end of the idle ones, from which the next call takes it.

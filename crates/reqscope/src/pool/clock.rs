@@ -4,11 +4,11 @@ use tokio::time::Instant;
 
 use crate::rt::time;
 
-/// The clock of a pool, under its lock. It is tokio's, which tests can pause, in a form that takes half the memory. Most
-/// readings are in the same millisecond as the one before, and need no conversion.
+/// The clock of a pool, under its lock. It is tokio's, which tests can pause, in a form that takes half the memory.
+/// Most readings are in the same millisecond as the one before, and need no conversion.
 pub(super) struct Clock {
-    /// Long before the pool was built: a paused clock of tokio may be behind that of another runtime. Twice as long as the
-    /// longest [`window`](Moment::window), which then never reaches back to it.
+    /// Long before the pool was built: a paused clock of tokio may be behind that of another runtime. Twice as long as
+    /// the longest [`window`](Moment::window), which then never reaches back to it.
     epoch: Instant,
     /// The first reading in its millisecond, and the end of that.
     first: Instant,
@@ -69,8 +69,9 @@ impl Moment {
     pub(super) const FIRST: Moment = Moment(1);
     pub(super) const NEVER: Moment = Moment(u64::MAX);
 
-    /// Returns whether this moment is within a [`window`](Moment::window) before now. A moment in the future is not, because
-    /// it is of a paused clock that ran ahead of this one, except for the time between a reading of the clock and its use.
+    /// Returns whether this moment is within a [`window`](Moment::window) before now. A moment in the future is not,
+    /// because it is of a paused clock that ran ahead of this one, except for the time between a reading of the clock
+    /// and its use.
     #[inline]
     pub(super) fn is_within(self, window: u64, now: Moment) -> bool {
         (now.0 + SKEW).wrapping_sub(self.0) < window
@@ -87,8 +88,8 @@ impl Moment {
         Moment(self.0.saturating_add(wait.into().map_or(u64::MAX, Self::millis)))
     }
 
-    /// Returns the argument of [`is_within`](Moment::is_within) for that time. No moment is within no time. No moment of a
-    /// pool's clock is as close to [`ZERO`](Moment::ZERO).
+    /// Returns the argument of [`is_within`](Moment::is_within) for that time. No moment is within no time. No moment
+    /// of a pool's clock is as close to [`ZERO`](Moment::ZERO).
     pub(super) fn window(time: Duration) -> u64 {
         if time.is_zero() { 0 } else { Self::millis(time.min(APART)) + SKEW }
     }

@@ -26,8 +26,8 @@ use crate::rt::runtime::{Runtime, RuntimeId, TIME_PASSES};
 use crate::rt::sync::{AtomicUsize, Mutex};
 use crate::rt::time::{self, Deadline};
 
-/// How long work may go on after a waiter has found it overdue. Its own task keeps the timeout, and can say more about a
-/// miss, if it is polled.
+/// How long work may go on after a waiter has found it overdue. Its own task keeps the timeout, and can say more about
+/// a miss, if it is polled.
 pub(super) const GRACE: Duration = if TIME_PASSES { Duration::from_millis(250) } else { Duration::ZERO };
 
 /// The state shared by a pool, its users and its tasks. The janitor and the creations hold it weakly. A validation and
@@ -76,8 +76,8 @@ pub(super) struct PoolState<R: Resource> {
     pub(super) stillborn: u32,
     /// The number of `clear`s. A creation that began before the last one serves one waiter at most.
     pub(super) clears: u32,
-    /// The numbers of events so far, in addition to those that the reaper counts: uses that have ended, acquire timeouts,
-    /// handles that were found unsound, and uses that took too long.
+    /// The numbers of events so far, in addition to those that the reaper counts: uses that have ended, acquire
+    /// timeouts, handles that were found unsound, and uses that took too long.
     pub(super) uses: u64,
     pub(super) timeouts: u64,
     pub(super) unsound: u64,
@@ -107,8 +107,8 @@ impl Homes {
         self.0.get(usize::from(home))?.as_ref()
     }
 
-    /// Returns the number of a runtime, and whether it is new. A number of which `is_used` knows nothing may be given again
-    /// after its runtime has ended.
+    /// Returns the number of a runtime, and whether it is new. A number of which `is_used` knows nothing may be given
+    /// again after its runtime has ended.
     fn add(&mut self, runtime: &Runtime, mut is_used: impl FnMut(usize) -> bool) -> (u16, bool) {
         let known = |home: &Option<Runtime>| home.as_ref().is_some_and(|home| home.id() == runtime.id());
         let found = self.0.iter().position(known);
@@ -213,8 +213,8 @@ pub(super) struct Holder {
 pub(super) type Begun = (u32, Attempt);
 
 impl<R: Resource> PoolState<R> {
-    /// Occupies a slot for a creation. Returns `None` if none is wanted, or enough of them run. `spare` is the number of
-    /// handles that are to be idle.
+    /// Occupies a slot for a creation. Returns `None` if none is wanted, or enough of them run. `spare` is the number
+    /// of handles that are to be idle.
     ///
     /// # Errors
     ///
@@ -435,8 +435,8 @@ impl<R: Resource> Inner<R> {
         catch::wake_all(wakers);
     }
 
-    /// Watches a runtime on which the janitor works, or the handle in this slot was created. The handle is assigned to it
-    /// before the watch begins, which ends at once on a runtime that is shutting down.
+    /// Watches a runtime on which the janitor works, or the handle in this slot was created. The handle is assigned to
+    /// it before the watch begins, which ends at once on a runtime that is shutting down.
     pub(super) fn watch(self: &Arc<Self>, runtime: &Runtime, created: Option<u32>) {
         let mut state = self.state.lock();
         let PoolState { homes, slots, .. } = &mut *state;
@@ -450,7 +450,8 @@ impl<R: Resource> Inner<R> {
             let mut watch = RuntimeWatch { pool: Arc::downgrade(self), home };
             let open = Arc::clone(&self.open);
             drop(runtime.spawn(async move {
-                // Until the pool is closed. The runtime has not ended then, and still releases the handles that are lent.
+                // Until the pool is closed. The runtime has not ended then, and still releases the handles that are
+                // lent.
                 drop(open.acquire().await);
                 drop(mem::take(&mut watch.pool));
             }));
@@ -470,8 +471,8 @@ impl<R: Resource> Inner<R> {
     }
 }
 
-/// Dropped with its task when a runtime ends. Marks the handles that were created there as unproved, because their sockets
-/// have ended with it.
+/// Dropped with its task when a runtime ends. Marks the handles that were created there as unproved, because their
+/// sockets have ended with it.
 struct RuntimeWatch<R: Resource> {
     pool: Weak<Inner<R>>,
     home: u16,

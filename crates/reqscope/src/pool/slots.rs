@@ -1,7 +1,7 @@
 //! The state machine under the pool: the contents of each slot, and the queue of waiters. No async, no resource.
 //!
-//! `T` is a handle. `S` is its metadata, which stays in the slot while the handle is lent or validated. `N` identifies its
-//! holder.
+//! `T` is a handle. `S` is its metadata, which stays in the slot while the handle is lent or validated. `N` identifies
+//! its holder.
 //!
 //! | slot     | `take`, a grant | `put`                     | `occupy` | `lend`   | `free`     | `give_up` |
 //! |----------|-----------------|---------------------------|----------|----------|------------|-----------|
@@ -26,8 +26,8 @@
 //! 4. A creation begins only if [`wants`](Slots::wants) says so: no more run than there are waiters and missing idle
 //!    handles.
 //! 5. After [`close`](Slots::close) no handle becomes idle and none is granted.
-//! 6. No user code runs in here. Handles, metadata and wakers are returned, for the caller to drop or wake outside of the
-//!    lock.
+//! 6. No user code runs in here. Handles, metadata and wakers are returned, for the caller to drop or wake outside of
+//!    the lock.
 
 use std::mem;
 use std::ops::Range;
@@ -84,8 +84,8 @@ pub(super) enum Work {
     Late,
 }
 
-/// What happened to a handle that was put back: it is idle, or granted to a waiter, whose waker is returned; or it is not
-/// wanted any more, and its slot is busy with its end.
+/// What happened to a handle that was put back: it is idle, or granted to a waiter, whose waker is returned; or it is
+/// not wanted any more, and its slot is busy with its end.
 pub(super) type Put<T> = Result<Option<Waker>, T>;
 
 /// The number of slots in each state.
@@ -184,7 +184,8 @@ impl<T, S, N> Slots<T, S, N> {
         self.entries.len()
     }
 
-    /// Changes the state of a slot, which is not idle any more. Returns `false` if it was given up: it can only be freed.
+    /// Changes the state of a slot, which is not idle any more. Returns `false` if it was given up: it can only be
+    /// freed.
     fn enter(&mut self, slot: u32, state: State<T, N>) -> bool {
         let former = &mut self.entries[slot as usize].state;
         if let State::Busy { work, .. } = former {
@@ -222,7 +223,8 @@ impl<T, S, N> Slots<T, S, N> {
         self.enter(slot, State::Lent(holder))
     }
 
-    /// Takes the handle that was used last, if `look` at its metadata returns something. Returns `None` if a caller waits.
+    /// Takes the handle that was used last, if `look` at its metadata returns something. Returns `None` if a caller
+    /// waits.
     #[inline(always)]
     pub(super) fn take<D>(&mut self, holder: N, look: impl FnOnce(&mut S) -> Option<D>) -> Option<(u32, T, D)> {
         if self.mode != Mode::Open || !self.waiters.is_idle() {

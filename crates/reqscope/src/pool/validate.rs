@@ -96,7 +96,8 @@ pub(super) struct Unproved<R: Resource> {
     /// `None` once it was put back, retired or lent.
     parts: Option<Parts<R>>,
     doubt: Doubt,
-    /// Whether its slot counts as validating, which it does once the validation has to wait. Until then, it counts as lent.
+    /// Whether its slot counts as validating, which it does once the validation has to wait. Until then, it counts as
+    /// lent.
     waits: bool,
 }
 
@@ -190,8 +191,8 @@ impl<R: Resource> Unproved<R> {
         pool.put_unused(slot, handle, |meta| *since == Since::Idle || meta.expires > *at && meta.uses < most);
     }
 
-    /// Validates the idle handles if its failed validation is a sign that they are dead, too. A validation that was lost
-    /// with its runtime says nothing about the backend.
+    /// Validates the idle handles if its failed validation is a sign that they are dead, too. A validation that was
+    /// lost with its runtime says nothing about the backend.
     ///
     /// Handles that were proved since then are left alone. Otherwise a few dead ones would be enough to keep all the
     /// others from their users.
