@@ -10,6 +10,9 @@ pub(super) struct Clock {
     /// Long before the pool was built: a paused clock of tokio may be behind that of another runtime. Twice as long as
     /// the longest [`window`](Moment::window), which then never reaches back to it.
     epoch: Instant,
+    /// The number of the moment of the epoch. Where the clock begins with the machine, the pool itself is the epoch, and
+    /// the moments before it only numbers.
+    zero: u64,
     /// The first reading in its millisecond, and the end of that.
     first: Instant,
     end: Instant,
@@ -32,8 +35,13 @@ const SKEW: u64 = 1000;
 impl Clock {
     pub(super) fn new() -> Self {
         let now = time::now();
-        let epoch = now.checked_sub(2 * APART).unwrap_or(now);
-        Clock { epoch, first: now, end: now, moment: Moment::ZERO, latest: Moment::ZERO }
+        Self::with_epoch(now.checked_sub(2 * APART), now)
+    }
+
+    fn with_epoch(before: Option<Instant>, now: Instant) -> Self {
+        let zero = if before.is_some() { 1 } else { Moment::millis(2 * APART) };
+        let epoch = before.unwrap_or(now);
+        Clock { epoch, zero, first: now, end: now, moment: Moment::ZERO, latest: Moment::ZERO }
     }
 
     pub(super) fn now(&mut self) -> Moment {
@@ -50,7 +58,7 @@ impl Clock {
     fn convert(&mut self, now: Instant) -> Moment {
         let since = now.saturating_duration_since(self.epoch);
         // `as_millis` computes with 128 bits.
-        self.moment = Moment(1 + since.as_secs() * 1000 + u64::from(since.subsec_millis()));
+        self.moment = Moment(self.zero + since.as_secs() * 1000 + u64::from(since.subsec_millis()));
         (self.first, self.end) = (now, self.instant(self.moment).unwrap_or(now));
         self.latest = self.latest.max(self.moment);
         self.moment
@@ -58,7 +66,7 @@ impl Clock {
 
     /// Returns the instant of a moment, no earlier than it. Returns `None` if that is never.
     pub(super) fn instant(&self, moment: Moment) -> Option<Instant> {
-        self.epoch.checked_add(Duration::from_millis(moment.0))
+        self.epoch.checked_add(Duration::from_millis(moment.0.saturating_sub(self.zero).saturating_add(1)))
     }
 }
 
@@ -97,5 +105,34 @@ impl Moment {
     /// Returns that time in milliseconds, rounded up.
     fn millis(time: Duration) -> u64 {
         u64::try_from(time.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The fault: where no instant is before the start of the machine, moments began at 1, and a handle that was left open
+    /// counted as proved for the first `validate_after` of its pool.
+    #[test]
+    fn no_window_reaches_back_to_a_handle_that_was_left_open() {
+        let now = time::now();
+        for before in [now.checked_sub(2 * APART), None] {
+            let mut clock = Clock::with_epoch(before, now);
+            for mark in [Moment::ZERO, Moment::FIRST] {
+                let at = clock.read(now);
+                assert!(!mark.is_within(Moment::window(Duration::MAX), at), "{mark:?} at {at:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn instant_of_a_moment_is_the_end_of_its_millisecond() {
+        let now = time::now();
+        for before in [now.checked_sub(2 * APART), None] {
+            let mut clock = Clock::with_epoch(before, now);
+            let moment = clock.read(now);
+            assert!(clock.instant(moment).is_some_and(|end| end > now && end <= now + Duration::from_millis(1)));
+        }
     }
 }

@@ -167,6 +167,9 @@ settings! {
     ///
     /// A validation after a cancelled use may have to stop a statement and roll back. Raise this if that takes longer
     /// and connecting is expensive.
+    ///
+    /// A check-out calls `validate` itself, and the timeout begins when it first has to wait. A `validate` that blocks its
+    /// thread instead keeps its slot meanwhile, as a user of the handle does.
     validate_timeout: Duration = Duration::from_secs(2), |timeout: Duration| timeout;
 
     /// Sets how long the release of a retired handle may take, after which the handle is dropped and counted as
