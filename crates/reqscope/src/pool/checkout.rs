@@ -37,17 +37,16 @@ pub(super) fn get<R: Resource>(
     site: Site,
     timeout: Duration,
 ) -> impl Future<Output = PoolResult<R, Pooled<R>>> + Send + use<R> {
-    Get { wanted: Some((pool, site, timeout)), go_on: CheckOut::run, rest: None }
+    Get::Wanted { wanted: Some((pool, site, timeout)), go_on: CheckOut::run }
 }
 
 pin_project! {
     /// A check-out: an idle handle in the first poll, or the rest of it. By hand, because an `async fn` moves
     /// everything into its frame before the first step, which is the only one of most check-outs.
-    struct Get<R: Resource, B, F> {
-        wanted: Option<(Arc<Inner<R>>, Site, Duration)>,
-        go_on: B,
-        #[pin]
-        rest: Option<F>,
+    #[project = GetStep]
+    enum Get<R: Resource, B, F> {
+        Wanted { wanted: Option<(Arc<Inner<R>>, Site, Duration)>, go_on: B },
+        Rest { #[pin] rest: F },
     }
 }
 
@@ -60,12 +59,10 @@ where
     type Output = PoolResult<R, Pooled<R>>;
 
     #[inline(always)]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        if this.wanted.is_some() {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if let GetStep::Wanted { wanted, go_on } = self.as_mut().project() {
             ready!(coop::poll_proceed(cx)).made_progress();
-        }
-        if let Some((pool, site, timeout)) = this.wanted.take() {
+            let (pool, site, timeout) = wanted.take().expect("`Pool::get` polled after completion");
             let began = time::now();
             let (pool, found) = match pool.take(site, began, true) {
                 Ok((parts, None)) => return Poll::Ready(Ok(Pooled::new(parts))),
@@ -74,16 +71,22 @@ where
             };
             let (limits, ticket, created) = (Limits::Asked(site, began, timeout), None, None);
             let check_out = CheckOut { pool, limits, ticket, created, waited: false };
-            this.rest.set(Some((this.go_on)(check_out, found)));
+            let rest = go_on(check_out, found);
+            self.as_mut().set(Get::Rest { rest });
         }
-        poll_some(this.rest, cx)
+        self.poll_rest(cx)
     }
 }
 
-/// Polls the rest of a check-out. Not inlined, so that the first step is.
-#[inline(never)]
-fn poll_some<F: Future>(running: Pin<&mut Option<F>>, cx: &mut Context<'_>) -> Poll<F::Output> {
-    running.as_pin_mut().expect("`Pool::get` polled after completion").poll(cx)
+impl<R: Resource, B, F: Future> Get<R, B, F> {
+    /// Polls the rest of a check-out. Not inlined, so that the first step is.
+    #[inline(never)]
+    fn poll_rest(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        match self.project() {
+            GetStep::Rest { rest } => rest.poll(cx),
+            GetStep::Wanted { .. } => unreachable!("its first step is done"),
+        }
+    }
 }
 
 impl<R: Resource> Inner<R> {
