@@ -17,7 +17,7 @@ const COUNTED: [(&str, &str, u64); 2] = [
     // What a request that uses a resource executed before the counters were sharded: it must not be more again. Most of
     // the others are in locks and reference counts of its own; see docs/design/0012-counters.md.
     ("scope-first", "open, first get, return the guard, close", 45),
-    ("pool-get", "pool: get, return", 4),
+    ("pool-get", "pool: get, return", 6),
 ];
 
 /// The locked instructions of one operation.
