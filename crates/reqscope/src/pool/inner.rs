@@ -487,7 +487,7 @@ impl<R: Resource> Drop for RuntimeWatch<R> {
         state.janitor_overdue = Moment::ZERO;
         state.slots.metadata().filter(|meta| meta.home == self.home).for_each(|meta| meta.proved = SUSPECT);
         drop(state);
-        drop(ended);
+        catch::drop_quietly(ended);
     }
 }
 

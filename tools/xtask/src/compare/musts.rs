@@ -180,7 +180,7 @@ pub(super) mod tests {
 
     /// Returns figures that meet every bound exactly.
     pub(in crate::compare) fn work() -> Work {
-        let each = [(OURS, 200), ("deadpool", 900), ("deadpool-timeouts", 1400), ("bb8", 700)];
+        let each = [(OURS, 200), ("deadpool", 600), ("deadpool-timeouts", 880), ("bb8", 500)];
         Work {
             each: each.map(|(name, instructions)| worked(name, instructions)).into(),
             noise: Noise { nanos: always(1.0), per_second: always(1.0), p99: always(1.0) },

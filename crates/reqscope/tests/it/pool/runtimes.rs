@@ -312,7 +312,7 @@ fn handle_created_during_shutdown_is_validated_elsewhere() {
 
 /// L14. The fault: a validation that had begun before proved the handle for later.
 #[test]
-fn handle_whose_runtime_ends_in_its_validation_is_validated_again() {
+fn handle_whose_runtime_ends_in_its_validation_is_in_doubt() {
     let (first, second, rig) = (runtime(), runtime(), Rig::new(1));
     first.block_on(async { drop(rig.take().await) });
     rig.probe.on(Verb::Validate).close();
