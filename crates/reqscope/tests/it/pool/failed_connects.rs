@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use reqscope::Error;
 use reqscope::pool::Reset;
-use reqscope_testkit::{Outcome, Probe, Verb};
+use reqscope_testkit::{Outcome, Probe, Scripted, Verb};
 use tokio::time::{Instant, sleep};
 
 use super::rig::Rig;
@@ -90,10 +91,8 @@ async fn backend_whose_dropped_handles_are_unsound_gets_few_connects() {
     assert!(connects <= FEW, "{connects} connects in 2 s");
 }
 
-/// The callers get the cause meanwhile, and not only that the backend is down.
-#[tokio::test(start_paused = true)]
-async fn backend_whose_handles_die_at_once_is_reported_down() {
-    let rig = Rig::new(10);
+/// Kills two new handles in a row, after which a creation includes a validation, and returns the error of the next get.
+async fn error_after_two_dead_handles(rig: &Rig) -> Error<Scripted> {
     rig.probe.on(Verb::Validate).always(Outcome::error());
     for _ in 0..2 {
         let mut handle = rig.take().await;
@@ -101,7 +100,14 @@ async fn backend_whose_handles_die_at_once_is_reported_down() {
         rig.pool.put(handle);
         settle().await;
     }
-    let error = bounded(rig.pool.get()).await.unwrap_err();
+    bounded(rig.pool.get()).await.unwrap_err()
+}
+
+/// The callers get the cause meanwhile, and not only that the backend is down.
+#[tokio::test(start_paused = true)]
+async fn backend_whose_handles_die_at_once_is_reported_down() {
+    let rig = Rig::new(10);
+    let error = error_after_two_dead_handles(&rig).await;
     assert!(error.is_unavailable(), "{error}");
     assert!(rig.pool.status().down && rig.pool.status().last_failure.is_some(), "{:?}", rig.pool);
     rig.finish(0).await;
@@ -111,14 +117,7 @@ async fn backend_whose_handles_die_at_once_is_reported_down() {
 #[tokio::test(start_paused = true)]
 async fn failed_first_validation_is_named_in_the_error() {
     let rig = Rig::new(10);
-    rig.probe.on(Verb::Validate).always(Outcome::error());
-    for _ in 0..2 {
-        let mut handle = rig.take().await;
-        handle.kill();
-        rig.pool.put(handle);
-        settle().await;
-    }
-    let error = bounded(rig.pool.get()).await.unwrap_err();
+    let error = error_after_two_dead_handles(&rig).await;
     assert!(error.to_string().contains("first validation"), "{error}");
     rig.finish(0).await;
 }
