@@ -223,11 +223,11 @@ impl<T, S, N> Slots<T, S, N> {
         self.enter(slot, State::Lent(holder))
     }
 
-    /// Takes the handle that was used last, if `look` at its metadata returns something. Returns `None` if a caller
-    /// waits.
+    /// Takes the handle that was used last, if `look` at its metadata returns something. If a caller waits, no handle is
+    /// idle (3).
     #[inline(always)]
     pub(super) fn take<D>(&mut self, holder: N, look: impl FnOnce(&mut S) -> Option<D>) -> Option<(u32, T, D)> {
-        if self.mode != Mode::Open || !self.waiters.is_idle() {
+        if self.mode != Mode::Open {
             return None;
         }
         let slot = *self.idle.last()?;
