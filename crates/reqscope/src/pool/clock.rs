@@ -135,4 +135,31 @@ mod tests {
             assert!(clock.instant(moment).is_some_and(|end| end > now && end <= now + Duration::from_millis(1)));
         }
     }
+
+    #[test]
+    fn readings_are_numbered_by_their_milliseconds() {
+        let began = time::now();
+        let mut clock = Clock::with_epoch(None, began);
+        let first = clock.read(began);
+        for micros in [999, 1000, 1001, 1999, 2000, 500, 61_234_567, 61_234_000, 61_235_000] {
+            let at = clock.read(began + Duration::from_micros(micros));
+            assert_eq!(at.since(first), Duration::from_millis(micros / 1000), "after {micros} us");
+        }
+    }
+
+    #[test]
+    fn window_ends_before_its_time_and_reaches_a_second_ahead() {
+        let (window, now) = (Moment::window(Duration::from_micros(9001)), Moment(100_000));
+        for (moment, is_within) in [(99_990, false), (99_991, true), (101_000, true), (101_001, false)] {
+            assert_eq!(Moment(moment).is_within(window, now), is_within, "{moment} at {now:?}");
+        }
+        assert!(!now.is_within(Moment::window(Duration::ZERO), now));
+    }
+
+    #[test]
+    fn longest_window_is_a_year() {
+        let (window, year) = (Moment::window(Duration::MAX), 365 * 86_400_000);
+        let now = Moment(2 * year);
+        assert!(Moment(year + 1).is_within(window, now) && !Moment(year).is_within(window, now));
+    }
 }

@@ -99,6 +99,16 @@ fn caller_that_can_create_does_not_count_as_waiting() {
     assert_eq!(slots.counts().waiting, 2);
 }
 
+// With no waiters allowed, a handle that was returned since its first look at the idle ones would not save it from an error.
+#[test]
+fn caller_that_finds_an_idle_handle_is_not_turned_away() {
+    let mut slots = Machine::new(1);
+    assert!(matches!(create(&mut slots, 1), Ok(None)));
+    assert!(!slots.is_full(0));
+    slots.pause();
+    assert!(slots.is_full(0));
+}
+
 // The fault: a handle that the pool itself was validating counted as used by another caller.
 #[test]
 fn caller_whose_handle_is_validated_does_not_count_as_waiting() {

@@ -167,6 +167,31 @@ fn given_up_creation_does_not_open_the_breaker() {
     assert!(!status.down && status.last_failure.is_none(), "{status:?}");
 }
 
+/// L18: while a probe is under way, every other caller is refused.
+#[test]
+fn given_up_probe_does_not_block_the_next() {
+    let scene = Scene::new(|builder| builder.max_size(4));
+    scene.rig.probe.on(Verb::Acquire).next(Outcome::permanent()).never();
+    scene.still.block_on(async {
+        while bounded(scene.rig.pool.get_timeout(SECOND)).await.is_err_and(|error| !error.is_timeout()) {
+            sleep(SECOND / 10).await;
+        }
+    });
+    assert_eq!((scene.rig.pool.status().creating, scene.rig.pool.status().down), (1, true));
+    scene.live.block_on(async {
+        let began = Instant::now();
+        let served = loop {
+            match bounded(scene.rig.pool.get()).await {
+                Ok(handle) => break handle,
+                Err(error) => assert!(began.elapsed() <= CREATE + SECOND, "{error}"),
+            }
+            sleep(SECOND / 10).await;
+        };
+        scene.rig.pool.put(served);
+    });
+    scene.end(0);
+}
+
 /// The fault: the validation held the slot for as long as its runtime lived.
 #[test]
 fn validation_on_an_undriven_runtime_gives_its_slot_up() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reqscope::{Exit, Lease, Pool, Pooled, Resource, Scopes};
 use reqscope_testkit::{Outcome, Probe, Verb, poll_once};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, advance, sleep};
 
 use super::aging::{ROUND, SECOND, fill, ids, pass, without_limits};
 use super::rig::Rig;
@@ -330,6 +330,22 @@ async fn lent_handle_is_replaced_when_it_is_returned() {
     settle().await;
     assert_eq!((pool.status().idle, pool.status().retired), (0, 1));
     assert_eq!(pool.get().await.unwrap().id(), 1);
+}
+
+/// From its expiry on, it is not lent without a validation, and not kept.
+#[tokio::test(start_paused = true)]
+async fn handle_is_too_old_at_the_moment_of_its_expiry() {
+    let probe = Probe::new();
+    let pool = without_limits().max_size(2).min_idle(1).validate_after(60 * SECOND).build(probe.clone());
+    pool.warm().await.unwrap();
+    pool.replace_all(SECOND);
+    probe.on(Verb::Acquire).close();
+    advance(SECOND).await;
+    let handle = bounded(pool.get()).await.unwrap();
+    assert_eq!((handle.id(), probe.on(Verb::Validate).calls()), (0, 1));
+    pool.put(handle);
+    settle().await;
+    assert_eq!((pool.status().idle, pool.status().retired), (0, 1));
 }
 
 #[tokio::test(start_paused = true)]
