@@ -17,7 +17,8 @@ const LIFETIME_JITTER: f64 = 0.1;
 ///
 /// A setting that limits a wait is called a timeout, and starts when the wait begins. It always has a value;
 /// [`Duration::MAX`] is practically no limit. A setting that limits an age also takes `None`, which disables it, and is
-/// accurate to 100 ms, because a task looks ten times a second.
+/// accurate to 100 ms, because a task looks ten times a second. In a pool of more than 10,000 handles it looks less
+/// often: once a second at 100,000.
 ///
 /// ```
 /// use reqscope::pool::Reset;

@@ -83,13 +83,11 @@ pub(super) struct PoolState<R: Resource> {
     pub(super) unsound: u64,
     pub(super) held_too_long: u64,
     pub(super) clock: Clock,
-    /// When the next round of the janitor is overdue, and a check-out starts another janitor.
+    /// When the next round of the janitor is overdue, and a check-out starts another janitor, which sets another time. The
+    /// former one ends when it sees that.
     pub(super) janitor_overdue: Moment,
-    /// The number of the janitor. Any other one ends.
-    pub(super) janitor: u32,
-    /// When a janitor has looked at all handles last, and does so next.
+    /// When a janitor has looked at all handles last.
     pub(super) scanned: Moment,
-    pub(super) scan_at: Moment,
     pub(super) homes: Homes,
     /// The last runtime without timers on which no janitor could be started.
     pub(super) timerless: Option<RuntimeId>,
@@ -292,9 +290,7 @@ impl<R: Resource> Inner<R> {
             held_too_long: 0,
             clock: Clock::new(),
             janitor_overdue: Moment::ZERO,
-            janitor: 0,
             scanned: Moment::ZERO,
-            scan_at: Moment::ZERO,
             homes: Homes(Vec::new()),
             timerless: None,
         };

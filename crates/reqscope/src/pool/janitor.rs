@@ -29,6 +29,8 @@ use crate::rt::time::Deadline;
 
 /// The time between two rounds.
 const ROUND: Duration = Duration::from_millis(100);
+/// The time between two looks at all handles, for each slot. In a pool of more than 10,000 it is longer than a round.
+const PER_SLOT: Duration = Duration::from_micros(10);
 /// How late a round may be before a check-out starts another janitor: its runtime may not be driven.
 const LATE: Duration = Duration::from_secs(1);
 /// How often the pool tries to fill itself while the backend is down and no caller waits.
@@ -52,98 +54,89 @@ pub(super) fn start<R: Resource>(pool: &Arc<Inner<R>>, now: Moment) {
     if state.janitor_overdue >= now {
         return;
     }
-    state.janitor = state.janitor.wrapping_add(1);
-    state.janitor_overdue = now.after(LATE);
+    let overdue = now.after(LATE);
+    state.janitor_overdue = overdue;
     // The paused clock of a former runtime may have run ahead.
-    (state.clock.latest, state.scan_at) = (now, Moment::ZERO);
-    let janitor = work(Arc::downgrade(pool), state.janitor, ticks);
+    (state.clock.latest, state.scanned) = (now, state.scanned.min(now));
     drop(state);
-    drop(runtime.spawn(janitor));
+    drop(runtime.spawn(work(Arc::downgrade(pool), overdue, ticks)));
     // Reports when the janitor has ended with its runtime.
     pool.watch(&runtime, None);
 }
 
 /// Does the rounds, of which the first one is due at once.
-async fn work<R: Resource>(pool: Weak<Inner<R>>, number: u32, mut ticks: Interval) {
+async fn work<R: Resource>(pool: Weak<Inner<R>>, mut overdue: Moment, mut ticks: Interval) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        match pool.upgrade() {
-            Some(pool) if pool.run_round(number) => {}
-            _ => return,
-        }
+        let Some(next) = pool.upgrade().and_then(|pool| pool.run_round(overdue)) else { return };
+        overdue = next;
     }
 }
 
 impl<R: Resource> Inner<R> {
-    /// Does one round. Returns whether there will be another one.
-    fn run_round(self: &Arc<Self>, number: u32) -> bool {
+    /// Does one round of the janitor that has set this time, unless another one has replaced it or there is nothing to do.
+    /// Returns when the next round is overdue.
+    fn run_round(self: &Arc<Self>, overdue: Moment) -> Option<Moment> {
         let mut state = self.state.lock();
-        let now = state.clock.now();
-        if state.janitor != number {
-            return false;
+        let (now, slots, counts) = (state.clock.now(), state.slots.len(), state.slots.counts());
+        if ![overdue, Moment::ZERO].contains(&state.janitor_overdue) {
+            return None;
         }
-        state.janitor_overdue = now.after(LATE);
+        let rests = state.slots.is_closed() || self.config.min_idle == 0;
+        if rests && state.slots.occupied() == 0 && counts.waiting == 0 {
+            state.janitor_overdue = Moment::ZERO;
+            return None;
+        }
+        let next = now.after(LATE);
+        state.janitor_overdue = next;
         state.give_up_overdue(now);
-        let scans = state.scan_at <= now;
-        let idly = state.breaker.is_open() && state.slots.counts().waiting == 0;
+        let scans = state.scanned.after(PER_SLOT.saturating_mul(u32::try_from(slots).unwrap_or(u32::MAX))) <= now;
         let just_failed = state.breaker.last_failure().is_some_and(|(_, at)| at.elapsed() < REFILL);
+        let waits = state.breaker.is_open() && counts.waiting == 0 && just_failed;
         drop(state);
         let outgoing = if scans { self.scan(now) } else { 0 };
-        if !(idly && just_failed) {
+        if !waits {
             self.start_creations_for(self.config.min_idle.saturating_add(outgoing), None);
         }
-        let mut state = self.state.lock();
-        let awaited = self.config.min_idle > 0 && !state.slots.is_closed();
-        let goes_on = awaited || state.slots.occupied() > 0 || state.slots.counts().waiting > 0;
-        if !goes_on {
-            state.janitor_overdue = Moment::ZERO;
-        }
-        goes_on
+        Some(next)
     }
 
-    /// Looks at all handles: reports uses that have become too long since the last time, retires idle handles that are
-    /// too old or were idle for too long, and validates those that were quiet for too long. Returns the number of those
-    /// that are too old and idle until they are replaced.
+    /// Looks at all handles: retires idle ones that are too old or were idle for too long, validates those that were quiet
+    /// for too long, and reports uses that have become too long since the last time. Returns the number of those that are
+    /// too old and idle until they are replaced.
     fn scan(self: &Arc<Self>, now: Moment) -> usize {
         let config = &self.config;
-        let long_at = |meta: &HandleMeta<R>| meta.since.after(config.leak_after);
-        let unused_at = |meta: &HandleMeta<R>| meta.since.after(config.idle_timeout);
-        let quiet_at = |meta: &HandleMeta<R>| meta.since.max(meta.proved).after(config.keepalive);
         let mut state = self.state.lock();
         let (before, counts) = (mem::replace(&mut state.scanned, now), state.slots.counts());
-        let lent = state.slots.lent_in(0..usize::MAX);
-        let long = lent.filter(|(_, meta)| before < long_at(meta) && long_at(meta) <= now);
-        let long: Vec<_> = long.map(|(holder, meta)| (holder.clone(), meta.since)).collect();
-
         // Handles that were validated are at the end, as if they had been used.
         state.slots.sort_idle(|meta| meta.since);
         let mut spare = 0..counts.idle.saturating_sub(config.min_idle.min(counts.max));
         // In a full pool, one handle at a time is retired before its replacement is created.
         let full = state.slots.occupied() >= counts.max;
         let mut exchanged = 0..usize::from(full && counts.creating + counts.ending == 0);
+        let mut outgoing = 0;
         let out = state.slots.remove_idle(usize::MAX, |meta| {
-            let expired = meta.expires <= now;
-            let retires = (expired || unused_at(meta) <= now) && spare.next().is_some();
-            retires || expired && exchanged.next().is_some()
+            let (expired, unused) = (meta.expires <= now, meta.since.after(config.idle_timeout) <= now);
+            let retires = (expired || unused) && spare.next().is_some() || expired && exchanged.next().is_some();
+            outgoing += usize::from(expired && !retires);
+            retires
         });
-        let outgoing = state.slots.idle().filter(|meta| meta.expires <= now).count();
-
-        // The next time is when a handle reaches a limit, or a new one could.
-        let expires = state.slots.metadata().map(|meta| meta.expires).min();
-        let idle = state.slots.idle().map(|meta| unused_at(meta).min(quiet_at(meta))).min();
-        let held = state.slots.lent_in(0..usize::MAX).map(|(_, meta)| long_at(meta)).filter(|at| *at > now).min();
-        let due = [expires, idle, held].into_iter().flatten().min().unwrap_or(Moment::NEVER);
-        let limits = [config.idle_timeout, config.keepalive, config.leak_after, config.lifetime(1.0)];
-        let new = now.after(limits.into_iter().flatten().min());
-        state.held_too_long += long.len() as u64;
-        state.scan_at = due.max(now.after(ROUND)).min(new);
         drop(state);
         self.retire_all(out);
+        let quiet = |meta: &HandleMeta<R>| meta.since.max(meta.proved).after(config.keepalive) <= now;
+        self.validate_idle(counts.idle.div_ceil(10), quiet);
+        let mut long = Vec::new();
+        self.for_each_holder(|holder, since| {
+            let at = since.after(config.leak_after);
+            if before < at && at <= now {
+                long.push((holder.clone(), since));
+            }
+        });
+        self.state.lock().held_too_long += long.len() as u64;
         for (Holder { origin, details }, since) in long {
             self.reaper.accounting().held_too_long(Subject::of::<R>(origin.taken_at, &details), now.since(since));
         }
-        self.validate_idle(counts.idle.div_ceil(10), |meta| quiet_at(meta) <= now);
         outgoing
     }
 
@@ -179,17 +172,16 @@ impl<R: Resource> Inner<R> {
     /// The cause, if the pool is closed or the backend is down.
     fn is_warm(&self) -> Result<bool, Error<R::Cause>> {
         let state = self.state.lock();
-        let counts = state.slots.counts();
+        let (counts, is_full) = (state.slots.counts(), state.slots.occupied() >= state.slots.counts().max);
         if state.slots.is_closed() {
             return Err(self.closed());
         }
+        let ready = counts.paused || is_full || counts.idle + counts.validating >= self.config.min_idle.max(1);
         match state.breaker.last_failure() {
-            _ if counts.creating > 0 => Ok(false),
-            Some((cause, _)) if state.breaker.is_open() => Err(cause.clone().into_unavailable()),
-            _ => {
-                let ready = counts.paused || counts.idle + counts.validating >= self.config.min_idle.max(1);
-                Ok(ready || state.slots.occupied() >= counts.max)
+            Some((cause, _)) if counts.creating == 0 && state.breaker.is_open() => {
+                Err(cause.clone().into_unavailable())
             }
+            _ => Ok(counts.creating == 0 && ready),
         }
     }
 }

@@ -297,12 +297,8 @@ impl<R: Resource> Pool<R> {
         state.clears = state.clears.wrapping_add(1);
         let count = u32::try_from(state.slots.metadata().count()).unwrap_or(u32::MAX);
         for (meta, place) in state.slots.metadata().zip(1..) {
-            let share = over.as_secs_f64() * f64::from(place) / f64::from(count);
-            // Too long for a `Duration` only by rounding.
-            let share = Duration::try_from_secs_f64(share).unwrap_or(over);
-            meta.expires = meta.expires.min(now.after(share));
+            meta.expires = meta.expires.min(now.after(over / count * place));
         }
-        state.scan_at = Moment::ZERO;
     }
 
     /// Creates handles until [`min_idle`](PoolBuilder::min_idle) of them are idle, and at least one, or every slot is in

@@ -155,11 +155,6 @@ impl<T, S, N> Slots<T, S, N> {
         self.entries.iter_mut().filter_map(|entry| entry.meta.as_mut())
     }
 
-    /// Returns the metadata of the idle handles.
-    pub(super) fn idle(&self) -> impl Iterator<Item = &S> {
-        self.idle.iter().filter_map(|&slot| self.entries[slot as usize].meta.as_ref())
-    }
-
     /// Returns the idle slots, the longest idle first.
     pub(super) fn idle_slots(&self) -> Vec<u32> {
         self.idle.clone()
