@@ -7,7 +7,7 @@
 //! |-----------|---------------------------|---------------------------|------------------|------------------|
 //! | `Closed`  | go                        | few: → `Closed`, → `Open` | → `Closed`       | -                |
 //! | `Open`    | refused; due: → `Probing` | -                         | → `Closed`       | -                |
-//! | `Probing` | refused                   | → `Open`, later           | → `Closed`       | → `Open`, due    |
+//! | `Probing` | refused; overdue: → same  | → `Open`, later           | → `Closed`       | → `Open`, due    |
 //!
 //! The breaker opens at the third quick failure in a row, and at the first one for which trying again soon is pointless.
 //!
@@ -16,7 +16,7 @@
 //!
 //! Invariants:
 //!
-//! 1. At most one probe of an outage is under way, and it began no earlier than it was due.
+//! 1. At most one probe of an outage is under way that is not overdue, and it began no earlier than it was due.
 //! 2. Every success closes the breaker: a backend that has served one caller can serve the others.
 //! 3. Attempts that began together and fail together count once. A failure of an attempt that began before a success
 //!    says nothing about the time after it.
@@ -65,14 +65,14 @@ pub(super) struct Breaker<E> {
 enum BreakerState {
     Closed,
     /// The next probe may begin at this time.
-    Open(Instant),
-    /// A probe is under way, which could begin at this time.
-    Probing(Instant),
+    Open(Option<Instant>),
+    /// A probe is under way. It has not ended in time at this time, if ever, and the next one may begin.
+    Probing(Option<Instant>),
 }
 
 /// One creation, from the answer that allows it to its end. It is passed to exactly one of
 /// [`succeeded`](Breaker::succeeded), [`failed`](Breaker::failed) and [`abandoned`](Breaker::abandoned). A probe that
-/// is not passed back blocks all later ones.
+/// is not passed back blocks all later ones until it is overdue.
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub(super) struct Attempt {
@@ -86,15 +86,17 @@ impl<E: Clone> Breaker<E> {
     }
 
     /// Asks whether the caller may begin a creation. If the breaker [is probing](Breaker::is_probing) after a yes, that
-    /// creation is the probe.
+    /// creation is the probe, which is overdue at that time.
     ///
     /// # Errors
     ///
     /// The latest failure.
-    pub(super) fn ask(&mut self, now: Instant) -> Result<Attempt, E> {
+    pub(super) fn ask(&mut self, now: Instant, overdue: Option<Instant>) -> Result<Attempt, E> {
         match self.state {
             BreakerState::Closed => {}
-            BreakerState::Open(due) if due <= now => self.enter(BreakerState::Probing(due)),
+            BreakerState::Open(due) | BreakerState::Probing(due) if due.is_some_and(|due| due <= now) => {
+                self.enter(BreakerState::Probing(overdue));
+            }
             BreakerState::Open(_) | BreakerState::Probing(_) => {
                 let (cause, _) = self.last.as_ref().expect("only a failure opens the breaker (5)");
                 return Err(cause.clone());
@@ -145,9 +147,8 @@ impl<E: Clone> Breaker<E> {
 
     /// Reports an attempt that was dropped without an outcome, as with its runtime. The next caller may probe at once.
     pub(super) fn abandoned(&mut self, attempt: Attempt) {
-        match self.state {
-            BreakerState::Probing(due) if attempt.era == self.era => self.enter(BreakerState::Open(due)),
-            _ => {}
+        if self.is_probing() && attempt.era == self.era {
+            self.enter(BreakerState::Open(Some(attempt.began)));
         }
     }
 
@@ -179,7 +180,7 @@ impl<E: Clone> Breaker<E> {
             self.slow += 1;
             FIRST.saturating_mul(1 << (self.slow - 1).min(16)).min(LONGEST).mul_f64(jitter)
         };
-        self.enter(BreakerState::Open(now + pause));
+        self.enter(BreakerState::Open(Some(now + pause)));
     }
 
     fn enter(&mut self, state: BreakerState) {

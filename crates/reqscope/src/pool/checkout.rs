@@ -251,7 +251,7 @@ impl<R: Resource> CheckOut<R> {
             let now = time::now();
             let mut state = pool.state.lock();
             let at = state.clock.read(now);
-            state.give_up_overdue(at);
+            state.slots.give_up(at, GRACE);
             if state.slots.is_closed() {
                 return Poll::Ready(Err(pool.closed()));
             }
@@ -280,8 +280,8 @@ impl<R: Resource> CheckOut<R> {
                 Ok(Some(creation)) => {
                     // At most one creation per poll: on a runtime that is shutting down, each creation fails at once.
                     // The deadline below reports that, if the runtime has timers.
-                    state.breaker.abandoned(creation.1);
-                    state.slots.free(creation.0);
+                    state.breaker.abandoned(creation.attempt);
+                    state.slots.free(creation.slot);
                     again = true;
                 }
                 Ok(None) => {}

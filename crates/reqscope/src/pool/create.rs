@@ -28,8 +28,8 @@ const AT_A_TIME: usize = 16;
 /// The error of a creation that was lost because of its caller's runtime, for that caller alone.
 pub(super) type LostError<R> = Arc<Mutex<Option<Error<<R as Resource>::Cause>>>>;
 
-/// Why a creation has failed, and the handle that it has made, if that is unsound.
-type Unmade<R> = (Error<<R as Resource>::Cause>, Option<Lease<R>>);
+/// How a creation has ended. `None` if it was lost: dropped with its runtime, or failed because of it.
+type Outcome<R> = Option<Result<(), Error<<R as Resource>::Cause>>>;
 
 /// A creation that is under way. If it is dropped with its runtime, it is lost, and its slot is freed.
 struct Creation<R: Resource> {
@@ -43,7 +43,7 @@ struct Creation<R: Resource> {
 impl<R: Resource> Drop for Creation<R> {
     fn drop(&mut self) {
         if let Some(pool) = self.pool.upgrade() {
-            pool.create_failed(self.begun, None, None);
+            pool.creation_ended(self.begun, None, None);
         }
     }
 }
@@ -64,26 +64,29 @@ pub(super) fn begin<R: Resource>(pool: &Arc<Inner<R>>, begun: Begun, at: Site, c
     lost
 }
 
-/// Turns a handle that is dead on arrival into an error, and one that fails its validation, if it is to be validated. A
-/// backend or load balancer that accepts connections and closes them at once is down, and must not be tried again and
-/// again.
+/// Makes a handle, and returns it with an error if it is dead on arrival, or fails its validation, if it is to be
+/// validated. A backend or load balancer that accepts connections and closes them at once is down, and must not be tried
+/// again and again.
 async fn make<R: Resource>(
     acquiring: impl Future<Output = Result<Lease<R>, Error<R::Cause>>>,
-    validated: Option<Duration>,
-) -> Result<Lease<R>, Unmade<R>> {
-    let mut lease = acquiring.await.map_err(|error| (error, None))?;
-    let error = if lease.probe() == Health::Dead {
-        Error::unavailable().at(Stage::Acquiring).with_context("the new handle was dead on arrival")
-    } else {
-        let Some(timeout) = validated else { return Ok(lease) };
-        let resource = Arc::clone(Lease::resource(&lease));
-        match validate::validate(&*resource, &mut lease, || Deadline::after(timeout)).await {
-            Ok(()) => return Ok(lease),
-            Err(error) if is_lost(&error) => error,
-            Err(error) => error.into_unavailable().with_context("the new handle failed its first validation"),
-        }
+    validation: Option<Duration>,
+) -> (Option<Lease<R>>, Result<(), Error<R::Cause>>) {
+    let mut lease = match acquiring.await {
+        Ok(lease) => lease,
+        Err(error) => return (None, Err(error)),
     };
-    Err((error, Some(lease)))
+    let mut made = Ok(());
+    if lease.probe() == Health::Dead {
+        made = Err(Error::unavailable().at(Stage::Acquiring).with_context("the new handle was dead on arrival"));
+    } else if let Some(timeout) = validation {
+        let resource = Arc::clone(Lease::resource(&lease));
+        let validated = validate::validate(&*resource, &mut lease, || Deadline::after(timeout)).await;
+        made = validated.map_err(|error| match is_lost(&error) {
+            true => error,
+            false => error.into_unavailable().with_context("the new handle failed its first validation"),
+        });
+    }
+    (Some(lease), made)
 }
 
 impl<R: Resource> Inner<R> {
@@ -92,21 +95,17 @@ impl<R: Resource> Inner<R> {
         let counted = Acquiring::begin(self.reaper.accounting());
         let mut creation = Creation { pool: Arc::downgrade(self), begun, _counted: counted };
         let acquiring = Lease::acquire_at(&self.reaper, &self.resource, Origin { taken_at: at, scope: None });
-        let state = self.state.lock();
-        let (clears, validates) = (state.clears, state.validates_new());
-        drop(state);
-        let timeout = validates.then_some(self.config.validate_timeout);
         async move {
-            let outcome = make(acquiring, timeout).await;
+            let (lease, made) = make(acquiring, begun.validation).await;
             let Some(pool) = mem::take(&mut creation.pool).upgrade() else { return };
-            match outcome {
-                Ok(lease) => pool.created(begun, lease, clears, validates),
-                Err((error, unsound)) if is_lost(&error) => {
+            let outcome = match made {
+                Err(error) if is_lost(&error) => {
                     *lost.lock() = Some(error);
-                    pool.create_failed(begun, None, unsound);
+                    None
                 }
-                Err((error, unsound)) => pool.create_failed(begun, Some(error), unsound),
-            }
+                made => Some(made),
+            };
+            pool.creation_ended(begun, lease, outcome);
         }
     }
 
@@ -140,33 +139,43 @@ impl<R: Resource> Inner<R> {
         catch::wake_all(wakers);
     }
 
-    /// Ends a creation that has made no sound handle, and frees its slot: at once, or when the unsound one is released
+    /// Ends a creation: puts its handle into the pool, or frees its slot, at once or when an unsound handle is released
     /// (L13).
     ///
-    /// Without an error, it was dropped with its runtime, or failed because of it. The breaker does not count it,
-    /// because it says nothing about the backend. A waiter on another runtime begins again.
-    fn create_failed(self: &Arc<Self>, begun: Begun, failure: Option<Error<R::Cause>>, unsound: Option<Lease<R>>) {
-        let lost = failure.is_none();
+    /// The breaker does not count one that was lost, because that says nothing about the backend. A waiter on another
+    /// runtime begins again.
+    fn creation_ended(self: &Arc<Self>, begun: Begun, lease: Option<Lease<R>>, outcome: Outcome<R>) {
+        let (sound, lost) = (matches!(outcome, Some(Ok(()))), outcome.is_none());
         let mut state = self.state.lock();
         // The breaker first: the free slot would be used for the next creation.
-        let forgotten = failure.and_then(|error| {
-            state.window = self.config.create_concurrency;
-            let backs_off = error.is_timeout() || error.is_permanent();
-            state.breaker.failed(begun.1, time::now(), backs_off, error, rand::fraction())
-        });
-        if lost {
-            state.breaker.abandoned(begun.1);
-        }
+        let forgotten = match outcome {
+            Some(Ok(())) => {
+                state.window = state.window.saturating_add(1);
+                state.breaker.succeeded(begun.attempt);
+                None
+            }
+            Some(Err(error)) => {
+                state.window = self.config.create_concurrency;
+                let backs_off = error.is_timeout() || error.is_permanent();
+                state.breaker.failed(begun.attempt, time::now(), backs_off, error, rand::fraction())
+            }
+            None => {
+                state.breaker.abandoned(begun.attempt);
+                None
+            }
+        };
         drop(state);
         drop(forgotten);
-        match unsound {
-            Some(lease) => self.retire(begun.0, self.adopt(begun.0, lease, false), Exit::Failed),
-            None => self.state.lock().slots.free(begun.0),
+        match lease.map(Lease::into_parts) {
+            Some((handle, account)) if sound => self.put_new(begun, handle, account),
+            Some((handle, account)) => self.release(begun.slot, handle, account, Exit::Failed),
+            None => self.state.lock().slots.free(begun.slot),
         }
         self.changed.notify_waiters();
         if lost {
             self.wake_waiters();
         } else {
+            // Also for the waiters that were held back while few creations at a time were allowed.
             self.start_creations();
         }
     }

@@ -14,7 +14,6 @@ use crate::cell::Site;
 use crate::details::Details;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::lease::Lease;
 use crate::lease::context::{AcquireContext, Origin};
 use crate::lease::release::Releasing;
 use crate::reaper::account::{Account, ParkedAccount};
@@ -67,8 +66,6 @@ impl<T> Deref for CacheAligned<T> {
 pub(super) struct PoolState<R: Resource> {
     pub(super) slots: Slots<R::Handle, HandleMeta<R>, Holder>,
     pub(super) breaker: Breaker<Error<R::Cause>>,
-    /// The latest creation that checked whether the backend is back. It may have ended.
-    probe: Option<Begun>,
     /// How many creations may run at the same time.
     pub(super) window: usize,
     /// How many handles in a row were unsound before they had served anyone. After the second one, the creation of a
@@ -105,21 +102,14 @@ impl Homes {
         self.0.get(usize::from(home))?.as_ref()
     }
 
-    /// Returns the number of a runtime, and whether it is new. A number of which `is_used` knows nothing may be given
-    /// again after its runtime has ended.
-    fn add(&mut self, runtime: &Runtime, mut is_used: impl FnMut(usize) -> bool) -> (u16, bool) {
-        let known = |home: &Option<Runtime>| home.as_ref().is_some_and(|home| home.id() == runtime.id());
-        let found = self.0.iter().position(known);
-        let free = || (0..self.0.len()).find(|home| self.0[*home].is_none() && !is_used(*home));
-        let home = found.or_else(free).unwrap_or(self.0.len());
-        match u16::try_from(home) {
-            Ok(NO_HOME) | Err(_) => (NO_HOME, false),
-            Ok(number) => {
-                self.0.resize(self.0.len().max(home + 1), None);
-                self.0[home] = Some(runtime.clone());
-                (number, found.is_none())
-            }
-        }
+    /// Returns the number of a runtime, and whether it is new, and has to be watched.
+    pub(super) fn add(&mut self, runtime: &Runtime) -> (u16, bool) {
+        let find = |wanted| self.0.iter().position(|home| home.as_ref().map(Runtime::id) == wanted);
+        let known = find(Some(runtime.id()));
+        let home = known.or_else(|| find(None)).unwrap_or(self.0.len());
+        self.0.resize(self.0.len().max(home + 1), None);
+        self.0[home] = Some(runtime.clone());
+        (u16::try_from(home).unwrap_or(NO_HOME), known.is_none())
     }
 }
 
@@ -208,7 +198,15 @@ pub(super) struct Holder {
 }
 
 /// A slot for a creation, with the breaker's permission.
-pub(super) type Begun = (u32, Attempt);
+#[derive(Clone, Copy)]
+pub(super) struct Begun {
+    pub(super) slot: u32,
+    pub(super) attempt: Attempt,
+    /// The timeout of the validation that the creation includes, if any.
+    pub(super) validation: Option<Duration>,
+    /// The number of `clear`s before it began.
+    clears: u32,
+}
 
 impl<R: Resource> PoolState<R> {
     /// Occupies a slot for a creation. Returns `None` if none is wanted, or enough of them run. `spare` is the number
@@ -221,17 +219,11 @@ impl<R: Resource> PoolState<R> {
         if !self.slots.wants(self.window, spare) {
             return Ok(None);
         }
-        let now = time::now();
-        let mut overdue = self.clock.read(now).after(pool.config.create_timeout);
-        if self.validates_new() {
-            overdue = overdue.after(pool.config.validate_timeout);
-        }
-        let attempt = self.breaker.ask(now)?;
-        let begun = (self.slots.begin(overdue), attempt);
-        if self.breaker.is_probing() {
-            self.probe = Some(begun);
-        }
-        Ok(Some(begun))
+        let validation = (self.stillborn >= 2).then_some(pool.config.validate_timeout);
+        let (now, timeout) = (time::now(), pool.config.create_timeout.saturating_add(validation.unwrap_or_default()));
+        let overdue = self.clock.read(now).after(timeout);
+        let attempt = self.breaker.ask(now, self.clock.instant(overdue.after(GRACE)))?;
+        Ok(Some(Begun { slot: self.slots.begin(overdue), attempt, validation, clears: self.clears }))
     }
 
     /// Returns the doubt about a handle that is lent or validated.
@@ -244,21 +236,6 @@ impl<R: Resource> PoolState<R> {
     pub(super) fn account(&mut self, slot: u32) -> Account<R> {
         let meta = self.slots.meta(slot).take().expect("a handle has its metadata until it leaves");
         meta.account.unpark(self.homes.get(meta.home).cloned())
-    }
-
-    /// Gives up the slots of work that has not ended in time, because its task is not polled. A probe among it is
-    /// abandoned.
-    pub(super) fn give_up_overdue(&mut self, now: Moment) {
-        for slot in self.slots.give_up(now, GRACE) {
-            if let Some((_, attempt)) = self.probe.take_if(|(probe, _)| *probe == slot) {
-                self.breaker.abandoned(attempt);
-            }
-        }
-    }
-
-    /// Returns whether a creation includes a validation.
-    pub(super) fn validates_new(&self) -> bool {
-        self.stillborn >= 2
     }
 
     /// Returns whether a waiter may get a handle although the breaker refuses creations: one that is lent, validated or
@@ -280,7 +257,6 @@ impl<R: Resource> Inner<R> {
         let state = PoolState {
             slots: Slots::new(config.max_size),
             breaker: Breaker::new(),
-            probe: None,
             window: config.create_concurrency,
             stillborn: 0,
             clears: 0,
@@ -363,11 +339,10 @@ impl<R: Resource> Inner<R> {
     /// Releases a handle. Its slot is freed when the release has ended (L13), and before it is counted, so that a close
     /// that has waited for all handles finds all slots free.
     #[cold]
-    pub(super) fn retire(self: &Arc<Self>, slot: u32, handle: R::Handle, exit: Exit) {
+    pub(super) fn release(self: &Arc<Self>, slot: u32, handle: R::Handle, account: Account<R>, exit: Exit) {
         let mut state = self.state.lock();
         let overdue = state.clock.now().after(self.config.release_timeout);
         state.slots.occupy(slot, Work::Ending, overdue);
-        let account = state.account(slot);
         drop(state);
         let ending = Ending { pool: Arc::clone(self), slot };
         let exit = account.verdict(exit);
@@ -379,48 +354,38 @@ impl<R: Resource> Inner<R> {
         }
     }
 
+    /// Releases a handle that was in use.
+    pub(super) fn retire(self: &Arc<Self>, slot: u32, handle: R::Handle, exit: Exit) {
+        let account = self.state.lock().account(slot);
+        self.release(slot, handle, account, exit);
+    }
+
     pub(super) fn retire_all(self: &Arc<Self>, handles: Vec<(u32, R::Handle)>) {
         handles.into_iter().for_each(|(slot, handle)| self.retire(slot, handle, Exit::Completed));
     }
 
-    /// Stores the metadata of a new handle in the slot of its creation. `tested` says whether the handle was validated.
-    pub(super) fn adopt(self: &Arc<Self>, slot: u32, lease: Lease<R>, tested: bool) -> R::Handle {
-        let (handle, account) = lease.into_parts();
-        let runtime = account.runtime().cloned();
+    /// Puts a new handle into the pool.
+    pub(super) fn put_new(self: &Arc<Self>, begun: Begun, handle: R::Handle, account: Account<R>) {
+        let (runtime, account, tested) = (account.runtime().cloned(), account.park(), begun.validation.is_some());
         let mut state = self.state.lock();
-        let now = state.clock.now();
-        let expires = now.after(self.config.lifetime(rand::fraction()));
-        let (account, home, created, since, proved) = (account.park(), NO_HOME, now, now, now);
-        let meta = HandleMeta { account, home, created, since, proved, expires, uses: 0, tested };
-        *state.slots.meta(slot) = Some(meta);
-        drop(state);
-        if let Some(runtime) = runtime {
-            self.watch(&runtime, Some(slot));
-        }
-        handle
-    }
-
-    /// Puts a new handle into the pool. `clears` is the number of `clear`s when its creation began, and `tested` says
-    /// whether it was validated.
-    pub(super) fn created(self: &Arc<Self>, (slot, attempt): Begun, lease: Lease<R>, clears: u32, tested: bool) {
-        let handle = self.adopt(slot, lease, tested);
-        let mut state = self.state.lock();
-        state.breaker.succeeded(attempt);
-        state.window = state.window.saturating_add(1);
         if tested {
             state.stillborn = 0;
         }
+        let now = state.clock.now();
+        let expires = now.after(self.config.lifetime(rand::fraction()));
+        // The handle is assigned to its runtime before the watch begins, which ends at once if that is shutting down.
+        let (home, is_new) = runtime.as_ref().map_or((NO_HOME, false), |runtime| state.homes.add(runtime));
+        let meta = HandleMeta { account, home, created: now, since: now, proved: now, expires, uses: 0, tested };
+        *state.slots.meta(begun.slot) = Some(meta);
         // One from before a `clear` serves a caller that waits for it, and is then released.
-        let (is_old, is_awaited) = (state.clears != clears, state.slots.is_awaited());
-        let put = state.slots.put(slot, handle, |meta| {
+        let (is_old, is_awaited) = (state.clears != begun.clears, state.slots.is_awaited());
+        let put = state.slots.put(begun.slot, handle, |meta| {
             meta.expires = if is_old { Moment::ZERO } else { meta.expires };
             is_awaited || !is_old
         });
         drop(state);
-        self.finish_put(slot, put);
-        self.changed.notify_waiters();
-        // For the waiters that were held back while few creations at a time were allowed.
-        self.start_creations();
+        runtime.filter(|_| is_new).into_iter().for_each(|runtime| self.watch(&runtime, home));
+        self.finish_put(begun.slot, put);
     }
 
     /// Closes the pool. Idle handles are retired now, lent ones when they are returned.
@@ -431,25 +396,15 @@ impl<R: Resource> Inner<R> {
         catch::wake_all(wakers);
     }
 
-    /// Watches a runtime on which the janitor works, or the handle in this slot was created. The handle is assigned to
-    /// it before the watch begins, which ends at once on a runtime that is shutting down.
-    pub(super) fn watch(self: &Arc<Self>, runtime: &Runtime, created: Option<u32>) {
-        let mut state = self.state.lock();
-        let PoolState { homes, slots, .. } = &mut *state;
-        let (home, is_new) = homes.add(runtime, |home| slots.metadata().any(|meta| usize::from(meta.home) == home));
-        if let Some(meta) = created.and_then(|slot| slots.meta(slot).as_mut()) {
-            meta.home = home;
-        }
-        drop(state);
+    /// Watches a runtime that was added to the homes.
+    pub(super) fn watch(self: &Arc<Self>, runtime: &Runtime, home: u16) {
+        let (watch, open) = (RuntimeWatch { pool: Arc::downgrade(self), home }, Arc::clone(&self.open));
         // In a model, runtimes do not end.
-        if TIME_PASSES && is_new {
-            let mut watch = RuntimeWatch { pool: Arc::downgrade(self), home };
-            let open = Arc::clone(&self.open);
+        if TIME_PASSES {
             drop(runtime.spawn(async move {
-                // Until the pool is closed. The runtime has not ended then, and still releases the handles that are
-                // lent.
+                // Until the pool is closed. The runtime has not ended then.
                 drop(open.acquire().await);
-                drop(mem::take(&mut watch.pool));
+                drop(watch);
             }));
         }
     }
@@ -478,10 +433,16 @@ impl<R: Resource> Drop for RuntimeWatch<R> {
     fn drop(&mut self) {
         let Some(pool) = self.pool.upgrade() else { return };
         let mut state = pool.state.lock();
+        // The runtime of a closed pool still releases the handles that are lent.
+        if state.slots.is_closed() {
+            return;
+        }
         let ended = state.homes.0.get_mut(usize::from(self.home)).and_then(Option::take);
-        // Perhaps that of the janitor. If not, the next check-out replaces the janitor.
+        // Perhaps that of the janitor. If not, the janitor goes on unless a check-out replaces it.
         state.janitor_overdue = Moment::ZERO;
-        state.slots.metadata().filter(|meta| meta.home == self.home).for_each(|meta| meta.proved = SUSPECT);
+        for meta in state.slots.metadata().filter(|meta| meta.home == self.home) {
+            (meta.proved, meta.home) = (SUSPECT, NO_HOME);
+        }
         drop(state);
         catch::drop_quietly(ended);
     }

@@ -19,7 +19,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 
 use super::clock::Moment;
 use super::create::LostError;
-use super::inner::{HandleMeta, Holder, Inner};
+use super::inner::{GRACE, HandleMeta, Holder, Inner};
 use crate::error::{Error, Stage};
 use crate::observer::Subject;
 use crate::resource::Resource;
@@ -58,10 +58,13 @@ pub(super) fn start<R: Resource>(pool: &Arc<Inner<R>>, now: Moment) {
     state.janitor_overdue = overdue;
     // The paused clock of a former runtime may have run ahead.
     (state.clock.latest, state.scanned) = (now, state.scanned.min(now));
+    let (home, is_new) = state.homes.add(&runtime);
     drop(state);
     drop(runtime.spawn(work(Arc::downgrade(pool), overdue, ticks)));
     // Reports when the janitor has ended with its runtime.
-    pool.watch(&runtime, None);
+    if is_new {
+        pool.watch(&runtime, home);
+    }
 }
 
 /// Does the rounds, of which the first one is due at once.
@@ -90,7 +93,7 @@ impl<R: Resource> Inner<R> {
         }
         let next = now.after(LATE);
         state.janitor_overdue = next;
-        state.give_up_overdue(now);
+        state.slots.give_up(now, GRACE);
         let scans = state.scanned.after(PER_SLOT.saturating_mul(u32::try_from(slots).unwrap_or(u32::MAX))) <= now;
         let just_failed = state.breaker.last_failure().is_some_and(|(_, at)| at.elapsed() < REFILL);
         let waits = state.breaker.is_open() && counts.waiting == 0 && just_failed;
