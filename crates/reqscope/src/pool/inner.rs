@@ -238,11 +238,11 @@ impl<R: Resource> PoolState<R> {
         meta.account.unpark(self.homes.get(meta.home).cloned())
     }
 
-    /// Returns whether a waiter may get a handle although the breaker refuses creations: one that is lent, validated or
-    /// released meanwhile, or that of a creation that began before.
+    /// Returns whether a waiter may get a handle although the breaker refuses creations: one that is lent or validated
+    /// meanwhile, or that of a creation that began before.
     pub(super) fn has_sources(&self) -> bool {
         let (counts, probes) = (self.slots.counts(), usize::from(self.breaker.is_probing()));
-        counts.lent + counts.validating + counts.ending + counts.creating.saturating_sub(probes) > 0
+        counts.lent + counts.validating + counts.creating.saturating_sub(probes) > 0
     }
 
     /// Returns the wakers of the callers that wait although nothing can serve them, because the breaker is open.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reqscope::pool::Reset;
 use reqscope_testkit::{Outcome, Probe, Verb, poll_once};
 use tokio::time::{Instant, sleep};
 
@@ -112,6 +113,48 @@ async fn waiter_fails_when_the_last_handle_dies_in_an_outage() {
     let error = bounded(waiter).await.unwrap_err();
     assert!(error.is_unavailable(), "{error}");
     assert!(began.elapsed() <= Duration::from_millis(200), "{:?}", began.elapsed());
+    rig.finish(0).await;
+}
+
+/// The fault: while a dead handle was released, callers waited for its slot, in which nothing could be created.
+#[tokio::test(start_paused = true)]
+async fn caller_does_not_wait_for_a_release_in_an_outage() {
+    let rig = Rig::new(2);
+    let mut held = rig.take().await;
+    rig.probe.on(Verb::Acquire).always(Outcome::permanent());
+    rig.probe.on(Verb::Release).never();
+    held.kill();
+    rig.pool.put(held);
+    all_fail_at_once(&rig).await;
+    assert_eq!(rig.counts(), [0, 0, 0, 1, 0]);
+    rig.finish(1).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn caller_waits_for_a_validated_handle_in_an_outage() {
+    let rig = Rig::configured(Probe::new(), |builder| builder.max_size(2).reset(Reset::Always));
+    rig.probe.on(Verb::Validate).close();
+    drop(rig.take().await);
+    settle().await;
+    rig.probe.on(Verb::Acquire).always(Outcome::permanent());
+    let waiter = rig.waiter();
+    assert!(rig.pool.status().down);
+    rig.probe.on(Verb::Validate).ok();
+    rig.pool.put(bounded(waiter).await.unwrap());
+    rig.finish(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn caller_waits_for_a_creation_older_than_the_outage() {
+    let rig = Rig::new(2);
+    rig.probe.on(Verb::Acquire).close();
+    let first = rig.waiter();
+    rig.probe.on(Verb::Acquire).always(Outcome::permanent());
+    let second = rig.waiter();
+    assert!(rig.pool.status().down);
+    rig.probe.on(Verb::Acquire).ok();
+    rig.pool.put(bounded(first).await.unwrap());
+    rig.pool.put(bounded(second).await.unwrap());
     rig.finish(0).await;
 }
 
