@@ -260,7 +260,7 @@ impl<R: Resource> CheckOut<R> {
                 return Poll::Ready(Err(pool.explain(Error::exhausted(), &holder)));
             }
             let ticket = self.ticket.get_or_insert_with(|| state.slots.join(holder.clone(), false));
-            if let Some((slot, handle)) = state.slots.waiters().take(ticket) {
+            if let Some((slot, handle)) = state.slots.waiters.take(ticket) {
                 self.ticket = None;
                 let PoolState { slots, homes, .. } = &mut *state;
                 let doubt = slots.meta(slot).as_mut().and_then(|meta| meta.take(pool.fresh, homes, at));
@@ -295,7 +295,7 @@ impl<R: Resource> CheckOut<R> {
                     }
                 }
             }
-            let old = state.slots.waiters().register(ticket, waker);
+            let old = state.slots.waiters.register(ticket, waker);
             // Work that begins later is overdue later than this, at which the waiter looks again.
             let look = state.slots.next_overdue().min(at.after(pool.config.create_timeout.max(GRACE)));
             // In a model, no time passes.
@@ -317,7 +317,7 @@ impl<R: Resource> Drop for CheckOut<R> {
     fn drop(&mut self) {
         let Some(ticket) = self.ticket.take() else { return };
         let mut state = self.pool.state.lock();
-        let (grant, waker) = state.slots.waiters().leave(&ticket);
+        let (grant, waker) = state.slots.waiters.leave(&ticket);
         drop(state);
         catch::drop_quietly(waker);
         if let Some((slot, handle)) = grant {

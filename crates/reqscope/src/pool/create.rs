@@ -124,7 +124,7 @@ impl<R: Resource> Inner<R> {
             let mut state = self.state.lock();
             // The first waiter for which no creation runs yet causes it, or else the pool.
             let creating = state.slots.counts().creating;
-            let cause = state.slots.waiters().nth(creating).map_or(self.built_at, |waiter| waiter.origin.taken_at);
+            let cause = state.slots.waiters.nth(creating).map_or(self.built_at, |waiter| waiter.origin.taken_at);
             let begun = state.begin(self, spare);
             let wakers = if begun.is_err() { state.hopeless() } else { Vec::new() };
             drop(state);
@@ -135,7 +135,7 @@ impl<R: Resource> Inner<R> {
     }
 
     fn wake_waiters(&self) {
-        let wakers = self.state.lock().slots.waiters().wakers();
+        let wakers = self.state.lock().slots.waiters.wakers();
         catch::wake_all(wakers);
     }
 

@@ -248,7 +248,7 @@ impl<R: Resource> PoolState<R> {
     /// Returns the wakers of the callers that wait although nothing can serve them, because the breaker is open.
     pub(super) fn hopeless(&mut self) -> Vec<Waker> {
         let hopeless = self.breaker.is_open() && !self.has_sources();
-        if hopeless { self.slots.waiters().wakers() } else { Vec::new() }
+        if hopeless { self.slots.waiters.wakers() } else { Vec::new() }
     }
 }
 
@@ -412,12 +412,10 @@ impl<R: Resource> Inner<R> {
     /// Calls `with` for each holder, and when its use began, without holding the lock for long.
     pub(super) fn for_each_holder(&self, mut with: impl FnMut(&Holder, Moment)) {
         const AT_A_TIME: usize = if TIME_PASSES { 256 } else { 1 };
-        for from in (0..).step_by(AT_A_TIME) {
+        for part in 0.. {
             let state = self.state.lock();
-            if from >= state.slots.len() {
-                return;
-            }
-            state.slots.lent_in(from..from + AT_A_TIME).for_each(|(holder, meta)| with(holder, meta.since));
+            let Some(lent) = state.slots.lent(part, AT_A_TIME) else { return };
+            lent.for_each(|(holder, meta)| with(holder, meta.since));
         }
     }
 }

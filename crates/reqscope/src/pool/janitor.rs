@@ -20,6 +20,7 @@ use tokio::time::{Interval, MissedTickBehavior};
 use super::clock::Moment;
 use super::create::LostError;
 use super::inner::{GRACE, HandleMeta, Holder, Inner};
+use super::slots::Work;
 use crate::error::{Error, Stage};
 use crate::observer::Subject;
 use crate::resource::Resource;
@@ -82,19 +83,19 @@ impl<R: Resource> Inner<R> {
     /// Returns when the next round is overdue.
     fn run_round(self: &Arc<Self>, overdue: Moment) -> Option<Moment> {
         let mut state = self.state.lock();
-        let (now, slots, counts) = (state.clock.now(), state.slots.len(), state.slots.counts());
+        let (now, occupied, counts) = (state.clock.now(), state.slots.occupied(), state.slots.counts());
         if ![overdue, Moment::ZERO].contains(&state.janitor_overdue) {
             return None;
         }
         let rests = state.slots.is_closed() || self.config.min_idle == 0;
-        if rests && state.slots.occupied() == 0 && counts.waiting == 0 {
+        if rests && occupied == 0 && counts.waiting == 0 {
             state.janitor_overdue = Moment::ZERO;
             return None;
         }
         let next = now.after(LATE);
         state.janitor_overdue = next;
         state.slots.give_up(now, GRACE);
-        let scans = state.scanned.after(PER_SLOT.saturating_mul(u32::try_from(slots).unwrap_or(u32::MAX))) <= now;
+        let scans = state.scanned.after(PER_SLOT.saturating_mul(u32::try_from(occupied).unwrap_or(u32::MAX))) <= now;
         let just_failed = state.breaker.last_failure().is_some_and(|(_, at)| at.elapsed() < REFILL);
         let waits = state.breaker.is_open() && counts.waiting == 0 && just_failed;
         drop(state);
@@ -119,7 +120,7 @@ impl<R: Resource> Inner<R> {
         let full = state.slots.occupied() >= counts.max;
         let mut exchanged = 0..usize::from(full && counts.creating + counts.ending == 0);
         let mut outgoing = 0;
-        let out = state.slots.remove_idle(usize::MAX, |meta| {
+        let out = state.slots.claim(Work::Ending, Moment::NEVER, |_, meta| {
             let (expired, unused) = (meta.expires <= now, meta.since.after(config.idle_timeout) <= now);
             let retires = (expired || unused) && spare.next().is_some() || expired && exchanged.next().is_some();
             outgoing += usize::from(expired && !retires);

@@ -268,7 +268,7 @@ impl<R: Resource> Pool<R> {
     pub fn clear(&self) {
         let mut state = self.inner.state.lock();
         state.clears = state.clears.wrapping_add(1);
-        let idle = state.slots.remove_idle(usize::MAX, |_| true);
+        let idle = state.slots.claim(Work::Ending, Moment::NEVER, |_, _| true);
         state.slots.metadata().for_each(|meta| meta.expires = Moment::ZERO);
         drop(state);
         self.inner.retire_all(idle);
@@ -369,7 +369,7 @@ impl<R: Resource> Pool<R> {
             let some: HashSet<_> = some.iter().collect();
             let selected = |slot, _: &_| some.contains(&slot);
             let mut state = self.inner.state.lock();
-            let claimed = state.slots.claim_idle(usize::MAX, Work::Validating, Moment::NEVER, selected);
+            let claimed = state.slots.claim(Work::Validating, Moment::NEVER, selected);
             drop(state);
             for (slot, handle) in claimed {
                 // A panic of the predicate rejects the handle.

@@ -30,7 +30,6 @@
 //!    the lock.
 
 use std::mem;
-use std::ops::Range;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -43,7 +42,7 @@ pub(super) struct Slots<T, S, N> {
     vacant: Vec<u32>,
     /// The numbers of the idle slots. The handle that was returned last is at the end, and is lent first.
     idle: Vec<u32>,
-    waiters: Waiters<(u32, T), N>,
+    pub(super) waiters: Waiters<(u32, T), N>,
     max: usize,
     /// Whether more than `max` slots are occupied, which only a [`resize`](Slots::resize) can cause.
     shrunk: bool,
@@ -141,10 +140,6 @@ impl<T, S, N> Slots<T, S, N> {
         self.mode == Mode::Closed
     }
 
-    pub(super) fn waiters(&mut self) -> &mut Waiters<(u32, T), N> {
-        &mut self.waiters
-    }
-
     /// Returns the metadata of the handle in a slot, which is set when it was created, and taken when it is released.
     pub(super) fn meta(&mut self, slot: u32) -> &mut Option<S> {
         &mut self.entries[slot as usize].meta
@@ -165,27 +160,23 @@ impl<T, S, N> Slots<T, S, N> {
         self.idle.sort_by_key(|&slot| self.entries[slot as usize].meta.as_ref().map(&key));
     }
 
-    /// Returns the holders and the metadata of the lent handles in these slots, as far as there are so many.
-    pub(super) fn lent_in(&self, slots: Range<usize>) -> impl Iterator<Item = (&N, &S)> {
-        let slots = self.entries.iter().take(slots.end).skip(slots.start);
-        slots.filter_map(|entry| match &entry.state {
+    /// Returns the holders and the metadata of the lent handles in a part of the slots, of so many each. Returns `None`
+    /// after the last part.
+    pub(super) fn lent(&self, part: usize, of: usize) -> Option<impl Iterator<Item = (&N, &S)>> {
+        let slots = self.entries.chunks(of).nth(part)?;
+        Some(slots.iter().filter_map(|entry| match &entry.state {
             State::Lent(holder) => entry.meta.as_ref().map(|meta| (holder, meta)),
             _ => None,
-        })
+        }))
     }
 
-    /// Returns the number of slots, of which most were occupied at the same time.
-    pub(super) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    /// Changes the state of a slot, which is not idle any more. Returns `false` if it was given up: it can only be
-    /// freed.
-    fn enter(&mut self, slot: u32, state: State<T, N>) -> bool {
+    /// Changes the state of a slot, and returns the former one. Returns the new one if the slot was given up: it can only
+    /// be freed.
+    fn enter(&mut self, slot: u32, state: State<T, N>) -> State<T, N> {
         let former = &mut self.entries[slot as usize].state;
         if let State::Busy { work, .. } = former {
             if *work == Work::Late && !matches!(state, State::Vacant) {
-                return false;
+                return state;
             }
             self.busy[*work as usize] -= 1;
         }
@@ -198,9 +189,9 @@ impl<T, S, N> Slots<T, S, N> {
                 self.overdue = self.overdue.min(*overdue);
             }
         }
-        *former = state;
+        let former = mem::replace(former, state);
         self.shrunk &= self.occupied() > self.max;
-        true
+        former
     }
 
     /// Makes a slot busy, or changes its work, unless it was given up.
@@ -215,7 +206,7 @@ impl<T, S, N> Slots<T, S, N> {
 
     /// Lends the handle of a slot to its owner. Returns `false` if the slot was given up.
     pub(super) fn lend(&mut self, slot: u32, holder: N) -> bool {
-        self.enter(slot, State::Lent(holder))
+        !matches!(self.enter(slot, State::Lent(holder)), State::Lent(_))
     }
 
     /// Takes the handle that was used last, if `look` at its metadata returns something. If a caller waits, no handle is
@@ -252,24 +243,14 @@ impl<T, S, N> Slots<T, S, N> {
     /// Puts a handle back that was validated, or for which a caller may wait, or that may have to go.
     #[inline(never)]
     fn put_elsewhere(&mut self, slot: u32, handle: T, wanted: bool) -> Put<T> {
-        let is_late = matches!(self.entries[slot as usize].state, State::Busy { work: Work::Late, .. });
-        if is_late || !wanted || self.mode == Mode::Closed || self.staying() > self.max {
+        if !wanted || self.mode == Mode::Closed || self.staying() > self.max {
             self.occupy(slot, Work::Ending, Moment::NEVER);
             return Err(handle);
         }
-        Ok(self.place(slot, handle))
-    }
-
-    /// Grants a handle to the first waiter, or makes it idle if there is none.
-    fn place(&mut self, slot: u32, handle: T) -> Option<Waker> {
-        let is_open = self.mode == Mode::Open;
-        let grant = if is_open { self.waiters.grant((slot, handle)) } else { Err((slot, handle)) };
-        let (state, waker) = match grant {
-            Ok((holder, waker)) => (State::Lent(holder), waker),
-            Err((_, handle)) => (State::Idle(handle), None),
-        };
-        self.enter(slot, state);
-        waker
+        match self.enter(slot, State::Idle(handle)) {
+            State::Idle(handle) => Err(handle),
+            _ => Ok(self.serve()),
+        }
     }
 
     /// Returns whether a handle that is put back would be granted.
@@ -277,16 +258,15 @@ impl<T, S, N> Slots<T, S, N> {
         self.mode == Mode::Open && !self.waiters.is_idle()
     }
 
-    /// Grants idle handles to the waiters (3), and returns their wakers.
-    fn serve(&mut self) -> Vec<Waker> {
-        let mut wakers = Vec::new();
-        while self.is_awaited() {
-            let Some(slot) = self.idle.pop() else { break };
-            let idle = mem::replace(&mut self.entries[slot as usize].state, State::Vacant);
-            let State::Idle(handle) = idle else { break };
-            wakers.extend(self.place(slot, handle));
-        }
-        wakers
+    /// Grants the handle that was used last to the first waiter, whose waker is returned, if there are both (3).
+    fn serve(&mut self) -> Option<Waker> {
+        let slot = if self.is_awaited() { self.idle.pop()? } else { return None };
+        let (holder, waker) = match mem::replace(&mut self.entries[slot as usize].state, State::Vacant) {
+            State::Idle(handle) => self.waiters.grant((slot, handle)).ok()?,
+            _ => return None,
+        };
+        self.enter(slot, State::Lent(holder));
+        waker
     }
 
     /// Returns whether no more callers may join the queue, of which at most `limit` may wait for lent handles.
@@ -299,41 +279,30 @@ impl<T, S, N> Slots<T, S, N> {
 
     /// Joins the queue, or, if `again` is set, goes back to its head. If a handle is idle, it is granted at once (3).
     pub(super) fn join(&mut self, holder: N, again: bool) -> Ticket {
-        let waker = Waker::noop().clone();
-        let ticket = if again { self.waiters.rejoin(holder, waker) } else { self.waiters.join(holder, waker) };
+        let ticket = self.waiters.join(holder, Waker::noop().clone(), again);
         // If there is a waker, it is this one.
         drop(self.serve());
         ticket
     }
 
-    /// Claims the slots of at most `most` of the idle handles that `which` selects, the longest idle first.
-    pub(super) fn claim_idle(
+    /// Claims the slots of the idle handles that `which` selects, the longest idle first.
+    pub(super) fn claim(
         &mut self,
-        most: usize,
         work: Work,
         overdue: Moment,
         mut which: impl FnMut(u32, &S) -> bool,
     ) -> Vec<(u32, T)> {
-        let (mut claimed, mut idle) = (Vec::new(), mem::take(&mut self.idle));
-        idle.retain(|&slot| {
-            let Entry { state, meta } = &mut self.entries[slot as usize];
-            if claimed.len() == most || !meta.as_ref().is_some_and(|meta| which(slot, meta)) {
-                return true;
-            }
-            if let State::Idle(handle) = mem::replace(state, State::Vacant) {
-                claimed.push((slot, handle));
-            }
-            self.occupy(slot, work, overdue);
-            false
+        let (entries, mut claimed) = (&self.entries, Vec::new());
+        self.idle.retain(|&slot| {
+            let selected = entries[slot as usize].meta.as_ref().is_some_and(|meta| which(slot, meta));
+            claimed.extend(selected.then_some(slot));
+            !selected
         });
-        self.idle = idle;
-        claimed
-    }
-
-    /// Takes at most `most` of the idle handles that `out` selects out of the pool, the longest idle first, to be
-    /// released.
-    pub(super) fn remove_idle(&mut self, most: usize, mut out: impl FnMut(&S) -> bool) -> Vec<(u32, T)> {
-        self.claim_idle(most, Work::Ending, Moment::NEVER, |_, meta| out(meta))
+        let claim = |slot| match self.enter(slot, State::Busy { work, overdue, noticed: false }) {
+            State::Idle(handle) => Some((slot, handle)),
+            _ => None,
+        };
+        claimed.into_iter().filter_map(claim).collect()
     }
 
     /// Returns when the next busy slot may be overdue.
@@ -352,12 +321,9 @@ impl<T, S, N> Slots<T, S, N> {
         self.overdue = Moment::NEVER;
         for (slot, entry) in (0..).zip(&mut self.entries) {
             let State::Busy { overdue, noticed, .. } = &mut entry.state else { continue };
-            if *overdue <= now && *noticed {
-                given_up.push(slot);
-                continue;
-            }
             if *overdue <= now {
-                (*overdue, *noticed) = (now.after(grace), true);
+                given_up.extend(mem::replace(noticed, true).then_some(slot));
+                *overdue = now.after(grace);
             }
             self.overdue = self.overdue.min(*overdue);
         }
@@ -390,7 +356,8 @@ impl<T, S, N> Slots<T, S, N> {
     pub(super) fn resize(&mut self, max: usize) -> Vec<(u32, T)> {
         self.max = max;
         self.shrunk = self.occupied() > max;
-        self.remove_idle(self.staying().saturating_sub(max), |_| true)
+        let mut surplus = 0..self.staying().saturating_sub(max);
+        self.claim(Work::Ending, Moment::NEVER, |_, _| surplus.next().is_some())
     }
 
     /// Stops lending and creating until [`resume`](Slots::resume).
@@ -406,15 +373,16 @@ impl<T, S, N> Slots<T, S, N> {
             return Vec::new();
         }
         self.mode = Mode::Open;
-        let mut wakers = self.serve();
-        wakers.extend(self.waiters.wakers());
+        let wakers = self.waiters.wakers();
+        // Their wakers are among these.
+        (0..self.idle.len()).for_each(|_| drop(self.serve()));
         wakers
     }
 
     /// Closes permanently. Returns the idle handles, and the wakers of all waiters, which find the pool closed.
     pub(super) fn close(&mut self) -> (Vec<(u32, T)>, Vec<Waker>) {
         self.mode = Mode::Closed;
-        (self.remove_idle(usize::MAX, |_| true), self.waiters.wakers())
+        (self.claim(Work::Ending, Moment::NEVER, |_, _| true), self.waiters.wakers())
     }
 }
 

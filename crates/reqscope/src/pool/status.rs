@@ -73,8 +73,8 @@ pub struct PoolStatus {
 
 impl<R: Resource> Inner<R> {
     pub(super) fn status(&self) -> PoolStatus {
-        let mut state = self.state.lock();
-        let (counts, waits) = (state.slots.counts(), state.slots.waiters().joined());
+        let state = self.state.lock();
+        let (counts, waits) = (state.slots.counts(), state.slots.waiters.joined());
         let PoolState { uses, timeouts, unsound, held_too_long, .. } = *state;
         let (down, last_failure) = (state.breaker.is_open(), state.breaker.last_failure());
         let last_failure = last_failure.map(|(error, at)| ConnectFailure::new(error, at.elapsed()));

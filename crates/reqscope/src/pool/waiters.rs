@@ -64,18 +64,10 @@ impl<G, N> Waiters<G, N> {
         self.joined
     }
 
-    /// Joins the queue at its end.
-    pub(super) fn join(&mut self, holder: N, waker: Waker) -> Ticket {
-        self.joined += 1;
-        self.insert(END, holder, waker)
-    }
-
-    /// Joins the queue at its head, for a waiter whose grant was unusable.
-    pub(super) fn rejoin(&mut self, holder: N, waker: Waker) -> Ticket {
-        self.insert(self.places[END].next, holder, waker)
-    }
-
-    fn insert(&mut self, next: usize, holder: N, waker: Waker) -> Ticket {
+    /// Joins the queue at its end, or, `again`, at its head, for a waiter whose grant was unusable.
+    pub(super) fn join(&mut self, holder: N, waker: Waker, again: bool) -> Ticket {
+        self.joined += u64::from(!again);
+        let next = if again { self.places[END].next } else { END };
         let index = self.vacant.pop().unwrap_or(self.places.len());
         let previous = self.places[next].previous;
         let place = Place { previous, next, holder: Some(holder), waker: Some(waker), grant: None };
@@ -181,7 +173,7 @@ mod tests {
     #[test]
     fn queue_that_was_a_crowd_gives_its_memory_back() {
         let mut waiters = Waiters::<(), ()>::new();
-        let tickets: Vec<_> = (0..100_000).map(|_| waiters.join((), Waker::noop().clone())).collect();
+        let tickets: Vec<_> = (0..100_000).map(|_| waiters.join((), Waker::noop().clone(), false)).collect();
         for (number, ticket) in tickets.iter().enumerate() {
             if number % 2 == 0 {
                 drop(waiters.leave(ticket));
@@ -200,7 +192,7 @@ mod tests {
     fn empty_queue_keeps_the_memory_of_a_few_places() {
         for (crowd, kept) in [(FEW, FEW), (FEW + 1, 0)] {
             let mut waiters = Waiters::<(), ()>::new();
-            let tickets: Vec<_> = (0..crowd).map(|_| waiters.join((), Waker::noop().clone())).collect();
+            let tickets: Vec<_> = (0..crowd).map(|_| waiters.join((), Waker::noop().clone(), false)).collect();
             tickets.iter().for_each(|ticket| drop(waiters.leave(ticket)));
             assert_eq!(waiters.vacant.len(), kept);
         }
@@ -216,9 +208,9 @@ mod tests {
             let (mut waiting, mut granted) = (VecDeque::new(), Vec::new());
             for (number, (step, which)) in steps.into_iter().enumerate() {
                 match step {
-                    0 | 1 => waiting.push_back((waiters.join(number, Waker::noop().clone()), number)),
+                    0 | 1 => waiting.push_back((waiters.join(number, Waker::noop().clone(), false), number)),
                     2 if which % 8 == 0 => {
-                        waiting.push_front((waiters.rejoin(number, Waker::noop().clone()), number));
+                        waiting.push_front((waiters.join(number, Waker::noop().clone(), true), number));
                     }
                     2 => {
                         let served = waiters.grant(number).ok().map(|(holder, _)| holder);

@@ -32,7 +32,11 @@ impl<T, S, N> Slots<T, S, N> {
             _ => None,
         });
         assert!(due.min().is_none_or(|due| self.overdue <= due), "work would be overdue unnoticed");
-        assert_eq!(self.counts().lent, self.lent_in(0..self.len()).count(), "the count of lent handles (1)");
+        assert_eq!(
+            self.counts().lent,
+            self.lent(0, usize::MAX).map_or(0, Iterator::count),
+            "the count of lent handles (1)"
+        );
         assert_eq!(self.shrunk, self.occupied() > self.max, "the flag for too many slots (2)");
         self.waiters.check();
         let starves = self.mode == Mode::Open && !self.idle.is_empty() && self.waiters.waiting() > 0;

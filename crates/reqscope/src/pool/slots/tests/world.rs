@@ -92,17 +92,17 @@ impl World {
             Step::Register(index) => {
                 if let Some(waiting) = pick(self.queue.len(), index).map(|index| &mut self.queue[index]) {
                     let waker = Waker::from(Arc::clone(&waiting.woken));
-                    let old = self.slots.waiters().register(&waiting.ticket, waker);
+                    let old = self.slots.waiters.register(&waiting.ticket, waker);
                     assert_eq!(old.is_some(), mem::replace(&mut waiting.registered, true));
                 }
             }
             Step::TakeGrant(index) => {
                 let Some(index) = pick(self.granted.len() + self.queue.len(), index) else { return };
                 if let Some(waiting) = self.queue.get(index.wrapping_sub(self.granted.len())) {
-                    assert_eq!(self.slots.waiters().take(&waiting.ticket), None);
+                    assert_eq!(self.slots.waiters.take(&waiting.ticket), None);
                 } else {
                     let (waiting, handle) = self.granted.remove(index);
-                    let (slot, granted) = self.slots.waiters().take(&waiting.ticket).expect("it was granted");
+                    let (slot, granted) = self.slots.waiters.take(&waiting.ticket).expect("it was granted");
                     assert_eq!(granted, handle);
                     self.lent.push((slot, handle));
                 }
@@ -202,13 +202,15 @@ impl World {
                 assert_eq!(self.slots.counts(), before, "a slot that was given up counts");
             }
             Step::RemoveIdle(most) => {
-                let removed = self.slots.remove_idle(most, |meta| meta % 2 == 0);
+                let mut left = 0..most;
+                let removed =
+                    self.slots.claim(Work::Ending, Moment::NEVER, |_, meta| meta % 2 == 0 && left.next().is_some());
                 assert!(removed.len() <= most && removed.iter().all(|(_, handle)| handle % 2 == 0));
                 self.have_ended(removed);
             }
             Step::ValidateAll => {
                 let due = self.due();
-                let all = self.slots.claim_idle(usize::MAX, Work::Validating, due, |_, _| true);
+                let all = self.slots.claim(Work::Validating, due, |_, _| true);
                 assert_eq!(self.slots.counts().idle, 0);
                 self.validating.extend(all.into_iter().map(|(slot, handle)| (slot, due, handle)));
             }
@@ -255,15 +257,15 @@ impl World {
         let woken = Arc::<Woken>::default();
         if !again {
             self.joined += 1;
-            assert_eq!(self.slots.waiters().joined(), self.joined as u64);
+            assert_eq!(self.slots.waiters.joined(), self.joined as u64);
         }
-        let granted = self.slots.waiters().take(&ticket);
+        let granted = self.slots.waiters.take(&ticket);
         assert_eq!(granted.is_some(), self.slots.mode == Mode::Open && before.idle > 0, "granted at once (3)");
         if let Some(granted) = granted {
             self.lent.push(granted);
             return;
         }
-        drop(self.slots.waiters().register(&ticket, Waker::from(Arc::clone(&woken))));
+        drop(self.slots.waiters.register(&ticket, Waker::from(Arc::clone(&woken))));
         let waiting = Waiting { ticket, holder, woken, registered: true };
         if again {
             self.queue.push_front(waiting);
@@ -294,11 +296,11 @@ impl World {
         if let Some(index) = pick(self.queue.len() + self.granted.len(), index) {
             if index < self.queue.len() {
                 let waiting = self.queue.remove(index).expect("it is there");
-                let (grant, waker) = self.slots.waiters().leave(&waiting.ticket);
+                let (grant, waker) = self.slots.waiters.leave(&waiting.ticket);
                 assert_eq!((grant, waker.is_some()), (None, waiting.registered));
             } else {
                 let (waiting, handle) = self.granted.remove(index - self.queue.len());
-                let (grant, _) = self.slots.waiters().leave(&waiting.ticket);
+                let (grant, _) = self.slots.waiters.leave(&waiting.ticket);
                 let (slot, granted) = grant.expect("it was granted");
                 assert_eq!(granted, handle);
                 self.put(slot, handle, true);
