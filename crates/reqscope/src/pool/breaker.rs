@@ -37,7 +37,7 @@ const QUICK: Duration = Duration::from_millis(250);
 const OPENS_AT: u32 = 3;
 /// So many faults of returned handles may be reported within [`WINDOW`]. One connection that an administrator has killed
 /// is no outage.
-const FEW_FAULTS: u32 = 3;
+const FEW_FAULTS: usize = 3;
 const WINDOW: Duration = Duration::from_secs(1);
 /// With the jitter at most 25 ms: a backend that is back serves within 50 ms, including its first connect.
 const SOON: Duration = Duration::from_millis(15);
@@ -56,8 +56,8 @@ pub(super) struct Breaker<E> {
     failures: u32,
     /// The number of slow failures in a row.
     slow: u32,
-    /// The number of faults in a window, and when it began.
-    faults: (u32, Option<Instant>),
+    /// The times of the latest faults.
+    faults: [Option<Instant>; FEW_FAULTS],
     last: Option<(E, Instant)>,
 }
 
@@ -82,7 +82,7 @@ pub(super) struct Attempt {
 
 impl<E: Clone> Breaker<E> {
     pub(super) fn new() -> Self {
-        Breaker { state: BreakerState::Closed, era: 0, failures: 0, slow: 0, faults: (0, None), last: None }
+        Breaker { state: BreakerState::Closed, era: 0, failures: 0, slow: 0, faults: [None; FEW_FAULTS], last: None }
     }
 
     /// Asks whether the caller may begin a creation. If the breaker [is probing](Breaker::is_probing) after a yes, that
@@ -127,22 +127,21 @@ impl<E: Clone> Breaker<E> {
                 self.open(now, quick, jitter);
             }
         }
-        self.remember(error, now)
+        self.last.replace((error, now)).map(|(forgotten, _)| forgotten)
     }
 
     /// Reports why a handle that had served before became unusable. More than a few within a second count as a failed
     /// creation. Returns the previous error, to be dropped outside of the lock.
     #[must_use = "drop the error outside of the lock"]
     pub(super) fn fault(&mut self, now: Instant, error: E, jitter: f64) -> Option<E> {
-        if self.faults.1.is_none_or(|since| now.saturating_duration_since(since) > WINDOW) {
-            self.faults = (0, Some(now));
-        }
-        self.faults.0 += 1;
-        if self.faults.0 > FEW_FAULTS && !self.is_open() {
-            self.faults = (0, None);
+        self.faults.rotate_left(1);
+        let earliest = self.faults[FEW_FAULTS - 1].replace(now);
+        let many = earliest.is_some_and(|at| now.saturating_duration_since(at) <= WINDOW);
+        if many && !self.is_open() {
+            self.faults = [None; FEW_FAULTS];
             self.open(now, true, jitter);
         }
-        self.remember(error, now)
+        self.last.replace((error, now)).map(|(forgotten, _)| forgotten)
     }
 
     /// Reports an attempt that was dropped without an outcome, as with its runtime. The next caller may probe at once.
@@ -165,10 +164,6 @@ impl<E: Clone> Breaker<E> {
     /// Returns the latest failure and its time, even if the backend has served since.
     pub(super) fn last_failure(&self) -> Option<(&E, Instant)> {
         self.last.as_ref().map(|(error, at)| (error, *at))
-    }
-
-    fn remember(&mut self, error: E, now: Instant) -> Option<E> {
-        self.last.replace((error, now)).map(|(forgotten, _)| forgotten)
     }
 
     /// Opens for a pause. A quick failure also ends the backoff of slow ones, because the backend answers again.

@@ -98,7 +98,7 @@ impl<R: Resource> Inner<R> {
         let at = state.clock.read(now);
         if state.janitor_overdue < at {
             drop(state);
-            janitor::start(&self, at);
+            janitor::start(&self);
             state = self.state.lock();
         }
         let PoolState { slots, homes, .. } = &mut *state;

@@ -1,9 +1,10 @@
 //! Creations. A creation belongs to the pool: its caller may leave, and the new handle goes to the oldest waiter.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::mem;
+use std::pin::pin;
 use std::sync::{Arc, Weak};
-use std::task::Context;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::inner::{Begun, Inner};
@@ -64,29 +65,20 @@ pub(super) fn begin<R: Resource>(pool: &Arc<Inner<R>>, begun: Begun, at: Site, c
     lost
 }
 
-/// Makes a handle, and returns it with an error if it is dead on arrival, or fails its validation, if it is to be
-/// validated. A backend or load balancer that accepts connections and closes them at once is down, and must not be tried
-/// again and again.
-async fn make<R: Resource>(
-    acquiring: impl Future<Output = Result<Lease<R>, Error<R::Cause>>>,
-    validation: Option<Duration>,
-) -> (Option<Lease<R>>, Result<(), Error<R::Cause>>) {
-    let mut lease = match acquiring.await {
-        Ok(lease) => lease,
-        Err(error) => return (None, Err(error)),
-    };
-    let mut made = Ok(());
+/// Returns an error for a new handle that is dead on arrival, or fails its validation, if it is to be validated. A backend
+/// or load balancer that accepts connections and closes them at once is down, and must not be tried again and again.
+async fn check<R: Resource>(lease: &mut Lease<R>, validation: Option<Duration>) -> Result<(), Error<R::Cause>> {
     if lease.probe() == Health::Dead {
-        made = Err(Error::unavailable().at(Stage::Acquiring).with_context("the new handle was dead on arrival"));
-    } else if let Some(timeout) = validation {
-        let resource = Arc::clone(Lease::resource(&lease));
-        let validated = validate::validate(&*resource, &mut lease, || Deadline::after(timeout)).await;
-        made = validated.map_err(|error| match is_lost(&error) {
-            true => error,
-            false => error.into_unavailable().with_context("the new handle failed its first validation"),
-        });
+        return Err(Error::unavailable().at(Stage::Acquiring).with_context("the new handle was dead on arrival"));
     }
-    (Some(lease), made)
+    let Some(timeout) = validation else { return Ok(()) };
+    let resource = Arc::clone(Lease::resource(lease));
+    match validate::validate(&*resource, lease, || Deadline::after(timeout)).await {
+        Err(error) if !is_lost(&error) => {
+            Err(error.into_unavailable().with_context("the new handle failed its first validation"))
+        }
+        lost_or_sound => lost_or_sound,
+    }
 }
 
 impl<R: Resource> Inner<R> {
@@ -96,7 +88,13 @@ impl<R: Resource> Inner<R> {
         let mut creation = Creation { pool: Arc::downgrade(self), begun, _counted: counted };
         let acquiring = Lease::acquire_at(&self.reaper, &self.resource, Origin { taken_at: at, scope: None });
         async move {
-            let (lease, made) = make(acquiring, begun.validation).await;
+            let (lease, made) = match acquiring.await {
+                Ok(mut lease) => {
+                    let made = check(&mut lease, begun.validation).await;
+                    (Some(lease), made)
+                }
+                Err(error) => (None, Err(error)),
+            };
             let Some(pool) = mem::take(&mut creation.pool).upgrade() else { return };
             let outcome = match made {
                 Err(error) if is_lost(&error) => {
@@ -177,6 +175,49 @@ impl<R: Resource> Inner<R> {
         } else {
             // Also for the waiters that were held back while few creations at a time were allowed.
             self.start_creations();
+        }
+    }
+
+    /// Waits until `min_idle` handles are idle, and at least one, or as many as there can be.
+    pub(super) async fn warm(self: Arc<Self>) -> Result<(), Error<R::Cause>> {
+        let mut deadline = Deadline::after(self.config.acquire_timeout);
+        let lost = LostError::<R>::default();
+        loop {
+            // Enabled before the check, so that no change after it is missed.
+            let mut changed = pin!(self.changed.notified());
+            changed.as_mut().enable();
+            lost.lock().take().map_or(Ok(()), Err)?;
+            self.start_creations_for(self.config.min_idle.max(1), Some(&lost));
+            if self.is_warm()? {
+                return Ok(());
+            }
+            // The deadline first: on a runtime that has ended, each creation is dropped at once, and only the deadline
+            // fails. Dropping this future leaves the creations to the pool.
+            poll_fn(|cx| match deadline.poll_missed(Stage::Acquiring, cx) {
+                Poll::Ready(missed) => Poll::Ready(Err(missed)),
+                Poll::Pending => changed.as_mut().poll(cx).map(Ok),
+            })
+            .await?;
+        }
+    }
+
+    /// Returns whether no handle is missing that the pool could create.
+    ///
+    /// # Errors
+    ///
+    /// The cause, if the pool is closed or the backend is down.
+    fn is_warm(&self) -> Result<bool, Error<R::Cause>> {
+        let state = self.state.lock();
+        let (counts, is_full) = (state.slots.counts(), state.slots.occupied() >= state.slots.counts().max);
+        if state.slots.is_closed() {
+            return Err(self.closed());
+        }
+        let ready = counts.paused || is_full || counts.idle + counts.validating >= self.config.min_idle.max(1);
+        match state.breaker.last_failure() {
+            Some((cause, _)) if counts.creating == 0 && state.breaker.is_open() => {
+                Err(cause.clone().into_unavailable())
+            }
+            _ => Ok(counts.creating == 0 && ready),
         }
     }
 }

@@ -1,6 +1,5 @@
 use std::mem;
-use std::ops::Deref;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -20,9 +19,10 @@ use crate::reaper::account::{Account, ParkedAccount};
 use crate::reaper::{self, Reaper};
 use crate::resource::Resource;
 use crate::rt::catch::{self, QuietArc};
+use crate::rt::defer::Defer;
 use crate::rt::rand;
 use crate::rt::runtime::{Runtime, RuntimeId, TIME_PASSES};
-use crate::rt::sync::{AtomicUsize, Mutex};
+use crate::rt::sync::{AtomicUsize, CacheAligned, Mutex};
 use crate::rt::time::{self, Deadline};
 
 /// How long work may go on after a waiter has found it overdue. Its own task keeps the timeout, and can say more about
@@ -40,6 +40,8 @@ pub(super) struct Inner<R: Resource> {
     pub(super) reaper: Reaper,
     /// `validate_after`, for [`Moment::is_within`].
     pub(super) fresh: u64,
+    /// In cache lines of its own: the fields next to the lock are read by all threads and rarely written, and should not be
+    /// fetched again because two threads contend for the lock.
     pub(super) state: CacheAligned<Mutex<PoolState<R>>>,
     /// The number of `Pool`s. The last one closes the pool.
     pub(super) pools: AtomicUsize,
@@ -47,19 +49,6 @@ pub(super) struct Inner<R: Resource> {
     pub(super) changed: Notify,
     /// Has no permits, and is closed with the pool.
     pub(super) open: Arc<Semaphore>,
-}
-
-/// Aligned to its own cache lines. The fields next to the lock are read by all threads and rarely written, and should
-/// not be fetched again because two threads contend for the lock.
-#[repr(align(128))]
-pub(super) struct CacheAligned<T>(T);
-
-impl<T> Deref for CacheAligned<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.0
-    }
 }
 
 /// Everything under the lock, which is held for a short time only.
@@ -344,7 +333,11 @@ impl<R: Resource> Inner<R> {
         let overdue = state.clock.now().after(self.config.release_timeout);
         state.slots.occupy(slot, Work::Ending, overdue);
         drop(state);
-        let ending = Ending { pool: Arc::clone(self), slot };
+        let pool = Arc::clone(self);
+        let ending = Defer(move || {
+            pool.state.lock().slots.free(slot);
+            pool.start_creations();
+        });
         let exit = account.verdict(exit);
         // An error has been reported to the observer.
         let running = Releasing::start_with(ending, &self.resource, handle, account, exit, Deadline::after);
@@ -372,17 +365,15 @@ impl<R: Resource> Inner<R> {
             state.stillborn = 0;
         }
         let now = state.clock.now();
-        let expires = now.after(self.config.lifetime(rand::fraction()));
+        // One from before a `clear` serves a caller that waits for it, and is then released.
+        let is_old = state.clears != begun.clears;
+        let expires = if is_old { Moment::ZERO } else { now.after(self.config.lifetime(rand::fraction())) };
+        let stays = !is_old || state.slots.is_awaited();
         // The handle is assigned to its runtime before the watch begins, which ends at once if that is shutting down.
         let (home, is_new) = runtime.as_ref().map_or((NO_HOME, false), |runtime| state.homes.add(runtime));
         let meta = HandleMeta { account, home, created: now, since: now, proved: now, expires, uses: 0, tested };
         *state.slots.meta(begun.slot) = Some(meta);
-        // One from before a `clear` serves a caller that waits for it, and is then released.
-        let (is_old, is_awaited) = (state.clears != begun.clears, state.slots.is_awaited());
-        let put = state.slots.put(begun.slot, handle, |meta| {
-            meta.expires = if is_old { Moment::ZERO } else { meta.expires };
-            is_awaited || !is_old
-        });
+        let put = state.slots.put(begun.slot, handle, |_| stays);
         drop(state);
         runtime.filter(|_| is_new).into_iter().for_each(|runtime| self.watch(&runtime, home));
         self.finish_put(begun.slot, put);
@@ -396,17 +387,34 @@ impl<R: Resource> Inner<R> {
         catch::wake_all(wakers);
     }
 
-    /// Watches a runtime that was added to the homes.
+    /// Watches a runtime that was added to the homes. In a model, runtimes do not end.
     pub(super) fn watch(self: &Arc<Self>, runtime: &Runtime, home: u16) {
-        let (watch, open) = (RuntimeWatch { pool: Arc::downgrade(self), home }, Arc::clone(&self.open));
-        // In a model, runtimes do not end.
         if TIME_PASSES {
+            let (pool, open) = (Arc::downgrade(self), Arc::clone(&self.open));
+            let watch = Defer(move || pool.upgrade().into_iter().for_each(|pool| pool.runtime_ended(home)));
             drop(runtime.spawn(async move {
                 // Until the pool is closed. The runtime has not ended then.
                 drop(open.acquire().await);
                 drop(watch);
             }));
         }
+    }
+
+    /// Marks the handles that were created on a runtime as unproved, because their sockets have ended with it.
+    fn runtime_ended(&self, home: u16) {
+        let mut state = self.state.lock();
+        // The runtime of a closed pool still releases the handles that are lent.
+        if state.slots.is_closed() {
+            return;
+        }
+        let ended = state.homes.0.get_mut(usize::from(home)).and_then(Option::take);
+        // Perhaps that of the janitor. If not, the janitor goes on unless a check-out replaces it.
+        state.janitor_overdue = Moment::ZERO;
+        for meta in state.slots.metadata().filter(|meta| meta.home == home) {
+            (meta.proved, meta.home) = (SUSPECT, NO_HOME);
+        }
+        drop(state);
+        catch::drop_quietly(ended);
     }
 
     /// Calls `with` for each holder, and when its use began, without holding the lock for long.
@@ -417,44 +425,5 @@ impl<R: Resource> Inner<R> {
             let Some(lent) = state.slots.lent(part, AT_A_TIME) else { return };
             lent.for_each(|(holder, meta)| with(holder, meta.since));
         }
-    }
-}
-
-/// Dropped with its task when a runtime ends. Marks the handles that were created there as unproved, because their
-/// sockets have ended with it.
-struct RuntimeWatch<R: Resource> {
-    pool: Weak<Inner<R>>,
-    home: u16,
-}
-
-impl<R: Resource> Drop for RuntimeWatch<R> {
-    fn drop(&mut self) {
-        let Some(pool) = self.pool.upgrade() else { return };
-        let mut state = pool.state.lock();
-        // The runtime of a closed pool still releases the handles that are lent.
-        if state.slots.is_closed() {
-            return;
-        }
-        let ended = state.homes.0.get_mut(usize::from(self.home)).and_then(Option::take);
-        // Perhaps that of the janitor. If not, the janitor goes on unless a check-out replaces it.
-        state.janitor_overdue = Moment::ZERO;
-        for meta in state.slots.metadata().filter(|meta| meta.home == self.home) {
-            (meta.proved, meta.home) = (SUSPECT, NO_HOME);
-        }
-        drop(state);
-        catch::drop_quietly(ended);
-    }
-}
-
-/// Frees the slot of a handle when its release has ended.
-struct Ending<R: Resource> {
-    pool: Arc<Inner<R>>,
-    slot: u32,
-}
-
-impl<R: Resource> Drop for Ending<R> {
-    fn drop(&mut self) {
-        self.pool.state.lock().slots.free(self.slot);
-        self.pool.start_creations();
     }
 }

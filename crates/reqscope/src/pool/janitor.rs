@@ -8,25 +8,17 @@
 //!    its replacement.
 //! 3. It takes a tenth of the idle handles away from users at a time, and at least one.
 
-use std::future::poll_fn;
 use std::mem;
-use std::pin::pin;
 use std::sync::{Arc, Weak};
-use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::{Interval, MissedTickBehavior};
-
 use super::clock::Moment;
-use super::create::LostError;
 use super::inner::{GRACE, HandleMeta, Holder, Inner};
 use super::slots::Work;
-use crate::error::{Error, Stage};
 use crate::observer::Subject;
 use crate::resource::Resource;
-use crate::rt::catch;
 use crate::rt::runtime::{Runtime, TIME_PASSES};
-use crate::rt::time::Deadline;
+use crate::rt::time;
 
 /// The time between two rounds.
 const ROUND: Duration = Duration::from_millis(100);
@@ -39,19 +31,19 @@ const REFILL: Duration = Duration::from_secs(1);
 
 /// Starts a janitor on this runtime, if there is one and the round of the present one is overdue.
 #[cold]
-pub(super) fn start<R: Resource>(pool: &Arc<Inner<R>>, now: Moment) {
+pub(super) fn start<R: Resource>(pool: &Arc<Inner<R>>) {
     let Ok(runtime) = Runtime::try_current() else { return };
     if !TIME_PASSES || pool.state.lock().timerless == Some(runtime.id()) {
         return;
     }
-    // Outside of the lock, because it panics on a runtime without timers.
-    let ticks = catch::call(|| tokio::time::interval(ROUND));
+    let has_timers = time::has_timers();
     let mut state = pool.state.lock();
-    let Ok(ticks) = ticks else {
+    let now = state.clock.now();
+    if !has_timers {
         // The next check-out on another runtime starts it.
         state.timerless = Some(runtime.id());
         return;
-    };
+    }
     if state.janitor_overdue >= now {
         return;
     }
@@ -61,7 +53,7 @@ pub(super) fn start<R: Resource>(pool: &Arc<Inner<R>>, now: Moment) {
     (state.clock.latest, state.scanned) = (now, state.scanned.min(now));
     let (home, is_new) = state.homes.add(&runtime);
     drop(state);
-    drop(runtime.spawn(work(Arc::downgrade(pool), overdue, ticks)));
+    drop(runtime.spawn(work(Arc::downgrade(pool), overdue)));
     // Reports when the janitor has ended with its runtime.
     if is_new {
         pool.watch(&runtime, home);
@@ -69,12 +61,10 @@ pub(super) fn start<R: Resource>(pool: &Arc<Inner<R>>, now: Moment) {
 }
 
 /// Does the rounds, of which the first one is due at once.
-async fn work<R: Resource>(pool: Weak<Inner<R>>, mut overdue: Moment, mut ticks: Interval) {
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let Some(next) = pool.upgrade().and_then(|pool| pool.run_round(overdue)) else { return };
+async fn work<R: Resource>(pool: Weak<Inner<R>>, mut overdue: Moment) {
+    while let Some(next) = pool.upgrade().and_then(|pool| pool.run_round(overdue)) {
         overdue = next;
+        tokio::time::sleep(ROUND).await;
     }
 }
 
@@ -142,50 +132,5 @@ impl<R: Resource> Inner<R> {
             self.reaper.accounting().held_too_long(Subject::of::<R>(origin.taken_at, &details), now.since(since));
         }
         outgoing
-    }
-
-    /// Waits until `min_idle` handles are idle, and at least one, or as many as there can be.
-    pub(super) async fn warm(self: Arc<Self>) -> Result<(), Error<R::Cause>> {
-        let mut deadline = Deadline::after(self.config.acquire_timeout);
-        let lost = LostError::<R>::default();
-        let now = self.state.lock().clock.now();
-        start(&self, now);
-        loop {
-            // Enabled before the check, so that no change after it is missed.
-            let mut changed = pin!(self.changed.notified());
-            changed.as_mut().enable();
-            lost.lock().take().map_or(Ok(()), Err)?;
-            self.start_creations_for(self.config.min_idle.max(1), Some(&lost));
-            if self.is_warm()? {
-                return Ok(());
-            }
-            // The deadline first: on a runtime that has ended, each creation is dropped at once, and only the deadline
-            // fails. Dropping this future leaves the creations to the pool.
-            poll_fn(|cx| match deadline.poll_missed(Stage::Acquiring, cx) {
-                Poll::Ready(missed) => Poll::Ready(Err(missed)),
-                Poll::Pending => changed.as_mut().poll(cx).map(Ok),
-            })
-            .await?;
-        }
-    }
-
-    /// Returns whether no handle is missing that the pool could create.
-    ///
-    /// # Errors
-    ///
-    /// The cause, if the pool is closed or the backend is down.
-    fn is_warm(&self) -> Result<bool, Error<R::Cause>> {
-        let state = self.state.lock();
-        let (counts, is_full) = (state.slots.counts(), state.slots.occupied() >= state.slots.counts().max);
-        if state.slots.is_closed() {
-            return Err(self.closed());
-        }
-        let ready = counts.paused || is_full || counts.idle + counts.validating >= self.config.min_idle.max(1);
-        match state.breaker.last_failure() {
-            Some((cause, _)) if counts.creating == 0 && state.breaker.is_open() => {
-                Err(cause.clone().into_unavailable())
-            }
-            _ => Ok(counts.creating == 0 && ready),
-        }
     }
 }

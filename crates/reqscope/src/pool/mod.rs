@@ -28,7 +28,7 @@ pub use status::PoolStatus;
 pub use crate::resource::Reset;
 
 use self::clock::Moment;
-use self::inner::Inner;
+use self::inner::{Inner, Parts};
 use self::slots::Work;
 use self::validate::Unproved;
 use crate::error::{Error, Holding};
@@ -236,7 +236,9 @@ impl<R: Resource> Pool<R> {
     /// # });
     /// ```
     pub fn discard(&self, pooled: Pooled<R>) {
-        pooled.into_parts().discard();
+        let Parts { pool, slot, handle } = pooled.into_parts();
+        pool.state.lock().uses += 1;
+        pool.retire(slot, handle, Exit::Completed);
     }
 
     /// Returns the resource of which the pool holds handles.
@@ -333,7 +335,11 @@ impl<R: Resource> Pool<R> {
     /// # });
     /// ```
     pub fn warm(&self) -> impl Future<Output = Result<(), Error<R::Cause>>> + Send + use<R> {
-        Arc::clone(&self.inner).warm()
+        let pool = Arc::clone(&self.inner);
+        async move {
+            janitor::start(&pool);
+            pool.warm().await
+        }
     }
 
     /// Releases the idle handles for which `keep` returns `false`, and returns their number.
@@ -368,9 +374,7 @@ impl<R: Resource> Pool<R> {
         for some in slots.chunks(slots.len().div_ceil(10).max(1)) {
             let some: HashSet<_> = some.iter().collect();
             let selected = |slot, _: &_| some.contains(&slot);
-            let mut state = self.inner.state.lock();
-            let claimed = state.slots.claim(Work::Validating, Moment::NEVER, selected);
-            drop(state);
+            let claimed = self.inner.state.lock().slots.claim(Work::Validating, Moment::NEVER, selected);
             for (slot, handle) in claimed {
                 // A panic of the predicate rejects the handle.
                 let keeps = catch::call(|| keep(&handle)).unwrap_or(false);

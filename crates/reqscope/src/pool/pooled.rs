@@ -137,19 +137,13 @@ impl<R: Resource> DerefMut for Pooled<R> {
 }
 
 /// Forwards to the handle, so that a wrapper that needs `AsMut` of a connection accepts both.
-impl<R: Resource, T: ?Sized> AsRef<T> for Pooled<R>
-where
-    R::Handle: AsRef<T>,
-{
+impl<R: Resource<Handle: AsRef<T>>, T: ?Sized> AsRef<T> for Pooled<R> {
     fn as_ref(&self) -> &T {
         (**self).as_ref()
     }
 }
 
-impl<R: Resource, T: ?Sized> AsMut<T> for Pooled<R>
-where
-    R::Handle: AsMut<T>,
-{
+impl<R: Resource<Handle: AsMut<T>>, T: ?Sized> AsMut<T> for Pooled<R> {
     fn as_mut(&mut self) -> &mut T {
         (**self).as_mut()
     }
@@ -164,10 +158,7 @@ impl<R: Resource> Drop for Pooled<R> {
     }
 }
 
-impl<R: Resource> fmt::Debug for Pooled<R>
-where
-    R::Handle: fmt::Debug,
-{
+impl<R: Resource<Handle: fmt::Debug>> fmt::Debug for Pooled<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Pooled").field(&**self).finish()
     }
@@ -206,12 +197,5 @@ impl<R: Resource> Parts<R> {
         if let Err(in_doubt) = self.reclaim(verdict) {
             Unproved::used(in_doubt, verdict).validate_in_background();
         }
-    }
-
-    /// Releases a handle that is lent, instead of returning it.
-    pub(super) fn discard(self) {
-        let Parts { pool, slot, handle } = self;
-        pool.state.lock().uses += 1;
-        pool.retire(slot, handle, Exit::Completed);
     }
 }

@@ -285,18 +285,18 @@ impl<T, S, N> Slots<T, S, N> {
         ticket
     }
 
-    /// Claims the slots of the idle handles that `which` selects, the longest idle first.
+    /// Claims the slots of the idle handles that `pick` selects, the longest idle first.
     pub(super) fn claim(
         &mut self,
         work: Work,
         overdue: Moment,
-        mut which: impl FnMut(u32, &S) -> bool,
+        mut pick: impl FnMut(u32, &S) -> bool,
     ) -> Vec<(u32, T)> {
         let (entries, mut claimed) = (&self.entries, Vec::new());
         self.idle.retain(|&slot| {
-            let selected = entries[slot as usize].meta.as_ref().is_some_and(|meta| which(slot, meta));
-            claimed.extend(selected.then_some(slot));
-            !selected
+            let picked = entries[slot as usize].meta.as_ref().is_some_and(|meta| pick(slot, meta));
+            claimed.extend(picked.then_some(slot));
+            !picked
         });
         let claim = |slot| match self.enter(slot, State::Busy { work, overdue, noticed: false }) {
             State::Idle(handle) => Some((slot, handle)),

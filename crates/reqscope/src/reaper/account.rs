@@ -27,7 +27,7 @@ use crate::observer::{Abandoned, Observer, Subject};
 use crate::reaper::counters::Counters;
 use crate::rt::catch::{self, Quiet};
 use crate::rt::runtime::Runtime;
-use crate::rt::sync::{AtomicUsize, Mutex, OnceLock, Ordering, thread_local};
+use crate::rt::sync::{AtomicUsize, CacheAligned, Mutex, OnceLock, Ordering, thread_local};
 use crate::rt::wakers::{WakerList, WakerTicket};
 use crate::stats::Stats;
 
@@ -39,7 +39,7 @@ pub(crate) struct Accounting {
     is_first: bool,
     /// The other shards, in the first one.
     others: OnceLock<Box<[Arc<Accounting>]>>,
-    counters: Counters,
+    counters: CacheAligned<Counters>,
 }
 
 /// What the shards of a reaper share. It is rarely written to.
@@ -110,7 +110,7 @@ impl Accounting {
     }
 
     fn shard(limits: Limits, shared: Arc<Shared>, is_first: bool) -> Self {
-        Accounting { limits, shared, is_first, others: OnceLock::new(), counters: Counters::default() }
+        Accounting { limits, shared, is_first, others: OnceLock::new(), counters: CacheAligned::default() }
     }
 
     /// Returns the first shard, which owns the others. Returns this one if the first is gone, because every reaper that

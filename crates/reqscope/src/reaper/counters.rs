@@ -9,9 +9,8 @@
 
 use crate::rt::sync::{AtomicU64, Ordering};
 
-/// The counters of one shard, in cache lines of their own.
+/// The counters of one shard.
 #[derive(Default)]
-#[repr(align(128))]
 pub(super) struct Counters {
     pub(super) scopes: Pair<1>,
     pub(super) acquisitions: Pair<1>,

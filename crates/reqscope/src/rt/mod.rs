@@ -5,5 +5,6 @@ pub(crate) mod sync;
 pub(crate) mod runtime;
 pub(crate) mod rand;
 pub(crate) mod catch;
+pub(crate) mod defer;
 pub(crate) mod wakers;
 pub(crate) mod time;
