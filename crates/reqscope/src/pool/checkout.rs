@@ -144,7 +144,7 @@ impl<R: Resource> Inner<R> {
 
     /// Counts an acquire timeout.
     fn timed_out(&self, missed: Error<R::Cause>) -> Error<R::Cause> {
-        self.state.lock().timeouts += u64::from(missed.is_timeout());
+        self.state.lock().so_far.timeouts += u64::from(missed.is_timeout());
         missed
     }
 }

@@ -146,22 +146,19 @@ impl<R: Resource> Inner<R> {
         let (sound, lost) = (matches!(outcome, Some(Ok(()))), outcome.is_none());
         let mut state = self.state.lock();
         // The breaker first: the free slot would be used for the next creation.
-        let forgotten = match outcome {
+        let mut forgotten = None;
+        match outcome {
             Some(Ok(())) => {
                 state.window = state.window.saturating_add(1);
                 state.breaker.succeeded(begun.attempt);
-                None
             }
             Some(Err(error)) => {
                 state.window = self.config.create_concurrency;
                 let backs_off = error.is_timeout() || error.is_permanent();
-                state.breaker.failed(begun.attempt, time::now(), backs_off, error, rand::fraction())
+                forgotten = state.breaker.failed(begun.attempt, time::now(), backs_off, error, rand::fraction());
             }
-            None => {
-                state.breaker.abandoned(begun.attempt);
-                None
-            }
-        };
+            None => state.breaker.abandoned(begun.attempt),
+        }
         drop(state);
         drop(forgotten);
         match lease.map(Lease::into_parts) {
@@ -208,16 +205,15 @@ impl<R: Resource> Inner<R> {
     /// The cause, if the pool is closed or the backend is down.
     fn is_warm(&self) -> Result<bool, Error<R::Cause>> {
         let state = self.state.lock();
-        let (counts, is_full) = (state.slots.counts(), state.slots.occupied() >= state.slots.counts().max);
+        let counts = state.slots.counts();
         if state.slots.is_closed() {
             return Err(self.closed());
         }
-        let ready = counts.paused || is_full || counts.idle + counts.validating >= self.config.min_idle.max(1);
+        let ready = counts.idle + counts.validating >= self.config.min_idle.max(1);
         match state.breaker.last_failure() {
-            Some((cause, _)) if counts.creating == 0 && state.breaker.is_open() => {
-                Err(cause.clone().into_unavailable())
-            }
-            _ => Ok(counts.creating == 0 && ready),
+            _ if counts.creating > 0 => Ok(false),
+            Some((cause, _)) if state.breaker.is_open() => Err(cause.clone().into_unavailable()),
+            _ => Ok(ready || counts.paused || state.slots.occupied() >= counts.max),
         }
     }
 }

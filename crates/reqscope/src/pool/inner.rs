@@ -1,3 +1,5 @@
+use std::any::type_name;
+use std::borrow::Cow;
 use std::mem;
 use std::sync::Arc;
 use std::task::Waker;
@@ -9,9 +11,10 @@ use super::breaker::{Attempt, Breaker};
 use super::clock::{Clock, Moment};
 use super::config::Config;
 use super::slots::{Put, Slots, Work};
+use super::status::PoolStatus;
 use crate::cell::Site;
 use crate::details::Details;
-use crate::error::Error;
+use crate::error::{ConnectFailure, Error, Holding, Shortage, Situation};
 use crate::exit::Exit;
 use crate::lease::context::{AcquireContext, Origin};
 use crate::lease::release::Releasing;
@@ -62,12 +65,8 @@ pub(super) struct PoolState<R: Resource> {
     pub(super) stillborn: u32,
     /// The number of `clear`s. A creation that began before the last one serves one waiter at most.
     pub(super) clears: u32,
-    /// The numbers of events so far, in addition to those that the reaper counts: uses that have ended, acquire
-    /// timeouts, handles that were found unsound, and uses that took too long.
-    pub(super) uses: u64,
-    pub(super) timeouts: u64,
-    pub(super) unsound: u64,
-    pub(super) held_too_long: u64,
+    /// The numbers of events so far, in addition to those that the reaper counts. The gauges are not used.
+    pub(super) so_far: PoolStatus,
     pub(super) clock: Clock,
     /// When the next round of the janitor is overdue, and a check-out starts another janitor, which sets another time. The
     /// former one ends when it sees that.
@@ -186,6 +185,12 @@ pub(super) struct Holder {
     pub(super) details: Details,
 }
 
+impl Holder {
+    pub(super) fn holding(&self, held: Duration) -> Holding {
+        Holding { taken_at: self.origin.taken_at, held, label: self.details.to_label() }
+    }
+}
+
 /// A slot for a creation, with the breaker's permission.
 #[derive(Clone, Copy)]
 pub(super) struct Begun {
@@ -249,25 +254,20 @@ impl<R: Resource> Inner<R> {
             window: config.create_concurrency,
             stillborn: 0,
             clears: 0,
-            uses: 0,
-            timeouts: 0,
-            unsound: 0,
-            held_too_long: 0,
+            so_far: PoolStatus::default(),
             clock: Clock::new(),
             janitor_overdue: Moment::ZERO,
             scanned: Moment::ZERO,
             homes: Homes(Vec::new()),
             timerless: None,
         };
-        let fresh = Moment::window(config.validate_after);
-        let (resource, state) = (QuietArc::new(&Arc::new(resource)), Mutex::new(state));
         Inner {
+            fresh: Moment::window(config.validate_after),
             config,
-            resource,
+            resource: QuietArc::new(&Arc::new(resource)),
             built_at,
             reaper,
-            fresh,
-            state: CacheAligned(state),
+            state: CacheAligned(Mutex::new(state)),
             pools: AtomicUsize::new(1),
             changed: Notify::new(),
             open: Arc::new(Semaphore::new(0)),
@@ -289,7 +289,7 @@ impl<R: Resource> Inner<R> {
         let most = self.config.max_uses;
         let mut state = self.state.lock();
         let now = state.clock.latest;
-        state.uses += 1;
+        state.so_far.uses += 1;
         if proved {
             state.stillborn = 0;
         }
@@ -370,12 +370,13 @@ impl<R: Resource> Inner<R> {
         let expires = if is_old { Moment::ZERO } else { now.after(self.config.lifetime(rand::fraction())) };
         let stays = !is_old || state.slots.is_awaited();
         // The handle is assigned to its runtime before the watch begins, which ends at once if that is shutting down.
-        let (home, is_new) = runtime.as_ref().map_or((NO_HOME, false), |runtime| state.homes.add(runtime));
-        let meta = HandleMeta { account, home, created: now, since: now, proved: now, expires, uses: 0, tested };
+        let home = runtime.as_ref().map_or((NO_HOME, false), |runtime| state.homes.add(runtime));
+        let meta =
+            HandleMeta { account, home: home.0, created: now, since: now, proved: now, expires, uses: 0, tested };
         *state.slots.meta(begun.slot) = Some(meta);
         let put = state.slots.put(begun.slot, handle, |_| stays);
         drop(state);
-        runtime.filter(|_| is_new).into_iter().for_each(|runtime| self.watch(&runtime, home));
+        runtime.into_iter().for_each(|runtime| self.watch(&runtime, home));
         self.finish_put(begun.slot, put);
     }
 
@@ -387,9 +388,9 @@ impl<R: Resource> Inner<R> {
         catch::wake_all(wakers);
     }
 
-    /// Watches a runtime that was added to the homes. In a model, runtimes do not end.
-    pub(super) fn watch(self: &Arc<Self>, runtime: &Runtime, home: u16) {
-        if TIME_PASSES {
+    /// Watches a runtime that was added to the homes, if it is new there. In a model, runtimes do not end.
+    pub(super) fn watch(self: &Arc<Self>, runtime: &Runtime, (home, is_new): (u16, bool)) {
+        if TIME_PASSES && is_new {
             let (pool, open) = (Arc::downgrade(self), Arc::clone(&self.open));
             let watch = Defer(move || pool.upgrade().into_iter().for_each(|pool| pool.runtime_ended(home)));
             drop(runtime.spawn(async move {
@@ -417,13 +418,63 @@ impl<R: Resource> Inner<R> {
         catch::drop_quietly(ended);
     }
 
-    /// Calls `with` for each holder, and when its use began, without holding the lock for long.
-    pub(super) fn for_each_holder(&self, mut with: impl FnMut(&Holder, Moment)) {
+    /// Returns the holders of the uses that began at a time that `which` selects, and that time, the longest use first. It
+    /// does not hold the lock for long.
+    pub(super) fn holders(&self, which: impl Fn(Moment) -> bool) -> Vec<(Holder, Moment)> {
         const AT_A_TIME: usize = if TIME_PASSES { 256 } else { 1 };
+        let mut holders = Vec::new();
         for part in 0.. {
             let state = self.state.lock();
-            let Some(lent) = state.slots.lent(part, AT_A_TIME) else { return };
-            lent.for_each(|(holder, meta)| with(holder, meta.since));
+            let Some(lent) = state.slots.lent(part, AT_A_TIME) else { break };
+            let selected = lent.filter(|(_, meta)| which(meta.since));
+            holders.extend(selected.map(|(holder, meta)| (holder.clone(), meta.since)));
         }
+        holders.sort_by_key(|(_, since)| *since);
+        holders
+    }
+
+    pub(super) fn status(&self) -> PoolStatus {
+        let (accounting, state) = (self.reaper.stats(), self.state.lock());
+        let counts = state.slots.counts();
+        let last_failure = state.breaker.last_failure();
+        PoolStatus {
+            name: self.config.name.clone().unwrap_or(Cow::Borrowed(type_name::<R>())),
+            max_size: counts.max,
+            in_use: counts.lent + counts.validating,
+            idle: counts.idle,
+            creating: counts.creating,
+            ending: counts.ending,
+            waiting: counts.waiting,
+            paused: counts.paused,
+            down: state.breaker.is_open(),
+            last_failure: last_failure.map(|(error, at)| ConnectFailure::new(error, at.elapsed())),
+            created: accounting.acquired,
+            create_failed: accounting.acquire_failed,
+            retired: accounting.released + accounting.abandoned,
+            waits: state.slots.waiters.joined(),
+            ..state.so_far.clone()
+        }
+    }
+
+    /// Returns the error of a caller that comes after the close, or waited until then.
+    pub(super) fn closed(&self) -> Error<R::Cause> {
+        Error::closed_as(Situation::PoolClosed { name: self.config.name.clone(), resource: type_name::<R>() })
+    }
+
+    /// Adds the figures of the pool to the error of a caller that got no handle.
+    pub(super) fn explain(&self, error: Error<R::Cause>, waiter: &Holder) -> Error<R::Cause> {
+        if error.is_closed() {
+            return error;
+        }
+        let (holders, scope) = (self.holders(|_| true), waiter.origin.scope);
+        let own = holders.iter().find(|(holder, _)| scope.is_some() && holder.origin.scope == scope);
+        let own = own.map(|(holder, _)| holder.origin.taken_at);
+        let now = self.state.lock().clock.now();
+        let oldest = holders.first().map(|(holder, since)| holder.holding(now.since(*since)));
+        let (resource, name) = (Some(type_name::<R>()), self.config.name.clone());
+        let PoolStatus { paused, max_size, in_use, idle, creating, waiting, last_failure, .. } = self.status();
+        let shortage =
+            Shortage { resource, name, paused, max_size, in_use, idle, creating, waiting, oldest, last_failure, own };
+        error.with_shortage(shortage)
     }
 }

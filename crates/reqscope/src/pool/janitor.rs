@@ -42,20 +42,15 @@ pub(super) fn start<R: Resource>(pool: &Arc<Inner<R>>) {
     if !has_timers {
         // The next check-out on another runtime starts it.
         state.timerless = Some(runtime.id());
-        return;
-    }
-    if state.janitor_overdue >= now {
-        return;
-    }
-    let overdue = now.after(LATE);
-    state.janitor_overdue = overdue;
-    // The paused clock of a former runtime may have run ahead.
-    (state.clock.latest, state.scanned) = (now, state.scanned.min(now));
-    let (home, is_new) = state.homes.add(&runtime);
-    drop(state);
-    drop(runtime.spawn(work(Arc::downgrade(pool), overdue)));
-    // Reports when the janitor has ended with its runtime.
-    if is_new {
+    } else if state.janitor_overdue < now {
+        let overdue = now.after(LATE);
+        state.janitor_overdue = overdue;
+        // The paused clock of a former runtime may have run ahead.
+        (state.clock.latest, state.scanned) = (now, state.scanned.min(now));
+        let home = state.homes.add(&runtime);
+        drop(state);
+        drop(runtime.spawn(work(Arc::downgrade(pool), overdue)));
+        // Reports when the janitor has ended with its runtime.
         pool.watch(&runtime, home);
     }
 }
@@ -120,14 +115,11 @@ impl<R: Resource> Inner<R> {
         self.retire_all(out);
         let quiet = |meta: &HandleMeta<R>| meta.since.max(meta.proved).after(config.keepalive) <= now;
         self.validate_idle(counts.idle.div_ceil(10), quiet);
-        let mut long = Vec::new();
-        self.for_each_holder(|holder, since| {
+        let long = self.holders(|since| {
             let at = since.after(config.leak_after);
-            if before < at && at <= now {
-                long.push((holder.clone(), since));
-            }
+            before < at && at <= now
         });
-        self.state.lock().held_too_long += long.len() as u64;
+        self.state.lock().so_far.held_too_long += long.len() as u64;
         for (Holder { origin, details }, since) in long {
             self.reaper.accounting().held_too_long(Subject::of::<R>(origin.taken_at, &details), now.since(since));
         }

@@ -6,13 +6,13 @@ mod clock;
 mod waiters;
 mod slots;
 mod breaker;
+mod status;
 mod inner;
 mod validate;
 mod pooled;
 mod create;
 mod janitor;
 mod checkout;
-mod status;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -237,7 +237,7 @@ impl<R: Resource> Pool<R> {
     /// ```
     pub fn discard(&self, pooled: Pooled<R>) {
         let Parts { pool, slot, handle } = pooled.into_parts();
-        pool.state.lock().uses += 1;
+        pool.state.lock().so_far.uses += 1;
         pool.retire(slot, handle, Exit::Completed);
     }
 
@@ -432,10 +432,8 @@ impl<R: Resource> Pool<R> {
     /// # });
     /// ```
     pub fn holders(&self) -> Vec<Holding> {
-        let (now, mut lent) = (self.inner.state.lock().clock.now(), Vec::new());
-        self.inner.for_each_holder(|holder, since| lent.push((holder.clone(), since)));
-        lent.sort_by_key(|(_, since)| *since);
-        lent.into_iter().map(|(holder, since)| holder.holding(now.since(since))).collect()
+        let (holders, now) = (self.inner.holders(|_| true), self.inner.state.lock().clock.now());
+        holders.into_iter().map(|(holder, since)| holder.holding(now.since(since))).collect()
     }
 
     /// Returns whether [`close`](Pool::close) was called.

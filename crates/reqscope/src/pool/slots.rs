@@ -231,7 +231,7 @@ impl<T, S, N> Slots<T, S, N> {
     pub(super) fn put(&mut self, slot: u32, handle: T, wanted: impl FnOnce(&mut S) -> bool) -> Put<T> {
         let Entry { state, meta } = &mut self.entries[slot as usize];
         let wanted = meta.as_mut().is_some_and(wanted);
-        let is_open = self.mode == Mode::Open && self.waiters.is_idle() && !self.shrunk;
+        let is_open = self.mode == Mode::Open && self.waiters.waiting() == 0 && !self.shrunk;
         if wanted && is_open && matches!(state, State::Lent(_)) {
             *state = State::Idle(handle);
             self.idle.push(slot);
@@ -255,7 +255,7 @@ impl<T, S, N> Slots<T, S, N> {
 
     /// Returns whether a handle that is put back would be granted.
     pub(super) fn is_awaited(&self) -> bool {
-        self.mode == Mode::Open && !self.waiters.is_idle()
+        self.mode == Mode::Open && self.waiters.waiting() > 0
     }
 
     /// Grants the handle that was used last to the first waiter, whose waker is returned, if there are both (3).

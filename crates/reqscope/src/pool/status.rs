@@ -1,11 +1,6 @@
-use std::any::type_name;
 use std::borrow::Cow;
-use std::time::Duration;
 
-use super::clock::Moment;
-use super::inner::{Holder, Inner, PoolState};
-use crate::error::{ConnectFailure, Error, Holding, Shortage, Situation};
-use crate::resource::Resource;
+use crate::error::ConnectFailure;
 
 /// What a pool holds now, and what it has done so far. Returned by [`Pool::status`](crate::Pool::status).
 ///
@@ -69,69 +64,4 @@ pub struct PoolStatus {
     pub timeouts: u64,
     /// The number of uses that took longer than [`leak_after`](crate::pool::PoolBuilder::leak_after).
     pub held_too_long: u64,
-}
-
-impl<R: Resource> Inner<R> {
-    pub(super) fn status(&self) -> PoolStatus {
-        let state = self.state.lock();
-        let (counts, waits) = (state.slots.counts(), state.slots.waiters.joined());
-        let PoolState { uses, timeouts, unsound, held_too_long, .. } = *state;
-        let (down, last_failure) = (state.breaker.is_open(), state.breaker.last_failure());
-        let last_failure = last_failure.map(|(error, at)| ConnectFailure::new(error, at.elapsed()));
-        drop(state);
-        let accounting = self.reaper.stats();
-        PoolStatus {
-            name: self.config.name.clone().unwrap_or(Cow::Borrowed(type_name::<R>())),
-            max_size: counts.max,
-            in_use: counts.lent + counts.validating,
-            idle: counts.idle,
-            creating: counts.creating,
-            ending: counts.ending,
-            waiting: counts.waiting,
-            paused: counts.paused,
-            down,
-            last_failure,
-            created: accounting.acquired,
-            create_failed: accounting.acquire_failed,
-            retired: accounting.released + accounting.abandoned,
-            unsound,
-            uses,
-            waits,
-            timeouts,
-            held_too_long,
-        }
-    }
-
-    /// Returns the error of a caller that comes after the close, or waited until then.
-    pub(super) fn closed(&self) -> Error<R::Cause> {
-        Error::closed_as(Situation::PoolClosed { name: self.config.name.clone(), resource: type_name::<R>() })
-    }
-
-    /// Adds the figures of the pool to the error of a caller that got no handle.
-    pub(super) fn explain(&self, error: Error<R::Cause>, waiter: &Holder) -> Error<R::Cause> {
-        if error.is_closed() { error } else { error.with_shortage(self.shortage(waiter)) }
-    }
-
-    fn shortage(&self, waiter: &Holder) -> Shortage {
-        let (mut oldest, mut own) = (None::<(Holder, Moment)>, None);
-        self.for_each_holder(|holder, since| {
-            if oldest.as_ref().is_none_or(|(_, oldest)| since < *oldest) {
-                oldest = Some((holder.clone(), since));
-            }
-            if holder.origin.scope.is_some() && holder.origin.scope == waiter.origin.scope {
-                own.get_or_insert(holder.origin.taken_at);
-            }
-        });
-        let now = self.state.lock().clock.now();
-        let oldest = oldest.map(|(holder, since)| holder.holding(now.since(since)));
-        let (resource, name) = (Some(type_name::<R>()), self.config.name.clone());
-        let PoolStatus { paused, max_size, in_use, idle, creating, waiting, last_failure, .. } = self.status();
-        Shortage { resource, name, paused, max_size, in_use, idle, creating, waiting, oldest, last_failure, own }
-    }
-}
-
-impl Holder {
-    pub(super) fn holding(&self, held: Duration) -> Holding {
-        Holding { taken_at: self.origin.taken_at, held, label: self.details.to_label() }
-    }
 }

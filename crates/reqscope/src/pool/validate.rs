@@ -113,7 +113,7 @@ impl<R: Resource> Unproved<R> {
         let exit = verdict.unwrap_or_else(Exit::of_drop);
         let mut state = parts.pool.state.lock();
         let now = state.clock.now();
-        state.uses += 1;
+        state.so_far.uses += 1;
         if let Some(meta) = state.slots.meta(parts.slot) {
             (meta.since, meta.uses) = (now, meta.uses.saturating_add(1));
         }
@@ -260,7 +260,7 @@ impl<R: Resource> Drop for Unproved<R> {
             Since::Used(exit) | Since::Cut(exit) => exit,
             Since::Idle => Exit::of_drop(),
         };
-        pool.state.lock().unsound += 1;
+        pool.state.lock().so_far.unsound += 1;
         pool.retire(slot, handle, exit);
     }
 }

@@ -23,6 +23,7 @@ struct Place<G, N> {
     next: usize,
     /// Set while it waits.
     holder: Option<N>,
+    /// Set only while it waits.
     waker: Option<Waker>,
     /// Set until the waiter takes it.
     grant: Option<G>,
@@ -44,13 +45,9 @@ impl<G, N> Waiters<G, N> {
     }
 
     /// Returns how many wait.
+    #[inline]
     pub(super) fn waiting(&self) -> usize {
         self.waiting
-    }
-
-    #[inline]
-    pub(super) fn is_idle(&self) -> bool {
-        self.waiting == 0
     }
 
     /// Returns the holder of the waiter before which so many others wait.
@@ -126,12 +123,7 @@ impl<G, N> Waiters<G, N> {
 
     /// Takes the wakers of all waiters, which stay in the queue.
     pub(super) fn wakers(&mut self) -> Vec<Waker> {
-        let (mut wakers, mut index) = (Vec::new(), END);
-        for _ in 0..self.waiting {
-            index = self.places[index].next;
-            wakers.extend(self.places[index].waker.take());
-        }
-        wakers
+        self.places.iter_mut().filter_map(|place| place.waker.take()).collect()
     }
 }
 
