@@ -11,26 +11,20 @@ use std::task::Waker;
 
 use crate::exit::Exit;
 use crate::rt::catch;
+use crate::rt::list::List;
 
-/// Most cells are never used by two tasks of their request at once, and allocate no list.
+/// Most cells are never used by two tasks of their request at once, and allocate no queue.
 pub(crate) struct CellWaiters<E> {
-    list: Option<Box<List<E>>>,
+    queue: Option<Box<Queue<E>>>,
 }
 
-/// A doubly linked list within a vector, so that a waiter leaves from any place without a search.
-struct List<E> {
-    entries: Vec<Entry<E>>,
-    /// The first of the unused entries, which are linked by `next`.
-    unused: Link,
-    first: Link,
-    last: Link,
+struct Queue<E> {
+    list: List<Entry<E>>,
     /// Incremented whenever the waiter at the head may proceed.
     turn: u32,
     /// How many waiters have left the list from the head of the queue, served or not.
     served: u32,
 }
-
-type Link = Option<u32>;
 
 struct Entry<E> {
     waker: Option<Waker>,
@@ -42,9 +36,6 @@ struct Entry<E> {
     ender: Option<Pending>,
     /// Set if the waiter has let the others go first, and may overtake them at its next poll.
     may_overtake: bool,
-    queued: bool,
-    previous: Link,
-    next: Link,
 }
 
 /// The result that a waiter for the early end of a value has not taken yet. An error is in `error`.
@@ -57,7 +48,7 @@ enum Pending {
 /// What one waiter keeps between its polls: its place in the list, once it is registered.
 #[derive(Default)]
 pub(crate) struct WaiterId {
-    index: Link,
+    index: Option<u32>,
 }
 
 impl WaiterId {
@@ -108,129 +99,63 @@ impl Wakers {
     }
 }
 
-impl<E> List<E> {
+impl<E> Queue<E> {
     #[inline(never)]
     fn new() -> Box<Self> {
-        Box::new(List { entries: Vec::new(), unused: None, first: None, last: None, turn: 0, served: 0 })
-    }
-
-    fn entry(&mut self, index: u32) -> &mut Entry<E> {
-        &mut self.entries[index as usize]
-    }
-
-    fn add(&mut self, entry: Entry<E>) -> u32 {
-        match self.unused {
-            Some(index) => {
-                self.unused = self.entry(index).next;
-                *self.entry(index) = entry;
-                index
-            }
-            None => {
-                self.entries.push(entry);
-                u32::try_from(self.entries.len() - 1).expect("fewer than 2^32 tasks wait for one handle")
-            }
-        }
-    }
-
-    fn link_first(&mut self, index: u32) {
-        let next = self.first.replace(index);
-        let entry = self.entry(index);
-        (entry.previous, entry.next, entry.queued) = (None, next, true);
-        match next {
-            Some(next) => self.entry(next).previous = Some(index),
-            None => self.last = Some(index),
-        }
-    }
-
-    fn link_last(&mut self, index: u32) {
-        let previous = self.last.replace(index);
-        let entry = self.entry(index);
-        (entry.previous, entry.next, entry.queued) = (previous, None, true);
-        match previous {
-            Some(previous) => self.entry(previous).next = Some(index),
-            None => self.first = Some(index),
-        }
-    }
-
-    /// Takes an entry out of the queue, if it is there.
-    fn unlink(&mut self, index: u32) {
-        let entry = self.entry(index);
-        if !entry.queued {
-            return;
-        }
-        entry.queued = false;
-        let (previous, next) = (entry.previous, entry.next);
-        match previous {
-            Some(previous) => self.entry(previous).next = next,
-            None => self.first = next,
-        }
-        match next {
-            Some(next) => self.entry(next).previous = previous,
-            None => self.last = previous,
-        }
+        Box::new(Queue { list: List::new(), turn: 0, served: 0 })
     }
 
     /// Takes the first waiter that matches out of the queue.
     fn unlink_where(&mut self, matches: impl Fn(&Entry<E>) -> bool) -> Option<&mut Entry<E>> {
-        let mut index = self.first?;
-        while !matches(self.entry(index)) {
-            index = self.entry(index).next?;
-        }
-        self.unlink(index);
-        Some(self.entry(index))
-    }
-
-    fn take_waker(&mut self, index: Link) -> Option<Waker> {
-        self.entry(index?).waker.take()
+        let index = self.list.queue().find(|index| matches(&self.list[*index]))?;
+        self.list.unlink(index);
+        Some(&mut self.list[index])
     }
 
     fn few_wakers(&mut self) -> Wakers {
-        let first = self.first;
-        let second = first.and_then(|first| self.entry(first).next);
-        let few = [self.take_waker(first), self.take_waker(second), self.take_waker(self.last)];
+        let few = [self.list.first(), self.list.queue().nth(1), self.list.last()];
+        let few = few.map(|index| index.and_then(|index| self.list[index].waker.take()));
         Wakers { few, all: Vec::new() }
     }
 }
 
 impl<E> CellWaiters<E> {
     pub(crate) fn new() -> Self {
-        CellWaiters { list: None }
+        CellWaiters { queue: None }
     }
 
     /// Returns whether the queue is empty.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.list.as_ref().is_none_or(|list| list.first.is_none())
+        self.queue.as_ref().is_none_or(|queue| queue.list.len() == 0)
     }
 
     /// Returns whether any waiter has ever been registered. Without one, no value is marked to end early.
     pub(crate) fn have_registered(&self) -> bool {
-        self.list.is_some()
+        self.queue.is_some()
     }
 
     fn find(&mut self, waiter: &WaiterId) -> Option<&mut Entry<E>> {
         let index = waiter.index?;
-        self.list.as_mut().map(|list| list.entry(index))
+        self.queue.as_mut().map(|queue| &mut queue.list[index])
     }
 
     /// Returns the number of the turn of the waiter at the head.
     pub(crate) fn turn(&self) -> u32 {
-        self.list.as_ref().map_or(0, |list| list.turn)
+        self.queue.as_ref().map_or(0, |queue| queue.turn)
     }
 
     /// Returns how many waiters have left the head of the queue.
     pub(crate) fn served(&self) -> u32 {
-        self.list.as_ref().map_or(0, |list| list.served)
+        self.queue.as_ref().map_or(0, |queue| queue.served)
     }
 
     /// Returns whether it is the waiter's turn if the cell has something to take. A waiter that was set aside goes back
     /// to the head, because it is being polled.
     pub(crate) fn is_next(&mut self, waiter: &WaiterId) -> bool {
         let Some(index) = waiter.index else { return self.is_empty() };
-        let Some(list) = &mut self.list else { return false };
-        let first = list.first;
-        let entry = list.entry(index);
-        entry.may_overtake || !entry.queued || first == Some(index)
+        let Some(Queue { list, .. }) = self.queue.as_deref() else { return false };
+        list[index].may_overtake || !list.is_linked(index) || list.first() == Some(index)
     }
 
     /// Takes the error of the attempt that the waiter waited for, if that attempt has failed.
@@ -253,12 +178,12 @@ impl<E> CellWaiters<E> {
     /// Registers the waiter, or updates its waker; `None` keeps the current one. Returns the old waker.
     #[must_use = "a waker is dropped outside of the lock"]
     pub(crate) fn register(&mut self, waiter: &mut WaiterId, waker: Option<Waker>, join: Join) -> Option<Waker> {
-        let list = self.list.get_or_insert_with(List::new);
+        let Queue { list, .. } = &mut **self.queue.get_or_insert_with(Queue::new);
         if let Some(index) = waiter.index {
-            let entry = list.entry(index);
+            let entry = &mut list[index];
             entry.may_overtake = false;
             let old = waker.and_then(|waker| entry.waker.replace(waker));
-            if !entry.queued && entry.ender.is_none() {
+            if entry.ender.is_none() && !list.is_linked(index) {
                 list.link_first(index);
             }
             return old;
@@ -266,9 +191,7 @@ impl<E> CellWaiters<E> {
         let began = if let Join::Beginner(attempt) = join { Some(attempt) } else { None };
         let may_overtake = matches!(join, Join::Yielding);
         let ender = if let Join::Ender = join { Some(Pending::Waits) } else { None };
-        let entry =
-            Entry { waker, error: None, began, ender, may_overtake, queued: false, previous: None, next: None };
-        let index = list.add(entry);
+        let index = list.add(Entry { waker, error: None, began, ender, may_overtake });
         waiter.index = Some(index);
         match join {
             Join::Last | Join::Yielding => list.link_last(index),
@@ -281,22 +204,19 @@ impl<E> CellWaiters<E> {
     /// Removes the waiter.
     pub(crate) fn remove(&mut self, waiter: &mut WaiterId) -> Option<Left<E>> {
         let index = waiter.index.take()?;
-        let list = self.list.as_mut()?;
-        if list.first == Some(index) {
-            list.turn = list.turn.wrapping_add(1);
-            list.served = list.served.wrapping_add(1);
+        let Queue { list, turn, served } = self.queue.as_deref_mut()?;
+        if list.first() == Some(index) {
+            *turn = turn.wrapping_add(1);
+            *served = served.wrapping_add(1);
         }
-        list.unlink(index);
-        let unused = list.unused.replace(index);
-        let entry = list.entry(index);
-        (entry.next, entry.ender) = (unused, None);
-        Some(Left { _waker: entry.waker.take(), _error: entry.error.take() })
+        let entry = list.remove(index);
+        Some(Left { _waker: entry.waker, _error: entry.error })
     }
 
     /// Sets the waiter at the head aside, if it has still not been polled since this turn began. Returns whether it was.
     pub(crate) fn set_aside(&mut self, turn: u32) -> bool {
-        match &mut self.list {
-            Some(list) if list.turn == turn => list.unlink_where(|_| true).is_some(),
+        match &mut self.queue {
+            Some(queue) if queue.turn == turn => queue.unlink_where(|_| true).is_some(),
             _ => false,
         }
     }
@@ -306,10 +226,10 @@ impl<E> CellWaiters<E> {
     /// the least likely to be in a task or on a runtime that has stopped with the waiters before it.
     #[cold]
     pub(crate) fn next_turn(&mut self) -> Wakers {
-        match &mut self.list {
-            Some(list) => {
-                list.turn = list.turn.wrapping_add(1);
-                list.few_wakers()
+        match &mut self.queue {
+            Some(queue) => {
+                queue.turn = queue.turn.wrapping_add(1);
+                queue.few_wakers()
             }
             None => Wakers::default(),
         }
@@ -318,21 +238,17 @@ impl<E> CellWaiters<E> {
     /// Takes the same wakers as [`next_turn`](Self::next_turn), within the current turn.
     #[cold]
     pub(crate) fn same_turn(&mut self) -> Wakers {
-        self.list.as_mut().map_or_else(Wakers::default, |list| list.few_wakers())
+        self.queue.as_mut().map_or_else(Wakers::default, |queue| queue.few_wakers())
     }
 
     /// Begins a turn, and takes the wakers of all waiters, which stay in the queue.
     #[cold]
     pub(crate) fn all(&mut self) -> Wakers {
         let mut all = Vec::new();
-        if let Some(list) = &mut self.list {
-            list.turn = list.turn.wrapping_add(1);
-            let mut next = list.first;
-            while let Some(index) = next {
-                let entry = list.entry(index);
-                next = entry.next;
-                all.extend(entry.waker.take());
-            }
+        if let Some(queue) = &mut self.queue {
+            queue.turn = queue.turn.wrapping_add(1);
+            let waiters: Vec<_> = queue.list.queue().collect();
+            all.extend(waiters.into_iter().filter_map(|index| queue.list[index].waker.take()));
         }
         Wakers { all, ..Wakers::default() }
     }
@@ -341,8 +257,8 @@ impl<E> CellWaiters<E> {
     #[cold]
     pub(crate) fn fail_all(&mut self, error: impl Fn() -> E) -> Wakers {
         let mut all = Vec::new();
-        if let Some(list) = &mut self.list {
-            while let Some(entry) = list.unlink_where(|_| true) {
+        if let Some(queue) = &mut self.queue {
+            while let Some(entry) = queue.unlink_where(|_| true) {
                 entry.error = Some(error());
                 all.extend(entry.waker.take());
             }
@@ -365,8 +281,8 @@ impl<E> CellWaiters<E> {
         E: Clone,
     {
         let mut wakers = self.all();
-        if let Some(list) = &mut self.list {
-            for entry in list.entries.iter_mut().filter(|entry| matches!(entry.ender, Some(Pending::Waits))) {
+        if let Some(queue) = &mut self.queue {
+            for entry in queue.list.members().filter(|entry| matches!(entry.ender, Some(Pending::Waits))) {
                 match outcome {
                     Ok(exit) => entry.ender = Some(Pending::Ended(exit)),
                     Err(error) => entry.error = Some(error.clone()),
@@ -380,7 +296,7 @@ impl<E> CellWaiters<E> {
     /// Takes the wakers of all that wait for an early end.
     #[cold]
     pub(crate) fn enders(&mut self) -> Wakers {
-        let entries = self.list.iter_mut().flat_map(|list| &mut list.entries);
+        let entries = self.queue.iter_mut().flat_map(|queue| queue.list.members());
         let all = entries.filter(|entry| entry.ender.is_some()).filter_map(|entry| entry.waker.take()).collect();
         Wakers { all, ..Wakers::default() }
     }
@@ -389,8 +305,8 @@ impl<E> CellWaiters<E> {
     #[cold]
     pub(crate) fn fail_beginner(&mut self, attempt: u32, error: impl FnOnce() -> E) -> Wakers {
         let wakers = self.all();
-        if let Some(list) = &mut self.list {
-            if let Some(entry) = list.unlink_where(|entry| entry.began == Some(attempt)) {
+        if let Some(queue) = &mut self.queue {
+            if let Some(entry) = queue.unlink_where(|entry| entry.began == Some(attempt)) {
                 entry.error = Some(error());
             }
         }

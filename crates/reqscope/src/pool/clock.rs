@@ -16,10 +16,9 @@ pub(super) struct Clock {
     /// The first reading in its millisecond, and the end of that.
     first: Instant,
     end: Instant,
-    moment: Moment,
-    /// The latest moment ever: clocks of several runtimes may be apart. A return takes it for its own time, which costs
-    /// no reading, and at worst a validation that was not necessary.
-    pub(super) latest: Moment,
+    /// The moment of the latest reading. A return takes it for its own time, which costs no reading, and at worst a
+    /// validation that was not necessary, because clocks of several runtimes may be apart.
+    pub(super) moment: Moment,
 }
 
 /// A time of a pool's clock, in milliseconds.
@@ -41,7 +40,7 @@ impl Clock {
     fn with_epoch(before: Option<Instant>, now: Instant) -> Self {
         let zero = if before.is_some() { 1 } else { Moment::millis(2 * APART) };
         let epoch = before.unwrap_or(now);
-        Clock { epoch, zero, first: now, end: now, moment: Moment::ZERO, latest: Moment::ZERO }
+        Clock { epoch, zero, first: now, end: now, moment: Moment::ZERO }
     }
 
     pub(super) fn now(&mut self) -> Moment {
@@ -60,7 +59,6 @@ impl Clock {
         // `as_millis` computes with 128 bits.
         self.moment = Moment(self.zero + since.as_secs() * 1000 + u64::from(since.subsec_millis()));
         (self.first, self.end) = (now, self.instant(self.moment).unwrap_or(now));
-        self.latest = self.latest.max(self.moment);
         self.moment
     }
 

@@ -288,7 +288,7 @@ impl<R: Resource> Inner<R> {
     pub(super) fn put(self: &Arc<Self>, slot: u32, handle: R::Handle, proved: bool) {
         let most = self.config.max_uses;
         let mut state = self.state.lock();
-        let now = state.clock.latest;
+        let now = state.clock.moment;
         state.so_far.uses += 1;
         if proved {
             state.stillborn = 0;

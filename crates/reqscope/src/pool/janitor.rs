@@ -46,7 +46,7 @@ pub(super) fn start<R: Resource>(pool: &Arc<Inner<R>>) {
         let overdue = now.after(LATE);
         state.janitor_overdue = overdue;
         // The paused clock of a former runtime may have run ahead.
-        (state.clock.latest, state.scanned) = (now, state.scanned.min(now));
+        state.scanned = state.scanned.min(now);
         let home = state.homes.add(&runtime);
         drop(state);
         drop(runtime.spawn(work(Arc::downgrade(pool), overdue)));
@@ -105,7 +105,7 @@ impl<R: Resource> Inner<R> {
         let full = state.slots.occupied() >= counts.max;
         let mut exchanged = 0..usize::from(full && counts.creating + counts.ending == 0);
         let mut outgoing = 0;
-        let out = state.slots.claim(Work::Ending, Moment::NEVER, |_, meta| {
+        let out = state.slots.claim(Work::Ending, |_, meta| {
             let (expired, unused) = (meta.expires <= now, meta.since.after(config.idle_timeout) <= now);
             let retires = (expired || unused) && spare.next().is_some() || expired && exchanged.next().is_some();
             outgoing += usize::from(expired && !retires);

@@ -270,7 +270,7 @@ impl<R: Resource> Pool<R> {
     pub fn clear(&self) {
         let mut state = self.inner.state.lock();
         state.clears = state.clears.wrapping_add(1);
-        let idle = state.slots.claim(Work::Ending, Moment::NEVER, |_, _| true);
+        let idle = state.slots.claim(Work::Ending, |_, _| true);
         state.slots.metadata().for_each(|meta| meta.expires = Moment::ZERO);
         drop(state);
         self.inner.retire_all(idle);
@@ -374,7 +374,7 @@ impl<R: Resource> Pool<R> {
         for some in slots.chunks(slots.len().div_ceil(10).max(1)) {
             let some: HashSet<_> = some.iter().collect();
             let selected = |slot, _: &_| some.contains(&slot);
-            let claimed = self.inner.state.lock().slots.claim(Work::Validating, Moment::NEVER, selected);
+            let claimed = self.inner.state.lock().slots.claim(Work::Validating, selected);
             for (slot, handle) in claimed {
                 // A panic of the predicate rejects the handle.
                 let keeps = catch::call(|| keep(&handle)).unwrap_or(false);

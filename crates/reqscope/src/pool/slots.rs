@@ -285,20 +285,16 @@ impl<T, S, N> Slots<T, S, N> {
         ticket
     }
 
-    /// Claims the slots of the idle handles that `pick` selects, the longest idle first.
-    pub(super) fn claim(
-        &mut self,
-        work: Work,
-        overdue: Moment,
-        mut pick: impl FnMut(u32, &S) -> bool,
-    ) -> Vec<(u32, T)> {
+    /// Claims the slots of the idle handles that `pick` selects, the longest idle first. The work is not overdue until it
+    /// occupies them itself.
+    pub(super) fn claim(&mut self, work: Work, mut pick: impl FnMut(u32, &S) -> bool) -> Vec<(u32, T)> {
         let (entries, mut claimed) = (&self.entries, Vec::new());
         self.idle.retain(|&slot| {
             let picked = entries[slot as usize].meta.as_ref().is_some_and(|meta| pick(slot, meta));
             claimed.extend(picked.then_some(slot));
             !picked
         });
-        let claim = |slot| match self.enter(slot, State::Busy { work, overdue, noticed: false }) {
+        let claim = |slot| match self.enter(slot, State::Busy { work, overdue: Moment::NEVER, noticed: false }) {
             State::Idle(handle) => Some((slot, handle)),
             _ => None,
         };
@@ -357,7 +353,7 @@ impl<T, S, N> Slots<T, S, N> {
         self.max = max;
         self.shrunk = self.occupied() > max;
         let mut surplus = 0..self.staying().saturating_sub(max);
-        self.claim(Work::Ending, Moment::NEVER, |_, _| surplus.next().is_some())
+        self.claim(Work::Ending, |_, _| surplus.next().is_some())
     }
 
     /// Stops lending and creating until [`resume`](Slots::resume).
@@ -382,7 +378,7 @@ impl<T, S, N> Slots<T, S, N> {
     /// Closes permanently. Returns the idle handles, and the wakers of all waiters, which find the pool closed.
     pub(super) fn close(&mut self) -> (Vec<(u32, T)>, Vec<Waker>) {
         self.mode = Mode::Closed;
-        (self.claim(Work::Ending, Moment::NEVER, |_, _| true), self.waiters.wakers())
+        (self.claim(Work::Ending, |_, _| true), self.waiters.wakers())
     }
 }
 

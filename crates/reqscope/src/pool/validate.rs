@@ -231,10 +231,9 @@ impl<R: Resource> Inner<R> {
     pub(super) fn validate_idle(self: &Arc<Self>, most: usize, mut which: impl FnMut(&HandleMeta<R>) -> bool) {
         let mut state = self.state.lock();
         let now = state.clock.now();
-        let overdue = now.after(self.config.validate_timeout);
         let mut left = 0..most;
         let selects = |_, meta: &_| which(meta) && left.next().is_some();
-        let claimed = state.slots.claim(Work::Validating, overdue, selects);
+        let claimed = state.slots.claim(Work::Validating, selects);
         let doubts: Vec<_> = claimed.iter().filter_map(|(slot, _)| state.doubt(*slot, now)).collect();
         drop(state);
         for ((slot, handle), doubt) in claimed.into_iter().zip(doubts) {

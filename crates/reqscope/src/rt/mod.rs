@@ -6,5 +6,6 @@ pub(crate) mod runtime;
 pub(crate) mod rand;
 pub(crate) mod catch;
 pub(crate) mod defer;
+pub(crate) mod list;
 pub(crate) mod wakers;
 pub(crate) mod time;

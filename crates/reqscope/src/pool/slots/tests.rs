@@ -114,7 +114,7 @@ fn caller_that_finds_an_idle_handle_is_not_turned_away() {
 fn caller_whose_handle_is_validated_does_not_count_as_waiting() {
     let mut slots = Machine::new(1);
     assert!(matches!(create(&mut slots, 1), Ok(None)));
-    assert_eq!(slots.claim(Work::Validating, Moment::NEVER, |_, _| true).len(), 1);
+    assert_eq!(slots.claim(Work::Validating, |_, _| true).len(), 1);
     assert!(!slots.is_full(0));
 }
 
@@ -123,7 +123,7 @@ fn caller_whose_handle_is_validated_does_not_count_as_waiting() {
 fn handle_that_is_validated_is_as_good_as_idle() {
     let mut slots = Machine::new(2);
     assert!(matches!(create(&mut slots, 1), Ok(None)));
-    assert_eq!(slots.claim(Work::Validating, Moment::NEVER, |_, _| true).len(), 1);
+    assert_eq!(slots.claim(Work::Validating, |_, _| true).len(), 1);
     assert!(!slots.wants(9, 1) && slots.wants(9, 2));
 }
 
@@ -203,7 +203,7 @@ fn retain_finds_each_piece_at_the_front() {
     for piece in slots.idle_slots().chunks(2) {
         assert!(slots.idle.starts_with(piece), "it is found by a search");
         let selected = |slot, _: &_| piece.contains(&slot);
-        for (slot, handle) in slots.claim(Work::Validating, Moment::NEVER, selected) {
+        for (slot, handle) in slots.claim(Work::Validating, selected) {
             let put = slots.put(slot, handle, |_| handle % 3 != 0);
             assert_eq!(matches!(put, Ok(None)), handle % 3 != 0);
         }

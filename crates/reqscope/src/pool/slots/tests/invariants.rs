@@ -4,7 +4,7 @@ use super::super::*;
 
 impl<T, S, N> Slots<T, S, N> {
     /// Asserts the invariants that can be seen from one state.
-    pub(super) fn check(&self) {
+    pub(super) fn check(&mut self) {
         let of = |wanted: fn(&State<T, N>) -> bool| -> BTreeSet<u32> {
             let numbered = self.entries.iter().enumerate().filter(|(_, entry)| wanted(&entry.state));
             numbered.map(|(number, _)| number as u32).collect()

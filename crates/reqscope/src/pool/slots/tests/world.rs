@@ -203,14 +203,13 @@ impl World {
             }
             Step::RemoveIdle(most) => {
                 let mut left = 0..most;
-                let removed =
-                    self.slots.claim(Work::Ending, Moment::NEVER, |_, meta| meta % 2 == 0 && left.next().is_some());
+                let removed = self.slots.claim(Work::Ending, |_, meta| meta % 2 == 0 && left.next().is_some());
                 assert!(removed.len() <= most && removed.iter().all(|(_, handle)| handle % 2 == 0));
                 self.have_ended(removed);
             }
             Step::ValidateAll => {
-                let due = self.due();
-                let all = self.slots.claim(Work::Validating, due, |_, _| true);
+                let due = Moment::NEVER;
+                let all = self.slots.claim(Work::Validating, |_, _| true);
                 assert_eq!(self.slots.counts().idle, 0);
                 self.validating.extend(all.into_iter().map(|(slot, handle)| (slot, due, handle)));
             }
@@ -392,7 +391,7 @@ impl World {
     }
 
     /// Asserts the invariants, and that the slots agree with the numbers that callers hold (1).
-    pub(super) fn check(&self) {
+    pub(super) fn check(&mut self) {
         self.slots.check();
         let counts = self.slots.counts();
         assert_eq!(counts.lent, self.lent.len() + self.granted.len(), "lent handles (1)");
