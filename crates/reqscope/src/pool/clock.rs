@@ -7,12 +7,9 @@ use crate::rt::time;
 /// The clock of a pool, under its lock. It is tokio's, which tests can pause, in a form that takes half the memory.
 /// Most readings are in the same millisecond as the one before, and need no conversion.
 pub(super) struct Clock {
-    /// Long before the pool was built: a paused clock of tokio may be behind that of another runtime. Twice as long as
-    /// the longest [`window`](Moment::window), which then never reaches back to it.
+    /// The instant of the moment [`EPOCH`]. Long before the pool was built, because a paused clock of tokio may be behind
+    /// that of another runtime, or no earlier than the pool where the clock begins with the machine.
     epoch: Instant,
-    /// The number of the moment of the epoch. Where the clock begins with the machine, the pool itself is the epoch, and
-    /// the moments before it only numbers.
-    zero: u64,
     /// The first reading in its millisecond, and the end of that.
     first: Instant,
     end: Instant,
@@ -28,6 +25,10 @@ pub(super) struct Moment(u64);
 /// How far the clocks of two runtimes may be apart.
 const APART: Duration = Duration::from_secs(365 * 24 * 3600);
 
+/// In milliseconds. Twice as long as the longest [`window`](Moment::window), so that none reaches back to
+/// [`ZERO`](Moment::ZERO).
+const EPOCH: u64 = 2 * 1000 * APART.as_secs();
+
 /// In milliseconds.
 const SKEW: u64 = 1000;
 
@@ -38,9 +39,7 @@ impl Clock {
     }
 
     fn with_epoch(before: Option<Instant>, now: Instant) -> Self {
-        let zero = if before.is_some() { 1 } else { Moment::millis(2 * APART) };
-        let epoch = before.unwrap_or(now);
-        Clock { epoch, zero, first: now, end: now, moment: Moment::ZERO }
+        Clock { epoch: before.unwrap_or(now), first: now, end: now, moment: Moment::ZERO }
     }
 
     pub(super) fn now(&mut self) -> Moment {
@@ -57,14 +56,14 @@ impl Clock {
     fn convert(&mut self, now: Instant) -> Moment {
         let since = now.saturating_duration_since(self.epoch);
         // `as_millis` computes with 128 bits.
-        self.moment = Moment(self.zero + since.as_secs() * 1000 + u64::from(since.subsec_millis()));
+        self.moment = Moment(EPOCH + since.as_secs() * 1000 + u64::from(since.subsec_millis()));
         (self.first, self.end) = (now, self.instant(self.moment).unwrap_or(now));
         self.moment
     }
 
     /// Returns the instant of a moment, no earlier than it. Returns `None` if that is never.
     pub(super) fn instant(&self, moment: Moment) -> Option<Instant> {
-        self.epoch.checked_add(Duration::from_millis(moment.0.saturating_sub(self.zero).saturating_add(1)))
+        self.epoch.checked_add(Duration::from_millis(moment.0.saturating_sub(EPOCH).saturating_add(1)))
     }
 }
 

@@ -163,7 +163,7 @@ impl<R: Resource> Inner<R> {
         drop(forgotten);
         match lease.map(Lease::into_parts) {
             Some((handle, account)) if sound => self.put_new(begun, handle, account),
-            Some((handle, account)) => self.release(begun.slot, handle, account, Exit::Failed),
+            Some((handle, account)) => self.retire(begun.slot, handle, Some(account), Exit::Failed),
             None => self.state.lock().slots.free(begun.slot),
         }
         self.changed.notify_waiters();
@@ -180,9 +180,8 @@ impl<R: Resource> Inner<R> {
         let mut deadline = Deadline::after(self.config.acquire_timeout);
         let lost = LostError::<R>::default();
         loop {
-            // Enabled before the check, so that no change after it is missed.
+            // Before the check, so that no change after it is missed.
             let mut changed = pin!(self.changed.notified());
-            changed.as_mut().enable();
             lost.lock().take().map_or(Ok(()), Err)?;
             self.start_creations_for(self.config.min_idle.max(1), Some(&lost));
             if self.is_warm()? {

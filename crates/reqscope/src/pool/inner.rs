@@ -1,5 +1,6 @@
 use std::any::type_name;
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::mem;
 use std::sync::Arc;
 use std::task::Waker;
@@ -25,7 +26,7 @@ use crate::rt::catch::{self, QuietArc};
 use crate::rt::defer::Defer;
 use crate::rt::rand;
 use crate::rt::runtime::{Runtime, RuntimeId, TIME_PASSES};
-use crate::rt::sync::{AtomicUsize, CacheAligned, Mutex};
+use crate::rt::sync::{CacheAligned, Mutex};
 use crate::rt::time::{self, Deadline};
 
 /// How long work may go on after a waiter has found it overdue. Its own task keeps the timeout, and can say more about
@@ -46,8 +47,6 @@ pub(super) struct Inner<R: Resource> {
     /// In cache lines of its own: the fields next to the lock are read by all threads and rarely written, and should not be
     /// fetched again because two threads contend for the lock.
     pub(super) state: CacheAligned<Mutex<PoolState<R>>>,
-    /// The number of `Pool`s. The last one closes the pool.
-    pub(super) pools: AtomicUsize,
     /// Notified when a creation has ended, whatever the outcome.
     pub(super) changed: Notify,
     /// Has no permits, and is closed with the pool.
@@ -268,7 +267,6 @@ impl<R: Resource> Inner<R> {
             built_at,
             reaper,
             state: CacheAligned(Mutex::new(state)),
-            pools: AtomicUsize::new(1),
             changed: Notify::new(),
             open: Arc::new(Semaphore::new(0)),
         }
@@ -286,7 +284,6 @@ impl<R: Resource> Inner<R> {
     /// validates it.
     #[inline(always)]
     pub(super) fn put(self: &Arc<Self>, slot: u32, handle: R::Handle, proved: bool) {
-        let most = self.config.max_uses;
         let mut state = self.state.lock();
         let now = state.clock.moment;
         state.so_far.uses += 1;
@@ -296,12 +293,9 @@ impl<R: Resource> Inner<R> {
         let put = state.slots.put(slot, handle, |meta| {
             meta.since = now;
             meta.uses = meta.uses.saturating_add(1);
-            if proved && meta.proved != SUSPECT {
-                (meta.proved, meta.tested) = (now, true);
-            } else {
-                meta.proved = LEFT_OPEN;
-            }
-            meta.expires > now && meta.uses < most
+            meta.tested |= proved;
+            meta.proved = if proved && meta.proved != SUSPECT { now } else { LEFT_OPEN };
+            meta.expires > now && meta.uses < self.config.max_uses
         });
         if !matches!(put, Ok(None)) {
             drop(state);
@@ -321,24 +315,26 @@ impl<R: Resource> Inner<R> {
     fn finish_put(self: &Arc<Self>, slot: u32, put: Put<R::Handle>) {
         match put {
             Ok(waker) => waker.into_iter().for_each(catch::wake),
-            Err(handle) => self.retire(slot, handle, Exit::Completed),
+            Err(handle) => self.retire(slot, handle, None, Exit::Completed),
         }
     }
 
     /// Releases a handle. Its slot is freed when the release has ended (L13), and before it is counted, so that a close
     /// that has waited for all handles finds all slots free.
+    ///
+    /// `new` is the account of a handle that has not been put into the pool.
     #[cold]
-    pub(super) fn release(self: &Arc<Self>, slot: u32, handle: R::Handle, account: Account<R>, exit: Exit) {
+    pub(super) fn retire(self: &Arc<Self>, slot: u32, handle: R::Handle, new: Option<Account<R>>, exit: Exit) {
         let mut state = self.state.lock();
         let overdue = state.clock.now().after(self.config.release_timeout);
         state.slots.occupy(slot, Work::Ending, overdue);
+        let account = new.unwrap_or_else(|| state.account(slot));
         drop(state);
         let pool = Arc::clone(self);
         let ending = Defer(move || {
             pool.state.lock().slots.free(slot);
             pool.start_creations();
         });
-        let exit = account.verdict(exit);
         // An error has been reported to the observer.
         let running = Releasing::start_with(ending, &self.resource, handle, account, exit, Deadline::after);
         if let Ok(Some(release)) = running {
@@ -347,14 +343,8 @@ impl<R: Resource> Inner<R> {
         }
     }
 
-    /// Releases a handle that was in use.
-    pub(super) fn retire(self: &Arc<Self>, slot: u32, handle: R::Handle, exit: Exit) {
-        let account = self.state.lock().account(slot);
-        self.release(slot, handle, account, exit);
-    }
-
     pub(super) fn retire_all(self: &Arc<Self>, handles: Vec<(u32, R::Handle)>) {
-        handles.into_iter().for_each(|(slot, handle)| self.retire(slot, handle, Exit::Completed));
+        handles.into_iter().for_each(|(slot, handle)| self.retire(slot, handle, None, Exit::Completed));
     }
 
     /// Puts a new handle into the pool.
@@ -418,18 +408,19 @@ impl<R: Resource> Inner<R> {
         catch::drop_quietly(ended);
     }
 
-    /// Returns the holders of the uses that began at a time that `which` selects, and that time, the longest use first. It
+    /// Returns the holders of the uses that began at a time that `which` selects, and for how long, the longest first. It
     /// does not hold the lock for long.
-    pub(super) fn holders(&self, which: impl Fn(Moment) -> bool) -> Vec<(Holder, Moment)> {
+    pub(super) fn holders(&self, which: impl Fn(Moment) -> bool) -> Vec<(Holder, Duration)> {
         const AT_A_TIME: usize = if TIME_PASSES { 256 } else { 1 };
         let mut holders = Vec::new();
         for part in 0.. {
-            let state = self.state.lock();
+            let mut state = self.state.lock();
+            let now = state.clock.now();
             let Some(lent) = state.slots.lent(part, AT_A_TIME) else { break };
             let selected = lent.filter(|(_, meta)| which(meta.since));
-            holders.extend(selected.map(|(holder, meta)| (holder.clone(), meta.since)));
+            holders.extend(selected.map(|(holder, meta)| (holder.clone(), now.since(meta.since))));
         }
-        holders.sort_by_key(|(_, since)| *since);
+        holders.sort_by_key(|(_, held)| Reverse(*held));
         holders
     }
 
@@ -469,8 +460,7 @@ impl<R: Resource> Inner<R> {
         let (holders, scope) = (self.holders(|_| true), waiter.origin.scope);
         let own = holders.iter().find(|(holder, _)| scope.is_some() && holder.origin.scope == scope);
         let own = own.map(|(holder, _)| holder.origin.taken_at);
-        let now = self.state.lock().clock.now();
-        let oldest = holders.first().map(|(holder, since)| holder.holding(now.since(*since)));
+        let oldest = holders.first().map(|(holder, held)| holder.holding(*held));
         let (resource, name) = (Some(type_name::<R>()), self.config.name.clone());
         let PoolStatus { paused, max_size, in_use, idle, creating, waiting, last_failure, .. } = self.status();
         let shortage =

@@ -120,8 +120,8 @@ impl<R: Resource> Inner<R> {
             before < at && at <= now
         });
         self.state.lock().so_far.held_too_long += long.len() as u64;
-        for (Holder { origin, details }, since) in long {
-            self.reaper.accounting().held_too_long(Subject::of::<R>(origin.taken_at, &details), now.since(since));
+        for (Holder { origin, details }, held) in long {
+            self.reaper.accounting().held_too_long(Subject::of::<R>(origin.taken_at, &details), held);
         }
         outgoing
     }

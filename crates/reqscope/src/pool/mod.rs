@@ -36,7 +36,7 @@ use crate::exit::Exit;
 use crate::identity::Identity;
 use crate::resource::{Health, Resource};
 use crate::rt::catch;
-use crate::rt::sync::Ordering;
+use crate::rt::defer::Defer;
 use crate::stack;
 use crate::stats::DrainReport;
 
@@ -114,6 +114,8 @@ use crate::stats::DrainReport;
 /// ```
 pub struct Pool<R: Resource> {
     inner: Arc<Inner<R>>,
+    /// Shared by the clones. Closes the pool when the last one drops it.
+    closes: Arc<dyn Send + Sync>,
 }
 
 impl<R: Resource> Pool<R> {
@@ -238,7 +240,7 @@ impl<R: Resource> Pool<R> {
     pub fn discard(&self, pooled: Pooled<R>) {
         let Parts { pool, slot, handle } = pooled.into_parts();
         pool.state.lock().so_far.uses += 1;
-        pool.retire(slot, handle, Exit::Completed);
+        pool.retire(slot, handle, None, Exit::Completed);
     }
 
     /// Returns the resource of which the pool holds handles.
@@ -432,8 +434,7 @@ impl<R: Resource> Pool<R> {
     /// # });
     /// ```
     pub fn holders(&self) -> Vec<Holding> {
-        let (holders, now) = (self.inner.holders(|_| true), self.inner.state.lock().clock.now());
-        holders.into_iter().map(|(holder, since)| holder.holding(now.since(since))).collect()
+        self.inner.holders(|_| true).into_iter().map(|(holder, held)| holder.holding(held)).collect()
     }
 
     /// Returns whether [`close`](Pool::close) was called.
@@ -458,7 +459,9 @@ impl<R: Resource> PoolBuilder<R> {
         stack::assert_poolable(&resource);
         let (mut config, reaper) = self.into_parts();
         config.reset.get_or_insert_with(|| catch::call(|| resource.reset()).unwrap_or(Reset::Always));
-        Pool { inner: Arc::new(Inner::new(config, reaper, resource, Location::caller())) }
+        let inner = Arc::new(Inner::new(config, reaper, resource, Location::caller()));
+        let closed = Arc::clone(&inner);
+        Pool { inner, closes: Arc::new(Defer(move || closed.close())) }
     }
 }
 
@@ -517,18 +520,7 @@ impl<R: Resource> Resource for Pool<R> {
 /// is dropped; handles that are checked out do not keep it open.
 impl<R: Resource> Clone for Pool<R> {
     fn clone(&self) -> Self {
-        // Relaxed: the clone is made from one that exists.
-        self.inner.pools.fetch_add(1, Ordering::Relaxed);
-        Pool { inner: Arc::clone(&self.inner) }
-    }
-}
-
-impl<R: Resource> Drop for Pool<R> {
-    fn drop(&mut self) {
-        // Relaxed: the close takes the lock, and needs nothing else of the others.
-        if self.inner.pools.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.inner.close();
-        }
+        Pool { inner: Arc::clone(&self.inner), closes: Arc::clone(&self.closes) }
     }
 }
 

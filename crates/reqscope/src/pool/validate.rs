@@ -260,6 +260,6 @@ impl<R: Resource> Drop for Unproved<R> {
             Since::Idle => Exit::of_drop(),
         };
         pool.state.lock().so_far.unsound += 1;
-        pool.retire(slot, handle, exit);
+        pool.retire(slot, handle, None, exit);
     }
 }
