@@ -110,6 +110,10 @@ impl Sleep {
         self.0
     }
 
+    pub(crate) fn is_elapsed(&self) -> bool {
+        false
+    }
+
     pub(crate) fn reset(mut self: Pin<&mut Self>, at: Instant) {
         self.0 = at;
     }

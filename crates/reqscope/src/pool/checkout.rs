@@ -70,7 +70,7 @@ where
                 Err(pool) => (pool, None),
             };
             let (limits, ticket, created) = (Limits::Asked(site, began, timeout), None, None);
-            let check_out = CheckOut { pool, limits, ticket, created, waited: false };
+            let check_out = CheckOut { pool: Some(pool), limits, ticket, created, waited: false };
             let rest = go_on(check_out, found);
             self.as_mut().set(Get::Rest { rest });
         }
@@ -151,7 +151,8 @@ impl<R: Resource> Inner<R> {
 
 /// A check-out that takes more than one step. Dropping it leaves the queue, and passes on a grant.
 struct CheckOut<R: Resource> {
-    pool: Arc<Inner<R>>,
+    /// `None` once it has a handle, which takes it.
+    pool: Option<Arc<Inner<R>>>,
     limits: Limits,
     /// Its place in the queue.
     ticket: Option<Ticket>,
@@ -161,11 +162,26 @@ struct CheckOut<R: Resource> {
     waited: bool,
 }
 
+const NO_HANDLE: &str = "only a handle takes the pool";
+
 /// The holder and the deadline of a check-out.
 enum Limits {
     /// What they are made of, until it has to wait.
     Asked(Site, Instant, Duration),
     Known(Holder, Deadline),
+}
+
+impl Limits {
+    #[cold]
+    fn of<R: Resource>(&mut self, pool: &Inner<R>) -> (&Holder, &mut Deadline) {
+        if let Limits::Asked(site, began, timeout) = *self {
+            let holder = pool.holder(site);
+            let deadline = Deadline::from(began, timeout).or_of_request(holder.details.deadline());
+            *self = Limits::Known(holder, deadline);
+        }
+        let Limits::Known(holder, deadline) = self else { unreachable!("they are known now") };
+        (holder, deadline)
+    }
 }
 
 impl<R: Resource> CheckOut<R> {
@@ -180,7 +196,10 @@ impl<R: Resource> CheckOut<R> {
                     Some(unproved) => unproved,
                     None => match poll_fn(|cx| self.poll_lent(cx)).await? {
                         (parts, None) => return Ok(Pooled::new(parts)),
-                        (parts, Some(doubt)) => found.insert(Unproved::new(parts, doubt)),
+                        (parts, Some(doubt)) => {
+                            self.pool = Some(Arc::clone(&parts.pool));
+                            found.insert(Unproved::new(parts, doubt))
+                        }
                     },
                 };
                 if unproved.needs_its_runtime() {
@@ -200,7 +219,7 @@ impl<R: Resource> CheckOut<R> {
                 };
                 let Some(unproved) = found.take() else { continue };
                 match outcome {
-                    Ok(()) => match unproved.lend(|| self.limits().0.clone()) {
+                    Ok(()) => match unproved.lend(|| self.limits().1.clone()) {
                         Some(parts) => return Ok(Pooled::new(parts)),
                         None => self.keep_turn(),
                     },
@@ -217,64 +236,65 @@ impl<R: Resource> CheckOut<R> {
         }
     }
 
-    #[cold]
-    fn limits(&mut self) -> (&Holder, &mut Deadline) {
-        if let Limits::Asked(site, began, timeout) = self.limits {
-            let holder = self.pool.holder(site);
-            let deadline = Deadline::from(began, timeout).or_of_request(holder.details.deadline());
-            self.limits = Limits::Known(holder, deadline);
-        }
-        let Limits::Known(holder, deadline) = &mut self.limits else { unreachable!("it is known now") };
-        (holder, deadline)
+    fn limits(&mut self) -> (&Arc<Inner<R>>, &Holder, &mut Deadline) {
+        let pool = self.pool.as_ref().expect(NO_HANDLE);
+        let (holder, deadline) = self.limits.of(pool);
+        (pool, holder, deadline)
     }
 
     /// Waits until the deadline, during a validation.
     #[cold]
     fn poll_missed(&mut self, cx: &mut Context<'_>) -> Poll<Error<R::Cause>> {
-        let missed = ready!(self.limits().1.poll_missed(Stage::Validating, cx));
-        Poll::Ready(self.pool.timed_out(missed))
+        let (pool, _, deadline) = self.limits();
+        deadline.poll_missed(Stage::Validating, cx).map(|missed| pool.timed_out(missed))
     }
 
     /// Takes the next idle handle, or goes back to the head of the queue.
     #[cold]
     fn keep_turn(&mut self) {
-        let holder = self.limits().0.clone();
-        self.ticket = Some(self.pool.state.lock().slots.join(holder, true));
+        let (pool, holder, _) = self.limits();
+        let holder = holder.clone();
+        let ticket = pool.state.lock().slots.join(holder, true);
+        self.ticket = Some(ticket);
     }
 
     /// Waits for a grant, which is at once if a handle is idle.
     fn poll_lent(&mut self, cx: &mut Context<'_>) -> Poll<PoolResult<R, Lent<R>>> {
-        let (pool, holder, mut begun) = (Arc::clone(&self.pool), self.limits().0.clone(), false);
+        let CheckOut { pool: its_pool, limits, ticket: place, created, waited } = self;
+        let pool = its_pool.as_ref().expect(NO_HANDLE);
+        // The first poll of a check-out has read the time.
+        let mut began = if let Limits::Asked(_, began, _) = limits { Some(*began) } else { None };
+        let ((holder, deadline), mut begun) = (limits.of(pool), false);
+        // User code, like the drop of a waker: not under the lock. Most waiters are polled again only for their grant.
+        let mut waker = place.is_none().then(|| cx.waker().clone());
         loop {
-            // User code, like the drop of a waker: not under the lock.
-            let (waker, mut again) = (cx.waker().clone(), false);
-            let now = time::now();
+            let (now, mut again) = (began.take().unwrap_or_else(time::now), false);
             let mut state = pool.state.lock();
             let at = state.clock.read(now);
-            state.slots.give_up(at, GRACE);
             if state.slots.is_closed() {
                 return Poll::Ready(Err(pool.closed()));
             }
-            if self.ticket.is_none() && state.slots.is_full(pool.config.max_waiters) {
+            if place.is_none() && state.slots.is_full(pool.config.max_waiters) {
                 drop(state);
-                return Poll::Ready(Err(pool.explain(Error::exhausted(), &holder)));
+                return Poll::Ready(Err(pool.explain(Error::exhausted(), holder)));
             }
-            let ticket = self.ticket.get_or_insert_with(|| state.slots.join(holder.clone(), false));
+            let ticket = place.get_or_insert_with(|| state.slots.join(holder.clone(), false));
             if let Some((slot, handle)) = state.slots.waiters.take(ticket) {
-                self.ticket = None;
+                *place = None;
                 let PoolState { slots, homes, .. } = &mut *state;
                 let doubt = slots.meta(slot).as_mut().and_then(|meta| meta.take(pool.fresh, homes, at));
                 drop(state);
-                return Poll::Ready(Ok(pool.lent(slot, handle, doubt, at)));
+                return Poll::Ready(Ok(its_pool.take().expect(NO_HANDLE).lent(slot, handle, doubt, at)));
             }
-            if let Some(error) = self.created.as_ref().and_then(|lost| lost.lock().take()) {
+            state.slots.give_up(at, GRACE);
+            if let Some(error) = created.as_ref().and_then(|lost| lost.lock().take()) {
                 return Poll::Ready(Err(error));
             }
-            match state.begin(&pool, pool.config.min_idle) {
+            match state.begin(pool, pool.config.min_idle) {
                 Ok(Some(creation)) if !begun => {
                     drop(state);
-                    (begun, self.waited) = (true, true);
-                    self.created = Some(create::begin(&pool, creation, holder.origin.taken_at, cx));
+                    (begun, *waited) = (true, true);
+                    *created = Some(create::begin(pool, creation, holder.origin.taken_at, cx));
                     continue;
                 }
                 Ok(Some(creation)) => {
@@ -287,14 +307,19 @@ impl<R: Resource> CheckOut<R> {
                 Ok(None) => {}
                 Err(cause) => {
                     // A lent handle may be returned, or its own creation may still succeed.
-                    let awaits_probe = state.breaker.is_probing() && self.created.is_some();
+                    let awaits_probe = state.breaker.is_probing() && created.is_some();
                     if !(awaits_probe || state.has_sources()) {
                         drop(state);
-                        let error = if self.waited { cause.into_unavailable() } else { cause.into_refusal() };
-                        return Poll::Ready(Err(pool.explain(error, &holder)));
+                        let error = if *waited { cause.into_unavailable() } else { cause.into_refusal() };
+                        return Poll::Ready(Err(pool.explain(error, holder)));
                     }
                 }
             }
+            let Some(waker) = waker.take() else {
+                drop(state);
+                waker = Some(cx.waker().clone());
+                continue;
+            };
             let old = state.slots.waiters.register(ticket, waker);
             // Work that begins later is overdue later than this, at which the waiter looks again.
             let look = state.slots.next_overdue().min(at.after(pool.config.create_timeout.max(GRACE)));
@@ -305,9 +330,9 @@ impl<R: Resource> CheckOut<R> {
             if again {
                 cx.waker().wake_by_ref();
             }
-            self.waited = true;
-            if let Some(missed) = ready!(self.limits().1.poll_missed_or(look, Stage::Waiting, cx)) {
-                return Poll::Ready(Err(pool.explain(pool.timed_out(missed), &holder)));
+            *waited = true;
+            if let Some(missed) = ready!(deadline.poll_missed_or(look, Stage::Waiting, cx)) {
+                return Poll::Ready(Err(pool.explain(pool.timed_out(missed), holder)));
             }
         }
     }
@@ -315,13 +340,13 @@ impl<R: Resource> CheckOut<R> {
 
 impl<R: Resource> Drop for CheckOut<R> {
     fn drop(&mut self) {
-        let Some(ticket) = self.ticket.take() else { return };
-        let mut state = self.pool.state.lock();
+        let (Some(pool), Some(ticket)) = (&self.pool, self.ticket.take()) else { return };
+        let mut state = pool.state.lock();
         let (grant, waker) = state.slots.waiters.leave(&ticket);
         drop(state);
         catch::drop_quietly(waker);
         if let Some((slot, handle)) = grant {
-            self.pool.put_unused(slot, handle, |_| true);
+            pool.put_unused(slot, handle, |_| true);
         }
     }
 }

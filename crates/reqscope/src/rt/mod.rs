@@ -8,4 +8,5 @@ pub(crate) mod catch;
 pub(crate) mod defer;
 pub(crate) mod list;
 pub(crate) mod wakers;
+pub(crate) mod timer;
 pub(crate) mod time;

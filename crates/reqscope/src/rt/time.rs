@@ -1,16 +1,12 @@
 //! The only access to the clock, which is tokio's, so that tests can pause it.
 
-use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::error::{Error, Stage};
-use crate::rt::catch::Quiet;
-use crate::rt::runtime::{Runtime, RuntimeId, Sleep, coop, sleep_until};
+use crate::rt::timer::Timer;
 
 /// Returns the time.
 #[cfg(not(all(test, reqscope_loom)))]
@@ -30,26 +26,9 @@ pub(crate) fn now() -> Instant {
 pub(crate) struct Deadline {
     began: Instant,
     at: Instant,
-    /// Dropped quietly, because it holds a waker.
-    timer: Option<Quiet<Timer>>,
+    timer: Option<Timer>,
     /// Whether it is the deadline of the request, and not of the operation.
     is_requests: bool,
-}
-
-/// A timer, and the runtime that it belongs to.
-struct Timer {
-    /// Fires at the deadline or before.
-    sleep: Pin<Box<Sleep>>,
-    runtime: RuntimeId,
-}
-
-impl Timer {
-    /// Lets the timer fire at that time, if it would fire later.
-    fn advance(&mut self, at: Instant) {
-        if at < self.sleep.deadline() {
-            self.sleep.as_mut().reset(at);
-        }
-    }
 }
 
 const REQUEST_LATE: &str = "the deadline of the request has passed";
@@ -153,45 +132,17 @@ impl Deadline {
 
     /// Waits for the timer, which trusts its runtime.
     fn poll_on_time(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, &'static str> {
-        if let Some(timer) = &mut self.timer {
-            // A task that has moved to another runtime must not rely on the timers of the one before, which may have
-            // ended, or stand still although it has not.
-            if Runtime::try_current().map_or(true, |current| current.id() == timer.runtime) {
-                let mut polled = poll_timer(&mut timer.sleep, cx);
-                if matches!(polled, Ok(Poll::Ready(()))) && now() < self.at {
-                    timer.sleep.as_mut().reset(self.at);
-                    polled = poll_timer(&mut timer.sleep, cx);
-                }
-                if let Ok(poll) = polled {
-                    return Ok(poll);
-                }
-            }
+        let timer = self.timer.as_mut().filter(|timer| timer.is_from_here());
+        if let Some(Ok(poll)) = timer.map(|timer| timer.poll(self.at, cx)) {
+            return Ok(poll);
         }
-        poll_timer(&mut self.timer.insert(Quiet::new(timer(self.at)?)).sleep, cx)
+        self.timer.insert(Timer::set(self.at)?).poll(self.at, cx)
     }
 }
 
 /// Returns whether the caller is on a runtime whose timers work.
 #[cold]
 pub(crate) fn has_timers() -> bool {
-    let mut cx = Context::from_waker(Waker::noop());
-    timer(Instant::now()).is_ok_and(|mut timer| poll_timer(&mut timer.sleep, &mut cx).is_ok())
-}
-
-/// Creates a timer, or returns the message of an error. tokio panics if the runtime or its timers are missing, and has
-/// no way to check first.
-fn timer(at: Instant) -> Result<Timer, &'static str> {
-    let Ok(runtime) = Runtime::try_current() else { return Err("not polled inside a tokio runtime") };
-    let sleep = catch_unwind(AssertUnwindSafe(|| Box::pin(sleep_until(at))))
-        .map_err(|_| "this tokio runtime has no timers: build it with `enable_time` or `enable_all`")?;
-    Ok(Timer { sleep, runtime: runtime.id() })
-}
-
-/// Polls a timer, which panics if its runtime is shutting down.
-///
-/// Outside of the budget of tokio's cooperation: an operation that uses up the budget in each poll would leave none for
-/// its deadline, which would never pass.
-fn poll_timer(timer: &mut Pin<Box<Sleep>>, cx: &mut Context<'_>) -> Result<Poll<()>, &'static str> {
-    catch_unwind(AssertUnwindSafe(|| pin!(coop::unconstrained(timer.as_mut())).poll(cx)))
-        .map_err(|_| "this tokio runtime is shutting down")
+    let (now, mut cx) = (now(), Context::from_waker(Waker::noop()));
+    Timer::set(now).is_ok_and(|mut timer| timer.poll(now, &mut cx).is_ok())
 }
