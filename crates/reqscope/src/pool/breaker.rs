@@ -52,6 +52,8 @@ pub(super) struct Breaker<E> {
     state: BreakerState,
     /// Counts the transitions, to tell whether an attempt began before the last one (3).
     era: u64,
+    /// The number of successes in a row.
+    pub(super) successes: usize,
     /// The number of failures in a row while it is closed.
     failures: u32,
     /// The number of slow failures in a row.
@@ -82,7 +84,8 @@ pub(super) struct Attempt {
 
 impl<E: Clone> Breaker<E> {
     pub(super) fn new() -> Self {
-        Breaker { state: BreakerState::Closed, era: 0, failures: 0, slow: 0, faults: [None; FEW_FAULTS], last: None }
+        let (state, faults) = (BreakerState::Closed, [None; FEW_FAULTS]);
+        Breaker { state, era: 0, successes: 0, failures: 0, slow: 0, faults, last: None }
     }
 
     /// Asks whether the caller may begin a creation. If the breaker [is probing](Breaker::is_probing) after a yes, that
@@ -107,7 +110,7 @@ impl<E: Clone> Breaker<E> {
 
     /// Reports a success.
     pub(super) fn succeeded(&mut self, _whichever: Attempt) {
-        (self.slow, self.failures) = (0, 0);
+        (self.slow, self.failures, self.successes) = (0, 0, self.successes.saturating_add(1));
         self.enter(BreakerState::Closed);
     }
 
@@ -117,6 +120,7 @@ impl<E: Clone> Breaker<E> {
     /// `jitter` is a random number between 0 and 1. Returns the previous error, to be dropped outside of the lock.
     #[must_use = "drop the error outside of the lock"]
     pub(super) fn failed(&mut self, attempt: Attempt, now: Instant, slow: bool, error: E, jitter: f64) -> Option<E> {
+        self.successes = 0;
         if attempt.era == self.era {
             let quick = !slow && now.saturating_duration_since(attempt.began) < QUICK;
             self.failures += 1;

@@ -148,12 +148,8 @@ impl<R: Resource> Inner<R> {
         // The breaker first: the free slot would be used for the next creation.
         let mut forgotten = None;
         match outcome {
-            Some(Ok(())) => {
-                state.window = state.window.saturating_add(1);
-                state.breaker.succeeded(begun.attempt);
-            }
+            Some(Ok(())) => state.breaker.succeeded(begun.attempt),
             Some(Err(error)) => {
-                state.window = self.config.create_concurrency;
                 let backs_off = error.is_timeout() || error.is_permanent();
                 forgotten = state.breaker.failed(begun.attempt, time::now(), backs_off, error, rand::fraction());
             }

@@ -57,8 +57,6 @@ pub(super) struct Inner<R: Resource> {
 pub(super) struct PoolState<R: Resource> {
     pub(super) slots: Slots<R::Handle, HandleMeta<R>, Holder>,
     pub(super) breaker: Breaker<Error<R::Cause>>,
-    /// How many creations may run at the same time.
-    pub(super) window: usize,
     /// How many handles in a row were unsound before they had served anyone. After the second one, the creation of a
     /// handle includes its validation: a proxy may accept connections while the backend is gone.
     pub(super) stillborn: u32,
@@ -209,7 +207,9 @@ impl<R: Resource> PoolState<R> {
     ///
     /// The cause for which the breaker refuses.
     pub(super) fn begin(&mut self, pool: &Inner<R>, spare: usize) -> Result<Option<Begun>, Error<R::Cause>> {
-        if !self.slots.wants(self.window, spare) {
+        // One more for each success in a row.
+        let limit = pool.config.create_concurrency.saturating_add(self.breaker.successes);
+        if !self.slots.wants(limit, spare) {
             return Ok(None);
         }
         let validation = (self.stillborn >= 2).then_some(pool.config.validate_timeout);
@@ -250,7 +250,6 @@ impl<R: Resource> Inner<R> {
         let state = PoolState {
             slots: Slots::new(config.max_size),
             breaker: Breaker::new(),
-            window: config.create_concurrency,
             stillborn: 0,
             clears: 0,
             so_far: PoolStatus::default(),
@@ -351,9 +350,7 @@ impl<R: Resource> Inner<R> {
     pub(super) fn put_new(self: &Arc<Self>, begun: Begun, handle: R::Handle, account: Account<R>) {
         let (runtime, account, tested) = (account.runtime().cloned(), account.park(), begun.validation.is_some());
         let mut state = self.state.lock();
-        if tested {
-            state.stillborn = 0;
-        }
+        state.stillborn = if tested { 0 } else { state.stillborn };
         let now = state.clock.now();
         // One from before a `clear` serves a caller that waits for it, and is then released.
         let is_old = state.clears != begun.clears;
