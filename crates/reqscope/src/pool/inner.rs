@@ -119,7 +119,7 @@ pub(super) struct HandleMeta<R> {
 
 /// No moment of a clock is as early.
 const LEFT_OPEN: Moment = Moment::ZERO;
-const SUSPECT: Moment = Moment::FIRST;
+pub(super) const SUSPECT: Moment = Moment::FIRST;
 
 /// Why a handle must be validated.
 pub(super) struct Doubt {

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use super::inner::{Doubt, HandleMeta, Holder, Inner, Parts, Since};
+use super::inner::{Doubt, HandleMeta, Holder, Inner, Parts, SUSPECT, Since};
 use super::slots::Work;
 use crate::error::{Error, Stage};
 use crate::exit::Exit;
@@ -191,14 +191,20 @@ impl<R: Resource> Unproved<R> {
         pool.put_unused(slot, handle, |meta| *since == Since::Idle || meta.expires > *at && meta.uses < most);
     }
 
-    /// Validates the idle handles if its failed validation is a sign that they are dead, too. A validation that was
-    /// lost with its runtime says nothing about the backend.
+    /// Validates the idle handles for which its failed validation is a sign that they are dead, too: those that were not
+    /// proved since. If it was in use since it was proved, that may have been the cause, and only those are validated that
+    /// must be in any case. A validation that was lost with its runtime says nothing about the backend.
     ///
     /// Handles that were proved since then are left alone. Otherwise a few dead ones would be enough to keep all the
     /// others from their users.
     pub(super) fn doubt_others(&self, error: &Error<R::Cause>) {
-        if self.doubt.since == Since::Idle && !is_lost(error) {
-            self.parts().pool.validate_idle(usize::MAX, |meta| meta.proved <= self.doubt.at);
+        let proved_until = match self.doubt.since {
+            Since::Idle => self.doubt.at,
+            Since::Used(_) => SUSPECT,
+            Since::Cut(_) => return,
+        };
+        if !is_lost(error) {
+            self.parts().pool.validate_idle(usize::MAX, |meta| meta.proved <= proved_until);
         }
     }
 

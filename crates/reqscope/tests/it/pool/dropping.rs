@@ -113,6 +113,38 @@ async fn dropped_handle_that_fails_its_validation_is_replaced() {
     }
 }
 
+/// The fault: a handle that its last use had left open was no sign for the others, so behind a black hole each of them
+/// cost one timeout after the other.
+#[tokio::test(start_paused = true)]
+async fn dead_handles_that_were_dropped_cost_two_timeouts() {
+    let rig = Rig::configured(Probe::new(), |pool| pool.max_size(10).validate_timeout(Duration::from_millis(100)));
+    rig.probe.set_health(Health::Unknown);
+    drop(rig.take_all(10).await);
+    for _ in 0..10 {
+        rig.probe.on(Verb::Validate).next(Outcome::never());
+    }
+    let begun = Instant::now();
+    let next = rig.take().await;
+    assert!(begun.elapsed() <= Duration::from_millis(250), "{:?}", begun.elapsed());
+    assert_eq!((next.id(), validations(&rig)), (10, 10));
+}
+
+/// What a cut use leaves behind says nothing about the others.
+#[tokio::test(start_paused = true)]
+async fn handle_that_was_cut_has_no_others_validated() {
+    let rig = Rig::new(2);
+    rig.probe.set_health(Health::Unknown);
+    let (first, second) = (rig.take().await, rig.take().await);
+    drop(first);
+    rig.probe.on(Verb::Validate).next(Outcome::error());
+    expect_panic(move || {
+        let _unwinds = second;
+        panic!("the handler panics")
+    });
+    settle().await;
+    assert_eq!((rig.counts(), validations(&rig)), ([0, 1, 0, 0, 0], 1));
+}
+
 /// No task may need the slot: it goes to the waiter, which validates.
 #[tokio::test(start_paused = true)]
 async fn dropped_handle_is_granted_to_the_waiter_unproved() {
