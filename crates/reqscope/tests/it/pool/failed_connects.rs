@@ -169,6 +169,22 @@ async fn failures_between_sound_handles_open_nothing() {
         settle().await;
         assert!(!rig.pool.status().down, "{:?}", rig.pool);
     }
+    assert_eq!(rig.probe.on(Verb::Validate).calls(), 0, "no two in a row were dead");
+    rig.finish(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_handle_found_sound_saves_the_next_its_validation() {
+    let rig = Rig::new(10);
+    for _ in 0..2 {
+        let mut handle = rig.take().await;
+        handle.kill();
+        rig.pool.put(handle);
+        settle().await;
+    }
+    let both = rig.take_all(2).await;
+    assert_eq!(rig.probe.on(Verb::Validate).calls(), 1);
+    rig.put_all(both);
     rig.finish(0).await;
 }
 

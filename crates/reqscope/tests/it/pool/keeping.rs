@@ -142,6 +142,16 @@ async fn idle_timeout_releases_all_but_min_idle() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn time_in_use_does_not_count_as_idle() {
+    let pool = without_limits().idle_timeout(60 * SECOND).build(Probe::new());
+    let handle = pool.get().await.unwrap();
+    pass(59 * SECOND).await;
+    pool.put(handle);
+    pass(59 * SECOND).await;
+    assert_eq!((pool.status().idle, pool.status().retired), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn pool_too_large_for_its_load_shrinks() {
     let pool = without_limits().idle_timeout(60 * SECOND).build(Probe::new());
     fill(&pool, 5).await;
