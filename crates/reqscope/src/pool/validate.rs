@@ -1,10 +1,8 @@
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::mem;
-use std::pin::Pin;
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-
-use pin_project_lite::pin_project;
+use std::task::Poll;
 
 use super::inner::{Doubt, HandleMeta, Holder, Inner, Parts, SUSPECT, Since};
 use super::slots::Work;
@@ -13,77 +11,36 @@ use crate::exit::Exit;
 use crate::lease::acquire::is_lost;
 use crate::reaper;
 use crate::resource::{Health, Resource};
-use crate::rt::catch;
+use crate::rt::catch::{self, Caught};
 use crate::rt::rand;
 use crate::rt::runtime::Runtime;
 use crate::rt::time::{self, Deadline};
 
-pin_project! {
-    /// A call of [`Resource::validate`] within a time, whose panics are errors.
-    struct Validation<F, W> {
-        // `None` once it has ended.
-        #[pin]
-        future: Option<F>,
-        deadline: Option<Box<Deadline>>,
-        // Called once the call has to wait.
-        waits: W,
-    }
-
-    impl<F, W> PinnedDrop for Validation<F, W> {
-        fn drop(this: Pin<&mut Self>) {
-            let mut future = this.project().future;
-            if future.is_some() {
-                drop(catch::call(|| future.set(None)));
-            }
-        }
-    }
-}
-
 /// Validates a handle until the deadline that `waits` returns, which is called if the resource is not ready at once. A
-/// handle that is dead is not validated.
+/// handle that is dead is not validated, and a panic is an error.
 #[inline]
-pub(super) fn validate<R: Resource>(
+pub(super) async fn validate<R: Resource>(
     resource: &R,
     handle: &mut R::Handle,
-    waits: impl FnMut() -> Deadline + Send,
-) -> impl Future<Output = Result<(), Error<R::Cause>>> + Send {
+    mut waits: impl FnMut() -> Deadline + Send,
+) -> Result<(), Error<R::Cause>> {
     // A block, so that the calls themselves, which may panic, are part of the first poll.
-    let validate = async move {
+    let mut validation = pin!(Caught::new(async move {
         if resource.probe(handle) == Health::Dead {
             return Err(Error::unavailable().with_context("the handle was dead"));
         }
         resource.validate(handle).await
-    };
-    Validation { future: Some(validate), deadline: None, waits }
-}
-
-impl<C, F, W> Future for Validation<F, W>
-where
-    F: Future<Output = Result<(), Error<C>>>,
-    W: FnMut() -> Deadline,
-{
-    type Output = Result<(), Error<C>>;
-
-    #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        let polled = catch::call(|| {
-            let polled = this.future.as_mut().as_pin_mut().map_or(Poll::Pending, |future| future.poll(cx));
-            if polled.is_ready() {
-                this.future.set(None);
-            }
-            polled
-        });
-        match polled {
-            Ok(Poll::Ready(Ok(()))) => Poll::Ready(Ok(())),
-            Ok(Poll::Ready(Err(error))) => Poll::Ready(Err(error.at(Stage::Validating))),
-            Err(panic) => Poll::Ready(Err(Error::panicked(Stage::Validating, panic.payload()))),
-            Ok(Poll::Pending) => {
-                let deadline = this.deadline.get_or_insert_with(|| Box::new((this.waits)()));
-                deadline.poll_missed(Stage::Validating, cx).map(Err)
-            }
+    }));
+    let mut deadline = None;
+    poll_fn(|cx| match validation.as_mut().poll(cx) {
+        Poll::Ready(Ok(outcome)) => Poll::Ready(outcome.map_err(|error| error.at(Stage::Validating))),
+        Poll::Ready(Err(panic)) => Poll::Ready(Err(Error::panicked(Stage::Validating, panic.payload()))),
+        Poll::Pending => {
+            let deadline = deadline.get_or_insert_with(|| Box::new(waits()));
+            deadline.poll_missed(Stage::Validating, cx).map(Err)
         }
-    }
+    })
+    .await
 }
 
 const NOT_TAKEN: &str = "only methods that consume it take the handle";

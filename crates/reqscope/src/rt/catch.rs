@@ -1,10 +1,14 @@
 //! Calls into user code, whose panics must not unwind any further.
 
 use std::any::Any;
+use std::future::Future;
 use std::ops::{Deref, DerefMut};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Context, Poll, Waker, ready};
+
+use pin_project_lite::pin_project;
 
 /// A panic of user code. The panic hook has reported it by the time it is caught.
 pub(crate) struct Panic(Option<Box<dyn Any + Send>>);
@@ -40,6 +44,48 @@ pub(crate) fn drop_quietly<T>(value: T) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(value))) {
         // Forgotten, because dropping the payload might panic again.
         std::mem::forget(payload);
+    }
+}
+
+pin_project! {
+    /// A user's future, which ends with its panic as an error, and is dropped without one.
+    pub(crate) struct Caught<F> {
+        // `None` once it has ended.
+        #[pin]
+        future: Option<F>,
+    }
+
+    impl<F> PinnedDrop for Caught<F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut future = this.project().future;
+            if future.is_some() {
+                drop(call(|| future.set(None)));
+            }
+        }
+    }
+}
+
+impl<F> Caught<F> {
+    pub(crate) fn new(future: F) -> Self {
+        Caught { future: Some(future) }
+    }
+}
+
+impl<F: Future> Future for Caught<F> {
+    type Output = Result<F::Output, Panic>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut future = self.project().future;
+        let polled = call(|| {
+            let output = ready!(future.as_mut().as_pin_mut().map_or(Poll::Pending, |future| future.poll(cx)));
+            future.set(None);
+            Poll::Ready(output)
+        });
+        match polled {
+            Ok(polled) => polled.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
     }
 }
 
