@@ -140,6 +140,22 @@ async fn killed_handles_that_were_sound_open_nothing() {
     rig.finish(0).await;
 }
 
+/// A check-out that found it sound is proof as well, although no use of it has ended in order.
+#[tokio::test(start_paused = true)]
+async fn handles_that_die_after_a_validation_were_sound() {
+    let rig = Rig::new(10);
+    for _ in 0..2 {
+        drop(rig.take().await);
+        let mut handle = rig.take().await;
+        handle.kill();
+        rig.pool.put(handle);
+        settle().await;
+    }
+    rig.pool.put(rig.take().await);
+    assert_eq!(rig.probe.on(Verb::Validate).calls(), 2, "the third one was not validated");
+    rig.finish(0).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_handle_dead_at_its_first_return_opens_nothing() {
     let rig = Rig::new(10);

@@ -158,6 +158,19 @@ async fn caller_waits_for_a_creation_older_than_the_outage() {
     rig.finish(0).await;
 }
 
+/// However short the timeout is: a refused connect is the quick answer of a host, and silence is none.
+#[tokio::test(start_paused = true)]
+async fn one_timeout_of_a_creation_reports_the_backend_down() {
+    let rig = Rig::configured(Probe::new(), |builder| builder.create_timeout(Duration::from_millis(100)));
+    rig.probe.on(Verb::Acquire).never();
+    let get = rig.waiter();
+    sleep(Duration::from_millis(100)).await;
+    settle().await;
+    assert!(rig.pool.status().down, "{:?}", rig.pool);
+    drop(get);
+    rig.finish(0).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn hanging_backend_gets_one_probe_at_a_time() {
     let rig = Rig::configured(Probe::new(), |builder| builder.max_size(10).create_timeout(Duration::from_secs(1)));
