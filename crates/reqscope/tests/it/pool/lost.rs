@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
-use reqscope::{Error, Pool, resource_fn};
+use reqscope::{Error, Pool, Resource, resource_fn};
 use reqscope_testkit::{Outcome, Probe, Scripted, Verb, Wakes, poll_once, quiet_panic};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::sleep;
@@ -157,11 +157,10 @@ fn resource_that_panics_without_a_runtime_opens_no_breaker() {
     healthy.block_on(async { pool.put(bounded(pool.get()).await.unwrap()) });
 }
 
-/// A runtime with timers and without I/O, on which connecting panics, also if it does not happen at the first poll.
-#[test]
-fn resource_that_needs_io_fails_only_its_caller() {
+/// A pool on which connecting panics on this runtime, also if it does not happen at the first poll, as on a runtime with
+/// timers and without I/O.
+fn that_needs_io(bad: &Runtime) -> Pool<impl Resource<Handle = u8, Cause = Infallible> + use<>> {
     watch();
-    let (bad, healthy) = (runtime(), runtime());
     let without_io = bad.handle().id();
     let connecting = resource_fn(move || async move {
         tokio::task::yield_now().await;
@@ -172,11 +171,36 @@ fn resource_that_needs_io_fails_only_its_caller() {
         }
         Ok::<_, Error<Infallible>>(7)
     });
-    let pool = Pool::builder().max_size(1).build(connecting);
+    Pool::builder().max_size(1).build(connecting)
+}
+
+#[test]
+fn resource_that_needs_io_fails_only_its_caller() {
+    let (bad, healthy) = (runtime(), runtime());
+    let pool = that_needs_io(&bad);
     let error = bad.block_on(pool.get()).unwrap_err();
     assert!(error.is_panicked(), "{error}");
     assert!(!pool.status().down);
     healthy.block_on(async { pool.put(bounded(pool.get()).await.unwrap()) });
+}
+
+/// Otherwise it would connect again and again until its timeout.
+#[test]
+fn warm_of_a_resource_that_needs_io_fails_at_once() {
+    let bad = runtime();
+    let pool = that_needs_io(&bad);
+    let outcome = bad.block_on(async {
+        let mut warm = pin!(pool.warm());
+        for _ in 0..100 {
+            if let Poll::Ready(outcome) = poll_once(warm.as_mut()) {
+                return Some(outcome);
+            }
+            tokio::task::yield_now().await;
+        }
+        None
+    });
+    let error = outcome.expect("a hundred polls returned nothing").unwrap_err();
+    assert!(error.is_panicked(), "{error}");
 }
 
 #[test]
