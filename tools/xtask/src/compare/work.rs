@@ -22,6 +22,9 @@ const LEFT: u64 = 200;
 /// The contender against which our times are judged.
 pub(super) const CONTENDER: &str = "deadpool";
 
+/// The same with its timeouts: each of its waits has a deadline, as each of ours has.
+pub(super) const WITH_TIMEOUTS: &str = "deadpool-timeouts";
+
 /// The figures of all contenders.
 #[derive(Serialize)]
 pub(super) struct Work {
@@ -30,15 +33,22 @@ pub(super) struct Work {
     pub(super) judged: Judged,
 }
 
-/// The ratios of our figures to those of the [`CONTENDER`], from rounds of these two alone.
+/// The ratios of our figures to those of a contender, from rounds of these two alone.
 #[derive(Serialize)]
 pub(super) struct Judged {
+    pub(super) crowd: Crowd,
+    pub(super) crowd_with_timeouts: Crowd,
+    /// Of the time until the last of 1000 gets has ended.
+    pub(super) storm: Series,
+}
+
+/// The ratios for 64 tasks on 8 handles.
+#[derive(Serialize)]
+pub(super) struct Crowd {
     /// Of operations a second.
     pub(super) throughput: Series,
     /// Of the 99th percentile of the waits.
     pub(super) p99: Series,
-    /// Of the time until the last of 1000 gets has ended.
-    pub(super) storm: Series,
 }
 
 /// The ratio of two turns of reqscope in each round.
@@ -133,21 +143,30 @@ impl Timed {
 
 impl Judged {
     fn measure(program: &Program) -> anyhow::Result<Judged> {
-        let served: Rounds<ContendedTurn> = pair(program, "contended", 600)?;
-        let waits: Rounds<Waits> = pair(program, "waits", 200)?;
         // A turn of a storm ends with its last get.
-        let weathered: Rounds<StormTurn> = pair(program, "storm", 0)?;
+        let weathered: Rounds<StormTurn> = pair(program, "storm", CONTENDER, 0)?;
         Ok(Judged {
-            throughput: served.series(OURS, CONTENDER, |served| served.per_second),
-            p99: waits.series(OURS, CONTENDER, |waits| waits.p99 as f64),
+            crowd: Crowd::measure(program, CONTENDER)?,
+            crowd_with_timeouts: Crowd::measure(program, WITH_TIMEOUTS)?,
             storm: weathered.series(OURS, CONTENDER, |weathered| weathered.took as f64),
         })
     }
 }
 
-/// Runs as many rounds of us and the [`CONTENDER`] as a bound on a time needs, with turns of so many milliseconds.
-fn pair<T: DeserializeOwned>(program: &Program, work: &str, time: u64) -> anyhow::Result<Rounds<T>> {
-    rounds(program, &format!("{work} {OURS} {CONTENDER} --rounds {ROUNDS} --time {time}"))
+impl Crowd {
+    fn measure(program: &Program, contender: &str) -> anyhow::Result<Crowd> {
+        let served: Rounds<ContendedTurn> = pair(program, "contended", contender, 600)?;
+        let waits: Rounds<Waits> = pair(program, "waits", contender, 200)?;
+        Ok(Crowd {
+            throughput: served.series(OURS, contender, |served| served.per_second),
+            p99: waits.series(OURS, contender, |waits| waits.p99 as f64),
+        })
+    }
+}
+
+/// Runs as many rounds of us and the contender as a bound on a time needs, with turns of so many milliseconds.
+fn pair<T: DeserializeOwned>(program: &Program, work: &str, contender: &str, time: u64) -> anyhow::Result<Rounds<T>> {
+    rounds(program, &format!("{work} {OURS} {contender} --rounds {ROUNDS} --time {time}"))
 }
 
 fn rounds<T: DeserializeOwned>(program: &Program, words: &str) -> anyhow::Result<Rounds<T>> {
