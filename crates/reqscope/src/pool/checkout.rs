@@ -286,6 +286,11 @@ impl<R: Resource> CheckOut<R> {
                 drop(state);
                 return Poll::Ready(Ok(its_pool.take().expect(NO_HANDLE).lent(slot, handle, doubt, at)));
             }
+            if waker.is_none() {
+                drop(state);
+                waker = Some(cx.waker().clone());
+                continue;
+            }
             state.slots.give_up(at, GRACE);
             if let Some(error) = created.as_ref().and_then(|lost| lost.lock().take()) {
                 return Poll::Ready(Err(error));
@@ -315,12 +320,7 @@ impl<R: Resource> CheckOut<R> {
                     }
                 }
             }
-            let Some(waker) = waker.take() else {
-                drop(state);
-                waker = Some(cx.waker().clone());
-                continue;
-            };
-            let old = state.slots.waiters.register(ticket, waker);
+            let old = waker.take().and_then(|waker| state.slots.waiters.register(ticket, waker));
             // Work that begins later is overdue later than this, at which the waiter looks again.
             let look = state.slots.next_overdue().min(at.after(pool.config.create_timeout.max(GRACE)));
             // In a model, no time passes.
