@@ -25,9 +25,8 @@ pub(super) struct Moment(u64);
 /// How far the clocks of two runtimes may be apart.
 const APART: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// In milliseconds. Twice as long as the longest [`window`](Moment::window), so that none reaches back to
-/// [`ZERO`](Moment::ZERO).
-const EPOCH: u64 = 2 * 1000 * APART.as_secs();
+/// In milliseconds. No [`window`](Moment::window) reaches from here back to [`FIRST`](Moment::FIRST).
+const EPOCH: u64 = 1000 * APART.as_secs() + 1;
 
 /// In milliseconds.
 const SKEW: u64 = 1000;
