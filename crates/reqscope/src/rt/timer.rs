@@ -138,7 +138,8 @@ impl Wake for Relay {
 
 impl Drop for Timer {
     fn drop(&mut self) {
-        // In a model, no timer fires, and none is left.
+        // In a model, no timer fires, and none is left. One that has fired may be of a runtime that has ended, and panics
+        // when it is polled.
         let has_room = TIME_PASSES && LEFT.try_with(|left| left.borrow().len() < MOST_LEFT).unwrap_or(false);
         let left = self.0.take().filter(|set| has_room && !set.sleep.is_elapsed());
         left.into_iter().for_each(Set::leave);
