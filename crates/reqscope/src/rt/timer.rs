@@ -8,6 +8,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
+use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use crate::rt::catch::{self, Quiet};
@@ -15,15 +16,19 @@ use crate::rt::runtime::{Runtime, RuntimeId, Sleep, TIME_PASSES, coop, sleep_unt
 use crate::rt::sync::{Mutex, thread_local};
 
 /// A timer for one wait after the other. Dropping it leaves it to the next wait of this thread.
-pub(crate) struct Timer(Option<Set>);
+///
+/// Dropped quietly, because it holds a waker.
+pub(crate) struct Timer(Option<Quiet<Pin<Box<Set>>>>);
 
-/// A timer of tokio that is set.
-struct Set {
-    /// Dropped quietly, because it holds a waker.
-    sleep: Quiet<Pin<Box<Sleep>>>,
-    /// Its waker, once it was left. Until then, that is the one of the wait.
-    relay: Option<Arc<Relay>>,
-    runtime: RuntimeId,
+pin_project! {
+    /// A timer of tokio that is set, and what belongs to it: in one allocation, of a size that glibc frees in constant time.
+    struct Set {
+        #[pin]
+        sleep: Sleep,
+        // Its waker, once it was left. Until then, that is the one of the wait.
+        relay: Option<Arc<Relay>>,
+        runtime: RuntimeId,
+    }
 }
 
 /// Wakes the task whose wait has the timer now, if there is one.
@@ -31,7 +36,7 @@ struct Set {
 struct Relay(Mutex<Option<Waker>>);
 
 thread_local! {
-    static LEFT: RefCell<Vec<Set>> = const { RefCell::new(Vec::new()) };
+    static LEFT: RefCell<Vec<Quiet<Pin<Box<Set>>>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// How many timers a thread keeps. Few are enough: a task that has waited runs, and the next one to wait takes its timer.
@@ -55,9 +60,10 @@ impl Timer {
                 return Ok(timer);
             }
         }
-        let sleep = catch_unwind(AssertUnwindSafe(|| Box::pin(sleep_until(at))))
+        let set = || Box::pin(Set { sleep: sleep_until(at), relay: None, runtime: runtime.id() });
+        let set = catch_unwind(AssertUnwindSafe(set))
             .map_err(|_| "this tokio runtime has no timers: build it with `enable_time` or `enable_all`")?;
-        Ok(Timer(Some(Set { sleep: Quiet::new(sleep), relay: None, runtime: runtime.id() })))
+        Ok(Timer(Some(Quiet::new(set))))
     }
 
     /// Returns whether the caller is on the runtime of the timer. A task that has moved to another one must not rely on
@@ -69,9 +75,9 @@ impl Timer {
 
     /// Sets the timer to that time, if it is set to a later one. Its task is polled, or polls it, before it waits.
     pub(crate) fn advance(&mut self, at: Instant) {
-        let Set { sleep, .. } = self.0.as_mut().expect(NOT_DROPPED);
+        let sleep = self.0.as_mut().expect(NOT_DROPPED).as_mut().project().sleep;
         if at < sleep.deadline() {
-            sleep.as_mut().reset(at);
+            sleep.reset(at);
         }
     }
 
@@ -90,10 +96,10 @@ impl Timer {
                 return Ok(Poll::Pending);
             }
         }
-        let polled = set.poll(cx)?;
+        let polled = set.as_mut().poll(cx)?;
         if polled.is_ready() && set.sleep.deadline() < at {
-            set.sleep.as_mut().reset(at);
-            return set.poll(cx);
+            set.as_mut().project().sleep.reset(at);
+            return set.as_mut().poll(cx);
         }
         Ok(polled)
     }
@@ -104,28 +110,23 @@ impl Set {
     ///
     /// Outside of the budget of tokio's cooperation: an operation that uses up the budget in each poll would leave none
     /// for its deadline, which would never pass.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Result<Poll<()>, &'static str> {
-        let waker = self.relay.as_ref().map(|relay| Waker::from(Arc::clone(relay)));
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Result<Poll<()>, &'static str> {
+        let set = self.project();
+        let waker = set.relay.as_ref().map(|relay| Waker::from(Arc::clone(relay)));
         let mut cx = Context::from_waker(waker.as_ref().unwrap_or(cx.waker()));
-        catch_unwind(AssertUnwindSafe(|| pin!(coop::unconstrained(self.sleep.as_mut())).poll(&mut cx)))
+        catch_unwind(AssertUnwindSafe(|| pin!(coop::unconstrained(set.sleep)).poll(&mut cx)))
             .map_err(|_| "this tokio runtime is shutting down")
     }
 
-    /// Leaves the timer to the next wait, without the waker of the last one.
-    fn leave(mut self) {
-        match &self.relay {
-            Some(relay) => {
-                let old = relay.0.lock().take();
-                catch::drop_quietly(old);
-            }
-            None => {
-                self.relay = Some(Arc::default());
-                if !matches!(self.poll(&mut Context::from_waker(Waker::noop())), Ok(Poll::Pending)) {
-                    return;
-                }
-            }
+    /// Passes the wake-up on to no task. Returns whether another wait can have the timer.
+    fn leave(mut self: Pin<&mut Self>) -> bool {
+        if let Some(relay) = &self.relay {
+            let old = relay.0.lock().take();
+            catch::drop_quietly(old);
+            return true;
         }
-        let _ends_with_its_thread = LEFT.try_with(move |left| left.borrow_mut().push(self));
+        *self.as_mut().project().relay = Some(Arc::default());
+        matches!(self.poll(&mut Context::from_waker(Waker::noop())), Ok(Poll::Pending))
     }
 }
 
@@ -138,11 +139,13 @@ impl Wake for Relay {
 
 impl Drop for Timer {
     fn drop(&mut self) {
+        let mut set = self.0.take().expect(NOT_DROPPED);
         // In a model, no timer fires, and none is left. One that has fired may be of a runtime that has ended, and panics
         // when it is polled.
         let has_room = TIME_PASSES && LEFT.try_with(|left| left.borrow().len() < MOST_LEFT).unwrap_or(false);
-        let left = self.0.take().filter(|set| has_room && !set.sleep.is_elapsed());
-        left.into_iter().for_each(Set::leave);
+        if has_room && !set.sleep.is_elapsed() && set.as_mut().leave() {
+            let _ends_with_its_thread = LEFT.try_with(|left| left.borrow_mut().push(set));
+        }
     }
 }
 
