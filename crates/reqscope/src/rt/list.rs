@@ -7,17 +7,19 @@ use std::{iter, mem};
 /// of the queue.
 pub(crate) struct List<T> {
     /// The place [`END`] has no member. It is after the last one in the queue, and before the first one.
-    places: Vec<Place<T>>,
+    places: Vec<Place>,
+    /// Apart from their places, so that neighbours share a line of the cache.
+    members: Vec<Option<T>>,
     vacant: Vec<u32>,
     /// The number of members in the queue.
     len: usize,
 }
 
-struct Place<T> {
+#[derive(Clone, Copy)]
+struct Place {
     /// Its own index outside of the queue, and so is the next one.
     previous: u32,
     next: u32,
-    member: Option<T>,
 }
 
 const END: u32 = 0;
@@ -29,22 +31,22 @@ const FEW: usize = 64;
 
 impl<T> List<T> {
     pub(crate) fn new() -> Self {
-        List { places: vec![Place { previous: END, next: END, member: None }], vacant: Vec::new(), len: 0 }
+        List { places: vec![Place { previous: END, next: END }], members: vec![None], vacant: Vec::new(), len: 0 }
     }
 
-    fn place(&mut self, index: u32) -> &mut Place<T> {
+    fn place(&mut self, index: u32) -> &mut Place {
         &mut self.places[index as usize]
     }
 
     /// Adds a member outside of the queue, and returns its index.
     pub(crate) fn add(&mut self, member: T) -> u32 {
-        let end = || u32::try_from(self.places.len()).expect("fewer than 2^32 tasks wait for one thing");
-        let index = self.vacant.pop().unwrap_or_else(end);
-        let place = Place { previous: index, next: index, member: Some(member) };
-        match self.places.get_mut(index as usize) {
-            Some(vacant) => *vacant = place,
-            None => self.places.push(place),
-        }
+        let index = self.vacant.pop().unwrap_or_else(|| {
+            self.members.push(None);
+            let index = u32::try_from(self.places.len()).expect("fewer than 2^32 tasks wait for one thing");
+            self.places.push(Place { previous: index, next: index });
+            index
+        });
+        self.members[index as usize] = Some(member);
         index
     }
 
@@ -86,7 +88,7 @@ impl<T> List<T> {
     /// Removes a member, which may be in the queue.
     pub(crate) fn remove(&mut self, index: u32) -> T {
         self.unlink(index);
-        let member = self.place(index).member.take().expect(REMOVED);
+        let member = self.members[index as usize].take().expect(REMOVED);
         self.vacant.push(index);
         if self.vacant.len() > FEW && self.vacant.len() == self.places.len() - 1 {
             *self = List::new();
@@ -119,7 +121,7 @@ impl<T> List<T> {
 
     /// Returns all members, also those outside of the queue, in no order.
     pub(crate) fn members(&mut self) -> impl Iterator<Item = &mut T> {
-        self.places.iter_mut().filter_map(|place| place.member.as_mut())
+        self.members.iter_mut().filter_map(Option::as_mut)
     }
 }
 
@@ -128,13 +130,13 @@ impl<T> Index<u32> for List<T> {
     type Output = T;
 
     fn index(&self, index: u32) -> &T {
-        self.places[index as usize].member.as_ref().expect(REMOVED)
+        self.members[index as usize].as_ref().expect(REMOVED)
     }
 }
 
 impl<T> IndexMut<u32> for List<T> {
     fn index_mut(&mut self, index: u32) -> &mut T {
-        self.place(index).member.as_mut().expect(REMOVED)
+        self.members[index as usize].as_mut().expect(REMOVED)
     }
 }
 
