@@ -1,6 +1,7 @@
 //! The check-out: an idle handle at once, or a wait in the queue; and the validation of a handle that is not proved.
 
 use std::future::{Future, poll_fn};
+use std::mem;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -23,6 +24,7 @@ use crate::lease::probe_or_dead;
 use crate::resource::{Health, Resource};
 use crate::rt::catch;
 use crate::rt::runtime::{Runtime, coop};
+use crate::rt::sync::Ordering;
 use crate::rt::time::{self, Deadline};
 
 /// What a check-out gets: a handle for its user, or one that must be validated first because of a doubt.
@@ -64,7 +66,8 @@ where
             ready!(coop::poll_proceed(cx)).made_progress();
             let (pool, site, timeout) = wanted.take().expect("`Pool::get` polled after completion");
             let began = time::now();
-            let (pool, found) = match pool.take(site, began, true) {
+            let found = if pool.crowded.load(Ordering::Relaxed) { Err(pool) } else { pool.take(site, began, true) };
+            let (pool, found) = match found {
                 Ok((parts, None)) => return Poll::Ready(Ok(Pooled::new(parts))),
                 Ok((parts, Some(doubt))) => (Arc::clone(&parts.pool), Some(Unproved::new(parts, doubt))),
                 Err(pool) => (pool, None),
@@ -281,6 +284,9 @@ impl<R: Resource> CheckOut<R> {
             let ticket = place.get_or_insert_with(|| state.slots.join(holder.clone(), false));
             if let Some((slot, handle)) = state.slots.waiters.take(ticket) {
                 *place = None;
+                if !*waited {
+                    pool.crowded.store(false, Ordering::Relaxed);
+                }
                 let PoolState { slots, homes, .. } = &mut *state;
                 let doubt = slots.meta(slot).as_mut().and_then(|meta| meta.take(pool.fresh, homes, at));
                 drop(state);
@@ -291,6 +297,8 @@ impl<R: Resource> CheckOut<R> {
                 waker = Some(cx.waker().clone());
                 continue;
             }
+            let first = !mem::replace(waited, true);
+            state.waits += u64::from(first);
             state.slots.give_up(at, GRACE);
             if let Some(error) = created.as_ref().and_then(|lost| lost.lock().take()) {
                 return Poll::Ready(Err(error));
@@ -298,7 +306,7 @@ impl<R: Resource> CheckOut<R> {
             match state.begin(pool, pool.config.min_idle) {
                 Ok(Some(creation)) if !begun => {
                     drop(state);
-                    (begun, *waited) = (true, true);
+                    begun = true;
                     *created = Some(create::begin(pool, creation, holder.origin.taken_at, cx));
                     continue;
                 }
@@ -315,22 +323,27 @@ impl<R: Resource> CheckOut<R> {
                     let awaits_probe = state.breaker.is_probing() && created.is_some();
                     if !(awaits_probe || state.has_sources()) {
                         drop(state);
-                        let error = if *waited { cause.into_unavailable() } else { cause.into_refusal() };
+                        let error = if first { cause.into_refusal() } else { cause.into_unavailable() };
                         return Poll::Ready(Err(pool.explain(error, holder)));
                     }
                 }
             }
+            // The next one need not look for an idle handle first, unless it has to start a janitor.
+            let crowded = at <= state.janitor_overdue;
+            if pool.crowded.load(Ordering::Relaxed) != crowded {
+                pool.crowded.store(crowded, Ordering::Relaxed);
+            }
             let old = waker.take().and_then(|waker| state.slots.waiters.register(ticket, waker));
             // Work that begins later is overdue later than this, at which the waiter looks again.
-            let look = state.slots.next_overdue().min(at.after(pool.config.create_timeout.max(GRACE)));
-            // In a model, no time passes.
-            let look = state.clock.instant(look).filter(|look| *look > now);
+            let overdue = state.clock.instant(state.slots.next_overdue());
             drop(state);
+            let later = now.checked_add(pool.config.create_timeout.max(GRACE));
+            // In a model, no time passes.
+            let look = overdue.into_iter().chain(later).min().filter(|look| *look > now);
             drop(old);
             if again {
                 cx.waker().wake_by_ref();
             }
-            *waited = true;
             if let Some(missed) = ready!(deadline.poll_missed_or(look, Stage::Waiting, cx)) {
                 return Poll::Ready(Err(pool.explain(pool.timed_out(missed), holder)));
             }

@@ -26,7 +26,7 @@ use crate::rt::catch::{self, QuietArc};
 use crate::rt::defer::Defer;
 use crate::rt::rand;
 use crate::rt::runtime::{Runtime, RuntimeId, TIME_PASSES};
-use crate::rt::sync::{CacheAligned, Mutex};
+use crate::rt::sync::{AtomicBool, CacheAligned, Mutex};
 use crate::rt::time::{self, Deadline};
 
 /// How long work may go on after a waiter has found it overdue. Its own task keeps the timeout, and can say more about
@@ -47,6 +47,8 @@ pub(super) struct Inner<R: Resource> {
     /// In cache lines of its own: the fields next to the lock are read by all threads and rarely written, and should not be
     /// fetched again because two threads contend for the lock.
     pub(super) state: CacheAligned<Mutex<PoolState<R>>>,
+    /// Whether the last check-out that came had to wait. The next one then joins the queue at once.
+    pub(super) crowded: AtomicBool,
     /// Notified when a creation has ended, whatever the outcome.
     pub(super) changed: Notify,
     /// Has no permits, and is closed with the pool.
@@ -54,25 +56,33 @@ pub(super) struct Inner<R: Resource> {
 }
 
 /// Everything under the lock, which is held for a short time only.
+///
+/// What each check-out and each return use lies together, apart from the lock, which another thread may be waiting for:
+/// each line of the cache is one that this thread may have to fetch from another one, while it holds the lock.
+#[repr(C)]
 pub(super) struct PoolState<R: Resource> {
-    pub(super) slots: Slots<R::Handle, HandleMeta<R>, Holder>,
-    pub(super) breaker: Breaker<Error<R::Cause>>,
+    /// When a janitor has looked at all handles last.
+    pub(super) scanned: Moment,
+    /// The last runtime without timers on which no janitor could be started.
+    pub(super) timerless: Option<RuntimeId>,
+    pub(super) homes: Homes,
+    /// The number of `clear`s. A creation that began before the last one serves one waiter at most.
+    pub(super) clears: u32,
+    pub(super) clock: Clock,
+    /// The number of uses that have ended.
+    pub(super) uses: u64,
+    /// The number of check-outs that had to wait.
+    pub(super) waits: u64,
     /// How many handles in a row were unsound before they had served anyone. After the second one, the creation of a
     /// handle includes its validation: a proxy may accept connections while the backend is gone.
     pub(super) stillborn: u32,
-    /// The number of `clear`s. A creation that began before the last one serves one waiter at most.
-    pub(super) clears: u32,
-    /// The numbers of events so far, in addition to those that the reaper counts. The gauges are not used.
-    pub(super) so_far: PoolStatus,
-    pub(super) clock: Clock,
     /// When the next round of the janitor is overdue, and a check-out starts another janitor, which sets another time. The
     /// former one ends when it sees that.
     pub(super) janitor_overdue: Moment,
-    /// When a janitor has looked at all handles last.
-    pub(super) scanned: Moment,
-    pub(super) homes: Homes,
-    /// The last runtime without timers on which no janitor could be started.
-    pub(super) timerless: Option<RuntimeId>,
+    pub(super) slots: Slots<R::Handle, HandleMeta<R>, Holder>,
+    /// The numbers of other events so far, in addition to those that the reaper counts. The gauges are not used.
+    pub(super) so_far: PoolStatus,
+    pub(super) breaker: Breaker<Error<R::Cause>>,
 }
 
 /// The runtimes on which handles were created, by their numbers. `None` are those that have ended.
@@ -251,6 +261,8 @@ impl<R: Resource> Inner<R> {
             slots: Slots::new(config.max_size),
             breaker: Breaker::new(),
             stillborn: 0,
+            uses: 0,
+            waits: 0,
             clears: 0,
             so_far: PoolStatus::default(),
             clock: Clock::new(),
@@ -266,6 +278,7 @@ impl<R: Resource> Inner<R> {
             built_at,
             reaper,
             state: CacheAligned(Mutex::new(state)),
+            crowded: AtomicBool::new(false),
             changed: Notify::new(),
             open: Arc::new(Semaphore::new(0)),
         }
@@ -285,7 +298,7 @@ impl<R: Resource> Inner<R> {
     pub(super) fn put(self: &Arc<Self>, slot: u32, handle: R::Handle, proved: bool) {
         let mut state = self.state.lock();
         let now = state.clock.moment;
-        state.so_far.uses += 1;
+        state.uses += 1;
         if proved {
             state.stillborn = 0;
         }
@@ -439,7 +452,8 @@ impl<R: Resource> Inner<R> {
             created: accounting.acquired,
             create_failed: accounting.acquire_failed,
             retired: accounting.released + accounting.abandoned,
-            waits: state.slots.waiters.joined(),
+            uses: state.uses,
+            waits: state.waits,
             ..state.so_far.clone()
         }
     }

@@ -239,7 +239,7 @@ impl<R: Resource> Pool<R> {
     /// ```
     pub fn discard(&self, pooled: Pooled<R>) {
         let Parts { pool, slot, handle } = pooled.into_parts();
-        pool.state.lock().so_far.uses += 1;
+        pool.state.lock().uses += 1;
         pool.retire(slot, handle, None, Exit::Completed);
     }
 

@@ -76,7 +76,7 @@ impl<R: Resource> Pooled<R> {
     pub fn detach(pooled: Self) -> Lease<R> {
         let Parts { pool, slot, handle } = pooled.into_parts();
         let mut state = pool.state.lock();
-        state.so_far.uses += 1;
+        state.uses += 1;
         let account = state.account(slot);
         state.slots.free(slot);
         drop(state);

@@ -243,13 +243,21 @@ impl<T, S, N> Slots<T, S, N> {
     /// Puts a handle back that was validated, or for which a caller may wait, or that may have to go.
     #[inline(never)]
     fn put_elsewhere(&mut self, slot: u32, handle: T, wanted: bool) -> Put<T> {
-        if !wanted || self.mode == Mode::Closed || self.staying() > self.max {
+        let late = matches!(self.entries[slot as usize].state, State::Busy { work: Work::Late, .. });
+        if !wanted || late || self.mode == Mode::Closed || self.staying() > self.max {
             self.occupy(slot, Work::Ending, Moment::NEVER);
             return Err(handle);
         }
-        match self.enter(slot, State::Idle(handle)) {
-            State::Idle(handle) => Err(handle),
-            _ => Ok(self.serve()),
+        let granted = if self.mode == Mode::Open { self.waiters.grant((slot, handle)) } else { Err((slot, handle)) };
+        match granted {
+            Ok((holder, waker)) => {
+                self.enter(slot, State::Lent(holder));
+                Ok(waker)
+            }
+            Err((_, handle)) => {
+                self.enter(slot, State::Idle(handle));
+                Ok(None)
+            }
         }
     }
 

@@ -70,7 +70,7 @@ impl<R: Resource> Unproved<R> {
         let exit = verdict.unwrap_or_else(Exit::of_drop);
         let mut state = parts.pool.state.lock();
         let now = state.clock.now();
-        state.so_far.uses += 1;
+        state.uses += 1;
         if let Some(meta) = state.slots.meta(parts.slot) {
             (meta.since, meta.uses) = (now, meta.uses.saturating_add(1));
         }

@@ -11,7 +11,6 @@ use crate::rt::list::List;
 
 pub(super) struct Waiters<G, N> {
     list: List<Waiter<G, N>>,
-    joined: u64,
 }
 
 enum Waiter<G, N> {
@@ -26,7 +25,7 @@ pub(super) struct Ticket(u32);
 
 impl<G, N> Waiters<G, N> {
     pub(super) fn new() -> Self {
-        Waiters { list: List::new(), joined: 0 }
+        Waiters { list: List::new() }
     }
 
     /// Returns how many wait.
@@ -43,18 +42,12 @@ impl<G, N> Waiters<G, N> {
         }
     }
 
-    /// Returns how many waiters have joined so far.
-    pub(super) fn joined(&self) -> u64 {
-        self.joined
-    }
-
     /// Joins the queue at its end, or, `again`, at its head, for a waiter whose grant was unusable.
     pub(super) fn join(&mut self, holder: N, waker: Waker, again: bool) -> Ticket {
         let index = self.list.add(Waiter::Waits(holder, Some(waker)));
         if again {
             self.list.link_first(index);
         } else {
-            self.joined += 1;
             self.list.link_last(index);
         }
         Ticket(index)

@@ -2,9 +2,10 @@
 
 use std::any::type_name;
 use std::panic::Location;
+use std::pin::pin;
 use std::sync::Arc;
 
-use reqscope_testkit::{Outcome, Probe, Verb};
+use reqscope_testkit::{Outcome, Probe, Verb, poll_once};
 
 use super::aging::{ROUND, SECOND, pass, without_limits};
 use crate::support::settle;
@@ -38,6 +39,20 @@ async fn status_counts_all_events() {
     let status = pool.status();
     assert_eq!((status.create_failed, status.created, status.retired, status.unsound), (1, 2, 1, 1));
     assert_eq!((status.waits, status.timeouts, status.uses), (4, 1, 2));
+}
+
+/// After a crowd, the next check-out joins the queue before it looks for an idle handle.
+#[tokio::test(start_paused = true)]
+async fn check_out_of_an_idle_handle_after_a_crowd_is_no_wait() {
+    let pool = without_limits().max_size(1).build(Probe::new());
+    let only = pool.get().await.unwrap();
+    let mut waiter = pin!(pool.get());
+    assert!(poll_once(waiter.as_mut()).is_pending());
+    pool.put(only);
+    pool.put(waiter.await.unwrap());
+    assert!(poll_once(pin!(pool.get())).is_ready());
+    // The creation, and the waiter.
+    assert_eq!(pool.status().waits, 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -28,8 +28,6 @@ pub(super) struct World {
     granted: Vec<(Waiting, u32)>,
     handles: u32,
     holders: u32,
-    /// How many waiters have joined at the end of the queue.
-    joined: usize,
 }
 
 struct Waiting {
@@ -69,7 +67,6 @@ impl World {
             granted: Vec::new(),
             handles: 0,
             holders: 0,
-            joined: 0,
         }
     }
 
@@ -254,10 +251,6 @@ impl World {
         }
         let ticket = self.slots.join(holder, again);
         let woken = Arc::<Woken>::default();
-        if !again {
-            self.joined += 1;
-            assert_eq!(self.slots.waiters.joined(), self.joined as u64);
-        }
         let granted = self.slots.waiters.take(&ticket);
         assert_eq!(granted.is_some(), self.slots.mode == Mode::Open && before.idle > 0, "granted at once (3)");
         if let Some(granted) = granted {
