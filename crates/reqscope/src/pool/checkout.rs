@@ -119,7 +119,7 @@ impl<R: Resource> Inner<R> {
     #[inline(always)]
     fn lent(self: Arc<Self>, slot: u32, handle: R::Handle, mut doubt: Option<Doubt>, at: Moment) -> Lent<R> {
         if doubt.is_none() && matches!(probe_or_dead(&*self.resource, &handle), Health::Dead | Health::Dirty) {
-            doubt = self.state.lock().doubt(slot, at);
+            doubt = Some(self.state.lock().doubt(slot, at));
         }
         (Parts { pool: self, slot, handle }, doubt)
     }
@@ -228,11 +228,11 @@ impl<R: Resource> CheckOut<R> {
                     },
                     // It was cut because of the caller's runtime.
                     Err(error) if is_lost(&error) => return Err(error),
-                    Err(error) => {
-                        unproved.doubt_others(&error);
+                    Err(_) => {
+                        unproved.doubt_others();
                         // Before the slot is freed, whose next handle would go to another caller.
                         self.keep_turn();
-                        unproved.fail(&error);
+                        unproved.fail();
                     }
                 }
             }

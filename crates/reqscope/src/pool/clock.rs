@@ -25,8 +25,8 @@ pub(super) struct Moment(u64);
 /// How far the clocks of two runtimes may be apart.
 const APART: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// In milliseconds. No [`window`](Moment::window) reaches from here back to [`FIRST`](Moment::FIRST).
-const EPOCH: u64 = 1000 * APART.as_secs() + 1;
+/// In milliseconds. No [`window`](Moment::window) reaches from here back to [`ZERO`](Moment::ZERO).
+const EPOCH: u64 = 1000 * APART.as_secs();
 
 /// In milliseconds.
 const SKEW: u64 = 1000;
@@ -67,10 +67,8 @@ impl Clock {
 }
 
 impl Moment {
-    /// Before every other moment.
-    pub(super) const ZERO: Moment = Moment(0);
     /// Before every moment of a clock.
-    pub(super) const FIRST: Moment = Moment(1);
+    pub(super) const ZERO: Moment = Moment(0);
     pub(super) const NEVER: Moment = Moment(u64::MAX);
 
     /// Returns whether this moment is within a [`window`](Moment::window) before now. A moment in the future is not,
@@ -115,10 +113,8 @@ mod tests {
         let now = time::now();
         for before in [now.checked_sub(2 * APART), None] {
             let mut clock = Clock::with_epoch(before, now);
-            for mark in [Moment::ZERO, Moment::FIRST] {
-                let at = clock.read(now);
-                assert!(!mark.is_within(Moment::window(Duration::MAX), at), "{mark:?} at {at:?}");
-            }
+            let at = clock.read(now);
+            assert!(!Moment::ZERO.is_within(Moment::window(Duration::MAX), at), "{at:?}");
         }
     }
 

@@ -116,8 +116,8 @@ pub(super) struct HandleMeta<R> {
     pub(super) created: Moment,
     /// Since when the handle is lent or idle: when it was taken or returned.
     pub(super) since: Moment,
-    /// When the handle was last known to be alive and clean. [`LEFT_OPEN`] if its last use has left that open, and
-    /// [`SUSPECT`] if its runtime has ended since.
+    /// When the handle was last known to be alive and clean. [`UNPROVED`] if its last use has left that open, or its
+    /// runtime has ended since.
     pub(super) proved: Moment,
     /// `ZERO` if the pool was cleared while the handle was lent.
     pub(super) expires: Moment,
@@ -128,29 +128,21 @@ pub(super) struct HandleMeta<R> {
 }
 
 /// No moment of a clock is as early.
-const LEFT_OPEN: Moment = Moment::ZERO;
-pub(super) const SUSPECT: Moment = Moment::FIRST;
+pub(super) const UNPROVED: Moment = Moment::ZERO;
 
 /// Why a handle must be validated.
 pub(super) struct Doubt {
-    pub(super) since: Since,
+    /// Whether the handle was used since it was proved, or its runtime has ended, which may be why it is dead. If not, it
+    /// was idle, and if it is dead, the others may be, too.
+    pub(super) used: bool,
+    /// How its use ended, if that is known. If it was cut, a failed validation is to be expected.
+    pub(super) verdict: Option<Exit>,
     /// Whether it was found sound before.
     pub(super) tested: bool,
     /// When the doubt began. If the validation succeeds, the handle was alive then, if not later.
     pub(super) at: Moment,
     /// The runtime on which it was created.
     pub(super) home: Option<RuntimeId>,
-}
-
-/// What a handle has done since it was proved.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum Since {
-    /// It was idle. If it is dead, the others may be, too.
-    Idle,
-    /// It was used.
-    Used(Exit),
-    /// A use was cut. A failed validation is to be expected.
-    Cut(Exit),
 }
 
 impl<R> HandleMeta<R> {
@@ -170,10 +162,9 @@ impl<R> HandleMeta<R> {
     /// Returns the doubt about a handle. It counts as proved from now on: it is validated, or else retired.
     #[inline]
     pub(super) fn doubt(&mut self, homes: &Homes, at: Moment) -> Doubt {
-        let left_open = mem::replace(&mut self.proved, at) == LEFT_OPEN;
-        let since = if left_open { Since::Used(Exit::Cancelled) } else { Since::Idle };
+        let used = mem::replace(&mut self.proved, at) == UNPROVED;
         let (tested, home) = (mem::replace(&mut self.tested, true), homes.get(self.home).map(Runtime::id));
-        Doubt { since, tested, at, home }
+        Doubt { used, verdict: None, tested, at, home }
     }
 }
 
@@ -209,6 +200,8 @@ pub(super) struct Begun {
     clears: u32,
 }
 
+const HAS_META: &str = "a handle has its metadata until it leaves";
+
 impl<R: Resource> PoolState<R> {
     /// Occupies a slot for a creation. Returns `None` if none is wanted, or enough of them run. `spare` is the number
     /// of handles that are to be idle.
@@ -229,15 +222,20 @@ impl<R: Resource> PoolState<R> {
         Ok(Some(Begun { slot: self.slots.begin(overdue), attempt, validation, clears: self.clears }))
     }
 
+    /// Returns the metadata of a handle that has not left the pool.
+    pub(super) fn meta(&mut self, slot: u32) -> &mut HandleMeta<R> {
+        self.slots.meta(slot).as_mut().expect(HAS_META)
+    }
+
     /// Returns the doubt about a handle that is lent or validated.
-    pub(super) fn doubt(&mut self, slot: u32, at: Moment) -> Option<Doubt> {
+    pub(super) fn doubt(&mut self, slot: u32, at: Moment) -> Doubt {
         let PoolState { slots, homes, .. } = self;
-        slots.meta(slot).as_mut().map(|meta| meta.doubt(homes, at))
+        slots.meta(slot).as_mut().expect(HAS_META).doubt(homes, at)
     }
 
     /// Returns the account of a handle that leaves the pool.
     pub(super) fn account(&mut self, slot: u32) -> Account<R> {
-        let meta = self.slots.meta(slot).take().expect("a handle has its metadata until it leaves");
+        let meta = self.slots.meta(slot).take().expect(HAS_META);
         meta.account.unpark(self.homes.get(meta.home).cloned())
     }
 
@@ -306,7 +304,7 @@ impl<R: Resource> Inner<R> {
             meta.since = now;
             meta.uses = meta.uses.saturating_add(1);
             meta.tested |= proved;
-            meta.proved = if proved && meta.proved != SUSPECT { now } else { LEFT_OPEN };
+            meta.proved = if proved && meta.proved != UNPROVED { now } else { UNPROVED };
             meta.expires > now && meta.uses < self.config.max_uses
         });
         if !matches!(put, Ok(None)) {
@@ -412,7 +410,7 @@ impl<R: Resource> Inner<R> {
         // Perhaps that of the janitor. If not, the janitor goes on unless a check-out replaces it.
         state.janitor_overdue = Moment::ZERO;
         for meta in state.slots.metadata().filter(|meta| meta.home == home) {
-            (meta.proved, meta.home) = (SUSPECT, NO_HOME);
+            (meta.proved, meta.home) = (UNPROVED, NO_HOME);
         }
         drop(state);
         catch::drop_quietly(ended);

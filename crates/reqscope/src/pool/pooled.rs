@@ -6,7 +6,6 @@ use std::time::Duration;
 use super::clock::Moment;
 use super::inner::{HandleMeta, Parts};
 use super::validate::Unproved;
-use crate::error::Error;
 use crate::exit::Exit;
 use crate::lease::{Lease, probe_or_dead};
 use crate::resource::{Health, Reset, Resource};
@@ -110,7 +109,7 @@ impl<R: Resource> Pooled<R> {
         let Parts { pool, slot, .. } = self.parts.as_ref().expect(NOT_TAKEN);
         let mut state = pool.state.lock();
         let now = state.clock.now();
-        read(state.slots.meta(*slot).as_ref().expect("the slot of a lent handle has its metadata"), now)
+        read(state.meta(*slot), now)
     }
 
     #[inline]
@@ -167,14 +166,14 @@ impl<R: Resource<Handle: fmt::Debug>> fmt::Debug for Pooled<R> {
 impl<R: Resource> Parts<R> {
     /// Returns the handle to the pool at once, unless it must be validated before anything else uses it.
     ///
-    /// `verdict` is how the use ended, or `None` if the handle was dropped. A handle in doubt could hold a lock, and is
+    /// `verdict` is how the use ended, or `None` if that is unknown, because the handle was dropped. A handle in doubt could hold a lock, and is
     /// validated without waiting for its next user. That is a release, and not done here, because this is called from
     /// drops.
     #[inline(always)]
     pub(super) fn reclaim(self, verdict: Option<Exit>) -> Result<(), Self> {
         let proved = match probe_or_dead(&*self.pool.resource, &self.handle) {
             Health::Dead => {
-                Unproved::used(self, verdict).fail(&Error::unavailable());
+                Unproved::used(self, verdict).fail();
                 return Ok(());
             }
             Health::Dirty => return Err(self),

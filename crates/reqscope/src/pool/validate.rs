@@ -4,7 +4,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::inner::{Doubt, HandleMeta, Holder, Inner, Parts, SUSPECT, Since};
+use super::inner::{Doubt, HandleMeta, Holder, Inner, Parts, UNPROVED};
 use super::slots::Work;
 use crate::error::{Error, Stage};
 use crate::exit::Exit;
@@ -66,17 +66,15 @@ impl<R: Resource> Unproved<R> {
 
     /// Takes over a handle whose use has ended, or that was dropped, if there is no verdict.
     pub(super) fn used(parts: Parts<R>, verdict: Option<Exit>) -> Self {
-        let cut = verdict.map_or_else(std::thread::panicking, Exit::is_in_doubt);
-        let exit = verdict.unwrap_or_else(Exit::of_drop);
         let mut state = parts.pool.state.lock();
         let now = state.clock.now();
         state.uses += 1;
-        if let Some(meta) = state.slots.meta(parts.slot) {
-            (meta.since, meta.uses) = (now, meta.uses.saturating_add(1));
-        }
-        let mut doubt = state.doubt(parts.slot, now).expect("a handle in use has its metadata");
+        let meta = state.meta(parts.slot);
+        (meta.since, meta.uses) = (now, meta.uses.saturating_add(1));
+        let mut doubt = state.doubt(parts.slot, now);
         drop(state);
-        doubt.since = if cut { Since::Cut(exit) } else { Since::Used(exit) };
+        let panicked = || std::thread::panicking().then_some(Exit::Panicked);
+        (doubt.used, doubt.verdict) = (true, verdict.or_else(panicked));
         Unproved::new(parts, doubt)
     }
 
@@ -131,46 +129,44 @@ impl<R: Resource> Unproved<R> {
     /// Validates the handle, and puts it back if it is sound.
     pub(super) async fn validate_and_put(mut self) {
         match self.validate().await {
-            Ok(()) => self.put(),
-            Err(error) => {
-                self.doubt_others(&error);
-                self.fail(&error);
+            Ok(()) => {
+                let (Doubt { used, at, .. }, parts) = (&self.doubt, self.parts.take());
+                let Parts { pool, slot, handle } = parts.expect(NOT_TAKEN);
+                let most = pool.config.max_uses;
+                pool.put_unused(slot, handle, |meta| !used || meta.expires > *at && meta.uses < most);
+            }
+            // Lost with its runtime, which says nothing about the backend.
+            Err(error) if is_lost(&error) => {}
+            Err(_) => {
+                self.doubt_others();
+                self.fail();
             }
         }
     }
 
-    /// Puts a handle back that was validated.
-    fn put(mut self) {
-        let (Doubt { since, at, .. }, Some(Parts { pool, slot, handle })) = (&self.doubt, self.parts.take()) else {
-            return;
-        };
-        let most = pool.config.max_uses;
-        pool.put_unused(slot, handle, |meta| *since == Since::Idle || meta.expires > *at && meta.uses < most);
-    }
-
     /// Validates the idle handles for which its failed validation is a sign that they are dead, too: those that were not
     /// proved since. If it was in use since it was proved, that may have been the cause, and only those are validated that
-    /// must be in any case. A validation that was lost with its runtime says nothing about the backend.
+    /// must be in any case.
     ///
     /// Handles that were proved since then are left alone. Otherwise a few dead ones would be enough to keep all the
     /// others from their users.
-    pub(super) fn doubt_others(&self, error: &Error<R::Cause>) {
-        let proved_until = match self.doubt.since {
-            Since::Idle => self.doubt.at,
-            Since::Used(_) => SUSPECT,
-            Since::Cut(_) => return,
-        };
-        if !is_lost(error) {
+    pub(super) fn doubt_others(&self) {
+        let proved_until = if self.doubt.used { UNPROVED } else { self.doubt.at };
+        if !self.was_cut() {
             self.parts().pool.validate_idle(usize::MAX, |meta| meta.proved <= proved_until);
         }
     }
 
     /// Retires a handle that failed its validation.
-    pub(super) fn fail(self, error: &Error<R::Cause>) {
-        if !matches!(self.doubt.since, Since::Cut(_)) && !is_lost(error) {
+    pub(super) fn fail(self) {
+        if !self.was_cut() {
             let Parts { pool, handle, .. } = self.parts();
             pool.report_unsound(handle, self.doubt.tested);
         }
+    }
+
+    fn was_cut(&self) -> bool {
+        self.doubt.verdict.is_some_and(Exit::is_in_doubt)
     }
 }
 
@@ -196,10 +192,10 @@ impl<R: Resource> Inner<R> {
         let now = state.clock.now();
         let mut left = 0..most;
         let selects = |_, meta: &_| which(meta) && left.next().is_some();
-        let claimed = state.slots.claim(Work::Validating, selects);
-        let doubts: Vec<_> = claimed.iter().filter_map(|(slot, _)| state.doubt(*slot, now)).collect();
+        let claimed = state.slots.claim(Work::Validating, selects).into_iter();
+        let claimed: Vec<_> = claimed.map(|(slot, handle)| (slot, handle, state.doubt(slot, now))).collect();
         drop(state);
-        for ((slot, handle), doubt) in claimed.into_iter().zip(doubts) {
+        for (slot, handle, doubt) in claimed {
             Unproved::new(Parts { pool: Arc::clone(self), slot, handle }, doubt).validate_in_background();
         }
     }
@@ -218,11 +214,7 @@ impl<R: Resource> Inner<R> {
 impl<R: Resource> Drop for Unproved<R> {
     fn drop(&mut self) {
         let Some(Parts { pool, slot, handle }) = self.parts.take() else { return };
-        let exit = match self.doubt.since {
-            Since::Used(exit) | Since::Cut(exit) => exit,
-            Since::Idle => Exit::of_drop(),
-        };
         pool.state.lock().so_far.unsound += 1;
-        pool.retire(slot, handle, None, exit);
+        pool.retire(slot, handle, None, self.doubt.verdict.unwrap_or_else(Exit::of_drop));
     }
 }
