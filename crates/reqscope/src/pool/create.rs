@@ -55,12 +55,9 @@ pub(super) fn begin<R: Resource>(pool: &Arc<Inner<R>>, begun: Begun, at: Site, c
     let lost = LostError::<R>::default();
     let mut creation = Box::pin(pool.create(begun, at, Arc::clone(&lost)));
     if creation.as_mut().poll(cx).is_pending() {
-        match Runtime::try_current() {
-            // The task polls it before anything else, so no wake-up is lost.
-            Ok(runtime) => drop(runtime.spawn(creation)),
-            // Stored before the creation is dropped, which wakes the waiters, of which the caller is one.
-            Err(_) => *lost.lock() = Some(Error::runtime("waiting for a handle needs a tokio runtime")),
-        }
+        // The task polls it before anything else, so no wake-up is lost. Without a runtime, it is dropped, and the deadline
+        // of the caller fails.
+        let _lost_without_a_runtime = Runtime::try_current().map(|runtime| runtime.spawn(creation));
     }
     lost
 }

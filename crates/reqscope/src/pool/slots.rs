@@ -296,12 +296,9 @@ impl<T, S, N> Slots<T, S, N> {
     /// Claims the slots of the idle handles that `pick` selects, the longest idle first. The work is not overdue until it
     /// occupies them itself.
     pub(super) fn claim(&mut self, work: Work, mut pick: impl FnMut(u32, &S) -> bool) -> Vec<(u32, T)> {
-        let (entries, mut claimed) = (&self.entries, Vec::new());
-        self.idle.retain(|&slot| {
-            let picked = entries[slot as usize].meta.as_ref().is_some_and(|meta| pick(slot, meta));
-            claimed.extend(picked.then_some(slot));
-            !picked
-        });
+        let picked = |slot: &u32| self.entries[*slot as usize].meta.as_ref().is_some_and(|meta| pick(*slot, meta));
+        let (claimed, left) = mem::take(&mut self.idle).into_iter().partition::<Vec<_>, _>(picked);
+        self.idle = left;
         let claim = |slot| match self.enter(slot, State::Busy { work, overdue: Moment::NEVER, noticed: false }) {
             State::Idle(handle) => Some((slot, handle)),
             _ => None,
