@@ -47,9 +47,14 @@ const SOON_SPREAD: Duration = Duration::from_millis(10);
 const FIRST: Duration = Duration::from_millis(100);
 /// The last bound of the backoff. Callers should not wait much longer than the outage lasts.
 const LONGEST: Duration = Duration::from_secs(1);
+/// A year, which no clock overflows.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 pub(super) struct Breaker<E> {
-    state: BreakerState,
+    /// When the next probe may begin. `None` while it is `Closed`.
+    next: Option<Instant>,
+    /// Whether a probe is under way. It has not ended in time when the next one may begin.
+    probing: bool,
     /// Counts the transitions, to tell whether an attempt began before the last one (3).
     era: u64,
     /// The number of successes in a row.
@@ -61,15 +66,6 @@ pub(super) struct Breaker<E> {
     /// The times of the latest faults.
     faults: [Option<Instant>; FEW_FAULTS],
     last: Option<(E, Instant)>,
-}
-
-#[derive(Clone, Copy)]
-enum BreakerState {
-    Closed,
-    /// The next probe may begin at this time.
-    Open(Option<Instant>),
-    /// A probe is under way. It has not ended in time at this time, if ever, and the next one may begin.
-    Probing(Option<Instant>),
 }
 
 /// One creation, from the answer that allows it to its end. It is passed to exactly one of
@@ -84,26 +80,21 @@ pub(super) struct Attempt {
 
 impl<E: Clone> Breaker<E> {
     pub(super) fn new() -> Self {
-        let (state, faults) = (BreakerState::Closed, [None; FEW_FAULTS]);
-        Breaker { state, era: 0, successes: 0, failures: 0, slow: 0, faults, last: None }
+        let (next, faults, last) = (None, [None; FEW_FAULTS], None);
+        Breaker { next, probing: false, era: 0, successes: 0, failures: 0, slow: 0, faults, last }
     }
 
     /// Asks whether the caller may begin a creation. If the breaker [is probing](Breaker::is_probing) after a yes, that
-    /// creation is the probe, which is overdue at that time.
+    /// creation is the probe, which is overdue after that time.
     ///
     /// # Errors
     ///
     /// The latest failure.
-    pub(super) fn ask(&mut self, now: Instant, overdue: Option<Instant>) -> Result<Attempt, E> {
-        match self.state {
-            BreakerState::Closed => {}
-            BreakerState::Open(due) | BreakerState::Probing(due) if due.is_some_and(|due| due <= now) => {
-                self.enter(BreakerState::Probing(overdue));
-            }
-            BreakerState::Open(_) | BreakerState::Probing(_) => {
-                let (cause, _) = self.last.as_ref().expect("only a failure opens the breaker (5)");
-                return Err(cause.clone());
-            }
+    pub(super) fn ask(&mut self, now: Instant, limit: Duration) -> Result<Attempt, E> {
+        match (self.next, &self.last) {
+            (Some(next), Some((cause, _))) if next > now => return Err(cause.clone()),
+            (Some(_), _) => self.enter(Some(now + limit.min(NEVER)), true),
+            (None, _) => {}
         }
         Ok(Attempt { era: self.era, began: now })
     }
@@ -111,7 +102,7 @@ impl<E: Clone> Breaker<E> {
     /// Reports a success.
     pub(super) fn succeeded(&mut self, _whichever: Attempt) {
         (self.slow, self.failures, self.successes) = (0, 0, self.successes.saturating_add(1));
-        self.enter(BreakerState::Closed);
+        self.enter(None, false);
     }
 
     /// Reports a failure. `slow` is set if trying again soon is pointless however quick the failure was: for a timeout,
@@ -126,7 +117,7 @@ impl<E: Clone> Breaker<E> {
             self.failures += 1;
             if quick && self.failures < OPENS_AT && !self.is_open() {
                 // The attempts that began together with this one do not count again (3).
-                self.enter(BreakerState::Closed);
+                self.enter(None, false);
             } else {
                 self.open(now, quick, jitter);
             }
@@ -151,18 +142,18 @@ impl<E: Clone> Breaker<E> {
     /// Reports an attempt that was dropped without an outcome, as with its runtime. The next caller may probe at once.
     pub(super) fn abandoned(&mut self, attempt: Attempt) {
         if self.is_probing() && attempt.era == self.era {
-            self.enter(BreakerState::Open(Some(attempt.began)));
+            self.enter(Some(attempt.began), false);
         }
     }
 
     /// Returns whether there is an outage, probed or not.
     pub(super) fn is_open(&self) -> bool {
-        !matches!(self.state, BreakerState::Closed)
+        self.next.is_some()
     }
 
     /// Returns whether a probe is under way.
     pub(super) fn is_probing(&self) -> bool {
-        matches!(self.state, BreakerState::Probing(_))
+        self.probing
     }
 
     /// Returns the latest failure and its time, even if the backend has served since.
@@ -179,12 +170,12 @@ impl<E: Clone> Breaker<E> {
             self.slow += 1;
             FIRST.saturating_mul(1 << (self.slow - 1).min(16)).min(LONGEST).mul_f64(jitter)
         };
-        self.enter(BreakerState::Open(Some(now + pause)));
+        self.enter(Some(now + pause), false);
     }
 
-    fn enter(&mut self, state: BreakerState) {
+    fn enter(&mut self, next: Option<Instant>, probing: bool) {
         self.era += 1;
-        self.state = state;
+        (self.next, self.probing) = (next, probing);
     }
 }
 

@@ -79,7 +79,6 @@ impl Moment {
         (now.0 + SKEW).wrapping_sub(self.0) < window
     }
 
-    #[inline]
     pub(super) fn since(self, earlier: Moment) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }

@@ -218,7 +218,7 @@ impl<R: Resource> PoolState<R> {
         let validation = (self.stillborn >= 2).then_some(pool.config.validate_timeout);
         let (now, timeout) = (time::now(), pool.config.create_timeout.saturating_add(validation.unwrap_or_default()));
         let overdue = self.clock.read(now).after(timeout);
-        let attempt = self.breaker.ask(now, self.clock.instant(overdue.after(GRACE)))?;
+        let attempt = self.breaker.ask(now, timeout.saturating_add(GRACE))?;
         Ok(Some(Begun { slot: self.slots.begin(overdue), attempt, validation, clears: self.clears }))
     }
 
@@ -435,7 +435,6 @@ impl<R: Resource> Inner<R> {
     pub(super) fn status(&self) -> PoolStatus {
         let (accounting, state) = (self.reaper.stats(), self.state.lock());
         let counts = state.slots.counts();
-        let last_failure = state.breaker.last_failure();
         PoolStatus {
             name: self.config.name.clone().unwrap_or(Cow::Borrowed(type_name::<R>())),
             max_size: counts.max,
@@ -446,7 +445,7 @@ impl<R: Resource> Inner<R> {
             waiting: counts.waiting,
             paused: counts.paused,
             down: state.breaker.is_open(),
-            last_failure: last_failure.map(|(error, at)| ConnectFailure::new(error, at.elapsed())),
+            last_failure: state.breaker.last_failure().map(|(error, at)| ConnectFailure::new(error, at.elapsed())),
             created: accounting.acquired,
             create_failed: accounting.acquire_failed,
             retired: accounting.released + accounting.abandoned,

@@ -115,10 +115,8 @@ impl<R: Resource> Inner<R> {
         self.retire_all(out);
         let quiet = |meta: &HandleMeta<R>| meta.since.max(meta.proved).after(config.keepalive) <= now;
         self.validate_idle(counts.idle.div_ceil(10), quiet);
-        let long = self.holders(|since| {
-            let at = since.after(config.leak_after);
-            before < at && at <= now
-        });
+        let too_long = |since: Moment| since.after(config.leak_after);
+        let long = self.holders(|since| before < too_long(since) && too_long(since) <= now);
         self.state.lock().so_far.held_too_long += long.len() as u64;
         for (Holder { origin, details }, held) in long {
             self.reaper.accounting().held_too_long(Subject::of::<R>(origin.taken_at, &details), held);

@@ -375,8 +375,7 @@ impl<R: Resource> Pool<R> {
         // stays the same.
         for some in slots.chunks(slots.len().div_ceil(10).max(1)) {
             let some: HashSet<_> = some.iter().collect();
-            let selected = |slot, _: &_| some.contains(&slot);
-            let claimed = self.inner.state.lock().slots.claim(Work::Validating, selected);
+            let claimed = self.inner.state.lock().slots.claim(Work::Validating, |slot, _| some.contains(&slot));
             for (slot, handle) in claimed {
                 // A panic of the predicate rejects the handle.
                 let keeps = catch::call(|| keep(&handle)).unwrap_or(false);
