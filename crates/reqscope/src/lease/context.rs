@@ -157,6 +157,14 @@ pub(crate) struct Origin {
     pub(crate) scope: Option<ScopeId>,
 }
 
+/// The holder of a handle that was taken from a pool.
+#[derive(Clone)]
+pub(crate) struct Holder {
+    pub(crate) origin: Origin,
+    /// What its request has said about itself.
+    pub(crate) details: Details,
+}
+
 /// The identity of a scope in this process. A number and not an address: a detached handle outlives its scope, and must
 /// not be mistaken for a handle of the next scope at the same address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -250,14 +258,14 @@ impl AcquireContext {
     /// Returns the origin and the details of the acquisition that this thread is polling right now, for a pool from which
     /// it takes its handle. If there is an observer, it sees the name of that pool in the events of this handle.
     #[inline]
-    pub(crate) fn for_handle_of(pool: &Reaper) -> Option<(Origin, Details)> {
+    pub(crate) fn for_handle_of(pool: &Reaper) -> Option<Holder> {
         let enter = |current: &RefCell<Option<Self>>| {
             let mut current = current.borrow_mut();
             let context = current.as_mut()?;
             if context.shard.has_observer() {
                 context.details.set_pool(pool.accounting().pool());
             }
-            Some((context.origin, context.details.clone()))
+            Some(Holder { origin: context.origin, details: context.details.clone() })
         };
         CURRENT.try_with(enter).ok().flatten()
     }

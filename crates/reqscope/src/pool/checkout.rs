@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::clock::Moment;
 use super::create::{self, LostError};
-use super::inner::{Doubt, GRACE, Holder, Inner, Parts, PoolState};
+use super::inner::{Doubt, GRACE, Inner, Parts, PoolState};
 use super::janitor;
 use super::pooled::Pooled;
 use super::validate::Unproved;
@@ -20,6 +20,7 @@ use super::waiters::Ticket;
 use crate::cell::Site;
 use crate::error::{Error, Stage};
 use crate::lease::acquire::is_lost;
+use crate::lease::context::Holder;
 use crate::lease::probe_or_dead;
 use crate::resource::{Health, Resource};
 use crate::rt::catch;

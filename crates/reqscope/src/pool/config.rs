@@ -190,9 +190,7 @@ settings! {
     /// together. A lent handle is retired when it is returned. An idle handle that is needed for
     /// [`min_idle`](Self::min_idle) is replaced first: until then, for example while the backend is down, it may be
     /// used after a validation. In a full pool the old handle is retired first, one at a time.
-    max_lifetime: Option<Duration> = Some(Duration::from_secs(30 * 60)), |lifetime: impl Into<Option<Duration>>| {
-        lifetime.into()
-    };
+    max_lifetime: Option<Duration> = Some(Duration::from_secs(30 * 60)), |age: impl Into<Option<Duration>>| age.into();
 
     /// Sets how long a handle may be idle before it is retired; `None` disables the limit. Defaults to 10 min, which is
     /// longer than the pauses of a service in use, and shorter than a night. [`min_idle`](Self::min_idle) handles are

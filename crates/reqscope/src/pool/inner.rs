@@ -17,7 +17,7 @@ use crate::cell::Site;
 use crate::details::Details;
 use crate::error::{ConnectFailure, Error, Holding, Shortage, Situation};
 use crate::exit::Exit;
-use crate::lease::context::{AcquireContext, Origin};
+use crate::lease::context::{AcquireContext, Holder, Origin};
 use crate::lease::release::Releasing;
 use crate::reaper::account::{Account, ParkedAccount};
 use crate::reaper::{self, Reaper};
@@ -175,13 +175,8 @@ pub(super) struct Parts<R: Resource> {
     pub(super) handle: R::Handle,
 }
 
-/// The holder of a handle.
-#[derive(Clone)]
-pub(super) struct Holder {
-    pub(super) origin: Origin,
-    /// What its request has said about itself.
-    pub(super) details: Details,
-}
+/// Of an option of them.
+pub(super) const NOT_TAKEN: &str = "only methods that consume it take the handle";
 
 impl Holder {
     pub(super) fn holding(&self, held: Duration) -> Holding {
@@ -286,8 +281,7 @@ impl<R: Resource> Inner<R> {
     #[inline(always)]
     pub(super) fn holder(&self, site: Site) -> Holder {
         let of_wrapper = AcquireContext::for_handle_of(&self.reaper);
-        let (origin, details) = of_wrapper.unwrap_or((Origin { taken_at: site, scope: None }, Details::NONE));
-        Holder { origin, details }
+        of_wrapper.unwrap_or(Holder { origin: Origin { taken_at: site, scope: None }, details: Details::NONE })
     }
 
     /// Puts a handle back after a use. `proved` says whether it is known to be clean; otherwise the next check-out

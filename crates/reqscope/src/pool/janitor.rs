@@ -13,7 +13,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::clock::Moment;
-use super::inner::{GRACE, HandleMeta, Holder, Inner};
+use super::inner::{GRACE, HandleMeta, Inner};
 use super::slots::Work;
 use crate::observer::Subject;
 use crate::resource::Resource;
@@ -118,8 +118,8 @@ impl<R: Resource> Inner<R> {
         let too_long = |since: Moment| since.after(config.leak_after);
         let long = self.holders(|since| before < too_long(since) && too_long(since) <= now);
         self.state.lock().so_far.held_too_long += long.len() as u64;
-        for (Holder { origin, details }, held) in long {
-            self.reaper.accounting().held_too_long(Subject::of::<R>(origin.taken_at, &details), held);
+        for (holder, held) in long {
+            self.reaper.accounting().held_too_long(Subject::of::<R>(holder.origin.taken_at, &holder.details), held);
         }
         outgoing
     }

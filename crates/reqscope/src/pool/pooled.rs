@@ -4,7 +4,7 @@ use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use super::clock::Moment;
-use super::inner::{HandleMeta, Parts};
+use super::inner::{HandleMeta, NOT_TAKEN, Parts};
 use super::validate::Unproved;
 use crate::exit::Exit;
 use crate::lease::{Lease, probe_or_dead};
@@ -44,8 +44,6 @@ pub struct Pooled<R: Resource> {
     /// `None` only after the parts were taken.
     parts: Option<Parts<R>>,
 }
-
-const NOT_TAKEN: &str = "only methods that consume the handle take its parts";
 
 impl<R: Resource> Pooled<R> {
     #[inline]

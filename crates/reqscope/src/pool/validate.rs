@@ -4,11 +4,12 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::inner::{Doubt, HandleMeta, Holder, Inner, Parts, UNPROVED};
+use super::inner::{Doubt, HandleMeta, Inner, NOT_TAKEN, Parts, UNPROVED};
 use super::slots::Work;
 use crate::error::{Error, Stage};
 use crate::exit::Exit;
 use crate::lease::acquire::is_lost;
+use crate::lease::context::Holder;
 use crate::reaper;
 use crate::resource::{Health, Resource};
 use crate::rt::catch::{self, Caught};
@@ -42,8 +43,6 @@ pub(super) async fn validate<R: Resource>(
     })
     .await
 }
-
-const NOT_TAKEN: &str = "only methods that consume it take the handle";
 
 /// A handle that may be unsound and has no user, and its slot. Dropping it retires the handle.
 ///
