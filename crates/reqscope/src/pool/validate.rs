@@ -156,12 +156,23 @@ impl<R: Resource> Unproved<R> {
         }
     }
 
-    /// Retires a handle that failed its validation.
+    /// Retires a handle that was dead or failed its validation. If no fault of its user explains that, it is reported to
+    /// the breaker.
+    #[cold]
     pub(super) fn fail(self) {
-        if !self.was_cut() {
-            let Parts { pool, handle, .. } = self.parts();
-            pool.report_unsound(handle, self.doubt.tested);
+        if self.was_cut() {
+            return;
         }
+        let Parts { pool, handle, .. } = self.parts();
+        let counts = |error: &Error<R::Cause>| error.is_unavailable() || error.is_exhausted();
+        let fault = catch::call(|| pool.resource.fault(handle)).ok().flatten().filter(counts);
+        let mut state = pool.state.lock();
+        state.stillborn = state.stillborn.saturating_add(u32::from(!self.doubt.tested));
+        let forgotten = fault.and_then(|fault| state.breaker.fault(time::now(), fault, rand::fraction()));
+        let wakers = state.hopeless();
+        drop(state);
+        drop(forgotten);
+        catch::wake_all(wakers);
     }
 
     fn was_cut(&self) -> bool {
@@ -170,20 +181,6 @@ impl<R: Resource> Unproved<R> {
 }
 
 impl<R: Resource> Inner<R> {
-    /// Reports a handle that became unusable without a fault of its user to the breaker.
-    #[cold]
-    fn report_unsound(&self, handle: &R::Handle, tested: bool) {
-        let counts = |error: &Error<R::Cause>| error.is_unavailable() || error.is_exhausted();
-        let fault = catch::call(|| self.resource.fault(handle)).ok().flatten().filter(counts);
-        let mut state = self.state.lock();
-        state.stillborn = state.stillborn.saturating_add(u32::from(!tested));
-        let forgotten = fault.and_then(|fault| state.breaker.fault(time::now(), fault, rand::fraction()));
-        let wakers = state.hopeless();
-        drop(state);
-        drop(forgotten);
-        catch::wake_all(wakers);
-    }
-
     /// Validates at most `most` of the idle handles that `which` selects, all at the same time, each in a task of its
     /// own: one that blocks must not stop the others.
     pub(super) fn validate_idle(self: &Arc<Self>, most: usize, mut which: impl FnMut(&HandleMeta<R>) -> bool) {
