@@ -187,11 +187,10 @@ impl<R: Resource> Inner<R> {
         let mut state = self.state.lock();
         let now = state.clock.now();
         let mut left = 0..most;
-        let selects = |_, meta: &_| which(meta) && left.next().is_some();
-        let claimed = state.slots.claim(Work::Validating, selects).into_iter();
-        let claimed: Vec<_> = claimed.map(|(slot, handle)| (slot, handle, state.doubt(slot, now))).collect();
+        let claimed = state.slots.claim(Work::Validating, |_, meta| which(meta) && left.next().is_some());
+        let doubts: Vec<_> = claimed.iter().map(|(slot, _)| state.doubt(*slot, now)).collect();
         drop(state);
-        for (slot, handle, doubt) in claimed {
+        for ((slot, handle), doubt) in claimed.into_iter().zip(doubts) {
             Unproved::new(Parts { pool: Arc::clone(self), slot, handle }, doubt).validate_in_background();
         }
     }
