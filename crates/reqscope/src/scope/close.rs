@@ -112,15 +112,15 @@ impl Drop for Close {
     #[inline]
     fn drop(&mut self) {
         if let Some(state) = self.0.take() {
-            hand_over_close(state);
+            hand_over_close(*state);
         }
     }
 }
 
 /// Hands the rest of a close to the reaper.
 #[cold]
-fn hand_over_close(state: Box<CloseState>) {
-    if let CloseState::Running(closing) = *state {
+fn hand_over_close(state: CloseState) {
+    if let CloseState::Running(closing) = state {
         let runtime = closing.current.as_ref().and_then(|release| release.runtime.clone());
         // Each release is counted by itself.
         reaper::spawn(runtime, async move { drop(closing.await) });
