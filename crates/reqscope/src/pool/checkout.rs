@@ -25,7 +25,7 @@ use crate::lease::probe_or_dead;
 use crate::resource::{Health, Resource};
 use crate::rt::catch;
 use crate::rt::runtime::{Runtime, coop};
-use crate::rt::sync::Ordering;
+use crate::rt::sync::{Ordering, lock_contended};
 use crate::rt::time::{self, Deadline};
 
 /// What a check-out gets: a handle for its user, or one that must be validated first because of a doubt.
@@ -273,7 +273,7 @@ impl<R: Resource> CheckOut<R> {
         let mut waker = place.is_none().then(|| cx.waker().clone());
         loop {
             let (now, mut again) = (began.take().unwrap_or_else(time::now), false);
-            let mut state = pool.state.lock();
+            let mut state = lock_contended(&pool.state);
             let at = state.clock.read(now);
             if state.slots.is_closed() {
                 return Poll::Ready(Err(pool.closed()));

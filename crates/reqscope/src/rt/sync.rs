@@ -15,6 +15,27 @@ pub(crate) use crate::loom::sync::{
     AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Mutex, MutexGuard, OnceLock, Ordering, thread_local,
 };
 
+/// Locks a mutex for which threads contend. A thread that finds it locked looks again after as long as it takes to put a
+/// thread to sleep and to wake it up, and sleeps then: each look takes the line of the lock from the cache of its owner.
+#[cfg(not(all(test, reqscope_loom)))]
+pub(crate) fn lock_contended<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    use std::time::{Duration, Instant};
+
+    const LIKE_A_SLEEP: Duration = Duration::from_micros(10);
+    mutex.try_lock().unwrap_or_else(|| {
+        let found = Instant::now();
+        while found.elapsed() < LIKE_A_SLEEP {
+            std::hint::spin_loop();
+        }
+        mutex.lock()
+    })
+}
+
+#[cfg(all(test, reqscope_loom))]
+pub(crate) fn lock_contended<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock()
+}
+
 /// A value in cache lines of its own, so that threads that write to it do not slow others down that read what is next to
 /// it.
 #[derive(Default)]
