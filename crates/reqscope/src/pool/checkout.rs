@@ -73,9 +73,7 @@ where
                 Ok((parts, Some(doubt))) => (Arc::clone(&parts.pool), Some(Unproved::new(parts, doubt))),
                 Err(pool) => (pool, None),
             };
-            let (limits, ticket, created) = (Limits::Asked(site, began, timeout), None, None);
-            let check_out = CheckOut { pool: Some(pool), limits, ticket, created, waited: false };
-            let rest = go_on(check_out, found);
+            let rest = go_on(CheckOut::new(pool, site, began, timeout), found);
             self.as_mut().set(Get::Rest { rest });
         }
         self.poll_rest(cx)
@@ -157,7 +155,8 @@ impl<R: Resource> Inner<R> {
 struct CheckOut<R: Resource> {
     /// `None` once it has a handle, which takes it.
     pool: Option<Arc<Inner<R>>>,
-    limits: Limits,
+    holder: Holder,
+    deadline: Deadline,
     /// Its place in the queue.
     ticket: Option<Ticket>,
     /// The creation that it began, if any, whose outcome it then awaits even if the breaker is open.
@@ -168,27 +167,13 @@ struct CheckOut<R: Resource> {
 
 const NO_HANDLE: &str = "only a handle takes the pool";
 
-/// The holder and the deadline of a check-out.
-enum Limits {
-    /// What they are made of, until it has to wait.
-    Asked(Site, Instant, Duration),
-    Known(Holder, Deadline),
-}
-
-impl Limits {
-    #[cold]
-    fn of<R: Resource>(&mut self, pool: &Inner<R>) -> (&Holder, &mut Deadline) {
-        if let Limits::Asked(site, began, timeout) = *self {
-            let holder = pool.holder(site);
-            let deadline = Deadline::from(began, timeout).or_of_request(holder.details.deadline());
-            *self = Limits::Known(holder, deadline);
-        }
-        let Limits::Known(holder, deadline) = self else { unreachable!("they are known now") };
-        (holder, deadline)
-    }
-}
-
 impl<R: Resource> CheckOut<R> {
+    fn new(pool: Arc<Inner<R>>, site: Site, began: Instant, timeout: Duration) -> Self {
+        let holder = pool.holder(site);
+        let deadline = Deadline::from(began, timeout).or_of_request(holder.details.deadline());
+        CheckOut { pool: Some(pool), holder, deadline, ticket: None, created: None, waited: false }
+    }
+
     /// Validates the handle that was found, or waits for another one.
     #[expect(clippy::manual_async_fn, reason = "an `async fn` moves its arguments once more")]
     #[inline]
@@ -223,7 +208,7 @@ impl<R: Resource> CheckOut<R> {
                 };
                 let Some(unproved) = found.take() else { continue };
                 match outcome {
-                    Ok(()) => match unproved.lend(|| self.limits().1.clone()) {
+                    Ok(()) => match unproved.lend(|| self.holder.clone()) {
                         Some(parts) => return Ok(Pooled::new(parts)),
                         None => self.keep_turn(),
                     },
@@ -240,39 +225,30 @@ impl<R: Resource> CheckOut<R> {
         }
     }
 
-    fn limits(&mut self) -> (&Arc<Inner<R>>, &Holder, &mut Deadline) {
-        let pool = self.pool.as_ref().expect(NO_HANDLE);
-        let (holder, deadline) = self.limits.of(pool);
-        (pool, holder, deadline)
-    }
-
     /// Waits until the deadline, during a validation.
     #[cold]
     fn poll_missed(&mut self, cx: &mut Context<'_>) -> Poll<Error<R::Cause>> {
-        let (pool, _, deadline) = self.limits();
-        deadline.poll_missed(Stage::Validating, cx).map(|missed| pool.timed_out(missed))
+        let missed = self.deadline.poll_missed(Stage::Validating, cx);
+        missed.map(|missed| self.pool.as_ref().expect(NO_HANDLE).timed_out(missed))
     }
 
     /// Takes the next idle handle, or goes back to the head of the queue.
     #[cold]
     fn keep_turn(&mut self) {
-        let (pool, holder, _) = self.limits();
-        let holder = holder.clone();
-        let ticket = pool.state.lock().slots.join(holder, true);
+        let pool = self.pool.as_ref().expect(NO_HANDLE);
+        let ticket = pool.state.lock().slots.join(self.holder.clone(), true);
         self.ticket = Some(ticket);
     }
 
     /// Waits for a grant, which is at once if a handle is idle.
     fn poll_lent(&mut self, cx: &mut Context<'_>) -> Poll<PoolResult<R, Lent<R>>> {
-        let CheckOut { pool: its_pool, limits, ticket: place, created, waited } = self;
+        let CheckOut { pool: its_pool, holder, deadline, ticket: place, created, waited } = self;
         let pool = its_pool.as_ref().expect(NO_HANDLE);
-        // The first poll of a check-out has read the time.
-        let mut began = if let Limits::Asked(_, began, _) = limits { Some(*began) } else { None };
-        let ((holder, deadline), mut begun) = (limits.of(pool), false);
+        let mut begun = false;
         // User code, like the drop of a waker: not under the lock. Most waiters are polled again only for their grant.
         let mut waker = place.is_none().then(|| cx.waker().clone());
         loop {
-            let (now, mut again) = (began.take().unwrap_or_else(time::now), false);
+            let (now, mut again) = (time::now(), false);
             let mut state = lock_contended(&pool.state);
             let at = state.clock.read(now);
             if state.slots.is_closed() {
