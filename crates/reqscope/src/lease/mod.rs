@@ -1,5 +1,6 @@
 pub(crate) mod context;
 pub(crate) mod release;
+pub(crate) mod validate;
 pub(crate) mod acquire;
 
 use std::fmt;

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::clock::Moment;
 use super::create::{self, LostError};
-use super::inner::{Doubt, GRACE, Inner, Parts, PoolState};
+use super::inner::{Doubt, GRACE, HandleMeta, Inner, Parts};
 use super::janitor;
 use super::pooled::Pooled;
 use super::validate::Unproved;
@@ -24,7 +24,7 @@ use crate::lease::context::Holder;
 use crate::lease::probe_or_dead;
 use crate::resource::{Health, Resource};
 use crate::rt::catch;
-use crate::rt::runtime::{Runtime, coop};
+use crate::rt::runtime::coop;
 use crate::rt::sync::{Ordering, lock_contended};
 use crate::rt::time::{self, Deadline};
 
@@ -103,9 +103,9 @@ impl<R: Resource> Inner<R> {
             janitor::start(&self);
             state = self.state.lock();
         }
-        let PoolState { slots, homes, .. } = &mut *state;
-        let taken = slots
-            .take(holder, |meta| (any || meta.is_proved(self.fresh, at)).then(|| meta.take(self.fresh, homes, at)));
+        let look =
+            |meta: &mut HandleMeta<R>| (any || meta.is_proved(self.fresh, at)).then(|| meta.take(self.fresh, at));
+        let taken = state.slots.take(holder, look);
         let Some((slot, handle, doubt)) = taken else {
             drop(state);
             return Err(self);
@@ -118,7 +118,7 @@ impl<R: Resource> Inner<R> {
     #[inline(always)]
     fn lent(self: Arc<Self>, slot: u32, handle: R::Handle, mut doubt: Option<Doubt>, at: Moment) -> Lent<R> {
         if doubt.is_none() && matches!(probe_or_dead(&*self.resource, &handle), Health::Dead | Health::Dirty) {
-            doubt = Some(self.state.lock().doubt(slot, at));
+            doubt = Some(self.state.lock().meta(slot).doubt(at));
         }
         (Parts { pool: self, slot, handle }, doubt)
     }
@@ -131,17 +131,6 @@ impl<R: Resource> Inner<R> {
             (parts, Some(doubt)) => Unproved::new(parts, doubt).validate_in_background(),
         }
         None
-    }
-
-    /// Takes a handle as [`take_proved`](Inner::take_proved) does. If the next one is not proved, begins its
-    /// validation, so that a later call can take it.
-    pub(super) fn try_take(self: &Arc<Self>, site: Site) -> Option<Pooled<R>> {
-        let taken = self.take_proved(site);
-        // It goes to the end of the idle ones, from which the next call takes it.
-        if taken.is_none() && Runtime::try_current().is_ok() && self.state.lock().slots.counts().validating == 0 {
-            self.validate_idle(1, |_| true);
-        }
-        taken
     }
 
     /// Counts an acquire timeout.
@@ -191,11 +180,6 @@ impl<R: Resource> CheckOut<R> {
                         }
                     },
                 };
-                if unproved.needs_its_runtime() {
-                    found.take().into_iter().for_each(Unproved::validate_in_background);
-                    let missing = "validating a handle needs a tokio runtime with timers";
-                    return Err(Error::runtime(missing).at(Stage::Validating));
-                }
                 // Dropping this future meanwhile retires the handle. Validating it again would not help: the second
                 // validation would read the answer to the first one, and so would every later use.
                 let outcome = {
@@ -264,8 +248,7 @@ impl<R: Resource> CheckOut<R> {
                 if !*waited {
                     pool.crowded.store(false, Ordering::Relaxed);
                 }
-                let PoolState { slots, homes, .. } = &mut *state;
-                let doubt = slots.meta(slot).as_mut().and_then(|meta| meta.take(pool.fresh, homes, at));
+                let doubt = state.meta(slot).take(pool.fresh, at);
                 drop(state);
                 return Poll::Ready(Ok(its_pool.take().expect(NO_HANDLE).lent(slot, handle, doubt, at)));
             }

@@ -8,13 +8,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::inner::{Begun, Inner};
-use super::validate;
+use super::janitor;
 use crate::cell::Site;
 use crate::error::{Error, Stage};
 use crate::exit::Exit;
 use crate::lease::Lease;
 use crate::lease::acquire::is_lost;
 use crate::lease::context::Origin;
+use crate::lease::validate::validate;
 use crate::reaper::account::Acquiring;
 use crate::resource::{Health, Resource};
 use crate::rt::catch;
@@ -70,7 +71,7 @@ async fn check<R: Resource>(lease: &mut Lease<R>, validation: Option<Duration>) 
     }
     let Some(timeout) = validation else { return Ok(()) };
     let resource = Arc::clone(Lease::resource(lease));
-    match validate::validate(&*resource, lease, || Deadline::after(timeout)).await {
+    match validate(&*resource, lease, || Deadline::after(timeout)).await {
         Err(error) if !is_lost(&error) => {
             Err(error.into_unavailable().with_context("the new handle failed its first validation"))
         }
@@ -170,6 +171,7 @@ impl<R: Resource> Inner<R> {
 
     /// Waits until `min_idle` handles are idle, and at least one, or as many as there can be.
     pub(super) async fn warm(self: Arc<Self>) -> Result<(), Error<R::Cause>> {
+        janitor::start(&self);
         let mut deadline = Deadline::after(self.config.acquire_timeout);
         let lost = LostError::<R>::default();
         loop {

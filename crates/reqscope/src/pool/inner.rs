@@ -65,7 +65,8 @@ pub(super) struct PoolState<R: Resource> {
     pub(super) scanned: Moment,
     /// The last runtime without timers on which no janitor could be started.
     pub(super) timerless: Option<RuntimeId>,
-    pub(super) homes: Homes,
+    /// The runtimes on which handles were created, by their numbers. `None` are those that have ended.
+    homes: Vec<Option<Runtime>>,
     /// The number of `clear`s. A creation that began before the last one serves one waiter at most.
     pub(super) clears: u32,
     pub(super) clock: Clock,
@@ -85,28 +86,8 @@ pub(super) struct PoolState<R: Resource> {
     pub(super) breaker: Breaker<Error<R::Cause>>,
 }
 
-/// The runtimes on which handles were created, by their numbers. `None` are those that have ended.
-pub(super) struct Homes(Vec<Option<Runtime>>);
-
 /// Not the number of a runtime.
 const NO_HOME: u16 = u16::MAX;
-
-impl Homes {
-    #[inline]
-    pub(super) fn get(&self, home: u16) -> Option<&Runtime> {
-        self.0.get(usize::from(home))?.as_ref()
-    }
-
-    /// Returns the number of a runtime, and whether it is new, and has to be watched.
-    pub(super) fn add(&mut self, runtime: &Runtime) -> (u16, bool) {
-        let find = |wanted| self.0.iter().position(|home| home.as_ref().map(Runtime::id) == wanted);
-        let known = find(Some(runtime.id()));
-        let home = known.or_else(|| find(None)).unwrap_or(self.0.len());
-        self.0.resize(self.0.len().max(home + 1), None);
-        self.0[home] = Some(runtime.clone());
-        (u16::try_from(home).unwrap_or(NO_HOME), known.is_none())
-    }
-}
 
 /// The metadata of a handle, which stays in its slot while the handle is lent.
 pub(super) struct HandleMeta<R> {
@@ -141,8 +122,6 @@ pub(super) struct Doubt {
     pub(super) tested: bool,
     /// When the doubt began. If the validation succeeds, the handle was alive then, if not later.
     pub(super) at: Moment,
-    /// The runtime on which it was created.
-    pub(super) home: Option<RuntimeId>,
 }
 
 impl<R> HandleMeta<R> {
@@ -154,17 +133,16 @@ impl<R> HandleMeta<R> {
 
     /// Begins a use, when a caller has taken the handle or was granted it. Returns the doubt about it, if there is one.
     #[inline]
-    pub(super) fn take(&mut self, fresh: u64, homes: &Homes, at: Moment) -> Option<Doubt> {
+    pub(super) fn take(&mut self, fresh: u64, at: Moment) -> Option<Doubt> {
         self.since = at;
-        if self.is_proved(fresh, at) { None } else { Some(self.doubt(homes, at)) }
+        if self.is_proved(fresh, at) { None } else { Some(self.doubt(at)) }
     }
 
     /// Returns the doubt about a handle. It counts as proved from now on: it is validated, or else retired.
     #[inline]
-    pub(super) fn doubt(&mut self, homes: &Homes, at: Moment) -> Doubt {
+    pub(super) fn doubt(&mut self, at: Moment) -> Doubt {
         let used = mem::replace(&mut self.proved, at) == UNPROVED;
-        let (tested, home) = (mem::replace(&mut self.tested, true), homes.get(self.home).map(Runtime::id));
-        Doubt { used, verdict: None, tested, at, home }
+        Doubt { used, verdict: None, tested: mem::replace(&mut self.tested, true), at }
     }
 }
 
@@ -195,8 +173,6 @@ pub(super) struct Begun {
     clears: u32,
 }
 
-const HAS_META: &str = "a handle has its metadata until it leaves";
-
 impl<R: Resource> PoolState<R> {
     /// Occupies a slot for a creation. Returns `None` if none is wanted, or enough of them run. `spare` is the number
     /// of handles that are to be idle.
@@ -219,19 +195,30 @@ impl<R: Resource> PoolState<R> {
 
     /// Returns the metadata of a handle that has not left the pool.
     pub(super) fn meta(&mut self, slot: u32) -> &mut HandleMeta<R> {
-        self.slots.meta(slot).as_mut().expect(HAS_META)
+        self.slots.meta(slot).as_mut().expect("a handle has its metadata until it leaves")
     }
 
-    /// Returns the doubt about a handle that is lent or validated.
-    pub(super) fn doubt(&mut self, slot: u32, at: Moment) -> Doubt {
-        let PoolState { slots, homes, .. } = self;
-        slots.meta(slot).as_mut().expect(HAS_META).doubt(homes, at)
+    /// Returns the runtime on which a handle was created, unless it has ended.
+    pub(super) fn home(&mut self, slot: u32) -> Option<&Runtime> {
+        let home = usize::from(self.meta(slot).home);
+        self.homes.get(home)?.as_ref()
+    }
+
+    /// Returns the number of a runtime, and whether it is new, and has to be watched.
+    pub(super) fn add_home(&mut self, runtime: &Runtime) -> (u16, bool) {
+        let find = |wanted| self.homes.iter().position(|home| home.as_ref().map(Runtime::id) == wanted);
+        let known = find(Some(runtime.id()));
+        let home = known.or_else(|| find(None)).unwrap_or(self.homes.len());
+        self.homes.resize(self.homes.len().max(home + 1), None);
+        self.homes[home] = Some(runtime.clone());
+        (u16::try_from(home).unwrap_or(NO_HOME), known.is_none())
     }
 
     /// Returns the account of a handle that leaves the pool.
     pub(super) fn account(&mut self, slot: u32) -> Account<R> {
-        let meta = self.slots.meta(slot).take().expect(HAS_META);
-        meta.account.unpark(self.homes.get(meta.home).cloned())
+        let home = self.home(slot).cloned();
+        let meta = self.slots.meta(slot).take().expect("its runtime was found in it");
+        meta.account.unpark(home)
     }
 
     /// Returns whether a waiter may get a handle although the breaker refuses creations: one that is lent or validated
@@ -261,7 +248,7 @@ impl<R: Resource> Inner<R> {
             clock: Clock::new(),
             janitor_overdue: Moment::ZERO,
             scanned: Moment::ZERO,
-            homes: Homes(Vec::new()),
+            homes: Vec::new(),
             timerless: None,
         };
         Inner {
@@ -362,7 +349,7 @@ impl<R: Resource> Inner<R> {
         let expires = if is_old { Moment::ZERO } else { now.after(self.config.lifetime(rand::fraction())) };
         let stays = !is_old || state.slots.is_awaited();
         // The handle is assigned to its runtime before the watch begins, which ends at once if that is shutting down.
-        let home = runtime.as_ref().map_or((NO_HOME, false), |runtime| state.homes.add(runtime));
+        let home = runtime.as_ref().map_or((NO_HOME, false), |runtime| state.add_home(runtime));
         let meta =
             HandleMeta { account, home: home.0, created: now, since: now, proved: now, expires, uses: 0, tested };
         *state.slots.meta(begun.slot) = Some(meta);
@@ -400,7 +387,7 @@ impl<R: Resource> Inner<R> {
         if state.slots.is_closed() {
             return;
         }
-        let ended = state.homes.0.get_mut(usize::from(home)).and_then(Option::take);
+        let ended = state.homes.get_mut(usize::from(home)).and_then(Option::take);
         // Perhaps that of the janitor. If not, the janitor goes on unless a check-out replaces it.
         state.janitor_overdue = Moment::ZERO;
         for meta in state.slots.metadata().filter(|meta| meta.home == home) {

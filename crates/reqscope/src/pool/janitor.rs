@@ -47,7 +47,7 @@ pub(super) fn start<R: Resource>(pool: &Arc<Inner<R>>) {
         state.janitor_overdue = overdue;
         // The paused clock of a former runtime may have run ahead.
         state.scanned = state.scanned.min(now);
-        let home = state.homes.add(&runtime);
+        let home = state.add_home(&runtime);
         drop(state);
         drop(runtime.spawn(work(Arc::downgrade(pool), overdue)));
         // Reports when the janitor has ended with its runtime.

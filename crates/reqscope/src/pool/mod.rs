@@ -10,8 +10,8 @@ mod status;
 mod inner;
 mod validate;
 mod pooled;
-mod create;
 mod janitor;
+mod create;
 mod checkout;
 
 use std::collections::HashSet;
@@ -37,6 +37,7 @@ use crate::identity::Identity;
 use crate::resource::{Health, Resource};
 use crate::rt::catch;
 use crate::rt::defer::Defer;
+use crate::rt::runtime::Runtime;
 use crate::stack;
 use crate::stats::DrainReport;
 
@@ -211,7 +212,13 @@ impl<R: Resource> Pool<R> {
     #[track_caller]
     #[inline]
     pub fn try_get(&self) -> Option<Pooled<R>> {
-        self.inner.try_take(Location::caller())
+        let taken = self.inner.take_proved(Location::caller());
+        // It goes to the end of the idle ones, from which the next call takes it.
+        if taken.is_none() && Runtime::try_current().is_ok() && self.inner.state.lock().slots.counts().validating == 0
+        {
+            self.inner.validate_idle(1, |_| true);
+        }
+        taken
     }
 
     /// Puts a handle back after a use that ended in an orderly way. The caller that has waited longest gets it.
@@ -337,11 +344,7 @@ impl<R: Resource> Pool<R> {
     /// # });
     /// ```
     pub fn warm(&self) -> impl Future<Output = Result<(), Error<R::Cause>>> + Send + use<R> {
-        let pool = Arc::clone(&self.inner);
-        async move {
-            janitor::start(&pool);
-            pool.warm().await
-        }
+        Arc::clone(&self.inner).warm()
     }
 
     /// Releases the idle handles for which `keep` returns `false`, and returns their number.

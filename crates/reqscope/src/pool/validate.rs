@@ -1,48 +1,19 @@
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::mem;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 use super::inner::{Doubt, HandleMeta, Inner, NOT_TAKEN, Parts, UNPROVED};
 use super::slots::Work;
-use crate::error::{Error, Stage};
+use crate::error::Error;
 use crate::exit::Exit;
 use crate::lease::acquire::is_lost;
 use crate::lease::context::Holder;
+use crate::lease::validate::validate;
 use crate::reaper;
-use crate::resource::{Health, Resource};
-use crate::rt::catch::{self, Caught};
+use crate::resource::Resource;
+use crate::rt::catch;
 use crate::rt::rand;
-use crate::rt::runtime::Runtime;
 use crate::rt::time::{self, Deadline};
-
-/// Validates a handle until the deadline that `waits` returns, which is called if the resource is not ready at once. A
-/// handle that is dead is not validated, and a panic is an error.
-#[inline]
-pub(super) async fn validate<R: Resource>(
-    resource: &R,
-    handle: &mut R::Handle,
-    mut waits: impl FnMut() -> Deadline + Send,
-) -> Result<(), Error<R::Cause>> {
-    // A block, so that the calls themselves, which may panic, are part of the first poll.
-    let mut validation = pin!(Caught::new(async move {
-        if resource.probe(handle) == Health::Dead {
-            return Err(Error::unavailable().with_context("the handle was dead"));
-        }
-        resource.validate(handle).await
-    }));
-    let mut deadline = None;
-    poll_fn(|cx| match validation.as_mut().poll(cx) {
-        Poll::Ready(Ok(outcome)) => Poll::Ready(outcome.map_err(|error| error.at(Stage::Validating))),
-        Poll::Ready(Err(panic)) => Poll::Ready(Err(Error::panicked(Stage::Validating, panic.payload()))),
-        Poll::Pending => {
-            let deadline = deadline.get_or_insert_with(|| Box::new(waits()));
-            deadline.poll_missed(Stage::Validating, cx).map(Err)
-        }
-    })
-    .await
-}
 
 /// A handle that may be unsound and has no user, and its slot. Dropping it retires the handle.
 ///
@@ -70,7 +41,7 @@ impl<R: Resource> Unproved<R> {
         state.uses += 1;
         let meta = state.meta(parts.slot);
         (meta.since, meta.uses) = (now, meta.uses.saturating_add(1));
-        let mut doubt = state.doubt(parts.slot, now);
+        let mut doubt = meta.doubt(now);
         drop(state);
         let panicked = || std::thread::panicking().then_some(Exit::Panicked);
         (doubt.used, doubt.verdict) = (true, verdict.or_else(panicked));
@@ -79,14 +50,6 @@ impl<R: Resource> Unproved<R> {
 
     fn parts(&self) -> &Parts<R> {
         self.parts.as_ref().expect(NOT_TAKEN)
-    }
-
-    /// Returns whether a validation could not keep its deadline here, but on the runtime on which the handle was
-    /// created.
-    #[inline]
-    pub(super) fn needs_its_runtime(&self) -> bool {
-        let here = Runtime::try_current().ok().map(|here| here.id());
-        self.doubt.home.is_some() && self.doubt.home != here && !time::has_timers()
     }
 
     /// Validates the handle.
@@ -118,10 +81,7 @@ impl<R: Resource> Unproved<R> {
     pub(super) fn validate_in_background(self) {
         let Parts { pool, slot, .. } = self.parts();
         drop(pool.begin_validation(*slot));
-        let mut state = pool.state.lock();
-        let home = state.slots.meta(*slot).as_ref().map(|meta| meta.home);
-        let home = home.and_then(|home| state.homes.get(home).cloned());
-        drop(state);
+        let home = pool.state.lock().home(*slot).cloned();
         reaper::spawn(home, Box::pin(self.validate_and_put()));
     }
 
@@ -188,7 +148,7 @@ impl<R: Resource> Inner<R> {
         let now = state.clock.now();
         let mut left = 0..most;
         let claimed = state.slots.claim(Work::Validating, |_, meta| which(meta) && left.next().is_some());
-        let doubts: Vec<_> = claimed.iter().map(|(slot, _)| state.doubt(*slot, now)).collect();
+        let doubts: Vec<_> = claimed.iter().map(|(slot, _)| state.meta(*slot).doubt(now)).collect();
         drop(state);
         for ((slot, handle), doubt) in claimed.into_iter().zip(doubts) {
             Unproved::new(Parts { pool: Arc::clone(self), slot, handle }, doubt).validate_in_background();
