@@ -2,12 +2,12 @@
 
 use std::future::{Future, poll_fn};
 use std::mem;
-use std::pin::{Pin, pin};
+use std::ops::ControlFlow;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use pin_project_lite::pin_project;
 use tokio::time::Instant;
 
 use super::clock::Moment;
@@ -24,7 +24,7 @@ use crate::lease::context::Holder;
 use crate::lease::probe_or_dead;
 use crate::resource::{Health, Resource};
 use crate::rt::catch;
-use crate::rt::runtime::coop;
+use crate::rt::shortcut::{FirstStep, Shortcut};
 use crate::rt::sync::{Ordering, lock_contended};
 use crate::rt::time::{self, Deadline};
 
@@ -33,6 +33,26 @@ type Lent<R> = (Parts<R>, Option<Doubt>);
 
 pub(super) type PoolResult<R, T> = Result<T, Error<<R as Resource>::Cause>>;
 
+/// A check-out. Its first step takes an idle handle, if there is one.
+struct Wanted<R: Resource>(Arc<Inner<R>>, Site, Duration);
+
+impl<R: Resource> FirstStep for Wanted<R> {
+    type Output = PoolResult<R, Pooled<R>>;
+    type Left = (CheckOut<R>, Option<Unproved<R>>);
+
+    #[inline(always)]
+    fn take(self) -> ControlFlow<Self::Output, Self::Left> {
+        let (Wanted(pool, site, timeout), began) = (self, time::now());
+        let found = if pool.crowded.load(Ordering::Relaxed) { Err(pool) } else { pool.take(site, began, true) };
+        let (pool, found) = match found {
+            Ok((parts, None)) => return ControlFlow::Break(Ok(Pooled::new(parts))),
+            Ok((parts, Some(doubt))) => (Arc::clone(&parts.pool), Some(Unproved::new(parts, doubt))),
+            Err(pool) => (pool, None),
+        };
+        ControlFlow::Continue((CheckOut::new(pool, site, began, timeout), found))
+    }
+}
+
 /// Checks a handle out.
 #[inline]
 pub(super) fn get<R: Resource>(
@@ -40,55 +60,7 @@ pub(super) fn get<R: Resource>(
     site: Site,
     timeout: Duration,
 ) -> impl Future<Output = PoolResult<R, Pooled<R>>> + Send + use<R> {
-    Get::Wanted { wanted: Some((pool, site, timeout)), go_on: CheckOut::run }
-}
-
-pin_project! {
-    /// A check-out: an idle handle in the first poll, or the rest of it. By hand, because an `async fn` moves
-    /// everything into its frame before the first step, which is the only one of most check-outs.
-    #[project = GetStep]
-    enum Get<R: Resource, B, F> {
-        Wanted { wanted: Option<(Arc<Inner<R>>, Site, Duration)>, go_on: B },
-        Rest { #[pin] rest: F },
-    }
-}
-
-impl<R, B, F> Future for Get<R, B, F>
-where
-    R: Resource,
-    B: Fn(CheckOut<R>, Option<Unproved<R>>) -> F,
-    F: Future<Output = PoolResult<R, Pooled<R>>>,
-{
-    type Output = PoolResult<R, Pooled<R>>;
-
-    #[inline(always)]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let GetStep::Wanted { wanted, go_on } = self.as_mut().project() {
-            ready!(coop::poll_proceed(cx)).made_progress();
-            let (pool, site, timeout) = wanted.take().expect("`Pool::get` polled after completion");
-            let began = time::now();
-            let found = if pool.crowded.load(Ordering::Relaxed) { Err(pool) } else { pool.take(site, began, true) };
-            let (pool, found) = match found {
-                Ok((parts, None)) => return Poll::Ready(Ok(Pooled::new(parts))),
-                Ok((parts, Some(doubt))) => (Arc::clone(&parts.pool), Some(Unproved::new(parts, doubt))),
-                Err(pool) => (pool, None),
-            };
-            let rest = go_on(CheckOut::new(pool, site, began, timeout), found);
-            self.as_mut().set(Get::Rest { rest });
-        }
-        self.poll_rest(cx)
-    }
-}
-
-impl<R: Resource, B, F: Future> Get<R, B, F> {
-    /// Polls the rest of a check-out. Not inlined, so that the first step is.
-    #[inline(never)]
-    fn poll_rest(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        match self.project() {
-            GetStep::Rest { rest } => rest.poll(cx),
-            GetStep::Wanted { .. } => unreachable!("its first step is done"),
-        }
-    }
+    Shortcut::new(Wanted(pool, site, timeout), |(check_out, found)| CheckOut::run(check_out, found))
 }
 
 impl<R: Resource> Inner<R> {

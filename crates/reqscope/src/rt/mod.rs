@@ -3,6 +3,7 @@
 
 pub(crate) mod sync;
 pub(crate) mod runtime;
+pub(crate) mod shortcut;
 pub(crate) mod rand;
 pub(crate) mod catch;
 pub(crate) mod defer;
