@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::details::{Details, Tenant};
-use crate::error::{Error, Stage};
+use crate::error::{Error, Holding, Stage};
 use crate::observer::Subject;
 use crate::reaper::Reaper;
 use crate::reaper::account::{Account, Accounting};
@@ -163,6 +163,12 @@ pub(crate) struct Holder {
     pub(crate) origin: Origin,
     /// What its request has said about itself.
     pub(crate) details: Details,
+}
+
+impl Holder {
+    pub(crate) fn holding(&self, held: Duration) -> Holding {
+        Holding { taken_at: self.origin.taken_at, held, label: self.details.to_label() }
+    }
 }
 
 /// The identity of a scope in this process. A number and not an address: a detached handle outlives its scope, and must

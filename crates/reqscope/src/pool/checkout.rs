@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::clock::Moment;
 use super::create::{self, LostError};
 use super::inner::{Doubt, GRACE, HandleMeta, Inner, Parts};
 use super::janitor;
@@ -24,6 +23,7 @@ use crate::lease::context::Holder;
 use crate::lease::probe_or_dead;
 use crate::resource::{Health, Resource};
 use crate::rt::catch;
+use crate::rt::clock::Moment;
 use crate::rt::shortcut::{FirstStep, Shortcut};
 use crate::rt::sync::{Ordering, lock_contended};
 use crate::rt::time::{self, Deadline};

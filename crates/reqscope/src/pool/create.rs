@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::inner::{Begun, Inner};
 use super::janitor;
+use super::slots::Work;
 use crate::cell::Site;
 use crate::error::{Error, Stage};
 use crate::exit::Exit;
@@ -119,7 +120,7 @@ impl<R: Resource> Inner<R> {
         for _ in 0..AT_A_TIME {
             let mut state = self.state.lock();
             // The first waiter for which no creation runs yet causes it, or else the pool.
-            let creating = state.slots.counts().creating;
+            let creating = state.slots.busy(Work::Creating);
             let cause = state.slots.waiters.nth(creating).map_or(self.built_at, |waiter| waiter.origin.taken_at);
             let begun = state.begin(self, spare);
             let wakers = if begun.is_err() { state.hopeless() } else { Vec::new() };
@@ -199,15 +200,15 @@ impl<R: Resource> Inner<R> {
     /// The cause, if the pool is closed or the backend is down.
     fn is_warm(&self) -> Result<bool, Error<R::Cause>> {
         let state = self.state.lock();
-        let counts = state.slots.counts();
+        let gauges = state.slots.gauges();
         if state.slots.is_closed() {
             return Err(self.closed());
         }
-        let ready = counts.idle + counts.validating >= self.config.min_idle.max(1);
+        let ready = gauges.idle + state.slots.busy(Work::Validating) >= self.config.min_idle.max(1);
         match state.breaker.last_failure() {
-            _ if counts.creating > 0 => Ok(false),
+            _ if gauges.creating > 0 => Ok(false),
             Some((cause, _)) if state.breaker.is_open() => Err(cause.clone().into_unavailable()),
-            _ => Ok(ready || counts.paused || state.slots.occupied() >= counts.max),
+            _ => Ok(ready || gauges.paused || state.slots.occupied() >= gauges.max_size),
         }
     }
 }

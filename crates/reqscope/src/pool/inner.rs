@@ -9,13 +9,12 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 
 use super::breaker::{Attempt, Breaker};
-use super::clock::{Clock, Moment};
 use super::config::Config;
 use super::slots::{Put, Slots, Work};
 use super::status::PoolStatus;
 use crate::cell::Site;
 use crate::details::Details;
-use crate::error::{ConnectFailure, Error, Holding, Shortage, Situation};
+use crate::error::{ConnectFailure, Error, Shortage, Situation};
 use crate::exit::Exit;
 use crate::lease::context::{AcquireContext, Holder, Origin};
 use crate::lease::release::Releasing;
@@ -23,7 +22,9 @@ use crate::reaper::account::{Account, ParkedAccount};
 use crate::reaper::{self, Reaper};
 use crate::resource::Resource;
 use crate::rt::catch::{self, QuietArc};
+use crate::rt::clock::{Clock, Moment};
 use crate::rt::defer::Defer;
+use crate::rt::numbered::Numbered;
 use crate::rt::rand;
 use crate::rt::runtime::{Runtime, RuntimeId, TIME_PASSES};
 use crate::rt::sync::{AtomicBool, CacheAligned, Mutex};
@@ -65,8 +66,8 @@ pub(super) struct PoolState<R: Resource> {
     pub(super) scanned: Moment,
     /// The last runtime without timers on which no janitor could be started.
     pub(super) timerless: Option<RuntimeId>,
-    /// The runtimes on which handles were created, by their numbers. `None` are those that have ended.
-    homes: Vec<Option<Runtime>>,
+    /// The runtimes on which handles were created, until they end.
+    pub(super) homes: Numbered,
     /// The number of `clear`s. A creation that began before the last one serves one waiter at most.
     pub(super) clears: u32,
     pub(super) clock: Clock,
@@ -86,13 +87,10 @@ pub(super) struct PoolState<R: Resource> {
     pub(super) breaker: Breaker<Error<R::Cause>>,
 }
 
-/// Not the number of a runtime.
-const NO_HOME: u16 = u16::MAX;
-
 /// The metadata of a handle, which stays in its slot while the handle is lent.
 pub(super) struct HandleMeta<R> {
     account: ParkedAccount<R>,
-    /// The runtime on which it was created, as a number of `PoolState::homes`.
+    /// The runtime on which it was created, by its number in `PoolState::homes`.
     pub(super) home: u16,
     pub(super) created: Moment,
     /// Since when the handle is lent or idle: when it was taken or returned.
@@ -156,12 +154,6 @@ pub(super) struct Parts<R: Resource> {
 /// Of an option of them.
 pub(super) const NOT_TAKEN: &str = "only methods that consume it take the handle";
 
-impl Holder {
-    pub(super) fn holding(&self, held: Duration) -> Holding {
-        Holding { taken_at: self.origin.taken_at, held, label: self.details.to_label() }
-    }
-}
-
 /// A slot for a creation, with the breaker's permission.
 #[derive(Clone, Copy)]
 pub(super) struct Begun {
@@ -200,18 +192,8 @@ impl<R: Resource> PoolState<R> {
 
     /// Returns the runtime on which a handle was created, unless it has ended.
     pub(super) fn home(&mut self, slot: u32) -> Option<&Runtime> {
-        let home = usize::from(self.meta(slot).home);
-        self.homes.get(home)?.as_ref()
-    }
-
-    /// Returns the number of a runtime, and whether it is new, and has to be watched.
-    pub(super) fn add_home(&mut self, runtime: &Runtime) -> (u16, bool) {
-        let find = |wanted| self.homes.iter().position(|home| home.as_ref().map(Runtime::id) == wanted);
-        let known = find(Some(runtime.id()));
-        let home = known.or_else(|| find(None)).unwrap_or(self.homes.len());
-        self.homes.resize(self.homes.len().max(home + 1), None);
-        self.homes[home] = Some(runtime.clone());
-        (u16::try_from(home).unwrap_or(NO_HOME), known.is_none())
+        let home = self.meta(slot).home;
+        self.homes.get(home)
     }
 
     /// Returns the account of a handle that leaves the pool.
@@ -224,8 +206,8 @@ impl<R: Resource> PoolState<R> {
     /// Returns whether a waiter may get a handle although the breaker refuses creations: one that is lent or validated
     /// meanwhile, or that of a creation that began before.
     pub(super) fn has_sources(&self) -> bool {
-        let (counts, probes) = (self.slots.counts(), usize::from(self.breaker.is_probing()));
-        counts.lent + counts.validating + counts.creating.saturating_sub(probes) > 0
+        let (gauges, probes) = (self.slots.gauges(), usize::from(self.breaker.is_probing()));
+        gauges.in_use + gauges.creating.saturating_sub(probes) > 0
     }
 
     /// Returns the wakers of the callers that wait although nothing can serve them, because the breaker is open.
@@ -248,7 +230,7 @@ impl<R: Resource> Inner<R> {
             clock: Clock::new(),
             janitor_overdue: Moment::ZERO,
             scanned: Moment::ZERO,
-            homes: Vec::new(),
+            homes: Numbered::default(),
             timerless: None,
         };
         Inner {
@@ -349,7 +331,7 @@ impl<R: Resource> Inner<R> {
         let expires = if is_old { Moment::ZERO } else { now.after(self.config.lifetime(rand::fraction())) };
         let stays = !is_old || state.slots.is_awaited();
         // The handle is assigned to its runtime before the watch begins, which ends at once if that is shutting down.
-        let home = runtime.as_ref().map_or((NO_HOME, false), |runtime| state.add_home(runtime));
+        let home = runtime.as_ref().map_or((Numbered::NONE, false), |runtime| state.homes.add(runtime));
         let meta =
             HandleMeta { account, home: home.0, created: now, since: now, proved: now, expires, uses: 0, tested };
         *state.slots.meta(begun.slot) = Some(meta);
@@ -387,11 +369,11 @@ impl<R: Resource> Inner<R> {
         if state.slots.is_closed() {
             return;
         }
-        let ended = state.homes.get_mut(usize::from(home)).and_then(Option::take);
+        let ended = state.homes.remove(home);
         // Perhaps that of the janitor. If not, the janitor goes on unless a check-out replaces it.
         state.janitor_overdue = Moment::ZERO;
         for meta in state.slots.metadata().filter(|meta| meta.home == home) {
-            (meta.proved, meta.home) = (UNPROVED, NO_HOME);
+            (meta.proved, meta.home) = (UNPROVED, Numbered::NONE);
         }
         drop(state);
         catch::drop_quietly(ended);
@@ -415,16 +397,9 @@ impl<R: Resource> Inner<R> {
 
     pub(super) fn status(&self) -> PoolStatus {
         let (accounting, state) = (self.reaper.stats(), self.state.lock());
-        let counts = state.slots.counts();
+        let PoolStatus { unsound, timeouts, held_too_long, .. } = state.so_far;
         PoolStatus {
             name: self.config.name.clone().unwrap_or(Cow::Borrowed(type_name::<R>())),
-            max_size: counts.max,
-            in_use: counts.lent + counts.validating,
-            idle: counts.idle,
-            creating: counts.creating,
-            ending: counts.ending,
-            waiting: counts.waiting,
-            paused: counts.paused,
             down: state.breaker.is_open(),
             last_failure: state.breaker.last_failure().map(|(error, at)| ConnectFailure::new(error, at.elapsed())),
             created: accounting.acquired,
@@ -432,7 +407,10 @@ impl<R: Resource> Inner<R> {
             retired: accounting.released + accounting.abandoned,
             uses: state.uses,
             waits: state.waits,
-            ..state.so_far.clone()
+            unsound,
+            timeouts,
+            held_too_long,
+            ..state.slots.gauges()
         }
     }
 

@@ -12,11 +12,11 @@ use std::mem;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::clock::Moment;
 use super::inner::{GRACE, HandleMeta, Inner};
 use super::slots::Work;
 use crate::observer::Subject;
 use crate::resource::Resource;
+use crate::rt::clock::Moment;
 use crate::rt::runtime::{Runtime, TIME_PASSES};
 use crate::rt::time;
 
@@ -47,7 +47,7 @@ pub(super) fn start<R: Resource>(pool: &Arc<Inner<R>>) {
         state.janitor_overdue = overdue;
         // The paused clock of a former runtime may have run ahead.
         state.scanned = state.scanned.min(now);
-        let home = state.add_home(&runtime);
+        let home = state.homes.add(&runtime);
         drop(state);
         drop(runtime.spawn(work(Arc::downgrade(pool), overdue)));
         // Reports when the janitor has ended with its runtime.
@@ -68,12 +68,13 @@ impl<R: Resource> Inner<R> {
     /// Returns when the next round is overdue.
     fn run_round(self: &Arc<Self>, overdue: Moment) -> Option<Moment> {
         let mut state = self.state.lock();
-        let (now, occupied, counts) = (state.clock.now(), state.slots.occupied(), state.slots.counts());
+        let (now, occupied) = (state.clock.now(), state.slots.occupied());
+        let waiting = state.slots.waiters.waiting();
         if ![overdue, Moment::ZERO].contains(&state.janitor_overdue) {
             return None;
         }
         let rests = state.slots.is_closed() || self.config.min_idle == 0;
-        if rests && occupied == 0 && counts.waiting == 0 {
+        if rests && occupied == 0 && waiting == 0 {
             state.janitor_overdue = Moment::ZERO;
             return None;
         }
@@ -82,7 +83,7 @@ impl<R: Resource> Inner<R> {
         state.slots.give_up(now, GRACE);
         let scans = state.scanned.after(PER_SLOT.saturating_mul(u32::try_from(occupied).unwrap_or(u32::MAX))) <= now;
         let just_failed = state.breaker.last_failure().is_some_and(|(_, at)| at.elapsed() < REFILL);
-        let waits = state.breaker.is_open() && counts.waiting == 0 && just_failed;
+        let waits = state.breaker.is_open() && waiting == 0 && just_failed;
         drop(state);
         let outgoing = if scans { self.scan(now) } else { 0 };
         if !waits {
@@ -97,13 +98,13 @@ impl<R: Resource> Inner<R> {
     fn scan(self: &Arc<Self>, now: Moment) -> usize {
         let config = &self.config;
         let mut state = self.state.lock();
-        let (before, counts) = (mem::replace(&mut state.scanned, now), state.slots.counts());
+        let (before, gauges) = (mem::replace(&mut state.scanned, now), state.slots.gauges());
         // Handles that were validated are at the end, as if they had been used.
         state.slots.sort_idle(|meta| meta.since);
-        let mut spare = 0..counts.idle.saturating_sub(config.min_idle.min(counts.max));
+        let mut spare = 0..gauges.idle.saturating_sub(config.min_idle.min(gauges.max_size));
         // In a full pool, one handle at a time is retired before its replacement is created.
-        let full = state.slots.occupied() >= counts.max;
-        let mut exchanged = 0..usize::from(full && counts.creating + counts.ending == 0);
+        let full = state.slots.occupied() >= gauges.max_size;
+        let mut exchanged = 0..usize::from(full && gauges.creating + gauges.ending == 0);
         let mut outgoing = 0;
         let out = state.slots.claim(Work::Ending, |_, meta| {
             let (expired, unused) = (meta.expires <= now, meta.since.after(config.idle_timeout) <= now);
@@ -114,7 +115,7 @@ impl<R: Resource> Inner<R> {
         drop(state);
         self.retire_all(out);
         let quiet = |meta: &HandleMeta<R>| meta.since.max(meta.proved).after(config.keepalive) <= now;
-        self.validate_idle(counts.idle.div_ceil(10), quiet);
+        self.validate_idle(gauges.idle.div_ceil(10), quiet);
         let too_long = |since: Moment| since.after(config.leak_after);
         let long = self.holders(|since| before < too_long(since) && too_long(since) <= now);
         self.state.lock().so_far.held_too_long += long.len() as u64;

@@ -2,11 +2,10 @@
 
 // Each module imports only from those above it.
 mod config;
-mod clock;
 mod waiters;
+mod status;
 mod slots;
 mod breaker;
-mod status;
 mod inner;
 mod validate;
 mod pooled;
@@ -27,7 +26,6 @@ pub use status::PoolStatus;
 
 pub use crate::resource::Reset;
 
-use self::clock::Moment;
 use self::inner::{Inner, Parts};
 use self::slots::Work;
 use self::validate::Unproved;
@@ -36,6 +34,7 @@ use crate::exit::Exit;
 use crate::identity::Identity;
 use crate::resource::{Health, Resource};
 use crate::rt::catch;
+use crate::rt::clock::Moment;
 use crate::rt::defer::Defer;
 use crate::rt::runtime::Runtime;
 use crate::stack;
@@ -214,7 +213,9 @@ impl<R: Resource> Pool<R> {
     pub fn try_get(&self) -> Option<Pooled<R>> {
         let taken = self.inner.take_proved(Location::caller());
         // It goes to the end of the idle ones, from which the next call takes it.
-        if taken.is_none() && Runtime::try_current().is_ok() && self.inner.state.lock().slots.counts().validating == 0
+        if taken.is_none()
+            && Runtime::try_current().is_ok()
+            && self.inner.state.lock().slots.busy(Work::Validating) == 0
         {
             self.inner.validate_idle(1, |_| true);
         }

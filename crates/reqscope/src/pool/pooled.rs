@@ -3,12 +3,12 @@ use std::mem;
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use super::clock::Moment;
 use super::inner::{HandleMeta, NOT_TAKEN, Parts};
 use super::validate::Unproved;
 use crate::exit::Exit;
 use crate::lease::{Lease, probe_or_dead};
 use crate::resource::{Health, Reset, Resource};
+use crate::rt::clock::Moment;
 
 /// A handle that is checked out of a [`Pool`](super::Pool).
 ///

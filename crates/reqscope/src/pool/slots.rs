@@ -33,8 +33,9 @@ use std::mem;
 use std::task::Waker;
 use std::time::Duration;
 
-use super::clock::Moment;
+use super::status::PoolStatus;
 use super::waiters::{Ticket, Waiters};
+use crate::rt::clock::Moment;
 
 pub(super) struct Slots<T, S, N> {
     entries: Vec<Entry<T, S, N>>,
@@ -87,19 +88,6 @@ pub(super) enum Work {
 /// not wanted any more, and its slot is busy with its end.
 pub(super) type Put<T> = Result<Option<Waker>, T>;
 
-/// The number of slots in each state.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Counts {
-    pub(super) max: usize,
-    pub(super) idle: usize,
-    pub(super) lent: usize,
-    pub(super) creating: usize,
-    pub(super) validating: usize,
-    pub(super) ending: usize,
-    pub(super) waiting: usize,
-    pub(super) paused: bool,
-}
-
 impl<T, S, N> Slots<T, S, N> {
     pub(super) fn new(max: usize) -> Self {
         Slots {
@@ -124,16 +112,17 @@ impl<T, S, N> Slots<T, S, N> {
         self.occupied() - self.busy(Work::Ending)
     }
 
-    fn busy(&self, work: Work) -> usize {
+    pub(super) fn busy(&self, work: Work) -> usize {
         self.busy[work as usize]
     }
 
-    pub(super) fn counts(&self) -> Counts {
-        let [creating, validating, ending, _] = self.busy;
+    /// Returns the gauges of the status of a pool.
+    pub(super) fn gauges(&self) -> PoolStatus {
+        let [creating, _, ending, _] = self.busy;
         let idle = self.idle.len();
-        let lent = self.occupied() - (idle + creating + validating + ending);
+        let in_use = self.occupied() - (idle + creating + ending);
         let (waiting, paused) = (self.waiters.waiting(), self.mode == Mode::Paused);
-        Counts { max: self.max, idle, lent, creating, validating, ending, waiting, paused }
+        PoolStatus { max_size: self.max, in_use, idle, creating, ending, waiting, paused, ..PoolStatus::default() }
     }
 
     pub(super) fn is_closed(&self) -> bool {

@@ -4,6 +4,7 @@
 pub(crate) mod sync;
 pub(crate) mod runtime;
 pub(crate) mod shortcut;
+pub(crate) mod numbered;
 pub(crate) mod rand;
 pub(crate) mod catch;
 pub(crate) mod defer;
@@ -11,3 +12,4 @@ pub(crate) mod list;
 pub(crate) mod wakers;
 pub(crate) mod timer;
 pub(crate) mod time;
+pub(crate) mod clock;

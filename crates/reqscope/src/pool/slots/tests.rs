@@ -11,6 +11,7 @@ use std::task::Waker;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
+use self::invariants::Counts;
 use self::step::Step;
 use self::world::{Machine, Woken, World};
 use super::*;

@@ -2,7 +2,26 @@ use std::collections::BTreeSet;
 
 use super::super::*;
 
+/// The number of slots in each state.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Counts {
+    pub(super) max: usize,
+    pub(super) idle: usize,
+    pub(super) lent: usize,
+    pub(super) creating: usize,
+    pub(super) validating: usize,
+    pub(super) ending: usize,
+    pub(super) waiting: usize,
+    pub(super) paused: bool,
+}
+
 impl<T, S, N> Slots<T, S, N> {
+    pub(super) fn counts(&self) -> Counts {
+        let PoolStatus { max_size: max, in_use, idle, creating, ending, waiting, paused, .. } = self.gauges();
+        let validating = self.busy(Work::Validating);
+        Counts { max, idle, lent: in_use - validating, creating, validating, ending, waiting, paused }
+    }
+
     /// Asserts the invariants that can be seen from one state.
     pub(super) fn check(&mut self) {
         let of = |wanted: fn(&State<T, N>) -> bool| -> BTreeSet<u32> {

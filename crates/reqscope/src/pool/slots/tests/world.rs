@@ -6,6 +6,7 @@ use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use super::super::*;
+use super::invariants::Counts;
 use super::step::Step;
 
 /// A handle is a number, and so is its metadata. A holder is a number too.

@@ -1,12 +1,14 @@
+//! The clock in milliseconds.
+
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::rt::time;
 
-/// The clock of a pool, under its lock. It is tokio's, which tests can pause, in a form that takes half the memory.
+/// A clock under a lock. It is tokio's, which tests can pause, in a form that takes half the memory.
 /// Most readings are in the same millisecond as the one before, and need no conversion.
-pub(super) struct Clock {
+pub(crate) struct Clock {
     /// The instant of the moment [`EPOCH`]. Long before the pool was built, because a paused clock of tokio may be behind
     /// that of another runtime, or no earlier than the pool where the clock begins with the machine.
     epoch: Instant,
@@ -15,12 +17,12 @@ pub(super) struct Clock {
     end: Instant,
     /// The moment of the latest reading. A return takes it for its own time, which costs no reading, and at worst a
     /// validation that was not necessary, because clocks of several runtimes may be apart.
-    pub(super) moment: Moment,
+    pub(crate) moment: Moment,
 }
 
 /// A time of a pool's clock, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Moment(u64);
+pub(crate) struct Moment(u64);
 
 /// How far the clocks of two runtimes may be apart.
 const APART: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -32,7 +34,7 @@ const EPOCH: u64 = 1000 * APART.as_secs();
 const SKEW: u64 = 1000;
 
 impl Clock {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let now = time::now();
         Self::with_epoch(now.checked_sub(2 * APART), now)
     }
@@ -41,13 +43,13 @@ impl Clock {
         Clock { epoch: before.unwrap_or(now), first: now, end: now, moment: Moment::ZERO }
     }
 
-    pub(super) fn now(&mut self) -> Moment {
+    pub(crate) fn now(&mut self) -> Moment {
         self.read(time::now())
     }
 
     /// Returns the moment of a reading of tokio's clock.
     #[inline]
-    pub(super) fn read(&mut self, now: Instant) -> Moment {
+    pub(crate) fn read(&mut self, now: Instant) -> Moment {
         if now < self.end && now >= self.first { self.moment } else { self.convert(now) }
     }
 
@@ -61,37 +63,37 @@ impl Clock {
     }
 
     /// Returns the instant of a moment, no earlier than it. Returns `None` if that is never.
-    pub(super) fn instant(&self, moment: Moment) -> Option<Instant> {
+    pub(crate) fn instant(&self, moment: Moment) -> Option<Instant> {
         self.epoch.checked_add(Duration::from_millis(moment.0.saturating_sub(EPOCH).saturating_add(1)))
     }
 }
 
 impl Moment {
     /// Before every moment of a clock.
-    pub(super) const ZERO: Moment = Moment(0);
-    pub(super) const NEVER: Moment = Moment(u64::MAX);
+    pub(crate) const ZERO: Moment = Moment(0);
+    pub(crate) const NEVER: Moment = Moment(u64::MAX);
 
     /// Returns whether this moment is within a [`window`](Moment::window) before now. A moment in the future is not,
     /// because it is of a paused clock that ran ahead of this one, except for the time between a reading of the clock
     /// and its use.
     #[inline]
-    pub(super) fn is_within(self, window: u64, now: Moment) -> bool {
+    pub(crate) fn is_within(self, window: u64, now: Moment) -> bool {
         (now.0 + SKEW).wrapping_sub(self.0) < window
     }
 
-    pub(super) fn since(self, earlier: Moment) -> Duration {
+    pub(crate) fn since(self, earlier: Moment) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
     /// Returns the moment after that time, rounded up. Without a time, that is never.
     #[inline]
-    pub(super) fn after(self, wait: impl Into<Option<Duration>>) -> Moment {
+    pub(crate) fn after(self, wait: impl Into<Option<Duration>>) -> Moment {
         Moment(self.0.saturating_add(wait.into().map_or(u64::MAX, Self::millis)))
     }
 
     /// Returns the argument of [`is_within`](Moment::is_within) for that time. No moment is within no time. No moment
     /// of a pool's clock is as close to [`ZERO`](Moment::ZERO).
-    pub(super) fn window(time: Duration) -> u64 {
+    pub(crate) fn window(time: Duration) -> u64 {
         if time.is_zero() { 0 } else { Self::millis(time.min(APART)) + SKEW }
     }
 
