@@ -165,6 +165,8 @@ pub(super) struct Begun {
     clears: u32,
 }
 
+const HAS_META: &str = "a handle has its metadata until it leaves";
+
 impl<R: Resource> PoolState<R> {
     /// Occupies a slot for a creation. Returns `None` if none is wanted, or enough of them run. `spare` is the number
     /// of handles that are to be idle.
@@ -187,20 +189,13 @@ impl<R: Resource> PoolState<R> {
 
     /// Returns the metadata of a handle that has not left the pool.
     pub(super) fn meta(&mut self, slot: u32) -> &mut HandleMeta<R> {
-        self.slots.meta(slot).as_mut().expect("a handle has its metadata until it leaves")
-    }
-
-    /// Returns the runtime on which a handle was created, unless it has ended.
-    pub(super) fn home(&mut self, slot: u32) -> Option<&Runtime> {
-        let home = self.meta(slot).home;
-        self.homes.get(home)
+        self.slots.meta(slot).as_mut().expect(HAS_META)
     }
 
     /// Returns the account of a handle that leaves the pool.
     pub(super) fn account(&mut self, slot: u32) -> Account<R> {
-        let home = self.home(slot).cloned();
-        let meta = self.slots.meta(slot).take().expect("its runtime was found in it");
-        meta.account.unpark(home)
+        let meta = self.slots.meta(slot).take().expect(HAS_META);
+        meta.account.unpark(self.homes.get(meta.home).cloned())
     }
 
     /// Returns whether a waiter may get a handle although the breaker refuses creations: one that is lent or validated

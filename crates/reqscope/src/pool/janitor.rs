@@ -68,8 +68,7 @@ impl<R: Resource> Inner<R> {
     /// Returns when the next round is overdue.
     fn run_round(self: &Arc<Self>, overdue: Moment) -> Option<Moment> {
         let mut state = self.state.lock();
-        let (now, occupied) = (state.clock.now(), state.slots.occupied());
-        let waiting = state.slots.waiters.waiting();
+        let (now, occupied, waiting) = (state.clock.now(), state.slots.occupied(), state.slots.waiters.waiting());
         if ![overdue, Moment::ZERO].contains(&state.janitor_overdue) {
             return None;
         }

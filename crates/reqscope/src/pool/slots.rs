@@ -50,7 +50,7 @@ pub(super) struct Slots<T, S, N> {
     /// The numbers of slots with each kind of work.
     busy: [usize; 4],
     /// No busy slot is overdue before.
-    overdue: Moment,
+    pub(super) overdue: Moment,
     mode: Mode,
 }
 
@@ -293,11 +293,6 @@ impl<T, S, N> Slots<T, S, N> {
             _ => None,
         };
         claimed.into_iter().filter_map(claim).collect()
-    }
-
-    /// Returns when the next busy slot may be overdue.
-    pub(super) fn next_overdue(&self) -> Moment {
-        self.overdue
     }
 
     /// Gives up the slots whose work is overdue, and was so already some time ago, and returns them.

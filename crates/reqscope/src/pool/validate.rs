@@ -81,7 +81,10 @@ impl<R: Resource> Unproved<R> {
     pub(super) fn validate_in_background(self) {
         let Parts { pool, slot, .. } = self.parts();
         drop(pool.begin_validation(*slot));
-        let home = pool.state.lock().home(*slot).cloned();
+        let mut state = pool.state.lock();
+        let home = state.meta(*slot).home;
+        let home = state.homes.get(home).cloned();
+        drop(state);
         reaper::spawn(home, Box::pin(self.validate_and_put()));
     }
 
