@@ -194,9 +194,21 @@ mod tests {
         runtime().block_on(async {
             drop(wait(1, &Arc::default()));
             assert_eq!(left(), 1);
-            let _second = wait(1, &Arc::default());
+            let second = wait(1, &Arc::default());
             assert_eq!(left(), 0);
+            // Only a timer that was left has a relay.
+            assert!(second.0.as_ref().is_some_and(|set| set.relay.is_some()), "a timer of its own");
         });
+    }
+
+    /// A task on its runtime polls it, and so may a caller outside of any runtime.
+    #[test]
+    fn timer_is_from_here_except_on_another_runtime() {
+        let (home, other) = (runtime(), runtime());
+        let timer = home.block_on(async { wait(1, &Arc::default()) });
+        assert!(timer.is_from_here(), "outside of a runtime");
+        assert!(home.block_on(async { timer.is_from_here() }), "on its own");
+        assert!(!other.block_on(async { timer.is_from_here() }), "on another one");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! When a janitor starts, and when it ends.
 
-use reqscope_testkit::{Probe, Verb};
+use std::pin::pin;
+
+use reqscope_testkit::{Probe, Verb, poll_once};
 
 use super::aging::{ROUND, SECOND, fill, pass, without_limits};
 use crate::support::{bounded, runtime, settle};
@@ -32,6 +34,23 @@ fn check_out_starts_a_janitor_after_its_runtime_ended() {
         });
         assert_eq!((pool.status().idle, pool.status().retired), (0, 2 * round));
     }
+}
+
+/// While a caller waits, others join the queue without looking for an idle handle, and do not start a janitor.
+#[test]
+fn check_out_after_a_cancelled_wait_starts_a_janitor() {
+    let pool = without_limits().max_size(1).idle_timeout(SECOND).build(Probe::new());
+    runtime().block_on(async {
+        let held = pool.get().await.unwrap();
+        assert!(poll_once(pin!(pool.get())).is_pending(), "it has to wait");
+        pool.put(held);
+    });
+    runtime().block_on(async {
+        fill(&pool, 1).await;
+        fill(&pool, 1).await;
+        pass(2 * SECOND).await;
+    });
+    assert_eq!((pool.status().idle, pool.status().retired), (0, 1));
 }
 
 #[test]
