@@ -53,6 +53,26 @@ fn check_out_after_a_cancelled_wait_starts_a_janitor() {
     assert_eq!((pool.status().idle, pool.status().retired), (0, 1));
 }
 
+/// The waiter that is polled again finds the janitor gone, and does not start one itself.
+#[test]
+fn caller_after_a_waiter_without_a_janitor_starts_one() {
+    let pool = without_limits().max_size(1).idle_timeout(SECOND).build(Probe::new());
+    let (held, mut waiter) = runtime().block_on(async {
+        let held = pool.get().await.unwrap();
+        let mut waiter = Box::pin(pool.get());
+        assert!(poll_once(waiter.as_mut()).is_pending(), "it has to wait");
+        (held, waiter)
+    });
+    runtime().block_on(async {
+        assert!(poll_once(waiter.as_mut()).is_pending(), "it waits on");
+        assert!(poll_once(pin!(pool.get())).is_pending(), "it has to wait");
+        drop(waiter);
+        pool.put(held);
+        pass(2 * SECOND).await;
+    });
+    assert_eq!((pool.status().idle, pool.status().retired), (0, 1));
+}
+
 #[test]
 fn handle_idle_without_a_janitor_is_not_taken_as_fresh() {
     let probe = Probe::new();
