@@ -28,3 +28,29 @@ impl Numbered {
         self.0.get_mut(usize::from(number))?.take()
     }
 }
+
+#[cfg(all(test, not(reqscope_loom)))]
+mod tests {
+    use super::*;
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().build().expect("a runtime needs no resources")
+    }
+
+    #[test]
+    fn runtime_keeps_its_number() {
+        let (first, second, mut numbered) = (runtime(), runtime(), Numbered::default());
+        let added = [first.handle(), second.handle(), first.handle()].map(|runtime| numbered.add(runtime));
+        assert_eq!(added, [(0, true), (1, true), (0, false)]);
+        assert_eq!(numbered.get(1).map(Runtime::id), Some(second.handle().id()));
+        assert!(numbered.get(Numbered::NONE).is_none());
+    }
+
+    #[test]
+    fn number_of_a_removed_runtime_is_used_again() {
+        let (first, second, mut numbered) = (runtime(), runtime(), Numbered::default());
+        numbered.add(first.handle());
+        assert!(numbered.remove(0).is_some() && numbered.get(0).is_none() && numbered.remove(0).is_none());
+        assert_eq!(numbered.add(second.handle()), (0, true));
+    }
+}
