@@ -136,56 +136,57 @@ impl<R: Resource> CheckOut<R> {
     }
 
     /// Validates the handle that was found, or waits for another one.
-    async fn run(mut self, mut found: Option<Unproved<R>>) -> PoolResult<R, Pooled<R>> {
-        loop {
-            // In place: a local would be a second one in the frame.
-            let unproved = match &mut found {
-                Some(unproved) => unproved,
-                None => match poll_fn(|cx| self.poll_lent(cx)).await? {
-                    (parts, None) => return Ok(Pooled::new(parts)),
-                    (parts, Some(doubt)) => {
-                        self.pool = Some(Arc::clone(&parts.pool));
-                        found.insert(Unproved::new(parts, doubt))
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` moves its arguments once more, within its frame")]
+    fn run(mut self, mut found: Option<Unproved<R>>) -> impl Future<Output = PoolResult<R, Pooled<R>>> + Send {
+        async move {
+            loop {
+                // In place: a local would be a second one in the frame.
+                let unproved = match &mut found {
+                    Some(unproved) => unproved,
+                    None => match poll_fn(|cx| self.poll_lent(cx)).await? {
+                        (parts, None) => return Ok(Pooled::new(parts)),
+                        (parts, Some(doubt)) => {
+                            self.pool = Some(Arc::clone(&parts.pool));
+                            found.insert(Unproved::new(parts, doubt))
+                        }
+                    },
+                };
+                // Dropping this future meanwhile retires the handle. Validating it again would not help: the second
+                // validation would read the answer to the first one, and so would every later use.
+                let outcome = {
+                    let mut validation = pin!(unproved.validate());
+                    poll_fn(|cx| match validation.as_mut().poll(cx) {
+                        Poll::Ready(outcome) => Poll::Ready(Ok(outcome)),
+                        Poll::Pending => {
+                            let missed = self.deadline.poll_missed(Stage::Validating, cx);
+                            missed.map(|missed| Err(self.pool.as_ref().expect(NO_HANDLE).timed_out(missed)))
+                        }
+                    })
+                    .await?
+                };
+                let Some(unproved) = found.take() else { continue };
+                match outcome {
+                    Ok(()) => match unproved.lend(|| self.holder.clone()) {
+                        Some(parts) => return Ok(Pooled::new(parts)),
+                        None => self.keep_turn(),
+                    },
+                    // It was cut because of the caller's runtime.
+                    Err(error) if is_lost(&error) => return Err(error),
+                    Err(_) => {
+                        unproved.doubt_others();
+                        // Before the slot is freed, whose next handle would go to another caller.
+                        self.keep_turn();
+                        unproved.fail();
                     }
-                },
-            };
-            // Dropping this future meanwhile retires the handle. Validating it again would not help: the second
-            // validation would read the answer to the first one, and so would every later use.
-            let outcome = {
-                let mut validation = pin!(unproved.validate());
-                poll_fn(|cx| match validation.as_mut().poll(cx) {
-                    Poll::Ready(outcome) => Poll::Ready(Ok(outcome)),
-                    Poll::Pending => {
-                        let missed = self.deadline.poll_missed(Stage::Validating, cx);
-                        missed.map(|missed| Err(self.pool.as_ref().expect(NO_HANDLE).timed_out(missed)))
-                    }
-                })
-                .await?
-            };
-            let Some(unproved) = found.take() else { continue };
-            match outcome {
-                Ok(()) => match unproved.lend(|| self.holder.clone()) {
-                    Some(parts) => return Ok(Pooled::new(parts)),
-                    None => self.keep_turn(),
-                },
-                // It was cut because of the caller's runtime.
-                Err(error) if is_lost(&error) => return Err(error),
-                Err(_) => {
-                    unproved.doubt_others();
-                    // Before the slot is freed, whose next handle would go to another caller.
-                    self.keep_turn();
-                    unproved.fail();
                 }
             }
         }
     }
 
     /// Takes the next idle handle, or goes back to the head of the queue.
-    #[cold]
     fn keep_turn(&mut self) {
-        let pool = self.pool.as_ref().expect(NO_HANDLE);
-        let ticket = pool.state.lock().slots.join(self.holder.clone(), true);
-        self.ticket = Some(ticket);
+        let mut state = self.pool.as_ref().expect(NO_HANDLE).state.lock();
+        self.ticket = Some(state.slots.join(self.holder.clone(), true));
     }
 
     /// Waits for a grant, which is at once if a handle is idle.
