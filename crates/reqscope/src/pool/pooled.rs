@@ -164,9 +164,9 @@ impl<R: Resource<Handle: fmt::Debug>> fmt::Debug for Pooled<R> {
 impl<R: Resource> Parts<R> {
     /// Returns the handle to the pool at once, unless it must be validated before anything else uses it.
     ///
-    /// `verdict` is how the use ended, or `None` if that is unknown, because the handle was dropped. A handle in doubt could hold a lock, and is
-    /// validated without waiting for its next user. That is a release, and not done here, because this is called from
-    /// drops.
+    /// `verdict` is how the use ended, or `None` if that is unknown, because the handle was dropped. A handle in doubt
+    /// could hold a lock, and is validated without waiting for its next user. That is a release, and not done here,
+    /// because this is called from drops.
     #[inline(always)]
     pub(super) fn reclaim(self, verdict: Option<Exit>) -> Result<(), Self> {
         let proved = match probe_or_dead(&*self.pool.resource, &self.handle) {

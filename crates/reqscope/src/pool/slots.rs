@@ -286,8 +286,8 @@ impl<T, S, N> Slots<T, S, N> {
     /// occupies them itself.
     pub(super) fn claim(&mut self, work: Work, mut pick: impl FnMut(u32, &S) -> bool) -> Vec<(u32, T)> {
         let picked = |slot: &u32| self.entries[*slot as usize].meta.as_ref().is_some_and(|meta| pick(*slot, meta));
-        let (claimed, left) = mem::take(&mut self.idle).into_iter().partition::<Vec<_>, _>(picked);
-        self.idle = left;
+        let (claimed, left) = self.idle.drain(..).partition::<Vec<_>, _>(picked);
+        self.idle.extend(left);
         let claim = |slot| match self.enter(slot, State::Busy { work, overdue: Moment::NEVER, noticed: false }) {
             State::Idle(handle) => Some((slot, handle)),
             _ => None,

@@ -6,11 +6,11 @@ use tokio::time::Instant;
 
 use crate::rt::time;
 
-/// A clock under a lock. It is tokio's, which tests can pause, in a form that takes half the memory.
-/// Most readings are in the same millisecond as the one before, and need no conversion.
+/// A clock under a lock. It is tokio's, which tests can pause, in a form that takes half the memory. Most readings are in
+/// the same millisecond as the one before, and need no conversion.
 pub(crate) struct Clock {
-    /// The instant of the moment [`EPOCH`]. Long before the pool was built, because a paused clock of tokio may be behind
-    /// that of another runtime, or no earlier than the pool where the clock begins with the machine.
+    /// The instant of the moment [`EPOCH`]. Long before the clock was made, because a paused clock of tokio may be
+    /// behind that of another runtime, or not before it where time begins with the machine.
     epoch: Instant,
     /// The first reading in its millisecond, and the end of that.
     first: Instant,
@@ -20,7 +20,7 @@ pub(crate) struct Clock {
     pub(crate) moment: Moment,
 }
 
-/// A time of a pool's clock, in milliseconds.
+/// A time of a [`Clock`], in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Moment(u64);
 
@@ -92,7 +92,7 @@ impl Moment {
     }
 
     /// Returns the argument of [`is_within`](Moment::is_within) for that time. No moment is within no time. No moment
-    /// of a pool's clock is as close to [`ZERO`](Moment::ZERO).
+    /// of a clock is as close to [`ZERO`](Moment::ZERO).
     pub(crate) fn window(time: Duration) -> u64 {
         if time.is_zero() { 0 } else { Self::millis(time.min(APART)) + SKEW }
     }

@@ -21,7 +21,8 @@ use crate::rt::sync::{Mutex, thread_local};
 pub(crate) struct Timer(Option<Quiet<Pin<Box<Set>>>>);
 
 pin_project! {
-    /// A timer of tokio that is set, and what belongs to it: in one allocation, of a size that glibc frees in constant time.
+    /// A timer of tokio that is set, and what belongs to it: in one allocation, because many waits may
+    /// end at the same time.
     struct Set {
         #[pin]
         sleep: Sleep,
