@@ -260,3 +260,16 @@ fn validation_of_a_bad_caller_spares_the_other_handles() {
     assert_eq!(rig.counts(), [0, 3, 0, 0, 0]);
     healthy.block_on(rig.finish(0));
 }
+
+#[test]
+fn caller_without_timers_validates_a_handle_that_is_ready() {
+    let (healthy, rig) = (runtime(), Rig::new(1));
+    // Dropped, it has to be validated before its next use.
+    healthy.block_on(async { drop(rig.take_all(1).await) });
+    let timerless = without_timers();
+    let inside = timerless.enter();
+    assert!(matches!(poll_once(pin!(rig.pool.get())), Poll::Ready(Ok(_))));
+    assert_eq!(rig.probe.counts().validated, 1);
+    drop(inside);
+    healthy.block_on(rig.finish(0));
+}
