@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::thread;
 use std::time::Duration;
 
-use reqscope::{Error, Pool, Resource, resource_fn};
+use reqscope::{Error, Health, Pool, Resource, resource_fn};
 use reqscope_testkit::{Outcome, Probe, Scripted, Verb, Wakes, poll_once, quiet_panic};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::sleep;
@@ -271,5 +271,27 @@ fn caller_without_timers_validates_a_handle_that_is_ready() {
     assert!(matches!(poll_once(pin!(rig.pool.get())), Poll::Ready(Ok(_))));
     assert_eq!(rig.probe.counts().validated, 1);
     drop(inside);
+    healthy.block_on(rig.finish(0));
+}
+
+/// A task validates the handle that was dropped, on the runtime without timers.
+#[test]
+fn lost_validation_in_a_task_spares_the_other_handles() {
+    let (healthy, timerless, rig) = (runtime(), without_timers(), Rig::new(2));
+    let take = || match poll_once(pin!(rig.pool.get())) {
+        Poll::Ready(outcome) => outcome.unwrap(),
+        Poll::Pending => panic!("it has to wait"),
+    };
+    timerless.block_on(async {
+        let (idle, held) = (take(), take());
+        // Like the other, it has to be validated before its next use.
+        drop(idle);
+        rig.probe.on(Verb::Validate).always(Outcome::ok().after_polls(1));
+        rig.probe.set_health(Health::Dirty);
+        drop(held);
+        rig.probe.set_health(Health::Ready);
+        settle().await;
+    });
+    assert_eq!((rig.probe.on(Verb::Validate).calls(), rig.counts()), (1, [0, 1, 0, 0, 0]));
     healthy.block_on(rig.finish(0));
 }

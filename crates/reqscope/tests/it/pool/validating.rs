@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqscope::pool::Reset;
-use reqscope::{Error, Exit, Health, Lease, Pool, Resource};
+use reqscope::{Error, Exit, Health, Lease, Pool, Pooled, Resource};
 use reqscope_testkit::{Outcome, Probe, ProbeHandle, Scripted, Verb, expect_panic, quiet_panic};
 use tokio::time::{Instant, sleep};
 
@@ -289,5 +289,44 @@ async fn handle_cleared_during_its_validation_has_one_use_at_most() {
     rig.probe.on(Verb::Validate).always(Outcome::ok());
     settle().await;
     assert_eq!(rig.pool.status().idle, 0);
+    rig.finish(0).await;
+}
+
+// The validation of a handle that a task of the pool puts back afterwards.
+
+/// Drops a handle that has to be validated at once.
+async fn drop_dirty(rig: &Rig, held: Pooled<Probe>) {
+    rig.probe.set_health(Health::Dirty);
+    drop(held);
+    rig.probe.set_health(Health::Ready);
+    settle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn handle_validated_after_its_last_use_is_retired() {
+    let rig = Rig::configured(Probe::new(), |builder| builder.max_size(1).max_uses(2));
+    for [idle, retired] in [[1, 0], [0, 1]] {
+        drop_dirty(&rig, rig.take().await).await;
+        assert_eq!((rig.counts(), rig.pool.status().retired), ([0, idle, 0, 0, 0], retired as u64));
+    }
+    rig.finish(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn handle_validated_at_the_moment_of_its_expiry_is_retired() {
+    let rig = Rig::configured(Probe::new(), |builder| builder.max_size(1).max_lifetime(Duration::ZERO));
+    drop_dirty(&rig, rig.take().await).await;
+    assert_eq!((rig.counts(), rig.pool.status().retired), ([0; 5], 1));
+    rig.finish(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn failed_validation_in_a_task_validates_what_else_is_unproved() {
+    let rig = Rig::new(2);
+    let [idle, held] = <[_; 2]>::try_from(rig.take_all(2).await).unwrap();
+    drop(idle);
+    rig.probe.on(Verb::Validate).always(Outcome::error());
+    drop_dirty(&rig, held).await;
+    assert_eq!(rig.probe.on(Verb::Validate).calls(), 2);
     rig.finish(0).await;
 }
