@@ -48,7 +48,7 @@ const FIRST: Duration = Duration::from_millis(100);
 /// The last bound of the backoff. Callers should not wait much longer than the outage lasts.
 const LONGEST: Duration = Duration::from_secs(1);
 /// A year, which no clock overflows.
-const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
+const NEVER: Duration = Duration::from_secs(31_536_000);
 
 pub(super) struct Breaker<E> {
     /// When the next probe may begin. `None` while it is `Closed`.
