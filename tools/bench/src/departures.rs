@@ -1,5 +1,5 @@
 //! Times tasks that are cancelled in a random order while they wait in the line of a pool, beside tasks that wait for a
-//! `Semaphore`. A deadline of a caller's own and a client that hangs up cancel like this.
+//! `Semaphore`, bare or with a deadline as each waiter of a pool has one. A client that hangs up cancels like this.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use reqscope_records::bench::Turns;
 use tokio::runtime;
 use tokio::sync::Semaphore;
 use tokio::task::yield_now;
+use tokio::time::timeout;
 
 use crate::ready::{LEFT_BY_WAITERS, Ready};
 use crate::turns::{each, play};
@@ -20,10 +21,14 @@ const WAITERS: usize = 100_000;
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
-/// Measures so many rounds, and prints them.
-pub(crate) fn run(rounds: usize) -> anyhow::Result<()> {
+/// Measures so many rounds, and prints them. Where `deadline` is set, the waits for the `Semaphore` have one.
+pub(crate) fn run(rounds: usize, deadline: bool) -> anyhow::Result<()> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    let turns: Turns = play(rounds, || runtime.block_on(leave_semaphore()), || runtime.block_on(leave_pool()));
+    let floor = || match deadline {
+        true => runtime.block_on(leave_semaphore_in_time()),
+        false => runtime.block_on(leave_semaphore()),
+    };
+    let turns: Turns = play(rounds, floor, || runtime.block_on(leave_pool()));
     println!("{}", serde_json::to_string(&turns)?);
     Ok(())
 }
@@ -44,6 +49,11 @@ async fn leave_pool() -> f64 {
 async fn leave_semaphore() -> f64 {
     let permits = Arc::new(Semaphore::new(0));
     leave(|| Arc::clone(&permits).acquire_owned()).await
+}
+
+async fn leave_semaphore_in_time() -> f64 {
+    let permits = Arc::new(Semaphore::new(0));
+    leave(|| timeout(PATIENCE, Arc::clone(&permits).acquire_owned())).await
 }
 
 /// Returns how many nanoseconds each task takes from its cancellation to its end.

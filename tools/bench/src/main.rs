@@ -81,6 +81,9 @@ enum Command {
         /// How many turns each has.
         #[arg(default_value_t = 25)]
         rounds: usize,
+        /// Gives each wait for the `Semaphore` a deadline, as each wait for a pool has one.
+        #[arg(long)]
+        deadline: bool,
     },
     /// Opens scopes on two threads and counts on two others in turns, and prints how long each took, as JSON.
     Scaling {
@@ -185,7 +188,7 @@ fn main() -> anyhow::Result<()> {
         Command::Throughput { rounds } => throughput::run(rounds),
         Command::Crowd { rounds } => crowd::run(rounds),
         Command::Checkout { rounds } => checkout::run(rounds),
-        Command::Departures { rounds } => departures::run(rounds),
+        Command::Departures { rounds, deadline } => departures::run(rounds, deadline),
         Command::Scaling { rounds } => scaling::run(rounds),
         Command::Serve => server::run(),
         #[cfg(feature = "mysql")]
