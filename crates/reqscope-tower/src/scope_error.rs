@@ -89,24 +89,7 @@ use reqscope_http::MissingScope;
 /// # let _ = (insert, |error| match error { AppError::NameTaken => None, AppError::Call(error) => Some(error) });
 /// ```
 ///
-/// A `ScopeError` that a function of the application returns cannot be a `#[from]` field of thiserror, because it is
-/// [not an `Error`](#not-an-error). Write that conversion by hand:
-///
-/// ```
-/// # use reqscope_tower::ScopeError;
-/// #[derive(Debug, thiserror::Error)]
-/// enum AppError {
-///     #[error("{0}")]
-///     Internal(ScopeError), // neither `#[from]` nor `#[source]`
-/// }
-///
-/// impl From<ScopeError> for AppError {
-///     fn from(error: ScopeError) -> Self {
-///         AppError::Internal(error)
-///     }
-/// }
-/// # let AppError::Internal(_) = AppError::from(ScopeError::new("no"));
-/// ```
+/// A `ScopeError` that a function of the application returns can be a variant as well ([how](#not-an-error)).
 ///
 /// Without thiserror, one generic impl converts everything. It also makes a 500 of every error that has no variant, the
 /// client's faults included, so use it only where extractors such as `Json` and `Path` parse what clients send: they
@@ -185,19 +168,29 @@ use reqscope_http::MissingScope;
 /// # let _: Router<Arc<Db>> = Router::new().route("/", post(visit));
 /// ```
 ///
-/// In a logging layer, outside of the others so that it sees every response:
+/// In a logging layer, outside of the others so that it sees every response. A failed COMMIT and a handler that exceeded
+/// its timeout are in the extensions, too:
 ///
 /// ```
 /// use axum::extract::Request;
 /// use axum::middleware::{Next, from_fn};
 /// use axum::response::Response;
-/// use reqscope_tower::ScopeError;
+/// use reqscope::CloseError;
+/// use reqscope::error::Chain;
+/// use reqscope_tower::{HandlerTimeout, ScopeError};
 ///
 /// async fn log(request: Request, next: Next) -> Response {
 ///     let response = next.run(request).await;
-///     if let Some(error) = response.extensions().get::<ScopeError>() {
+///     let extensions = response.extensions();
+///     if let Some(error) = extensions.get::<ScopeError>() {
 ///         // answered with 500 Internal Server Error: sqlite failed: no such table: visits
 ///         eprintln!("{error}");
+///     }
+///     if let Some(error) = extensions.get::<CloseError>() {
+///         eprintln!("not committed: {}", Chain(error));
+///     }
+///     if let Some(timeout) = extensions.get::<HandlerTimeout>() {
+///         eprintln!("{timeout}");
 ///     }
 ///     response
 /// }
