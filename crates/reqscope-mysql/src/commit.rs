@@ -56,17 +56,24 @@ pub(crate) async fn commit(conn: &mut MySqlConn, time: Duration) -> Result<(), M
 /// Rolls back the transaction, within `time`.
 ///
 /// Does nothing on a connection that is in doubt or closed. The server rolls back the transaction of the former when
-/// the connection is stopped, and of the latter by itself.
+/// the connection is stopped, and of the latter by itself. If the server does not confirm the ROLLBACK, the connection is
+/// not used again: its transaction may still be open.
 pub(crate) async fn roll_back(conn: &mut MySqlConn, time: Duration) -> Result<(), MySqlError> {
-    let MySqlConn { conn, session, .. } = conn;
-    if session.check_usable(conn).is_err() {
+    if !conn.is_usable() {
         return Ok(());
     }
+    let rolled_back = async {
+        conn.read_rest().await?;
+        conn.session.run(Activity::Idle, conn.conn.query_drop("ROLLBACK")).await
+    };
     // If this is dropped here, or times out, the connection is in doubt.
-    match timeout(time, session.run(Activity::Idle, conn.query_drop("ROLLBACK"))).await {
-        Ok(outcome) => outcome?,
-        Err(_late) => return Err(MySqlError::TimedOut { what: "the ROLLBACK", after: time }),
-    }
+    let outcome = match timeout(time, rolled_back).await {
+        Ok(outcome) => outcome.map_err(MySqlError::from),
+        Err(_late) => Err(MySqlError::TimedOut { what: "the ROLLBACK", after: time }),
+    };
+    let session = &mut conn.session;
+    session.is_evicted |= outcome.is_err();
+    outcome?;
     session.transaction = TransactionState::None;
     (session.undo, session.savepoints) = (None, 0);
     Ok(())

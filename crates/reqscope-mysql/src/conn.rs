@@ -165,6 +165,19 @@ impl MySqlConn {
         Ok(())
     }
 
+    /// Reads the rows that are left, so that the next answer is that of the next statement. What is left may be an error
+    /// of the server, which the driver would otherwise return instead of sending that statement.
+    pub(crate) async fn read_rest(&mut self) -> Result<(), Error> {
+        let MySqlConn { conn, session, .. } = self;
+        if session.activity != Activity::Rows {
+            return Ok(());
+        }
+        match session.run(Activity::Idle, conn.ping()).await {
+            Err(Error::Server(_of_the_rest)) => Ok(()),
+            outcome => outcome,
+        }
+    }
+
     /// Executes a statement of this crate, as text.
     pub(crate) async fn execute(&mut self, statement: &str) -> Result<(), MySqlError> {
         Ok(self.query_drop(statement).await?)
@@ -176,8 +189,9 @@ impl MySqlConn {
     /// On a server without COM_RESET_CONNECTION (before MySQL 5.7.3 and MariaDB 10.2.4), changes the user to the same
     /// user, which costs an authentication and is as thorough.
     pub(crate) async fn reset(&mut self) -> Result<(), MySqlError> {
+        self.session.check_usable(&self.conn)?;
+        self.read_rest().await?;
         let MySqlConn { conn, session, role, .. } = self;
-        session.check_usable(conn)?;
         let may_outlive_reset = session.may_outlive_reset;
         let fault = session.fault.take();
         let reset = async {

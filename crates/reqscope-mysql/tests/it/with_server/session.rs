@@ -130,6 +130,16 @@ async fn unread_rows_reach_no_other_operation_or_user() {
     assert_eq!(second.query_first("SELECT 8").await.unwrap(), Some(8_u64), "the next user");
 }
 
+/// The error is among what is left to read, and no answer to the reset.
+#[tokio::test]
+async fn unread_error_does_not_cost_the_connection() {
+    let pool = pool(1).await;
+    let mut first = Lease::acquire(&pool).await.unwrap();
+    drop(first.query_iter("SELECT 1; INSERT INTO no_such_table VALUES (1)").await.unwrap());
+    let mut second = next_user(first, &pool).await;
+    assert_eq!(second.query_first("SELECT 8").await.unwrap(), Some(8_u64));
+}
+
 /// Changes the session's database to `mysql`, in every way that the driver has.
 async fn change_database(way: usize, conn: &mut MySqlConn) -> Option<()> {
     let changed = match way {

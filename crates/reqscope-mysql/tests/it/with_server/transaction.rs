@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt;
 use reqscope::scope::Problem;
-use reqscope::{Exit, Health, Lease, Pool, Reaper, Resource, Scopes};
+use reqscope::{Exit, Health, Lease, Pool, Reaper, Reset, Resource, Scopes};
 use reqscope_mysql::mysql_async::prelude::Queryable;
 use reqscope_mysql::mysql_async::{Error, IsolationLevel};
 use reqscope_mysql::{MySql, MySqlConn, MySqlError, Transaction};
@@ -275,4 +275,69 @@ async fn failed_commit_is_rolled_back_before_the_connection_returns() {
     insert(&mut next, "uncommitted", 2).await.unwrap();
     Lease::complete(next).await.unwrap();
     assert_eq!(rows("uncommitted").await, 1, "only the row of the second");
+}
+
+/// Inserts a row, and leaves the error of the statement after it unread. The driver returns it to what comes next.
+async fn leave_an_error(open: &mut MySqlConn, table: &str) {
+    let both = format!("INSERT INTO {table} VALUES (1, 0); INSERT INTO no_such_table VALUES (1)");
+    drop(open.query_iter(both).await.expect("the first is right"));
+}
+
+/// A pool that does not reset a connection whose use is over.
+async fn without_reset() -> Arc<Pool<MySql>> {
+    Arc::new(Pool::builder().max_size(1).reset(Reset::AfterDoubt).build(mysql().await))
+}
+
+/// The fault: the error was taken for the answer to the ROLLBACK, which was not sent. The START TRANSACTION of the next
+/// user then committed the row.
+#[tokio::test]
+async fn rollback_after_an_unread_error_undoes_the_work() {
+    table("refused").await;
+    let pool = without_reset().await;
+    let tx = Arc::new(Transaction::new(Arc::clone(&pool)));
+    let mut open = Lease::acquire(&tx).await.unwrap();
+    leave_an_error(&mut open, "refused").await;
+    Lease::fail(open).await.unwrap();
+    Lease::complete(Lease::acquire(&tx).await.unwrap()).await.unwrap();
+    assert_eq!((rows("refused").await, pool.status().created), (0, 1));
+}
+
+#[tokio::test]
+async fn unread_error_before_the_commit_commits_nothing() {
+    table("half").await;
+    let pool = without_reset().await;
+    let tx = Arc::new(Transaction::new(Arc::clone(&pool)));
+    let mut open = Lease::acquire(&tx).await.unwrap();
+    leave_an_error(&mut open, "half").await;
+    let error = Lease::complete(open).await.unwrap_err();
+    assert_eq!(error.cause().and_then(code), Some(1146), "{error:?}");
+    Lease::complete(Lease::acquire(&tx).await.unwrap()).await.unwrap();
+    assert_eq!((rows("half").await, pool.status().created), (0, 1));
+}
+
+/// The savepoint is rolled back, and not only reported to be.
+#[tokio::test]
+async fn savepoint_after_an_unread_error_is_rolled_back() {
+    table("part").await;
+    let tx = Arc::new(Transaction::new(without_reset().await));
+    let mut open = Lease::acquire(&tx).await.unwrap();
+    let mut part = open.savepoint().await.unwrap();
+    leave_an_error(&mut part, "part").await;
+    drop(part.rollback().await);
+    insert(&mut open, "part", 2).await.unwrap();
+    Lease::complete(open).await.unwrap();
+    assert_eq!(rows("part").await, 1, "only the row after it");
+}
+
+/// Within an XA transaction, the server refuses a ROLLBACK.
+#[tokio::test]
+async fn connection_whose_rollback_failed_is_not_used_again() {
+    let pool = without_reset().await;
+    let tx = Arc::new(Transaction::new(Arc::clone(&pool)));
+    let mut open = Lease::acquire(&tx).await.unwrap();
+    open.query_drop("COMMIT; XA START 'unfinished'").await.unwrap();
+    let id = open.id();
+    let error = Lease::fail(open).await.unwrap_err();
+    assert_eq!(error.cause().and_then(code), Some(1399), "{error:?}");
+    assert_ne!(next_user_is_served(&pool).await, id);
 }
