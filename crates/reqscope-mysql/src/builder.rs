@@ -9,12 +9,14 @@ use crate::settings::Settings;
 /// Configures a [`MySql`]: options that the driver does not have, and the driver's own through
 /// [`from_opts`](Self::from_opts).
 ///
-/// Three defaults differ from the driver's. `prefer_socket` is off, because with it the driver connects a second time,
+/// Two defaults differ from the driver's. `prefer_socket` is off, because with it the driver connects a second time,
 /// over the server's socket; use [`socket`](Self::socket) instead. TCP keepalive begins after 60 s of silence, because
-/// the driver sets none and firewalls forget a silent connection after some minutes. `max_allowed_packet` is 16 MiB,
-/// MariaDB's default, because the driver would otherwise query it, which costs one more round trip for each connection;
-/// a server that allows less closes the connection on a larger packet. `TCP_NODELAY` is on, as in the driver. An option
-/// set in a URL or in `Opts` is kept, except `prefer_socket`.
+/// the driver sets none and firewalls forget a silent connection after some minutes. `TCP_NODELAY` is on, as in the
+/// driver. An option set in a URL or in `Opts` is kept, except `prefer_socket`.
+///
+/// The driver asks each new connection for the server's `max_allowed_packet`, which costs a round trip, unless the
+/// option is set. A value above the server's makes the server close the connection on a larger packet, and one below it
+/// makes the driver refuse rows that the server allows.
 ///
 /// ```
 /// use reqscope_mysql::MySql;

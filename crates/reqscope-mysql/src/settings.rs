@@ -24,14 +24,12 @@ pub(crate) fn deadline(time: Duration) -> Instant {
 }
 
 impl Settings {
-    /// Creates settings from the driver's options, with other defaults for three of them.
+    /// Creates settings from the driver's options, with other defaults for two of them.
     pub(crate) fn new(opts: Opts) -> Self {
         let mut builder = OptsBuilder::from_opts(opts.clone())
             // The default makes a second handshake over the server's socket, wherever that path leads on this machine.
             .prefer_socket(false)
-            // Each unset value costs a SELECT for each connection. 16 MiB is MariaDB's default, below MySQL's 64 MiB.
-            .max_allowed_packet(Some(opts.max_allowed_packet().unwrap_or(16 << 20)))
-            // Read by the driver's own pool only, which is not used here.
+            // Read by the driver's own pool only, which is not used here, and otherwise asked of the server.
             .wait_timeout(Some(opts.wait_timeout().unwrap_or(28_800)));
         if opts.tcp_keepalive().is_none() {
             // Keeps the entry in the table of a firewall or a load balancer (they forget after 350 s and more), and

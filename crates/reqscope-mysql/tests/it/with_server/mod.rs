@@ -13,6 +13,7 @@ mod locations;
 mod namespace;
 mod network;
 mod operations;
+mod packets;
 mod readonly;
 mod recovery;
 mod savepoint;
