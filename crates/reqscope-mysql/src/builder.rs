@@ -104,7 +104,7 @@ impl MySqlBuilder {
 
     /// Adds a statement that sets up the session. Defaults to none, because the server's settings suit most
     /// applications. The statement runs on each new connection, and again for each user of a pooled one, because a
-    /// reset undoes it. Several statements together cost one round trip.
+    /// reset undoes it. Each statement costs a round trip; a text may contain several, separated by `;`.
     pub fn setup(mut self, statement: impl Into<String>) -> Self {
         self.setup.push(statement.into());
         self
@@ -154,12 +154,11 @@ impl MySqlBuilder {
     /// Builds the resource. Does no I/O.
     pub fn build(mut self) -> MySql {
         if !self.setup.is_empty() {
-            // All statements are sent as one text, because each text costs a round trip on each return to a pool.
-            let ours = self.setup.join("; ");
-            let mut setup = self.settings.opts.setup().to_vec();
-            // The driver runs them from the last to the first.
-            setup.insert(0, ours);
-            self.settings.change(|opts| opts.setup(setup));
+            // Not joined: a statement that ends in a comment would hide the next one. The driver runs them from the last to
+            // the first.
+            self.setup.reverse();
+            self.setup.extend_from_slice(self.settings.opts.setup());
+            self.settings.change(|opts| opts.setup(self.setup));
         }
         MySql::with(self.settings)
     }

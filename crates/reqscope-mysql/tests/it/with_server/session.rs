@@ -289,6 +289,19 @@ async fn max_statement_time_costs_an_error_but_no_connection() {
     }
 }
 
+/// The fault: the statements were joined, and the comment hid the limit.
+#[tokio::test]
+async fn setup_statement_that_ends_in_a_comment_hides_no_other() {
+    let builder = MySql::builder(&shared().await.url()).unwrap().setup("SET @zone = 1 -- of the shop");
+    let pool = one(builder.max_statement_time(Duration::from_secs(7)));
+    let mut user = Lease::acquire(&pool).await.unwrap();
+    for turn in 1..=2 {
+        let set = user.query_first("SELECT @zone, @@max_statement_time").await.unwrap();
+        assert_eq!(set, Some((1_u8, 7_f64)), "user {turn}");
+        user = next_user(user, &pool).await;
+    }
+}
+
 #[tokio::test]
 async fn operation_timeout_of_one_user_ends_with_its_use() {
     let pool = pool(1).await;
