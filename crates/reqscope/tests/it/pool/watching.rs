@@ -117,7 +117,7 @@ async fn holder_is_reported_once_per_use_after_leak_after() {
 async fn holder_between_two_looks_is_reported_in_time() {
     let pool = without_limits().leak_after(60 * SECOND).build(Probe::new());
     fill(&pool, 1).await;
-    pass(30 * SECOND).await;
+    pass(30 * SECOND + ROUND / 2).await;
     let handle = pool.get().await.unwrap();
     pass(60 * SECOND + 2 * ROUND).await;
     assert_eq!(pool.status().held_too_long, 1);
