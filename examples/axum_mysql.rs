@@ -4,6 +4,7 @@
 //! DATABASE_URL=mysql://me:secret@localhost/notes cargo run --example axum_mysql --features axum,mysql -- 8080
 //! curl -d 'buy milk' http://localhost:8080/notes
 //! ```
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use axum::{Json, Router, http::StatusCode};
 use reqscope::{Lease, Pool, Scopes};
 use reqscope_hyper::{TowerToHyperService, serve};
 use reqscope_mysql::mysql_async::{self, prelude::Queryable};
-use reqscope_mysql::{MySql, MySqlConn, MySqlError, Transaction, TryAgain};
+use reqscope_mysql::{MySql, MySqlConn, MySqlError, Transaction};
 use reqscope_tower::{ScopeError, ScopeLayer, Scoped};
 use tokio::net::TcpListener;
 
@@ -44,17 +45,24 @@ async fn list(Scoped(connection): Scoped<Connections>) -> Result<Json<Vec<(u64, 
 
 /// Swaps the texts of two notes.
 ///
-/// Two swaps in opposite directions lock the same rows in a different order. The server rolls back one of them, and
-/// [`run`](Transaction::run) does it again.
-async fn swap(State(writes): State<Arc<Writes>>, Path((a, b)): Path<(u64, u64)>) -> Result<StatusCode, AppError> {
-    // `move`, or the future of this handler would not be `Send`.
-    let swap = writes.run(10, async move |tx| {
-        let text_of_a = edit(tx, a).await?;
-        let text_of_b = edit(tx, b).await?; // a 404 rolls back, so neither edit is counted
-        let update = "UPDATE notes SET text = ? WHERE id = ?";
-        Ok(tx.exec_batch(update, [(text_of_b, a), (text_of_a, b)]).await?)
-    });
-    swap.await.map(|()| StatusCode::NO_CONTENT)
+/// Two swaps in opposite directions lock the same rows in a different order. The server rolls back one of them, and the
+/// next of its [attempts](Transaction::attempts) does it again.
+async fn swap(State(writes): State<Arc<Writes>>, Path(notes): Path<(u64, u64)>) -> Result<StatusCode, AppError> {
+    let mut attempts = writes.attempts(10);
+    loop {
+        let mut tx = attempts.begin().await?;
+        let swapped = swap_texts(&mut tx, &notes).await; // a 404 rolls back, so neither edit is counted
+        if let Some(outcome) = tx.end(swapped).await {
+            return outcome.map(|()| StatusCode::NO_CONTENT);
+        }
+    }
+}
+
+async fn swap_texts(tx: &mut MySqlConn, (a, b): &(u64, u64)) -> Result<(), AppError> {
+    let text_of_a = edit(tx, *a).await?;
+    let text_of_b = edit(tx, *b).await?;
+    let update = "UPDATE notes SET text = ? WHERE id = ?";
+    Ok(tx.exec_batch(update, [(text_of_b, a), (text_of_a, b)]).await?)
 }
 
 /// Counts an edit of a note and returns its text, in whatever transaction its caller is in.
@@ -65,9 +73,29 @@ async fn edit(tx: &mut MySqlConn, id: u64) -> Result<String, AppError> {
     tx.exec_first("SELECT text FROM notes WHERE id = ?", (id,)).await?.ok_or(AppError::NoSuchNote)
 }
 
+#[derive(Debug)]
 enum AppError {
     NoSuchNote,
     Database(reqscope::Error<MySqlError>),
+}
+
+impl fmt::Display for AppError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            AppError::NoSuchNote => "there is no such note",
+            AppError::Database(_) => "the database failed",
+        })
+    }
+}
+
+/// Its source is where the attempts find that the transaction lost against another one.
+impl std::error::Error for AppError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            AppError::NoSuchNote => None,
+            AppError::Database(error) => Some(error),
+        }
+    }
 }
 
 /// `?` on a `get`.
@@ -81,12 +109,6 @@ impl From<reqscope::Error<MySqlError>> for AppError {
 impl From<mysql_async::Error> for AppError {
     fn from(error: mysql_async::Error) -> Self {
         AppError::Database(MySqlError::from(error).into())
-    }
-}
-
-impl TryAgain for AppError {
-    fn is_try_again(&self) -> bool {
-        matches!(self, AppError::Database(error) if error.is_try_again())
     }
 }
 

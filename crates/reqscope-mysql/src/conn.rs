@@ -1,7 +1,7 @@
 use std::borrow::Cow;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, mem};
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{ChangeUserOpts, Conn, Error};
@@ -156,11 +156,10 @@ impl MySqlConn {
         if session.transaction == TransactionState::Ended {
             return Err(MySqlError::NotOpen.into_driver());
         }
-        if let Some(savepoint) = session.undo {
-            let undo = format!("ROLLBACK TO SAVEPOINT reqscope_{savepoint}");
+        if let Some(undo) = session.savepoints.to_undo() {
             session.run(Activity::Idle, conn.query_drop(undo)).await?;
             session.read_transaction_state(conn);
-            session.undo = None;
+            session.savepoints.undone();
         }
         Ok(())
     }
@@ -203,9 +202,9 @@ impl MySqlConn {
             }
             Ok(())
         };
-        *session = Session::new(self.operation_timeout);
-        // If this is dropped here, or times out, the session stays busy, and the release stops the statement and closes
-        // the connection.
+        *session = Session { flight: mem::take(&mut session.flight), ..Session::new(self.operation_timeout) };
+        // If this is dropped here, or times out, the reset stays in flight, and the release stops it and closes the
+        // connection.
         let outcome = session.run(Activity::Idle, reset).await;
         session.may_outlive_reset = outcome.is_err();
         if outcome.is_err() {

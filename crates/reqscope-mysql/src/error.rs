@@ -109,7 +109,7 @@ impl MySqlError {
     /// `innodb_rollback_on_timeout`; roll it back before running it again.
     pub fn is_try_again(&self) -> bool {
         match self {
-            MySqlError::Driver(mysql_async::Error::Server(server)) => matches!(server.code, 1020 | 1205 | 1213),
+            MySqlError::Driver(mysql_async::Error::Server(server)) => is_conflict(server),
             MySqlError::Resource(error) => error.cause().is_some_and(MySqlError::is_try_again),
             _ => false,
         }
@@ -178,6 +178,11 @@ impl MySqlError {
             ours => mysql_async::Error::Other(Box::new(ours)),
         }
     }
+}
+
+/// Returns whether this error means that a concurrent transaction was in the way.
+pub(crate) fn is_conflict(error: &ServerError) -> bool {
+    matches!(error.code, 1020 | 1205 | 1213)
 }
 
 /// Returns whether this error means that the server refuses writes.

@@ -30,13 +30,9 @@ mod text;
 mod prepared;
 mod conn;
 mod queryable;
-mod savepoint;
 mod mysql;
 mod builder;
-mod begin;
-mod commit;
 mod transaction;
-mod retry;
 
 pub use mysql_async;
 
@@ -44,9 +40,11 @@ pub use builder::MySqlBuilder;
 pub use conn::MySqlConn;
 pub use error::MySqlError;
 pub use mysql::MySql;
-pub use retry::TryAgain;
-pub use savepoint::Savepoint;
-pub use transaction::{OpenTransaction, Transaction};
+#[doc(inline)]
+pub use reqscope_driver::{
+    Attempt, Attempts, Connections, HasConnection, OpenTransaction, ReadOnly, Savepoint, Transaction,
+};
+pub use transaction::{TransactionExt, TransactionOptions};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

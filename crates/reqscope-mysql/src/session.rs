@@ -6,28 +6,18 @@ use std::time::Duration;
 
 use mysql_async::consts::StatusFlags;
 use mysql_async::{Conn, Error};
-use tokio::time::timeout_at;
+use reqscope_driver::{Flight, SavepointStack};
 
 use crate::MySqlError;
 use crate::error::refuses_writes;
 use crate::fault::Fault;
-use crate::settings::deadline;
 
-/// What happens on a connection at the moment.
-///
-/// ```text
-///          an operation begins            it ends
-///   Idle ──────────────────────► Busy ──────────────► Idle, or Rows if rows may be left to read
-///                                 │
-///                                 └ its future is dropped, its deadline passes: Busy permanently
-/// ```
+/// What the last operation has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Activity {
     Idle,
     /// Rows may be left to read. The driver reads them before it sends anything else.
     Rows,
-    /// An operation is in flight. When another operation finds this state, the earlier one was cut.
-    Busy,
 }
 
 /// What is known about the transaction of a [`Transaction`](crate::Transaction) on this connection.
@@ -44,6 +34,8 @@ pub(crate) enum TransactionState {
 
 pub(crate) struct Session {
     pub(crate) activity: Activity,
+    /// The operation in flight, or one that was cut.
+    pub(crate) flight: Flight,
     pub(crate) transaction: TransactionState,
     /// The connection must not be reused: the server refused a write because it is read-only, or the outcome of a
     /// COMMIT is unknown.
@@ -53,23 +45,20 @@ pub(crate) struct Session {
     /// A statement may have changed what a reset does not restore: the database or the role.
     pub(crate) may_outlive_reset: bool,
     pub(crate) operation_timeout: Option<Duration>,
-    /// The number of open savepoints.
-    pub(crate) savepoints: u32,
-    /// The outermost savepoint that was dropped without release; it is rolled back before the next operation.
-    pub(crate) undo: Option<u32>,
+    pub(crate) savepoints: SavepointStack,
 }
 
 impl Session {
     pub(crate) fn new(operation_timeout: Option<Duration>) -> Self {
         Session {
             activity: Activity::Idle,
+            flight: Flight::new(),
             transaction: TransactionState::None,
             is_evicted: false,
             fault: None,
             may_outlive_reset: false,
             operation_timeout,
-            savepoints: 0,
-            undo: None,
+            savepoints: SavepointStack::default(),
         }
     }
 
@@ -82,7 +71,7 @@ impl Session {
     ///
     /// Returns [`MySqlError::InDoubt`] if an operation was cut, [`MySqlError::Closed`] if the connection is closed.
     pub(crate) fn check_usable(&self, conn: &Conn) -> Result<(), MySqlError> {
-        if self.activity == Activity::Busy {
+        if !self.flight.is_clear() {
             return Err(MySqlError::InDoubt);
         }
         if conn.is_disconnected() {
@@ -96,23 +85,20 @@ impl Session {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the connection stays busy and refuses all further operations.
+    /// If the future is dropped, the operation stays in flight, and the connection refuses all further ones.
     pub(crate) async fn run<T>(
         &mut self,
         leaves: Activity,
         operation: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        let began = self.operation_timeout.map(|timeout| (deadline(timeout), timeout));
-        self.activity = Activity::Busy;
         if !self.is_evicted {
             self.fault = None;
         }
-        let outcome = match began {
-            None => operation.await,
-            Some((until, after)) => match timeout_at(until, operation).await {
-                Ok(outcome) => outcome,
-                Err(_late) => return Err(MySqlError::TimedOut { what: "an operation", after }.into_driver()),
-            },
+        let outcome = match self.flight.run(self.operation_timeout, operation).await {
+            Ok(outcome) => outcome,
+            Err(late) => {
+                return Err(MySqlError::TimedOut { what: "an operation", after: late.limit() }.into_driver());
+            }
         };
         self.activity = if outcome.is_ok() { leaves } else { Activity::Idle };
         // A procedure may have changed the database or the role before it failed.

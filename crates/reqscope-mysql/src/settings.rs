@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use mysql_async::{Opts, OptsBuilder};
-use tokio::time::Instant;
 
 #[derive(Clone)]
 pub(crate) struct Settings {
@@ -16,12 +15,6 @@ pub(crate) struct Settings {
 /// The limit of one exchange with the server that no user statement depends on: a KILL, a ping of the control
 /// connection, a disconnect.
 pub(crate) const HOUSEKEEPING_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Returns the instant after `time` from now. A duration that overflows the clock becomes 30 years.
-pub(crate) fn deadline(time: Duration) -> Instant {
-    let now = Instant::now();
-    now.checked_add(time).unwrap_or_else(|| now + Duration::from_secs(60 * 60 * 24 * 365 * 30))
-}
 
 impl Settings {
     /// Creates settings from the driver's options, with other defaults for two of them.

@@ -1,99 +1,248 @@
-use std::fmt;
-use std::future::Future;
-use std::ops::{Deref, DerefMut};
-use std::panic::Location;
-use std::sync::Arc;
+use std::error::Error as StdError;
 use std::time::Duration;
 
-use mysql_async::IsolationLevel;
+use mysql_async::prelude::Queryable;
+use mysql_async::{IsolationLevel, ServerError};
+use reqscope::Error;
 use reqscope::error::Stage;
-use reqscope::{Error, Exit, Health, Lease, Resource};
+use reqscope_driver::{Access, CommitError, Connections, NoGate, ReadOnly, Savepoint, SavepointStack, Savepoints};
+use reqscope_driver::{Transact, Transaction};
+use tokio::time::timeout;
 
-use crate::begin::BeginOptions;
-use crate::commit::{commit, roll_back};
-use crate::session::TransactionState;
+use crate::error::is_conflict;
+use crate::session::{Activity, TransactionState};
 use crate::{MySqlConn, MySqlError};
 
-/// A resource of transactions, around any resource of MySQL connections, bare or pooled: `acquire` begins a transaction
-/// and `release` ends it.
-///
-/// A transaction is committed on [`Exit::Completed`] and rolled back on any other exit. In a scope, all functions that
-/// handle the request work in the same transaction, and a front end answers only after the commit.
-///
-/// # No partial commits
-///
-/// A transaction with a cut operation cannot be committed. Nor can a transaction that has ended early: the server rolls
-/// back the whole transaction after a deadlock, and statements such as CREATE TABLE or a COMMIT sent as text end it.
-/// The statements that follow would silently be committed one by one, so the handle refuses them with
-/// [`NotOpen`](MySqlError::NotOpen), and `Completed` becomes an error. To detect this, the handle pings the server
-/// after each error that the server returned, and after a [`QueryResult`](mysql_async::QueryResult) or a stream.
-///
-/// A BEGIN or a COMMIT AND CHAIN sent as text leaves another transaction open in its place, which no answer of the
-/// server shows. This is detected at the end: before the COMMIT, a savepoint that was set at the beginning is released,
-/// and if it is gone, `Completed` becomes the same error.
-///
-/// # Commits with an unknown outcome
-///
-/// The answer to a COMMIT may be lost: the connection breaks, the server freezes, the [timeout](Self::commit_timeout)
-/// passes. Then it is unknown whether the transaction was committed. The error is
-/// [`UnknownOutcome`](MySqlError::UnknownOutcome), and the connection is not used again. An application that needs
-/// certainty can write a row with a key of the request, and look for it afterwards.
-///
-/// # Right and wrong stacks
-///
-/// Put the `Transaction` around a [`Pool`](reqscope::Pool), so that each request begins its own transaction, on a
-/// connection that may have been used before. A pool around transactions would hand the transaction of one request to
-/// the next, and never commit it, so to build one panics, as does a [`Shared`](reqscope::Shared).
+/// The server interrupted the COMMIT: it shuts down (1053), or the statement (1317) or the connection (1927) was
+/// killed.
+const INTERRUPTED: [u16; 3] = [1053, 1317, 1927];
+
+/// `SAVEPOINT does not exist`: the savepoint from the beginning is gone, and its transaction with it.
+const NO_SAVEPOINT: u16 = 1305;
+
+/// One text, whose second half the server runs only if the first succeeds. The first fails if a BEGIN or a COMMIT AND
+/// CHAIN as text has replaced our transaction with another one, which no answer shows.
+const COMMIT: &str = "RELEASE SAVEPOINT reqscope; COMMIT";
+
+impl Transact for MySqlConn {
+    type Error = MySqlError;
+    type Options = TransactionOptions;
+    type Gate = NoGate;
+
+    async fn begin(&mut self, options: &TransactionOptions, access: Access, (): ()) -> Result<(), MySqlError> {
+        self.execute(&options.statement(access)).await?;
+        self.session.transaction = TransactionState::Open;
+        self.session.savepoints.clear();
+        Ok(())
+    }
+
+    /// Commits. An error from the server means that nothing was committed, unless the COMMIT was interrupted.
+    async fn commit(&mut self, options: &TransactionOptions) -> Result<(), CommitError<MySqlError>> {
+        let limit = options.commit_timeout;
+        // Only the limit of the whole counts.
+        self.session.operation_timeout = None;
+        let mut was_asked = false;
+        let ended = async {
+            self.ready().await?;
+            was_asked = true;
+            self.session.run(Activity::Idle, self.conn.query_drop(COMMIT)).await
+        };
+        // If this is dropped here, or times out, the connection is in doubt.
+        let outcome = match timeout(limit, ended).await {
+            Ok(outcome) => outcome.map_err(MySqlError::from),
+            Err(_late) => Err(MySqlError::TimedOut { what: "the COMMIT", after: limit }),
+        };
+        self.restore_operation_timeout();
+        let Err(cause) = outcome else {
+            self.session.transaction = TransactionState::None;
+            return Ok(());
+        };
+        let code = cause.server().map(|answer| answer.code);
+        Err(match code {
+            _ if !was_asked => CommitError::Refused(cause),
+            Some(NO_SAVEPOINT) => CommitError::Refused(MySqlError::NotOpen),
+            Some(code) if !INTERRUPTED.contains(&code) => CommitError::Refused(cause),
+            _ => CommitError::Unknown(MySqlError::UnknownOutcome(Some(Box::new(cause)))),
+        })
+    }
+
+    /// Does nothing on a connection that is in doubt or closed. The server rolls back the transaction of the former when
+    /// the connection is stopped, and of the latter by itself.
+    async fn roll_back(&mut self, options: &TransactionOptions) -> Result<(), MySqlError> {
+        if !self.is_usable() {
+            return Ok(());
+        }
+        let limit = options.commit_timeout;
+        self.session.operation_timeout = None;
+        let rolled_back = async {
+            self.read_rest().await?;
+            self.session.run(Activity::Idle, self.conn.query_drop("ROLLBACK")).await
+        };
+        // If this is dropped here, or times out, the connection is in doubt.
+        let outcome = match timeout(limit, rolled_back).await {
+            Ok(outcome) => outcome.map_err(MySqlError::from),
+            Err(_late) => Err(MySqlError::TimedOut { what: "the ROLLBACK", after: limit }),
+        };
+        self.restore_operation_timeout();
+        outcome?;
+        self.session.transaction = TransactionState::None;
+        Ok(())
+    }
+
+    async fn check(&mut self) -> Result<(), MySqlError> {
+        Ok(self.ready().await?)
+    }
+
+    fn is_open(&self) -> bool {
+        self.is_usable() && self.session.transaction != TransactionState::Ended
+    }
+
+    fn condemn(&mut self) {
+        self.session.is_evicted = true;
+    }
+
+    fn error_at(cause: MySqlError, stage: Stage) -> Error<MySqlError> {
+        cause.at(stage)
+    }
+
+    /// A deadlock (1213), a lock wait that timed out (1205), or a snapshot that was outdated by a write (1020).
+    fn is_try_again(error: &(dyn StdError + 'static)) -> bool {
+        let ours = error.downcast_ref().is_some_and(MySqlError::is_try_again);
+        let drivers = || match error.downcast_ref() {
+            Some(mysql_async::Error::Server(error)) => Some(error),
+            // An error of the driver in a transparent variant is not a level of its own.
+            _ => error.downcast_ref::<ServerError>(),
+        };
+        ours || drivers().is_some_and(is_conflict)
+    }
+}
+
+impl Savepoints for MySqlConn {
+    async fn run_savepoint(&mut self, statement: &str) -> Result<(), MySqlError> {
+        if self.session.transaction == TransactionState::None {
+            return Err(MySqlError::NotOpen);
+        }
+        self.execute(statement).await
+    }
+
+    fn savepoints(&mut self) -> &mut SavepointStack {
+        &mut self.session.savepoints
+    }
+}
+
+impl MySqlConn {
+    /// Opens a transaction within the transaction: the changes made through the [`Savepoint`] can be undone without the
+    /// rest.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`NotOpen`](MySqlError::NotOpen) outside a [`Transaction`], or the error of the
+    /// statement.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the connection is in doubt, as after any cut operation.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use reqscope_mysql::mysql_async::prelude::Queryable;
+    /// use reqscope_mysql::{MySqlConn, MySqlError};
+    ///
+    /// /// Books the seats that are free.
+    /// async fn book(tx: &mut MySqlConn, seats: &[u32]) -> Result<u32, MySqlError> {
+    ///     let mut booked = 0;
+    ///     for seat in seats {
+    ///         let mut attempt = tx.savepoint().await?;
+    ///         match attempt.exec_drop("INSERT INTO bookings (seat) VALUES (?)", (seat,)).await {
+    ///             Ok(()) => {
+    ///                 attempt.release().await?;
+    ///                 booked += 1;
+    ///             }
+    ///             Err(_taken) => attempt.rollback().await?,
+    ///         }
+    ///     }
+    ///     Ok(booked)
+    /// }
+    /// ```
+    pub async fn savepoint(&mut self) -> Result<Savepoint<'_, MySqlConn>, MySqlError> {
+        Savepoint::open(self).await
+    }
+}
+
+/// What transactions begin and end with. [`TransactionExt`] sets it.
+#[derive(Clone, Copy, Debug)]
+pub struct TransactionOptions {
+    isolation_level: Option<IsolationLevel>,
+    consistent_snapshot: bool,
+    commit_timeout: Duration,
+}
+
+impl Default for TransactionOptions {
+    fn default() -> Self {
+        TransactionOptions {
+            isolation_level: None,
+            consistent_snapshot: false,
+            commit_timeout: Duration::from_secs(4),
+        }
+    }
+}
+
+impl TransactionOptions {
+    /// Returns the statements as one text, which costs one round trip. The COMMIT releases the savepoint, which fails
+    /// if this transaction is no longer the open one.
+    fn statement(self, access: Access) -> String {
+        let isolation = self.isolation_level.map(|level| {
+            let level = match level {
+                IsolationLevel::ReadUncommitted => "READ UNCOMMITTED",
+                IsolationLevel::ReadCommitted => "READ COMMITTED",
+                IsolationLevel::RepeatableRead => "REPEATABLE READ",
+                IsolationLevel::Serializable => "SERIALIZABLE",
+            };
+            format!("SET TRANSACTION ISOLATION LEVEL {level}; ")
+        });
+        let options = match (self.consistent_snapshot, access) {
+            (false, Access::Write) => "",
+            (true, Access::Write) => " WITH CONSISTENT SNAPSHOT",
+            (false, Access::Read) => " READ ONLY",
+            (true, Access::Read) => " WITH CONSISTENT SNAPSHOT, READ ONLY",
+        };
+        format!("{}START TRANSACTION{options}; SAVEPOINT reqscope", isolation.unwrap_or_default())
+    }
+}
+
+/// Settings of a [`Transaction`] or a [`ReadOnly`] on MySQL connections.
 ///
 /// ```
 /// use reqscope::Pool;
 /// use reqscope_mysql::mysql_async::IsolationLevel;
-/// use reqscope_mysql::{MySql, Transaction};
+/// use reqscope_mysql::{MySql, ReadOnly, Transaction, TransactionExt};
 /// use std::sync::Arc;
 ///
 /// let pool = Arc::new(Pool::new(MySql::new("mysql://app:secret@db.internal/shop")?));
 /// let writing = Arc::new(Transaction::new(pool.clone()));
 /// let strict = Arc::new(Transaction::new(pool.clone()).isolation_level(IsolationLevel::Serializable));
-/// let report = Arc::new(Transaction::read_only(pool).consistent_snapshot());
+/// let report = Arc::new(ReadOnly::new(pool).consistent_snapshot());
 /// # drop((writing, strict, report));
 /// # Ok::<_, reqscope_mysql::MySqlError>(())
 /// ```
-///
-/// A request that holds a connection and also acquires a transaction checks out two connections of the pool. Use the
-/// connection of the transaction instead.
-pub struct Transaction<P> {
-    connections: Arc<P>,
-    start: BeginOptions,
-    commit_timeout: Duration,
-}
+pub trait TransactionExt: Sized {
+    /// Returns the options of these transactions.
+    fn options_mut(&mut self) -> &mut TransactionOptions;
 
-impl<P> Transaction<P> {
-    /// Creates transactions that may write, at the server's isolation level (REPEATABLE READ unless configured
-    /// otherwise).
-    pub fn new(connections: Arc<P>) -> Self {
-        Transaction { connections, start: BeginOptions::default(), commit_timeout: Duration::from_secs(4) }
-    }
-
-    /// Creates transactions that only read: a write in them fails (1792), and the response does not wait for their end.
-    pub fn read_only(connections: Arc<P>) -> Self {
-        let mut reading = Self::new(connections);
-        reading.start.read_only = true;
-        reading
-    }
-
-    /// Sets the isolation level of these transactions. Defaults to the server's, because an operator may have chosen
-    /// it.
+    /// Sets the isolation level of these transactions. Defaults to the server's (REPEATABLE READ unless configured
+    /// otherwise), because an operator may have chosen it.
     #[must_use]
-    pub fn isolation_level(mut self, level: IsolationLevel) -> Self {
-        self.start.isolation_level = Some(level);
+    fn isolation_level(mut self, level: IsolationLevel) -> Self {
+        self.options_mut().isolation_level = Some(level);
         self
     }
 
     /// Makes each transaction see the data as of its beginning, instead of as of its first read. Off by default, as on
     /// the server. Works only at REPEATABLE READ, the server's default; at any other level it has no effect.
     #[must_use]
-    pub fn consistent_snapshot(mut self) -> Self {
-        self.start.consistent_snapshot = true;
+    fn consistent_snapshot(mut self) -> Self {
+        self.options_mut().consistent_snapshot = true;
         self
     }
 
@@ -101,172 +250,40 @@ impl<P> Transaction<P> {
     /// that is below the 5 s of a scope's [close timeout](reqscope::scope::ScopesBuilder::close_timeout): a COMMIT
     /// without an answer then fails with [`UnknownOutcome`](MySqlError::UnknownOutcome) instead of a plain timeout.
     #[must_use]
-    pub fn commit_timeout(mut self, timeout: Duration) -> Self {
-        self.commit_timeout = timeout;
+    fn commit_timeout(mut self, timeout: Duration) -> Self {
+        self.options_mut().commit_timeout = timeout;
         self
     }
+}
 
-    /// Returns the resource that the connections come from.
-    pub fn get_ref(&self) -> &Arc<P> {
-        &self.connections
+impl<P: Connections<Connection = MySqlConn>> TransactionExt for Transaction<P> {
+    fn options_mut(&mut self) -> &mut TransactionOptions {
+        Transaction::options_mut(self)
     }
 }
 
-impl<P> Resource for Transaction<P>
-where
-    P: Resource<Handle: AsRef<MySqlConn> + AsMut<MySqlConn>, Cause = MySqlError>,
-{
-    type Handle = OpenTransaction<P>;
-    type Cause = MySqlError;
-
-    /// Acquires a connection and begins a transaction.
-    ///
-    /// # Errors
-    ///
-    /// Returns the error of the connection's resource, or of the START TRANSACTION.
-    ///
-    /// # Cancel safety
-    ///
-    /// If the future is dropped, the connection is released as [`Exit::Cancelled`]. If the START TRANSACTION was cut,
-    /// the connection is closed.
-    #[track_caller]
-    fn acquire(&self) -> impl Future<Output = Result<OpenTransaction<P>, Error<MySqlError>>> + Send {
-        // The line of code of a direct call. That of an acquisition is in its context.
-        let caller = Location::caller();
-        async move {
-            let mut lease = Lease::acquire_from(&self.connections, caller).await?;
-            let conn = lease.as_mut();
-            // If this is dropped here, the lease ends as cancelled.
-            match conn.execute(&self.start.statement()).await {
-                Ok(()) => {
-                    conn.session.transaction = TransactionState::Open;
-                    Ok(OpenTransaction { lease })
-                }
-                Err(cause) => {
-                    drop(Lease::fail(lease));
-                    Err(cause.at(Stage::Acquiring))
-                }
-            }
-        }
+impl<P: Connections<Connection = MySqlConn>> TransactionExt for ReadOnly<P> {
+    fn options_mut(&mut self) -> &mut TransactionOptions {
+        ReadOnly::options_mut(self)
     }
+}
 
-    /// Checks that the transaction is still open and could be committed. This does not clean it for another user.
-    ///
-    /// # Errors
-    ///
-    /// Returns [`InDoubt`](MySqlError::InDoubt), [`Closed`](MySqlError::Closed) or [`NotOpen`](MySqlError::NotOpen).
-    ///
-    /// # Cancel safety
-    ///
-    /// If the future is dropped, the connection is in doubt.
-    async fn validate(&self, open: &mut OpenTransaction<P>) -> Result<(), Error<MySqlError>> {
-        let outcome = open.ready().await.map_err(MySqlError::from);
-        outcome.map_err(|cause| cause.at(Stage::Validating))
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// Commits on [`Exit::Completed`], otherwise rolls back; then releases the connection.
-    ///
-    /// # Errors
-    ///
-    /// Returns the error of the COMMIT, after a rollback unless it is
-    /// [`UnknownOutcome`](MySqlError::UnknownOutcome), or of the ROLLBACK.
-    ///
-    /// # Cancel safety
-    ///
-    /// If the future is dropped, the connection is released as [`Exit::Cancelled`] and closed. A COMMIT that was cut
-    /// may have taken effect.
-    async fn release(&self, open: OpenTransaction<P>, exit: Exit) -> Result<(), Error<MySqlError>> {
-        let mut lease = open.lease;
-        let conn = lease.as_mut();
-        // COMMIT and ROLLBACK have a timeout of their own.
-        conn.session.operation_timeout = None;
-        // If this is dropped here, when the deadline has passed, the lease ends as cancelled.
-        let outcome = if exit.is_completed() && !self.start.read_only {
-            match commit(conn, self.commit_timeout).await {
-                Ok(()) => Ok(()),
-                // The transaction, or one that has replaced it, is still open; a pool may lend the connection without
-                // a reset.
-                Err(cause) => {
-                    drop(roll_back(conn, self.commit_timeout).await);
-                    Err(cause)
-                }
-            }
-        } else {
-            roll_back(conn, self.commit_timeout).await
+    #[test]
+    fn all_options_are_in_one_text() {
+        let options = TransactionOptions::default();
+        assert_eq!(options.statement(Access::Write), "START TRANSACTION; SAVEPOINT reqscope");
+        let options = TransactionOptions {
+            isolation_level: Some(IsolationLevel::Serializable),
+            consistent_snapshot: true,
+            ..options
         };
-        conn.restore_operation_timeout();
-        let exit = if outcome.is_ok() { exit } else { exit.worst(Exit::Failed) };
-        // The transaction has ended. The reaper waits for the return of the connection, so the client need not.
-        drop(Lease::end(lease, exit));
-        outcome.map_err(|cause| cause.at(Stage::Releasing))
-    }
-
-    fn probe(&self, open: &OpenTransaction<P>) -> Health {
-        let healthy = open.is_usable() && open.session.transaction != TransactionState::Ended;
-        if healthy { Health::Ready } else { Health::Dead }
-    }
-
-    /// Returns `true` for a COMMIT. The end of a read-only transaction does not matter to the client.
-    fn settles(&self, exit: Exit) -> bool {
-        !self.start.read_only && exit.is_completed()
-    }
-
-    /// Returns `true`, also for a read-only transaction: the next request must not read the data as of an earlier one.
-    fn ends_with_request(&self) -> bool {
-        true
-    }
-}
-
-impl<P> fmt::Debug for Transaction<P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Transaction").field("start", &self.start).finish_non_exhaustive()
-    }
-}
-
-/// A transaction that has begun: the handle of [`Transaction`]. It derefs to its connection.
-///
-/// It has no `commit`: only the owner of the scope or the lease decides how the transaction ends. A function that works
-/// in its caller's transaction takes a `&mut MySqlConn`; one that may have to undo only its own part opens a
-/// [`savepoint`](MySqlConn::savepoint).
-///
-/// ```no_run
-/// use reqscope::Lease;
-/// use reqscope_mysql::mysql_async::prelude::Queryable;
-/// use reqscope_mysql::{MySql, MySqlConn, MySqlError, OpenTransaction, Transaction};
-/// # use std::sync::Arc;
-///
-/// async fn place(tx: &mut MySqlConn, order: u64) -> Result<(), MySqlError> {
-///     Ok(tx.exec_drop("INSERT INTO orders VALUES (?)", (order,)).await?)
-/// }
-///
-/// # async fn example(writing: Arc<Transaction<MySql>>) -> Result<(), Box<dyn std::error::Error>> {
-/// let mut lease = Lease::acquire(&writing).await?;
-/// let tx: &mut OpenTransaction<MySql> = &mut lease;
-/// place(tx, 7).await?;
-/// Lease::complete(lease).await?; // COMMIT
-/// # Ok(())
-/// # }
-/// ```
-pub struct OpenTransaction<P: Resource> {
-    lease: Lease<P>,
-}
-
-impl<P: Resource<Handle: AsRef<MySqlConn>>> Deref for OpenTransaction<P> {
-    type Target = MySqlConn;
-
-    fn deref(&self) -> &MySqlConn {
-        self.lease.as_ref()
-    }
-}
-
-impl<P: Resource<Handle: AsRef<MySqlConn> + AsMut<MySqlConn>>> DerefMut for OpenTransaction<P> {
-    fn deref_mut(&mut self) -> &mut MySqlConn {
-        self.lease.as_mut()
-    }
-}
-
-impl<P: Resource<Handle: AsRef<MySqlConn>>> fmt::Debug for OpenTransaction<P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("OpenTransaction").field(&**self).finish()
+        assert_eq!(
+            options.statement(Access::Read),
+            "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE; START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY; SAVEPOINT reqscope"
+        );
     }
 }

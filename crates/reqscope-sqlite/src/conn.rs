@@ -2,6 +2,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 
 use reqscope::{Error, Health};
+use reqscope_driver::Flight;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
@@ -41,23 +42,10 @@ pub struct SqliteConn {
     commands: mpsc::Sender<Command>,
     signal: Arc<Signal>,
     database: Arc<Database>,
-    state: State,
-}
-
-/// Whether a job runs, or was cut.
-///
-/// ```text
-///            call, begin, commit           reply received
-///   Idle ────────────────────────► Running ────────► Idle
-///    ▲                               │ the future is dropped, or the closure panicked
-///    │            clean              ▼
-///    └─────────────────────────── InDoubt
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    Idle,
-    Running,
-    InDoubt,
+    /// The job that runs, or was cut or has panicked.
+    flight: Flight,
+    /// The connection is not used again.
+    is_condemned: bool,
 }
 
 impl SqliteConn {
@@ -76,11 +64,11 @@ impl SqliteConn {
             .spawn(move || worker::run(&settings, shared, opened, &queue))
             .map_err(SqliteError::Thread)?;
         // If this is dropped here, the guard stops the thread, and its channel of commands ends.
-        let guard = CancelOpening(Some(&signal));
+        let guard = CancelOnDrop(Some(&signal));
         let database = reply.await;
         guard.disarm();
         let database = database.map_err(|_gone| SqliteError::ThreadGone)??;
-        Ok(SqliteConn { commands, signal, database, state: State::Idle })
+        Ok(SqliteConn { commands, signal, database, flight: Flight::new(), is_condemned: false })
     }
 
     /// Runs `f` on the connection's thread and waits for its result.
@@ -180,28 +168,27 @@ impl SqliteConn {
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        if self.state != State::Idle {
+        if !self.is_idle() {
             return Err(SqliteError::InDoubt);
         }
         let outcome = self.run(move |worker| worker.call(f)).await;
         if matches!(outcome, Err(SqliteError::Panicked(_))) {
-            self.state = State::InDoubt;
+            self.doubt();
         }
         outcome
     }
 
     /// Begins a transaction, which may write if there is a permit.
     pub(crate) async fn begin(&mut self, permit: Option<WriterPermit>) -> Result<(), SqliteError> {
-        if self.state != State::Idle {
+        if !self.is_idle() {
             return Err(SqliteError::InDoubt);
         }
         self.run(move |worker| worker.begin(permit)).await
     }
 
-    /// Commits the transaction. On an error it is rolled back.
+    /// Commits the transaction.
     pub(crate) async fn commit(&mut self) -> Result<(), SqliteError> {
-        if self.state != State::Idle {
-            self.clean().await?;
+        if !self.is_idle() {
             return Err(SqliteError::InDoubt);
         }
         self.run(Worker::commit).await
@@ -212,14 +199,25 @@ impl SqliteConn {
     pub(crate) async fn clean(&mut self) -> Result<(), SqliteError> {
         self.stop();
         let outcome = self.run(Worker::clean).await;
-        if outcome.is_err() {
-            self.state = State::InDoubt;
+        match outcome {
+            Ok(()) => self.flight.reset(),
+            Err(_) => self.doubt(),
         }
         outcome
     }
 
+    /// Makes sure that the connection is not used again.
+    pub(crate) fn condemn(&mut self) {
+        self.is_condemned = true;
+    }
+
+    /// Leaves the connection in doubt, as a job does that was cut.
+    fn doubt(&mut self) {
+        drop(self.flight.mark());
+    }
+
     /// Closes the connection, and waits until it is closed.
-    pub(crate) async fn close(mut self) -> Result<(), SqliteError> {
+    pub(crate) async fn close(self) -> Result<(), SqliteError> {
         self.stop();
         let (reply, closed) = oneshot::channel();
         self.commands.send(Command::Close(reply)).map_err(|_gone| SqliteError::ThreadGone)?;
@@ -229,7 +227,7 @@ impl SqliteConn {
 
     /// Returns whether no job runs and none was cut.
     pub(crate) fn is_idle(&self) -> bool {
-        self.state == State::Idle
+        self.flight.is_clear() && !self.is_condemned
     }
 
     /// Returns whether the last job left a transaction open.
@@ -249,21 +247,21 @@ impl SqliteConn {
         F: FnOnce(&mut Worker) -> Result<T, SqliteError> + Send + 'static,
     {
         let (reply, replied) = oneshot::channel();
-        // Set before the job is sent, so that the state is right even if this future is forgotten and never dropped.
-        self.state = State::Running;
-        let running = CancelJob(self);
-        let sent = running.0.commands.send(Command::Run(Worker::job(run, reply)));
+        // Set before the job is sent, so that it is there even if this future is forgotten and never dropped.
+        let mark = self.flight.mark();
+        let job = CancelOnDrop(Some(&self.signal));
+        let sent = self.commands.send(Command::Run(Worker::job(run, reply)));
         sent.map_err(|_gone| SqliteError::ThreadGone)?;
-        // If this is dropped here, `running` cancels the job.
+        // If this is dropped here, `job` cancels it.
         let outcome = replied.await.map_err(|_gone| SqliteError::ThreadGone)?;
-        running.0.state = State::Idle;
+        job.disarm();
+        mark.clear();
         outcome
     }
 
-    /// Cancels a job that still runs, because its future was dropped or forgotten.
-    fn stop(&mut self) {
-        if self.state == State::Running {
-            self.state = State::InDoubt;
+    /// Cancels a job that still runs, because its future was forgotten.
+    fn stop(&self) {
+        if !self.flight.is_clear() {
             self.signal.cancel();
         }
     }
@@ -295,25 +293,16 @@ impl std::fmt::Debug for SqliteConn {
     }
 }
 
-/// Cancels a job if it is dropped before the reply was received.
-struct CancelJob<'conn>(&'conn mut SqliteConn);
+/// Cancels a job, or the opening of a connection, if it is dropped before the reply was received.
+struct CancelOnDrop<'signal>(Option<&'signal Signal>);
 
-impl Drop for CancelJob<'_> {
-    fn drop(&mut self) {
-        self.0.stop();
-    }
-}
-
-/// Cancels the opening of a connection, for which there is no handle yet.
-struct CancelOpening<'signal>(Option<&'signal Signal>);
-
-impl CancelOpening<'_> {
+impl CancelOnDrop<'_> {
     fn disarm(mut self) {
         self.0 = None;
     }
 }
 
-impl Drop for CancelOpening<'_> {
+impl Drop for CancelOnDrop<'_> {
     fn drop(&mut self) {
         if let Some(signal) = self.0 {
             signal.cancel();

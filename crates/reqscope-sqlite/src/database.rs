@@ -31,7 +31,7 @@ pub(crate) struct Holder {
 }
 
 /// The permit to write, one per database. It is dropped where the transaction ends, on the connection's thread.
-pub(crate) struct WriterPermit {
+pub struct WriterPermit {
     writers: Arc<Writers>,
     /// Dropped after `WriterPermit::drop`, which would otherwise remove the next holder.
     _turn: OwnedSemaphorePermit,

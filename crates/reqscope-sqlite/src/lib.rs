@@ -26,8 +26,9 @@ pub use rusqlite;
 
 pub use conn::SqliteConn;
 pub use error::SqliteError;
+#[doc(inline)]
+pub use reqscope_driver::{Connections, HasConnection, OpenTransaction, ReadOnly, Transaction};
 pub use sqlite::{Sqlite, SqliteBuilder};
-pub use transaction::{OpenTransaction, Transaction};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -218,7 +218,7 @@ impl SqliteBuilder {
     ///
     /// A file that is opened for reading must exist, and must be in WAL mode if another process writes to it meanwhile,
     /// because only a connection that may write can enable that mode. To read from a database that this process also
-    /// writes to, prefer [`Transaction::read_only`](crate::Transaction::read_only) around the same resource.
+    /// writes to, prefer [`ReadOnly`](crate::ReadOnly) around the same resource.
     pub fn read_only(mut self, read_only: bool) -> Self {
         self.settings.read_only = read_only;
         self

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Chain;
 use reqscope::{Error, Exit, Health, Reset, Resource};
+use reqscope_sqlite::HasConnection;
 
 use crate::server::accounting::{Accounting, Tracker};
 use crate::server::pause::pause;
@@ -123,15 +124,15 @@ impl<R: Resource, const ROLE: u8> Resource for Tracked<R, ROLE> {
 }
 
 /// A tracked connection is a connection to the transaction around it.
-impl<H: AsRef<T>, T> AsRef<T> for TrackedHandle<H> {
-    fn as_ref(&self) -> &T {
-        self.inner.as_ref()
-    }
-}
+impl<H: HasConnection> HasConnection for TrackedHandle<H> {
+    type Connection = H::Connection;
 
-impl<H: AsMut<T>, T> AsMut<T> for TrackedHandle<H> {
-    fn as_mut(&mut self) -> &mut T {
-        self.using().as_mut()
+    fn connection(&self) -> &H::Connection {
+        self.inner.connection()
+    }
+
+    fn connection_mut(&mut self) -> &mut H::Connection {
+        self.using().connection_mut()
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use reqscope::{Pool, ResourceExt};
-use reqscope_sqlite::{Sqlite, SqliteConn, SqliteError, Transaction};
+use reqscope_sqlite::{ReadOnly, Sqlite, SqliteConn, SqliteError, Transaction};
 use reqscope_testkit::{Laws, laws};
 use tempfile::TempDir;
 
@@ -74,10 +74,10 @@ macro_rules! stack {
 
 stack!(connection_keeps_the_laws, |sqlite| sqlite);
 stack!(write_transaction_keeps_the_laws, |sqlite| Transaction::new(Arc::new(sqlite)));
-stack!(read_transaction_keeps_the_laws, |sqlite| Transaction::read_only(Arc::new(sqlite)));
+stack!(read_transaction_keeps_the_laws, |sqlite| ReadOnly::new(Arc::new(sqlite)));
 stack!(transaction_over_wrapped_connection_keeps_the_laws, |sqlite| {
     Transaction::new(Arc::new(sqlite.timeout(LIMIT)))
 });
 stack!(pooled_connection_keeps_the_laws, |sqlite| Pool::new(sqlite));
 stack!(pooled_write_transaction_keeps_the_laws, |sqlite| Transaction::new(Arc::new(Pool::new(sqlite))));
-stack!(pooled_read_transaction_keeps_the_laws, |sqlite| Transaction::read_only(Arc::new(Pool::new(sqlite))));
+stack!(pooled_read_transaction_keeps_the_laws, |sqlite| ReadOnly::new(Arc::new(Pool::new(sqlite))));

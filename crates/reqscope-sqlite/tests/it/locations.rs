@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqscope::context::AcquireContext;
 use reqscope::observer::Subject;
 use reqscope::{Error, Exit, Lease, Observer, Pool, Reaper, Resource, ResourceExt, Scopes};
-use reqscope_sqlite::{Sqlite, SqliteConn, SqliteError, Transaction};
+use reqscope_sqlite::{ReadOnly, Sqlite, SqliteConn, SqliteError, Transaction};
 
 use crate::support::with_table;
 
@@ -64,19 +64,23 @@ async fn every_acquisition_is_reported_at_the_line_of_its_caller() {
     let connections = Arc::new(Witness(sqlite, lines.clone()));
     let reaper = Reaper::builder().observer(lines.clone()).build();
     let scopes = Scopes::builder().observer(lines.clone()).build();
-    for tx in [Transaction::new(connections.clone()), Transaction::read_only(connections.clone())] {
-        let tx = Arc::new(tx);
-        drop(tx.acquire().await.unwrap());
-        lines.are_of_this_file("Transaction::acquire");
-        Lease::complete(Lease::acquire(&tx).await.unwrap()).await.unwrap();
-        lines.are_of_this_file("Lease::acquire");
-        Lease::complete(Lease::acquire_in(&reaper, &tx).await.unwrap()).await.unwrap();
-        lines.are_of_this_file("Lease::acquire_in");
-        let scope = scopes.open();
-        drop(scope.lazy(&tx).get().await.unwrap());
-        scope.close(Exit::Completed).await.unwrap();
-        lines.are_of_this_file("Lazy::get");
+    macro_rules! each_way {
+        ($tx:expr) => {
+            let tx = Arc::new($tx);
+            drop(tx.acquire().await.unwrap());
+            lines.are_of_this_file("acquire");
+            Lease::complete(Lease::acquire(&tx).await.unwrap()).await.unwrap();
+            lines.are_of_this_file("Lease::acquire");
+            Lease::complete(Lease::acquire_in(&reaper, &tx).await.unwrap()).await.unwrap();
+            lines.are_of_this_file("Lease::acquire_in");
+            let scope = scopes.open();
+            drop(scope.lazy(&tx).get().await.unwrap());
+            scope.close(Exit::Completed).await.unwrap();
+            lines.are_of_this_file("Lazy::get");
+        };
     }
+    each_way!(Transaction::new(connections.clone()));
+    each_way!(ReadOnly::new(connections.clone()));
     let wrapped = Arc::new(Transaction::new(connections).timeout(Duration::from_secs(60)));
     Lease::complete(Lease::acquire_in(&reaper, &wrapped).await.unwrap()).await.unwrap();
     lines.are_of_this_file("a wrapped transaction");
@@ -87,7 +91,7 @@ async fn every_acquisition_is_reported_at_the_line_of_its_caller() {
 async fn every_holder_in_a_message_is_the_line_of_its_caller() {
     let sqlite = with_table().build_temporary().unwrap();
     let pool = Arc::new(Pool::builder().max_size(1).acquire_timeout(Duration::from_secs(20)).build(sqlite));
-    let tx = Arc::new(Transaction::read_only(pool.clone()));
+    let tx = Arc::new(ReadOnly::new(pool.clone()));
     let holder_is_here = async |what: &str| {
         tokio::time::pause(); // and so the timeout passes at once
         let error = pool.get().await.map(drop).unwrap_err();

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use reqscope::{Exit, Lease, Pool, Resource, Scopes};
-use reqscope_sqlite::{Sqlite, SqliteConn, Transaction};
+use reqscope_sqlite::{ReadOnly, Sqlite, SqliteConn, Transaction};
 use reqscope_testkit::until;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -35,7 +35,7 @@ async fn one_connection_serves_successive_transactions() {
         db.execute_batch("CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, v INTEGER NOT NULL)")
     });
     let pool = Arc::new(Pool::new(sqlite.build_temporary().unwrap()));
-    let (writing, reading) = (Transaction::new(pool.clone()), Transaction::read_only(pool.clone()));
+    let (writing, reading) = (Transaction::new(pool.clone()), ReadOnly::new(pool.clone()));
     let (writing, reading) = (Arc::new(writing), Arc::new(reading));
     for v in 1..=10 {
         for exit in [Exit::Completed, Exit::Failed] {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reqscope::Lease;
 use reqscope_sqlite::rusqlite::{self, Connection};
-use reqscope_sqlite::{Sqlite, SqliteBuilder, SqliteConn, SqliteError, Transaction};
+use reqscope_sqlite::{ReadOnly, Sqlite, SqliteBuilder, SqliteConn, SqliteError, Transaction};
 use reqscope_testkit::until;
 
 /// The limit for events that must happen, even on a busy machine.
@@ -33,8 +33,8 @@ pub(crate) fn writing(sqlite: &Arc<Sqlite>) -> Arc<Transaction<Sqlite>> {
 }
 
 /// Returns transactions that only read.
-pub(crate) fn reading(sqlite: &Arc<Sqlite>) -> Arc<Transaction<Sqlite>> {
-    Arc::new(Transaction::read_only(Arc::clone(sqlite)))
+pub(crate) fn reading(sqlite: &Arc<Sqlite>) -> Arc<ReadOnly<Sqlite>> {
+    Arc::new(ReadOnly::new(Arc::clone(sqlite)))
 }
 
 /// Inserts a row.

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use reqscope::{Error, Exit, Health, Lease, Pool, Resource, ResourceExt, Scopes, Shared};
-use reqscope_sqlite::{Sqlite, SqliteError, Transaction, rusqlite};
+use reqscope_sqlite::{ReadOnly, Sqlite, SqliteError, Transaction, rusqlite};
 use reqscope_testkit::expect_panic;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -89,7 +89,7 @@ async fn reader_cannot_write_but_its_connection_can_afterwards() {
     // The resource keeps its connection, as a pool does.
     let conn = sqlite.acquire().await.unwrap();
     let one = Arc::new(Single(parking_lot::Mutex::new(Some(conn))));
-    Lease::complete(Lease::acquire(&Arc::new(Transaction::read_only(one.clone()))).await.unwrap()).await.unwrap();
+    Lease::complete(Lease::acquire(&Arc::new(ReadOnly::new(one.clone()))).await.unwrap()).await.unwrap();
     let mut writer = Lease::acquire(&Arc::new(Transaction::new(one))).await.unwrap();
     insert(&mut writer, 1).await.unwrap();
     Lease::complete(writer).await.unwrap();
@@ -255,15 +255,15 @@ async fn transaction_refuses_a_second_database() {
 /// A pool around transactions answered success without a COMMIT.
 #[test]
 fn transactions_cannot_be_pooled_or_shared() {
-    for make in [Transaction::new, Transaction::read_only] {
-        let transactions = || make(Arc::new(Sqlite::new("app.db")));
-        let messages = [
-            expect_panic(|| Pool::new(transactions())),
-            expect_panic(|| Pool::new(transactions().timeout(LIMIT))),
-            expect_panic(|| Pool::new(Arc::new(transactions()).boxed())),
-            expect_panic(|| Shared::new(transactions())),
-        ];
-        assert!(messages[0].contains("Put the pool inside: Transaction<Pool<Sqlite>>"), "{messages:?}");
-        assert!(messages[3].contains("Transaction<Pool<Sqlite>>"), "{messages:?}");
-    }
+    let connections = || Arc::new(Sqlite::new("app.db"));
+    let messages = [
+        expect_panic(|| Pool::new(Transaction::new(connections()))),
+        expect_panic(|| Pool::new(Transaction::new(connections()).timeout(LIMIT))),
+        expect_panic(|| Pool::new(Arc::new(Transaction::new(connections())).boxed())),
+        expect_panic(|| Shared::new(Transaction::new(connections()))),
+        expect_panic(|| Pool::new(ReadOnly::new(connections()))),
+    ];
+    assert!(messages[0].contains("Put the pool inside: Transaction<Pool<Sqlite>>"), "{messages:?}");
+    assert!(messages[3].contains("Transaction<Pool<Sqlite>>"), "{messages:?}");
+    assert!(messages[4].contains("Put the pool inside: ReadOnly<Pool<Sqlite>>"), "{messages:?}");
 }

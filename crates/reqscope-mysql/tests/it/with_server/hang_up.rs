@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use reqscope::{Exit, Lease, Reaper, Resource, Scopes};
 use reqscope_mysql::mysql_async::prelude::Queryable;
-use reqscope_mysql::{MySqlConn, MySqlError, Transaction};
+use reqscope_mysql::{Connections, MySqlConn, Transaction};
 use reqscope_testkit::{MariaDb, cancel_at};
 
 use crate::with_server::support::{
@@ -22,7 +22,7 @@ async fn is_there(table: &str, id: u32) -> bool {
 /// Drops the release at each of its polls, as if the client had hung up, and checks that the COMMIT still happens.
 async fn commits_whenever_the_client_leaves<P>(name: &str, connections: Arc<P>)
 where
-    P: Resource<Handle: AsRef<MySqlConn> + AsMut<MySqlConn>, Cause = MySqlError>,
+    P: Connections<Connection = MySqlConn>,
 {
     table(name).await;
     let tx = Arc::new(Transaction::new(connections));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use reqscope::{Pool, Reset, Resource, ResourceExt};
 use reqscope_mysql::mysql_async::prelude::Queryable;
 use reqscope_mysql::mysql_async::{Conn, Error};
-use reqscope_mysql::{MySql, MySqlConn, Transaction};
+use reqscope_mysql::{MySql, MySqlConn, ReadOnly, Transaction};
 use reqscope_testkit::{Law, Laws, laws};
 use tokio::sync::Mutex;
 
@@ -89,7 +89,7 @@ async fn transactions_keep_the_laws() {
 #[tokio::test(flavor = "multi_thread")]
 async fn read_only_transactions_keep_the_laws() {
     let account = Account::new("laws_read_only_tx").await;
-    let suite = account.laws(|mysql| Transaction::read_only(Arc::new(mysql)));
+    let suite = account.laws(|mysql| ReadOnly::new(Arc::new(mysql)));
     suite.with_use(async |tx, user| ask(tx, user).await).await;
 }
 

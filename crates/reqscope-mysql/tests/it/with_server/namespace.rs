@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use reqscope::{Lease, Pool, Resource};
 use reqscope_mysql::mysql_async::prelude::Queryable;
-use reqscope_mysql::{MySql, MySqlConn, MySqlError, Transaction};
+use reqscope_mysql::{MySql, MySqlConn, MySqlError, Transaction, TransactionExt};
 use reqscope_testkit::MariaDb;
 
 use crate::with_server::support::PATIENCE;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use reqscope::{Error, Lease, Pool, Resource};
+use reqscope::{Error, Lease, Pool};
 use reqscope_mysql::mysql_async::prelude::Queryable;
-use reqscope_mysql::{MySql, MySqlConn, MySqlError, Transaction, TryAgain};
+use reqscope_mysql::{Connections, MySql, MySqlConn, MySqlError, Transaction};
 use tokio::sync::Barrier;
 
 use crate::with_server::support::{
@@ -161,9 +161,18 @@ impl From<Error<MySqlError>> for AppError {
     }
 }
 
-impl TryAgain for AppError {
-    fn is_try_again(&self) -> bool {
-        matches!(self, AppError::Database(error) if error.is_try_again())
+impl std::fmt::Display for AppError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("no order")
+    }
+}
+
+impl std::error::Error for AppError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            AppError::Database(error) => Some(error),
+            AppError::SoldOut => None,
+        }
     }
 }
 
@@ -247,7 +256,7 @@ async fn order(tx: Arc<Pooled>) -> Result<u64, AppError> {
 /// Same as `order`, but generic over the connections.
 async fn order_over<P>(tx: Arc<Transaction<P>>) -> Result<u64, AppError>
 where
-    P: Resource<Handle: AsRef<MySqlConn> + AsMut<MySqlConn>, Cause = MySqlError>,
+    P: Connections<Connection = MySqlConn>,
 {
     tx.run(3, async |open| Ok(open.query_first("SELECT 7").await.map_err(MySqlError::from)?.unwrap_or_default()))
         .await

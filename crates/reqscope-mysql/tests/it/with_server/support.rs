@@ -4,10 +4,10 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use reqscope::{Lease, Pool, Resource};
+use reqscope::{Lease, Pool};
 use reqscope_mysql::mysql_async::prelude::Queryable;
 use reqscope_mysql::mysql_async::{self, Conn, Opts};
-use reqscope_mysql::{MySql, MySqlConn, MySqlError};
+use reqscope_mysql::{Connections, HasConnection, MySql, MySqlConn, MySqlError};
 use reqscope_testkit::MariaDb;
 use tokio::sync::OnceCell;
 
@@ -110,10 +110,10 @@ pub(crate) async fn cut_at_work<T>(eye: &mut Conn, id: u64, statement: &str, ope
 /// Checks that the next user of this resource gets correct answers, and returns the id of its connection.
 pub(crate) async fn next_user_is_served<R>(resource: &Arc<R>) -> u64
 where
-    R: Resource<Handle: AsRef<MySqlConn> + AsMut<MySqlConn>, Cause = MySqlError>,
+    R: Connections<Connection = MySqlConn>,
 {
     let mut next = Lease::acquire(resource).await.expect("a connection");
-    let conn = next.as_mut();
+    let conn = next.connection_mut();
     for question in 1000..1003_u64 {
         let answer: Option<u64> = conn.query_first(format!("SELECT {question}")).await.expect("an answer");
         assert_eq!(answer, Some(question));

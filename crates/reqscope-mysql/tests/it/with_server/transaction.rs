@@ -8,7 +8,7 @@ use reqscope::scope::Problem;
 use reqscope::{Exit, Health, Lease, Pool, Reaper, Reset, Resource, Scopes};
 use reqscope_mysql::mysql_async::prelude::Queryable;
 use reqscope_mysql::mysql_async::{Error, IsolationLevel};
-use reqscope_mysql::{MySql, MySqlConn, MySqlError, Transaction};
+use reqscope_mysql::{MySql, MySqlConn, MySqlError, ReadOnly, Transaction, TransactionExt};
 
 use crate::with_server::support::{
     PATIENCE, assert_refused, bare, code, cut_at_work, doing, insert, mysql, next_user_is_served, pool, refusal,
@@ -85,7 +85,7 @@ async fn scope_that_fails_is_dropped_or_panics_rolls_back() {
 #[tokio::test]
 async fn only_a_commit_settles() {
     let tx = writing().await;
-    let reading = Transaction::read_only(Arc::clone(tx.get_ref()));
+    let reading = ReadOnly::new(Arc::clone(tx.get_ref()));
     for exit in [Exit::Completed, Exit::Failed, Exit::Cancelled, Exit::Panicked] {
         assert_eq!(tx.settles(exit), exit.is_completed(), "{exit}");
         assert!(!reading.settles(exit), "{exit}");
@@ -135,7 +135,7 @@ async fn each_isolation_level_applies_to_its_own_transactions() {
 #[tokio::test]
 async fn read_only_transaction_refuses_writes_and_continues() {
     table("only_read").await;
-    let tx = Arc::new(Transaction::read_only(pool(1).await));
+    let tx = Arc::new(ReadOnly::new(pool(1).await));
     let mut open = Lease::acquire(&tx).await.unwrap();
     let error = refusal(insert(&mut open, "only_read", 1).await);
     assert_eq!(code(&error), Some(1792), "{error:?}");
@@ -152,20 +152,20 @@ async fn read_only_transaction_refuses_writes_and_continues() {
 async fn consistent_snapshot_is_taken_at_the_beginning() {
     table("snapshot").await;
     let pool = pool(3).await;
-    let all = [
-        (Transaction::new(Arc::clone(&pool)), 1_u64),
-        (Transaction::new(Arc::clone(&pool)).consistent_snapshot(), 0),
-        (Transaction::read_only(pool).consistent_snapshot(), 0),
-    ];
-    let mut open = Vec::new();
-    for (tx, expected) in all {
-        open.push((Lease::acquire(&Arc::new(tx)).await.unwrap(), expected));
-    }
+    let late = Arc::new(Transaction::new(Arc::clone(&pool)));
+    let early = Arc::new(Transaction::new(Arc::clone(&pool)).consistent_snapshot());
+    let reading = Arc::new(ReadOnly::new(pool).consistent_snapshot());
+    let mut late = Lease::acquire(&late).await.unwrap();
+    let mut early = Lease::acquire(&early).await.unwrap();
+    let mut reading = Lease::acquire(&reading).await.unwrap();
     bare(shared().await).await.query_drop("INSERT INTO snapshot VALUES (1, 0)").await.unwrap();
-    for (mut open, expected) in open {
+    let opens: [(&mut MySqlConn, u64); 3] = [(&mut late, 1), (&mut early, 0), (&mut reading, 0)];
+    for (open, expected) in opens {
         assert_eq!(open.query_first("SELECT count(*) FROM snapshot").await.unwrap(), Some(expected));
-        Lease::complete(open).await.unwrap();
     }
+    Lease::complete(late).await.unwrap();
+    Lease::complete(early).await.unwrap();
+    Lease::complete(reading).await.unwrap();
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use reqscope::scope::Problem;
 use reqscope::{Error, Exit, Lease, Pool, Scopes};
 use reqscope_mysql::mysql_async::prelude::Queryable;
-use reqscope_mysql::{MySql, MySqlError, Transaction};
+use reqscope_mysql::{MySql, MySqlError, Transaction, TransactionExt};
 use reqscope_testkit::{Direction, FaultProxy, MariaDb};
 
 use crate::with_server::support::{

@@ -6,7 +6,7 @@ use std::time::Duration;
 use reqscope::{Lease, Pool};
 use reqscope_mysql::mysql_async::prelude::Queryable;
 use reqscope_mysql::mysql_async::{Conn, Opts};
-use reqscope_mysql::{MySql, Transaction};
+use reqscope_mysql::{MySql, Transaction, TransactionExt};
 use reqscope_testkit::{Direction, FaultProxy, MariaDb, until};
 use tokio::time::{Instant, sleep, timeout};
 
