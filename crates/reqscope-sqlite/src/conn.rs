@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use crate::SqliteError;
 use crate::database::{Database, WriterPermit};
 use crate::open::Settings;
+use crate::reply::reply;
 use crate::signal::Signal;
 use crate::worker::{self, Command, Worker};
 
@@ -44,6 +45,9 @@ pub struct SqliteConn {
     database: Arc<Database>,
     /// The job that runs, or was cut or has panicked.
     flight: Flight,
+    /// A transaction that begins with the next job, because a hop to the thread takes longer than the BEGIN. Its permit
+    /// to write, if it may.
+    begins: Option<Option<WriterPermit>>,
     /// The connection is not used again.
     is_condemned: bool,
 }
@@ -56,7 +60,7 @@ impl SqliteConn {
     /// Cancel safe: the thread stops opening at the next check of the signal, and closes what it has opened.
     pub(crate) async fn open(settings: Settings) -> Result<SqliteConn, Error<SqliteError>> {
         let (commands, queue) = mpsc::channel();
-        let (opened, reply) = oneshot::channel();
+        let (opened, replied) = oneshot::channel();
         let signal = Arc::new(Signal::default());
         let shared = Arc::clone(&signal);
         thread::Builder::new()
@@ -65,10 +69,10 @@ impl SqliteConn {
             .map_err(SqliteError::Thread)?;
         // If this is dropped here, the guard stops the thread, and its channel of commands ends.
         let guard = CancelOnDrop(Some(&signal));
-        let database = reply.await;
+        let database = reply(replied).await;
         guard.disarm();
         let database = database.map_err(|_gone| SqliteError::ThreadGone)??;
-        Ok(SqliteConn { commands, signal, database, flight: Flight::new(), is_condemned: false })
+        Ok(SqliteConn { commands, signal, database, flight: Flight::new(), begins: None, is_condemned: false })
     }
 
     /// Runs `f` on the connection's thread and waits for its result.
@@ -171,19 +175,25 @@ impl SqliteConn {
         if !self.is_idle() {
             return Err(SqliteError::InDoubt);
         }
-        let outcome = self.run(move |worker| worker.call(f)).await;
+        let begins = self.begins.take();
+        let job = move |worker: &mut Worker| {
+            begins.map_or(Ok(()), |permit| worker.begin(permit))?;
+            worker.call(f)
+        };
+        let outcome = self.run(job).await;
         if matches!(outcome, Err(SqliteError::Panicked(_))) {
             self.doubt();
         }
         outcome
     }
 
-    /// Begins a transaction, which may write if there is a permit.
-    pub(crate) async fn begin(&mut self, permit: Option<WriterPermit>) -> Result<(), SqliteError> {
+    /// Begins a transaction with the next call. It may write if there is a permit.
+    pub(crate) fn begin(&mut self, permit: Option<WriterPermit>) -> Result<(), SqliteError> {
         if !self.is_idle() {
             return Err(SqliteError::InDoubt);
         }
-        self.run(move |worker| worker.begin(permit)).await
+        self.begins = Some(permit);
+        Ok(())
     }
 
     /// Commits the transaction.
@@ -191,12 +201,17 @@ impl SqliteConn {
         if !self.is_idle() {
             return Err(SqliteError::InDoubt);
         }
+        if self.begins.take().is_some() {
+            // Nothing was done in it.
+            return Ok(());
+        }
         self.run(Worker::commit).await
     }
 
     /// Waits until the thread has left a cut closure, rolls back an open transaction, and checks that the connection
     /// works.
     pub(crate) async fn clean(&mut self) -> Result<(), SqliteError> {
+        self.begins = None;
         self.stop();
         let outcome = self.run(Worker::clean).await;
         match outcome {
@@ -219,10 +234,10 @@ impl SqliteConn {
     /// Closes the connection, and waits until it is closed.
     pub(crate) async fn close(self) -> Result<(), SqliteError> {
         self.stop();
-        let (reply, closed) = oneshot::channel();
-        self.commands.send(Command::Close(reply)).map_err(|_gone| SqliteError::ThreadGone)?;
+        let (closed, replied) = oneshot::channel();
+        self.commands.send(Command::Close(closed)).map_err(|_gone| SqliteError::ThreadGone)?;
         // If this is dropped here, the thread has its command already.
-        closed.await.map_err(|_gone| SqliteError::ThreadGone)?
+        reply(replied).await.map_err(|_gone| SqliteError::ThreadGone)?
     }
 
     /// Returns whether no job runs and none was cut.
@@ -230,9 +245,9 @@ impl SqliteConn {
         self.flight.is_clear() && !self.is_condemned
     }
 
-    /// Returns whether the last job left a transaction open.
+    /// Returns whether the last job left a transaction open, or the next one begins one.
     pub(crate) fn has_transaction(&self) -> bool {
-        self.signal.is_open()
+        self.begins.is_some() || self.signal.is_open()
     }
 
     /// Returns the database of this connection.
@@ -246,14 +261,14 @@ impl SqliteConn {
         T: Send + 'static,
         F: FnOnce(&mut Worker) -> Result<T, SqliteError> + Send + 'static,
     {
-        let (reply, replied) = oneshot::channel();
+        let (answer, replied) = oneshot::channel();
         // Set before the job is sent, so that it is there even if this future is forgotten and never dropped.
         let mark = self.flight.mark();
         let job = CancelOnDrop(Some(&self.signal));
-        let sent = self.commands.send(Command::Run(Worker::job(run, reply)));
+        let sent = self.commands.send(Command::Run(Worker::job(run, answer)));
         sent.map_err(|_gone| SqliteError::ThreadGone)?;
         // If this is dropped here, `job` cancels it.
-        let outcome = replied.await.map_err(|_gone| SqliteError::ThreadGone)?;
+        let outcome = reply(replied).await.map_err(|_gone| SqliteError::ThreadGone)?;
         job.disarm();
         mark.clear();
         outcome

@@ -11,7 +11,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
 
 use crate::SqliteError;
 use crate::database::Database;
-use crate::signal::{Signal, wait_for_lock};
+use crate::signal::{Signal, limit_lock_wait, wait_for_lock};
 
 /// The options of the builder.
 #[derive(Clone)]
@@ -27,18 +27,44 @@ pub(crate) struct Settings {
 
 pub(crate) type OnOpen = Arc<dyn Fn(&Connection) -> rusqlite::Result<()> + Send + Sync>;
 
+/// How long `on_open` may wait for the lock to write, which its own request may hold. Other writers of this process queue
+/// for a connection, and hold the lock for milliseconds.
+const ON_OPEN_LOCK_WAIT: Duration = Duration::from_secs(1);
+
 /// Opens a connection for the calling thread.
 pub(crate) fn open(
     settings: &Settings,
     signal: &Arc<Signal>,
 ) -> Result<(Connection, Arc<Database>), Error<SqliteError>> {
     let path = &settings.path;
-    try_open(settings, signal).map_err(|error| {
-        let permanent = is_permanent(&error, path);
-        let error = SqliteError::Sqlite(error);
-        let error = if permanent { Error::permanent(error) } else { Error::failed(error) };
-        error.with_context(format!("opening {}", path.display()))
-    })
+    let opening = || format!("opening {}", path.display());
+    let (connection, database) = try_open(settings, signal).map_err(|error| failed(error, path, opening()))?;
+    if let Some(on_open) = &settings.on_open {
+        let limit = settings.busy_timeout.min(ON_OPEN_LOCK_WAIT);
+        limit_lock_wait(limit);
+        on_open(&connection).map_err(|error| {
+            let is_locked = error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy);
+            let context = if is_locked { no_lock(path, limit) } else { opening() };
+            failed(error, path, context)
+        })?;
+        limit_lock_wait(settings.busy_timeout);
+    }
+    Ok((connection, database))
+}
+
+fn failed(error: rusqlite::Error, path: &Path, context: String) -> Error<SqliteError> {
+    let permanent = is_permanent(&error, path);
+    let error = SqliteError::Sqlite(error);
+    let error = if permanent { Error::permanent(error) } else { Error::failed(error) };
+    error.with_context(context)
+}
+
+fn no_lock(path: &Path, limit: Duration) -> String {
+    let path = path.display();
+    format!(
+        "on_open did not get the lock to write to {path} within {limit:?}, which the request that opens the connection \
+         may hold itself: write at the start of the program"
+    )
 }
 
 /// Opens a connection, and returns the error of SQLite.
@@ -72,9 +98,6 @@ fn try_open(settings: &Settings, signal: &Arc<Signal>) -> rusqlite::Result<(Conn
         // The first read opens the log. Only a connection with an open log keeps the log from being removed.
         keeper.query_row("SELECT count(*) FROM sqlite_schema", (), |_| Ok(()))?;
         database.keep(keeper);
-    }
-    if let Some(on_open) = &settings.on_open {
-        on_open(&connection)?;
     }
     Ok((connection, database))
 }

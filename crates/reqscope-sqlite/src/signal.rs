@@ -97,6 +97,11 @@ thread_local! {
     static LOCK_WAIT: RefCell<Option<LockWait>> = const { RefCell::new(None) };
 }
 
+/// Limits the waits for a lock on the thread of a connection from now on.
+pub(crate) fn limit_lock_wait(bound: Duration) {
+    LOCK_WAIT.with_borrow_mut(|wait| wait.iter_mut().for_each(|wait| wait.bound = bound));
+}
+
 /// Waits before SQLite tries again to take a lock, and returns whether it should. This is the busy handler; `tries` is
 /// the number of attempts so far.
 pub(crate) fn wait_for_lock(tries: i32) -> bool {

@@ -249,6 +249,10 @@ impl SqliteBuilder {
     /// The hook runs after the settings of this crate, so it can override them. It runs on the connection's thread and
     /// may block. An error or a panic in it fails the acquisition.
     ///
+    /// A statement that writes needs the lock to write, which the request that opens the connection may hold itself, in
+    /// a transaction. It gets an error after a second. So write only what is missing, which is nothing from the second
+    /// connection on, and run migrations at the start of the program, as the example `shop` of the repository does.
+    ///
     /// ```
     /// use reqscope_sqlite::Sqlite;
     ///

@@ -29,9 +29,9 @@ impl Transact for SqliteConn {
         _access: Access,
         permit: Option<WriterPermit>,
     ) -> Result<(), SqliteError> {
-        // If this is dropped here, the permit is with the connection's thread, which drops it when no transaction is open
+        // From the first call on, the permit is with the connection's thread, which drops it when no transaction is open
         // any more.
-        self.begin(permit).await
+        self.begin(permit)
     }
 
     async fn commit(&mut self, _options: &()) -> Result<(), CommitError<SqliteError>> {
@@ -42,6 +42,10 @@ impl Transact for SqliteConn {
     }
 
     /// Waits until a cut closure has stopped, and rolls back.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the connection is in doubt.
     async fn roll_back(&mut self, _options: &()) -> Result<(), SqliteError> {
         self.clean().await
     }

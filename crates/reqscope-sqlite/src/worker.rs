@@ -104,12 +104,13 @@ impl Worker {
         if self.signal.is_cancelled() {
             return Err(SqliteError::InDoubt);
         }
+        // Before the BEGIN: if that fails, no closure may run outside of a transaction.
+        self.signal.guard(true);
         if permit.is_some() {
-            self.connection.execute_batch("BEGIN IMMEDIATE")?;
+            self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute(())?;
         } else {
             self.connection.execute_batch("BEGIN; PRAGMA query_only = ON")?;
         }
-        self.signal.guard(true);
         self.permit = permit;
         Ok(())
     }
@@ -124,11 +125,11 @@ impl Worker {
             return Err(SqliteError::RolledBack);
         }
         self.signal.guard(false);
-        let outcome = self.connection.execute_batch("COMMIT");
+        let outcome = self.connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute(()));
         if outcome.is_err() {
             self.clean()?;
         }
-        Ok(outcome?)
+        Ok(outcome.map(drop)?)
     }
 
     /// Prepares the connection for its next user: rolls back an open transaction, installs the hooks again, and reads

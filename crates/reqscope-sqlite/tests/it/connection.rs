@@ -244,6 +244,25 @@ async fn error_or_panic_in_on_open_fails_the_acquisition() {
     assert!(error.to_string().ends_with("in the hook"), "{error}");
 }
 
+/// The fault: it waited for the whole busy timeout, and the error did not say for what.
+#[tokio::test]
+async fn on_open_that_waits_for_its_own_request_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.db");
+    let plain = Arc::new(Sqlite::new(&path));
+    let mut open = Lease::acquire(&writing(&plain)).await.unwrap();
+    open.call(|db| db.execute_batch("CREATE TABLE t (v)")).await.unwrap();
+
+    let began = Instant::now();
+    let writes = |db: &rusqlite::Connection| db.execute_batch("CREATE TABLE more (v)");
+    let error = Sqlite::builder().on_open(writes).build(&path).acquire().await.unwrap_err();
+    assert!(began.elapsed() < Duration::from_secs(4), "the busy timeout is 5 s: {:?}", began.elapsed());
+    assert!(error.cause().is_some_and(SqliteError::is_busy), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("on_open did not get the lock to write to"), "{text}");
+    Lease::complete(open).await.unwrap();
+}
+
 #[tokio::test]
 async fn acquisition_cut_at_any_poll_leaves_nothing_open() {
     for n in 0.. {

@@ -6,6 +6,7 @@ mod connection;
 mod faults;
 mod laws;
 mod locations;
+mod paused;
 mod pool;
 mod queue;
 mod runtimes;

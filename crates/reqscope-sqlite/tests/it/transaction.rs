@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use reqscope::{Error, Exit, Health, Lease, Pool, Resource, ResourceExt, Scopes, Shared};
 use reqscope_sqlite::{ReadOnly, Sqlite, SqliteError, Transaction, rusqlite};
@@ -6,7 +7,7 @@ use reqscope_testkit::expect_panic;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use crate::support::{LIMIT, count, endless, insert, reading, rows, sqlite, writing};
+use crate::support::{LIMIT, count, endless, insert, reading, rows, sqlite, with_table, writing};
 
 #[tokio::test]
 async fn completed_commits_and_other_exits_roll_back() {
@@ -266,4 +267,40 @@ fn transactions_cannot_be_pooled_or_shared() {
     assert!(messages[0].contains("Put the pool inside: Transaction<Pool<Sqlite>>"), "{messages:?}");
     assert!(messages[3].contains("Transaction<Pool<Sqlite>>"), "{messages:?}");
     assert!(messages[4].contains("Put the pool inside: ReadOnly<Pool<Sqlite>>"), "{messages:?}");
+}
+
+/// A statement after it would otherwise run outside of a transaction, and be committed.
+#[tokio::test]
+async fn begin_that_fails_is_the_error_of_the_first_call() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.db");
+    let sqlite = Arc::new(with_table().busy_timeout(Duration::ZERO).build(&path));
+    let tx = writing(&sqlite);
+    let mut open = Lease::acquire(&tx).await.unwrap();
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let error = insert(&mut open, 1).await.unwrap_err();
+    assert!(error.is_busy(), "{error:?}");
+    other.execute_batch("ROLLBACK").unwrap();
+    assert!(matches!(insert(&mut open, 1).await, Err(SqliteError::RolledBack)));
+    let error = Lease::complete(open).await.unwrap_err();
+    assert!(matches!(error.cause(), Some(SqliteError::RolledBack)), "{error:?}");
+    assert_eq!(rows(&sqlite).await, 0);
+
+    let mut open = Lease::acquire(&tx).await.unwrap();
+    insert(&mut open, 1).await.unwrap();
+    Lease::complete(open).await.unwrap();
+    assert_eq!(rows(&sqlite).await, 1);
+}
+
+#[tokio::test]
+async fn transaction_without_a_call_gives_its_turn_back() {
+    let tx = writing(&sqlite());
+    for exit in [Exit::Completed, Exit::Failed] {
+        Lease::end(Lease::acquire(&tx).await.unwrap(), exit).await.unwrap();
+        drop(Lease::acquire(&tx).await.unwrap());
+    }
+    let mut open = Lease::acquire(&tx).await.unwrap();
+    insert(&mut open, 1).await.unwrap();
+    Lease::complete(open).await.unwrap();
 }
