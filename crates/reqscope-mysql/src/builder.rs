@@ -115,7 +115,7 @@ impl MySqlBuilder {
     ///
     /// Enable it for a name that resolves to a primary and its replicas, or that moves with the primary. With either
     /// setting, a connection whose server turns out to be read-only later (error 1290, 1836, or Galera's 1047) is not
-    /// used again.
+    /// used again. Without it, one that is younger than a second is: the next one would lead to the same server.
     pub fn require_writable(mut self, require: bool) -> Self {
         self.settings.require_writable = require;
         self

@@ -6,14 +6,19 @@ use std::{fmt, mem};
 use mysql_async::prelude::Queryable;
 use mysql_async::{ChangeUserOpts, Conn, Error};
 use reqscope::Health;
+use tokio::time::{Instant, timeout};
 
 use crate::MySqlError;
 use crate::connect::Connected;
-use crate::control::ControlConnection;
+use crate::control::{ControlConnection, Target};
 use crate::fault::Fault;
 use crate::server::ROLE;
 use crate::session::{Activity, Session, TransactionState};
-use crate::settings::HOUSEKEEPING_TIMEOUT;
+use crate::settings::{HOUSEKEEPING_TIMEOUT, Settings};
+
+/// For how long a new connection is used although its server refuses writes: one that is replaced at each refusal makes
+/// as many connections as requests fail.
+const YOUNG: Duration = Duration::from_secs(1);
 
 /// A connection to MySQL or MariaDB: the handle of [`MySql`](crate::MySql).
 ///
@@ -60,14 +65,13 @@ pub struct MySqlConn {
 
 impl MySqlConn {
     /// Creates the handle from a new connection.
-    pub(crate) fn new(
-        connected: Connected,
-        control: Arc<ControlConnection>,
-        operation_timeout: Option<Duration>,
-    ) -> Self {
+    pub(crate) fn new(connected: Connected, control: Arc<ControlConnection>, settings: &Settings) -> Self {
+        let operation_timeout = settings.operation_timeout;
+        // A server that had to be writable was so a moment ago.
+        let young = if settings.require_writable { Duration::ZERO } else { YOUNG };
         MySqlConn {
             conn: connected.conn,
-            session: Session::new(operation_timeout),
+            session: Session::new(Instant::now() + young, operation_timeout),
             id: connected.info.id,
             control,
             role: connected.info.role,
@@ -202,7 +206,8 @@ impl MySqlConn {
             }
             Ok(())
         };
-        *session = Session { flight: mem::take(&mut session.flight), ..Session::new(self.operation_timeout) };
+        let flight = mem::take(&mut session.flight);
+        *session = Session { flight, ..Session::new(session.evictable, self.operation_timeout) };
         // If this is dropped here, or times out, the reset stays in flight, and the release stops it and closes the
         // connection.
         let outcome = session.run(Activity::Idle, reset).await;
@@ -217,19 +222,30 @@ impl MySqlConn {
 
     /// Closes the connection. A statement that still runs is stopped first.
     pub(crate) async fn close(self) -> Result<(), MySqlError> {
-        let MySqlConn { conn, session, id, control, .. } = self;
+        let MySqlConn { mut conn, session, id, control, .. } = self;
         if session.check_usable(&conn).is_ok() && session.activity == Activity::Idle {
             // If this times out or is dropped here, the driver closes the socket without COM_QUIT.
-            return match tokio::time::timeout(HOUSEKEEPING_TIMEOUT, conn.disconnect()).await {
+            return match timeout(HOUSEKEEPING_TIMEOUT, conn.disconnect()).await {
                 Ok(outcome) => Ok(outcome?),
                 Err(_late) => Err(MySqlError::TimedOut { what: "disconnecting", after: HOUSEKEEPING_TIMEOUT }),
             };
         }
         // If this is dropped here, the driver closes the socket.
-        let outcome = control.kill(id, conn.is_disconnected()).await;
-        drop(conn);
-        outcome
+        match control.kill(id, conn.is_disconnected(), Target::Unknown).await {
+            // To another server, or to this one after a restart, with which the statement has ended.
+            Err(MySqlError::NotStopped(cause)) if matches!(*cause, MySqlError::Elsewhere) => {
+                if is_lost(&mut conn).await { Ok(()) } else { control.kill(id, false, Target::Alive).await }
+            }
+            outcome => outcome,
+        }
     }
+}
+
+/// Returns whether the server has ended a connection that is not used any more.
+async fn is_lost(conn: &mut Conn) -> bool {
+    // Whatever it reads: the connection is closed next. One whose statement runs does not answer. The driver's
+    // `is_disconnected` is also set after an operation was cut.
+    matches!(timeout(HOUSEKEEPING_TIMEOUT / 4, conn.ping()).await, Ok(Err(Error::Io(_))))
 }
 
 /// Switches the session back to the database of its options, which a reset does not do.

@@ -9,7 +9,7 @@ use reqscope_driver::{Cause, DialError, dial, dial_addresses};
 use tokio::time::timeout;
 
 use crate::MySqlError;
-use crate::server::ServerInfo;
+use crate::server::{ServerInfo, has_cluster};
 use crate::settings::Settings;
 
 /// A new connection, with the options that lead to the same address again.
@@ -69,8 +69,8 @@ pub(crate) async fn reconnect(opts: &Opts, limit: Duration) -> Result<Connected,
 
 /// Connects to one address, and refuses a read-only server if a writable one is required.
 async fn attempt(settings: &Settings, opts: Opts) -> Result<Connected, MySqlError> {
-    let connected = connect_to(opts).await?;
-    if settings.require_writable && connected.info.read_only {
+    let mut connected = connect_to(opts).await?;
+    if settings.require_writable && (connected.info.read_only || !has_cluster(&mut connected.conn).await?) {
         return Err(MySqlError::ReadOnly);
     }
     Ok(connected)

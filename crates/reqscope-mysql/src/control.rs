@@ -80,7 +80,7 @@ impl ControlConnection {
                 return Ok(());
             }
         }
-        if let Opened::SameServer(live) = self.open().await? {
+        if let Opened::SameServer(live) = self.open(Target::Unknown).await? {
             *kept = Some(live);
             self.was_open.store(true, Relaxed);
         }
@@ -88,14 +88,16 @@ impl ControlConnection {
     }
 
     /// Opens a connection. Behind a load balancer, the first attempt may lead to another server and the next one not.
-    async fn open(&self) -> Result<Opened, MySqlError> {
+    async fn open(&self, target: Target) -> Result<Opened, MySqlError> {
         for _attempt in 0..3 {
-            let Connected { conn, info, .. } = reconnect(&self.opts, HOUSEKEEPING_TIMEOUT).await?;
-            if info.server == self.server {
+            let Connected { mut conn, info, .. } = reconnect(&self.opts, HOUSEKEEPING_TIMEOUT).await?;
+            let is_same = match target {
+                _ if info.server == self.server => true,
+                Target::Unknown => false,
+                Target::Alive => self.server.was_moved(&info.server, &mut conn).await?,
+            };
+            if is_same {
                 return Ok(Opened::SameServer(Live { conn, id: info.id, at: Instant::now() }));
-            }
-            if info.server.is_restart_of(&self.server) {
-                return Ok(Opened::Restarted);
             }
         }
         Ok(Opened::OtherServer)
@@ -112,14 +114,14 @@ impl ControlConnection {
     /// # Cancel safety
     ///
     /// The KILL may have been sent.
-    pub(crate) async fn kill(&self, id: u64, was_closed: bool) -> Result<(), MySqlError> {
+    pub(crate) async fn kill(&self, id: u64, was_closed: bool, target: Target) -> Result<(), MySqlError> {
         let gone = async {
             // A connection that the server has closed is about to end already.
             let mut command = if was_closed { Command::Check } else { Command::Kill };
             let mut pause = Duration::from_millis(1);
             loop {
                 // A second KILL of a connection that has just been woken may delay MariaDB for seconds.
-                command = match self.send(command, id).await? {
+                command = match self.send(command, id, target).await? {
                     ThreadState::Gone => return Ok(()),
                     ThreadState::Killed => Command::Check,
                     ThreadState::Unknown => Command::Kill,
@@ -136,7 +138,7 @@ impl ControlConnection {
     }
 
     /// Runs a command and returns the state of its target; opens a new connection if the kept one is dead.
-    async fn send(&self, command: Command, id: u64) -> Result<ThreadState, MySqlError> {
+    async fn send(&self, command: Command, id: u64, target: Target) -> Result<ThreadState, MySqlError> {
         let mut kept = self.conn.lock().await;
         if let Some(live) = kept.take() {
             // If this is dropped here, the connection is dropped too.
@@ -145,12 +147,10 @@ impl ControlConnection {
                 return Ok(state);
             }
         }
-        let live = match self.open().await? {
+        let live = match self.open(target).await? {
             // Ids grow while a server runs, so a lower id means that it was restarted within the same second.
             Opened::SameServer(live) if live.id < id => return Ok(ThreadState::Gone),
             Opened::SameServer(live) => live,
-            // Its statements ended with it.
-            Opened::Restarted => return Ok(ThreadState::Gone),
             Opened::OtherServer => return Err(MySqlError::Elsewhere),
         };
         let (live, state) = send_over(live, command, id).await?;
@@ -162,8 +162,17 @@ impl ControlConnection {
 /// The result of opening a control connection.
 enum Opened {
     SameServer(Live),
-    Restarted,
+    /// Or the same one, restarted.
     OtherServer,
+}
+
+/// What is known of the connection that is to be killed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Target {
+    /// It may have ended with its server, which was restarted since.
+    Unknown,
+    /// It was alive a moment ago, so its server was not restarted.
+    Alive,
 }
 
 /// What to do with a connection on the server.

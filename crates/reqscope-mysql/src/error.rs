@@ -118,7 +118,8 @@ impl MySqlError {
     /// Returns whether the server refuses writes: it is or has become a replica (1290, 1836), or it has lost its
     /// cluster (1047).
     ///
-    /// A connection with this error is not used again, so that the next connection resolves the name anew.
+    /// A connection with this error is not used again, unless it is younger than a second, so that the next connection
+    /// resolves the name anew.
     pub fn is_read_only(&self) -> bool {
         match self {
             MySqlError::ReadOnly => true,
@@ -127,12 +128,16 @@ impl MySqlError {
         }
     }
 
-    /// Returns whether trying again cannot help: a wrong password, an unknown database, an invalid URL.
+    /// Returns whether trying again cannot help: a wrong password, an unknown database, an invalid URL, a statement that
+    /// the server does not understand.
     pub fn is_permanent(&self) -> bool {
         match self {
             MySqlError::Url(_) => true,
-            // Access denied (1044, 1045, 1698, 3118), no such database (1049), no such plug-in (1524).
-            _ => self.server().is_some_and(|server| matches!(server.code, 1044 | 1045 | 1049 | 1524 | 1698 | 3118)),
+            // Access denied (1044, 1045, 1227, 1698, 3118), no such database (1049), plug-in (1524) or variable (1193), a
+            // value that it cannot have (1231, 1232), not SQL (1064).
+            _ => self.server().is_some_and(|server| {
+                matches!(server.code, 1044 | 1045 | 1049 | 1064 | 1193 | 1227 | 1231 | 1232 | 1524 | 1698 | 3118)
+            }),
         }
     }
 
@@ -141,7 +146,7 @@ impl MySqlError {
     fn is_unavailable(&self) -> bool {
         match self {
             MySqlError::Unreachable { cause, .. } => cause.is_unavailable(),
-            MySqlError::Driver(mysql_async::Error::Server(server)) => matches!(server.code, 1040 | 1053 | 1203),
+            MySqlError::Driver(mysql_async::Error::Server(server)) => is_unavailable(server),
             MySqlError::Driver(error) => matches!(error, mysql_async::Error::Io(_)),
             MySqlError::ReadOnly => true,
             _ => false,
@@ -183,6 +188,11 @@ impl MySqlError {
 /// Returns whether this error means that a concurrent transaction was in the way.
 pub(crate) fn is_conflict(error: &ServerError) -> bool {
     matches!(error.code, 1020 | 1205 | 1213)
+}
+
+/// Returns whether this error means that the server shuts down (1053), is full (1040, 1203) or refuses writes.
+pub(crate) fn is_unavailable(error: &ServerError) -> bool {
+    matches!(error.code, 1040 | 1053 | 1203) || refuses_writes(error)
 }
 
 /// Returns whether this error means that the server refuses writes.

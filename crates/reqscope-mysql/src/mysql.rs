@@ -103,7 +103,7 @@ impl Resource for MySql {
         let connected = connect(&self.settings).await.map_err(|cause| cause.at(Stage::Acquiring))?;
         // If this is dropped here, the driver closes the connection.
         let control = self.control_connections.of(&connected).await.map_err(|cause| cause.at(Stage::Acquiring))?;
-        Ok(MySqlConn::new(connected, control, self.settings.operation_timeout))
+        Ok(MySqlConn::new(connected, control, &self.settings))
     }
 
     /// Resets the connection: reads the rows that are left, and makes the server reset the session. A connection with a

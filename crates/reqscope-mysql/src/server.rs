@@ -3,20 +3,38 @@ use mysql_async::prelude::Queryable;
 
 use crate::MySqlError;
 
+/// How many seconds two readings of one server's start may be apart: `Uptime` is in whole seconds.
+const PRECISION: u64 = 2;
+
 /// One run of one server, from start to shutdown. A connection id is valid only within it: after a restart, or behind a
 /// load balancer, the same id may belong to another client.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ServerInstance {
     host: String,
     port: u16,
-    /// The upper bits of `UUID_SHORT()`, which hold the server's id and the second of its start.
+    /// The upper bits of `UUID_SHORT()`, which hold the server's id and the second of its start. A client that calls it 16
+    /// million times moves it by a second.
     start: u64,
 }
 
 impl ServerInstance {
-    /// Returns whether this is the same server as `earlier`, restarted in between.
-    pub(crate) fn is_restart_of(&self, earlier: &ServerInstance) -> bool {
-        self.host == earlier.host && self.port == earlier.port && self.start != earlier.start
+    /// Returns whether `conn` leads to the same run, although `now` has another start, which a client may have moved. If
+    /// not, it leads to another server, or to this one after a restart. A restart within two seconds is not noticed.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the query.
+    pub(crate) async fn was_moved(&self, now: &ServerInstance, conn: &mut Conn) -> Result<bool, MySqlError> {
+        let id = |server: &ServerInstance| server.start >> 32;
+        if (&self.host, self.port, id(self)) != (&now.host, now.port, id(now)) {
+            return Ok(false);
+        }
+        let mut answers = conn.query_iter("SELECT UNIX_TIMESTAMP(); SHOW GLOBAL STATUS LIKE 'Uptime'").await?;
+        let time: Vec<u64> = answers.collect().await?;
+        let uptime: Vec<(String, u64)> = answers.collect().await?;
+        answers.drop_result().await?;
+        let started = time.iter().sum::<u64>().saturating_sub(uptime.iter().map(|(_name, seconds)| seconds).sum());
+        Ok(started.abs_diff(self.start & u64::from(u32::MAX)) <= PRECISION)
     }
 }
 
@@ -50,4 +68,15 @@ impl ServerInfo {
         let (id, host, port, start, read_only, role) = answer.ok_or(MySqlError::Closed)?;
         Ok(ServerInfo { server: ServerInstance { host, port, start }, id, read_only: read_only != 0, role })
     }
+}
+
+/// Returns whether the server is no node of a Galera cluster, or one that has not lost it. A node without its cluster
+/// accepts connections and refuses statements (1047).
+pub(crate) async fn has_cluster(conn: &mut Conn) -> Result<bool, MySqlError> {
+    // MySQL skips the comment, and has no Galera.
+    let asked = "SELECT COALESCE(NULL /*M! , (SELECT s.variable_value FROM information_schema.global_status s \
+                 JOIN information_schema.global_variables v WHERE s.variable_name = 'wsrep_ready' \
+                 AND v.variable_name = 'wsrep_on' AND v.variable_value = 'ON') */)";
+    let ready: Option<Option<String>> = conn.query_first(asked).await?;
+    Ok(ready.flatten().is_none_or(|ready| ready != "OFF"))
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 use mysql_async::consts::StatusFlags;
 use mysql_async::{Conn, Error};
 use reqscope_driver::{Flight, SavepointStack};
+use tokio::time::Instant;
 
 use crate::MySqlError;
-use crate::error::refuses_writes;
+use crate::error::{is_unavailable, refuses_writes};
 use crate::fault::Fault;
 
 /// What the last operation has left.
@@ -33,6 +34,9 @@ pub(crate) enum TransactionState {
 }
 
 pub(crate) struct Session {
+    /// From when on the connection is not used again if its server refuses a write. A younger one was led here by the same
+    /// name that the next one would use.
+    pub(crate) evictable: Instant,
     pub(crate) activity: Activity,
     /// The operation in flight, or one that was cut.
     pub(crate) flight: Flight,
@@ -49,8 +53,9 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(operation_timeout: Option<Duration>) -> Self {
+    pub(crate) fn new(evictable: Instant, operation_timeout: Option<Duration>) -> Self {
         Session {
+            evictable,
             activity: Activity::Idle,
             flight: Flight::new(),
             transaction: TransactionState::None,
@@ -104,13 +109,20 @@ impl Session {
         // A procedure may have changed the database or the role before it failed.
         self.may_outlive_reset |= outcome.is_err();
         if let Err(error) = &outcome {
-            self.is_evicted |= matches!(error, Error::Server(error) if refuses_writes(error));
+            let is_refusal = matches!(error, Error::Server(error) if refuses_writes(error));
+            self.is_evicted |= is_refusal && Instant::now() >= self.evictable;
             self.fault = Fault::of(error).or(self.fault.take());
         }
         if self.transaction != TransactionState::None {
             self.transaction = TransactionState::Unknown;
         }
-        outcome
+        outcome.map_err(|error| match error {
+            // In a type that has a class, which the driver's has not.
+            Error::Server(error) if is_unavailable(&error) => {
+                Error::Other(Box::new(MySqlError::Driver(Error::Server(error))))
+            }
+            error => error,
+        })
     }
 
     /// Updates the transaction state from the answer of a successful operation.

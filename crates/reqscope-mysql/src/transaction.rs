@@ -37,6 +37,10 @@ impl Transact for MySqlConn {
     }
 
     /// Commits. An error from the server means that nothing was committed, unless the COMMIT was interrupted.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the connection is in doubt, and the COMMIT may have taken effect.
     async fn commit(&mut self, options: &TransactionOptions) -> Result<(), CommitError<MySqlError>> {
         let limit = options.commit_timeout;
         // Only the limit of the whole counts.
@@ -68,6 +72,10 @@ impl Transact for MySqlConn {
 
     /// Does nothing on a connection that is in doubt or closed. The server rolls back the transaction of the former when
     /// the connection is stopped, and of the latter by itself.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the connection is in doubt.
     async fn roll_back(&mut self, options: &TransactionOptions) -> Result<(), MySqlError> {
         if !self.is_usable() {
             return Ok(());
@@ -171,6 +179,13 @@ impl MySqlConn {
 }
 
 /// What transactions begin and end with. [`TransactionExt`] sets it.
+///
+/// ```
+/// use reqscope_mysql::TransactionOptions;
+///
+/// let options = TransactionOptions::default(); // of `Transaction::new`
+/// # let _ = format!("{options:?}");
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct TransactionOptions {
     isolation_level: Option<IsolationLevel>,

@@ -1,9 +1,12 @@
 //! What a resource says about a connection that came back unusable.
 
+use std::time::Duration;
+
 use reqscope::{Exit, Health, Reset, Resource};
 use reqscope_mysql::mysql_async::prelude::Queryable;
 use reqscope_mysql::{MySql, MySqlConn, MySqlError};
 use reqscope_testkit::{MariaDb, cancel_at};
+use tokio::time::sleep;
 
 use crate::with_server::support::{bare, mysql, shared};
 
@@ -64,6 +67,8 @@ async fn refused_write_is_a_fault_if_writes_are_required() {
     for require in [false, true] {
         let mysql = MySql::builder(&url).unwrap().require_writable(require).build();
         let mut conn = mysql.acquire().await.unwrap();
+        // It becomes old enough.
+        sleep(Duration::from_millis(1100)).await;
         fails(&mut conn, &signal(1290, "The server is running with the --read-only option")).await;
         // The user rolls back; the connection stays evicted, and the reason is kept.
         conn.query_drop("ROLLBACK").await.unwrap();

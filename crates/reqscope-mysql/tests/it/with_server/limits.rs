@@ -156,6 +156,23 @@ async fn control_connection_is_reopened_after_it_was_killed() {
     assert_eq!(control_connection(&server, id).await, second);
 }
 
+/// The fault: the server was taken for one that was restarted, and the statement ran on while its slot was free.
+#[tokio::test]
+async fn statement_is_stopped_although_a_client_moved_uuid_short() {
+    let server = MariaDb::start().await.unwrap();
+    let pool = pool(&app(&server).await, 1, PATIENCE);
+    let mut eye = bare(&server).await;
+    let (lease, id) = cut(&pool, &mut eye).await;
+    let control = control_connection(&server, id).await;
+    let start = "SELECT UUID_SHORT() >> 24";
+    let before: Option<u64> = eye.query_first(start).await.unwrap();
+    server.query("DO BENCHMARK(20000000, UUID_SHORT())").await.unwrap();
+    assert_ne!(eye.query_first::<u64, _>(start).await.unwrap(), before);
+    server.query(&format!("KILL {control}")).await.unwrap();
+    until_gone(&mut eye, control).await;
+    assert_stops(lease, &mut eye).await;
+}
+
 #[tokio::test]
 async fn control_connection_outlives_the_servers_wait_timeout() {
     let server = MariaDb::builder().option("wait_timeout", 1).start().await.unwrap();
