@@ -1,6 +1,7 @@
 //! The same queries on one thread, for valgrind. The server runs in another process.
 
 use std::io::{self, Read};
+use std::time::Duration;
 
 use clap::ValueEnum;
 use mysql_async::{Conn, Opts};
@@ -8,14 +9,20 @@ use reqscope::{Exit, Resource};
 use reqscope_mysql::MySql;
 use reqscope_testkit::MariaDb;
 use tokio::runtime::Builder;
+use tokio::time::timeout;
 
 use super::query;
+
+/// As long as the default of ours.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Whose connection asks.
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Connection {
     Reqscope,
     Driver,
+    /// The driver's, with a deadline around each query.
+    DriverInTime,
 }
 
 /// Runs a server until the standard input ends.
@@ -42,6 +49,13 @@ pub(super) fn ask(connection: Connection, url: &str, times: usize) -> anyhow::Re
             Connection::Driver => {
                 let mut conn = Conn::new(Opts::from_url(url)?).await?;
                 query::ask(&mut conn, times).await?;
+                conn.disconnect().await?;
+            }
+            Connection::DriverInTime => {
+                let mut conn = Conn::new(Opts::from_url(url)?).await?;
+                for number in 0..times {
+                    timeout(DEADLINE, query::ask_one(&mut conn, number)).await??;
+                }
                 conn.disconnect().await?;
             }
         }

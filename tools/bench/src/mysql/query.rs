@@ -70,8 +70,13 @@ async fn turn(ours: &mut MySqlConn, driver: &mut Conn, again: &mut Conn) -> anyh
 /// Asks queries one after the other.
 pub(super) async fn ask<C: Queryable>(conn: &mut C, queries: u32) -> anyhow::Result<()> {
     for number in 0..queries {
-        let answer: Option<u32> = conn.exec_first("SELECT ?", (number,)).await?;
-        ensure!(answer == Some(number), "it was asked for {number} and answered {answer:?}");
+        ask_one(conn, number).await?;
     }
+    Ok(())
+}
+
+pub(super) async fn ask_one<C: Queryable>(conn: &mut C, number: u32) -> anyhow::Result<()> {
+    let answer: Option<u32> = conn.exec_first("SELECT ?", (number,)).await?;
+    ensure!(answer == Some(number), "it was asked for {number} and answered {answer:?}");
     Ok(())
 }

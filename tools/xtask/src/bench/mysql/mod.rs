@@ -46,11 +46,11 @@ impl Findings {
     }
 
     /// Returns the promises that are sentences and not rows, and whether they hold.
-    fn promises(&self) -> [(String, Verdict); 2] {
+    fn promises(&self) -> [(String, Verdict); 3] {
         let (served, in_time) = outage::served(&self.recovery);
         let (answered, at_deadline) = frozen::promise(&self.frozen);
         let served = format!("{served}, {}", outage::timer_lag(&self.recovery));
-        [(served, in_time.into()), (answered, at_deadline.into())]
+        [(served, in_time.into()), (answered, at_deadline.into()), self.instructions.promise()]
     }
 }
 

@@ -1,7 +1,6 @@
 //! Renders the findings as Markdown, for the screen and for the crate's README.md.
 
 use super::Findings;
-use super::query::Instructions;
 use super::ratio::Ratio;
 
 /// Renders the table, the promises and the conditions.
@@ -15,12 +14,6 @@ pub(super) fn render(findings: &Findings) -> String {
     for (promise, verdict) in findings.promises() {
         text.push_str(&format!("{promise}: {}.\n\n", verdict.in_words()));
     }
-    let Instructions { reqscope, driver } = &findings.instructions;
-    text.push_str(&format!(
-        "Instructions and allocations of a prepared query, without what the system does for it: {}, {}; of the driver's \
-         {}, {}. Not judged.\n\n",
-        reqscope.instructions, reqscope.allocations, driver.instructions, driver.allocations,
-    ));
     let conditions = &findings.conditions;
     text.push_str(&format!(
         "{}; {}; {}; {}; MariaDB {}.\n",
