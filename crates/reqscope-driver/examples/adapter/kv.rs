@@ -90,13 +90,16 @@ pub(crate) struct KvConn {
     limit: Duration,
     in_transaction: bool,
     is_condemned: bool,
+    /// How the connection was lost.
+    lost: Option<io::ErrorKind>,
 }
 
 impl KvConn {
     async fn connect(address: SocketAddr, limit: Duration) -> Result<KvConn, KvError> {
         let stream = BufStream::new(TcpStream::connect(address).await.map_err(KvError::Io)?);
         let flight = Flight::new();
-        let mut conn = KvConn { stream, address, id: 0, flight, limit, in_transaction: false, is_condemned: false };
+        let (in_transaction, is_condemned, lost) = (false, false, None);
+        let mut conn = KvConn { stream, address, id: 0, flight, limit, in_transaction, is_condemned, lost };
         conn.id = number(read(&mut conn.stream).await?)?;
         Ok(conn)
     }
@@ -122,8 +125,9 @@ impl KvConn {
         };
         // If this is dropped here, or takes too long, the operation stays in flight.
         let answer = flight.run(*limit, operation).await.map_err(|late| KvError::TimedOut(late.limit()))?;
-        // Nothing can be read from a connection that was lost.
-        self.is_condemned |= matches!(answer, Err(KvError::Io(_)));
+        if let Err(KvError::Io(error)) = &answer {
+            self.lost = Some(error.kind());
+        }
         answer
     }
 
@@ -137,7 +141,7 @@ impl KvConn {
     }
 
     fn is_usable(&self) -> bool {
-        self.flight.is_clear() && !self.is_condemned
+        self.flight.is_clear() && !self.is_condemned && self.lost.is_none()
     }
 }
 
@@ -206,6 +210,11 @@ impl Resource for Kv {
             true if conn.in_transaction => Health::Dirty,
             true => Health::Ready,
         }
+    }
+
+    /// Tells a pool that the server, and not a user, has ended the connection.
+    fn fault(&self, conn: &KvConn) -> Option<Error<KvError>> {
+        Some(Error::unavailable().with_cause(KvError::Io(conn.lost?.into())))
     }
 }
 

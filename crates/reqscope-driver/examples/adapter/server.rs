@@ -143,7 +143,7 @@ impl Serving {
                 return Ok(());
             }
             let words: Vec<&str> = line.split_whitespace().collect();
-            let fault = lock(&self.state).faults.get(words[0]).copied();
+            let fault = words.first().and_then(|command| lock(&self.state).faults.get(command).copied());
             answer = match fault {
                 Some(Fault::Refuse) => "ERR refused".to_owned(),
                 Some(Fault::Freeze) => return std::future::pending().await,
