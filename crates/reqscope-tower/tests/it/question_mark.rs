@@ -114,8 +114,11 @@ mod sqlite {
         assert!(busy.to_string().starts_with(line), "{busy}");
 
         let writes = Arc::new(Transaction::new(sqlite.clone()));
-        let begin = ScopeError::from(Lease::acquire(&writes).await.unwrap_err());
+        // It begins with its first call.
+        let mut open = Lease::acquire(&writes).await.unwrap();
+        let begin = ScopeError::from(open.call(|_db| Ok(())).await.unwrap_err());
         assert_eq!(begin.status(), StatusCode::SERVICE_UNAVAILABLE, "{begin}");
+        Lease::fail(open).await.unwrap();
 
         let wrong = conn.call(|db| db.execute("INSERT INTO visitors VALUES (1)", ())).await;
         let wrong = ScopeError::from(wrong.unwrap_err());
