@@ -209,9 +209,14 @@ impl<P: Connections> Attempt<'_, P> {
         E: From<Error<P::Cause>>,
     {
         let Attempt { lease, is_last, .. } = self;
-        let outcome = match outcome {
+        let refused = match outcome {
             // If this is dropped here, the commit runs to its end in the reaper.
-            Ok(value) => Lease::complete(lease).await.map(|()| value).map_err(E::from),
+            Ok(value) => match Lease::complete(lease).await {
+                Ok(()) => return Some(Ok(value)),
+                // It may have taken effect, whatever its chain says.
+                Err(unknown) if unknown.is_unknown_outcome() => return Some(Err(E::from(unknown))),
+                Err(refused) => E::from(refused),
+            },
             Err(error) if !is_last && again(&error) => {
                 // Its locks must be released before the next attempt.
                 return match Lease::fail(lease).await {
@@ -224,10 +229,7 @@ impl<P: Connections> Attempt<'_, P> {
                 return Some(Err(error));
             }
         };
-        match outcome {
-            Err(error) if !is_last && again(&error) => None,
-            outcome => Some(outcome),
-        }
+        if !is_last && again(&refused) { None } else { Some(Err(refused)) }
     }
 }
 

@@ -8,7 +8,7 @@ use reqscope::{Lease, Pool};
 use reqscope_driver::{Transaction, is_try_again};
 
 use crate::kv::{Kv, KvConn, KvError};
-use crate::server::Server;
+use crate::server::{Fault, Server};
 use crate::support::{next_user, pool, transactions};
 
 type Transactions = Arc<Transaction<Pool<Kv>>>;
@@ -181,6 +181,17 @@ async fn error_that_is_no_error_type_is_judged_by_its_owner() {
     };
     assert!(matches!(outcome, Err(Answer(409))));
     assert_eq!(made, 2);
+}
+
+/// It may have taken effect.
+#[tokio::test]
+async fn commit_with_an_unknown_outcome_is_not_repeated() {
+    let server = Server::start().await.unwrap();
+    let mut attempts = transactions(&pool(&server, 1)).attempts(5);
+    let tx = attempts.begin().await.unwrap();
+    server.fail("COMMIT", Fault::HangUp);
+    let outcome = tx.end_if(Ok::<_, AppError>(()), |_error| true).await;
+    assert!(matches!(outcome, Some(Err(AppError::Acquire(error))) if error.is_unknown_outcome()));
 }
 
 #[tokio::test]
