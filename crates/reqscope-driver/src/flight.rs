@@ -255,6 +255,10 @@ impl<F: Future> Future for Run<'_, F> {
             let until = after(limit);
             (until, run.flight.timer_until(until))
         });
+        // A future may move to another runtime, and the one before need not be driven any more.
+        if Handle::try_current().is_ok_and(|current| current.id() != timer.runtime) {
+            *timer = run.flight.timer_until(*until);
+        }
         timer.poll_until(*until, cx).map(|()| Err(Overdue(limit)))
     }
 }

@@ -153,6 +153,17 @@ fn limit_passes_on_the_runtime_of_its_operation() {
     second.block_on(flight.run(SECOND / 100, pending::<()>())).unwrap_err();
 }
 
+/// It began on a runtime that is not driven any more.
+#[test]
+fn limit_passes_after_a_move_to_another_runtime() {
+    let [first, second] = [(); 2].map(|()| Builder::new_current_thread().enable_time().build().unwrap());
+    let flight = Flight::new();
+    let mut operation = Box::pin(flight.run(SECOND / 100, pending::<()>()));
+    first.block_on(async { assert!(poll_once(operation.as_mut()).is_pending()) });
+    let ended = second.block_on(async { tokio::time::timeout(30 * SECOND, operation).await });
+    ended.expect("the limit has passed").unwrap_err();
+}
+
 #[tokio::test(start_paused = true)]
 async fn ended_operation_keeps_no_task() {
     struct Task;
