@@ -175,10 +175,9 @@ impl MySqlConn {
         if session.activity != Activity::Rows {
             return Ok(());
         }
-        match session.run(Activity::Idle, conn.ping()).await {
-            Err(Error::Server(_of_the_rest)) => Ok(()),
-            outcome => outcome,
-        }
+        let Err(error) = session.run(Activity::Idle, conn.ping()).await else { return Ok(()) };
+        let error = MySqlError::from(error);
+        if error.server().is_some() { Ok(()) } else { Err(error.into_driver()) }
     }
 
     /// Executes a statement of this crate, as text.
@@ -193,6 +192,7 @@ impl MySqlConn {
     /// user, which costs an authentication and is as thorough.
     pub(crate) async fn reset(&mut self) -> Result<(), MySqlError> {
         self.session.check_usable(&self.conn)?;
+        self.restore_operation_timeout();
         self.read_rest().await?;
         let MySqlConn { conn, session, role, .. } = self;
         let may_outlive_reset = session.may_outlive_reset;

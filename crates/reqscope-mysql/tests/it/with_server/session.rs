@@ -138,6 +138,12 @@ async fn unread_error_does_not_cost_the_connection() {
     drop(first.query_iter("SELECT 1; INSERT INTO no_such_table VALUES (1)").await.unwrap());
     let mut second = next_user(first, &pool).await;
     assert_eq!(second.query_first("SELECT 8").await.unwrap(), Some(8_u64));
+
+    // One that has a class is in another type of the driver.
+    let refusal = "SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = 1047, MESSAGE_TEXT = 'no cluster'";
+    drop(second.query_iter(format!("SELECT 1; {refusal}")).await.unwrap());
+    let mut third = next_user(second, &pool).await;
+    assert_eq!(third.query_first("SELECT 9").await.unwrap(), Some(9_u64));
 }
 
 /// Changes the session's database to `mysql`, in every way that the driver has.
